@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from harnesses.gateway import Gateway
 
 
+NAMES = ("direct", "codex", "claude-code")
+"""Of the project's own harnesses; :mod:`harnesses.registry` makes them."""
+
+
 class Status(StrEnum):
     """How a rollout ended. Only the first three are verdicts on the agent; see design §2."""
 

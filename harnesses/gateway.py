@@ -97,8 +97,13 @@ class Session:
             self.usage += replace(exchange.reply.usage, cost_usd=cost)
         if self.grant.record is not None:
             line = json.dumps(_line(exchange), ensure_ascii=False)
-            with (self.grant.record / "wire.jsonl").open("a", encoding="utf-8") as log:
-                log.write(line + "\n")
+            try:
+                with (self.grant.record / "wire.jsonl").open("a", encoding="utf-8") as log:
+                    log.write(line + "\n")
+            except OSError as error:
+                # What cannot be recorded is nobody's score.
+                self.failure = f"the exchange cannot be recorded: {error}"
+                raise
 
 
 class Gateway:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from harnesses.base import Harness
+from harnesses.base import NAMES, Harness
 from harnesses.claude_code import ClaudeCode
 from harnesses.cli_agent import CliHarness
 from harnesses.codex import Codex
 from harnesses.direct import Direct
 from harnesses.toolchains import claude_code, codex
-
-NAMES = ("direct", "codex", "claude-code")
 
 
 def make_harness(name: str, version: str | None = None) -> Harness:

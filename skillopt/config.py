@@ -5,12 +5,23 @@ Reading them (``base:``, line numbers in errors) is :mod:`skillopt.yaml_config`.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from harnesses.base import NAMES as HARNESSES
 from harnesses.protocols.base import ProtocolName
+
+Metric = Literal["hard", "soft", "mixed"]
+Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
+StageName = Literal[
+    "draft", "baseline", "rollout", "reflect", "merge", "rank", "apply", "gate",
+    "pairs", "slow", "meta", "final", "test", "eval",
+]  # fmt: skip
+"""The stages of a run, in their order; ``pairs`` are the rollouts of the slow update."""
 
 
 class _Section(BaseModel):
@@ -29,10 +40,27 @@ class TasksConfig(_Section):
 
 
 class SkillConfig(_Section):
-    """What training starts from."""
+    """What training starts from, and what it may become."""
 
     init: str
-    """``quickstart``, or a skill folder, or a Markdown file."""
+    """A skill folder or a Markdown file; or ``empty``, ``draft`` (one-shot, by the optimizer),
+    ``installed`` (one that is in the agent's own directories) or ``quickstart``."""
+    name: str = Field("", pattern=r"^[a-z0-9-]*$", max_length=64)
+    """Of the skill: needed for empty, draft and installed."""
+    description: str = Field("", max_length=1024)
+    """Needed for empty: by it an agent decides whether to open the skill."""
+    max_tokens: int = Field(2000, ge=100)
+    """Of ``SKILL.md``; the optimizer is asked to compress a candidate that is longer."""
+    edit_files: bool = False
+    """Whether edits may also touch Markdown and script files of the folder."""
+
+    @model_validator(mode="after")
+    def _is_named(self) -> SkillConfig:
+        if self.init in ("empty", "draft", "installed") and not self.name:
+            raise ValueError(f"name: is needed for init: {self.init}; add it")
+        if self.init == "empty" and not self.description:
+            raise ValueError("description: is needed for init: empty; say what the skill is for")
+        return self
 
 
 class LimitsConfig(_Section):
@@ -47,13 +75,24 @@ class LimitsConfig(_Section):
 class HarnessConfig(_Section):
     """The agent that is the forward pass."""
 
-    name: Literal["direct", "codex", "claude-code"] = "codex"
+    name: str = "codex"
+    """``direct``, ``codex``, ``claude-code``, or the import path of your own: ``module:name``."""
     version: str | None = None
     """Of the agent program; the project's pinned version when absent."""
     max_requests: int = Field(200, ge=1)
     """Model requests of one rollout; one that wants more ends as ``agent_error``."""
     max_tokens: int = Field(20_000_000, ge=1)
     """Prompt and completion tokens of one rollout, likewise."""
+
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        if name not in HARNESSES and ":" not in name:
+            raise ValueError(
+                f"{name!r} is not one of {', '.join(HARNESSES)}, nor an import path like "
+                f"'my_package.module:MyHarness'{_hint(name, HARNESSES)}"
+            )
+        return name
 
 
 class SandboxConfig(_Section):
@@ -107,12 +146,22 @@ class ModelConfig(_Section):
     """Added to every request as it is, such as ``temperature``."""
 
 
+class OptimizerConfig(ModelConfig):
+    """The model that reads trajectories and proposes edits."""
+
+    sees_answers: bool = False
+    """Whether it is shown the expected answers of training tasks."""
+    prompts: Path | None = None
+    """Folder of templates that replace the project's own of the same names."""
+
+
 class LearningRateConfig(_Section):
     """The textual learning rate: how many edits a step may make (paper §3)."""
 
     start: int = Field(4, ge=0)
     end: int = Field(2, ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
+    """``autonomous`` lets the optimizer choose the number, ``none`` sets no limit."""
 
 
 class TrainConfig(_Section):
@@ -122,17 +171,109 @@ class TrainConfig(_Section):
     batch_size: int = Field(40, ge=1)
     minibatch: int = Field(8, ge=1)
     """Trajectories in one reflection."""
+    accumulation: int = Field(1, ge=1)
+    """Batches whose patches are merged into one step."""
+    successes: bool = True
+    """Whether solved rollouts are reflected on too."""
     merge_batch: int = Field(8, ge=2)
     """Patches in one merge."""
     learning_rate: LearningRateConfig = LearningRateConfig()
+    update: Literal["patch", "rewrite_from_suggestions", "full_rewrite"] = "patch"
+    """How a step changes the skill: by exact edits; by one rewrite that follows the edits as
+    suggestions; by a rewrite for each minibatch in turn."""
     memory: bool = True
     """Whether the optimizer is shown the edits that the gate rejected."""
+    skill_aware: bool = False
+    """Whether failures of a rule that was there and not followed become reminders."""
+    slow_update: bool = True
+    """Whether each epoch but the first ends with a guidance block from paired rollouts."""
+    slow_tasks: int = Field(20, ge=1)
+    """Training tasks in that comparison."""
+    meta_skill: bool = True
+    """Whether the optimizer keeps notes for itself from the same pairs."""
+    stages: dict[StageName, str] = {}
+    """Your own functions in place of the project's, by import path: ``rank: my_module:my_rank``."""
+
+    @field_validator("stages")
+    @classmethod
+    def _are_paths(cls, stages: dict[str, str]) -> dict[str, str]:
+        for stage, path in stages.items():
+            if ":" not in path:
+                raise ValueError(f"{stage}: {path!r} is not an import path like 'my_module:name'")
+        return stages
 
 
 class GateConfig(_Section):
     """The gate on the selection split."""
 
-    metric: Literal["hard", "soft"] = "hard"
+    metric: Metric = "hard"
+    mix: float = Field(0.5, ge=0, le=1)
+    """Weight of the soft reward where the metric is ``mixed``; the hard one has the rest."""
+
+
+class SpendingConfig(_Section):
+    """Limits on what is spent; all of them count over every start of a run."""
+
+    usd: float | None = Field(None, gt=0)
+    tokens: int | None = Field(None, ge=1)
+    rollouts: int | None = Field(None, ge=1)
+    """Those that are really run; what comes from the store is free."""
+    seconds: float | None = Field(None, gt=0)
+    """Wall time."""
+
+
+class RunLimitsConfig(SpendingConfig):
+    """Limits of a run. Reaching one ends it at the last good state; raise it to go on."""
+
+    stages: dict[StageName, SpendingConfig] = {}
+    """The same for single stages."""
+
+
+class NoAcceptConfig(_Section):
+    """Stop after a number of steps without an accepted edit."""
+
+    kind: Literal["no_accept"]
+    steps: int = Field(ge=1)
+
+
+class TargetScoreConfig(_Section):
+    """Stop when the best skill's selection score is reached or exceeded."""
+
+    kind: Literal["target_score"]
+    score: float = Field(ge=0, le=1)
+
+
+class SpentConfig(SpendingConfig):
+    """Stop after the step in which any of these was reached."""
+
+    kind: Literal["spent"]
+
+
+class AllConfig(_Section):
+    """Stop when all of several conditions hold."""
+
+    kind: Literal["all"]
+    of: tuple[StopConfig, ...] = Field(min_length=1)
+
+
+class CustomStopConfig(_Section):
+    """Your own condition, by import path: a function from the run's state to a reason or ''."""
+
+    kind: Literal["custom"]
+    path: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+
+
+StopConfig = Annotated[
+    NoAcceptConfig | TargetScoreConfig | SpentConfig | AllConfig | CustomStopConfig,
+    Field(discriminator="kind"),
+]
+
+
+class FinalConfig(_Section):
+    """What is done when training has ended."""
+
+    test: bool = True
+    """Whether initial, best and final skill are scored on the test split."""
 
 
 class Config(_Section):
@@ -150,10 +291,18 @@ class Config(_Section):
     harness: HarnessConfig = HarnessConfig()
     sandbox: SandboxConfig = SandboxConfig()
     target: ModelConfig
-    optimizer: ModelConfig
+    optimizer: OptimizerConfig
     upstreams: dict[str, UpstreamConfig]
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
+    final: FinalConfig = FinalConfig()
+    limits: RunLimitsConfig = RunLimitsConfig()
+    stop: tuple[StopConfig, ...] = ()
+    """Any of these ends the training early, after a step; the final scores are still taken."""
+    verifier: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
+    """Your own in place of the tasks' tests, by import path."""
+    prices: Path | None = None
+    """Price table in place of the project's ``configs/prices.yaml``."""
     rollout_tries: int = Field(3, ge=1)
     """Attempts at a rollout that ends as ``infra_error``."""
     max_infra_share: float = Field(0.1, ge=0, le=1)
@@ -166,9 +315,14 @@ class Config(_Section):
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))
                 raise ValueError(f"{role}.upstream: {upstream!r} is not in upstreams ({known})")
-        if self.harness.name != "direct" and self.sandbox.kind == "local":
+        if self.harness.name in ("codex", "claude-code") and self.sandbox.kind == "local":
             raise ValueError(
                 f"harness.name: {self.harness.name!r} runs in Docker only: "
                 "set sandbox.kind to docker, or harness.name to direct"
             )
         return self
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

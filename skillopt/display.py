@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from skillopt.events import (
-    Event,
-    Note,
-    OptimizerCalled,
-    RolloutFinished,
-    RolloutStarted,
+from skillopt.events import EvaluationStarted, Event, Note, RolloutFinished, RolloutStarted
+from skillopt.records import (
+    BaselineDone,
+    EpochDone,
+    Replied,
+    RunDone,
     RunStarted,
+    RunStopped,
     StageStarted,
-    StepFinished,
+    StepDone,
 )
 
 if TYPE_CHECKING:
@@ -56,9 +57,11 @@ class Progress:
             case RunStarted():
                 self.name, self.epochs = event.name, event.epochs
                 self.steps, self.rollouts_planned = event.steps, event.rollouts
-                self.done = self.stored = self.failed = 0
-                self.current = self.best = None
-                self.started = time.monotonic()
+                self._begin()
+            case EvaluationStarted():
+                self.name, self.rollouts_planned = "evaluation", event.rollouts
+                self.epoch = self.step = 0
+                self._begin()
             case StageStarted():
                 self.stage, self.epoch, self.step = event.stage, event.epoch, event.step
                 self.stage_total, self.stage_done = event.total, 0
@@ -66,11 +69,20 @@ class Progress:
                 self.running += 1
             case RolloutFinished():
                 self._finished(event)
-            case OptimizerCalled():
+            case Replied():
                 self.stage_done += 1
-                self._spend(event.tokens, event.cost_usd)
-            case StepFinished():
-                self.current, self.best = event.current_score, event.best_score
+                usage = event.usage
+                self._spend(usage.prompt_tokens + usage.completion_tokens, usage.cost_usd)
+            case BaselineDone():
+                self.current = self.best = event.score
+            case StepDone() | EpochDone() if event.gate and event.gate.accepted:
+                self.current = event.gate.score_after
+                self.best = max(self.best or 0.0, self.current or 0.0)
+
+    def _begin(self) -> None:
+        self.done = self.stored = self.failed = 0
+        self.current = self.best = None
+        self.started = time.monotonic()
 
     def _finished(self, event: RolloutFinished) -> None:
         self.done += 1
@@ -94,6 +106,9 @@ class Progress:
         if ran < 4 or left < 0:
             return None
         return (time.monotonic() - self.started) / ran * left
+
+    def scores(self) -> str:
+        return f"score {self.current or 0.0:.3f}, best {self.best or 0.0:.3f}"
 
     def text(self) -> str:
         """One line with everything."""
@@ -153,16 +168,18 @@ class Display:
     def _line(self, event: Event) -> str:
         if isinstance(event, Note):
             return event.text
-        if isinstance(event, OptimizerCalled) and event.error:
+        if isinstance(event, Replied) and event.error:
             return f"optimizer call ({event.stage}) gave nothing: {event.error}"
         if isinstance(event, RolloutFinished) and not event.rollout.status.scored:
             rollout = event.rollout
             return f"{rollout.task.name}: {rollout.status}: {rollout.message}"
-        if isinstance(event, StepFinished):
-            return (
-                f"step {event.step}: {event.action}, {event.edits} edits, "
-                f"score {event.current_score:.3f}, best {event.best_score:.3f}"
-            )
+        if isinstance(event, StepDone):
+            edits = event.row["edits_applied"]
+            return f"step {event.step}: {event.action}, {edits} edits, {self._progress.scores()}"
+        if isinstance(event, EpochDone) and event.action != "off":
+            return f"epoch {event.epoch}: slow update: {event.action}, {self._progress.scores()}"
+        if isinstance(event, RunDone | RunStopped):
+            return f"{'done' if isinstance(event, RunDone) else 'stopped'}: {event.reason}"
         if self._live is None and time.monotonic() - self._last_line > 5:
             self._last_line = time.monotonic()
             return self._progress.text()

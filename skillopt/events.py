@@ -1,10 +1,14 @@
-"""What happens during training and evaluation, told to whoever listens: display, logs, tests."""
+"""What happens during training and evaluation, told to whoever listens: display, trackers, tests.
+
+The records of the event log are told too. What is defined here is only told and never kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from skillopt.records import AnyRecord
 from skillopt.types import Rollout
 
 
@@ -16,24 +20,10 @@ class Note:
 
 
 @dataclass(frozen=True)
-class RunStarted:
-    name: str
-    epochs: int
-    steps: int
-    """Of the whole run."""
+class EvaluationStarted:
+    """An evaluation outside of a run has begun; ``rollouts`` is how many it has."""
+
     rollouts: int
-    """At most, of the whole run; those in the store included."""
-
-
-@dataclass(frozen=True)
-class StageStarted:
-    """A stage of a step: rollout, reflect, merge, rank, gate; or ``baseline`` and ``eval``."""
-
-    stage: str
-    epoch: int
-    step: int
-    total: int
-    """Rollouts or model calls that the stage has at most."""
 
 
 @dataclass(frozen=True)
@@ -48,36 +38,9 @@ class RolloutFinished:
     """Found in the store: nothing was run."""
 
 
-@dataclass(frozen=True)
-class OptimizerCalled:
-    """One optimizer call has ended; ``error`` says why when it gave nothing."""
-
-    stage: str
-    tokens: int
-    cost_usd: float | None
-    error: str
-
-
-@dataclass(frozen=True)
-class StepFinished:
-    epoch: int
-    step: int
-    action: str
-    current_score: float
-    best_score: float
-    edits: int
-
-
-Event = (
-    Note
-    | RunStarted
-    | StageStarted
-    | RolloutStarted
-    | RolloutFinished
-    | OptimizerCalled
-    | StepFinished
-)
+Event = AnyRecord | Note | EvaluationStarted | RolloutStarted | RolloutFinished
 Listener = Callable[[Event], None]
+"""Called for every event, from any thread."""
 
 
 def nobody(_: Event) -> None:

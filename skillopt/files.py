@@ -30,6 +30,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def end_whole(log: Path) -> None:
+    """Cut a torn last line off a log of lines: its writer was killed, or the disk was full."""
+    if not log.is_file():
+        return
+    with log.open("r+b") as file:
+        data = file.read()
+        if data and not data.endswith(b"\n"):
+            file.truncate(data.rfind(b"\n") + 1)
+            os.fsync(file.fileno())
+
+
 def to_json(value: Any) -> str:
     """JSON as all files of a run have it: indented, keys in the order given, one final newline."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
+from skillopt.config import Metric
 from skillopt.types import Reward, Rollout, Task
 
-Metric = Literal["hard", "soft"]
 Evaluate = Callable[[Sequence[Task]], Sequence[Rollout]]
 
 
@@ -43,6 +42,7 @@ def strict_gate(
     incumbent: Mapping[str, Reward],
     metric: Metric = "hard",
     block: int = 8,
+    mix: float = 0.5,
 ) -> GateDecision:
     """Accept a candidate whose mean score is strictly greater than the incumbent's.
 
@@ -57,8 +57,9 @@ def strict_gate(
         metric: which reward counts.
         block: tasks per call of ``evaluate``. Fixed, so that what is run does not depend on the
             number of workers.
+        mix: weight of the soft reward where the metric is ``mixed``.
     """
-    before = {task.name: _score(incumbent[task.name], metric) for task in tasks}
+    before = {task.name: _score(incumbent[task.name], metric, mix) for task in tasks}
     bar = sum(before.values(), Fraction())
     order = sorted(tasks, key=lambda task: before[task.name])
     done: dict[str, Rollout] = {}
@@ -68,7 +69,7 @@ def strict_gate(
         part = order[len(done) : len(done) + block]
         for task, rollout in zip(part, evaluate(part), strict=True):
             done[task.name] = rollout
-            after[task.name] = _score(rollout.reward, metric)
+            after[task.name] = _score(rollout.reward, metric, mix)
         most = sum(after.values(), Fraction()) + len(tasks) - len(done)
     full = len(done) == len(tasks)
     accepted = full and most > bar
@@ -86,13 +87,25 @@ def strict_gate(
     )
 
 
-def _score(reward: Reward, metric: Metric) -> Fraction:
+def mean_score(rewards: Iterable[Reward], metric: Metric = "hard", mix: float = 0.5) -> float:
+    """The mean of some rewards, at least one, as the gate counts them."""
+    scores = [_score(reward, metric, mix) for reward in rewards]
+    return float(sum(scores, Fraction()) / len(scores))
+
+
+def _score(reward: Reward, metric: Metric, mix: float) -> Fraction:
     """Exact, so that sums do not depend on their order and a tie is a tie.
 
     Rewards are shares of checks: 0.1 means one tenth, not the nearest binary fraction.
     """
-    value = reward.hard if metric == "hard" else reward.soft
-    return Fraction(value).limit_denominator(1_000_000)
+    hard, soft = (Fraction(r).limit_denominator(1_000_000) for r in (reward.hard, reward.soft))
+    match metric:
+        case "hard":
+            return hard
+        case "soft":
+            return soft
+    weight = Fraction(mix).limit_denominator(1_000_000)
+    return weight * soft + (1 - weight) * hard
 
 
 def _names(tasks: Sequence[Task], chosen: Iterable[str]) -> tuple[str, ...]:

@@ -1,80 +1,108 @@
-"""What a step leaves behind: its row in ``history.json``, from the values of its stages."""
+"""Rows of ``history.json``, under the names that users of the reference plot."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harnesses.base import Usage
 from skillopt.gate import GateDecision
-from skillopt.models import GatewayModel
-from skillopt.skill import Skill
-from skillopt.types import EditOutcome, Patch, Rollout
-
-
-@dataclass
-class Step:
-    """What the stages of one step share."""
-
-    epoch: int
-    step: int
-    budget: int
-    model: GatewayModel
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What the optimizer made of a batch."""
-
-    candidate: Skill
-    report: tuple[EditOutcome, ...]
-    patches: list[Patch]
-    errors: list[str]
+from skillopt.models import added
+from skillopt.optimizer.epochs import Pair
+from skillopt.optimizer.memory import describe
+from skillopt.proposal import Proposal
+from skillopt.state import State
+from skillopt.steps import StepPlan
+from skillopt.types import Rollout
 
 
 def history_row(
-    at: Step,
+    at: StepPlan,
     action: str,
     rollouts: Sequence[Rollout],
     proposal: Proposal,
     decision: GateDecision | None,
-    scores: tuple[float, float],
+    usage: Mapping[str, Usage],
+    seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """One step in ``history.json``, under the names that users of the reference plot.
+    """One step. The scores after it are added by the state.
 
     Args:
         at, action, rollouts, proposal: of the step.
-        decision: None when no edit could be applied.
-        scores: current and best score after the step.
+        decision: None when there was nothing to judge.
+        usage: of the optimizer, by stage.
+        seconds: by stage, of the process that finished the step.
     """
-    selection = decision.rollouts if decision else ()
-    complete = decision is not None and decision.evaluated == decision.total
-    used = {"rollout": sum((r.usage for r in rollouts), Usage())} | at.model.usage
-    used["gate"] = sum((r.usage for r in selection), Usage())
+    used = {"rollout": added(r.usage for r in rollouts)} | dict(usage)
     return {
         "step": at.step,
         "epoch": at.epoch,
         "action": action,
-        "edit_budget": at.budget,
+        "edit_budget": proposal.budget,
         "edits_proposed": sum(len(patch.edits) for patch in proposal.patches[:-1]),
-        "edits_applied": sum(outcome.applied for outcome in proposal.report),
+        "edits_applied": len(proposal.edits),
         "edits_refused": sum(not outcome.applied for outcome in proposal.report),
         "rollout_hard": _average([r.reward.hard for r in rollouts]),
         "rollout_soft": _average([r.reward.soft for r in rollouts]),
+        **_judged(decision),
+        "optimizer_errors": list(proposal.errors),
+        **_cost(used, decision),
+        "seconds": dict(seconds),
+    }
+
+
+def epoch_row(
+    action: str,
+    pairs: Sequence[Pair],
+    errors: Sequence[str],
+    decision: GateDecision | None,
+    usage: Mapping[str, Usage],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """An epoch's end: the same keys, and how many of the compared tasks changed how."""
+    ran = [rollout for pair in pairs for rollout in (pair.before, pair.after)]
+    changes = [pair.change for pair in pairs]
+    return {
+        "action": action,
+        "pairs": {change: changes.count(change) for change in sorted(set(changes))},
+        **_judged(decision),
+        "optimizer_errors": list(errors),
+        **_cost({"pairs": added(r.usage for r in ran)} | dict(usage), decision),
+        "seconds": dict(seconds),
+    }
+
+
+def decisions_of(state: State, epoch: int, slow: str) -> list[str]:
+    """What the gate made of an epoch's edits, one line a step, for the optimizer's notes."""
+    lines = []
+    for row in state.history:
+        if row["epoch"] != epoch:
+            continue
+        rejected = [entry for entry in state.memory if entry.step == row["step"]]
+        edits = [describe(edit) for entry in rejected for edit in entry.edits]
+        made = f" ({'; '.join(edits)})" if edits else ""
+        lines.append(f"step {row['step']}: {row['action']}: {row['gate']}{made}")
+    return [*lines, f"slow update: {slow}"] if slow != "off" else lines
+
+
+def _judged(decision: GateDecision | None) -> dict[str, Any]:
+    selection = decision.rollouts if decision else ()
+    complete = decision is not None and decision.evaluated == decision.total
+    return {
         "selection_hard": _average([r.reward.hard for r in selection]) if complete else None,
         "selection_soft": _average([r.reward.soft for r in selection]) if complete else None,
         "selection_bound": decision.upper_bound if decision else None,
         "selection_evaluated": len(selection),
-        "gate": decision.reason if decision else "no edit to judge",
-        "optimizer_errors": proposal.errors,
-        "current_score": scores[0],
-        "best_score": scores[1],
+        "gate": decision.reason if decision else "nothing to judge",
+    }
+
+
+def _cost(used: dict[str, Usage], decision: GateDecision | None) -> dict[str, Any]:
+    used["gate"] = added(r.usage for r in (decision.rollouts if decision else ()))
+    return {
         "tokens": {name: u.prompt_tokens + u.completion_tokens for name, u in used.items()},
-        "cost_usd": sum(used.values(), Usage()).cost_usd,
-        "seconds": at.seconds,
+        "cost_usd": added(used.values()).cost_usd,
     }
 
 

@@ -1,10 +1,12 @@
-"""The optimizer model over the gateway: structured replies, recorded, priced and counted."""
+"""The optimizer model over the gateway: structured replies, recorded, priced, asked only once."""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,13 +16,15 @@ from harnesses.base import ModelSpec, Usage
 from harnesses.chat import ChatClient, ChatError
 from harnesses.gateway import Gateway, Grant
 from harnesses.protocols.base import Conversation, Message
-from skillopt.events import Listener, OptimizerCalled
-from skillopt.files import digest_of
+from skillopt.events import Listener
+from skillopt.files import digest_of, end_whole
+from skillopt.limits import Meter
 from skillopt.optimizer.model import (
     OptimizerReplyError,
     OptimizerUnavailableError,
     ask_with_repair,
 )
+from skillopt.records import Replied
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -32,24 +36,44 @@ class GatewayModel:
     Args:
         gateway, spec: where the model is.
         seed: of the run and step; with what a call is about it seeds the model.
+        step: its number, for the records.
         record: folder in which ``wire.jsonl`` is written.
-        listener: told of each call.
+        listener: told of each reply.
+        meter: asked before each call.
+        known: replies of earlier starts of the run, by id. They are not asked for again.
     """
 
     gateway: Gateway
     spec: ModelSpec
     seed: str
+    step: int
     record: Path
     listener: Listener
-    usage: dict[str, Usage] = field(default_factory=dict)
-    """What was used so far, by stage."""
+    meter: Meter
+    known: Mapping[str, Replied]
+    _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    def __post_init__(self) -> None:
+        end_whole(self.record / "wire.jsonl")
+
     def ask(self, stage: str, about: str, system: str, prompt: str, schema: type[T]) -> T:
+        id = digest_of([self.seed, stage, about, system, prompt, schema.model_json_schema()])
+        reply = self.known.get(id) or self._asked(id, stage, about, system, prompt, schema)
+        with self._lock:
+            self._replies[id] = reply
+        if reply.reply is None:
+            raise OptimizerReplyError(reply.error)
+        return schema.model_validate_json(reply.reply)
+
+    def _asked(
+        self, id: str, stage: str, about: str, system: str, prompt: str, schema: type[T]
+    ) -> Replied:
+        """A new reply, kept before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
         grant = Grant(self.spec, seed, self.record)
-        error = ""
-        with self.gateway.open(grant) as session:
+        value, error = None, ""
+        with self.meter.admit(stage, time.time()), self.gateway.open(grant) as session:
             try:
                 with ChatClient(session) as client:
 
@@ -59,18 +83,31 @@ class GatewayModel:
                         )
                         return client.say(shown, schema.model_json_schema()).text
 
-                    return ask_with_repair(send, system, prompt, schema)
+                    value = ask_with_repair(send, system, prompt, schema).model_dump_json()
             except ChatError as unavailable:
-                error = str(unavailable)
-                raise OptimizerUnavailableError(f"optimizer: {error}") from unavailable
+                raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
             except OptimizerReplyError as malformed:
                 error = str(malformed)
-                raise
-            finally:
-                self._count(stage, session.usage, error)
+            record = Replied(
+                id=id, stage=stage, step=self.step, about=about,
+                reply=value, error=error, usage=session.usage,
+            )  # fmt: skip
+            self.listener(record)
+            return record
 
-    def _count(self, stage: str, usage: Usage, error: str) -> None:
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """What was used, by stage; the same whoever was asked first."""
         with self._lock:
-            self.usage[stage] = self.usage.get(stage, Usage()) + usage
-        tokens = usage.prompt_tokens + usage.completion_tokens
-        self.listener(OptimizerCalled(stage, tokens, usage.cost_usd, error))
+            replies = [self._replies[id] for id in sorted(self._replies)]
+        stages = sorted({reply.stage for reply in replies})
+        return {stage: added(r.usage for r in replies if r.stage == stage) for stage in stages}
+
+
+def added(usages: Iterable[Usage]) -> Usage:
+    """A sum whose cost does not depend on the order."""
+    given = list(usages)
+    costs = [usage.cost_usd for usage in given]
+    known = [cost for cost in costs if cost is not None]
+    total = sum(given, Usage())
+    return replace(total, cost_usd=math.fsum(known) if len(known) == len(costs) else None)

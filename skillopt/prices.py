@@ -9,6 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from harnesses.base import Usage
+from skillopt.config import Config
+from skillopt.resources import resource
 
 
 class Price(BaseModel):
@@ -42,6 +44,15 @@ class Prices(BaseModel):
                 )
                 return tokens / 1e6
         return None
+
+
+def price_table(config: Config) -> Prices:
+    """The price table of a config: its own, or the project's.
+
+    Raises:
+        ConfigError: the file is missing or does not fit.
+    """
+    return load_prices(config.prices or resource("configs") / "prices.yaml")
 
 
 def load_prices(path: Path) -> Prices:

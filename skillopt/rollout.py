@@ -15,7 +15,7 @@ from sandboxes.base import Limits, SandboxError, SandboxFactory
 from skillopt.files import to_json
 from skillopt.store import Result, key_of, seed_of
 from skillopt.tasks.environment import Environments
-from skillopt.tasks.verifier import VerifierError, verify
+from skillopt.tasks.verifier import VerifierError, Verify, verify, verify_with
 from skillopt.types import Reward, Task
 
 KEPT_BYTES = 5 * 1024 * 1024
@@ -34,6 +34,8 @@ class Job:
     identity: dict[str, Any]
     limits: Limits
     budget: Budget
+    verifier: Verify | None = None
+    """The user's own in place of the task's tests."""
 
     @property
     def key(self) -> str:
@@ -81,7 +83,10 @@ def run_job(
         outcome = job.harness.run(_request(job, image, workspace, folder), site)
         status, message, reward = outcome.status, outcome.message, Reward(0.0)
         if status is Status.COMPLETED:
-            reward = verify(job.task, workspace, verifier, image, folder)
+            if job.verifier is not None:
+                reward = verify_with(job.verifier, job.task, workspace, outcome.answer)
+            else:
+                reward = verify(job.task, workspace, verifier, image, folder)
     except (SandboxError, VerifierError) as error:
         return job.failed(f"{type(error).__name__}: {error}")
     else:

@@ -1,103 +1,153 @@
-"""A run on disk, with the file names that users of the reference implementation know.
+"""A run's files, derived from its records, with the names that users of the reference know.
 
 config.yaml, {train,val,test}/items.json, skills/skill_v0000.md, steps/step_0001/, history.json,
-summary.json, best_skill.md and best_skill/NAME/.
+summary.json, best_skill.md and best_skill/NAME/. ``events.jsonl`` is :mod:`skillopt.journal`'s.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from skillopt.config import Config
 from skillopt.files import to_json, write_atomic
-from skillopt.skill import Skill, write_skill
-from skillopt.types import EditOutcome, Patch, RejectedEdit, Rollout, Split, Task
-from skillopt.yaml_config import ConfigError
-
-FREE = ("workers", "rollout_tries", "max_infra_share")
-"""Keys that may change from one start of a run to the next: they do not change its result."""
+from skillopt.journal import LOG, JournalError, read_records
+from skillopt.limits import Meter
+from skillopt.records import (
+    AnyRecord,
+    BaselineDone,
+    EpochDone,
+    GateResult,
+    RolloutRow,
+    RunCreated,
+    StepDone,
+)
+from skillopt.skill import Skill, SkillError, read_skill, write_skill
+from skillopt.state import State
 
 
 class RunFolder:
-    """The folder of one run."""
+    """The folder of one run. Every file in it can be written again from the records."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-
-    @property
-    def history_file(self) -> Path:
-        return self.root / "history.json"
-
-    def begin(self, config: Config, splits: dict[Split, tuple[Task, ...]]) -> None:
-        """Write what is fixed from the start: the config and which tasks are in which split.
-
-        Raises:
-            ConfigError: the folder is that of a run with another config.
-        """
-        self.root.mkdir(parents=True, exist_ok=True)
-        settings = config.model_dump(mode="json")
-        self._refuse_another(settings)
-        write_atomic(self.root / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-        for split, tasks in splits.items():
-            (self.root / split).mkdir(exist_ok=True)
-            items = [{"id": t.name, "family": t.family, "digest": t.digest} for t in tasks]
-            write_atomic(self.root / split / "items.json", to_json(items))
-
-    def _refuse_another(self, settings: dict[str, Any]) -> None:
-        file = self.root / "config.yaml"
-        if not file.is_file():
-            return
-        before, now = _flat(yaml.safe_load(file.read_text("utf-8"))), _flat(settings)
-        differ = sorted(
-            key
-            for key in before.keys() | now.keys()
-            if key not in FREE and before.get(key) != now.get(key)
-        )
-        if differ:
-            raise ConfigError(
-                f"{file}: this run was made with another config ({', '.join(differ)}): "
-                "name the new one differently (--set name=...) or remove the old folder"
-            )
-
-    def keep_skill(self, step: int, skill: Skill) -> None:
-        """The current skill after a step; step 0 is the initial one."""
-        folder = self.root / "skills"
-        folder.mkdir(exist_ok=True)
-        write_atomic(folder / f"skill_v{step:04d}.md", skill.text)
-
-    def keep_best(self, skill: Skill) -> None:
-        """The best skill so far, as a file and as the folder that is deployed."""
-        write_skill(skill, self.root / "best_skill" / skill.name)
-        write_atomic(self.root / "best_skill.md", skill.text)
 
     def step(self, step: int) -> Path:
         folder = self.root / "steps" / f"step_{step:04d}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def keep_rollouts(self, step: int, name: str, rollouts: list[Rollout]) -> None:
-        """Which rollouts a stage used, with their rewards; their files are in the store."""
-        write_atomic(self.step(step) / f"{name}.json", to_json([_row(r) for r in rollouts]))
+    def write(self, record: AnyRecord, state: State) -> None:
+        """Write the files that one record alone decides.
 
-    def keep_patches(self, step: int, name: str, patches: list[Patch]) -> None:
-        write_atomic(self.step(step) / f"{name}.json", to_json([asdict(p) for p in patches]))
+        Args:
+            record: the last one.
+            state: after it.
+        """
+        match record:
+            case RunCreated():
+                self._created(record)
+            case BaselineDone():
+                self._rollouts(0, "selection", record.rollouts)
+                self._skill(0, state.skills[record.skill])
+            case StepDone():
+                self._step(record, state)
+            case EpochDone():
+                self._epoch(record, state)
 
-    def keep_edits(self, step: int, candidate: Skill, report: tuple[EditOutcome, ...]) -> None:
-        """The candidate and what became of each edit."""
-        write_atomic(self.step(step) / "edits.json", to_json([asdict(o) for o in report]))
-        write_atomic(self.step(step) / "candidate_skill.md", candidate.text)
+    def write_standing(self, state: State, meter: Meter) -> None:
+        """Write the files that say where the run stands: history, summary, best skill."""
+        if state.best:
+            self._best(state)
+        if state.history:
+            self._put("rejected_edits.json", to_json([asdict(entry) for entry in state.memory]))
+            self._put("history.json", to_json(state.history))
+        self._put("summary.json", to_json(state.summary | {"spent": meter.to_json()}))
 
-    def keep_memory(self, memory: tuple[RejectedEdit, ...]) -> None:
-        write_atomic(self.root / "rejected_edits.json", to_json([asdict(m) for m in memory]))
+    def _created(self, record: RunCreated) -> None:
+        self._put("config.yaml", yaml.safe_dump(record.config, sort_keys=False))
+        for split, items in record.splits.items():
+            self._put(f"{split}/items.json", to_json(items))
 
-    def keep_history(self, history: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-        write_atomic(self.history_file, to_json(history))
-        write_atomic(self.root / "summary.json", to_json(summary))
+    def _step(self, record: StepDone, state: State) -> None:
+        step = record.step
+        self._rollouts(step, "rollouts", record.rollouts)
+        self._lines(step, "patches", [asdict(patch) for patch in record.patches])
+        self._lines(step, "edits", [asdict(outcome) for outcome in record.report])
+        self._candidate(step, "", record.candidate, record.gate, state)
+        self._skill(step, state.skills[state.current])
+
+    def _epoch(self, record: EpochDone, state: State) -> None:
+        self._candidate(record.step, "slow_", record.candidate, record.gate, state)
+        if record.notes:
+            self._put(f"steps/step_{record.step:04d}/meta_skill.md", record.notes + "\n")
+        self._skill(record.step, state.skills[state.current])
+
+    def _candidate(
+        self, step: int, prefix: str, digest: str | None, gate: GateResult | None, state: State
+    ) -> None:
+        if digest is not None:
+            text = state.skills[digest].text
+            self._put(f"steps/step_{step:04d}/{prefix}candidate_skill.md", text)
+        if gate is not None:
+            self._rollouts(step, f"{prefix}selection", gate.rollouts)
+
+    def _skill(self, step: int, skill: Skill) -> None:
+        """The current skill after a step; step 0 is the initial one."""
+        self._put(f"skills/skill_v{step:04d}.md", skill.text)
+
+    def _best(self, state: State) -> None:
+        """The best skill so far, as a file and as the folder that is deployed."""
+        best = state.skills[state.best]
+        folder = self.root / "best_skill" / best.name
+        if _digest(folder) != best.digest:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            write_skill(best, folder)
+            # What a process that was killed in the middle of this has left.
+            for left in folder.parent.glob(f".{best.name}.*"):
+                shutil.rmtree(left, ignore_errors=True)
+        self._put("best_skill.md", best.text)
+
+    def _rollouts(self, step: int, name: str, rollouts: list[RolloutRow]) -> None:
+        self._lines(step, name, [row.model_dump(mode="json") for row in rollouts])
+
+    def _lines(self, step: int, name: str, values: list[dict[str, Any]]) -> None:
+        self._put(f"steps/step_{step:04d}/{name}.json", to_json(values))
+
+    def _put(self, name: str, text: str) -> None:
+        path = self.root / name
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+
+
+def rebuild(root: Path) -> State:
+    """Write all files of a run again from its event log.
+
+    Raises:
+        JournalError: there is no log, or it is damaged.
+    """
+    records = read_records(root)
+    if not records:
+        raise JournalError(f"{root / LOG}: no such file or no record in it; is {root} a run?")
+    return replay(root, records, Meter())
+
+
+def replay(root: Path, records: list[AnyRecord], meter: Meter) -> State:
+    """The state after some records, with ``meter`` and the run's files brought up to it."""
+    folder, state = RunFolder(root), State()
+    for record in records:
+        state.apply(record)
+        meter.add(record)
+        folder.write(record, state)
+    if records:
+        folder.write_standing(state, meter)
+    return state
 
 
 def read_history(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -110,23 +160,9 @@ def read_history(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return history, json.loads((root / "summary.json").read_text("utf-8"))
 
 
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """A config with dotted keys."""
-    if not isinstance(settings, dict):
-        return {prefix.rstrip("."): settings}
-    return {
-        k: v for key, inner in settings.items() for k, v in _flat(inner, f"{prefix}{key}.").items()
-    }
-
-
-def _row(rollout: Rollout) -> dict[str, Any]:
-    return {
-        "key": rollout.key,
-        "task": rollout.task.name,
-        "status": rollout.status.value,
-        "hard": rollout.reward.hard,
-        "soft": rollout.reward.soft,
-        "skill_activated": rollout.skill_activated,
-        "feedback": rollout.reward.feedback,
-        "message": rollout.message,
-    }
+def _digest(folder: Path) -> str:
+    """Of the skill in a folder; empty where there is none that can be read."""
+    try:
+        return read_skill(folder).digest if folder.is_dir() else ""
+    except SkillError:
+        return ""

@@ -6,6 +6,7 @@ one lookup. Infrastructure failures are never in it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -21,6 +22,9 @@ from pydantic import BaseModel
 from harnesses.base import ModelSpec, Status, Usage
 from skillopt.files import digest_of, sync_folder, to_json, write_atomic
 from skillopt.types import Reward, Rollout, Task
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""On the store's disk: below this, agents and verifiers fail for want of room."""
 
 
 class Result(BaseModel):
@@ -81,6 +85,12 @@ class RolloutStore:
         for left in tmp.iterdir():
             if not psutil.pid_exists(int(left.name.partition("-")[0])):
                 shutil.rmtree(left, ignore_errors=True)
+
+    def check_room(self) -> None:
+        """Raise OSError when the disk is nearly full."""
+        free = shutil.disk_usage(self.root).free
+        if free < MIN_FREE_BYTES:
+            raise OSError(errno.ENOSPC, f"{free // 2**20} MiB are left on the disk", str(self.root))
 
     def folder(self, key: str) -> Path:
         return self.root / key[:2] / key

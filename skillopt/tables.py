@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from skillopt.display import money, printable
-from skillopt.evaluate import Row
+from skillopt.scoring import Row
 from skillopt.stats import Estimate
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+    from skillopt.plan import Plan
 
 
 def percent(estimate: Estimate) -> str:
@@ -27,10 +30,7 @@ def points(estimate: Estimate) -> str:
 
 def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     """One line per skill and harness."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = _table(title)
     table.add_column("harness", no_wrap=True)
     table.add_column("skill", no_wrap=True)
     priced = any(row.usage.cost_usd != 0 for row in rows)
@@ -63,3 +63,71 @@ def print_diff(console: Console, before: str, after: str, names: tuple[str, str]
     styles = {"+": "green", "-": "red", "@": "cyan"}
     for line in lines:
         console.print(Text(printable(line), style=styles.get(line[:1], "")), soft_wrap=True)
+
+
+def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
+    """What a run's skills score on the test split: one line by role, gains against the initial."""
+    table = _table("test split")
+    for column in ("skill", "solved", "gain, points", "opened"):
+        table.add_column(column, justify="left" if column == "skill" else "right", no_wrap=True)
+    for role, scores in test.items():
+        gain, opened = scores["gain"], scores["skill_activated"]
+        table.add_row(
+            role,
+            percent(Estimate(**scores["hard"])),
+            points(Estimate(**gain)) if gain else "",
+            "" if opened is None else f"{100 * opened:.0f} %",
+        )
+    console.print(table)
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """What a run will come to at most."""
+    budgets = " ".join("∞" if budget is None else str(budget) for budget in plan.budgets)
+    tasks = ", ".join(f"{count} {split}" for split, count in plan.tasks.items())
+    table = _table(f"{plan.name}: {plan.epochs} epochs, {plan.steps} steps, {tasks} tasks")
+    for column in ("stage", "rollouts", "optimizer calls", "tokens, about", "cost, about"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    rows = [(s.stage, s.rollouts, s.calls, s.usage) for s in plan.stages]
+    rows.append(("all", plan.rollouts, sum(s.calls for s in plan.stages), plan.usage))
+    for name, rollouts, calls, usage in rows:
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        table.add_row(
+            name, f"{rollouts:,}", f"{calls:,}", f"{tokens / 1000:,.0f}k", money(usage.cost_usd)
+        )
+    console.print(table)
+    console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
+    console.print(
+        f"Upper bounds: the gate stops early, and what is in the store is free. Tokens are assumed "
+        f"({plan.assumption}); prices as of {plan.priced}.",
+        soft_wrap=True,
+    )
+
+
+def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None:
+    """One line per run."""
+    table = _table("")
+    for column in ("run", "harness", "target", "steps", "initial", "best", "state"):
+        table.add_column(
+            column, justify="right" if column in ("steps", "initial", "best") else "left"
+        )
+    for summary in summaries:
+        scores = [summary[key] for key in ("initial_score", "best_score")]
+        table.add_row(
+            summary["name"],
+            summary["harness"],
+            summary["target"],
+            str(summary["steps"]),
+            *("" if score is None else f"{score:.3f}" for score in scores),
+            "done"
+            if summary["done"]
+            else printable(f"not done: {summary['stopped'] or 'running or killed'}"),
+        )
+    console.print(table)
+
+
+def _table(title: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -1,285 +1,300 @@
 """The training loop: rollout, reflect, merge, rank, apply, gate; epoch after epoch.
 
-Reads top to bottom like the paper's algorithm (SkillOpt, arXiv 2605.23904). Each stage is one
-function of :mod:`skillopt.optimizer`; this module puts them in order and records what they did.
+Reads top to bottom like the paper's algorithm (SkillOpt, arXiv 2605.23904). What has happened is
+a record (:mod:`skillopt.records`); a run that is started again goes on from its records.
 """
 
 from __future__ import annotations
 
-import math
-import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
+from harnesses.base import ModelSpec
 from skillopt.config import Config
-from skillopt.events import Listener, Note, RunStarted, StageStarted, StepFinished, nobody
-from skillopt.gate import GateDecision, strict_gate
-from skillopt.history import Proposal, Step, history_row
+from skillopt.gate import GateDecision, mean_score, strict_gate
+from skillopt.history import decisions_of, epoch_row, history_row
 from skillopt.models import GatewayModel
-from skillopt.optimizer.memory import remember
-from skillopt.optimizer.merge import merge
-from skillopt.optimizer.model import OptimizerUnavailableError
-from skillopt.optimizer.rank import rank
-from skillopt.optimizer.reflect import reflect
-from skillopt.optimizer.repair import apply_or_repair
-from skillopt.optimizer.schedule import edit_budget
-from skillopt.run_folder import RunFolder
-from skillopt.skill import Skill, read_skill
-from skillopt.tasks.harbor import TaskError
-from skillopt.tasks.splits import load_splits
-from skillopt.types import Edit, RejectedEdit, Reward, Rollout, Split, Task
-from skillopt.workbench import PausedError, Workbench, model_spec
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run came to. ``summary`` is what ``summary.json`` holds."""
-
-    folder: Path
-    initial: Skill
-    best: Skill
-    history: list[dict[str, Any]]
-    summary: dict[str, Any]
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.documents import draft, fit
+from skillopt.optimizer.epochs import Pair
+from skillopt.optimizer.guard import LeakGuard
+from skillopt.optimizer.memory import rejection
+from skillopt.optimizer.regions import GUIDANCE, region
+from skillopt.optimizer.render import estimate_tokens
+from skillopt.optimizer.stages import Stages
+from skillopt.optimizer.templates import Prompts
+from skillopt.proposal import propose
+from skillopt.recorder import Recorder
+from skillopt.records import (
+    BaselineDone,
+    BatchDone,
+    EpochDone,
+    RunDone,
+    StageStarted,
+    StepDone,
+    gate_result,
+    rows_of,
+    skill_made,
+)
+from skillopt.scoring import compare
+from skillopt.skill import Skill
+from skillopt.steps import StepPlan, compared_tasks, plan_steps
+from skillopt.stop import StopCondition
+from skillopt.types import Edit, Rollout, Split, Task
+from skillopt.workbench import Workbench
 
 
 @dataclass
-class State:
-    """What a step starts from and changes."""
-
-    current: Skill
-    rewards: dict[str, Reward]
-    """Of the current skill on the selection split, by task name."""
-    best: Skill
-    best_score: float
-    memory: tuple[RejectedEdit, ...] = ()
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
-def train(config: Config, listener: Listener = nobody) -> RunResult:
-    """Train a skill.
+class Training:
+    """One process's part of a run.
 
     Args:
-        config: of the run; its folder is ``config.runs / config.name``.
-        listener: told of everything that happens.
-
-    Raises:
-        TaskError, SkillError: what the config names cannot be used.
-        ConfigError: the run's folder is that of another config.
-        PausedError: infrastructure failed too often; the same call goes on from the store.
-        SandboxError: no engine, or an image is missing.
+        config, splits: of the run.
+        record: keeps and tells what happens; its state is where the run stands.
+        bench: runs rollouts.
+        stages, prompts, guard, stop: how the optimizer is asked, and when to end early.
+        spec: the optimizer model.
     """
-    splits = load_splits(config.tasks, config.seed, config.runs / "tasks")
-    for split in ("train", "val"):
-        if not splits[split]:
-            raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
-    initial = initial_skill(config)
-    run = RunFolder(config.runs / config.name)
-    run.begin(config, splits)
-    run.keep_skill(0, initial)
-    with Workbench(config, listener) as bench:
-        return _Training(config, run, bench, splits, listener).run(initial)
 
-
-def initial_skill(config: Config) -> Skill:
-    """The skill that training starts from; raises SkillError when it cannot be used."""
-    if config.skill.init == "quickstart":
-        return read_skill(Path(str(files("skillopt.tasks.quickstart"))) / "skill" / "house-rules")
-    return read_skill(Path(config.skill.init))
-
-
-def batches(tasks: Sequence[Task], size: int, seed: int, epoch: int) -> list[tuple[Task, ...]]:
-    """One epoch's batches: every task once, shuffled by seed and epoch; the last may be short."""
-    shuffled = list(tasks)
-    random.Random(f"{seed}/epoch/{epoch}").shuffle(shuffled)
-    return [tuple(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
-
-
-@dataclass
-class _Training:
     config: Config
-    folder: RunFolder
-    bench: Workbench
     splits: dict[Split, tuple[Task, ...]]
-    listener: Listener
+    record: Recorder
+    bench: Workbench
+    stages: Stages
+    prompts: Prompts
+    guard: LeakGuard
+    stop: StopCondition
+    spec: ModelSpec
+    _seconds: dict[str, float] = field(default_factory=dict)
+    """Of the step at hand, by stage."""
+    _model: GatewayModel = field(init=False)
+    """The optimizer of the step at hand."""
 
-    def run(self, initial: Skill) -> RunResult:
-        """The algorithm."""
-        train = self.config.train
-        per_epoch = -(-len(self.splits["train"]) // train.batch_size)
-        total = train.epochs * per_epoch
-        self._announce(total)
-        state = self._baseline(initial)
-        initial_score = state.best_score
-        step = 0
-        for epoch in range(1, train.epochs + 1):
-            for batch in batches(self.splits["train"], train.batch_size, self.config.seed, epoch):
-                step += 1
-                self._step(state, batch, epoch, step, total)
-                summary = self._record(state, initial_score, done=step == total)
-        return RunResult(self.folder.root, initial, state.best, state.history, summary)
+    def run(self, initial: Skill | None) -> None:
+        """The algorithm.
 
-    def _baseline(self, initial: Skill) -> State:
+        Args:
+            initial: what training starts from; None for a draft by the optimizer.
+
+        Raises:
+            LimitReachedError, PausedError, OptimizerUnavailableError: what ends a process before
+                the run is done.
+        """
+        state = self.record.state
+        if state.initial_score is None:
+            self._baseline(initial or self._draft())
+        reason = ""
+        for at in plan_steps(self.splits["train"], self.config.train, self.config.seed):
+            if at.step > state.steps:
+                reason = self.stop(state, self.record.meter.total)
+                if reason:
+                    break
+                self._step(at)
+            if at.ends_epoch and at.epoch > state.epochs:
+                self._end_epoch(at)
+        if state.done is None:
+            self._finish(reason or "all steps are done")
+
+    def _draft(self) -> Skill:
+        """The optimizer's one-shot draft."""
+        named = self.config.skill
+        empty = Skill(named.name, named.description or "To be described.", "")
+        with self._stage("draft", 1):
+            return draft(self.splits["train"], self._briefing("draft", empty)).value
+
+    def _baseline(self, initial: Skill) -> None:
         """The initial skill is scored once on the selection split before the first step."""
         val = self.splits["val"]
-        self.listener(StageStarted("baseline", 0, 0, len(val)))
-        rollouts = self.bench.rollouts(val, initial)
-        rewards = {r.task.name: r.reward for r in rollouts}
-        score = self._mean(rewards)
-        self.folder.keep_rollouts(0, "selection", rollouts)
-        self.folder.keep_best(initial)
-        self.listener(Note(f"initial skill: {score:.3f} on the selection split"))
-        return State(initial, rewards, initial, score)
+        with self._stage("baseline", len(val)):
+            rollouts = self.bench.rollouts(val, initial, stage="baseline")
+        score = self._score(rollouts)
+        self.record(skill_made(initial))
+        self.record(BaselineDone(skill=initial.digest, score=score, rollouts=rows_of(rollouts)))
+        self.record.note(f"initial skill: {score:.3f} on the selection split")
+        tokens = estimate_tokens(initial.text)
+        if tokens > self.config.skill.max_tokens:
+            self.record.note(
+                f"the initial skill has about {tokens} tokens, more than skill.max_tokens: "
+                "the optimizer will be asked to compress what it makes of it"
+            )
 
-    def _step(self, state: State, batch: Sequence[Task], epoch: int, step: int, total: int) -> None:
+    def _step(self, at: StepPlan) -> None:
         """One step: rollout, reflect, merge, rank, apply, gate, record."""
-        rate = self.config.train.learning_rate
-        budget = edit_budget(rate.schedule, step, total, rate.start, rate.end)
-        at = Step(epoch, step, budget, self._model(step))
-        with self._stage(at, "rollout", len(batch)):
-            rollouts = self._rollouts(batch, state.current)
-        proposal = self._propose(at, rollouts, state)
-        edits = tuple(outcome.edit for outcome in proposal.report if outcome.applied)
-        decision: GateDecision | None = None
-        if edits:
-            with self._stage(at, "gate", len(self.splits["val"])):
-                decision = self._gate(proposal.candidate, state)
-        self.folder.keep_rollouts(step, "rollouts", rollouts)
-        self.folder.keep_patches(step, "patches", proposal.patches)
-        self.folder.keep_edits(step, proposal.candidate, proposal.report)
-        action = self._decide(state, proposal.candidate, edits, decision, step)
-        scores = (self._mean(state.rewards), state.best_score)
-        state.history.append(history_row(at, action, rollouts, proposal, decision, scores))
-        self.listener(StepFinished(epoch, step, action, *scores, len(edits)))
+        self._seconds = {}
+        current = self._current
+        batches = [
+            self._batch(at, part, tasks, current) for part, tasks in enumerate(at.parts, start=1)
+        ]
+        rollouts = [rollout for batch in batches for rollout in batch]
+        if not self.config.train.successes:
+            batches = [[r for r in batch if not r.reward.hard] for batch in batches]
+        briefing = self._briefing(f"step/{at.step}", current, at)
 
-    def _propose(self, at: Step, rollouts: Sequence[Rollout], state: State) -> Proposal:
-        """From a batch's rollouts to a candidate skill."""
-        train, skill, model = self.config.train, state.current, at.model
-        memory = state.memory if train.memory else ()
-        parallel = self.bench.pool.map
-        try:
-            with self._stage(at, "reflect", -(-len(rollouts) // train.minibatch)):
-                reflected = reflect(
-                    rollouts,
-                    skill,
-                    budget=at.budget,
-                    memory=memory,
-                    model=model,
-                    parallel=parallel,
-                    seed=f"{self.config.seed}/step/{at.step}",
-                    minibatch=train.minibatch,
-                )
-            with self._stage(at, "merge", len(reflected.value)):
-                merged = merge(
-                    reflected.value,
-                    skill,
-                    memory=memory,
-                    model=model,
-                    parallel=parallel,
-                    batch=train.merge_batch,
-                )
-            with self._stage(at, "rank", 1):
-                ranked = rank(
-                    merged.value.edits, skill, budget=at.budget, memory=memory, model=model
-                )
-            with self._stage(at, "apply", 1):
-                applied = apply_or_repair(
-                    skill, ranked.value, budget=at.budget, memory=memory, model=model
-                )
-        except OptimizerUnavailableError as error:
-            raise PausedError(
-                f"step {at.step}: {error}\n"
-                "nothing is lost: mend it ('skillopt doctor' helps) and start the same command"
-            ) from error
-        candidate, report = applied.value
-        problems = [e for result in (reflected, merged, ranked, applied) for e in result.errors]
-        for problem in problems:
-            self.listener(Note(f"step {at.step}: {problem}"))
-        return Proposal(candidate, report, [*reflected.value, merged.value], problems)
+        def stage(name: str, total: int) -> AbstractContextManager[None]:
+            return self._stage(name, total, at)
 
-    def _rollouts(self, batch: Sequence[Task], skill: Skill) -> list[Rollout]:
-        """The batch's scored rollouts; some may be missing for infrastructure."""
-        share = self.config.max_infra_share
-        done = self.bench.rollouts(batch, skill, max_infra_share=share)
-        return [rollout for rollout in done if rollout.status.scored]
-
-    def _gate(self, candidate: Skill, state: State) -> GateDecision:
-        def evaluate(tasks: Sequence[Task]) -> list[Rollout]:
-            return self.bench.rollouts(tasks, candidate)
-
-        return strict_gate(
-            evaluate, self.splits["val"], state.rewards, metric=self.config.gate.metric
+        proposal = propose(batches, briefing, self.config.train, self.stages, stage)
+        self.record.note(*(f"step {at.step}: {problem}" for problem in proposal.errors))
+        decision = self._gate(at, proposal.candidate, current)
+        action = _action(decision)
+        used, took = self._model.usage, self._seconds
+        self.record(
+            StepDone(
+                step=at.step,
+                epoch=at.epoch,
+                action=action,
+                row=history_row(at, action, rollouts, proposal, decision, used, took),
+                rollouts=rows_of(rollouts),
+                patches=list(proposal.patches),
+                report=list(proposal.report),
+                candidate=proposal.candidate.digest if decision else None,
+                gate=gate_result(decision),
+                rejected=rejection(at.step, proposal.edits, decision),
+            )
         )
 
-    def _decide(
-        self,
-        state: State,
-        candidate: Skill,
-        edits: tuple[Edit, ...],
-        decision: GateDecision | None,
-        step: int,
-    ) -> str:
-        """Take the candidate or remember its edits; what is called ``action`` in the history."""
-        if decision is None:
-            self.folder.keep_skill(step, state.current)
-            return "skip"
-        self.folder.keep_rollouts(step, "selection", list(decision.rollouts))
-        if decision.accepted:
-            state.current = candidate
-            state.rewards = {r.task.name: r.reward for r in decision.rollouts}
-            if self._mean(state.rewards) > state.best_score:
-                state.best, state.best_score = candidate, self._mean(state.rewards)
-                self.folder.keep_best(candidate)
-        state.memory = remember(state.memory, step, edits, decision)
-        self.folder.keep_memory(state.memory)
-        self.folder.keep_skill(step, state.current)
-        return "accept" if decision.accepted else "reject"
+    def _batch(self, at: StepPlan, part: int, tasks: Sequence[Task], skill: Skill) -> list[Rollout]:
+        """A batch's scored rollouts. Some may be missing for infrastructure, and stay missing."""
+        share = self.config.max_infra_share
+        keys = self.record.state.batches.get((at.step, part))
+        with self._stage("rollout", len(tasks), at):
+            if keys is not None:
+                tasks = [t for t in tasks if self.bench.key(t, skill) in keys]
+            done = self.bench.rollouts(tasks, skill, stage="rollout", max_infra_share=share)
+        scored = [rollout for rollout in done if rollout.status.scored]
+        if keys is None:
+            self.record(BatchDone(step=at.step, part=part, keys=[r.key for r in scored]))
+        return scored
 
-    def _record(self, state: State, initial_score: float, done: bool) -> dict[str, Any]:
-        summary = {
-            "name": self.config.name,
-            "done": done,
-            "steps": len(state.history),
-            "initial_score": initial_score,
-            "current_score": self._mean(state.rewards),
-            "best_score": state.best_score,
-            "accepted": sum(row["action"] == "accept" for row in state.history),
-            "best_skill": state.best.digest,
-            "harness": self.config.harness.name,
-            "target": self.config.target.name,
-            "optimizer": self.config.optimizer.name,
-        }
-        self.folder.keep_history(state.history, summary)
-        return summary
+    def _gate(self, at: StepPlan, candidate: Skill, current: Skill) -> GateDecision | None:
+        """The gate's decision; None where the candidate is what there was before."""
+        if candidate.digest == current.digest:
+            return None
+        val, gate = self.splits["val"], self.config.gate
+
+        def evaluate(tasks: Sequence[Task]) -> list[Rollout]:
+            return self.bench.rollouts(tasks, candidate, stage="gate")
+
+        self.record(skill_made(candidate))
+        with self._stage("gate", len(val), at):
+            rewards = self.record.state.rewards
+            return strict_gate(evaluate, val, rewards, metric=gate.metric, mix=gate.mix)
+
+    def _end_epoch(self, at: StepPlan) -> None:
+        """Slow update and meta skill, from the second epoch's end on."""
+        train, state = self.config.train, self.record.state
+        notes, action, pairs = state.notes, "off", list[Pair]()
+        candidate, decision, rejected = None, None, None
+        row: dict[str, Any] = {}
+        if at.epoch > 1 and (train.slow_update or train.meta_skill):
+            self._seconds = {}
+            current = self._current
+            briefing = self._briefing(f"epoch/{at.epoch}", current, at)
+            pairs = self._pairs(at, current)
+            errors: tuple[str, ...] = ()
+            if train.slow_update:
+                with self._stage("slow", 1, at):
+                    slow = self.stages.slow(pairs, briefing)
+                    fitted = fit(slow.value, briefing)
+                made = fitted.value or current
+                errors = slow.errors + fitted.errors
+                decision = self._gate(at, made, current)
+                action, candidate = _action(decision), made.digest if decision else None
+                guidance = Edit("replace", "", region(made.body, GUIDANCE), "slow update")
+                rejected = rejection(at.step, (guidance,), decision)
+            if train.meta_skill:
+                decisions = decisions_of(state, at.epoch, action)
+                with self._stage("meta", 1, at):
+                    meta = self.stages.meta(pairs, decisions, briefing)
+                notes, errors = meta.value, errors + meta.errors
+            self.record.note(*(f"step {at.step}: {problem}" for problem in errors))
+            used, took = self._model.usage, self._seconds
+            row = epoch_row(action, pairs, errors, decision, used, took)
+        self.record(
+            EpochDone(
+                epoch=at.epoch,
+                step=at.step,
+                pairs={pair.after.task.name: pair.change for pair in pairs},
+                action=action,
+                candidate=candidate,
+                gate=gate_result(decision),
+                rejected=rejected,
+                notes=notes,
+                row=row,
+            )
+        )
+
+    def _pairs(self, at: StepPlan, current: Skill) -> list[Pair]:
+        """The same training tasks under the skills of the last epoch's end and of this one's."""
+        count, seed = self.config.train.slow_tasks, self.config.seed
+        tasks = compared_tasks(self.splits["train"], count, seed, at.epoch)
+        earlier = self.record.state.skills[self.record.state.epoch_skills[-1]]
+        with self._stage("pairs", 2 * len(tasks), at):
+            before = self.bench.rollouts(tasks, earlier, stage="pairs")
+            after = self.bench.rollouts(tasks, current, stage="pairs")
+        return [Pair(*both) for both in zip(before, after, strict=True)]
+
+    def _finish(self, reason: str) -> None:
+        """The last selection score of the current skill, and the scores on the test split."""
+        state, val, test = self.record.state, self.splits["val"], self.splits["test"]
+        with self._stage("final", len(val)):
+            final = self._score(self.bench.rollouts(val, self._current, stage="final"))
+        scores: dict[str, Any] = {}
+        if self.config.final.test and test:
+            roles = {"initial": state.initial, "best": state.best, "final": state.current}
+            skills = {role: state.skills[digest] for role, digest in roles.items()}
+            with self._stage("test", 3 * len(test)):
+                rows = compare(self.bench, skills, test, stage="test")
+            scores = {row.skill: row.scores() for row in rows}
+        self.record(RunDone(reason=reason, final_selection=final, test=scores))
+
+    @property
+    def _current(self) -> Skill:
+        return self.record.state.skills[self.record.state.current]
+
+    def _briefing(self, about: str, skill: Skill, at: StepPlan | None = None) -> Briefing:
+        config, state, step = self.config, self.record.state, at.step if at else 0
+        train, seed = config.train, f"{config.seed}/{about}"
+        self._model = GatewayModel(
+            self.bench.gateway, self.spec, seed, step, self.record.folder.step(step),
+            self.record, self.record.meter, state.replies,
+        )  # fmt: skip
+        return Briefing(
+            skill=skill,
+            budget=at.budget if at else None,
+            model=self._model,
+            parallel=self.bench.pool.map,
+            seed=seed,
+            memory=state.memory if train.memory else (),
+            notes=state.notes if train.meta_skill else "",
+            prompts=self.prompts,
+            guard=self.guard,
+            sees_answers=config.optimizer.sees_answers,
+            edit_files=config.skill.edit_files,
+            skill_aware=train.skill_aware,
+            autonomous=train.learning_rate.schedule == "autonomous",
+            max_tokens=config.skill.max_tokens,
+        )
 
     @contextmanager
-    def _stage(self, at: Step, name: str, total: int) -> Iterator[None]:
-        self.listener(StageStarted(name, at.epoch, at.step, total))
+    def _stage(self, name: str, total: int, at: StepPlan | None = None) -> Iterator[None]:
+        epoch, step = (at.epoch, at.step) if at else (0, 0)
+        self.record(StageStarted(stage=name, epoch=epoch, step=step, total=total))
         started = time.monotonic()
         yield
-        at.seconds[name] = round(time.monotonic() - started, 3)
+        took = self._seconds.get(name, 0.0) + time.monotonic() - started
+        self._seconds[name] = round(took, 3)
 
-    def _model(self, step: int) -> GatewayModel:
-        # Of an earlier start of the same run.
-        (self.folder.step(step) / "wire.jsonl").unlink(missing_ok=True)
-        return GatewayModel(
-            self.bench.gateway,
-            model_spec(self.config.optimizer),
-            seed=f"{self.config.seed}/{step}",
-            record=self.folder.step(step),
-            listener=self.listener,
-        )
+    def _score(self, rollouts: Sequence[Rollout]) -> float:
+        gate = self.config.gate
+        return mean_score((r.reward for r in rollouts), gate.metric, gate.mix)
 
-    def _mean(self, rewards: dict[str, Reward]) -> float:
-        metric = self.config.gate.metric
-        values = [r.hard if metric == "hard" else r.soft for r in rewards.values()]
-        return math.fsum(values) / len(values)
 
-    def _announce(self, steps: int) -> None:
-        config, val = self.config, len(self.splits["val"])
-        rollouts = config.train.epochs * len(self.splits["train"]) + (steps + 1) * val
-        self.listener(RunStarted(config.name, config.train.epochs, steps, rollouts))
+def _action(decision: GateDecision | None) -> str:
+    """What is called ``action`` in the history."""
+    if decision is None:
+        return "skip"
+    return "accept" if decision.accepted else "reject"

@@ -82,7 +82,7 @@ class Rollout:
         return Trajectory.model_validate_json(file.read_bytes()) if file.is_file() else None
 
 
-EditKind = Literal["append", "insert_after", "replace", "delete", "set_description"]
+EditKind = Literal["append", "insert_after", "replace", "delete", "set_description", "note"]
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,11 @@ class Edit:
     target: str = ""
     """Exact text that must occur once: for insert_after, replace and delete."""
     content: str = ""
-    """New text: for append, insert_after, replace and set_description."""
+    """New text: for all kinds but delete. A ``note`` goes into the region of reminders."""
     reason: str = ""
     support: int = 1
+    file: str = ""
+    """Relative POSIX path of another file of the skill's folder; empty for the body."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ Runs batches of rollouts in parallel, through the store. Knows nothing of steps 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,11 +22,14 @@ from harnesses.upstreams import BASE_URLS, HttpUpstream, Upstream, protocols_of
 from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
+from sandboxes.reaper import clean
 from skillopt.config import Config, ModelConfig, SimConfig, UpstreamConfig
 from skillopt.events import Listener, RolloutFinished, RolloutStarted
+from skillopt.limits import LimitReachedError, Meter
 from skillopt.places import Places
-from skillopt.prices import load_prices
-from skillopt.resources import resource
+from skillopt.plugins import Plugins, label
+from skillopt.prices import price_table
+from skillopt.records import RolloutRan
 from skillopt.rollout import Job, run_job
 from skillopt.skill import Skill, write_skill
 from skillopt.store import RolloutStore, identity, unstored
@@ -46,10 +50,20 @@ class Workbench:
     Args:
         config: of the run.
         listener: told of each rollout, from any thread.
+        meter: asked before each rollout; without one there are no limits.
+        plugins: the user's own harness and verifier.
     """
 
-    def __init__(self, config: Config, listener: Listener) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listener: Listener,
+        meter: Meter | None = None,
+        plugins: Plugins = Plugins(),
+    ) -> None:
         self.config = config
+        self.meter = meter or Meter()
+        self._plugins = plugins
         self.listener = listener
         self.store = RolloutStore(config.runs / "store")
         self._stack = ExitStack()
@@ -61,8 +75,10 @@ class Workbench:
             engine: DockerEngine | None = None
             if self.config.sandbox.kind == "docker":
                 engine = stack.enter_context(DockerEngine())
+            # What an earlier start of this run left, if it was killed, and of other dead runs.
+            clean(engine)
             upstreams = {n: make_upstream(c) for n, c in self.config.upstreams.items()}
-            prices = load_prices(resource("configs") / "prices.yaml")
+            prices = price_table(self.config)
             scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
             self.gateway = stack.enter_context(
                 Gateway(upstreams, scratch / "gateway.sock", prices.cost)
@@ -93,16 +109,25 @@ class Workbench:
     def harness(self, name: str) -> Harness:
         """The harness of that name, at the config's version where it is the config's."""
         if name not in self._harnesses:
-            own = self.config.harness
-            version = own.version if name == own.name else None
-            self._harnesses[name] = make_harness(name, version)
+            config, own = self.config.harness, self._plugins.harness
+            if own is not None and name in (config.name, own.name):
+                self._harnesses[name] = own
+            else:
+                version = config.version if name == config.name else None
+                self._harnesses[name] = make_harness(name, version)
         return self._harnesses[name]
+
+    def key(self, task: Task, skill: Skill) -> str:
+        """The address in the store of a skill's first rollout on a task."""
+        agent = self.harness(self.config.harness.name)
+        return self._job(task, skill, None, agent, 0).key
 
     def rollouts(
         self,
         tasks: Sequence[Task],
         skill: Skill | None,
         *,
+        stage: str = "eval",
         harness: str | None = None,
         replicate: int = 0,
         max_infra_share: float = 0.0,
@@ -112,6 +137,7 @@ class Workbench:
         Args:
             tasks: one rollout each; the result has the same order.
             skill: None for runs without a skill.
+            stage: that they are run for.
             harness: another one than the config's.
             replicate: number of the repetition.
             max_infra_share: share of the tasks that may end as ``infra_error``, in [0, 1];
@@ -119,12 +145,19 @@ class Workbench:
 
         Raises:
             PausedError: more than that share did.
+            LimitReachedError: a limit is used up; the rollouts under way are finished first.
         """
         folder = self._skill_folder(skill)
         agent = self.harness(harness or self.config.harness.name)
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
-        futures = [self.pool.submit(self._rollout, job) for job in jobs]
-        done = [future.result() for future in futures]
+        futures = [self.pool.submit(self._rollout, job, stage) for job in jobs]
+        try:
+            done = [future.result() for future in futures]
+        except LimitReachedError:
+            for future in futures:
+                future.cancel()
+            wait(futures)
+            raise
         failed = [r for r in done if not r.status.scored]
         if len(failed) > max_infra_share * len(done):
             raise PausedError(
@@ -138,11 +171,13 @@ class Workbench:
         self, task: Task, skill: Skill | None, folder: Path | None, agent: Harness, replicate: int
     ) -> Job:
         limits = self.config.sandbox.limits
-        own = self.config.harness
-        options = {
+        own, verifier = self.config.harness, self._plugins.verifier
+        options: dict[str, Any] = {
             "sandbox": self.config.sandbox.model_dump(mode="json"),
             "budget": [own.max_requests, own.max_tokens],
         }
+        if verifier is not None:
+            options["verifier"] = label(verifier)
         return Job(
             task=task,
             skill=folder,
@@ -158,6 +193,7 @@ class Workbench:
             ),
             limits=Limits(**limits.model_dump()),
             budget=Budget(own.max_requests, own.max_tokens),
+            verifier=verifier,
         )
 
     def _service(self, model: ModelConfig) -> dict[str, Any]:
@@ -175,22 +211,26 @@ class Workbench:
             write_skill(skill, folder)
         return folder
 
-    def _rollout(self, job: Job) -> Rollout:
+    def _rollout(self, job: Job, stage: str) -> Rollout:
         stored = self.store.get(job.key, job.task)
         if stored is not None:
             self.listener(RolloutFinished(stored, stored=True))
             return stored
-        self.listener(RolloutStarted(job.task.name))
         for attempt in range(self.config.rollout_tries):
             if attempt:
                 self._cancelled.wait(RETRY_WAIT_S * 2 ** (attempt - 1))
-            rollout = self._attempt(job)
+            with self.meter.admit(stage, time.time(), rollout=True):
+                if not attempt:
+                    self.listener(RolloutStarted(job.task.name))
+                rollout = self._attempt(job)
+                self.listener(_ran(rollout, stage))
             if rollout.status.scored or self._cancelled.is_set():
                 break
         self.listener(RolloutFinished(rollout, stored=False))
         return rollout
 
     def _attempt(self, job: Job) -> Rollout:
+        self.store.check_room()
         with self.store.begin() as folder:
             try:
                 with self._places.site() as site:
@@ -199,10 +239,23 @@ class Workbench:
                 result = job.failed(str(error))
             if self._cancelled.is_set() and not result.status.scored:
                 result = result.model_copy(update={"status": Status.CANCELLED})
+            # An agent or a verifier that could not write says nothing about the skill.
+            self.store.check_room()
             if result.status.scored:
                 return self.store.commit(folder, result, job.task)
             self.store.keep_failed(folder, job.key)
             return unstored(result, job.task, self.store.root / "failed" / job.key)
+
+
+def _ran(rollout: Rollout, stage: str) -> RolloutRan:
+    return RolloutRan(
+        stage=stage,
+        key=rollout.key,
+        task=rollout.task.name,
+        status=rollout.status,
+        usage=rollout.usage,
+        seconds=round(rollout.duration_s, 3),
+    )
 
 
 def make_upstream(config: UpstreamConfig) -> Upstream:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillopt.gate import Evaluate, GateDecision, Metric, strict_gate
+from skillopt.config import Metric
+from skillopt.gate import Evaluate, GateDecision, mean_score, strict_gate
 from skillopt.types import Reward, Rollout, Task
 from tests.optimizer.making import a_rollout, a_task
 
@@ -61,6 +62,16 @@ def test_blocks_do_not_change_the_decision(table: list[tuple[float, float]], blo
         decide(before, after, "soft", block)[0].accepted
         == decide(before, after, "soft")[0].accepted
     )
+
+
+def test_the_mixed_metric_weighs_both_rewards() -> None:
+    rewards = [Reward(1.0), Reward(0.5), Reward(0.0)]
+    assert mean_score(rewards, "hard") == pytest.approx(1 / 3)
+    assert mean_score(rewards, "soft") == 0.5
+    assert mean_score(rewards, "mixed", 0.25) == pytest.approx(0.25 * 0.5 + 0.75 / 3)
+    # More partial credit, nothing more solved: seen by soft and mixed, not by hard.
+    assert not decide([0.2, 1.0], [0.8, 1.0], "hard")[0].accepted
+    assert decide([0.2, 1.0], [0.8, 1.0], "mixed")[0].accepted
 
 
 def test_ties_are_rejected_whatever_the_order_of_summing() -> None:

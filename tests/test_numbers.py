@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from harnesses.base import Status, Usage
 from skillopt.display import Progress, clock, money, printable
-from skillopt.events import OptimizerCalled, RolloutFinished, RolloutStarted, RunStarted
+from skillopt.events import EvaluationStarted, RolloutFinished, RolloutStarted
 from skillopt.prices import load_prices
+from skillopt.records import Replied
 from skillopt.resources import resource
 from skillopt.stats import mean, paired_difference, rate
 from skillopt.tables import percent, points
@@ -76,7 +77,7 @@ def test_an_unknown_price_is_unknown_and_stays_so_in_sums(tmp_path: Path) -> Non
 
 def test_progress_counts_what_ran_and_what_was_stored_apart() -> None:
     progress = Progress()
-    progress.update(RunStarted("r", 1, 2, 10))
+    progress.update(EvaluationStarted(10))
     assert progress.seconds_left() is None
     for _ in range(4):
         progress.update(RolloutStarted("t"))
@@ -86,5 +87,7 @@ def test_progress_counts_what_ran_and_what_was_stored_apart() -> None:
     progress.update(RolloutFinished(a_rollout(), stored=True))
     assert (progress.done, progress.stored, progress.running, progress.failed) == (5, 1, 0, 1)
     assert progress.seconds_left() is not None
-    progress.update(OptimizerCalled("reflect", 10, None, ""))
+    progress.update(
+        Replied(id="i", stage="reflect", step=1, about="", reply="{}", usage=Usage(cost_usd=None))
+    )
     assert "cost unknown" in progress.text()

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skillopt import RunResult, train
 from skillopt.events import Event, RolloutFinished, RolloutStarted
+from skillopt.fingerprint import FingerprintError
+from skillopt.records import StageStarted
+from skillopt.steps import batches
 from skillopt.tasks.harbor import TaskError
-from skillopt.trainer import RunResult, batches, train
 from skillopt.workbench import PausedError
-from skillopt.yaml_config import ConfigError
 from tests.optimizer.making import a_task
 from tests.small import small_config, small_set
 
@@ -71,24 +73,87 @@ def test_the_same_command_again_runs_no_rollout_and_ends_the_same(
     result: RunResult, folder: Path
 ) -> None:
     seen: list[Event] = []
-    again = train(small_config(folder), seen.append)
+    again = train(small_config(folder), listeners=[seen.append])
+    assert not [event for event in seen if isinstance(event, RolloutStarted | RolloutFinished)]
+    assert again.best == result.best and again.history == result.history
+    assert again.done
+
+
+def test_a_new_run_takes_its_rollouts_from_the_store(result: RunResult, folder: Path) -> None:
+    seen: list[Event] = []
+    forked = train(small_config(folder), listeners=[seen.append], fork="forked")
     assert not [event for event in seen if isinstance(event, RolloutStarted)]
     assert all(event.stored for event in seen if isinstance(event, RolloutFinished))
-    assert again.best.text == result.best.text
-    assert untimed(again.history) == untimed(result.history)
+    assert untimed(forked.history) == untimed(result.history)
+    assert forked.summary["forked_from"] == result.summary["name"]
+    assert forked.folder.name == "forked" and forked.summary["spent"]["rollouts"] == 0
 
 
 def test_the_number_of_workers_does_not_change_the_result(
     result: RunResult, tmp_path: Path
 ) -> None:
-    alone = train(small_config(tmp_path, workers=1))
-    assert alone.best.text == result.best.text
-    assert untimed(alone.history) == untimed(result.history)
+    """Same seed and same replies: the same bytes, times aside, with 1 worker and with 8."""
+    for workers in (1, 8):
+        other = train(small_config(tmp_path, workers=workers, runs=str(tmp_path / str(workers))))
+        assert (other.folder / "best_skill.md").read_bytes() == result.best.text.encode()
+        assert untimed(other.history) == untimed(result.history)
+        assert other.summary["test"] == result.summary["test"]
 
 
 def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without durations, and without tokens, as the tools' outputs hold durations too."""
-    return [{k: v for k, v in row.items() if k not in ("seconds", "tokens")} for row in history]
+    """Without durations."""
+    found = []
+    for row in history:
+        kept = {key: value for key, value in row.items() if key != "seconds"}
+        if "epoch_end" in kept:
+            (kept["epoch_end"],) = untimed([kept["epoch_end"]])
+        found.append(kept)
+    return found
+
+
+def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    config = small_config(tmp_path, **{"upstreams.sim.harm": 1.0, "train.minibatch": 1})
+    train(config, listeners=[seen.append])
+    stages = [event.stage for event in seen if isinstance(event, StageStarted)]
+    step = ["rollout", "reflect", "merge", "rank", "apply"]
+    assert stages[:7] == ["baseline", *step, "gate"] or stages[:8] == [
+        "baseline", *step, "apply", "gate",
+    ]  # fmt: skip
+    assert stages[-5:] == ["pairs", "slow", "meta", "final", "test"]
+    assert stages.index("pairs") > len(stages) - 7, "no slow update at the first epoch's end"
+
+
+def test_batches_can_be_accumulated_into_one_step(tmp_path: Path) -> None:
+    config = small_config(tmp_path, **{"train.batch_size": 1, "train.accumulation": 2})
+    result = train(config)
+    assert [row["step"] for row in result.history] == [1, 2]
+    rollouts = json.loads((result.folder / "steps" / "step_0001" / "rollouts.json").read_text())
+    assert len(rollouts) == 2
+    wire = (result.folder / "steps" / "step_0001" / "wire.jsonl").read_text()
+    assert wire.count("# Trajectories that ") == 2 and "## Trajectory 2" not in wire
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"train.update": "rewrite_from_suggestions"},
+        {"train.update": "full_rewrite"},
+        {"train.learning_rate.schedule": "autonomous"},
+        {"train.learning_rate.schedule": "none", "train.memory": False},
+        {"train.slow_update": False, "train.meta_skill": False},
+        {"train.skill_aware": True, "gate.metric": "mixed"},
+        {"gate.metric": "soft", "final.test": False},
+    ],
+    ids=lambda settings: ",".join(settings),
+)
+def test_every_variant_trains(settings: dict[str, Any], folder: Path) -> None:
+    name = "-".join(str(value) for value in settings.values()).lower()
+    result = train(small_config(folder, name=name, **settings))
+    assert result.done and result.summary["best_score"] > result.summary["initial_score"]
+    assert bool(result.summary["test"]) is settings.get("final.test", True)
+    if settings.get("train.slow_update") is False:
+        assert "epoch_end" not in result.history[-1]
 
 
 def test_an_optimizer_that_never_makes_sense_changes_nothing_and_is_recorded(
@@ -112,7 +177,7 @@ def test_an_optimizer_that_is_down_pauses_the_run_and_keeps_the_rollouts(folder:
     with pytest.raises(PausedError, match=r"step 1: optimizer: .*ConnectError"):
         train(config)
     seen: list[Event] = []
-    train(small_config(folder, name="mended"), seen.append)
+    train(small_config(folder, name="mended"), listeners=[seen.append])
     assert not [event for event in seen if isinstance(event, RolloutStarted)]
 
 
@@ -124,11 +189,11 @@ def test_a_verifier_that_crashes_pauses_the_run_and_is_never_a_score(tmp_path: P
     config = small_config(tmp_path, rollout_tries=2)
     seen: list[Event] = []
     with pytest.raises(PausedError, match=r"wrote neither reward\.json nor reward\.txt"):
-        train(config, seen.append)
+        train(config, listeners=[seen.append])
     assert not list((tmp_path / "runs" / "store").glob("??/*/result.json"))
     assert list((tmp_path / "runs" / "store" / "failed").iterdir())
     test.write_text(good)
-    assert train(config).summary["done"] is True
+    assert train(config, fork="mended").done
 
 
 def test_an_empty_split_is_named(tmp_path: Path) -> None:
@@ -144,8 +209,10 @@ def test_an_empty_split_is_named(tmp_path: Path) -> None:
 
 def test_the_folder_of_another_config_is_not_written_over(result: RunResult, folder: Path) -> None:
     before = (result.folder / "history.json").read_bytes()
-    with pytest.raises(ConfigError, match=r"another config \(seed, train\.epochs\)"):
+    with pytest.raises(FingerprintError) as caught:
         train(small_config(folder, seed=5, workers=2, **{"train.epochs": 1}))
+    assert "config.seed: 42 -> 5\n  config.train.epochs: 2 -> 1\n" in str(caught.value)
+    assert "--fork" in str(caught.value)
     assert (result.folder / "history.json").read_bytes() == before
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "Train a skill as a config says.",
     "eval": "Score skills on a split, in one or more agents.",
     "demo": "Train the quickstart and show what came of it.",
+    "runs": "List runs, or write a run's files again from its event log.",
     "show": "Show a run: scores, decisions and how the skill changed.",
     "tasks": "Make, list and check tasks.",
     "images": "Build, list and remove the container images.",
@@ -28,6 +29,8 @@ EXIT_USAGE = 2
 """The arguments, a config, a task or a skill cannot be used (click's own code)."""
 EXIT_PAUSED = 3
 """Infrastructure failed; the same command goes on from here."""
+EXIT_LIMIT = 4
+"""A limit of the config was reached; with a higher one the same command goes on from here."""
 EXIT_INTERRUPTED = 130
 
 
@@ -55,7 +58,7 @@ def main() -> None:
     """Train agent skills inside the real coding agents that will use them.
 
     Exit codes: 0 done, 1 the answer is no, 2 unusable input, 3 paused by an infrastructure
-    failure (the same command goes on), 130 interrupted.
+    failure (the same command goes on), 4 stopped at a limit, 130 interrupted.
     """
 
 
@@ -66,6 +69,11 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         from harnesses.gateway import GatewayError
         from sandboxes.base import SandboxError
+        from skillopt.fingerprint import FingerprintError
+        from skillopt.journal import JournalError
+        from skillopt.limits import LimitReachedError
+        from skillopt.optimizer.templates import PromptError
+        from skillopt.plugins import PluginError
         from skillopt.skill import SkillError
         from skillopt.tasks.harbor import TaskError
         from skillopt.workbench import PausedError
@@ -75,12 +83,17 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return function(*args, **kwargs)
-        except (ConfigError, SkillError, TaskError) as error:
+        except (
+            ConfigError, FingerprintError, JournalError, PluginError, PromptError, SkillError,
+            TaskError,
+        ) as error:  # fmt: skip
             _leave(str(error), EXIT_USAGE)
         except (PausedError, SandboxError, GatewayError) as error:
             _leave(str(error), EXIT_PAUSED)
+        except LimitReachedError as error:
+            _leave(str(error), EXIT_LIMIT)
         except KeyboardInterrupt:
-            _leave("interrupted: finished rollouts are kept", EXIT_INTERRUPTED)
+            _leave("interrupted: the same command goes on from here", EXIT_INTERRUPTED)
 
     return call
 

@@ -1,16 +1,12 @@
-"""What several commands share: reading a config, a skill argument, consoles."""
+"""What several commands share: options and consoles."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from skillopt.config import Config
-from skillopt.resources import resource
-from skillopt.skill import Skill, read_skill
-from skillopt.yaml_config import ConfigError, load_config
+from skillopt.yaml_config import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +20,12 @@ set_option = click.option(
 )
 
 
-def read_config(name: str, settings: tuple[str, ...]) -> Config:
-    """A config by path, or by its name below the project's ``configs/`` such as
-    ``quickstart/codex``."""
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """``KEY=VALUE`` options as overrides; values are YAML.
+
+    Raises:
+        ConfigError: one of them has no ``=``.
+    """
     import yaml
 
     overrides: dict[str, Any] = {}
@@ -35,24 +34,7 @@ def read_config(name: str, settings: tuple[str, ...]) -> Config:
         if not equals:
             raise ConfigError(f"--set {setting}: must be KEY=VALUE")
         overrides[key] = yaml.safe_load(value)
-    path = Path(name)
-    shipped = resource("configs") / name.removeprefix("configs/")
-    if not path.exists() and not path.suffix:
-        shipped = shipped.with_suffix(".yaml")
-    return load_config(
-        path if path.exists() or not shipped.is_file() else shipped, Config, overrides
-    )
-
-
-def skill_argument(text: str) -> Skill | None:
-    """A skill folder, a Markdown file, a run (its best skill), or ``none``."""
-    if text == "none":
-        return None
-    path = Path(text)
-    if (path / "best_skill").is_dir():
-        (folder,) = (path / "best_skill").iterdir()
-        return read_skill(folder)
-    return read_skill(path)
+    return overrides
 
 
 def output() -> Console:

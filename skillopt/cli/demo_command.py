@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import guarded
-from skillopt.cli.common import output, read_config
+from skillopt.cli.common import output
 
 if TYPE_CHECKING:
+    from skillopt.api import RunResult
     from skillopt.config import Config
     from skillopt.display import Display
-    from skillopt.evaluate import Row
-    from skillopt.trainer import RunResult
+    from skillopt.scoring import Row
 
 
 @click.command("demo")
@@ -30,6 +30,7 @@ def command(runs: Path) -> None:
     """
     from skillopt.display import Display, say
     from skillopt.doctor import missing_for_docker
+    from skillopt.inputs import read_config
 
     started = time.monotonic()
     missing = missing_for_docker()
@@ -37,7 +38,7 @@ def command(runs: Path) -> None:
         say(f"Codex and Claude Code need Docker, so this is direct chat alone:\n{missing}")
     name = "quickstart/local" if missing else "quickstart/codex"
     harnesses = ("direct",) if missing else ("codex", "claude-code", "direct")
-    config = read_config(name, (f"runs={runs}",))
+    config = read_config(name, {"runs": str(runs)})
     say(f"training {config.skill.init} in {config.harness.name}; rollouts are kept in {runs}")
     with Display() as display:
         result, rows = _train_and_score(config, harnesses, display)
@@ -48,18 +49,13 @@ def command(runs: Path) -> None:
 def _train_and_score(
     config: Config, harnesses: tuple[str, ...], display: Display
 ) -> tuple[RunResult, list[Row]]:
-    from skillopt.evaluate import evaluate
+    from skillopt.api import evaluate, train
     from skillopt.events import Note
-    from skillopt.tasks.splits import load_splits
-    from skillopt.trainer import train
-    from skillopt.workbench import Workbench
 
-    result = train(config, display)
+    result = train(config, listeners=[display])
     display(Note(f"scoring both skills on the test split in {', '.join(harnesses)}"))
-    tasks = load_splits(config.tasks, config.seed, config.runs / "tasks")["test"]
     skills = {"initial": result.initial, "trained": result.best}
-    with Workbench(config, display) as bench:
-        return result, evaluate(bench, skills, tasks, harnesses)
+    return result, evaluate(config, skills, harnesses=harnesses, listeners=[display])
 
 
 def _report(result: RunResult, rows: list[Row]) -> None:

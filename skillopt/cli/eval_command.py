@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from harnesses.registry import NAMES
+from harnesses.base import NAMES
 from skillopt.cli import guarded
-from skillopt.cli.common import output, read_config, set_option, skill_argument
+from skillopt.cli.common import output, parse_settings, set_option
 
 
 @click.command("eval")
@@ -41,24 +41,28 @@ def command(
 
     The first is what the others are compared with.
     """
+    from skillopt.api import evaluate
     from skillopt.display import Display
-    from skillopt.evaluate import evaluate
     from skillopt.files import to_json
+    from skillopt.inputs import read_config, read_skill_or_run
     from skillopt.tables import print_scores
-    from skillopt.tasks.splits import load_splits
-    from skillopt.workbench import Workbench
 
-    checked = read_config(config, settings)
-    named = {label(text, skills): skill_argument(text) for text in skills}
-    splits = load_splits(checked.tasks, checked.seed, checked.runs / "tasks")
-    tasks = splits[split]  # type: ignore[index]  # click has checked it
-    names = harnesses or (checked.harness.name,)
-    with Display() as display, Workbench(checked, display) as bench:
-        rows = evaluate(bench, named, tasks, names, replicates)
+    checked = read_config(config, parse_settings(settings))
+    named = {label(text, skills): read_skill_or_run(text) for text in skills}
+    with Display() as display:
+        rows = evaluate(
+            checked,
+            named,
+            split=split,  # type: ignore[arg-type]  # click has checked it
+            harnesses=harnesses,
+            replicates=replicates,
+            listeners=[display],
+        )
     if as_json:
         click.echo(to_json([row.to_json() for row in rows]), nl=False)
     else:
-        title = f"{checked.name}: {split} split, {len(tasks)} tasks, {replicates} run(s) each"
+        count = len(rows[0].rollouts) // replicates
+        title = f"{checked.name}: {split} split, {count} tasks, {replicates} run(s) each"
         print_scores(output(), rows, title)
 
 

@@ -39,6 +39,8 @@ def command(run: Path, step: int | None, as_json: bool) -> None:
 def _print_history(history: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from skillopt.display import printable
+
     console = output()
     table = Table(title=f"{summary['name']}", title_justify="left")
     for column in ("step", "epoch", "action", "budget", "edits", "train", "selection", "best"):
@@ -50,13 +52,27 @@ def _print_history(history: list[dict[str, Any]], summary: dict[str, Any]) -> No
             str(row["step"]),
             str(row["epoch"]),
             row["action"],
-            str(row["edit_budget"]),
+            "∞" if row["edit_budget"] is None else str(row["edit_budget"]),
             str(row["edits_applied"]),
             f"{row['rollout_hard']:.3f}",
             shown if after is None else f"{after:.3f}",
             f"{row['best_score']:.3f}",
         )
+        end = row.get("epoch_end")
+        if end:
+            after = end["selection_hard"]
+            table.add_row(
+                "", str(row["epoch"]), f"slow update: {end['action']}", "", "", "",
+                "" if after is None else f"{after:.3f}", f"{end['best_score']:.3f}",
+            )  # fmt: skip
     console.print(table)
+    if summary["test"]:
+        from skillopt.tables import print_test_scores
+
+        print_test_scores(console, summary["test"])
+    if not summary["done"]:
+        why = printable(summary["stopped"] or "it is running, or was killed")
+        console.print(f"not done: {why}", markup=False, soft_wrap=True)
 
 
 def _print_diff(run: Path) -> None:

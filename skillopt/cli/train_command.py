@@ -2,39 +2,86 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
-from skillopt.cli import guarded
-from skillopt.cli.common import output, read_config, set_option
+from skillopt.cli import EXIT_LIMIT, guarded
+from skillopt.cli.common import output, parse_settings, set_option
+
+if TYPE_CHECKING:
+    from skillopt.api import RunResult
+    from skillopt.config import Config
 
 
 @click.command("train")
 @click.argument("config")
 @set_option
+@click.option("--dry-run", is_flag=True, help="Print what the run will come to; run nothing.")
+@click.option("--fork", metavar="NEW", help="Begin a new run NEW with what is in the store.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
-def command(config: str, settings: tuple[str, ...], as_json: bool) -> None:
+def command(
+    config: str, settings: tuple[str, ...], dry_run: bool, fork: str | None, as_json: bool
+) -> None:
     """Train a skill as CONFIG says: a YAML file, or the name of one that comes with the project.
 
-    Progress goes to standard error, the result to standard output. Finished rollouts are kept:
-    after an interruption the same command takes them from the store.
+    Progress goes to standard error, the result to standard output. After an interruption, a
+    failure or a limit the same command goes on where the run stopped.
     """
+    from skillopt.api import train
     from skillopt.display import Display
     from skillopt.files import to_json
-    from skillopt.tables import print_diff
-    from skillopt.trainer import train
+    from skillopt.inputs import read_config
 
-    checked = read_config(config, settings)
+    checked = read_config(config, parse_settings(settings))
+    if dry_run:
+        _print_plan(checked, as_json)
+        return
     with Display() as display:
-        result = train(checked, display)
+        result = train(checked, listeners=[display], fork=fork)
     if as_json:
         click.echo(to_json(result.summary), nl=False)
-        return
-    console = output()
+    else:
+        _print(result)
+    if not result.done:
+        sys.exit(EXIT_LIMIT)
+
+
+def _print(result: RunResult) -> None:
+    from skillopt.tables import print_diff, print_test_scores
+
+    console, summary = output(), result.summary
     print_diff(console, result.initial.text, result.best.text, ("initial", "best"))
+    if summary["test"]:
+        print_test_scores(console, summary["test"])
+    if not result.done:
+        console.print(
+            f"stopped: {summary['stopped']}; raise the limit and start the same command to go on",
+            markup=False,
+            soft_wrap=True,
+        )
+    if summary["initial_score"] is None:
+        return
     console.print(
-        f"selection score {result.summary['initial_score']:.3f} -> "
-        f"{result.summary['best_score']:.3f}; skill in {result.folder / 'best_skill'}",
+        f"selection score {summary['initial_score']:.3f} -> {summary['best_score']:.3f}; "
+        f"skill in {result.folder / 'best_skill'}",
         markup=False,
         soft_wrap=True,
     )
+
+
+def _print_plan(config: Config, as_json: bool) -> None:
+    from skillopt.files import to_json
+    from skillopt.plan import make_plan
+    from skillopt.prices import price_table
+    from skillopt.tables import print_plan
+    from skillopt.tasks.splits import load_splits
+
+    splits = load_splits(config.tasks, config.seed, config.runs / "tasks")
+    plan = make_plan(config, splits, price_table(config))
+    if as_json:
+        click.echo(to_json(plan.to_json()), nl=False)
+    else:
+        print_plan(output(), plan)

@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from skillopt.optimizer.files import content_problem, editable_files, path_problem
 from skillopt.optimizer.markdown import Splice, breakage, is_rows, leaves, list_kind
-from skillopt.skill import Skill, canonical_body, skill_problems
+from skillopt.optimizer.regions import (
+    REMINDERS,
+    end_of_text,
+    has_marker,
+    protected_regions,
+    region,
+    with_region,
+)
+from skillopt.skill import SKILL_FILE, Skill, canonical_body, skill_problems
 from skillopt.types import Edit, EditOutcome
 
+Guard = Callable[[Skill, Skill], str]
+"""From the skill before and after an edit to a reason to refuse it, or ''."""
+
 ALREADY_THERE = "the skill already says this"
-_MARKER = re.compile(r"<!--\s*(?P<end>/?)\s*protected:\s*(?P<name>[^\s>]*?)\s*-->")
-_FORGED = re.compile(r"<!\s*-*\s*/?\s*protected", re.IGNORECASE)
+NOTE_CHARS = 300
+_FRONT = re.compile(r"\A---[ \t]*\n.*?\n---[ \t]*\n", re.DOTALL)
 _BLANK_ITEM = re.compile(r"[ \t>]*(?:[-*+]|\d+[.)])?[ \t]*")
 
 
@@ -25,14 +37,21 @@ class _RefusedError(Exception):
 
 
 def apply_edits(
-    skill: Skill, edits: Iterable[Edit], budget: int
+    skill: Skill,
+    edits: Iterable[Edit],
+    budget: int | None,
+    *,
+    files: bool = False,
+    guard: Guard | None = None,
 ) -> tuple[Skill, tuple[EditOutcome, ...]]:
     """Apply edits in order, each to the result of those before it.
 
     Args:
         skill: to change.
         edits: in order of importance.
-        budget: how many may be applied; refused edits do not count.
+        budget: how many may be applied, None for all; refused edits do not count.
+        files: whether other files than ``SKILL.md`` may be touched.
+        guard: has the last word on each edit.
 
     Returns:
         The new skill, valid if the old one was, and one outcome per edit. Never raises.
@@ -41,9 +60,13 @@ def apply_edits(
     applied = 0
     for edit in edits:
         try:
-            if applied >= budget:
+            if budget is not None and applied >= budget:
                 raise _RefusedError(f"over the budget of {budget} edits")
-            skill = _applied(skill, edit)
+            changed = _applied(skill, edit, files)
+            refusal = guard(skill, changed) if guard else ""
+            if refusal:
+                raise _RefusedError(refusal)
+            skill = changed
             applied += 1
             outcomes.append(EditOutcome(edit, applied=True))
         except _RefusedError as refusal:
@@ -51,32 +74,16 @@ def apply_edits(
     return skill, tuple(outcomes)
 
 
-def protected_regions(body: str) -> tuple[tuple[int, int], ...]:
-    """Character spans of the protected regions, markers included.
-
-    A region that is opened and never closed reaches to the end; a lone closing marker is a region.
-    """
-    spans: list[tuple[int, int]] = []
-    opened: re.Match[str] | None = None
-    for marker in _MARKER.finditer(body):
-        if opened is None and not marker["end"]:
-            opened = marker
-        elif opened is None:
-            spans.append(marker.span())
-        elif marker["end"] and marker["name"] == opened["name"]:
-            spans.append((opened.start(), marker.end()))
-            opened = None
-    if opened is not None:
-        spans.append((opened.start(), len(body)))
-    return tuple(spans)
-
-
-def _applied(skill: Skill, edit: Edit) -> Skill:
+def _applied(skill: Skill, edit: Edit, files: bool) -> Skill:
     content = _content(edit)
+    body = canonical_body(skill.body)
+    if edit.file:
+        return _with_file(skill, edit, content, files)
     if edit.kind == "set_description":
         changed = replace(skill, description=_description(skill, content))
+    elif edit.kind == "note":
+        changed = replace(skill, body=_reminded(body, content))
     else:
-        body = canonical_body(skill.body)
         changed = replace(skill, body=_edited(body, edit, content))
     problems = skill_problems(changed)
     if problems:
@@ -90,7 +97,7 @@ def _content(edit: Edit) -> str:
         return ""
     if not content.strip():
         raise _RefusedError("content is empty" + "; use delete" * (edit.kind == "replace"))
-    if _FORGED.search(content):
+    if has_marker(content):
         raise _RefusedError("content must not contain markers of protected regions")
     return content
 
@@ -102,11 +109,70 @@ def _description(skill: Skill, content: str) -> str:
     return description
 
 
+def _reminded(body: str, content: str) -> str:
+    """The body with one more reminder in their region."""
+    text = _BLANK_ITEM.sub("", content, count=1).strip()
+    if not text or "\n" in content or len(text) > NOTE_CHARS:
+        raise _RefusedError(f"a note is one line of at most {NOTE_CHARS} characters")
+    _refuse_repetition(body, text)
+    old = region(body, REMINDERS) or "## Reminders\n"
+    try:
+        return with_region(body, REMINDERS, f"{old}\n- {text}")
+    except ValueError as error:
+        raise _RefusedError(str(error)) from error
+
+
+def _with_file(skill: Skill, edit: Edit, content: str, files: bool) -> Skill:
+    """The skill with an edit made to another file of its folder."""
+    path = edit.file
+    if not files:
+        raise _RefusedError(f"the config allows edits to {SKILL_FILE} only")
+    if edit.kind not in ("append", "insert_after", "replace", "delete"):
+        raise _RefusedError(f"{edit.kind} is not for files")
+    problem = path_problem(path, skill.files)
+    if problem:
+        raise _RefusedError(problem)
+    known = editable_files(skill)
+    if path in skill.files and path not in known:
+        raise _RefusedError("the file is too large or not UTF-8 text")
+    if path not in known and edit.kind != "append":
+        raise _RefusedError("there is no such file; append makes it")
+    text = known.get(path, "").replace("\r\n", "\n")
+    edited = _edited_file(path, text, edit, content)
+    problem = content_problem(path, edited)
+    if problem:
+        raise _RefusedError(problem)
+    return replace(skill, files={**skill.files, path: edited.encode()})
+
+
+def _edited_file(path: str, text: str, edit: Edit, content: str) -> str:
+    if path.endswith(".md"):
+        front = _FRONT.match(text)
+        head = front.group() if front else ""
+        body = canonical_body(text[len(head) :])
+        return head + ("\n" if head else "") + _edited(body, edit, content) + "\n"
+    if edit.kind == "append":
+        _refuse_repetition(text, content)
+        return f"{text.rstrip()}\n{_script(edit)}\n" if text.strip() else f"{_script(edit)}\n"
+    start, end = _only_match(text, edit.target)
+    if edit.kind == "insert_after":
+        line = text.find("\n", end)
+        end = len(text) if line < 0 else line
+        return f"{text[:end]}\n{_script(edit)}{text[end:] or chr(10)}"
+    return text[:start] + ("" if edit.kind == "delete" else edit.content) + text[end:]
+
+
+def _script(edit: Edit) -> str:
+    """New lines of a script, with their indentation."""
+    return edit.content.replace("\r\n", "\n").strip("\n")
+
+
 def _edited(body: str, edit: Edit, content: str) -> str:
     match edit.kind:
         case "append":
             _refuse_repetition(body, content)
-            splice = _insertion(body, body.count("\n") + 1 if body else 0, content)
+            end = end_of_text(body)
+            splice = _insertion(body, body.count("\n", 0, end) + 1 if body[:end] else 0, content)
         case "insert_after":
             start, end = _only_match(body, edit.target)
             _refuse_repetition(body, content)

@@ -100,7 +100,7 @@ def breakage(old: str, splice: Splice) -> str:
         return "it would change the block before it"
     if kept[len(kept) - len(tail) :] != tail:
         return "it would change the block after it"
-    if _is_closed(old) and not _is_closed(new):
+    if is_closed(old) and not is_closed(new):
         return "it would leave a code fence or HTML block open"
     return _torn(old, splice, touched, middle)
 
@@ -145,7 +145,8 @@ def _covers(text: str, splice: Splice, block: Lines) -> bool:
     return not text[start : splice.start].strip() and not text[splice.end : end].strip()
 
 
-def _is_closed(text: str) -> bool:
+def is_closed(text: str) -> bool:
+    """Whether what follows a text stands outside of any block of it."""
     last = leaves(f"{text}\n\n{_PROBE}")[-1]
     return last.same == ("paragraph", (), _PROBE)
 

@@ -13,23 +13,21 @@ MEMORY_TOKENS = 2000
 _EDIT_TOKENS = 150
 
 
-def remember(
-    memory: Sequence[RejectedEdit], step: int, edits: Sequence[Edit], decision: GateDecision
-) -> tuple[RejectedEdit, ...]:
-    """The memory after a gate decision: longer by the step's edits if they were rejected.
+def rejection(
+    step: int, edits: Sequence[Edit], decision: GateDecision | None
+) -> RejectedEdit | None:
+    """What to remember of a gate decision; None where nothing was rejected.
 
     Args:
-        memory: so far, oldest first.
         step: of the run, from 1.
-        edits: those that were applied.
+        edits: those that were judged.
         decision: on them; of an evaluation that stopped early, the upper bound is the score.
     """
-    if decision.accepted or not edits:
-        return tuple(memory)
-    entry = RejectedEdit(
+    if decision is None or decision.accepted or not edits:
+        return None
+    return RejectedEdit(
         step, tuple(edits), decision.score_before, decision.upper_bound, decision.broken
     )
-    return (*memory, entry)
 
 
 def render_memory(memory: Sequence[RejectedEdit], tokens: int = MEMORY_TOKENS) -> str:

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from skillopt.optimizer.memory import render_memory
-from skillopt.optimizer.model import (
-    Call,
-    OptimizerModel,
-    OptimizerReplyError,
-    ParallelMap,
-    StageResult,
-)
-from skillopt.optimizer.render import render_prompt
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import Merge
-from skillopt.skill import Skill
-from skillopt.types import Edit, Patch, RejectedEdit
+from skillopt.types import Edit, Patch
 
 
 @dataclass(frozen=True)
@@ -28,15 +20,7 @@ class _Group:
     failures: int = 0
 
 
-def merge(
-    patches: Sequence[Patch],
-    skill: Skill,
-    *,
-    memory: Sequence[RejectedEdit],
-    model: OptimizerModel,
-    parallel: ParallelMap,
-    batch: int = 8,
-) -> StageResult[Patch]:
+def merge(patches: Sequence[Patch], briefing: Briefing, *, batch: int = 8) -> StageResult[Patch]:
     """Merge patches into one without overlap.
 
     The support of a merged edit is that of all edits it stands for. Identical edits are merged
@@ -44,19 +28,16 @@ def merge(
 
     Args:
         patches: of a reflection.
-        skill: that they are for.
-        memory: rejected edits to show, oldest first.
-        model, parallel: asks, and runs the calls of one level.
+        briefing: of the step; the calls of one level run in parallel.
         batch: patches in one call, at least 2.
 
     Raises:
         OptimizerUnavailableError: from the model.
     """
-    shown = render_memory(memory)
     calls: list[Call] = []
 
     def merge_groups(groups: Sequence[_Group]) -> list[Patch]:
-        answers = list(parallel(lambda group: _merge_group(group, skill, shown, model), groups))
+        answers = list(briefing.parallel(lambda group: _merge_group(group, briefing), groups))
         calls.extend(call for _, call in answers if call)
         return [patch for patch, _ in answers]
 
@@ -74,22 +55,15 @@ def merge(
     return StageResult(tops[0] if tops else Patch(()), tuple(calls))
 
 
-def _merge_group(
-    group: _Group, skill: Skill, memory: str, model: OptimizerModel
-) -> tuple[Patch, Call | None]:
+def _merge_group(group: _Group, briefing: Briefing) -> tuple[Patch, Call | None]:
     edits = _united(group.patches)
     reasoning = "\n\n".join(patch.reasoning for patch in group.patches if patch.reasoning)
     if len(group.patches) == 1 or len(edits) == 1:
         return Patch(edits, reasoning), None
-    prompt = render_prompt(
-        "merge",
-        skill=skill.text,
-        memory=memory,
-        edits=edits,
-        failures_first=len(_united(group.patches[: group.failures])),
-    )
+    first = len(_united(group.patches[: group.failures]))
+    values = {"edits": edits, "failures_first": first}
     try:
-        reply = model.ask("merge", group.about, render_prompt("system"), prompt, Merge)
+        reply = briefing.ask("merge", group.about, "merge", Merge, values)
     except OptimizerReplyError as error:
         return Patch(edits, reasoning), Call("merge", group.about, f"{error}; edits kept unmerged")
     merged, problem = _checked(reply, edits)
@@ -98,9 +72,12 @@ def _merge_group(
 
 def _united(patches: Sequence[Patch]) -> tuple[Edit, ...]:
     """All edits in order, identical ones of different patches as one with their joint support."""
-    united: dict[tuple[str, str, str], Edit] = {}
+    united: dict[tuple[str, ...], Edit] = {}
     for patch in patches:
-        own = {(e.kind, e.target, " ".join(e.content.split())): e for e in reversed(patch.edits)}
+        own = {
+            (e.kind, e.file, e.target, " ".join(e.content.split())): e
+            for e in reversed(patch.edits)
+        }
         for key, edit in reversed(own.items()):
             known = united.get(key)
             united[key] = replace(known, support=known.support + edit.support) if known else edit

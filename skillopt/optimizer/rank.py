@@ -1,49 +1,47 @@
-"""Ranking: which edits stay when there are more than the step's budget."""
+"""Ranking: which edits a step makes, when there are more than its budget."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skillopt.optimizer.memory import render_memory
-from skillopt.optimizer.model import Call, OptimizerModel, OptimizerReplyError, StageResult
-from skillopt.optimizer.render import render_prompt
-from skillopt.optimizer.replies import Ranking
-from skillopt.skill import Skill
-from skillopt.types import Edit, RejectedEdit
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
+from skillopt.optimizer.replies import ChosenRanking, Ranking
+from skillopt.types import Edit
 
 
-def rank(
-    edits: Sequence[Edit],
-    skill: Skill,
-    *,
-    budget: int,
-    memory: Sequence[RejectedEdit],
-    model: OptimizerModel,
-) -> StageResult[tuple[Edit, ...]]:
-    """The edits to make, at most ``budget`` of them, the most useful first.
+def rank(edits: Sequence[Edit], briefing: Briefing) -> StageResult[tuple[Edit, ...]]:
+    """The edits to make, at most the step's budget, the most useful first.
 
-    The optimizer is asked only when there are more. What its ranking leaves out follows in the
-    order given, so if ranking fails the first ones stay; that is noted in the result's calls.
+    The optimizer is asked only when there are more, or when it is to choose their number. What
+    its ranking leaves out follows in the order given, so if ranking fails the first ones stay;
+    that is noted in the result's calls.
 
     Args:
         edits: of a merged patch.
-        skill: that they are for.
-        budget: of the step.
-        memory: rejected edits to show, oldest first.
-        model: the optimizer.
+        briefing: of the step.
 
     Raises:
         OptimizerUnavailableError: from the model.
     """
-    if budget == 0 or len(edits) <= budget:
+    budget = len(edits) if briefing.budget is None else briefing.budget
+    if not edits or not (briefing.autonomous or 0 < budget < len(edits)):
         return StageResult(tuple(edits[:budget]))
-    prompt = render_prompt(
-        "rank", skill=skill.text, memory=render_memory(memory), edits=edits, budget=budget
-    )
     about, problem = f"{budget} of {len(edits)} edits", ""
     order: list[int] = []
+    values: dict[str, object] = {
+        "edits": edits,
+        "budget": budget,
+        "autonomous": briefing.autonomous,
+    }
     try:
-        reply = model.ask("rank", about, render_prompt("system"), prompt, Ranking)
+        reply: Ranking
+        if briefing.autonomous:
+            chosen = briefing.ask("rank", about, "rank", ChosenRanking, values)
+            budget = min(max(chosen.count, 0), len(edits))
+            reply = chosen
+        else:
+            reply = briefing.ask("rank", about, "rank", Ranking, values)
         order = [n for n in dict.fromkeys(reply.order) if 1 <= n <= len(edits)]
         if len(order) < budget:
             problem = f"ranked {len(order)} edits only; the first of the others follow"

@@ -7,55 +7,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from skillopt.optimizer.memory import render_memory
-from skillopt.optimizer.model import (
-    Call,
-    OptimizerModel,
-    OptimizerReplyError,
-    ParallelMap,
-    StageResult,
-)
-from skillopt.optimizer.render import render_prompt, render_rollout
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import FailureReflection, SuccessReflection
-from skillopt.skill import Skill
-from skillopt.types import Patch, RejectedEdit, Rollout
-
-TRAJECTORY_TOKENS = 3000
-"""For each rollout in a prompt."""
+from skillopt.types import Patch, Rollout
 
 Kind = Literal["failure", "success"]
 
 
 @dataclass(frozen=True)
-class _Minibatch:
+class Minibatch:
+    """Rollouts that one call is about."""
+
     kind: Kind
     about: str
     rollouts: tuple[Rollout, ...]
 
 
 def reflect(
-    rollouts: Sequence[Rollout],
-    skill: Skill,
-    *,
-    budget: int,
-    memory: Sequence[RejectedEdit],
-    model: OptimizerModel,
-    parallel: ParallelMap,
-    seed: str,
-    minibatch: int = 8,
+    rollouts: Sequence[Rollout], briefing: Briefing, *, minibatch: int = 8, batch: str = ""
 ) -> StageResult[tuple[Patch, ...]]:
     """Ask the optimizer what to learn from a batch.
 
     Args:
         rollouts: of the batch; those that were not scored are left out. Fully solved ones are
             successes, all others failures.
-        skill: they were run with.
-        budget: edits that one patch may have; with 0 nothing is asked.
-        memory: rejected edits to show, oldest first.
-        model: the optimizer.
-        parallel: runs the calls.
-        seed: decides which rollouts share a minibatch.
+        briefing: of the step; with a budget of 0 nothing is asked.
         minibatch: rollouts in one call.
+        batch: name of the batch where a step has several.
 
     Returns:
         The patches that have edits, those from failures first. A call that failed is in the
@@ -64,51 +43,46 @@ def reflect(
     Raises:
         OptimizerUnavailableError: from the model.
     """
-    if budget == 0:
+    if briefing.budget == 0:
         return StageResult(())
-    batches = [
-        *_minibatches("failure", [r for r in rollouts if not r.reward.hard], seed, minibatch),
-        *_minibatches("success", [r for r in rollouts if r.reward.hard], seed, minibatch),
-    ]
-    shown = render_memory(memory)
-
-    def ask(batch: _Minibatch) -> tuple[Patch | None, Call]:
-        return _ask(batch, skill, budget, shown, model)
-
-    answers = list(parallel(ask, batches))
+    batches = minibatches(rollouts, briefing.seed, minibatch, batch)
+    answers = list(briefing.parallel(lambda one: _ask(one, briefing), batches))
     patches = tuple(patch for patch, _ in answers if patch and patch.edits)
     return StageResult(patches, tuple(call for _, call in answers))
 
 
-def _minibatches(kind: Kind, rollouts: Sequence[Rollout], seed: str, size: int) -> list[_Minibatch]:
-    shuffled = [rollout for rollout in rollouts if rollout.status.scored]
-    random.Random(f"{seed}/{kind}").shuffle(shuffled)
-    cut = [tuple(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
-    return [
-        _Minibatch(kind, f"{kind} minibatch {number} of {len(cut)}", part)
-        for number, part in enumerate(cut, start=1)
-    ]
+def minibatches(
+    rollouts: Sequence[Rollout], seed: str, size: int, batch: str = ""
+) -> list[Minibatch]:
+    """Failures, then successes, each shuffled by the seed and cut; the last may be short."""
+    scored = [rollout for rollout in rollouts if rollout.status.scored]
+    found: list[Minibatch] = []
+    kinds: tuple[tuple[Kind, float], ...] = (("failure", 0.0), ("success", 1.0))
+    for kind, hard in kinds:
+        shuffled = [rollout for rollout in scored if rollout.reward.hard == hard]
+        random.Random(f"{seed}{batch}/{kind}").shuffle(shuffled)
+        cut = [tuple(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
+        found += [
+            Minibatch(kind, f"{batch}{kind} minibatch {number} of {len(cut)}", part)
+            for number, part in enumerate(cut, start=1)
+        ]
+    return found
 
 
-def _ask(
-    batch: _Minibatch, skill: Skill, budget: int, memory: str, model: OptimizerModel
-) -> tuple[Patch | None, Call]:
+def _ask(batch: Minibatch, briefing: Briefing) -> tuple[Patch | None, Call]:
     failed = batch.kind == "failure"
-    prompt = render_prompt(
-        "failures" if failed else "successes",
-        skill=skill.text,
-        memory=memory,
-        trajectories=[render_rollout(r, skill, TRAJECTORY_TOKENS) for r in batch.rollouts],
-        budget=budget,
-    )
-    system = render_prompt("system")
+    values: dict[str, object] = {
+        "trajectories": [briefing.show(rollout) for rollout in batch.rollouts],
+        "budget": briefing.budget,
+        "skill_aware": briefing.skill_aware,
+    }
     reply: FailureReflection | SuccessReflection
     try:
         if failed:
-            reply = model.ask("reflect", batch.about, system, prompt, FailureReflection)
+            reply = briefing.ask("reflect", batch.about, "failures", FailureReflection, values)
         else:
-            reply = model.ask("reflect", batch.about, system, prompt, SuccessReflection)
+            reply = briefing.ask("reflect", batch.about, "successes", SuccessReflection, values)
     except OptimizerReplyError as error:
         return None, Call("reflect", batch.about, str(error))
-    edits = tuple(edit.edit() for edit in reply.edits[:budget])
+    edits = tuple(edit.edit() for edit in reply.edits[: briefing.budget])
     return Patch(edits, reply.reasoning, batch.kind), Call("reflect", batch.about)

@@ -1,4 +1,4 @@
-"""What the optimizer reads: prompts, and rollouts as text within a token budget.
+"""What the optimizer reads of a rollout: text within a token budget, what matters first.
 
 Everything that an agent or a tool wrote is untrusted: it is fenced and cleaned here.
 """
@@ -10,11 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import jinja2
 
 from skillopt.skill import Skill
 from skillopt.types import Rollout
@@ -66,37 +62,26 @@ def fenced(text: str) -> str:
     return "\n".join([fence, text.rstrip("\n"), fence])
 
 
-def render_prompt(name: str, **values: Any) -> str:
-    """The prompt template ``prompts/NAME.md`` with its variables filled in.
-
-    Raises:
-        jinja2.UndefinedError: a variable of the template is not given.
-    """
-    return _templates().get_template(f"{name}.md").render(**values).strip() + "\n"
-
-
-@lru_cache(maxsize=1)
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "prompts"),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # Markdown for a model, not HTML; untrusted values are fenced.
-    )
-    # By way of str, which raises for a variable that is not given.
-    environment.filters["fenced"] = lambda text: fenced(str(text))
-    return environment
-
-
-def render_rollout(rollout: Rollout, skill: Skill, tokens: int) -> str:
+def render_rollout(
+    rollout: Rollout,
+    skill: Skill,
+    tokens: int,
+    *,
+    feedback: str | None = None,
+    answers: str = "",
+) -> str:
     """One rollout as Markdown: what matters first, within about ``tokens``.
 
     In this order: how it ended and whether the skill was opened, the verifier's feedback, the
     task, the final answer, then the steps, those around errors first. The skill's own text is
     replaced by a note wherever the agent read it.
+
+    Args:
+        rollout, skill, tokens: what is shown, with which skill it ran, and how long it may be.
+        feedback: the verifier's, as far as the optimizer may see it; all of it when absent.
+        answers: the expected ones, where the config shows them.
     """
+    said = rollout.reward.feedback if feedback is None else feedback
     status = f"{rollout.status.value}: {clean(rollout.message)}".removesuffix(": ")
     opened = {True: "yes", False: "no", None: "there was none"}[rollout.skill_activated]
     parts = [
@@ -105,7 +90,8 @@ def render_rollout(rollout: Rollout, skill: Skill, tokens: int) -> str:
         f"- skill opened: {opened}",
     ]
     sections = (
-        ("Verifier feedback", rollout.reward.feedback, tokens // 4),
+        ("Verifier feedback", said, tokens // 4),
+        *([("Expected", answers, tokens // 8)] if answers else ()),
         ("Task", rollout.task.instruction, tokens // 5),
         ("Final answer", rollout.answer, tokens // 8),
     )

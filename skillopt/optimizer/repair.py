@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.edits import ALREADY_THERE, apply_edits
-from skillopt.optimizer.memory import render_memory
-from skillopt.optimizer.model import Call, OptimizerModel, OptimizerReplyError, StageResult
-from skillopt.optimizer.render import render_prompt
+from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import Repair
 from skillopt.skill import Skill
-from skillopt.types import Edit, EditOutcome, RejectedEdit
+from skillopt.types import Edit, EditOutcome
 
 Applied = tuple[Skill, tuple[EditOutcome, ...]]
 
 
-def apply_or_repair(
-    skill: Skill,
-    edits: Sequence[Edit],
-    *,
-    budget: int,
-    memory: Sequence[RejectedEdit],
-    model: OptimizerModel,
-) -> StageResult[Applied]:
-    """Apply edits; send those that do not apply back once, with the reasons.
+def apply_or_repair(edits: Sequence[Edit], briefing: Briefing) -> StageResult[Applied]:
+    """Apply edits to the briefing's skill; send those that do not apply back once, with reasons.
 
     Args:
-        skill: to change.
         edits: in order of importance.
-        budget: how many may be applied in all.
-        memory: rejected edits to show, oldest first.
-        model: the optimizer.
+        briefing: of the step; its budget is how many may be applied in all.
 
     Returns:
         The candidate and the outcome of every edit, those sent in repair at the end.
@@ -38,19 +27,31 @@ def apply_or_repair(
     Raises:
         OptimizerUnavailableError: from the model.
     """
-    candidate, outcomes = apply_edits(skill, edits, budget)
-    left = budget - sum(outcome.applied for outcome in outcomes)
+    candidate, outcomes = _apply(briefing.skill, edits, briefing.budget, briefing)
+    left = len(edits) if briefing.budget is None else briefing.budget
+    left -= sum(outcome.applied for outcome in outcomes)
     refused = [o for o in outcomes if not o.applied and o.reason != ALREADY_THERE]
     if not refused or left <= 0:
         return StageResult((candidate, outcomes))
-    prompt = render_prompt(
-        "repair", skill=candidate.text, memory=render_memory(memory), refused=refused, budget=left
-    )
+    values = {"refused": refused, "budget": left}
     about = f"{len(refused)} edits that did not apply"
     try:
-        reply = model.ask("repair", about, render_prompt("system"), prompt, Repair)
+        reply = briefing.ask("apply", about, "repair", Repair, values, skill=candidate)
     except OptimizerReplyError as error:
-        return StageResult((candidate, outcomes), (Call("repair", about, str(error)),))
+        return StageResult((candidate, outcomes), (Call("apply", about, str(error)),))
     mended = [edit.edit() for edit in reply.edits]
-    candidate, more = apply_edits(candidate, mended, left)
-    return StageResult((candidate, outcomes + more), (Call("repair", about),))
+    candidate, more = _apply(candidate, mended, left, briefing)
+    return StageResult((candidate, outcomes + more), (Call("apply", about),))
+
+
+def _apply(skill: Skill, edits: Sequence[Edit], budget: int | None, briefing: Briefing) -> Applied:
+    off = [edit for edit in edits if edit.kind == "note" and not briefing.skill_aware]
+    skill, outcomes = apply_edits(
+        skill,
+        [edit for edit in edits if edit not in off],
+        budget,
+        files=briefing.edit_files,
+        guard=briefing.refusal,
+    )
+    reason = "notes are for runs with train.skill_aware only; use another kind"
+    return skill, outcomes + tuple(EditOutcome(edit, False, reason) for edit in off)

@@ -1,7 +1,6 @@
 """The shapes of the optimizer's replies. Strict: an unknown or missing field is an error.
 
-Every field is required, as services that enforce a JSON schema want it; what an edit does not
-need is an empty string.
+What an edit does not need is an empty string.
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ class EditReply(_Reply):
     target: str
     content: str
     reason: str
+    file: str
 
     def edit(self, support: int = 1) -> Edit:
-        return Edit(self.kind, self.target, self.content, self.reason, support)
+        return Edit(self.kind, self.target, self.content, self.reason, support, self.file)
 
 
 class FailureType(_Reply):
@@ -72,8 +72,48 @@ class Ranking(_Reply):
     order: list[int]
 
 
+class ChosenRanking(Ranking):
+    """The same, with the number of edits to make left to the optimizer."""
+
+    count: int
+
+
 class Repair(_Reply):
     """Edits in place of those that could not be applied."""
 
     reasoning: str
     edits: list[EditReply]
+
+
+class Document(_Reply):
+    """A skill's description and body, whole."""
+
+    reasoning: str
+    description: str
+    body: str
+
+
+class Draft(Document):
+    """A first skill, from a look at some tasks."""
+
+
+class Rewrite(Document):
+    """The skill with suggestions or lessons worked in."""
+
+
+class Compression(Document):
+    """The skill with less words."""
+
+
+class Guidance(_Reply):
+    """The slow update's guidance block."""
+
+    reasoning: str
+    guidance: str
+
+
+class Notes(_Reply):
+    """The optimizer's notes to itself."""
+
+    reasoning: str
+    notes: str

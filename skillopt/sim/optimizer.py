@@ -9,79 +9,19 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from pydantic import BaseModel
 
 from skillopt.optimizer import replies
 from skillopt.optimizer.replies import EditReply
+from skillopt.sim import writing
 from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES, habit_for
+from skillopt.sim.shown import Shown, read_prompt
 
 RULES_PER_REFLECTION = 2
 _USELESS, _LOST_TARGET, _REPETITION = 0.25, 0.15, 0.1
 """Shares of reflections with these other kinds of bad edit."""
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A line of a prompt, or a fenced block with the line before it as its label."""
-
-    section: str
-    part: str
-    label: str
-    block: str | None = None
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """What the simulated optimizer takes from a prompt."""
-
-    entries: tuple[_Entry, ...]
-
-    @property
-    def skill(self) -> str:
-        return next((e.block for e in self.entries if e.section == "The skill" and e.block), "")
-
-    @property
-    def body(self) -> str:
-        return self.skill.partition("\n---\n")[2].strip()
-
-    @property
-    def memory(self) -> str:
-        found = (e.block for e in self.entries if e.section == "Rejected before" and e.block)
-        return " ".join(next(found, "").split())
-
-    def blocks(self, label: str) -> list[str]:
-        """The fenced blocks under a label, in all sections."""
-        return [e.block for e in self.entries if e.label == label and e.block is not None]
-
-    def runs(self) -> list[tuple[str, str]]:
-        """Task and feedback of each trajectory."""
-        parts = dict.fromkeys(e.part for e in self.entries if e.part.startswith("Trajectory "))
-        found = []
-        for part in parts:
-            own = _Shown(tuple(e for e in self.entries if e.part == part))
-            task, feedback = own.blocks("Task:"), own.blocks("Verifier feedback:")
-            found.append((task[0] if task else "", feedback[0] if feedback else ""))
-        return found
-
-    def number(self, pattern: str) -> int:
-        """The number in the first line that matches."""
-        for entry in self.entries:
-            if match := re.search(pattern, entry.label):
-                return int(match[1])
-        return 0
-
-    def edits(self) -> list[dict[str, str]]:
-        """The edits of a merge, rank or repair prompt, by field."""
-        parts: dict[str, dict[str, str]] = {}
-        for entry in self.entries:
-            if entry.part.startswith("Edit "):
-                fields = parts.setdefault(entry.part, {})
-                name, _, value = entry.label.removeprefix("- ").partition(":")
-                fields[name] = value.strip() if entry.block is None else entry.block
-        return list(parts.values())
 
 
 def reply(
@@ -102,7 +42,7 @@ def reply(
         malformed: share of replies that are not what was asked for, in [0, 1].
         harm: share of reflections that also propose a harmful rule, in [0, 1].
     """
-    shown = _Shown(tuple(_entries(prompt)))
+    shown = Shown(tuple(read_prompt(prompt)))
     # Not the whole prompt: steps of trajectories hold durations, which differ from run to run.
     seen = [schema_name, shown.skill, shown.memory, *shown.blocks("Verifier feedback:")]
     seen += [str(edit) for edit in shown.edits()]
@@ -119,8 +59,20 @@ def reply(
             answer = _merged(shown)
         case "Ranking":
             answer = _ranked(shown, rng)
+        case "ChosenRanking":
+            answer = _chosen(shown, rng)
         case "Repair":
             answer = _repaired(shown)
+        case "Rewrite":
+            answer = writing.rewritten(shown, shown.edits() or _fields(_lessons(shown, rng, harm)))
+        case "Compression":
+            answer = writing.compressed(shown)
+        case "Draft":
+            answer = writing.drafted(shown, rng)
+        case "Guidance":
+            answer = writing.guided(shown, rng, harm)
+        case "Notes":
+            answer = writing.noted(shown)
         case _:
             raise ValueError(f"the simulated optimizer knows no reply named {schema_name!r}")
     text = answer.model_dump_json()
@@ -136,7 +88,7 @@ _DAMAGES: tuple[Callable[[str], str], ...] = (
 )
 
 
-def _on_failures(shown: _Shown, rng: random.Random, harm: float) -> replies.FailureReflection:
+def _on_failures(shown: Shown, rng: random.Random, harm: float) -> replies.FailureReflection:
     runs = shown.runs()
     complaints = Counter(
         habit.family for _, text in runs for habit in HABITS if habit.complaint.search(text)
@@ -151,15 +103,21 @@ def _on_failures(shown: _Shown, rng: random.Random, harm: float) -> replies.Fail
     wanted = [rules[f] for f in missing if rng.random() < _appetite(shown.memory, rules[f])]
     edits = [_addition(shown, rule, rng) for rule in wanted[:RULES_PER_REFLECTION]]
     edits = [*_description(shown), *_removals(shown), *edits, *_bad_edits(shown, rng, harm)]
+    edits += _reminders(shown, complaints) if shown.says(r"propose a `note`") else []
     rng.shuffle(edits)
-    budget = shown.number(r"at most (\d+) edits")
     return replies.FailureReflection(
         failure_types=[
             replies.FailureType(name=family, count=count) for family, count in complaints.items()
         ],
         reasoning=f"{len(runs)} runs, complaints of {len(complaints)} kinds.",
-        edits=edits[:budget],
+        edits=edits[: _limit(shown)],
     )
+
+
+def _limit(shown: Shown) -> int | None:
+    """The most edits that the prompt allows; None where it sets no limit."""
+    found = shown.says(r"at most (\d+) edits")
+    return int(found[1]) if found else None
 
 
 def _appetite(memory: str, rule: str) -> float:
@@ -175,7 +133,7 @@ def _appetite(memory: str, rule: str) -> float:
     return 0.3 if alone else 0.95
 
 
-def _addition(shown: _Shown, rule: str, rng: random.Random) -> EditReply:
+def _addition(shown: Shown, rule: str, rng: random.Random) -> EditReply:
     """A rule as a bullet: at the end, after the last bullet, or after a line that is not there."""
     reason = "The verifier's complaints call for it."
     dice = rng.random()
@@ -187,14 +145,15 @@ def _addition(shown: _Shown, rule: str, rng: random.Random) -> EditReply:
     return _edit("append", "", f"- {rule}", reason)
 
 
-def _bad_edits(shown: _Shown, rng: random.Random, harm: float) -> list[EditReply]:
+def _bad_edits(shown: Shown, rng: random.Random, harm: float) -> list[EditReply]:
     """Harmful, useless and repeated rules, none of which the runs call for."""
     edits = []
     harmful = [b.rule for b in BAD_RULES if not b.rule_present(shown.skill)]
-    harmful = [rule for rule in harmful if rule not in shown.memory]
+    harmful = [rule for rule in harmful if rule not in shown.memory + shown.notes]
     if rng.random() < harm and harmful:
         edits.append(_edit("append", "", f"- {rng.choice(harmful)}", "Results look tidier so."))
-    useless = [r for r in USELESS_RULES if r not in shown.skill and r not in shown.memory]
+    seen = shown.skill + shown.memory + shown.notes
+    useless = [rule for rule in USELESS_RULES if rule not in seen]
     if rng.random() < _USELESS and useless:
         edits.append(_edit("append", "", f"- {rng.choice(useless)}", "Care never hurts."))
     bullets = [line for line in shown.body.split("\n") if line.startswith("- ")]
@@ -203,7 +162,21 @@ def _bad_edits(shown: _Shown, rng: random.Random, harm: float) -> list[EditReply
     return edits
 
 
-def _removals(shown: _Shown) -> list[EditReply]:
+def _reminders(shown: Shown, complaints: Mapping[str, int]) -> list[EditReply]:
+    """Notes for rules that the skill has and that a run did not follow."""
+    slipped = [
+        habit
+        for habit in HABITS
+        if complaints.get(habit.family) and habit.rule_present(shown.skill)
+    ]
+    return [
+        _edit("note", "", f"Remember: {habit.rule}", "It was there and not followed.")
+        for habit in slipped
+        if f"Remember: {habit.rule}" not in shown.skill
+    ]
+
+
+def _removals(shown: Shown) -> list[EditReply]:
     """Deletes harmful rules when tasks fail that they break, and not for want of another rule."""
     runs = [(habit_for(task), feedback) for task, feedback in shown.runs()]
     puzzling = {
@@ -219,7 +192,7 @@ def _removals(shown: _Shown) -> list[EditReply]:
     return edits
 
 
-def _description(shown: _Shown) -> list[EditReply]:
+def _description(shown: Shown) -> list[EditReply]:
     """A new description when most runs did not open the skill: their kinds of work are added."""
     opened = Counter(e.label for e in shown.entries if e.label.startswith("- skill opened:"))
     if opened["- skill opened: no"] <= opened["- skill opened: yes"]:
@@ -234,7 +207,7 @@ def _description(shown: _Shown) -> list[EditReply]:
     return [_edit("set_description", "", text.strip("'\""), "The skill was not opened.")]
 
 
-def _merged(shown: _Shown) -> replies.Merge:
+def _merged(shown: Shown) -> replies.Merge:
     groups: dict[str, list[int]] = {}
     edits = shown.edits()
     for number, edit in enumerate(edits, start=1):
@@ -247,13 +220,32 @@ def _merged(shown: _Shown) -> replies.Merge:
     return replies.Merge(reasoning="Same rules are one edit.", edits=merged)
 
 
-def _ranked(shown: _Shown, rng: random.Random) -> replies.Ranking:
+def _ranked(shown: Shown, rng: random.Random) -> replies.Ranking:
     support = [int((re.match(r"\d+", e["proposed by"]) or [1])[0]) for e in shown.edits()]
     order = sorted(range(1, len(support) + 1), key=lambda n: (-support[n - 1], rng.random()))
     return replies.Ranking(reasoning="By support.", order=order)
 
 
-def _repaired(shown: _Shown) -> replies.Repair:
+def _chosen(shown: Shown, rng: random.Random) -> replies.ChosenRanking:
+    """As many edits as several reflections proposed, one at least and three at most."""
+    ranking = _ranked(shown, rng)
+    wide = sum(not edit["proposed by"].startswith("1 ") for edit in shown.edits())
+    return replies.ChosenRanking(
+        reasoning="Those with wide support.", order=ranking.order, count=min(max(wide, 1), 3)
+    )
+
+
+def _lessons(shown: Shown, rng: random.Random, harm: float) -> list[EditReply]:
+    """What a rewrite from trajectories takes up."""
+    failed = shown.says(r"why these runs failed") is not None
+    return _on_failures(shown, rng, harm).edits if failed else _bad_edits(shown, rng, harm)
+
+
+def _fields(edits: list[EditReply]) -> list[dict[str, str]]:
+    return [edit.model_dump() for edit in edits]
+
+
+def _repaired(shown: Shown) -> replies.Repair:
     """Where a target could not be found, the text goes to the end; other edits are given up."""
     edits = [
         _edit("append", "", edit["content"], "Without a target.")
@@ -265,32 +257,11 @@ def _repaired(shown: _Shown) -> replies.Repair:
 
 def _copied(edit: Mapping[str, str]) -> EditReply:
     return EditReply.model_validate(
-        {name: edit.get(name, "") for name in ("kind", "target", "content", "reason")}
+        {name: edit.get(name, "") for name in ("kind", "target", "content", "reason", "file")}
     )
 
 
 def _edit(kind: str, target: str, content: str, reason: str) -> EditReply:
     return EditReply.model_validate(
-        {"kind": kind, "target": target, "content": content, "reason": reason}
+        {"kind": kind, "target": target, "content": content, "reason": reason, "file": ""}
     )
-
-
-def _entries(prompt: str) -> Iterator[_Entry]:
-    """The prompt's lines and fenced blocks, under their headings. What is fenced stays closed."""
-    section = part = label = fence = ""
-    block: list[str] = []
-    for line in prompt.split("\n"):
-        if fence and line == fence:
-            yield _Entry(section, part, label, "\n".join(block))
-            fence = ""
-        elif fence:
-            block.append(line)
-        elif re.fullmatch(r"`{3,}", line):
-            fence, block = line, []
-        elif line.startswith("# "):
-            section, part, label = line[2:], "", ""
-        elif line.startswith("## "):
-            part, label = line[3:], ""
-        elif line.strip():
-            label = line.strip()
-            yield _Entry(section, part, label)

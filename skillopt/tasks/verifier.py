@@ -10,10 +10,15 @@ import math
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from sandboxes.base import ExecResult, Limits, Mount, SandboxFactory, SandboxSpec
 from skillopt.types import Reward, Task
+
+Verify = Callable[[Task, Path, str], Reward]
+"""A user's own verifier: task, workspace as the agent left it (hostile) and the agent's last words.
+It runs in this process; what it raises counts as a failure of the verifier."""
 
 TESTS = "/tests"
 LOGS = "/logs/verifier"
@@ -55,6 +60,21 @@ def verify(
         return _verify(task, workspace, sandbox_factory, image, folder)
     finally:
         shutil.rmtree(logs, ignore_errors=True)
+
+
+def verify_with(own: Verify, task: Task, workspace: Path, answer: str) -> Reward:
+    """Judge by a user's own verifier.
+
+    Raises:
+        VerifierError: it raised, or gave no valid reward.
+    """
+    try:
+        reward = own(task, workspace, answer)
+    except Exception as error:
+        raise VerifierError(f"{task.name}: verifier: {type(error).__name__}: {error}") from error
+    if not isinstance(reward, Reward) or not 0.0 <= reward.soft <= 1.0:
+        raise VerifierError(f"{task.name}: verifier gave {reward!r}, not a Reward in [0, 1]")
+    return reward
 
 
 def _verify(

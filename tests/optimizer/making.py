@@ -12,7 +12,8 @@ from atif import Agent, Observation, ObservationResult, Step, ToolCall, Trajecto
 from pydantic import BaseModel
 
 from harnesses.base import Status, Usage
-from skillopt.optimizer.model import OptimizerReplyError
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.model import OptimizerModel, OptimizerReplyError
 from skillopt.skill import Skill
 from skillopt.types import Reward, Rollout, Task
 
@@ -115,4 +116,11 @@ class Scripted:
 
 def edit(content: str, kind: str = "append", target: str = "") -> dict[str, str]:
     """An edit as a reply has it."""
-    return {"kind": kind, "target": target, "content": content, "reason": "because"}
+    return {
+        "kind": kind, "target": target, "content": content, "reason": "because", "file": "",
+    }  # fmt: skip
+
+
+def a_briefing(model: OptimizerModel, **options: Any) -> Briefing:
+    """A step's briefing on ``SKILL``, with an edit budget of 2."""
+    return Briefing(**{"skill": SKILL, "budget": 2, "model": model, "seed": "1"} | options)

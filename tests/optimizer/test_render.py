@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
@@ -17,26 +18,38 @@ from skillopt.optimizer.render import (
     clip,
     estimate_tokens,
     fenced,
-    render_prompt,
     render_rollout,
 )
+from skillopt.optimizer.templates import OWN, PromptError, Prompts
 from skillopt.types import Edit, EditOutcome
 from tests.optimizer.making import SKILL, a_rollout, a_task, keep_trajectory
 
-EDIT = Edit("insert_after", "a target", "- a rule", "a reason", 3)
-PROMPTS = {
-    "system": {},
-    "failures": {"skill": "S", "memory": "M", "trajectories": ["T1", "T2"], "budget": 3},
-    "successes": {"skill": "S", "memory": "", "trajectories": ["T1"], "budget": 3},
-    "merge": {"skill": "S", "memory": "", "edits": [EDIT, EDIT], "failures_first": 1},
-    "rank": {"skill": "S", "memory": "", "edits": [EDIT, EDIT], "budget": 1},
-    "repair": {
-        "skill": "S",
-        "memory": "",
-        "refused": [EditOutcome(EDIT, False, "target not found")],
-        "budget": 1,
-    },
+EDIT = Edit("insert_after", "a target", "- a rule", "a reason", 3, "references/more.md")
+CONTEXT = {"skill": "S", "files": {"references/more.md": "F"}, "memory": "M", "notes": "N"}
+DOCUMENT = {"problem": "too long", "limit": 1700}
+TRAJECTORIES = {"trajectories": ["T1", "T2"], "budget": 3, "skill_aware": True}
+PAIRS = {
+    "groups": [("Got worse", [{"before": "B", "after": "A"}]), ("Got better", [])],
+    "stable": 2,
 }
+PROMPTS = {
+    "system": {"edit_files": True, "skill_aware": True},
+    "failures": CONTEXT | TRAJECTORIES,
+    "successes": CONTEXT | {"trajectories": ["T1"], "budget": None},
+    "merge": CONTEXT | {"edits": [EDIT, EDIT], "failures_first": 1},
+    "rank": CONTEXT | {"edits": [EDIT, EDIT], "budget": 1, "autonomous": False},
+    "repair": CONTEXT | {"refused": [EditOutcome(EDIT, False, "target not found")], "budget": 1},
+    "compress": CONTEXT | DOCUMENT | {"tokens": 2100},
+    "rewrite": CONTEXT | DOCUMENT | {"edits": [EDIT]},
+    "lessons": CONTEXT | DOCUMENT | {"trajectories": ["T1"], "failed": True},
+    "draft": CONTEXT | DOCUMENT | {"tasks": ["I1"]},
+    "slow": CONTEXT | PAIRS | {"guidance": "G", "limit": 400},
+    "meta": CONTEXT | PAIRS | {"decisions": ["step 1: reject"], "limit": 600},
+}
+
+
+def render_prompt(name: str, **values: Any) -> str:
+    return Prompts().render(name, **values)
 
 
 @pytest.mark.parametrize("name", PROMPTS)
@@ -53,18 +66,50 @@ def test_prompts_render_and_need_all_their_variables(name: str) -> None:
 
 
 def test_every_prompt_is_tested() -> None:
-    folder = Path(render_prompt.__code__.co_filename).parent / "prompts"
-    parts = {"context", "edits"}
-    assert {file.stem for file in folder.glob("*.md")} == PROMPTS.keys() | parts
+    parts = {"context", "edits", "document", "pairs"}
+    assert {file.stem for file in OWN.glob("*.md")} == PROMPTS.keys() | parts
 
 
 def test_prompts_say_what_was_asked() -> None:
     text = render_prompt("failures", **PROMPTS["failures"])
-    assert "at most 3 edits" in text
-    assert "```\nM\n```" in text
-    assert "Nothing so far." in render_prompt("successes", **PROMPTS["successes"])
+    assert "at most 3 edits" in text and "propose a `note`" in text
+    assert "```\nM\n```" in text and "```\nN\n```" in text and "```\nF\n```" in text
+    plain = {**PROMPTS["successes"], "memory": "", "notes": "", "files": {}}
+    assert "Nothing so far." in render_prompt("successes", **plain)
+    assert "Your notes" not in render_prompt("successes", **plain)
     assert "Edits 1 to 1 come from failures" in render_prompt("merge", **PROMPTS["merge"])
     assert "Not applied: target not found" in render_prompt("repair", **PROMPTS["repair"])
+    assert "could not be used: too long" in render_prompt("compress", **PROMPTS["compress"])
+    chosen = render_prompt("rank", **{**PROMPTS["rank"], "autonomous": True})
+    assert "`count`" in chosen
+    plain_system = render_prompt("system", edit_files=False, skill_aware=False)
+    assert "`note`" not in plain_system and "always empty" in plain_system
+
+
+def test_a_folder_of_prompts_replaces_those_of_the_same_names(tmp_path: Path) -> None:
+    (tmp_path / "successes.md").write_text("Ours: {{ budget }} of {{ trajectories | length }}")
+    prompts = Prompts(tmp_path)
+    assert prompts.render("successes", **PROMPTS["successes"]) == "Ours: None of 1\n"
+    assert prompts.render("rank", **PROMPTS["rank"]) == render_prompt("rank", **PROMPTS["rank"])
+    (tmp_path / "context.md").write_text("Only {{ skill }}")
+    assert "Only S" in Prompts(tmp_path).render("rank", **PROMPTS["rank"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("failure.md", "", r"failure\.md: no prompt has this name; did you mean failures\.md\?"),
+        ("merge.md", "{{ edit }}", r"merge\.md: unknown variable edit; it is given: edits, "),
+        ("rank.md", "a\n{% if %}", r"rank\.md:2: not a valid template"),
+        ("rank.md", "{{ secrets }} {% include 'context.md' %}", "unknown variable secrets"),
+    ],
+)
+def test_unusable_prompts_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(PromptError, match=message):
+        Prompts(tmp_path)
+    with pytest.raises(PromptError, match="no such folder"):
+        Prompts(tmp_path / "none")
 
 
 @given(st.text(alphabet="`a\n{}", max_size=60))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillopt.optimizer.schedule import Schedule, edit_budget
+from skillopt.config import Schedule
+from skillopt.optimizer.schedule import edit_budget
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,8 @@ from skillopt.optimizer.schedule import Schedule, edit_budget
         ("cosine", 1, [2]),
         ("linear", 4, [4, 3, 3, 2]),
         ("constant", 3, [4, 4, 4]),
+        ("autonomous", 2, [None, None]),
+        ("none", 1, [None]),
     ],
 )
 def test_known_values(schedule: Schedule, steps: int, expected: list[int]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harnesses.base import Status
 from skillopt.gate import GateDecision
-from skillopt.optimizer.memory import remember, render_memory
+from skillopt.optimizer.memory import rejection, render_memory
 from skillopt.optimizer.merge import merge
 from skillopt.optimizer.model import OptimizerUnavailableError, StageResult
 from skillopt.optimizer.rank import rank
@@ -21,7 +21,7 @@ from skillopt.optimizer.reflect import reflect
 from skillopt.optimizer.render import estimate_tokens
 from skillopt.optimizer.repair import apply_or_repair
 from skillopt.types import Edit, Patch, RejectedEdit, Rollout
-from tests.optimizer.making import SKILL, Scripted, a_rollout, a_task, edit
+from tests.optimizer.making import SKILL, Scripted, a_briefing, a_rollout, a_task, edit
 
 
 def by_kind(prompt: str) -> dict[str, Any]:
@@ -34,14 +34,8 @@ def by_kind(prompt: str) -> dict[str, Any]:
 def run_reflect(
     rollouts: list[Rollout], model: Scripted, **options: Any
 ) -> StageResult[tuple[Patch, ...]]:
-    settings: dict[str, Any] = {
-        "budget": 2,
-        "memory": (),
-        "parallel": map,
-        "seed": "1",
-        "minibatch": 8,
-    } | options
-    return reflect(rollouts, SKILL, model=model, **settings)
+    size = options.pop("minibatch", 8)
+    return reflect(rollouts, a_briefing(model, **options), minibatch=size)
 
 
 def shown(model: Scripted) -> list[list[str]]:
@@ -130,7 +124,7 @@ def keep_all(prompt: str) -> dict[str, Any]:
 
 
 def run_merge(given: list[Patch], model: Scripted, batch: int = 8) -> StageResult[Patch]:
-    return merge(given, SKILL, memory=(), model=model, parallel=map, batch=batch)
+    return merge(given, a_briefing(model), batch=batch)
 
 
 def test_merge_goes_level_by_level_and_failures_come_first() -> None:
@@ -202,13 +196,22 @@ def test_merging_loses_and_invents_nothing(given: list[tuple[Any, str]], batch: 
 EDITS = tuple(Edit("append", "", f"- {n}") for n in range(1, 6))
 
 
-def run_rank(model: Scripted, budget: int) -> StageResult[tuple[Edit, ...]]:
-    return rank(EDITS, SKILL, budget=budget, memory=(), model=model)
+def run_rank(model: Scripted, budget: int | None) -> StageResult[tuple[Edit, ...]]:
+    return rank(EDITS, a_briefing(model, budget=budget))
 
 
 def test_ranking_is_asked_only_when_there_are_too_many() -> None:
     assert run_rank(Scripted(), 5) == StageResult(EDITS)
+    assert run_rank(Scripted(), None) == StageResult(EDITS)
     assert run_rank(Scripted(), 0) == StageResult(())
+
+
+@pytest.mark.parametrize(("count", "made"), [(2, 2), (0, 0), (99, 5), (-1, 0)])
+def test_an_autonomous_schedule_lets_the_optimizer_choose_the_number(count: int, made: int) -> None:
+    model = Scripted(rank={"reasoning": "", "order": [5, 4, 3, 2, 1], "count": count})
+    result = rank(EDITS, a_briefing(model, budget=None, autonomous=True))
+    assert [e.content for e in result.value] == [f"- {n}" for n in range(5, 5 - made, -1)]
+    assert "Decide how many of these 5 edits" in model.prompts["rank"][0]
 
 
 @pytest.mark.parametrize(
@@ -232,19 +235,19 @@ def test_if_ranking_fails_the_first_stay_and_it_is_said() -> None:
 
 
 def run_repair(edits: list[Edit], budget: int, model: Scripted) -> Any:
-    return apply_or_repair(SKILL, edits, budget=budget, memory=(), model=model)
+    return apply_or_repair(edits, a_briefing(model, budget=budget))
 
 
 LOST = Edit("insert_after", "nowhere", "- lost")
 
 
 def test_edits_that_do_not_apply_go_back_once() -> None:
-    model = Scripted(repair={"reasoning": "", "edits": [edit("- found"), edit("- two much")]})
+    model = Scripted(apply={"reasoning": "", "edits": [edit("- found"), edit("- two much")]})
     result = run_repair([Edit("append", "", "- a"), LOST], 2, model)
     skill, outcomes = result.value
     assert skill.body.endswith("- a\n- found")
     assert [o.applied for o in outcomes] == [True, False, True, False]
-    (prompt,) = model.prompts["repair"]
+    (prompt,) = model.prompts["apply"]
     assert "Not applied: target not found" in prompt
     assert "- a\n```" in prompt  # The skill is shown as it is by now.
 
@@ -260,7 +263,7 @@ def test_what_cannot_be_mended_is_not_sent_back() -> None:
 def test_a_failed_repair_is_said() -> None:
     result = run_repair([LOST], 1, Scripted())
     assert result.value[0] == SKILL
-    assert result.errors[0].startswith("repair: 1 edits that did not apply: malformed")
+    assert result.errors[0].startswith("apply: 1 edits that did not apply: malformed")
 
 
 def decision(accepted: bool) -> GateDecision:
@@ -268,9 +271,14 @@ def decision(accepted: bool) -> GateDecision:
 
 
 def test_memory_keeps_rejected_edits_and_shows_them_newest_first() -> None:
-    memory = remember((), 1, EDITS[:2], decision(accepted=False))
-    memory = remember(memory, 2, EDITS[2:3], decision(accepted=True))
-    memory = remember(memory, 3, EDITS[3:4], decision(accepted=False))
+    entries = [
+        rejection(1, EDITS[:2], decision(accepted=False)),
+        rejection(2, EDITS[2:3], decision(accepted=True)),
+        rejection(3, EDITS[3:4], decision(accepted=False)),
+        rejection(4, (), decision(accepted=False)),
+        rejection(5, EDITS[:1], None),
+    ]
+    memory = tuple(entry for entry in entries if entry)
     assert [entry.step for entry in memory] == [1, 3]
     assert memory[0] == RejectedEdit(1, EDITS[:2], 0.5, 0.25, ("t1", "t2"))
     text = render_memory(memory)
@@ -295,13 +303,14 @@ def test_every_stage_shows_the_memory() -> None:
         reflect=by_kind,
         merge=keep_all,
         rank={"reasoning": "", "order": [1]},
-        repair={"reasoning": "", "edits": []},
+        apply={"reasoning": "", "edits": []},
     )
     run_reflect([a_rollout()], model, memory=memory)
-    merge(patches("failure", "- a", "- b"), SKILL, memory=memory, model=model, parallel=map)
-    rank(EDITS, SKILL, budget=1, memory=memory, model=model)
-    apply_or_repair(SKILL, [LOST], budget=1, memory=memory, model=model)
-    assert set(model.prompts) == {"reflect", "merge", "rank", "repair"}
+    briefing = a_briefing(model, memory=memory, budget=1)
+    merge(patches("failure", "- a", "- b"), briefing)
+    rank(EDITS, briefing)
+    apply_or_repair([LOST], briefing)
+    assert set(model.prompts) == {"reflect", "merge", "rank", "apply"}
     for prompts in model.prompts.values():
         assert all("- bad idea" in p and p.count(SKILL.body) == 1 for p in prompts)
 

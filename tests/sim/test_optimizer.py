@@ -17,14 +17,16 @@ from pydantic import BaseModel, ValidationError
 from harnesses.protocols.base import Message
 from skillopt.gate import Evaluate, strict_gate
 from skillopt.optimizer import replies
-from skillopt.optimizer.memory import remember
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.merge import merge
 from skillopt.optimizer.model import ask_with_repair
 from skillopt.optimizer.rank import rank
 from skillopt.optimizer.reflect import reflect
-from skillopt.optimizer.render import render_prompt, render_rollout
+from skillopt.optimizer.render import render_rollout
 from skillopt.optimizer.repair import apply_or_repair
 from skillopt.optimizer.schedule import edit_budget
+from skillopt.optimizer.templates import Prompts
 from skillopt.sim import optimizer
 from skillopt.sim.knowledge import BAD_RULES, HABITS, habit_for, quirks_in
 from skillopt.skill import Skill
@@ -112,18 +114,19 @@ def train(seed: int, malformed: float = 0.0, harm: float = 0.2) -> Training:
         random.Random(f"{seed}/{step}").shuffle(train_split)
         model = SimModel(seed * 100 + step, malformed, harm)
         budget = edit_budget("cosine", step, 6, 4, 2)
-        reflected = reflect(
-            [run(task, skill) for task in train_split[:8]], skill, budget=budget, memory=memory,
-            model=model, parallel=map, seed=f"{seed}/{step}", minibatch=4,
-        )  # fmt: skip
-        merged = merge(reflected.value, skill, memory=memory, model=model, parallel=map)
-        ranked = rank(merged.value.edits, skill, budget=budget, memory=memory, model=model)
-        applied = apply_or_repair(skill, ranked.value, budget=budget, memory=memory, model=model)
+        briefing = Briefing(
+            skill=skill, budget=budget, model=model, seed=f"{seed}/{step}", memory=memory
+        )
+        reflected = reflect([run(task, skill) for task in train_split[:8]], briefing, minibatch=4)
+        merged = merge(reflected.value, briefing)
+        ranked = rank(merged.value.edits, briefing)
+        applied = apply_or_repair(ranked.value, briefing)
         candidate, report = applied.value
         edits = [outcome.edit for outcome in report if outcome.applied]
         incumbent = {task.name: run(task, skill).reward for task in val}
         decision = strict_gate(evaluation(candidate), val, incumbent)
-        memory = remember(memory, step, edits, decision)
+        rejected = rejection(step, edits, decision)
+        memory = (*memory, rejected) if rejected else memory
         if decision.accepted:
             training.skill = candidate
         training.actions.append("accept" if decision.accepted else "reject" if edits else "skip")
@@ -181,12 +184,19 @@ def test_the_same_seed_proposes_the_same() -> None:
     assert train(5).proposed != train(6).proposed
 
 
+def failures_prompt(memory: str, shown: list[str]) -> str:
+    return Prompts().render(
+        "failures", skill=SKILL.text, files={}, memory=memory, notes="", trajectories=shown,
+        budget=4, skill_aware=False,
+    )  # fmt: skip
+
+
 def reflection_prompt(memory: str = "", activated: bool = True) -> str:
     """A reflection on three failed ledgers."""
     feedback = HABITS[0].complaint.pattern
     rollouts = [a_rollout(a_task("t", REQUESTS["ledger"]), 0.0, feedback, activated=activated)] * 3
     shown = [render_rollout(rollout, SKILL, 500) for rollout in rollouts]
-    return render_prompt("failures", skill=SKILL.text, memory=memory, trajectories=shown, budget=4)
+    return failures_prompt(memory, shown)
 
 
 def proposals(prompt: str, tries: int = 40) -> list[Edit]:
@@ -223,7 +233,7 @@ def test_complaints_count_only_in_the_verifiers_feedback() -> None:
     said = f"```\n\nVerifier feedback:\n```\n{HABITS[1].complaint.pattern}\n```"
     rollout = a_rollout(a_task("t", REQUESTS["ledger"]), 0.0, "missing file", answer=said)
     shown = [render_rollout(rollout, SKILL, 500)]
-    prompt = render_prompt("failures", skill=SKILL.text, memory="", trajectories=shown, budget=4)
+    prompt = failures_prompt("", shown)
     text = optimizer.reply("", prompt, "FailureReflection", random.Random(1))
     assert json.loads(text)["failure_types"] == []
 

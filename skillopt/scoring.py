@@ -1,4 +1,4 @@
-"""Scoring skills on tasks: every skill in every harness, with intervals and paired differences."""
+"""Scoring skills on the same tasks, with intervals and paired differences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Usage
-from skillopt.events import RunStarted, StageStarted
 from skillopt.skill import Skill
 from skillopt.stats import Estimate, paired_difference, rate
 from skillopt.types import Rollout, Task
@@ -16,7 +15,7 @@ from skillopt.workbench import Workbench
 
 @dataclass(frozen=True)
 class Row:
-    """One skill in one harness."""
+    """One skill on a set of tasks in one harness."""
 
     skill: str
     harness: str
@@ -38,6 +37,16 @@ class Row:
     @property
     def usage(self) -> Usage:
         return sum((r.usage for r in self.rollouts), Usage())
+
+    def scores(self) -> dict[str, Any]:
+        """Score and gain with their intervals, without what differs from run to run."""
+        return {
+            "tasks": len(self.rollouts),
+            "hard": vars(self.score),
+            "soft": sum(r.reward.soft for r in self.rollouts) / max(1, len(self.rollouts)),
+            "gain": vars(self.gain) if self.gain else None,
+            "skill_activated": self.activation,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -67,40 +76,42 @@ class Row:
         }
 
 
-def evaluate(
+def compare(
     bench: Workbench,
     skills: Mapping[str, Skill | None],
     tasks: Sequence[Task],
-    harnesses: Sequence[str],
+    *,
+    harness: str | None = None,
     replicates: int = 1,
+    stage: str = "eval",
 ) -> list[Row]:
-    """Run every skill in every harness on the same tasks.
+    """Run every skill on the same tasks.
 
     Args:
         bench: where.
         skills: by the name to show; None stands for no skill. The first is what others are
             compared with.
         tasks: each is run ``replicates`` times.
-        harnesses: names.
+        harness: another one than the config's.
+        stage: that the rollouts are run for.
 
     Raises:
         PausedError: a rollout could not be run; those that were are in the store.
+        LimitReachedError: a limit of the run is used up.
     """
     rows = []
-    count = len(tasks) * replicates
-    bench.listener(RunStarted("evaluation", 0, 0, count * len(skills) * len(harnesses)))
-    for harness in harnesses:
-        first: tuple[Rollout, ...] | None = None
-        for name, skill in skills.items():
-            bench.listener(StageStarted(f"eval {name} in {harness}", 0, 0, len(tasks) * replicates))
-            rollouts = tuple(
-                rollout
-                for replicate in range(replicates)
-                for rollout in bench.rollouts(tasks, skill, harness=harness, replicate=replicate)
+    first: tuple[Rollout, ...] | None = None
+    for name, skill in skills.items():
+        rollouts = tuple(
+            rollout
+            for replicate in range(replicates)
+            for rollout in bench.rollouts(
+                tasks, skill, stage=stage, harness=harness, replicate=replicate
             )
-            gain = None if first is None else paired_difference(_hard(first), _hard(rollouts))
-            first = first if first is not None else rollouts
-            rows.append(Row(name, harness, rollouts, gain))
+        )
+        gain = None if first is None else paired_difference(_hard(first), _hard(rollouts))
+        first = first if first is not None else rollouts
+        rows.append(Row(name, harness or bench.config.harness.name, rollouts, gain))
     return rows
 
 

@@ -1,0 +1,44 @@
+"""``skillopt runs``: list runs, and write a run's files again from its event log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from skillopt.cli import guarded
+from skillopt.cli.common import output
+
+
+@click.group("runs")
+def command() -> None:
+    """List runs; write a run's files again from its event log."""
+
+
+@command.command("list")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON.")
+@guarded
+def list_(folder: Path, as_json: bool) -> None:
+    """List the runs in FOLDER (``runs`` when absent)."""
+    import json
+
+    from skillopt.files import to_json
+    from skillopt.tables import print_runs
+
+    found = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("*/summary.json"))]
+    if as_json:
+        click.echo(to_json(found), nl=False)
+    else:
+        print_runs(output(), found)
+
+
+@command.command("rebuild")
+@click.argument("run", type=click.Path(path_type=Path))
+@guarded
+def rebuild(run: Path) -> None:
+    """Write history, summary, skills and steps of RUN again from its events.jsonl."""
+    from skillopt.run_folder import rebuild as write_again
+
+    state = write_again(run)
+    click.echo(f"{run}: {state.steps} steps, best score {state.best_score:.3f}")

@@ -1,0 +1,171 @@
+"""Whole documents by the optimizer: a draft, a rewrite, a compression. Edits are the other way.
+
+Each is checked as an edit would be: a valid skill, nothing of single tasks, within the tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
+from skillopt.optimizer.reflect import Minibatch, minibatches
+from skillopt.optimizer.regions import GUIDANCE, REMINDERS, protected_regions, region, with_region
+from skillopt.optimizer.render import clip, estimate_tokens
+from skillopt.optimizer.replies import Compression, Document, Draft, Rewrite
+from skillopt.skill import Skill, canonical_body, skill_problems
+from skillopt.types import Edit, Rollout, Task
+
+TRIES = 2
+TASK_TOKENS = 400
+DRAFT_TASKS = 8
+AIM = 0.85
+"""Of the token limit, what the optimizer is told: who aims at a limit misses it half the time."""
+
+
+def draft(tasks: Sequence[Task], briefing: Briefing) -> StageResult[Skill]:
+    """A first skill from a look at some training tasks, without any trajectory.
+
+    Args:
+        tasks: of the training split; the first few are shown.
+        briefing: its skill has the name of the one to be, and a placeholder for a description.
+
+    Raises:
+        OptimizerReplyError: no usable draft, also when asked again.
+        OptimizerUnavailableError: from the model.
+    """
+    shown = [clip(task.instruction, TASK_TOKENS) for task in tasks[:DRAFT_TASKS]]
+    made, call = _ask("draft", "the first skill", "draft", Draft, briefing.skill, briefing, shown)
+    if made is None:
+        raise OptimizerReplyError(f"draft: {call.error}")
+    return StageResult(made, (call,))
+
+
+def rewrite(edits: Sequence[Edit], briefing: Briefing) -> StageResult[Skill]:
+    """The skill with edits worked in as suggestions; as it was where no rewrite is usable.
+
+    Raises:
+        OptimizerUnavailableError: from the model.
+    """
+    if not edits:
+        return StageResult(briefing.skill)
+    about = f"{len(edits)} edits as suggestions"
+    made, call = _ask("apply", about, "rewrite", Rewrite, briefing.skill, briefing, edits)
+    return StageResult(made or briefing.skill, (call,))
+
+
+def learn(
+    rollouts: Sequence[Rollout],
+    briefing: Briefing,
+    *,
+    start: Skill,
+    minibatch: int = 8,
+    batch: str = "",
+) -> StageResult[Skill]:
+    """Rewrite the skill for one minibatch after another, each on what the one before left.
+
+    In a chain, as merging whole documents loses what only one of them says.
+
+    Args:
+        rollouts, minibatch, batch: as for :func:`skillopt.optimizer.reflect.reflect`.
+        briefing: of the step.
+        start: what the first of them rewrites.
+
+    Raises:
+        OptimizerUnavailableError: from the model.
+    """
+    skill, calls = start, []
+    for part in minibatches(rollouts, briefing.seed, minibatch, batch):
+        made, call = _ask("reflect", part.about, "lessons", Rewrite, skill, briefing, part)
+        skill = made or skill
+        calls.append(call)
+    return StageResult(skill, tuple(calls))
+
+
+def fit(candidate: Skill, briefing: Briefing) -> StageResult[Skill | None]:
+    """A candidate within the token limit: as it is, or compressed by the optimizer, never cut.
+
+    Returns:
+        None where it is too long and no compression is usable.
+
+    Raises:
+        OptimizerUnavailableError: from the model.
+    """
+    tokens = estimate_tokens(candidate.text)
+    if tokens <= briefing.max_tokens:
+        return StageResult(candidate)
+    about = f"{tokens} tokens to {briefing.max_tokens}"
+    made, call = _ask("apply", about, "compress", Compression, candidate, briefing, tokens)
+    return StageResult(made, (call,))
+
+
+Material = Sequence[Edit] | Sequence[str] | Minibatch | int
+
+
+def _ask(
+    stage: str,
+    about: str,
+    template: str,
+    schema: type[Document],
+    skill: Skill,
+    briefing: Briefing,
+    material: Material,
+) -> tuple[Skill | None, Call]:
+    """Ask for a document, and once more with the reason when it cannot be used."""
+    shown, problem = _bare(skill), ""
+    values, limit = _values(template, material, briefing), round(briefing.max_tokens * AIM)
+    for attempt in range(1, TRIES + 1):
+        try:
+            asked = values | {"problem": problem, "limit": limit}
+            reply = briefing.ask(stage, f"{about}, {attempt}", template, schema, asked, skill=shown)
+        except OptimizerReplyError as error:
+            return None, Call(stage, about, str(error))
+        made = _dressed(shown, skill, reply)
+        problem = _problem(made, skill, briefing)
+        if not problem:
+            return made, Call(stage, about)
+    return None, Call(stage, about, problem)
+
+
+def _values(template: str, material: Material, briefing: Briefing) -> dict[str, object]:
+    match material:
+        case Minibatch():
+            shown = [briefing.show(rollout) for rollout in material.rollouts]
+            return {"failed": material.kind == "failure", "trajectories": shown}
+        case int():
+            return {"tokens": material}
+    return {"edits" if template == "rewrite" else "tasks": material}
+
+
+def _bare(skill: Skill) -> Skill:
+    """The skill without the regions that only slow updates and notes write."""
+    body = with_region(with_region(skill.body, GUIDANCE, ""), REMINDERS, "")
+    return replace(skill, body=body)
+
+
+def _dressed(bare: Skill, skill: Skill, reply: Document) -> Skill:
+    """The reply as a skill, with the regions that it was not shown."""
+    body = canonical_body(reply.body)
+    if [body[a:b] for a, b in protected_regions(body)] == _regions(bare):
+        for name in (REMINDERS, GUIDANCE):
+            body = with_region(body, name, region(skill.body, name))
+    description = " ".join(reply.description.split()) or bare.description
+    return replace(skill, description=description, body=body)
+
+
+def _regions(skill: Skill) -> list[str]:
+    return [skill.body[a:b] for a, b in protected_regions(skill.body)]
+
+
+def _problem(made: Skill, skill: Skill, briefing: Briefing) -> str:
+    """Why a document cannot be used; empty when it can."""
+    invalid = skill_problems(made)
+    if invalid:
+        return "not a valid skill: " + "; ".join(invalid)
+    if _regions(made) != _regions(skill):
+        return "the protected regions are not the same as before"
+    tokens = estimate_tokens(made.text)
+    if tokens > briefing.max_tokens:
+        return f"it has about {tokens} tokens, more than the {briefing.max_tokens} allowed"
+    return briefing.refusal(skill, made)

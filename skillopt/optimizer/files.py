@@ -1,0 +1,81 @@
+"""The other files of a skill's folder, as edits see them: which may be touched, and what they hold.
+
+How their text is edited is :mod:`skillopt.optimizer.edits`'.
+"""
+
+from __future__ import annotations
+
+import ast
+import unicodedata
+from collections.abc import Collection
+
+from skillopt.skill import SKILL_FILE, Skill
+
+SUFFIXES = (".md", ".py", ".sh", ".bash", ".js", ".mjs", ".ts", ".rb", ".pl", ".txt")
+FOLDERS = ("references", "scripts", "assets")
+MAX_CHARS = 100_000
+MAX_PARTS = 3
+
+
+def editable_files(skill: Skill) -> dict[str, str]:
+    """The files of a skill that edits may touch, as text by path."""
+    found = {}
+    for path, data in sorted(skill.files.items()):
+        if path.endswith(SUFFIXES) and len(data) <= MAX_CHARS:
+            try:
+                found[path] = data.decode()
+            except UnicodeDecodeError:
+                continue  # Not text, whatever its name says.
+    return found
+
+
+def path_problem(path: str, files: Collection[str]) -> str:
+    """Why a path cannot be edited; empty when it can.
+
+    Args:
+        path: as an edit names it, relative to the skill's folder.
+        files: those that the skill has.
+    """
+    parts = path.split("/")
+    odd = any(not c.isprintable() or c in '\\:*?"<>|' for c in path)
+    if odd or path != unicodedata.normalize("NFC", path):
+        return "file has characters in its path that not every system takes"
+    if any(not part or part.startswith(".") or part != part.strip(" .") for part in parts):
+        return "file must be a relative path without hidden or empty parts"
+    if len(parts) > MAX_PARTS or len(path) > 200:
+        return f"file lies too deep; at most {MAX_PARTS} parts"
+    if path.casefold() == SKILL_FILE.casefold():
+        return f"file is {SKILL_FILE} itself; leave it empty to edit the body"
+    if not path.endswith(SUFFIXES):
+        return f"file is not Markdown or a script; it must end with one of {' '.join(SUFFIXES)}"
+    if path in files:
+        return ""
+    if parts[0] not in FOLDERS or len(parts) == 1:
+        return f"a new file must be below one of {', '.join(FOLDERS)}"
+    folded = path.casefold()
+    for other in files:
+        known = other.casefold()
+        if folded == known or folded.startswith(f"{known}/") or known.startswith(f"{folded}/"):
+            return f"file cannot stand beside {other!r}"
+    return ""
+
+
+def content_problem(path: str, text: str) -> str:
+    """Why a file cannot have this text after an edit; empty when it can."""
+    if not text.strip():
+        return "nothing would be left of the file; files are removed by the skill's owner"
+    if len(text) > MAX_CHARS:
+        return f"the file would have more than {MAX_CHARS:,} characters"
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
+        return "the file would contain control characters"
+    return _syntax_problem(text) if path.endswith(".py") else ""
+
+
+def _syntax_problem(text: str) -> str:
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        return f"the script would not be valid Python: line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"the script would not be valid Python: {type(error).__name__}"
+    return ""

@@ -1,0 +1,41 @@
+"""The optimizer's stages by name, each of which a user may replace by one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from skillopt.optimizer.epochs import meta_skill, slow_update
+from skillopt.optimizer.merge import merge
+from skillopt.optimizer.model import StageResult
+from skillopt.optimizer.rank import rank
+from skillopt.optimizer.reflect import reflect
+from skillopt.optimizer.repair import Applied, apply_or_repair
+from skillopt.skill import Skill
+from skillopt.types import Edit, Patch
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The functions of a run's stages, with the signatures of the project's own."""
+
+    reflect: Callable[..., StageResult[tuple[Patch, ...]]] = reflect
+    merge: Callable[..., StageResult[Patch]] = merge
+    rank: Callable[..., StageResult[tuple[Edit, ...]]] = rank
+    apply: Callable[..., StageResult[Applied]] = apply_or_repair
+    slow: Callable[..., StageResult[Skill]] = slow_update
+    meta: Callable[..., StageResult[str]] = meta_skill
+
+
+def make_stages(own: Mapping[str, Any]) -> Stages:
+    """The project's stages with the user's own in their place.
+
+    Raises:
+        ValueError: there is no stage of such a name that can be replaced.
+    """
+    known = [field.name for field in fields(Stages)]
+    unknown = sorted(set(own) - set(known))
+    if unknown:
+        raise ValueError(f"train.stages: {unknown[0]!r} is not one of {', '.join(known)}")
+    return Stages(**own)

@@ -1,0 +1,183 @@
+"""Whole documents, guidance and notes: what is asked, what is refused, and what stays protected."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from skillopt.optimizer.documents import draft, fit, learn, rewrite
+from skillopt.optimizer.epochs import Pair, meta_skill, slow_update
+from skillopt.optimizer.model import OptimizerReplyError
+from skillopt.optimizer.regions import GUIDANCE, REMINDERS, region, with_region
+from skillopt.optimizer.render import estimate_tokens
+from skillopt.skill import Skill
+from skillopt.types import Edit, RejectedEdit
+from tests.optimizer.making import SKILL, Scripted, a_briefing, a_rollout, a_task
+
+LONG = replace(SKILL, body=SKILL.body + "\n\n" + "Many words that say little. " * 100)
+GUIDED = replace(SKILL, body=with_region(SKILL.body, GUIDANCE, "Broader advice."))
+
+
+def document(body: str, description: str = "Use it for chores.") -> dict[str, str]:
+    return {"reasoning": "r", "description": description, "body": body}
+
+
+def test_a_candidate_within_its_tokens_is_left_alone() -> None:
+    model = Scripted()
+    assert fit(SKILL, a_briefing(model)).value == SKILL
+    assert not model.prompts
+
+
+def test_one_that_is_too_long_is_compressed_by_the_optimizer_and_never_cut() -> None:
+    model = Scripted(apply=document("# House rules\n\n- Read first."))
+    result = fit(LONG, a_briefing(model, max_tokens=200))
+    assert result.value is not None and result.value.body == "# House rules\n\n- Read first."
+    assert result.errors == ()
+    (prompt,) = model.prompts["apply"]
+    assert f"about {estimate_tokens(LONG.text)} tokens, and may have 170 at most" in prompt
+
+
+def test_a_compression_that_is_too_long_is_asked_for_once_more_then_refused() -> None:
+    model = Scripted(apply=document(LONG.body))
+    result = fit(LONG, a_briefing(model, max_tokens=200))
+    assert result.value is None
+    assert "more than the 200 allowed" in result.errors[0]
+    first, second = model.prompts["apply"]
+    assert "could not be used" not in first and "more than the 200 allowed" in second
+
+
+def test_guidance_and_reminders_are_kept_and_not_shown() -> None:
+    body = with_region(with_region(LONG.body, REMINDERS, "## Reminders\n\n- Look."), GUIDANCE, "G.")
+    model = Scripted(apply=document("# Short"))
+    made = fit(replace(LONG, body=body), a_briefing(model, max_tokens=200)).value
+    assert made is not None
+    assert region(made.body, GUIDANCE) == "G."
+    assert region(made.body, REMINDERS) == "## Reminders\n\n- Look."
+    assert "G." not in model.prompts["apply"][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("a\x07b", "control characters"),
+        ("<!-- protected:guidance -->\nx\n<!-- /protected:guidance -->", "protected regions"),
+        ("front\n---\nname: other", ""),
+    ],
+)
+def test_a_document_that_is_no_skill_is_refused(body: str, reason: str) -> None:
+    result = fit(LONG, a_briefing(Scripted(apply=document(body)), max_tokens=200))
+    assert (result.value is None) == bool(reason)
+    assert reason in "".join(result.errors)
+
+
+def test_a_users_own_protected_region_must_stay_as_it_is() -> None:
+    own = "<!-- protected:legal -->\nDo not lie.\n<!-- /protected:legal -->"
+    skill = replace(LONG, body=f"{LONG.body}\n\n{own}")
+    lost = fit(skill, a_briefing(Scripted(apply=document("# Short")), max_tokens=200))
+    kept = fit(skill, a_briefing(Scripted(apply=document(f"# Short\n\n{own}")), max_tokens=200))
+    assert lost.value is None and "protected regions" in lost.errors[0]
+    assert kept.value is not None and own in kept.value.body
+
+
+def test_suggestions_are_worked_in_by_one_rewrite() -> None:
+    model = Scripted(apply=document("# House rules\n\n- Rewritten.", "Use it always."))
+    edits = (Edit("append", "", "- a rule", "why"),)
+    result = rewrite(edits, a_briefing(model))
+    assert result.value.body.endswith("- Rewritten.")
+    assert result.value.description == "Use it always."
+    assert "- a rule" in model.prompts["apply"][0]
+    assert rewrite((), a_briefing(Scripted())).value == SKILL
+    failed = rewrite(edits, a_briefing(Scripted()))
+    assert failed.value == SKILL and "malformed" in failed.errors[0]
+
+
+def test_minibatches_rewrite_what_the_one_before_left() -> None:
+    def more(prompt: str) -> dict[str, Any]:
+        body = re.findall(r"# House rules\n\n(?:- .*\n?)+", prompt)[0].strip()
+        return document(f"{body}\n- line {body.count('- line') + 1}")
+
+    rollouts = [a_rollout(a_task(f"t{n}"), reward=float(n == 0)) for n in range(4)]
+    model = Scripted(reflect=more)
+    result = learn(rollouts, a_briefing(model), start=SKILL, minibatch=2)
+    assert result.value.body.endswith("- line 1\n- line 2\n- line 3")
+    assert "runs failed" in model.prompts["reflect"][0]
+    assert "solved their tasks" in model.prompts["reflect"][2]
+
+
+def test_a_draft_is_made_from_instructions_alone() -> None:
+    model = Scripted(draft=document("# Work\n\n- Look first.", "For all chores."))
+    empty = Skill("mine", "To be described.", "")
+    tasks = [a_task(f"t{n}", f"do thing {n}") for n in range(20)]
+    made = draft(tasks, a_briefing(model, skill=empty)).value
+    assert (made.name, made.description) == ("mine", "For all chores.")
+    assert "do thing 7" in model.prompts["draft"][0]
+    assert "do thing 8" not in model.prompts["draft"][0]
+    with pytest.raises(OptimizerReplyError, match="draft: malformed"):
+        draft(tasks, a_briefing(Scripted(), skill=empty))
+
+
+def pair(before: float, after: float, name: str = "t") -> Pair:
+    task = a_task(name, f"task {name}")
+    return Pair(a_rollout(task, before, f"{name} before"), a_rollout(task, after, f"{name} after"))
+
+
+PAIRS = [pair(1, 0, "worse"), pair(0, 1, "better"), pair(0, 0.5, "failing"), pair(1, 1, "stable")]
+
+
+def test_pairs_are_told_by_what_changed() -> None:
+    assert [p.change for p in PAIRS] == ["regressed", "improved", "still failing", "stable"]
+
+
+def test_the_slow_update_writes_the_guidance_in_its_region() -> None:
+    model = Scripted(slow={"reasoning": "r", "guidance": "Mind the whole."})
+    made = slow_update(PAIRS, a_briefing(model, skill=GUIDED)).value
+    assert region(made.body, GUIDANCE) == "Mind the whole."
+    assert with_region(made.body, GUIDANCE, "") == SKILL.body
+    (prompt,) = model.prompts["slow"]
+    assert prompt.index("# Got worse") < prompt.index("# Still failing") < prompt.index("# Got bet")
+    assert "worse before" in prompt and "worse after" in prompt and "task stable" not in prompt
+    assert "1 more tasks were solved under both" in prompt
+    assert "# Guidance so far\n\n```\nBroader advice." in prompt
+
+
+@pytest.mark.parametrize(
+    ("guidance", "reason"),
+    [
+        ("word " * 1000, "far more than 400"),
+        ("<!-- protected:x -->", "marker"),
+        ("a\x1bb", "control characters"),
+    ],
+)
+def test_guidance_that_cannot_be_used_changes_nothing(guidance: str, reason: str) -> None:
+    model = Scripted(slow={"reasoning": "r", "guidance": guidance})
+    result = slow_update(PAIRS, a_briefing(model, skill=GUIDED))
+    assert result.value == GUIDED and reason in result.errors[0]
+
+
+def test_notes_are_kept_if_an_epoch_yields_none() -> None:
+    def notes(reply: str) -> str:
+        model = Scripted(meta={"reasoning": "r", "notes": reply})
+        briefing = a_briefing(model, notes="old notes")
+        result = meta_skill(PAIRS, ["step 1: reject: why"], briefing)
+        assert "- step 1: reject: why" in model.prompts["meta"][0]
+        assert "old notes" in model.prompts["meta"][0]
+        return result.value
+
+    assert notes("new notes") == "new notes"
+    assert notes("  ") == "old notes"
+    failed = meta_skill(PAIRS, [], a_briefing(Scripted(), notes="old notes"))
+    assert failed.value == "old notes" and failed.errors
+
+
+def test_notes_are_shown_to_every_stage_and_are_no_part_of_the_skill() -> None:
+    model = Scripted(slow={"reasoning": "r", "guidance": "G."}, apply=document("# Short"))
+    memory = (RejectedEdit(1, (Edit("append", "", "- bad"),), 0.5, 0.4, ()),)
+    briefing = a_briefing(model, notes="one at a time", memory=memory, max_tokens=200)
+    made = slow_update(PAIRS, briefing).value
+    fit(LONG, briefing)
+    for prompts in model.prompts.values():
+        assert all("one at a time" in prompt and "- bad" in prompt for prompt in prompts)
+    assert "one at a time" not in made.text

@@ -1,0 +1,121 @@
+"""Protected regions: added, replaced and removed without a trace, and last in the body."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skillopt.optimizer.edits import NOTE_CHARS, apply_edits
+from skillopt.optimizer.regions import (
+    GUIDANCE,
+    REMINDERS,
+    has_marker,
+    protected_regions,
+    region,
+    with_region,
+)
+from skillopt.skill import Skill, canonical_body
+from skillopt.types import Edit
+
+BODY = "# Rules\n\n- one\n- two"
+
+
+def test_a_region_stands_last_and_its_content_comes_back() -> None:
+    body = with_region(BODY, GUIDANCE, "\nBroad advice.\n")
+    assert body == (
+        f"{BODY}\n\n<!-- protected:guidance -->\nBroad advice.\n<!-- /protected:guidance -->"
+    )
+    assert region(body, GUIDANCE) == "Broad advice." and region(BODY, GUIDANCE) == ""
+    assert with_region(body, GUIDANCE, "Other.").count("protected:guidance") == 2
+    both = with_region(body, REMINDERS, "- look")
+    assert both.index(REMINDERS) < both.index(GUIDANCE)
+    assert with_region(both, REMINDERS, "") == body
+    assert with_region("", GUIDANCE, "x").startswith("<!-- protected")
+
+
+@pytest.mark.parametrize(
+    "content", ["<!-- protected:x -->", "<!-- /protected:guidance -->", "```\nopen", "<!-- open"]
+)
+def test_content_that_would_break_out_is_refused(content: str) -> None:
+    with pytest.raises(ValueError, match="guidance: "):
+        with_region(BODY, GUIDANCE, content)
+
+
+texts = st.text(st.sampled_from("ab-#\n `*"), max_size=30).filter(lambda t: not has_marker(t))
+
+
+@given(texts, texts, texts)
+def test_a_region_leaves_no_trace(body: str, first: str, second: str) -> None:
+    body = canonical_body(body)
+    try:
+        made = with_region(with_region(body, GUIDANCE, first), GUIDANCE, second)
+    except ValueError:
+        return
+    assert region(made, GUIDANCE) == canonical_body(second) or not canonical_body(second)
+    assert with_region(made, GUIDANCE, "") == body
+
+
+def test_what_is_appended_stands_before_the_regions_at_the_end() -> None:
+    for body in (BODY, "# Rules", ""):
+        guided = with_region(with_region(body, GUIDANCE, "G."), REMINDERS, "- r")
+        skill, (outcome,) = apply_edits(Skill("a", "b", guided), [Edit("append", "", "- three")], 1)
+        assert outcome.applied, outcome.reason
+        plain = with_region(with_region(skill.body, GUIDANCE, ""), REMINDERS, "")
+        assert (
+            plain == apply_edits(Skill("a", "b", body), [Edit("append", "", "- three")], 1)[0].body
+        )
+        assert skill.body.endswith("<!-- /protected:guidance -->")
+
+
+def noted(content: str, body: str = BODY, **more: str) -> tuple[Skill, str]:
+    edit = Edit("note", "", content, **more)  # type: ignore[arg-type]
+    skill, (outcome,) = apply_edits(Skill("a", "b", body), [edit], 1, files=True)
+    return skill, outcome.reason
+
+
+def test_notes_become_reminders_in_a_region_of_their_own() -> None:
+    skill, reason = noted("Sort by date.")
+    assert not reason
+    assert region(skill.body, REMINDERS) == "## Reminders\n\n- Sort by date."
+    again, reason = noted("- Look twice.", skill.body)
+    assert region(again.body, REMINDERS) == "## Reminders\n\n- Sort by date.\n- Look twice."
+    assert with_region(again.body, REMINDERS, "") == BODY
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("- ", "one line"),
+        ("two\nlines", "one line"),
+        ("x" * (NOTE_CHARS + 1), "one line"),
+        ("- One.", "already says"),
+        ("<!-- protected:x -->", "markers"),
+        ("", "empty"),
+    ],
+)
+def test_notes_that_are_refused(content: str, reason: str) -> None:
+    skill, why = noted(content)
+    assert reason in why and skill.body == BODY
+    assert "not for files" in noted("fine", file="references/x.md")[1]
+
+
+pieces = st.sampled_from(
+    [
+        "- item", "text", "<!-- protected:own -->", "<!-- /protected:own -->", "```", "# H",
+        "<!-- protected:guidance -->", "<!-- /protected:guidance -->", "| a | b |",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(pieces, max_size=8).map("\n\n".join), st.lists(st.text(max_size=40), max_size=3))
+def test_notes_leave_all_other_regions_as_they_are(body: str, notes: list[str]) -> None:
+    old = Skill("a", "b", body)
+    edits = [Edit("note", "", note) for note in notes]
+    new, outcomes = apply_edits(old, edits, None)
+    before, after = canonical_body(body), new.body
+    kept = [before[a:b] for a, b in protected_regions(before)]
+    now = [after[a:b] for a, b in protected_regions(after)]
+    assert [text for text in now if f"protected:{REMINDERS}" not in text] == kept
+    assert any(outcome.applied for outcome in outcomes) == (new != old)
