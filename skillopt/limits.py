@@ -85,11 +85,6 @@ class Meter:
         with self._lock:
             return _sum(self.stages.values())
 
-    def reached(self, now: float | None = None) -> str:
-        """Which limit of the run is reached; empty when none is."""
-        with self._lock:
-            return _over(self.limits, self.total, self._since(now), 0, "limits")
-
     @contextmanager
     def admit(self, stage: str, now: float, rollout: bool = False) -> Iterator[None]:
         """Let one rollout or optimizer call of a stage begin.
@@ -121,23 +116,15 @@ class Meter:
             with self._lock:
                 self._running[stage] -= rollout
 
-    def _since(self, now: float | None) -> float:
+    def _since(self, now: float) -> float:
         """Seconds since the last record, not counted yet."""
-        return max(0.0, now - self._last) if now is not None and self._last is not None else 0.0
+        return max(0.0, now - self._last) if self._last is not None else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """For ``summary.json``: in all and by stage."""
         with self._lock:
             stages = {name: self.stages[name].to_json() for name in sorted(self.stages) if name}
             return self.total.to_json() | {"stages": stages}
-
-
-def meter_of(limits: RunLimitsConfig, records: Iterable[AnyRecord]) -> Meter:
-    """The meter after these records."""
-    meter = Meter(limits)
-    for record in records:
-        meter.add(record)
-    return meter
 
 
 def spending_reached(limits: SpendingConfig, spent: Spent, key: str) -> str:

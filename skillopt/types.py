@@ -128,12 +128,3 @@ class RejectedEdit:
     score_after: float
     broken: tuple[str, ...]
     """Names of tasks that passed before and failed with the edits."""
-
-
-@dataclass(frozen=True)
-class StageUsage:
-    """What one optimizer stage of one step cost."""
-
-    stage: str
-    usage: Usage
-    seconds: float

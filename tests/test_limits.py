@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from skillopt.config import (
     SpentConfig,
     TargetScoreConfig,
 )
-from skillopt.limits import LimitReachedError, Meter, Spent, meter_of
+from skillopt.limits import LimitReachedError, Meter, Spent
 from skillopt.plan import make_plan
 from skillopt.prices import load_prices, price_table
 from skillopt.records import (
@@ -39,6 +40,13 @@ from skillopt.yaml_config import ConfigError
 from tests.small import small_config
 from tests.test_cli import skillopt, small_options
 from tests.test_trainer import untimed
+
+
+def meter_of(limits: RunLimitsConfig, records: Iterable[AnyRecord]) -> Meter:
+    meter = Meter(limits)
+    for record in records:
+        meter.add(record)
+    return meter
 
 
 def ran(stage: str, tokens: int = 10, usd: float | None = 0.5, at: float = 0.0) -> RolloutRan:
