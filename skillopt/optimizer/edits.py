@@ -28,7 +28,10 @@ Guard = Callable[[Skill, Skill], str]
 
 ALREADY_THERE = "the skill already says this"
 NOTE_CHARS = 300
-_FRONT = re.compile(r"\A---[ \t]*\n.*?\n---[ \t]*\n", re.DOTALL)
+_FRONT = re.compile(r"---[ \t]*\n(?:.*?\n)??---[ \t]*(?:\n(?:[ \t]*\n)*|\Z)", re.DOTALL)
+"""Front matter of a Markdown file, with the blank lines below it."""
+_NOTE_BULLET = re.compile(r"\A[ \t]*[-*+](?:[ \t]+|\Z)")
+_BULLET = re.compile(r"[ \t>]*(?:(?:[-*+]|\d+[.)])(?=[ \t]|\Z))?[ \t]*")
 _BLANK_ITEM = re.compile(r"[ \t>]*(?:[-*+]|\d+[.)])?[ \t]*")
 
 
@@ -111,13 +114,17 @@ def _description(skill: Skill, content: str) -> str:
 
 def _reminded(body: str, content: str) -> str:
     """The body with one more reminder in their region."""
-    text = _BLANK_ITEM.sub("", content, count=1).strip()
-    if not text or "\n" in content or len(text) > NOTE_CHARS:
-        raise _RefusedError(f"a note is one line of at most {NOTE_CHARS} characters")
+    text = _NOTE_BULLET.sub("", content, count=1).strip()
+    blocks = [(leaf.kind, leaf.path) for leaf in leaves(f"- {text}")]
+    plain = blocks == [("paragraph", ("bullet_list", "list_item"))]
+    if not plain or len(text.splitlines()) != 1 or len(text) > NOTE_CHARS:
+        raise _RefusedError(f"a note is one line of plain text, at most {NOTE_CHARS} characters")
     _refuse_repetition(body, text)
-    old = region(body, REMINDERS) or "## Reminders\n"
+    old = canonical_body(region(body, REMINDERS)) or "## Reminders"
+    last = leaves(old)[-1:]
+    gap = "\n" if last and last[0].list_kind == "bullet_list" else "\n\n"
     try:
-        return with_region(body, REMINDERS, f"{old}\n- {text}")
+        return with_region(body, REMINDERS, f"{old}{gap}- {text}")
     except ValueError as error:
         raise _RefusedError(str(error)) from error
 
@@ -137,29 +144,48 @@ def _with_file(skill: Skill, edit: Edit, content: str, files: bool) -> Skill:
         raise _RefusedError("the file is too large or not UTF-8 text")
     if path not in known and edit.kind != "append":
         raise _RefusedError("there is no such file; append makes it")
-    text = known.get(path, "").replace("\r\n", "\n")
-    edited = _edited_file(path, text, edit, content)
+    # As SKILL.md is read: LF line ends, no byte order mark.
+    text = known.get(path, "").removeprefix("\ufeff").replace("\r\n", "\n")
+    make = _edited_markdown if path.endswith(".md") else _edited_script
+    edited = make(text, edit, content)
+    if edited == text:
+        raise _RefusedError("it changes nothing")
     problem = content_problem(path, edited)
     if problem:
         raise _RefusedError(problem)
     return replace(skill, files={**skill.files, path: edited.encode()})
 
 
-def _edited_file(path: str, text: str, edit: Edit, content: str) -> str:
-    if path.endswith(".md"):
-        front = _FRONT.match(text)
-        head = front.group() if front else ""
-        body = canonical_body(text[len(head) :])
-        return head + ("\n" if head else "") + _edited(body, edit, content) + "\n"
+def _edited_markdown(text: str, edit: Edit, content: str) -> str:
+    """A Markdown file after an edit below its front matter; empty when nothing is left there."""
+    front = _front(text)
+    body = canonical_body(text[len(front) :])
+    new = _edited(body, edit, content)
+    if front and not body:
+        front = f"{front.rstrip()}\n\n"
+    made = f"{front}{new}\n" if new else ""
+    if new and _front(made).rstrip() != front.rstrip():
+        raise _RefusedError("it would turn text into front matter")
+    return made
+
+
+def _front(text: str) -> str:
+    match = _FRONT.match(text)
+    return match.group() if match else ""
+
+
+def _edited_script(text: str, edit: Edit, content: str) -> str:
     if edit.kind == "append":
         _refuse_repetition(text, content)
         return f"{text.rstrip()}\n{_script(edit)}\n" if text.strip() else f"{_script(edit)}\n"
-    start, end = _only_match(text, edit.target)
+    start, end = _only_match(text, edit)
     if edit.kind == "insert_after":
-        line = text.find("\n", end)
-        end = len(text) if line < 0 else line
-        return f"{text[:end]}\n{_script(edit)}{text[end:] or chr(10)}"
-    return text[:start] + ("" if edit.kind == "delete" else edit.content) + text[end:]
+        if text[end - 1] != "\n":
+            end = text.find("\n", end) + 1 or len(text)
+        before = text[:end] if text[end - 1] == "\n" else f"{text[:end]}\n"
+        return f"{before}{_script(edit)}\n{text[end:]}"
+    new = "" if edit.kind == "delete" else edit.content.replace("\r\n", "\n")
+    return text[:start] + new + text[end:]
 
 
 def _script(edit: Edit) -> str:
@@ -174,13 +200,13 @@ def _edited(body: str, edit: Edit, content: str) -> str:
             end = end_of_text(body)
             splice = _insertion(body, body.count("\n", 0, end) + 1 if body[:end] else 0, content)
         case "insert_after":
-            start, end = _only_match(body, edit.target)
+            start, end = _only_match(body, edit)
             _refuse_repetition(body, content)
             splice = _insert_after(body, start, end, content)
         case "replace":
-            splice = Splice(*_only_match(body, edit.target), content)
+            splice = Splice(*_only_match(body, edit), content)
         case "delete":
-            splice = _deletion(body, *_only_match(body, edit.target))
+            splice = _deletion(body, *_only_match(body, edit))
         case _:
             raise _RefusedError(f"unknown kind of edit {edit.kind!r}")
     return _spliced(body, splice)
@@ -202,32 +228,36 @@ def _spliced(body: str, splice: Splice) -> str:
     return canonical_body(new)
 
 
-def _only_match(body: str, target: str) -> tuple[int, int]:
+def _only_match(text: str, edit: Edit) -> tuple[int, int]:
+    """Where the target of an edit stands in the body, or in the file that the edit names."""
+    where, target = edit.file or "the body", edit.target
     if not target.strip():
-        raise _RefusedError("target is empty; give text that occurs exactly once in the body")
-    start = body.find(target)
+        raise _RefusedError(f"target is empty; give text that occurs exactly once in {where}")
+    start = text.find(target)
     if start < 0:
         raise _RefusedError(
-            "target not found in the body; copy it exactly, without the front matter"
+            f"target not found in {where}; copy it exactly, without the front matter"
         )
-    if body.find(target, start + 1) >= 0:
-        raise _RefusedError("target occurs more than once in the body; give a longer one")
+    if text.find(target, start + 1) >= 0:
+        raise _RefusedError(f"target occurs more than once in {where}; give a longer one")
     end = start + len(target)
-    if any(start < b and a < end for a, b in protected_regions(body)):
+    if any(start < b and a < end for a, b in protected_regions(text)):
         raise _RefusedError("target lies in a protected region")
     return start, end
 
 
 def _refuse_repetition(body: str, content: str) -> None:
-    known = {_plain(line) for line in body.split("\n")} - {""}
-    lines = [_plain(line) for line in content.split("\n")]
-    if all(line in known for line in lines if line):
+    known = {_plain(line) for line in body.split("\n")}
+    lines = {_plain(line) for line in content.split("\n")} - {""}
+    if not lines:
+        raise _RefusedError("content is empty")
+    if lines <= known:
         raise _RefusedError(ALREADY_THERE)
 
 
 def _plain(line: str) -> str:
     """A line without list marker, case and the final stop: how identical additions are told."""
-    return " ".join(_BLANK_ITEM.sub("", line, count=1).split()).rstrip(".").casefold()
+    return " ".join(_BULLET.sub("", line, count=1).split()).rstrip(".").casefold()
 
 
 def _insert_after(body: str, start: int, end: int, content: str) -> Splice:

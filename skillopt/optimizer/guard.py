@@ -33,7 +33,8 @@ class LeakGuard:
     owned: Mapping[Words, str]
     """Literals that occur in one task only, with their kind."""
     hidden: Mapping[str, Mapping[Words, str]]
-    """Of each task, by digest: the expected answers, with the text they stand for."""
+    """Of each task, by digest: the expected answers, with the text they stand for. What is found
+    in the tests of other tasks too is no answer, unless it is said to be one."""
     lengths: tuple[int, ...]
 
     def refusal(self, before: Skill, after: Skill) -> str:
@@ -92,7 +93,10 @@ def leak_guard(tasks: Iterable[Task]) -> LeakGuard:
             others = seen[words[0]] - (words[0] in own.vocabulary) if len(words) == 1 else 0
             if shared[words] == 1 and not others:
                 owned.setdefault(words, kind)
-    hidden = {digest: own.answers for digest, own in known.items()}
+    hidden = {
+        digest: {w: t for w, t in own.answers.items() if w in own.sure or owned.get(w) == "answer"}
+        for digest, own in known.items()
+    }
     lengths = tuple(sorted({len(words) for words in owned}, reverse=True))
     return LeakGuard(owned, hidden, lengths)
 

@@ -161,6 +161,8 @@ def _leaf(token: Token, heading: str, stack: Sequence[tuple[str, Lines]], lines:
         kind = "row" if "|" in content else "bare_row"
     elif token.type == "fence":
         content = f"{token.info}\n{token.content}"
+    elif token.type in ("html_block", "code_block"):
+        content = content.rstrip("\n")  # Which only the text's last block lacks.
     items = [span for name, span in stack if name == "list_item"]
     return Leaf(
         kind=kind,
@@ -198,4 +200,5 @@ def list_kind(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark").enable("table")
+    # Only blocks are looked at, and some inline text takes time quadratic in its length.
+    return MarkdownIt("commonmark").enable("table").disable("inline")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from skillopt.optimizer.markdown import is_closed
+from skillopt.optimizer.markdown import Splice, breakage, is_closed
 from skillopt.skill import canonical_body
 
 GUIDANCE = "guidance"
@@ -35,39 +35,63 @@ def has_marker(text: str) -> bool:
 def region(body: str, name: str) -> str:
     """What stands in a region, without its markers; empty when there is none."""
     span = _find(body, name)
-    return "\n".join(body[span[0] : span[1]].split("\n")[1:-1]) if span else ""
+    if not span:
+        return ""
+    markers = list(_MARKER.finditer(body, *span))
+    inside = body[markers[0].end() : markers[-1].start()]
+    return inside.removeprefix("\n").removesuffix("\n")
 
 
 def with_region(body: str, name: str, content: str) -> str:
     """A body with a region replaced, or added at its end; without it where content is empty.
 
-    Reminders stand before the guidance.
+    Reminders stand before the guidance. Adding a region and removing it gives the same body.
+
+    Args:
+        body: as :func:`skillopt.skill.canonical_body` makes it.
+        name: of the region.
+        content: what is to stand between its markers.
 
     Raises:
         ValueError: the content has a marker in it, or content or body leave a code fence,
             comment or region open.
     """
     content = canonical_body(content)
-    if has_marker(content):
-        raise ValueError(f"{name}: must not contain a marker of protected regions")
-    if content and not is_closed(content):
-        raise ValueError(f"{name}: leaves a code fence or an HTML block open")
-    block = f"<!-- protected:{name} -->\n{content}\n<!-- /protected:{name} -->"
     span = _find(body, name)
-    if span and content:
-        return body[: span[0]] + block + body[span[1] :]
-    if span:
-        before, after = body[: span[0]].rstrip("\n"), body[span[1] :].lstrip("\n")
-        return "\n\n".join(part for part in (before, after) if part)
     if not content:
-        return body
-    if any(not found for found, _ in _named(body)):
+        return _without(body, span) if span else body
+    if has_marker(content):
+        raise ValueError(f"{name}: must not contain a marker of protected regions; leave it out")
+    if not is_closed(content):
+        raise ValueError(f"{name}: leaves a code fence or an HTML block open; close it")
+    block = f"<!-- protected:{name} -->\n{content}\n<!-- /protected:{name} -->"
+    splice = Splice(*span, block) if span else _addition(body, name, block)
+    broken = breakage(body, splice)
+    if broken:
+        raise ValueError(f"{name}: cannot be put into the body: {broken}; close what is open there")
+    made = splice.apply(body)
+    if region(made, name) != content:
         raise ValueError(f"{name}: cannot be added: the body has a region that is not closed")
-    start = (_find(body, GUIDANCE) if name == REMINDERS else None) or (len(body), len(body))
-    before, after = body[: start[0]].rstrip("\n"), body[start[0] :]
-    if not is_closed(before):
-        raise ValueError(f"{name}: cannot be added: the body leaves a code fence or a block open")
-    return "\n\n".join(part for part in (before, block, after) if part)
+    return made
+
+
+def _addition(body: str, name: str, block: str) -> Splice:
+    guidance = _find(body, GUIDANCE) if name == REMINDERS else None
+    # Only where the guidance begins a line, or its line would be torn.
+    if guidance and not body[: guidance[0]].rpartition("\n")[2]:
+        return Splice(guidance[0], guidance[0], f"{block}\n\n")
+    end = len(body.rstrip("\n"))
+    return Splice(end, len(body), f"\n\n{block}" if end else block)
+
+
+def _without(body: str, span: tuple[int, int]) -> str:
+    before, after = body[: span[0]], body[span[1] :].lstrip("\n")
+    text = before.rstrip("\n")
+    if not text or not after:
+        return text + after
+    # Reminders were put between the guidance and whatever space stood before it.
+    gap = before[len(text) :] if _MARKER.match(after) else ""
+    return f"{text}{gap or chr(10) * 2}{after}"
 
 
 def end_of_text(body: str) -> int:

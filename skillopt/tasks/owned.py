@@ -22,6 +22,8 @@ MAX_BYTES = 2_000_000
 CODE = (".py", ".sh", ".bash", ".js", ".ts", ".rb", ".pl")
 SHINGLE = 8
 """Words in a row that no two people write by chance."""
+FEW_LINES = 3
+"""Of a text file that is an answer and not a document."""
 LONGEST = 12
 """Words of a literal that count; the rest of a longer one does not matter."""
 _WORD = re.compile(r"[^\s`*\"'“”„‘’()\[\]{}<>|,;=]+(?:,\d{3}(?!\d)[^\s`*\"'“”()\[\]{}<>|,;=]*)*")
@@ -39,6 +41,8 @@ class Literals:
     files: frozenset[Words]
     answers: dict[Words, str]
     """Expected values that the agent is not given, with the text they stand for."""
+    sure: frozenset[Words]
+    """Those of them that are said to be the answer, and not just found in a file of the tests."""
     texts: frozenset[Words]
     """Long literals and runs of words of the instruction and the files that the agent is given."""
     vocabulary: frozenset[str]
@@ -74,11 +78,13 @@ def literals_of(task: Task) -> Literals:
     joined = " ".join(f" {' '.join(words)} " for words in given_words)
     answers: dict[Words, str] = {}
     hidden: set[str] = set()
-    for value in _answers(task):
+    sure: set[Words] = set()
+    for value, said in _answers(task):
         words = forms(value)[:LONGEST]
         hidden.update(words)
-        if _is_distinctive(words) and f" {' '.join(words)} " not in joined:
+        if f" {' '.join(words)} " not in joined and _is_distinctive(words, value, said):
             answers.setdefault(words, value.strip())
+            sure |= {words} if said else set()
     texts: set[Words] = {(w,) for words in given_words for w in words if _is_long(w)}
     for words in given_words:
         texts |= {words[i : i + SHINGLE] for i in range(len(words) - SHINGLE + 1)}
@@ -86,6 +92,7 @@ def literals_of(task: Task) -> Literals:
         names=frozenset(_names(task)),
         files=frozenset(forms(name) for name in _file_names(task)),
         answers=answers,
+        sure=frozenset(sure),
         texts=frozenset(texts),
         vocabulary=frozenset(w for words in given_words for w in words) | hidden,
     )
@@ -100,15 +107,17 @@ def _form(word: str) -> str:
     return digits.lstrip("0") or "0"
 
 
-def _is_distinctive(words: Words) -> bool:
-    """Whether a value tells its task. Small numbers and short words are everybody's."""
+def _is_distinctive(words: Words, value: str, said: bool) -> bool:
+    """Whether a value tells its task. Small numbers and short words are everybody's, and so are
+    ordinary words in the tests' files: those may be settings of the tests, and no answers."""
     if len(words) > 1:
         return len("".join(words)) >= 6
     word = words[0] if words else ""
     if re.fullmatch(r"[\d.]+", word):
         is_year = re.fullmatch(r"(19|20)\d\d", word)
         return len(word.replace(".", "").strip("0")) >= 4 and not is_year
-    return len(word) >= 5 and word not in ("false", "none")
+    ordinary = value.strip().isalpha() and value.strip().islower() and not said
+    return len(word) >= 5 and word not in ("false", "none") and not ordinary
 
 
 def _is_long(word: str) -> bool:
@@ -133,13 +142,17 @@ def _file_names(task: Task) -> Iterator[str]:
             yield path.name
 
 
-def _answers(task: Task) -> Iterator[str]:
+def _answers(task: Task) -> Iterator[tuple[str, bool]]:
+    """Values that may be answers, and whether they are said to be: in the task's metadata, or
+    alone in a text file."""
     metadata = _toml(task).get("metadata", {})
     for key in ("answer", "answers", "expected"):
-        yield from _leaves(metadata.get(key))
+        yield from ((value, True) for value in _leaves(metadata.get(key)))
     for part in ("tests", "solution"):
         for path in _files(task.folder / part):
-            yield from _values(path)
+            values = list(_values(path))
+            alone = path.suffix.lower() in (".txt", ".md", "") and len(values) <= FEW_LINES
+            yield from ((value, alone) for value in values)
 
 
 def _values(path: Path) -> Iterator[str]:

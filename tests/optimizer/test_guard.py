@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,19 @@ def test_true_rules_and_ordinary_prose_are_no_false_alarms(quickstart: LeakGuard
     for name in ("README.md", "CONTRIBUTING.md"):
         text = (root / name).read_text("utf-8")
         assert quickstart.refusal(EMPTY, replace(EMPTY, body=text)) == "", name
+
+
+def test_the_quickstarts_complaints_stay_readable(tmp_path: Path) -> None:
+    generate(tmp_path / "tasks", 7)
+    splits = read_splits(tmp_path / "tasks")
+    assert splits is not None
+    tasks = [task for split in splits.values() for task in split]
+    guard = leak_guard(tasks)
+    for habit in HABITS:
+        complaint = re.sub(r"\\", "", habit.complaint.pattern)
+        for task in tasks:
+            if task.family == habit.family:
+                assert habit.complaint.search(guard.redact(task, f"rows: {complaint} (8)"))
 
 
 def test_an_edit_that_copies_is_refused_before_the_gate(tmp_path: Path) -> None:

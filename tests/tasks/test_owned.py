@@ -43,11 +43,17 @@ def test_answers_are_what_the_agent_is_not_given(task: Task, tmp_path: Path) -> 
     (tmp_path / "tests" / "out.csv").write_text("id,town\n44871,Lyon West\n93312,Ghent East\n")
     (tmp_path / "tests" / "check.py").write_text("SECRET = 'codeword55'\n")
     (tmp_path / "solution" / "note.txt").write_text("the long final sentence\n2024\n12\nyes\n")
+    (tmp_path / "solution" / "answer.txt").write_text("photosynthesis\n")
+    (tmp_path / "tests" / "how.json").write_text('{"style": "parentheses", "who": "Pelham"}')
     book = openpyxl.Workbook()
     book.active.append(["Total", 77123.25])  # type: ignore[union-attr]
     book.save(tmp_path / "solution" / "out.xlsx")
-    answers = set(literals_of(task).answers.values())
-    assert answers == {"93312", "Ghent East", "the long final sentence", "77123.25", "Total"}
+    found = literals_of(task)
+    assert set(found.answers.values()) == {
+        "93312", "Ghent East", "the long final sentence", "77123.25", "Total", "Pelham",
+        "photosynthesis",
+    }  # fmt: skip
+    assert found.sure == {("photosynthesis",)}
 
 
 def test_strange_files_break_nothing(task: Task, tmp_path: Path) -> None:
