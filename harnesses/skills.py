@@ -37,7 +37,8 @@ def installed_places(harness: str) -> tuple[Path, ...]:
     match harness:
         case "codex":
             own = Path(os.environ.get("CODEX_HOME") or home / ".codex")
-            return (here / ".agents" / "skills", own / "skills", home / ".agents" / "skills")
+            project = (here / ".agents" / "skills", here / ".codex" / "skills")
+            return (*project, own / "skills", home / ".agents" / "skills")
         case "claude-code":
             own = Path(os.environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
             return (here / ".claude" / "skills", own / "skills")

@@ -77,6 +77,8 @@ class State:
                 self._epoch(record)
             case RunDone():
                 self.done, self.stopped = record, ""
+                if record.final_selection > self.best_score:
+                    self.best, self.best_score = self.current, record.final_selection
             case RunStopped():
                 self.stopped = record.reason
 

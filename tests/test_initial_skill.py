@@ -61,6 +61,7 @@ def test_an_optimizer_that_cannot_draft_is_told(folder: Path) -> None:
         ("codex", "codex-home/skills"),
         ("codex", "home/.agents/skills"),
         ("codex", "project/.agents/skills"),
+        ("codex", "project/.codex/skills"),
         ("claude-code", "claude-home/skills"),
         ("claude-code", "project/.claude/skills"),
     ],
