@@ -18,7 +18,7 @@ from skillopt.fingerprint import fingerprint, refuse_another
 from skillopt.inputs import initial_skill, read_config, read_skill_or_run
 from skillopt.journal import Journal
 from skillopt.limits import LimitReachedError, Meter
-from skillopt.optimizer.guard import leak_guard
+from skillopt.optimizer.leaks import leak_guard
 from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
 from skillopt.optimizer.stages import make_stages
 from skillopt.optimizer.templates import Prompts

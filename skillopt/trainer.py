@@ -20,7 +20,7 @@ from skillopt.models import GatewayModel
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.documents import draft, fit
 from skillopt.optimizer.epochs import Pair
-from skillopt.optimizer.guard import LeakGuard
+from skillopt.optimizer.leaks import LeakGuard
 from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.regions import GUIDANCE, region
 from skillopt.optimizer.render import estimate_tokens

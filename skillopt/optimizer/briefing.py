@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from skillopt.optimizer.files import editable_files
-from skillopt.optimizer.guard import LeakGuard
+from skillopt.optimizer.leaks import LeakGuard
 from skillopt.optimizer.memory import render_memory
 from skillopt.optimizer.model import OptimizerModel, ParallelMap
 from skillopt.optimizer.render import render_rollout

@@ -1,0 +1,293 @@
+"""Texts cut up so that spellings of one thing are the same, and which values are nobody else's.
+
+Knows neither tasks nor skills. Positions always refer to the text as it was given.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from itertools import accumulate, compress
+
+SHINGLE = 8
+"""Words in a row that are the same by chance in no two texts; also the longest key in words."""
+EDGES = ".@+/#-"
+PUNCTUATION = "".join(c for c in map(chr, range(33, 127)) if not c.isalnum()) + "’‘“”„«»…•·–—"
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a list in a text."""
+    return frozenset(text.split())
+
+
+# Vocabulary of forms and of prose, also where data write it with a capital letter.
+_COMMON_WORDS = word_set(
+    "about above accept account accounts action active actual again all also always amount amounts"
+    " and another answer april are area array ascending august author average balance bank base"
+    " because before begin below best between black blank blue body book both business but button"
+    " call case category cause change check city class clean clear client close code color colour"
+    " column columns comment common company complete condition contact content copy correct cost"
+    " count country create critical currency current customer customers daily data date day days"
+    " dear debit december default delete department detail details device different direct done"
+    " down draft each east email employee employees empty end english entry error errors even event"
+    " every exact example expense expenses extra fail failure false february field figure figures"
+    " file files final find finish first float folder for format found friday from full general"
+    " good grand green group half head header hello high hold hour hours however ignore important"
+    " income index info input integer internal into invalid invoice invoices issue item items"
+    " january july june just keep kind know label large last late later least leave left length"
+    " less letter level like line lines list local long lower mail main make manager many march"
+    " match maximum mean median medium message middle minimum minor mode monday money month months"
+    " more most much must name names near need negative never new next nobody none normal north not"
+    " note notes november null number numbers object october off office often okay old once only"
+    " open order orders other others output over overdue owner page paid part partial path pattern"
+    " payment payments people percent period person phone place plain please positive present"
+    " previous price primary priority problem process product products program progress project"
+    " purchase quarter query question queue quick quiet range rate rather read ready real reason"
+    " receipt record records reference refund regular remark remove report request result results"
+    " return review right role round row rows rule sale sales same sample saturday save schema"
+    " score script second select send sent september serial series service sheet short show simple"
+    " since single size skill small some sort source south staff standard start state status step"
+    " still stock stop street string style subject such sum summary sunday supplier sure system"
+    " table target task tasks team test tests text than thank thanks that the their them then there"
+    " these they thing this those three thursday time times title today together total totals"
+    " travel true tuesday two type types under unit unknown unpaid until update upper urgent usage"
+    " use user users valid value values vendor version very wait want was website wednesday week"
+    " weekly weight well were west what when where which while white whole will with within without"
+    " word words work worker world write wrong year years yellow yes yesterday you your zero"
+)
+_ORDINARY_ENDING = re.compile(r"(ed|ing|ions?|[ai]ble|ly|ments?|ness|ity|ive|ous|ful)$")
+# Numbers with which people give examples, and codes, ports, modes and sizes that all know.
+_CONVENTIONS = word_set(
+    "365 366 401 403 404 409 422 429 502 503 504 443 644 755 777 999 9999 123 1234 12345 123456"
+    " 1234567 12345678 123456789 1234.5 1234.56 12345.67 3.14 3.1415 3.14159 31536000 0.001"
+    " 99.9 99.99 0.999 3306 5432 6379 8443 27017"
+)
+_STANDARDS = re.compile(
+    r"(utf|iso|rfc|sha|md|cp|windows|ieee|python|https?|base|u?int|float|din|en|x)[-_.]?\d"
+)
+_YEAR_OR_DAY = re.compile(r"(19|20)\d\d((0[1-9]|1[0-2])([0-2]\d|3[01]))?")
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+_ID = re.compile(r"[^\W\d_]{1,8}[-_#/]?\d{4,}[^\W\d_]?|\d{4,}[-_]?[^\W\d_]{1,3}")
+_MAX_DIGITS = 40
+_NEAR_POWERS = frozenset(2**n + d for n in range(65) for d in (-1, 0, 1))
+_MAYBE_LONG = re.compile(r"\d\D*\d|@")
+
+_WORD = re.compile(
+    r"[^\W\d_]++(?!\d)"
+    r"|(?=\d)(?:"
+    r"(?<![\d.])\d{1,3}(?:[,'’_\xa0]\d{3})+(?:\.\d+)?(?!\d|[.,]\d)"  # 1,234.50
+    r"|(?<![\d.])\d{1,3}(?:\.\d{3})+,\d+(?!\d|[.,]\d)"  # 1.234,50
+    r"|(?<![\d.,])\d+,\d{1,2}(?!\d|[.,]\d)"  # 1234,50
+    r"|(?<![\d.])\d+\.\d+(?!\d|\.\d)"  # 1234.50, but no part of 10.0.3.17
+    r"|[^\W_]+)"
+    r"|[^\W\d_]++(?=\d+\.\d|\d{1,3},\d{3})"  # EUR of EUR1234.50
+    r"|[^\W_]+"
+)
+_COARSE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?|[\w.@][\w.@+/#-]*")
+_ISO_T = re.compile(r"(?<=\d)t(?=\d\d:\d\d)")
+_DATE = re.compile(r"(?:(\d{4})[-/.])?(\d\d?)[-/.](\d\d?)(?:[-/.](\d{4}))?")
+
+Span = tuple[str, int, int]
+"""A word in its one form, and where it stands."""
+
+
+def fold(text: str) -> str:
+    """A text in one case, width and kind of dashes; of the same length as before."""
+    folded = text.lower() if text.isascii() else text.translate(_FOLDING)
+    return _ISO_T.sub(" ", folded)
+
+
+def words(folded: str) -> list[str]:
+    """The words and numbers of a folded text; ``1,234.50`` and ``-1234.5`` are one number."""
+    return [w if w.isalnum() else _number(w) for w in _WORD.findall(folded)]
+
+
+def word_spans(folded: str) -> list[Span]:
+    """:func:`words`, each with where it stands."""
+    found = ((match.group(), *match.span()) for match in _WORD.finditer(folded))
+    return [(w if w.isalnum() else _number(w), start, end) for w, start, end in found]
+
+
+def tokens(folded: str) -> set[str]:
+    """File names, paths, identifiers, addresses and words, punctuation within them kept."""
+    return set(_COARSE.findall(folded))
+
+
+def token_spans(folded: str) -> list[Span]:
+    """:func:`tokens` and the parts of those with slashes, each with where it stands."""
+    found: list[Span] = []
+    for match in _COARSE.finditer(folded):
+        start, word = match.start(), match.group().rstrip(EDGES)
+        found.append((word, start, start + len(word)))
+        for part in word.split("/") if "/" in word else ():
+            found.append((part.rstrip(EDGES), start, start + len(part)))
+            start += len(part) + 1
+    return [each for each in found if each[0]]
+
+
+def plain_words(folded: str) -> list[str]:
+    """Words as a reader sees them, without the punctuation around them."""
+    return [plain for raw in folded.split() if (plain := raw.strip(PUNCTUATION))]
+
+
+def plain_spans(folded: str) -> list[Span]:
+    """:func:`plain_words`, each with where it stands."""
+    found: list[Span] = []
+    for match in re.finditer(r"\S+", folded):
+        plain = match.group().strip(PUNCTUATION)
+        if plain:
+            start = match.start() + match.group().index(plain)
+            found.append((plain, start, start + len(plain)))
+    return found
+
+
+def shingles(plain: Sequence[str]) -> set[str]:
+    """Every run of :data:`SHINGLE` plain words, joined. Runs of numbers and codes are left out."""
+    lettered = list(accumulate((word[0].isalpha() for word in plain), initial=0))
+    wanted = (b - a > SHINGLE // 2 for a, b in zip(lettered, lettered[SHINGLE:], strict=False))
+    runs = zip(*(plain[i:] for i in range(SHINGLE)), strict=False)
+    return set(map(" ".join, compress(runs, wanted)))
+
+
+def key(value: str) -> str:
+    """What spellings of a value have in common: its first words, joined; "" when it has none."""
+    return " ".join(words(fold(value))[:SHINGLE])
+
+
+def keys(value: str) -> frozenset[str]:
+    """Keys of a value. A long one has its shingles, so that a part of it is found too."""
+    plain = plain_words(fold(value))
+    found = shingles(plain) if len(plain) > SHINGLE else set()
+    return frozenset(found or {key(value)} - {""})
+
+
+def is_common(word: str) -> bool:
+    """Whether a word in lower case is of everybody's vocabulary."""
+    return word in _COMMON_WORDS
+
+
+def distinctive(value: str) -> bool:
+    """Whether a value, met in ordinary text, can hardly come from anywhere else.
+
+    Numbers need three significant digits and identifiers five characters: ``12`` and ``Q3`` are
+    everywhere. A word needs the capital letter of a name and must not be of the vocabulary of
+    forms (``Pending``): in data most lone words are of that. Without either, five words do.
+    """
+    found = words(fold(value))
+    if any(telling(word) for word in found):
+        return True
+    # A whole date: ``2026-03-04``, but not the month ``2026-03``.
+    if len(found) >= 3 and sum(len(word) for word in found if word.isdecimal()) >= 8:
+        return True
+    return sum(not word.isdecimal() for word in found) >= 5 or _is_name(value)
+
+
+def telling(word: str) -> bool:
+    """Whether one of :func:`words` is distinctive by itself."""
+    if _is_number(word):
+        return significant(word) >= 3 and not _conventional(word)
+    if word.isalpha() or _STANDARDS.match(word):
+        return False
+    return len(word) >= 5 and sum(c.isdigit() for c in word) >= 2
+
+
+def significant(number: str) -> int:
+    """Significant digits of a number in its one form."""
+    digits = number.replace(".", "").lstrip("0")
+    return len(digits if "." in number else digits.rstrip("0"))
+
+
+def long_literal(token: str) -> str:
+    """The key of one of :func:`tokens` that no text has by chance, or "".
+
+    That is ten characters with digits, an identifier with four, a number with five significant
+    ones, a date with a time, or a mail address.
+    """
+    if not _MAYBE_LONG.search(token):
+        return ""
+    token = token.strip(EDGES)
+    if _is_number(token):
+        number = token if token.isalnum() else _number(token)
+        return number if significant(number) >= 5 and not _conventional(number) else ""
+    found = words(token)[:SHINGLE]
+    size = len("".join(found))
+    if size < 5 or _STANDARDS.match(token):
+        return ""
+    if _MAIL.fullmatch(token):
+        return " ".join(found)
+    digits = sum(map(str.isdigit, token))
+    if digits < 2:
+        return ""
+    if all(map(_is_number, found)):
+        # Dates have eight digits, with a time twelve: dates alone are in every example.
+        return " ".join(found) if digits > 8 else ""
+    return " ".join(found) if size >= 10 or _ID.fullmatch(token) else ""
+
+
+def date(text: str) -> tuple[str, str, str] | None:
+    """A date in figures as year and two sorted numbers, since either may be the month's."""
+    match = _DATE.fullmatch(text) if 8 <= len(text) <= 10 else None
+    if not match or bool(match[1]) == bool(match[4]):
+        return None
+    first, second = sorted((match[2].zfill(2), match[3].zfill(2)))
+    return match[1] or match[4], first, second
+
+
+def _is_name(value: str) -> bool:
+    parts = plain_words(value)
+    proper = [
+        len(part) >= 4
+        and part[0].isupper()
+        and part.isalpha()
+        and not is_common(part.lower())
+        and not _ORDINARY_ENDING.search(part.lower())
+        for part in parts
+    ]
+    if len(parts) == 1:
+        return proper[0] and len(parts[0]) >= 5
+    # Of several words the first may have its capital as a sentence's start, but not all of them.
+    return any(proper[1:]) or (any(proper) and all(part[0].isupper() for part in parts))
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() or word.replace(".", "", 1).isdecimal()
+
+
+def _conventional(number: str) -> bool:
+    if number in _CONVENTIONS or len(number) > _MAX_DIGITS:
+        return True
+    if "." in number:
+        return False
+    # Years, days in one word, powers of two and their neighbours: 127, 1024, 65535.
+    return int(number) in _NEAR_POWERS or _YEAR_OR_DAY.fullmatch(number) is not None
+
+
+def _number(text: str) -> str:
+    """One form of a number: without separators, and without zeros that add nothing."""
+    comma = text.rfind(",")
+    if comma > text.rfind(".") and ("." in text or len(text) - comma != 4):
+        text = text.replace(".", "").replace(",", ".")
+    if not text.replace(".", "", 1).isdecimal():
+        text = re.sub(r"[^\d.]", "", text)
+    whole, _, fraction = text.partition(".")
+    whole, fraction = whole.lstrip("0") or "0", fraction.rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+class _Folding(dict[int, str]):
+    """How single characters are folded, worked out when first met."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        folded = unicodedata.normalize("NFKC", char).casefold()
+        if char in "\xa0\u2009\u202f":
+            # The spaces that group digits stay apart from those between words.
+            folded = "\xa0"
+        elif unicodedata.category(char) == "Pd" or char == "\u2212":
+            folded = "-"
+        self[code] = folded if len(folded) == 1 else char
+        return self[code]
+
+
+_FOLDING = _Folding()

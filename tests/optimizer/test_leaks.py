@@ -1,0 +1,301 @@
+"""The leak guard against an optimizer that copies from tasks, and for one that does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skillopt.optimizer.leaks import WITHHELD, LeakGuard, leak_guard
+from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES
+from skillopt.skill import Skill
+from skillopt.tasks.harbor import read_tasks
+from skillopt.tasks.quickstart.generator import generate
+from skillopt.types import Task
+from tests.optimizer.making import SKILL, a_task
+
+SENTENCE = "tell the bookkeeper which of the customers owes the largest sum"
+PROSE = """\
+# How we work
+
+Read the whole request first and list what it asks for: the files to read, the file to write, its
+columns and their order. Open each input once and look at its header and at the first and the last
+rows. If a file is not found, say so in one line and stop; do not guess. Dates come in many forms:
+`2026-03-04` and 4 March 2026 are the same day, 12/24/2025 can only be month first, and a time
+without a zone is local. In a CSV file check the delimiter (comma, semicolon, tab), the encoding
+(UTF-8, ISO-8859-1, windows-1252) and whether numbers look like 1,234.50 or 1.234,50. An amount has
+two decimals, a share at most 3, a count none. Never write `NaN`; use null, or leave the cell empty.
+
+1. Copy the input to `/tmp/work`, so that it can be compared afterwards (`diff -u`, `sha256sum`).
+2. Write a short Python 3.11 script. Read with `csv.DictReader` or `json.loads`; for workbooks use
+   openpyxl. Keep `README.md`, `config.yaml` and `requirements.txt` as they are.
+3. Compare the totals of input and output: they must agree to 0.01. Count the rows: 100 in, 100 out.
+4. Look at the result as its reader would. Rows in ascending order? A final row called Total?
+
+| Status | Meaning |
+| --- | --- |
+| Approved | to be paid within 30 days |
+| Pending | wait, then ask again after 365 days |
+| In progress | leave alone |
+
+Exit with code 0 when all went well, 2 for bad input and 127 for a missing program. A service that
+answers 404 or 503 is asked again up to 5 times with pauses of 1, 2, 4, 8 and 16 seconds. Convert
+CSV files only where asked. To reconcile two lists, match their ids first, then the amounts; report
+what is left over. Customers, invoices and payments each have an id: do not mix them up. Office
+supplies and travel are accounts, Germany is a country, and all of them are written as given.
+"""
+
+Make = Callable[..., Task]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    root = tmp_path_factory.mktemp("tasks")
+
+    def task(name: str, instruction: str, files: Mapping[str, object]) -> Task:
+        for path, content in files.items():
+            (root / name / path).parent.mkdir(parents=True, exist_ok=True)
+            text = content if isinstance(content, str) else json.dumps(content)
+            (root / name / path).write_text(text)
+        return replace(a_task(name, instruction), folder=root / name)
+
+    return task
+
+
+@pytest.fixture(scope="module")
+def tasks(make: Make) -> list[Task]:
+    expected = {
+        "total": 3945.44, "who": "Greta Lindqvist", "n": 42, "status": "approved", "ok": True,
+        "state": "not found", "kind": "In progress", "code": "kRx9Qa2", "day": "2026-03-05",
+        "both": 8123.25,
+    }  # fmt: skip
+    shared = {"environment/table.csv": "order_id,amount\n"}
+    return [
+        make(
+            "logs-05",
+            f"Add up `sheet-alpha.csv`. Then {SENTENCE}, and write `report.md`.",
+            {
+                **shared,
+                "task.toml": '[metadata]\nanswer = "quicksilver"\n',
+                "tests/data.json": expected,
+                "environment/sheet-alpha.csv": "INV-00123,12.5,2026-01-14T21:07:52+00:00,77.25\n",
+                "environment/ledger book 7.txt": "write to jane.roe@example.org",
+                "solution/report.md": "| Total | 58832.01 |\n",
+            },
+        ),
+        make(
+            "convert-csv",
+            "Convert `data.csv` for the accountants and give them `report.md` in the folder `out`.",
+            {**shared, "tests/data.json": {"n": 42, "both": 8123.25, "x": [1, 2]}},
+        ),
+        make(
+            "reconcile",
+            "Match `table.csv` and `README.md`.",
+            {**shared, "tests/want.txt": "Sum: 9921.75\nan answer of several words is here too\n"},
+        ),
+    ]
+
+
+@pytest.fixture(scope="module")
+def guard(tasks: list[Task]) -> LeakGuard:
+    return leak_guard(tasks)
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
+    folder = tmp_path_factory.mktemp("quickstart")
+    generate(folder, 42)
+    return read_tasks(folder)
+
+
+def with_body(text: str) -> Skill:
+    return replace(SKILL, body=f"{SKILL.body}\n\n{text}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The total is 3945.44.", "3,945.44", "3.945,44", "(3945.440)", "-3945.44", "EUR3945.44",
+        "$3,945.44", "**3945.44**", "__3945.44__", "`3945.44`", "total:3945.44;", "| sum |3945.44|",
+        "```sh\necho total=3945.44\n```", "a/3945.44/b", "３９４５.４４", "3\u202f945.44",
+        "39\u200b45.44", "3945\\.44", "<!-- 3945.44 -->", "- ask greta LINDQVIST",
+        "**Greta** _Lindqvist_", "as Greta\n  Lindqvist says", "krx9QA2", "58,832.01",
+        "9921.75", "Quicksilver!",
+        "say: an answer of several words is here too!", "due on 2026-03-05",
+    ],
+)  # fmt: skip
+def test_an_expected_answer_is_refused(guard: LeakGuard, text: str) -> None:
+    assert guard.refusal(SKILL, with_body(text)).startswith(
+        "it copies the expected answer of a task ('"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["As in logs-05.", "see acme/LOGS-05/tests", "**logs-05**", "logs\u201105", "`convert-csv`"],
+)
+def test_a_tasks_name_is_refused(guard: LeakGuard, text: str) -> None:
+    assert guard.refusal(SKILL, with_body(text)).startswith("it names a single task ('")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Open sheet-alpha.csv.", "cat /app/Sheet-Alpha.CSV", "`sheet\\-alpha.csv`'s",
+     "(ledger book 7.txt)"],
+)  # fmt: skip
+def test_a_single_tasks_file_is_refused(guard: LeakGuard, text: str) -> None:
+    assert guard.refusal(SKILL, with_body(text)).startswith("it names a file of a single task ('")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Always {SENTENCE}!", "Tell the bookkeeper *which* of the\n  customers owes the largest",
+        "INV-00123", "2026-01-14 21:07:52", "mail Jane.Roe@example.org",
+    ],
+)  # fmt: skip
+def test_a_long_literal_is_refused(guard: LeakGuard, text: str) -> None:
+    reason = guard.refusal(SKILL, with_body(text))
+    assert reason.startswith("it copies a long literal of a single task ('")
+
+
+def test_everything_that_an_edit_can_write_is_looked_at(guard: LeakGuard) -> None:
+    reason = "it copies the expected answer of a task ('3,945.44')"
+    assert guard.refusal(SKILL, replace(SKILL, description="For 3,945.44.")) == reason
+    for name in ("references/sums.md", "scripts/sum.py", "data.json"):
+        added = replace(SKILL, files={name: b'{"sum": "3,945.44"}'})
+        assert guard.refusal(SKILL, added) == reason
+    named = replace(SKILL, files={"references/sheet-alpha.csv": b"\xff\x00"})
+    assert guard.refusal(SKILL, named) == "it names a file of a single task ('sheet-alpha.csv')"
+
+
+def test_the_worst_comes_first_and_is_cut(guard: LeakGuard) -> None:
+    text = f"In logs-05, open sheet-alpha.csv and {SENTENCE}."
+    assert guard.refusal(SKILL, with_body(text)) == "it names a single task ('logs-05')"
+    assert "'3945.44'" in guard.refusal(SKILL, with_body(text + " It is 3945.44."))
+    quoted = guard.refusal(SKILL, with_body(SENTENCE)).partition("('")[2].removesuffix("')")
+    assert quoted and SENTENCE.startswith(quoted) and len(quoted) <= 60
+
+
+def test_dates_and_counts_of_hidden_rows_are_fine_as_examples(make: Make) -> None:
+    days = [f"2026-04-{day}" for day in range(10, 30)]
+    rows = make("stays-1", "Do it.", {"tests/data.json": [*days, *range(201, 220), 7211.5]})
+    guard = leak_guard([rows])
+    assert guard.refusal(SKILL, with_body("Write 2026-04-12, in lines of 211 letters.")) == ""
+    assert "7211.5" in guard.refusal(SKILL, with_body("On 2026-04-12 it was 7211.50."))
+    assert guard.redact(rows, "no 2026-04-12") == f"no {WITHHELD}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["13945.44", "3945.445 and 3945.4", "14.53", "42 lines", "8123.25", "report.md", "table.csv",
+     "order_id", "approved", "not found", "In progress", "tell the bookkeeper",
+     "task logs 05 hours",
+     "convert CSV", "reconcile", "data.csv and README.md", "Greta", ""],
+)  # fmt: skip
+def test_what_is_nobodys_or_shared_is_fine(guard: LeakGuard, text: str) -> None:
+    assert guard.refusal(SKILL, with_body(text)) == ""
+
+
+def test_what_the_skill_said_before_is_fine(guard: LeakGuard) -> None:
+    before = with_body("The total is 3945.44, see logs-05.")
+    moved = replace(SKILL, description="See logs-05.", body="- 3,945.44 is the total.\n\nMore.")
+    assert guard.refusal(before, moved) == ""
+    assert "a file" in guard.refusal(before, replace(moved, body="sheet-alpha.csv has 3945.44"))
+    assert guard.refusal(before, SKILL) == ""
+
+
+def test_an_answer_put_together_from_old_and_new_is_found(guard: LeakGuard) -> None:
+    before = with_body("Ask Greta first. " + "Then go on with the next one. " * 40)
+    after = replace(before, body=before.body.replace("Greta first", "Greta Lindqvist first"))
+    assert "('Greta Lindqvist')" in guard.refusal(before, after)
+
+
+def test_true_rules_and_ordinary_text_pass_the_quickstarts_guard(
+    quickstart: list[Task], tasks: list[Task]
+) -> None:
+    rules = [*(h.rule for h in HABITS), *(bad.rule for bad in BAD_RULES), *USELESS_RULES]
+    for guard in (leak_guard(quickstart), leak_guard([*quickstart, *tasks])):
+        for text in [*rules, PROSE]:
+            assert guard.refusal(SKILL, with_body(text)) == ""
+
+
+def test_what_the_quickstarts_tasks_have_is_refused(quickstart: list[Task]) -> None:
+    guard = leak_guard(quickstart)
+    for task in quickstart:
+        assert "names a single task" in guard.refusal(SKILL, with_body(f"As in {task.name}:"))
+        for answer in guard.answers(task, 10**6).splitlines():
+            if task.family == "ledger":
+                assert f"('{answer}')" in guard.refusal(SKILL, with_body(f"It is {answer}."))
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("total: 3,945.44 expected, got 3945.4", f"total: {WITHHELD} expected, got 3945.4"),
+        ("-3945.44 EUR / GRETA Lindqvist!", f"-{WITHHELD} EUR / {WITHHELD}!"),
+        ("expected 42, got 42 rows of 43", f"expected {WITHHELD}, got 42 rows of 43"),
+        ("status should be 'approved', is open", f"status should be '{WITHHELD}', is open"),
+        ("sheet-alpha.csv: INV-00123 has 12.5", None),
+        ("expected a CSV file with 3 columns, exit code 1", None),
+        ("", None),
+    ],
+)
+def test_feedback_does_not_tell_the_answers(
+    guard: LeakGuard, tasks: list[Task], said: str, shown: str | None
+) -> None:
+    assert guard.redact(tasks[0], said) == (said if shown is None else shown)
+
+
+def test_only_the_tasks_own_answers_are_withheld(guard: LeakGuard, tasks: list[Task]) -> None:
+    assert guard.redact(tasks[1], "3945.44, not 8123.25") == f"3945.44, not {WITHHELD}"
+    # Also of a task that the guard was not built over.
+    assert leak_guard([]).redact(tasks[0], "3945.44") == WITHHELD
+
+
+def test_answers_to_show(guard: LeakGuard, tasks: list[Task]) -> None:
+    assert guard.answers(tasks[0], 100).splitlines() == [
+        "2026-03-05", "3945.44", "58832.01", "8123.25", "Greta Lindqvist", "kRx9Qa2",
+        "quicksilver",
+    ]  # fmt: skip
+    assert "characters left out" in guard.answers(tasks[0], 5)
+    assert guard.answers(a_task(), 100) == ""
+
+
+def test_a_guard_over_nothing_refuses_nothing() -> None:
+    assert leak_guard([]).refusal(SKILL, with_body("3945.44 logs-05")) == ""
+    assert leak_guard([a_task("t")]).refusal(SKILL, with_body("Do the chore.")) == ""
+
+
+texts = st.text() | st.lists(
+    st.sampled_from(["3945.44", "logs-05", "sheet-alpha.csv", *SENTENCE.split(), "INV-00123", "\n"])
+).map(" ".join)
+contents = st.binary(max_size=99) | texts.map(lambda text: text.encode("utf-8", "replace"))
+files = st.dictionaries(st.text(max_size=9), contents, max_size=2)
+skills = st.builds(Skill, st.just("a-skill"), texts, texts, files=files)
+
+
+@given(skills, texts)
+def test_no_change_is_no_leak(guard: LeakGuard, skill: Skill, other: str) -> None:
+    assert guard.refusal(skill, skill) == ""
+    assert guard.refusal(skill, replace(skill, body="", description="")) == ""
+    swapped = replace(skill, description=skill.body, body=skill.description)
+    assert guard.refusal(skill, swapped) == ""
+    assert isinstance(guard.refusal(skill, replace(skill, body=other)), str)
+
+
+@given(texts, texts)
+def test_no_answer_slips_through(guard: LeakGuard, before: str, after: str) -> None:
+    hidden = with_body(f"{before} 3,945.44 {after}")
+    assert "expected answer" in guard.refusal(SKILL, hidden)
+
+
+@given(texts)
+def test_redacting_leaves_the_rest_as_it_is(guard: LeakGuard, tasks: list[Task], text: str) -> None:
+    shown = guard.redact(tasks[0], text)
+    assert "3945.44" not in shown.split()
+    assert guard.redact(a_task(), text) == text
