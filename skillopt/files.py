@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
+
+_HERE, _RENAME_EXCHANGE = -100, 2
+"""From the Linux headers: AT_FDCWD and a flag of renameat2."""
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -19,6 +25,42 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put a folder in the place of another one of that name, in one step where the system can.
+
+    A reader, or whoever comes after a crash, finds the old folder or the new one. What was there
+    before is removed.
+
+    Args:
+        new: beside ``folder``, on the same file system; gone afterwards.
+        folder: may be missing.
+    """
+    if not folder.is_dir():
+        new.rename(folder)
+    elif _exchange(new, folder):
+        shutil.rmtree(new)
+    else:
+        old = new.with_suffix(".old")
+        folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old)
+    sync_folder(folder.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names at once (Linux, renameat2); whether the file system could do it."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    if call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
 def sync_folder(folder: Path) -> None:

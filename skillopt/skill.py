@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from skillopt.files import digest_of, sync_folder
+from skillopt.files import digest_of, replace_folder, sync_folder
 
 SKILL_FILE = "SKILL.md"
 MAX_BYTES = 16 * 1024 * 1024
@@ -135,23 +135,9 @@ def write_skill(skill: Skill, folder: Path) -> None:
             _write(made / name, data)
         for below, _, _ in os.walk(made):
             sync_folder(Path(below))
-        _put_in_place(made, folder)
+        replace_folder(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-    sync_folder(folder.parent)
-
-
-def _put_in_place(made: Path, folder: Path) -> None:
-    try:
-        made.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-        # A folder with files in it cannot be renamed over: the old one steps aside first.
-        old = made.with_suffix(".old")
-        folder.rename(old)
-        made.rename(folder)
-        shutil.rmtree(old)
 
 
 def _write(file: Path, data: bytes) -> None:

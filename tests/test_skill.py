@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,3 +147,30 @@ def test_every_valid_skill_survives_writing(
     assert read.text == skill.text
     assert read.digest == skill.digest
     assert read.body == canonical_body(body)
+
+
+def test_a_folder_is_replaced_at_once_and_nothing_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    for text in ("# One", "# Two", "# Three"):
+        write_skill(Skill("mine", "Use it.", text, {}, {"references/x.md": text.encode()}), folder)
+        assert read_skill(folder).body == text
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_who_reads_while_a_folder_is_replaced_finds_a_whole_one(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    skills = [Skill("mine", "Use it.", f"# {n}", {}, {"assets/n": str(n).encode()}) for n in (1, 2)]
+    write_skill(skills[0], folder)
+    seen, stop = [], threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.append((folder / "SKILL.md").is_file())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for turn in range(60):
+        write_skill(skills[turn % 2], folder)
+    stop.set()
+    reader.join()
+    assert len(seen) > 60 and all(seen)
