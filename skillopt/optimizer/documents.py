@@ -121,7 +121,11 @@ def _ask(
             reply = briefing.ask(stage, f"{about}, {attempt}", template, schema, asked, skill=shown)
         except OptimizerReplyError as error:
             return None, Call(stage, about, str(error))
-        made = _dressed(shown, skill, reply)
+        try:
+            made = _dressed(shown, skill, reply)
+        except ValueError as error:
+            problem = str(error)
+            continue
         problem = _problem(made, skill, briefing)
         if not problem:
             return made, Call(stage, about)
@@ -145,7 +149,8 @@ def _bare(skill: Skill) -> Skill:
 
 
 def _dressed(bare: Skill, skill: Skill, reply: Document) -> Skill:
-    """The reply as a skill, with the regions that it was not shown."""
+    """The reply as a skill, with the regions that it was not shown. Raises ValueError for a body
+    that they cannot be added to."""
     body = canonical_body(reply.body)
     if [body[a:b] for a, b in protected_regions(body)] == _regions(bare):
         for name in (REMINDERS, GUIDANCE):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import unicodedata
+import warnings
 from collections.abc import Collection
 
 from skillopt.skill import SKILL_FILE, Skill
@@ -15,17 +16,21 @@ SUFFIXES = (".md", ".py", ".sh", ".bash", ".js", ".mjs", ".ts", ".rb", ".pl", ".
 FOLDERS = ("references", "scripts", "assets")
 MAX_CHARS = 100_000
 MAX_PARTS = 3
+MAX_PATH_BYTES = 200
 
 
 def editable_files(skill: Skill) -> dict[str, str]:
     """The files of a skill that edits may touch, as text by path."""
     found = {}
     for path, data in sorted(skill.files.items()):
-        if path.endswith(SUFFIXES) and len(data) <= MAX_CHARS:
-            try:
-                found[path] = data.decode()
-            except UnicodeDecodeError:
-                continue  # Not text, whatever its name says.
+        if not path.endswith(SUFFIXES):
+            continue
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            continue  # Not text, whatever its name says.
+        if len(text) <= MAX_CHARS:
+            found[path] = text
     return found
 
 
@@ -42,8 +47,10 @@ def path_problem(path: str, files: Collection[str]) -> str:
         return "file has characters in its path that not every system takes"
     if any(not part or part.startswith(".") or part != part.strip(" .") for part in parts):
         return "file must be a relative path without hidden or empty parts"
-    if len(parts) > MAX_PARTS or len(path) > 200:
-        return f"file lies too deep; at most {MAX_PARTS} parts"
+    if "__pycache__" in parts:
+        return "file lies in a folder of compiled code, which no skill is read with"
+    if len(parts) > MAX_PARTS or len(path.encode()) > MAX_PATH_BYTES:
+        return f"file lies too deep; at most {MAX_PARTS} parts and {MAX_PATH_BYTES} bytes"
     if path.casefold() == SKILL_FILE.casefold():
         return f"file is {SKILL_FILE} itself; leave it empty to edit the body"
     if not path.endswith(SUFFIXES):
@@ -73,7 +80,9 @@ def content_problem(path: str, text: str) -> str:
 
 def _syntax_problem(text: str) -> str:
     try:
-        ast.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # About odd escapes: not the optimizer's terminal.
+            ast.parse(text)
     except SyntaxError as error:
         return f"the script would not be valid Python: line {error.lineno}: {error.msg}"
     except (ValueError, RecursionError, MemoryError) as error:

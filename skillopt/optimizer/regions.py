@@ -68,10 +68,13 @@ def with_region(body: str, name: str, content: str) -> str:
     splice = Splice(*span, block) if span else _addition(body, name, block)
     broken = breakage(body, splice)
     if broken:
-        raise ValueError(f"{name}: cannot be put into the body: {broken}; close what is open there")
+        raise ValueError(
+            f"{name}: cannot be put into the body: {broken}; look for a code fence, an HTML block "
+            "or a table there that is not closed"
+        )
     made = splice.apply(body)
     if region(made, name) != content:
-        raise ValueError(f"{name}: cannot be added: the body has a region that is not closed")
+        raise ValueError(f"{name}: the body has a region that is not closed; close it")
     return made
 
 

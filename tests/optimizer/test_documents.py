@@ -82,6 +82,14 @@ def test_a_users_own_protected_region_must_stay_as_it_is() -> None:
     assert kept.value is not None and own in kept.value.body
 
 
+def test_a_document_that_the_regions_cannot_be_added_to_is_refused_with_the_reason() -> None:
+    skill = replace(LONG, body=with_region(LONG.body, GUIDANCE, "G."))
+    model = Scripted(apply=document("# Short\n\n```\nopen"))
+    result = fit(skill, a_briefing(model, max_tokens=200))
+    assert result.value is None and "guidance: " in result.errors[0]
+    assert "could not be used: guidance: " in model.prompts["apply"][1]
+
+
 def test_suggestions_are_worked_in_by_one_rewrite() -> None:
     model = Scripted(apply=document("# House rules\n\n- Rewritten.", "Use it always."))
     edits = (Edit("append", "", "- a rule", "why"),)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skillopt.optimizer.edits import apply_edits
-from skillopt.skill import Skill, read_skill, skill_problems, write_skill
-from skillopt.types import Edit
+from skillopt.optimizer.regions import REMINDERS, protected_regions, with_region
+from skillopt.skill import Skill, canonical_body, read_skill, skill_problems, write_skill
+from skillopt.types import Edit, EditKind
 
 GUIDE = "---\ntitle: Guide\n---\n\n# Guide\n\n- one\n- two\n"
 SCRIPT = "#!/usr/bin/env python3\nimport sys\n\n\ndef main():\n    return 0\n"
@@ -22,20 +26,20 @@ FILES = {
 SKILL = Skill("a-skill", "Use it.", "# Rules", {}, FILES)
 
 
-def change(edit: Edit) -> str:
-    """The file after an edit that must apply."""
-    new, (outcome,) = apply_edits(SKILL, [edit], 1, files=True)
+def change(edit: Edit, data: bytes | None = None) -> str:
+    """The file after an edit that must apply; ``data`` is what it held before."""
+    old = SKILL if data is None else replace(SKILL, files={**FILES, edit.file: data})
+    new, (outcome,) = apply_edits(old, [edit], 1, files=True)
     assert outcome.applied, outcome.reason
-    assert {k: v for k, v in new.files.items() if k != edit.file} == {
-        k: v for k, v in SKILL.files.items() if k != edit.file
-    }
-    assert new.body == SKILL.body
+    assert new == replace(old, files={**old.files, edit.file: new.files[edit.file]})
     return new.files[edit.file].decode()
 
 
-def refusal(edit: Edit, files: bool = True) -> str:
-    new, (outcome,) = apply_edits(SKILL, [edit], 1, files=files)
-    assert not outcome.applied and new == SKILL
+def refusal(edit: Edit, data: bytes | None = None, files: bool = True) -> str:
+    """Why an edit is refused; the skill must not have changed."""
+    old = SKILL if data is None else replace(SKILL, files={**FILES, edit.file: data})
+    new, (outcome,) = apply_edits(old, [edit], 1, files=files)
+    assert not outcome.applied and new == old
     return outcome.reason
 
 
@@ -56,6 +60,53 @@ def test_markdown_is_edited_as_the_body_is() -> None:
     assert "open" in refusal(Edit("append", "", "```\nopen", file=guide))
 
 
+@pytest.mark.parametrize(
+    ("front", "kept"),
+    [
+        (b"---\ntitle: x\n---\n", "---\ntitle: x\n---\n"),
+        (b"\xef\xbb\xbf---\r\ntitle: x\r\n---\r\n\r\n", "---\ntitle: x\n---\n\n"),
+        (b"---\n---\n", "---\n---\n"),
+        (b"---\ntitle: x\n\n---\n\n", "---\ntitle: x\n\n---\n\n"),
+    ],
+)
+def test_front_matter_of_a_file_is_left_alone(front: bytes, kept: str) -> None:
+    guide, data = "references/guide.md", front + b"hello\n\n---\nend\n"
+    assert change(Edit("replace", "hello", "bye", file=guide), data) == kept + "bye\n\n---\nend\n"
+    assert "not found" in refusal(Edit("replace", "title: x", "- y", file=guide), data)
+    assert "nothing would be left" in refusal(Edit("delete", "a", file=guide), front + b"a\n")
+    bare = kept.rstrip().encode()
+    assert change(Edit("append", "", "new", file=guide), bare) == kept.rstrip() + "\n\nnew\n"
+
+
+def test_text_of_a_file_does_not_become_front_matter() -> None:
+    edit = Edit("delete", "x\n", file="references/guide.md")
+    assert "front matter" in refusal(edit, b"x\n\n---\n\ntext\n\n---\n\nend\n")
+
+
+def test_a_protected_region_of_a_file_is_left_alone() -> None:
+    guide = "references/guide.md"
+    data = f"# G\n\n{with_region('', 'own', 'Keep this.')}\n"
+    assert "protected" in refusal(Edit("delete", "Keep this.", file=guide), data.encode())
+    assert change(Edit("append", "", "new", file=guide), data.encode()) == data.replace(
+        "# G\n", "# G\n\nnew\n"
+    )
+
+
+def test_lines_are_inserted_below_the_target_however_it_ends() -> None:
+    for target in ("a", "a\n", "-a"):
+        made = change(Edit("insert_after", target, "  new\n", file="scripts/x.sh"), b"-a\nb")
+        assert made == "-a\n  new\nb"
+    made = change(Edit("insert_after", "b", "new", file="scripts/x.sh"), b"-a\nb")
+    assert made == "-a\nb\nnew\n"
+
+
+def test_scripts_of_other_systems_are_edited_as_text_with_lf() -> None:
+    run = "scripts/x.py"
+    edit = Edit("replace", "y = 1", "y = 2\r\nz = 3", file=run)
+    assert change(edit, b"\xef\xbb\xbfx = 1\r\ny = 1\r\n") == "x = 1\ny = 2\nz = 3\n"
+    assert "changes nothing" in refusal(Edit("replace", "y = 1", "y = 1", file=run), b"y = 1\n")
+
+
 def test_scripts_are_edited_by_exact_text_and_stay_valid() -> None:
     run = "scripts/run.py"
     assert change(Edit("replace", "return 0", "return 2", file=run)).endswith("    return 2\n")
@@ -65,7 +116,7 @@ def test_scripts_are_edited_by_exact_text_and_stay_valid() -> None:
     assert appended == SCRIPT + "if True:\n    main()\n"
     assert "line 6" in refusal(Edit("replace", "return 0", "return (", file=run))
     assert "line 5" in refusal(Edit("delete", "    return 0\n", file=run))
-    assert "more than once" in refusal(Edit("delete", "main" * 0 + "n", file=run))
+    assert "more than once" in refusal(Edit("delete", "n", file=run))
     assert change(Edit("delete", "echo one\n", file="scripts/run.sh")) == "set -e\n"
 
 
@@ -102,6 +153,8 @@ def test_a_new_file_is_made_by_appending() -> None:
         ("assets/logo.txt", "not UTF-8"),
         ("References/Guide.md", "must be below"),
         ("references/GUIDE.md", "cannot stand beside"),
+        ("scripts/__pycache__/x.py", "compiled code"),
+        (f"references/{'語' * 100}.md", "too deep"),
         ("references/guide.md/x.md", "cannot stand beside"),
     ],
 )
@@ -119,10 +172,28 @@ def test_paths_that_are_refused(path: str, reason: str) -> None:
         (Edit("append", "", "\x1b[2J", file="scripts/run.sh"), "control characters"),
         (Edit("append", "", "a\x00b", file="scripts/run.py"), "control characters"),
         (Edit("append", "", "(" * 5000, file="scripts/run.py"), "not be valid Python"),
+        (Edit("append", "", "-" * 50_000 + "1", file="scripts/run.py"), "not be valid Python"),
+        (Edit("append", "", "a" + ".b" * 40_000, file="scripts/run.py"), "not be valid Python"),
+        (Edit("replace", "nowhere", "x", file="scripts/run.py"), "found in scripts/run.py"),
+        (Edit("note", "", "b", file="references/guide.md"), "not for files"),
     ],
 )
 def test_other_refusals(edit: Edit, reason: str) -> None:
     assert reason in refusal(edit)
+
+
+def test_the_guard_has_the_last_word() -> None:
+    seen: list[tuple[Skill, Skill]] = []
+
+    def guard(before: Skill, after: Skill) -> str:
+        seen.append((before, after))
+        return "it leaks" if "secret" in after.body else ""
+
+    edits = [Edit("append", "", text) for text in ("- secret", "- fine", "* Fine.")]
+    new, outcomes = apply_edits(SKILL, edits, None, guard=guard)
+    assert [o.reason for o in outcomes] == ["it leaks", "", "the skill already says this"]
+    assert new.body == "# Rules\n\n- fine"
+    assert [before.body for before, _ in seen] == ["# Rules", "# Rules"]  # Not asked for the third.
 
 
 paths = st.one_of(
@@ -130,12 +201,65 @@ paths = st.one_of(
     st.text(st.sampled_from("ab./\\~ éＡ\n"), max_size=12),
     st.text(max_size=12).map(lambda t: f"references/{t}.md"),
 )
-texts = st.one_of(st.text(max_size=30), st.sampled_from(["- one", "return 0", "echo one", "x = 1"]))
-kinds = st.sampled_from(["append", "insert_after", "replace", "delete", "note", "set_description"])
+pieces = st.sampled_from(
+    [
+        "# Rules", "- one", "two", "return 0", "x = 1", "```", "---", "| a | b |", "<div>", "<!--",
+        "<!-- protected:own -->", "<!-- /protected:own -->", "<!-- protected:guidance -->",
+        "<!-- /protected:guidance -->", "<!-- protected:reminders -->", "  - <!-- c -->",
+    ]
+)  # fmt: skip
+texts = st.one_of(st.text(max_size=30), pieces)
+markdown = st.lists(texts, max_size=7).map("\n\n".join) | st.lists(pieces, max_size=7).map(
+    "\n".join
+)
+data = st.one_of(st.binary(max_size=30), markdown.map(lambda t: t.encode(errors="replace")))
+kinds: st.SearchStrategy[EditKind] = st.sampled_from(get_args(EditKind))
 edits = st.builds(Edit, kinds, texts, texts, st.just(""), st.just(1), paths | st.just(""))
 
 
-@settings(max_examples=300, deadline=None)
+@st.composite
+def folders(draw: st.DrawFn) -> tuple[Skill, list[Edit]]:
+    """A skill of any text, and edits of which many name a file and text that are there."""
+    body = draw(markdown)
+    files = draw(st.fixed_dictionaries(dict.fromkeys(FILES, data)))
+    found = [draw(edits) for _ in range(draw(st.integers(0, 2)))]
+    for _ in range(draw(st.integers(1, 4))):
+        path = draw(st.sampled_from(["", *FILES]))
+        text = files[path].decode(errors="replace") if path else body
+        start = draw(st.integers(0, len(text)))
+        cut = text[start : start + draw(st.integers(1, 30))]
+        found.append(Edit(draw(kinds), cut, draw(texts), file=path))
+    return Skill("a-skill", "Use it.", body, {}, files), found
+
+
+@settings(max_examples=200, deadline=None)
+@given(folders(), st.integers(0, 4) | st.none())
+def test_any_edits_to_any_folder(case: tuple[Skill, list[Edit]], budget: int | None) -> None:
+    old, given = case
+    new, outcomes = apply_edits(old, given, budget, files=True)
+    assert [outcome.edit for outcome in outcomes] == given
+    assert all(outcome.applied != bool(outcome.reason) for outcome in outcomes)
+    applied = [outcome.edit for outcome in outcomes if outcome.applied]
+    assert budget is None or len(applied) <= budget
+    assert apply_edits(old, applied, None, files=True)[0] == new
+    assert not skill_problems(new) or skill_problems(old)
+    assert {path for path in new.files if new.files[path] != old.files.get(path)} <= {
+        edit.file for edit in applied
+    }
+    assert kept(new.body) == kept(old.body)
+    for path, data in new.files.items():
+        if path.endswith(".md") and data != old.files.get(path):
+            assert kept(data.decode()) == kept(old.files.get(path, b"").decode())
+
+
+def kept(text: str) -> list[str]:
+    """The protected regions of a text without the reminders."""
+    text = canonical_body(text)
+    regions = [text[a:b] for a, b in protected_regions(text)]
+    return [region for region in regions if f"protected:{REMINDERS}" not in region]
+
+
+@settings(max_examples=150, deadline=None)
 @given(st.lists(edits, max_size=4))
 def test_any_edits_leave_a_folder_that_can_be_written_and_read(
     tmp_path_factory: pytest.TempPathFactory, given: list[Edit]

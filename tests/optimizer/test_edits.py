@@ -110,6 +110,16 @@ def test_delete_leaves_no_empty_item_behind(target: str, expected: str) -> None:
     assert expected in change(Edit("delete", target))
 
 
+@pytest.mark.parametrize("last", ["<!-- c -->", "<div>\nx\n</div>", "    code", "```\nx\n```"])
+def test_append_after_any_closed_block(last: str) -> None:
+    assert change(Edit("append", content="New."), f"a\n\n{last}") == f"a\n\n{last}\n\nNew."
+
+
+def test_a_repetition_is_told_with_emphasis_and_without_a_bullet() -> None:
+    assert refusal(Edit("append", content="- **One** x"), "**One** x") == ALREADY_THERE
+    assert change(Edit("append", content="2.5 mm"), "5 mm") == "5 mm\n\n2.5 mm"
+
+
 def test_replace_and_set_description() -> None:
     assert "| 1 | 5 |" in change(Edit("replace", "| 1 | 2 |", "| 1 | 5 |"))
     assert "make some" in change(Edit("replace", "make all", "make some"))
@@ -124,6 +134,7 @@ def test_replace_and_set_description() -> None:
         (Edit("insert_after", "o", "x"), "more than once"),
         (Edit("insert_after", "", "x"), "target is empty"),
         (Edit("append", content=" \n "), "content is empty"),
+        (Edit("append", content="- "), "content is empty"),
         (Edit("replace", "one", ""), "use delete"),
         (Edit("append", content="* One."), ALREADY_THERE),
         (Edit("replace", "one", "one"), "changes nothing"),

@@ -42,6 +42,29 @@ def test_content_that_would_break_out_is_refused(content: str) -> None:
         with_region(BODY, GUIDANCE, content)
 
 
+@pytest.mark.parametrize("body", ["```\nopen", "a\n\n<!-- open", "a\n\n<!-- protected:x -->\nopen"])
+def test_a_region_is_not_put_into_a_block_that_is_open(body: str) -> None:
+    with pytest.raises(ValueError, match="guidance: "):
+        with_region(body, GUIDANCE, "x")
+
+
+def test_a_region_on_one_line_has_content_too() -> None:
+    body = "a\n\n<!-- protected:guidance -->Keep<!-- /protected:guidance -->\n\nb"
+    assert region(body, GUIDANCE) == "Keep"
+    assert with_region(body, GUIDANCE, "") == "a\n\nb"
+
+
+@pytest.mark.parametrize("before", ["", "a\n", "a\n\n", "a\n\n\n\n", "- a\n  ", "a "])
+@pytest.mark.parametrize("after", ["", "\n\nb", "\nb"])
+def test_reminders_leave_no_trace_beside_guidance_that_stands_anyhow(
+    before: str, after: str
+) -> None:
+    body = before + with_region("", GUIDANCE, "G.") + after
+    made = with_region(body, REMINDERS, "- r")
+    assert region(made, REMINDERS) == "- r" and region(made, GUIDANCE) == "G."
+    assert with_region(made, REMINDERS, "") == body
+
+
 texts = st.text(st.sampled_from("ab-#\n `*"), max_size=30).filter(lambda t: not has_marker(t))
 
 
@@ -83,10 +106,27 @@ def test_notes_become_reminders_in_a_region_of_their_own() -> None:
     assert with_region(again.body, REMINDERS, "") == BODY
 
 
+@pytest.mark.parametrize("text", ["**Always** look.", "2.5 mm is the limit.", "Use `-x`, *not* -y"])
+def test_only_the_bullet_is_taken_off_a_note(text: str) -> None:
+    for content in (text, f"- {text}", f"* {text}\n"):
+        assert region(noted(content)[0].body, REMINDERS).endswith(f"\n\n- {text}")
+
+
+def test_a_note_stands_apart_from_what_else_is_in_the_region() -> None:
+    body = with_region(BODY, REMINDERS, "<div>\nMine.\n</div>")
+    made = region(noted("Look.", body)[0].body, REMINDERS)
+    assert made == "<div>\nMine.\n</div>\n\n- Look."
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         ("- ", "one line"),
+        ("# Heading", "plain text"),
+        ("```sh", "plain text"),
+        ("- - nested", "plain text"),
+        ("<div>", "plain text"),
+        ("two\u2028lines", "one line"),
         ("two\nlines", "one line"),
         ("x" * (NOTE_CHARS + 1), "one line"),
         ("- One.", "already says"),
