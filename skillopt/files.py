@@ -15,13 +15,15 @@ _HERE, _RENAME_EXCHANGE = -100, 2
 """From the Linux headers: AT_FDCWD and a flag of renameat2."""
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write to a temporary name beside ``path``, sync, rename."""
+def write_atomic(path: Path, content: str | bytes, mode: int | None = None) -> None:
+    """Write to a temporary name beside ``path``, sync, rename; with ``mode`` where it is given."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)

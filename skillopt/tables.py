@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from skillopt.deploy.actions import Standing
     from skillopt.plan import Plan
 
 
@@ -131,3 +132,15 @@ def _table(title: str) -> Table:
     from rich.table import Table
 
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def print_deployments(console: Console, found: Sequence[Standing]) -> None:
+    """One line per deployment that stands."""
+    table = _table("")
+    for column in ("skill", "at", "from run", "selection", "state"):
+        table.add_column(column, overflow="fold")
+    for standing in found:
+        entry, source = standing.entry, standing.entry.source
+        cells = [entry.name, entry.target, source.get("run", ""), source.get("selection", "")]
+        table.add_row(*map(printable, cells), standing.state)
+    console.print(table)

@@ -17,6 +17,10 @@ COMMANDS = {
     "demo": "Train the quickstart and show what came of it.",
     "runs": "List runs, or write a run's files again from its event log.",
     "show": "Show a run: scores, decisions and how the skill changed.",
+    "deploy": "Put a skill where an agent finds it, and prove that it does.",
+    "undeploy": "Undo all deployments of a skill to a place.",
+    "rollback": "Undo the last deployment to a place.",
+    "package": "Write a skill as a plugin folder or an archive.",
     "tasks": "Make, list and check tasks.",
     "images": "Build, list and remove the container images.",
     "doctor": "Tell what works on this machine, and what to do about the rest.",
@@ -69,6 +73,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         from harnesses.gateway import GatewayError
         from sandboxes.base import SandboxError
+        from skillopt.deploy.places import DeployError
         from skillopt.fingerprint import FingerprintError
         from skillopt.journal import JournalError
         from skillopt.limits import LimitReachedError
@@ -84,8 +89,8 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except (
-            ConfigError, FingerprintError, JournalError, PluginError, PromptError, SkillError,
-            TaskError,
+            ConfigError, DeployError, FingerprintError, JournalError, PluginError, PromptError,
+            SkillError, TaskError,
         ) as error:  # fmt: skip
             _leave(str(error), EXIT_USAGE)
         except (PausedError, SandboxError, GatewayError) as error:

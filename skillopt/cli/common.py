@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,3 +46,23 @@ def output() -> Console:
     if not console.is_terminal:
         console.width = max(console.width, 120)  # Nobody's window is in the way.
     return console
+
+
+def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--to``, ``--scope`` and ``--as``: where a skill is deployed."""
+    for option in (
+        click.option(
+            "--as",
+            "form",
+            type=click.Choice(["skill", "instructions"]),
+            default="skill",
+            show_default=True,
+            help="A skill of its own, or a marked block in AGENTS.md or CLAUDE.md.",
+        ),
+        click.option(
+            "--scope", type=click.Choice(["user", "project"]), default="user", show_default=True
+        ),
+        click.option("--to", metavar="AGENT", help="codex, claude-code, or a folder of skills."),
+    ):
+        function = option(function)
+    return function

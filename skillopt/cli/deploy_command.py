@@ -1,0 +1,108 @@
+"""``skillopt deploy``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skillopt.cli import EXIT_FAILED, guarded
+from skillopt.cli.common import output, place_options
+
+if TYPE_CHECKING:
+    from skillopt.deploy.places import Place
+    from skillopt.skill import Skill
+
+
+@click.command("deploy")
+@click.argument("skill", required=False)
+@place_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--no-proof", is_flag=True, help="Do not start the agent to see that it finds it.")
+@click.option("--list", "list_", is_flag=True, help="Show what is deployed, and what has changed.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: print as JSON.")
+@guarded
+def command(
+    skill: str | None,
+    to: str | None,
+    scope: str,
+    form: str,
+    yes: bool,
+    no_proof: bool,
+    list_: bool,
+    as_json: bool,
+) -> None:
+    """Put SKILL (a folder, a Markdown file, or a run's best) where an agent finds it.
+
+    Shows the difference and asks; backs up what stands there; then starts the real agent on it, in
+    a container and without any model service, to see that it finds the skill. 'rollback' and
+    'undeploy' put back what was there, byte for byte.
+    """
+    if list_:
+        _list(as_json)
+        return
+    if skill is None or to is None:
+        raise click.UsageError(
+            "name a SKILL and where it goes: --to codex, claude-code or a folder"
+        )
+    from skillopt.deploy.actions import deploy, with_provenance
+    from skillopt.deploy.ledger import Ledger
+    from skillopt.deploy.places import place_of
+    from skillopt.deploy.source import source_of
+    from skillopt.inputs import read_skill_or_run
+    from skillopt.skill import SkillError
+
+    chosen = read_skill_or_run(skill)
+    if chosen is None:
+        raise SkillError("'none' is not a skill that can be deployed")
+    place = place_of(to, scope, form)  # type: ignore[arg-type]  # click has checked them
+    source = source_of(Path(skill), chosen)
+    ready = with_provenance(chosen, source)
+    _show(ready, place)
+    if not yes and not click.confirm(f"deploy to {place.target(ready.name)}?", err=True):
+        click.echo("nothing was changed")
+        sys.exit(EXIT_FAILED)
+    with Ledger() as ledger:
+        entry = deploy(ready, place, ledger, source)
+    click.echo(f"deployed {ready.name} to {entry.target}")
+    if not no_proof:
+        _prove(ready, place)
+
+
+def _show(skill: Skill, place: Place) -> None:
+    """The difference to what stands there."""
+    from skillopt.deploy.actions import planned
+    from skillopt.tables import print_diff
+
+    before, after = planned(skill, place)
+    print_diff(output(), before, after, (str(place.target(skill.name)), "to be deployed"))
+
+
+def _prove(skill: Skill, place: Place) -> None:
+    from skillopt.deploy.proof import prove
+    from skillopt.display import printable
+
+    proof = prove(place, skill.name, skill.description)
+    word = {True: "proved", False: "NOT FOUND", None: "not proved"}[proof.ok]
+    click.echo(printable(f"{word}: {proof.detail}"))
+    if proof.ok is False:
+        sys.exit(EXIT_FAILED)
+
+
+def _list(as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from skillopt.deploy.actions import list_standing
+    from skillopt.deploy.ledger import Ledger
+    from skillopt.files import to_json
+    from skillopt.tables import print_deployments
+
+    with Ledger() as ledger:
+        found = list_standing(ledger)
+    if as_json:
+        rows = [{**asdict(standing.entry), "state": standing.state} for standing in found]
+        click.echo(to_json(rows), nl=False)
+    else:
+        print_deployments(output(), found)

@@ -1,0 +1,37 @@
+"""``skillopt package``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from skillopt.cli import guarded
+
+
+@click.command("package")
+@click.argument("skill")
+@click.option("--plugin", type=click.Path(path_type=Path), help="Folder of a Claude Code plugin.")
+@click.option("--archive", type=click.Path(path_type=Path), help="A .skill archive.")
+@click.option("--version", default="1.0.0", show_default=True, help="Of the plugin.")
+@guarded
+def command(skill: str, plugin: Path | None, archive: Path | None, version: str) -> None:
+    """Package SKILL (a folder, a Markdown file, or a run's best) to hand it on."""
+    from skillopt.deploy.actions import with_provenance
+    from skillopt.deploy.packages import write_archive, write_plugin
+    from skillopt.deploy.source import source_of
+    from skillopt.inputs import read_skill_or_run
+    from skillopt.skill import SkillError
+
+    if plugin is None and archive is None:
+        raise click.UsageError("give --plugin DIR or --archive FILE, or both")
+    chosen = read_skill_or_run(skill)
+    if chosen is None:
+        raise SkillError("'none' is not a skill that can be packaged")
+    ready = with_provenance(chosen, source_of(Path(skill), chosen))
+    if plugin is not None:
+        write_plugin(ready, plugin, version)
+        click.echo(f"wrote {plugin}")
+    if archive is not None:
+        write_archive(ready, archive)
+        click.echo(f"wrote {archive}")

@@ -1,0 +1,253 @@
+"""Deploying and undoing: back up, log, change in one step, log again.
+
+Whatever was changed by somebody else since the last deployment is never overwritten. Killed at any
+moment, the old state or the new one is there, and the next command knows which.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from skillopt.deploy.ledger import Entry, Ledger, new_entry, new_id
+from skillopt.deploy.places import DeployError, Place, tree_digest
+from skillopt.files import replace_folder, sync_folder, write_atomic
+from skillopt.skill import SKILL_FILE, Skill, write_skill
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A deployment that has not been undone, and what has become of it."""
+
+    entry: Entry
+    state: str
+    """unchanged, changed (by somebody else since), or missing."""
+
+
+def with_provenance(skill: Skill, source: Mapping[str, Any]) -> Skill:
+    """A skill whose front matter says where it comes from (``metadata``, Agent Skills format).
+
+    Args:
+        skill: to deploy.
+        source: values by short key, such as run, selection, test; None values are left out.
+    """
+    own = skill.extra.get("metadata", {})
+    known = dict(own) if isinstance(own, Mapping) else {}
+    told = {f"skillopt-{key}": str(value) for key, value in source.items() if value is not None}
+    return replace(skill, extra={**skill.extra, "metadata": {**known, **told}})
+
+
+def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]) -> Entry:
+    """Put a skill into its place; what stands there is backed up first.
+
+    Args:
+        skill: valid, with its provenance.
+        place: where.
+        ledger: open.
+        source: for the log.
+
+    Raises:
+        DeployError: what was deployed there has been changed since.
+        SkillError: the skill is not valid.
+    """
+    target = place.target(skill.name)
+    _refuse_edited(target, skill.name, place, ledger)
+    before = tree_digest(target)
+    with TemporaryDirectory(dir=ledger.root) as staging:
+        made = Path(staging) / (skill.name if place.form == "skill" else target.name)
+        if place.form == "skill":
+            write_skill(skill, made)
+        else:
+            made.write_bytes(_with_block(target, skill))
+            made.chmod(target.stat().st_mode & 0o777 if target.is_file() else 0o644)
+        told = {**source, "block": _block(skill)} if place.form == "instructions" else {**source}
+        told["made"] = _missing_folders(target)
+        entry = new_entry("deploy", skill.name, place, before, tree_digest(made), told)
+        if before:
+            _copy(target, ledger.backup(entry.id))
+        return _carry_out(entry, made, ledger)
+
+
+def planned(skill: Skill, place: Place) -> tuple[str, str]:
+    """What stands in a place and what would, as text to compare."""
+    target = place.target(skill.name)
+    if place.form == "instructions":
+        return _read(target), _with_block(target, skill).decode()
+    return _read(target / SKILL_FILE), skill.text
+
+
+def undo(entry: Entry, ledger: Ledger) -> Entry:
+    """Put back what a deployment replaced, byte for byte.
+
+    In a file of instructions only the skill's own block is put back, so that what its owner wrote
+    around it since stays.
+
+    Args:
+        entry: the last standing deployment of its target.
+        ledger: open.
+
+    Raises:
+        DeployError: the target has been changed since.
+    """
+    target, backup = Path(entry.target), ledger.backup(entry.id)
+    now = tree_digest(target)
+    back = replace(entry, action="undo", before=now, after=entry.before, done=False)
+    back = replace(back, id=new_id(), at=time.time(), source=_undoing(entry))
+    with TemporaryDirectory(dir=ledger.root) as staging:
+        made = Path(staging) / target.name
+        if now == entry.after:
+            if entry.before:
+                _copy(backup, made)
+        elif entry.form == "instructions" and target.is_file():
+            made.write_bytes(_with_old_block(target, backup, entry))
+            made.chmod(target.stat().st_mode & 0o777)
+            back = replace(back, after=tree_digest(made))
+        else:
+            raise DeployError(_edited(target, entry))
+        return _carry_out(back, made if made.exists() else None, ledger)
+
+
+def list_standing(ledger: Ledger) -> list[Standing]:
+    """All deployments that stand, with what has become of them."""
+    targets = dict.fromkeys(entry.target for entry in ledger.entries())
+    found = []
+    for target in targets:
+        stack = ledger.standing(Path(target))
+        if stack:
+            now = tree_digest(Path(target))
+            state = "unchanged" if now == stack[-1].after else "changed" if now else "missing"
+            found.append(Standing(stack[-1], state))
+    return found
+
+
+def _carry_out(entry: Entry, made: Path | None, ledger: Ledger) -> Entry:
+    """The change itself, between two entries of the log."""
+    ledger.write(entry)
+    target = Path(entry.target)
+    if made is None:
+        _remove(target)
+        _remove_empty(entry.source.get("made", []))
+    elif made.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f".{target.name}.{entry.id[-8:]}.tmp")
+        shutil.rmtree(fresh, ignore_errors=True)
+        _copy(made, fresh)
+        replace_folder(fresh, target)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, made.read_bytes(), made.stat().st_mode & 0o777)
+    done = replace(entry, done=True)
+    ledger.write(done)
+    return done
+
+
+def _undoing(entry: Entry) -> dict[str, Any]:
+    return {"undoes": entry.id, "made": entry.source.get("made", [])}
+
+
+def _missing_folders(target: Path) -> list[str]:
+    """The folders that deploying makes on the way, innermost first."""
+    return [str(folder) for folder in target.parents if not folder.exists()]
+
+
+def _remove_empty(folders: Sequence[str]) -> None:
+    """Remove the folders that a deployment made, as far as nothing else is in them by now."""
+    for folder in map(Path, folders):
+        if not folder.is_dir() or any(folder.iterdir()):
+            return
+        folder.rmdir()
+
+
+def _refuse_edited(target: Path, name: str, place: Place, ledger: Ledger) -> None:
+    standing = ledger.standing(target)
+    if not standing or tree_digest(target) == standing[-1].after:
+        return
+    if place.form == "instructions":
+        return  # Others write into such a file too; the block is looked at when it is replaced.
+    raise DeployError(_edited(target, standing[-1]))
+
+
+def _edited(target: Path, entry: Entry) -> str:
+    what = "is gone" if not target.exists() else "has been changed"
+    return (
+        f"{target} {what} since {entry.name} was deployed there, and is left as it is: keep what "
+        "you want of it elsewhere, put back the deployed version "
+        f"(or remove it and its line {entry.id} from the log), then try again"
+    )
+
+
+def _block(skill: Skill) -> str:
+    head = f"<!-- skillopt:{skill.name} begin -->"
+    return f"{head}\n{skill.description}\n\n{skill.body}\n<!-- skillopt:{skill.name} end -->\n"
+
+
+def _find_block(text: str, name: str, where: Path) -> str:
+    """The block of a skill in a file of instructions; empty when there is none."""
+    own = f"skillopt:{re.escape(name)}"
+    found = re.findall(rf"<!-- {own} begin -->\n.*?<!-- {own} end -->\n", text, re.DOTALL)
+    if len(found) > 1:
+        raise DeployError(f"{where}: has {len(found)} blocks of {name}; leave one of them")
+    return found[0] if found else ""
+
+
+def _read(target: Path) -> str:
+    if not target.is_file():
+        return ""
+    try:
+        return target.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise DeployError(f"{target}: not UTF-8 text: {error}") from error
+
+
+def _with_block(target: Path, skill: Skill) -> bytes:
+    """A file of instructions with the skill's block, in the place of an older one or at its end."""
+    text = _read(target)
+    old = _find_block(text, skill.name, target)
+    if old:
+        return text.replace(old, _block(skill), 1).encode()
+    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+    return f"{text}{gap}{_block(skill)}".encode()
+
+
+def _with_old_block(target: Path, backup: Path, entry: Entry) -> bytes:
+    """The file as it is, with the block that stood there before the deployment, or none."""
+    text = _read(target)
+    now = _find_block(text, entry.name, target)
+    if now != entry.source.get("block"):
+        raise DeployError(_edited(target, entry))
+    old = _find_block(_read(backup), entry.name, backup)
+    return text.replace(now, old, 1).encode()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or folder with its modes and links, synced."""
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copy2(source, target)
+    for entry in [target, *target.rglob("*")]:
+        if not entry.is_symlink():
+            descriptor = os.open(entry, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+    sync_folder(target.parent)
+
+
+def _remove(target: Path) -> None:
+    """Remove a file or folder in one step."""
+    if not target.exists():
+        return
+    gone = target.with_name(f".{target.name}.gone")
+    target.rename(gone)
+    if gone.is_dir():
+        shutil.rmtree(gone)
+    else:
+        gone.unlink()
+    sync_folder(target.parent)

@@ -1,0 +1,137 @@
+"""What was deployed where: one log for each user, outside of the agents' own folders.
+
+Kept apart so that an agent's folder is, after a rollback, what it was before, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from skillopt.deploy.places import Place, tree_digest
+from skillopt.files import end_whole, sync_folder
+
+Action = Literal["deploy", "undo"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One change to one target. Written before it is made (``done`` false) and after.
+
+    ``before`` and ``after`` are digests of the target; empty where there was, or is, nothing.
+    """
+
+    id: str
+    action: Action
+    name: str
+    agent: str
+    scope: str
+    form: str
+    target: str
+    before: str
+    after: str
+    done: bool
+    at: float
+    source: dict[str, Any]
+    """Of a deployment: run, scores and the skill's digest. Of an undoing: what it undid."""
+
+
+class Ledger:
+    """The log and the backups. A context manager: one process at a time changes deployments.
+
+    Args:
+        root: its folder; ``$XDG_STATE_HOME/skillopt`` when absent.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        self.root = root or Path(state) / "skillopt" / "deployments"
+        self._lock = FileLock(self.root / ".lock")
+
+    def __enter__(self) -> Ledger:
+        (self.root / "backups").mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        self._settle()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+    def _settle(self) -> None:
+        """Of changes that a process was killed in, find out whether they were made."""
+        last = {entry.target: entry for entry in self.entries()}
+        for entry in last.values():
+            made = entry.after != entry.before and tree_digest(Path(entry.target)) == entry.after
+            if not entry.done and made:
+                self.write(replace(entry, done=True))
+
+    @property
+    def log(self) -> Path:
+        return self.root / "deployments.jsonl"
+
+    def backup(self, entry_id: str) -> Path:
+        """Where what an entry replaced is kept: a folder or a file of that name."""
+        return self.root / "backups" / entry_id
+
+    def entries(self) -> list[Entry]:
+        """All entries, the last of each id, in the order of their beginning."""
+        end_whole(self.log)
+        found: dict[str, Entry] = {}
+        if self.log.is_file():
+            for line in self.log.read_text("utf-8").splitlines():
+                entry = Entry(**json.loads(line))
+                found[entry.id] = entry
+        return list(found.values())
+
+    def write(self, entry: Entry) -> None:
+        """Append an entry, synced."""
+        line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(line)
+            log.flush()
+            os.fsync(log.fileno())
+        sync_folder(self.root)
+
+    def standing(self, target: Path) -> list[Entry]:
+        """The deployments to a target that have not been undone, oldest first."""
+        stack: list[Entry] = []
+        for entry in self.entries():
+            if entry.target != str(target) or not entry.done:
+                continue
+            if entry.action == "deploy":
+                stack.append(entry)
+            elif stack:
+                stack.pop()
+        return stack
+
+
+def new_id() -> str:
+    """Of an entry: sorts by time, and is nobody else's."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+def new_entry(
+    action: Action, name: str, place: Place, before: str, after: str, source: dict[str, Any]
+) -> Entry:
+    """An entry that is about to be carried out."""
+    return Entry(
+        id=new_id(),
+        action=action,
+        name=name,
+        agent=place.agent,
+        scope=place.scope,
+        form=place.form,
+        target=str(place.target(name)),
+        before=before,
+        after=after,
+        done=False,
+        at=time.time(),
+        source=source,
+    )

@@ -1,0 +1,35 @@
+"""Where a skill comes from: what a deployment says of the run that trained it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from skillopt.skill import Skill
+from skillopt.stats import Estimate
+from skillopt.tables import percent, points
+
+
+def source_of(path: Path, skill: Skill) -> dict[str, Any]:
+    """Run, scores with intervals, harness, models and digests; of a bare skill its digest alone.
+
+    Args:
+        path: of a run, or of a skill.
+        skill: that was read from it.
+    """
+    found: dict[str, Any] = {"digest": skill.digest}
+    summary_file = path / "summary.json"
+    if not summary_file.is_file():
+        return found
+    summary = json.loads(summary_file.read_text("utf-8"))
+    test = summary["test"].get("best")
+    return {
+        **found,
+        "run": summary["name"],
+        "harness": summary["harness"],
+        "target": summary["target"],
+        "selection": f"{summary['initial_score']:.3f} -> {summary['best_score']:.3f}",
+        "test": percent(Estimate(**test["hard"])) if test else None,
+        "gain": f"{points(Estimate(**test['gain']))} points" if test and test["gain"] else None,
+    }
