@@ -101,6 +101,7 @@ def evaluate(
     *,
     split: Split = "test",
     harnesses: Sequence[str] = (),
+    models: Sequence[str] = (),
     replicates: int = 1,
     listeners: Sequence[Listener] = (),
     plugins: Plugins = Plugins(),
@@ -113,6 +114,7 @@ def evaluate(
             ``none``. The first is what the others are compared with.
         split: train, val or test.
         harnesses: by name; the config's when there are none.
+        models: names in place of the target's, ``UPSTREAM:NAME`` for another upstream.
         replicates: rollouts of each task.
         listeners, plugins: as for :func:`train`.
 
@@ -127,17 +129,37 @@ def evaluate(
     if not tasks:
         raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
     names, listener = harnesses or (config.harness.name,), _all(listeners)
-    listener(EvaluationStarted(len(tasks) * replicates * len(skills) * len(names)))
-    with (
-        _pausing(config),
-        Workbench(config, listener, plugins=load_plugins(config, plugins)) as bench,
-    ):
-        rows = []
-        for name in names:
-            total = len(tasks) * replicates * len(skills)
-            listener(StageStarted(stage=f"eval in {name}", total=total))
-            rows += compare(bench, skills, tasks, harness=name, replicates=replicates)
-        return rows
+    configs = [with_target(config, model) for model in models] or [config]
+    each = len(tasks) * replicates * len(skills)
+    listener(EvaluationStarted(each * len(names) * len(configs)))
+    parts = load_plugins(config, plugins)
+    rows: list[Row] = []
+    for one in configs:
+        with _pausing(one), Workbench(one, listener, plugins=parts) as bench:
+            for name in names:
+                listener(StageStarted(stage=f"eval in {name}", total=each))
+                rows += compare(bench, skills, tasks, harness=name, replicates=replicates)
+    return rows
+
+
+def with_target(config: Config, model: str) -> Config:
+    """A config with another target model.
+
+    Args:
+        config: its upstreams are known.
+        model: ``NAME``, or ``UPSTREAM:NAME``, which a name with a colon in it needs.
+
+    Raises:
+        ConfigError: there is no such upstream.
+    """
+    upstream, colon, name = model.partition(":")
+    if not colon:
+        upstream, name = config.target.upstream, model
+    if upstream not in config.upstreams:
+        known = ", ".join(sorted(config.upstreams))
+        raise ConfigError(f"model {model!r}: {upstream!r} is not in upstreams ({known})")
+    target = config.target.model_copy(update={"upstream": upstream, "name": name})
+    return config.model_copy(update={"target": target})
 
 
 def _train(

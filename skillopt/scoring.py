@@ -2,31 +2,93 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Usage
 from skillopt.skill import Skill
-from skillopt.stats import Estimate, paired_difference, rate
+from skillopt.stats import Estimate, mean, paired_difference, rate
 from skillopt.types import Rollout, Task
 from skillopt.workbench import Workbench
+
+FLIP = 0.5
+"""Difference in a task's mean over its repetitions that counts as a flip."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The tasks of one family: how many, their score, and the gain on them."""
+
+    tasks: int
+    score: Estimate
+    gain: Estimate | None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One skill on a set of tasks in one harness."""
+    """One skill on a set of tasks in one harness with one model."""
 
     skill: str
     harness: str
+    model: str
     rollouts: tuple[Rollout, ...]
-    gain: Estimate | None
-    """Mean difference in the hard reward to the first skill on the same tasks; None for it."""
+    first: Row | None = None
+    """The row that this one is compared with; None for that row itself."""
+
+    @property
+    def solved(self) -> dict[str, float]:
+        """Of each task the share of its repetitions that were fully solved."""
+        found: dict[str, list[float]] = {}
+        for rollout in self.rollouts:
+            found.setdefault(rollout.task.name, []).append(rollout.reward.hard)
+        return {name: math.fsum(values) / len(values) for name, values in found.items()}
 
     @property
     def score(self) -> Estimate:
-        """Share of tasks fully solved."""
-        return rate(int(sum(r.reward.hard for r in self.rollouts)), len(self.rollouts))
+        """Share of rollouts fully solved. Repetitions of a task are not independent: with them the
+        interval is over tasks."""
+        return _score(list(self.solved.values()), len(self.rollouts))
+
+    @property
+    def gain(self) -> Estimate | None:
+        """Mean difference in the share solved to the first row, task by task."""
+        if self.first is None:
+            return None
+        before, after = self.first.solved, self.solved
+        return paired_difference([before[name] for name in after], list(after.values()))
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Tasks that the first row's skill mostly failed and this one mostly solves."""
+        return self._flipped(1)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The other way round."""
+        return self._flipped(-1)
+
+    def _flipped(self, sign: int) -> tuple[str, ...]:
+        if self.first is None:
+            return ()
+        before = self.first.solved
+        return tuple(n for n, now in self.solved.items() if sign * (now - before[n]) >= FLIP)
+
+    @property
+    def families(self) -> dict[str, Part]:
+        """Score and gain of each kind of task."""
+        kinds = {rollout.task.name: rollout.task.family for rollout in self.rollouts}
+        found = {}
+        for family in sorted(set(kinds.values())):
+            names = [name for name, kind in kinds.items() if kind == family]
+            now = [self.solved[name] for name in names]
+            count = sum(r.task.family == family for r in self.rollouts)
+            gain = None
+            if self.first is not None:
+                gain = paired_difference([self.first.solved[name] for name in names], now)
+            found[family] = Part(len(names), _score(now, count), gain)
+        return found
 
     @property
     def activation(self) -> float | None:
@@ -41,7 +103,7 @@ class Row:
     def scores(self) -> dict[str, Any]:
         """Score and gain with their intervals, without what differs from run to run."""
         return {
-            "tasks": len(self.rollouts),
+            "tasks": len(self.solved),
             "hard": vars(self.score),
             "soft": sum(r.reward.soft for r in self.rollouts) / max(1, len(self.rollouts)),
             "gain": vars(self.gain) if self.gain else None,
@@ -54,6 +116,7 @@ class Row:
         return {
             "skill": self.skill,
             "harness": self.harness,
+            "model": self.model,
             "score": vars(self.score),
             "soft": sum(r.reward.soft for r in self.rollouts) / max(1, len(self.rollouts)),
             "gain": vars(self.gain) if self.gain else None,
@@ -61,6 +124,16 @@ class Row:
             "tokens": usage.prompt_tokens + usage.completion_tokens,
             "cost_usd": usage.cost_usd,
             "seconds": sum(r.duration_s for r in self.rollouts),
+            "fixed": self.fixed,
+            "broken": self.broken,
+            "families": {
+                family: {
+                    "tasks": part.tasks,
+                    "score": vars(part.score),
+                    "gain": vars(part.gain) if part.gain else None,
+                }
+                for family, part in self.families.items()
+            },
             "tasks": [
                 {
                     "task": r.task.name,
@@ -99,8 +172,8 @@ def compare(
         PausedError: a rollout could not be run; those that were are in the store.
         LimitReachedError: a limit of the run is used up.
     """
-    rows = []
-    first: tuple[Rollout, ...] | None = None
+    rows: list[Row] = []
+    name_of_harness = harness or bench.config.harness.name
     for name, skill in skills.items():
         rollouts = tuple(
             rollout
@@ -109,11 +182,13 @@ def compare(
                 tasks, skill, stage=stage, harness=harness, replicate=replicate
             )
         )
-        gain = None if first is None else paired_difference(_hard(first), _hard(rollouts))
-        first = first if first is not None else rollouts
-        rows.append(Row(name, harness or bench.config.harness.name, rollouts, gain))
+        first = rows[0] if rows else None
+        rows.append(Row(name, name_of_harness, bench.config.target.name, rollouts, first))
     return rows
 
 
-def _hard(rollouts: Sequence[Rollout]) -> list[float]:
-    return [r.reward.hard for r in rollouts]
+def _score(shares: Sequence[float], rollouts: int) -> Estimate:
+    """A score from the shares of tasks: Wilson's interval for single rollouts, else bootstrap."""
+    if rollouts == len(shares):
+        return rate(int(sum(shares)), rollouts)
+    return mean(shares)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skillopt.display import money, printable
-from skillopt.scoring import Row
+from skillopt.scoring import Part, Row
 from skillopt.stats import Estimate
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     """One line per skill and harness."""
     table = _table(title)
     table.add_column("harness", no_wrap=True)
+    several = len({row.model for row in rows}) > 1
+    if several:
+        table.add_column("model", no_wrap=True)
     table.add_column("skill", no_wrap=True)
     priced = any(row.usage.cost_usd != 0 for row in rows)
     numbers = ["solved", "gain, points", "opened", "s/task", "tokens"]
@@ -43,6 +46,7 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
         count = max(1, len(row.rollouts))
         cells = [
             row.harness,
+            *([row.model] if several else []),
             row.skill,
             percent(row.score),
             points(row.gain) if row.gain else "",
@@ -53,7 +57,33 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
         table.add_row(*cells, *([money(usage.cost_usd)] if priced else []))
     console.print(table)
     console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %: Wilson")
-    console.print("for shares, paired bootstrap for gains.")
+    console.print("for shares (bootstrap over tasks with repetitions), paired bootstrap for gains.")
+
+
+def print_details(console: Console, rows: Sequence[Row]) -> None:
+    """Score and gain by family of tasks, and which tasks flipped."""
+    several = len({row.model for row in rows}) > 1
+    families = list(dict.fromkeys(family for row in rows for family in row.families))
+    if len(families) > 1:
+        table = _table("by family: solved, and gain in points")
+        for column in ("harness", "skill", *families):
+            table.add_column(printable(column or "(none)"))
+        for row in rows:
+            parts = row.families
+            where = f"{row.harness}, {row.model}" if several else row.harness
+            table.add_row(where, row.skill, *(_part(parts[family]) for family in families))
+        console.print(table)
+    for row in rows:
+        for word, names in (("fixed", row.fixed), ("broken", row.broken)):
+            if names:
+                where = f"{row.harness} with {row.model}" if several else row.harness
+                text = f"{row.skill} in {where}: {word} {len(names)}: {', '.join(names)}"
+                console.print(printable(text), markup=False, soft_wrap=True)
+
+
+def _part(part: Part) -> str:
+    share = f"{100 * part.score.value:.0f} % of {part.tasks}"
+    return f"{share}, {100 * part.gain.value:+.0f}" if part.gain else share
 
 
 def print_diff(console: Console, before: str, after: str, names: tuple[str, str]) -> None:

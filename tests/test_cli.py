@@ -96,7 +96,20 @@ def test_eval_takes_runs_files_folders_and_none(run: Path, folder: Path) -> None
     assert rows[0]["skill_activated"] is None and rows[3]["skill_activated"] == 1.0
     assert rows[2]["score"] == rows[3]["score"]
     assert rows[3]["gain"]["value"] == rows[3]["score"]["value"] - rows[0]["score"]["value"]
+    assert rows[3]["fixed"] and not rows[3]["broken"]
+    assert set(rows[3]["families"]) == {"logs", "reconcile"}
+    twice = json.loads(
+        skillopt(
+            "eval", "none", run, *options, "--model", "sim-2", "--replicates", "2", "--json"
+        ).stdout
+    )
+    assert [row["model"] for row in twice] == ["sim-2", "sim-2"]
+    assert [len(row["tasks"]) for row in twice] == [4, 4]
+    assert 0 <= twice[1]["score"]["low"] <= twice[1]["score"]["value"]
+    wrong = skillopt("eval", "none", *options, "--model", "nowhere:x")
+    assert wrong.returncode == 2 and "'nowhere' is not in upstreams (sim)" in wrong.stderr
     table = skillopt("eval", *skills, *options)
+    assert "by family" in table.stdout and "fixed 1: " in table.stdout
     assert "quickstart-local" in table.stdout and "[" in table.stdout
 
 

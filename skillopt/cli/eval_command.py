@@ -24,6 +24,13 @@ from skillopt.cli.common import output, parse_settings, set_option
     type=click.Choice(NAMES),
     help="May be given several times; the config's when absent.",
 )
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="[UPSTREAM:]NAME",
+    help="In place of the config's target; may be given several times.",
+)
 @click.option("--replicates", type=click.IntRange(1), default=1, show_default=True)
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -33,6 +40,7 @@ def command(
     config: str,
     split: str,
     harnesses: tuple[str, ...],
+    models: tuple[str, ...],
     replicates: int,
     settings: tuple[str, ...],
     as_json: bool,
@@ -45,7 +53,7 @@ def command(
     from skillopt.display import Display
     from skillopt.files import to_json
     from skillopt.inputs import read_config, read_skill_or_run
-    from skillopt.tables import print_scores
+    from skillopt.tables import print_details, print_scores
 
     checked = read_config(config, parse_settings(settings))
     named = {label(text, skills): read_skill_or_run(text) for text in skills}
@@ -55,15 +63,17 @@ def command(
             named,
             split=split,  # type: ignore[arg-type]  # click has checked it
             harnesses=harnesses,
+            models=models,
             replicates=replicates,
             listeners=[display],
         )
     if as_json:
         click.echo(to_json([row.to_json() for row in rows]), nl=False)
     else:
-        count = len(rows[0].rollouts) // replicates
+        count = len(rows[0].solved)
         title = f"{checked.name}: {split} split, {count} tasks, {replicates} run(s) each"
         print_scores(output(), rows, title)
+        print_details(output(), rows)
 
 
 def label(text: str, among: tuple[str, ...]) -> str:
