@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harnesses.base import Usage
+from harnesses.base import NAMES, Usage
 from skillopt.config import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
 from skillopt.events import EvaluationStarted, Event, Listener
 from skillopt.fingerprint import fingerprint, refuse_another
@@ -129,6 +129,9 @@ def evaluate(
     if not tasks:
         raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
     names, listener = harnesses or (config.harness.name,), _all(listeners)
+    for name in names:
+        if name not in (*NAMES, config.harness.name):
+            raise ConfigError(f"harness {name!r} is not one of {', '.join(NAMES)}")
     configs = [with_target(config, model) for model in models] or [config]
     each = len(tasks) * replicates * len(skills)
     listener(EvaluationStarted(each * len(names) * len(configs)))

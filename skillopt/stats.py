@@ -44,3 +44,23 @@ def mean(values: Sequence[float]) -> Estimate:
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Estimate:
     """The mean difference of two skills on the same tasks, in the same order."""
     return mean([b - a for a, b in zip(before, after, strict=True)])
+
+
+def kept_share(source: Sequence[float], elsewhere: Sequence[float]) -> Estimate | None:
+    """The share of a gain that is left elsewhere, from gains on the same tasks in the same order.
+
+    Returns:
+        The ratio of the means with a paired bootstrap interval (seeded), cut to [-9, 9]; None where
+        the gain at the source is not above 0 in all but a few resamples: there is nothing to keep.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    pairs = np.array([source, elsewhere])
+    chosen = rng.integers(0, pairs.shape[1], (4999, pairs.shape[1]))
+    means = pairs[:, chosen].mean(axis=2)
+    if pairs[0].mean() <= 0 or (means[0] <= 0).mean() > 0.01:
+        return None
+    ratios = np.clip(means[1] / np.maximum(means[0], 1e-9), -9, 9)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return Estimate(float(pairs[1].mean() / pairs[0].mean()), float(low), float(high))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from skillopt.deploy.actions import Standing
     from skillopt.plan import Plan
+    from skillopt.transfer import Cell
 
 
 def percent(estimate: Estimate) -> str:
@@ -174,3 +175,30 @@ def print_deployments(console: Console, found: Sequence[Standing]) -> None:
         cells = [entry.name, entry.target, source.get("run", ""), source.get("selection", "")]
         table.add_row(*map(printable, cells), standing.state)
     console.print(table)
+
+
+def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
+    """One line per skill, place and split."""
+    table = _table("")
+    for column in ("skill", "split", "harness", "model"):
+        table.add_column(column, no_wrap=True)
+    for column in ("none", "solved", "gain, points", "gain kept", "opened"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for cell in cells:
+        row, opened = cell.row, cell.row.activation
+        assert row.first is not None and row.gain is not None
+        kept = "trained here" if cell.is_source else percent(cell.kept) if cell.kept else ""
+        table.add_row(
+            cell.subject,
+            cell.split,
+            cell.place.harness,
+            cell.place.model,
+            f"{100 * row.first.score.value:.0f} %",
+            percent(row.score),
+            points(row.gain),
+            kept,
+            "" if opened is None else f"{100 * opened:.0f} %",
+        )
+    console.print(table)
+    console.print("Gain: over no skill in the same place. Kept: share of the gain where it was")
+    console.print("trained. Intervals are 95 %, by paired bootstrap over tasks.")

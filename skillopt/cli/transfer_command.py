@@ -1,0 +1,86 @@
+"""``skillopt transfer``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from skillopt.cli import guarded
+from skillopt.cli.common import output, parse_settings, set_option
+
+
+@click.command("transfer")
+@click.argument("skills", nargs=-1, required=True, metavar="SKILL...")
+@click.option("--config", required=True, help="Says tasks, upstreams and sandbox, as for train.")
+@click.option(
+    "--to",
+    "places",
+    multiple=True,
+    metavar="HARNESS[:MODEL]",
+    help="An agent, with another model than the config's target: codex:gpt-5.5. Several times.",
+)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    type=click.Choice(["train", "val", "test"]),
+    default=("test",),
+    show_default=True,
+)
+@click.option("--replicates", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("transfer"),
+    show_default=True,
+    help="Folder for transfer.csv, transfer.json and heatmap.svg.",
+)
+@set_option
+@click.option("--json", "as_json", is_flag=True, help="Print all cells as JSON.")
+@guarded
+def command(
+    skills: tuple[str, ...],
+    config: str,
+    places: tuple[str, ...],
+    splits: tuple[str, ...],
+    replicates: int,
+    out: Path,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Score each SKILL (a folder, a file, or a run's best) in other agents and models.
+
+    A run is also scored where it was trained, and the share of its gain that is kept elsewhere is
+    told. After an interruption the same command goes on: finished rollouts are in the store.
+    """
+    from skillopt.display import Display
+    from skillopt.files import to_json, write_atomic
+    from skillopt.inputs import read_config
+    from skillopt.tables import print_transfer
+    from skillopt.transfer import Place, cell_json, subjects_of, to_csv, to_svg, transfer
+
+    checked = read_config(config, parse_settings(settings))
+    named = [to.partition(":") for to in places]
+    wanted = [Place(harness, model or checked.target.name) for harness, _, model in named]
+    cells = []
+    out.mkdir(parents=True, exist_ok=True)
+    with Display() as display:
+        for cell in transfer(
+            checked,
+            subjects_of(skills),
+            wanted or [Place(checked.harness.name, checked.target.name)],
+            splits,  # type: ignore[arg-type]  # click has checked them
+            replicates=replicates,
+            listeners=[display],
+        ):
+            cells.append(cell)
+            write_atomic(out / "transfer.csv", to_csv(cells))
+            write_atomic(out / "transfer.json", to_json([cell_json(cell) for cell in cells]))
+            write_atomic(out / "heatmap.svg", to_svg(cells))
+    if as_json:
+        click.echo(to_json([cell_json(cell) for cell in cells]), nl=False)
+    else:
+        print_transfer(output(), cells)
+        click.echo(f"wrote {out}/transfer.csv, transfer.json and heatmap.svg")
