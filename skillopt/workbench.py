@@ -69,6 +69,7 @@ class Workbench:
         self._stack = ExitStack()
         self._cancelled = threading.Event()
         self._harnesses: dict[str, Harness] = {}
+        self._engine: DockerEngine | None = None
 
     def __enter__(self) -> Workbench:
         with ExitStack() as stack:
@@ -88,7 +89,8 @@ class Workbench:
             self.pool = ThreadPoolExecutor(self.config.workers, "rollout")
             stack.callback(self.pool.shutdown, wait=True, cancel_futures=True)
             # First on the way out: what runs is killed, then the workers are waited for.
-            stack.callback(self._kill, engine)
+            self._engine = engine
+            stack.callback(self.cancel)
             self._stack = stack.pop_all()
         return self
 
@@ -100,11 +102,12 @@ class Workbench:
     ) -> None:
         self._stack.close()
 
-    def _kill(self, engine: DockerEngine | None) -> None:
+    def cancel(self) -> None:
+        """Kill all that runs, from any thread; nothing more can be run here."""
         self._cancelled.set()
         self.gateway.close()
-        if engine is not None:
-            engine.close()
+        if self._engine is not None:
+            self._engine.close()
 
     def harness(self, name: str) -> Harness:
         """The harness of that name, at the config's version where it is the config's."""

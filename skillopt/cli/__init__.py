@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "Train the quickstart and show what came of it.",
     "runs": "List runs, or write a run's files again from its event log.",
     "show": "Show a run: scores, decisions and how the skill changed.",
+    "watch": "Score a skill after each save; tell when a deployed one drifts.",
     "transfer": "Score skills in other agents and models than they were trained in.",
     "deploy": "Put a skill where an agent finds it, and prove that it does.",
     "undeploy": "Undo all deployments of a skill to a place.",

@@ -1,0 +1,92 @@
+"""``skillopt watch``."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skillopt.cli import guarded
+from skillopt.cli.common import parse_settings, set_option
+
+if TYPE_CHECKING:
+    from skillopt.deploy.actions import Standing
+    from skillopt.watch import Cancelled, Problem, Scored
+
+
+@click.command("watch")
+@click.argument("skill", required=False, type=click.Path(path_type=Path))
+@click.option("--config", help="Says tasks, harness and model, as for train.")
+@click.option("--tasks", "count", type=click.IntRange(1), default=6, show_default=True)
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True
+)
+@click.option("--deployed", is_flag=True, help="Watch what is deployed, and tell when it drifts.")
+@set_option
+@guarded
+def command(
+    skill: Path | None,
+    config: str | None,
+    count: int,
+    split: str,
+    deployed: bool,
+    settings: tuple[str, ...],
+) -> None:
+    """Score SKILL on a few tasks now and after each save, until interrupted.
+
+    The tasks are the same each time. A save while an evaluation runs cancels it.
+    """
+    from skillopt.display import say
+    from skillopt.inputs import read_config
+    from skillopt.watch import watch, watch_deployed
+
+    stop = threading.Event()
+    try:
+        if deployed:
+            say("watching what is deployed; Ctrl-C ends it")
+            watch_deployed(_tell_drift, stop)
+            return
+        if skill is None or config is None:
+            raise click.UsageError("name a SKILL and a --config, or give --deployed")
+        checked = read_config(config, parse_settings(settings))
+        say(f"watching {skill}; Ctrl-C ends it")
+        watch(
+            skill,
+            checked,
+            _tell,
+            stop,
+            split=split,  # type: ignore[arg-type]  # click has checked it
+            count=count,
+        )
+    finally:
+        stop.set()
+
+
+def _tell(what: Scored | Problem | Cancelled) -> None:
+    from skillopt.display import printable
+    from skillopt.tables import percent, points
+    from skillopt.watch import Cancelled, Problem
+
+    if isinstance(what, Problem):
+        text = what.message
+    elif isinstance(what, Cancelled):
+        text = f"{what.skill.digest[:12]}: given up for a newer version"
+    else:
+        row = what.row
+        parts = [f"{what.skill.digest[:12]}: {percent(row.score)} of {len(row.solved)} tasks"]
+        if row.gain is not None:
+            parts.append(f"{points(row.gain)} points to the version before")
+        for word, names in (("fixed", row.fixed), ("broken", row.broken)):
+            parts += [f"{word}: {', '.join(names)}"] if names else []
+        text = "; ".join(parts)
+    click.echo(printable(text))
+
+
+def _tell_drift(standing: Standing) -> None:
+    from skillopt.display import printable
+
+    words = {"unchanged": "is again as it was deployed", "changed": "has been changed since",
+             "missing": "is gone"}  # fmt: skip
+    click.echo(printable(f"{standing.entry.target}: {words[standing.state]}"))

@@ -1,0 +1,214 @@
+"""Watching skills: scores one on a few tasks after each save; tells when a deployed one drifts."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skillopt.config import Config
+from skillopt.deploy.actions import Standing, list_standing
+from skillopt.deploy.ledger import Ledger
+from skillopt.events import Listener
+from skillopt.scoring import Row, compare
+from skillopt.skill import Skill, SkillError, read_skill
+from skillopt.tasks.harbor import TaskError
+from skillopt.tasks.splits import load_splits
+from skillopt.types import Split, Task
+from skillopt.workbench import PausedError, Workbench
+
+DEBOUNCE_S = 0.4
+"""Quiet time after the last change before files are looked at: editors write in several steps."""
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A version of the skill has its score; ``row.first`` is the version before."""
+
+    skill: Skill
+    row: Row
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A version that cannot be scored: not a valid skill, or an evaluation that failed."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """An evaluation was given up for a newer version."""
+
+    skill: Skill
+
+
+Report = Callable[[Scored | Problem | Cancelled], None]
+
+
+def watch(
+    path: Path,
+    config: Config,
+    report: Report,
+    stop: threading.Event,
+    *,
+    split: Split = "val",
+    count: int = 6,
+    listener: Listener = lambda _: None,
+) -> None:
+    """Score a skill now and after each save, until told to stop.
+
+    Saves in quick succession are one change; a new one cancels the evaluation under way.
+
+    Args:
+        path: skill folder or Markdown file.
+        config: says tasks, harness and model.
+        report: told of each version.
+        stop: ends the watch.
+        split, count: the fixed subset of tasks that versions are scored on.
+        listener: told of each rollout.
+
+    Raises:
+        TaskError: the split has no tasks.
+        SandboxError: no engine.
+    """
+    tasks = subset(config, split, count)
+    changed = threading.Event()
+    changed.set()
+    scored = ""
+    before: Row | None = None
+    with _observing([path], changed) as look:
+        while _settled(changed, stop):
+            look()
+            try:
+                skill = read_skill(path)
+            except SkillError as error:
+                report(Problem(str(error)))
+                continue
+            if skill.digest == scored:
+                continue
+            outcome = _evaluate(skill, config, tasks, changed, stop, listener)
+            if isinstance(outcome, Row):
+                scored = skill.digest
+                report(Scored(skill, replace(outcome, first=before)))
+                before = outcome
+            else:
+                report(outcome)
+
+
+def subset(config: Config, split: Split, count: int) -> tuple[Task, ...]:
+    """The same few tasks of a split each time, by the config's seed.
+
+    Raises:
+        TaskError: the split has none.
+    """
+    tasks = load_splits(config.tasks, config.seed, config.runs / "tasks")[split]
+    if not tasks:
+        raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
+    chosen = random.Random(f"{config.seed}/watch").sample(range(len(tasks)), min(count, len(tasks)))
+    return tuple(tasks[index] for index in sorted(chosen))
+
+
+def watch_deployed(
+    report: Callable[[Standing], None], stop: threading.Event, ledger_root: Path | None = None
+) -> None:
+    """Tell of each deployed skill whose files are no longer those that were deployed.
+
+    Args:
+        report: told of each that drifts, and of each that is again as it was.
+        stop: ends the watch.
+        ledger_root: of the deployments' log; the user's own when absent.
+    """
+    known: dict[str, str] = {}
+    changed = threading.Event()
+    changed.set()
+    with Ledger(ledger_root) as ledger:
+        targets = [Path(standing.entry.target) for standing in list_standing(ledger)]
+    with _observing(targets, changed) as look:
+        while _settled(changed, stop):
+            look()
+            with Ledger(ledger_root) as ledger:
+                standing = list_standing(ledger)
+            for one in standing:
+                if known.get(one.entry.target, "unchanged") != one.state:
+                    report(one)
+                known[one.entry.target] = one.state
+
+
+def _settled(changed: threading.Event, stop: threading.Event) -> bool:
+    """Wait for a change and then for quiet; False when it is time to stop."""
+    while not changed.wait(_POLL_S):
+        if stop.is_set():
+            return False
+    while changed.is_set() and not stop.is_set():
+        changed.clear()
+        changed.wait(DEBOUNCE_S)
+    return not stop.is_set()
+
+
+def _evaluate(
+    skill: Skill,
+    config: Config,
+    tasks: Sequence[Task],
+    changed: threading.Event,
+    stop: threading.Event,
+    listener: Listener,
+) -> Row | Problem | Cancelled:
+    """The skill's row, unless the files change or the watch ends before it is whole."""
+    found: list[Row | Problem] = []
+    with Workbench(config, listener) as bench:
+
+        def run() -> None:
+            try:
+                found.extend(compare(bench, {skill.name: skill}, tasks))
+            except PausedError as error:
+                found.append(Problem(str(error)))
+
+        worker = threading.Thread(target=run, name="evaluation")
+        worker.start()
+        while worker.is_alive() and not changed.is_set() and not stop.is_set():
+            time.sleep(_POLL_S)
+        cut = worker.is_alive()
+        if cut:
+            bench.cancel()
+        worker.join()
+    return Cancelled(skill) if cut or not found else found[0]
+
+
+@contextmanager
+def _observing(paths: Sequence[Path], changed: threading.Event) -> Iterator[Callable[[], None]]:
+    """Set ``changed`` whenever one of the paths, or what is below it, is written, moved or removed.
+
+    Yields a function that looks anew: a folder that was replaced is another one to the system.
+    """
+    from watchdog.events import FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers import Observer
+
+    class Handler(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            # Reading is an event too, and ours would start the next round.
+            if event.event_type in ("created", "modified", "moved", "deleted"):
+                changed.set()
+
+    observer: Any = Observer()
+
+    def look() -> None:
+        observer.unschedule_all()
+        folders = {path.parent: False for path in paths} | {p: True for p in paths if p.is_dir()}
+        for folder, recursive in folders.items():
+            if folder.is_dir():
+                observer.schedule(Handler(), str(folder), recursive=recursive)
+
+    look()
+    observer.start()
+    try:
+        yield look
+    finally:
+        observer.stop()
+        observer.join()
