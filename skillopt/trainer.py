@@ -80,8 +80,7 @@ class Training:
             initial: what training starts from; None for a draft by the optimizer.
 
         Raises:
-            LimitReachedError, PausedError, OptimizerUnavailableError: what ends a process before
-                the run is done.
+            LimitReachedError, PausedError, OptimizerUnavailableError: what ends it early.
         """
         state = self.record.state
         if state.initial_score is None:
@@ -114,11 +113,10 @@ class Training:
         self.record(skill_made(initial))
         self.record(BaselineDone(skill=initial.digest, score=score, rollouts=rows_of(rollouts)))
         self.record.note(f"initial skill: {score:.3f} on the selection split")
-        tokens = estimate_tokens(initial.text)
-        if tokens > self.config.skill.max_tokens:
+        if estimate_tokens(initial.text) > self.config.skill.max_tokens:
             self.record.note(
-                f"the initial skill has about {tokens} tokens, more than skill.max_tokens: "
-                "the optimizer will be asked to compress what it makes of it"
+                "the initial skill is longer than skill.max_tokens: the optimizer will be asked "
+                "to compress what it makes of it"
             )
 
     def _step(self, at: StepPlan) -> None:
@@ -157,9 +155,11 @@ class Training:
         )
 
     def _batch(self, at: StepPlan, part: int, tasks: Sequence[Task], skill: Skill) -> list[Rollout]:
-        """A batch's scored rollouts. Some may be missing for infrastructure, and stay missing."""
-        share = self.config.max_infra_share
-        keys = self.record.state.batches.get((at.step, part))
+        """A batch's scored rollouts. Some may be missing for infrastructure; they stay missing once
+        the optimizer has been asked about the others."""
+        state, share = self.record.state, self.config.max_infra_share
+        asked = any(reply.step == at.step for reply in state.replies.values())
+        keys = state.batches.get((at.step, part)) if asked else None
         with self._stage("rollout", len(tasks), at):
             if keys is not None:
                 tasks = [t for t in tasks if self.bench.key(t, skill) in keys]

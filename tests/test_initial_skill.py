@@ -118,6 +118,6 @@ def test_a_long_skill_is_compressed_and_never_cut(folder: Path, tmp_path: Path) 
         small_config(folder, name="long", **settings),
         listeners=[lambda event: notes.append(getattr(event, "text", ""))],
     )
-    assert any("more than skill.max_tokens" in note for note in notes)
+    assert any("longer than skill.max_tokens" in note for note in notes)
     assert estimate_tokens(skill.text) > 300 >= estimate_tokens(result.best.text)
     assert result.summary["best_score"] > result.summary["initial_score"]

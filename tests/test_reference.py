@@ -20,11 +20,13 @@ from skillopt.events import Event, RolloutStarted
 from skillopt.fingerprint import FingerprintError
 from skillopt.gate import strict_gate
 from skillopt.inputs import initial_skill
+from skillopt.journal import read_records
 from skillopt.optimizer.edits import apply_edits
+from skillopt.optimizer.model import OptimizerUnavailableError
 from skillopt.optimizer.regions import GUIDANCE, with_region
 from skillopt.plan import make_plan
 from skillopt.prices import price_table
-from skillopt.records import StageStarted, StepDone
+from skillopt.records import BatchDone, StageStarted, StepDone
 from skillopt.skill import Skill, SkillError
 from skillopt.steps import compared_tasks, plan_steps
 from skillopt.store import RolloutStore
@@ -193,6 +195,34 @@ def test_2_an_outage_is_neither_a_score_nor_stored(tmp_path: Path) -> None:
     store = tmp_path / "runs" / "store"
     assert not list(store.glob("??/*/result.json"))
     assert train(small_config(tmp_path)).done
+
+
+def test_2_what_an_outage_took_from_a_batch_is_tried_again(tmp_path: Path) -> None:
+    """A batch that lost a rollout is whole again on resume if nothing was learned from it yet."""
+    settings = {"max_infra_share": 0.5, "rollout_tries": 1, "workers": 1}
+    ran = 0
+
+    def sometimes(task: Task, workspace: Path, answer: str) -> Reward:
+        nonlocal ran
+        ran += 1
+        if ran == 4:  # The second of the first training batch, after two of the selection split.
+            raise ConnectionError("the disk of answers is away")
+        return Reward(0.5, {}, "half right")
+
+    def down(*_: Any, **__: Any) -> Any:
+        raise OptimizerUnavailableError("down")
+
+    first = Plugins(verifier=sometimes, stages={"reflect": down})
+    config = small_config(tmp_path, name="outage", **settings)
+    with pytest.raises(PausedError, match="down"):
+        train(config, plugins=first)
+    run = tmp_path / "runs" / "outage"
+    (batch,) = [r for r in read_records(run) if isinstance(r, BatchDone)]
+    assert len(batch.keys) == 1
+    with pytest.raises(PausedError, match="down"):
+        train(config, plugins=first)
+    batches = [r for r in read_records(run) if isinstance(r, BatchDone)]
+    assert [len(r.keys) for r in batches] == [1, 2]
 
 
 def test_3_what_an_interrupted_rollout_left_is_not_scored(tmp_path: Path) -> None:
