@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from skillopt.steps import plan_steps
 from skillopt.stop import make_stop
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.splits import load_splits
+from skillopt.trackers import tracking
 from skillopt.trainer import Training
 from skillopt.types import Split, Task
 from skillopt.workbench import PausedError, Workbench, model_spec
@@ -79,7 +80,8 @@ def train(
         What the run came to. Where a limit of the config was reached it is not ``done``.
 
     Raises:
-        ConfigError, TaskError, SkillError, PromptError, PluginError: unusable input.
+        ConfigError, TaskError, SkillError, PromptError, PluginError, TrackerError: unusable
+            input.
         FingerprintError: the run was begun as something else.
         JournalError: another process is training this run, or its log is damaged.
         PausedError: infrastructure failed too often; the same call goes on from here.
@@ -173,8 +175,11 @@ def _train(
     initial = initial_skill(config)
     meter = Meter(config.limits)
     state = replay(journal.root, journal.records, meter)
-    record = Recorder(journal, RunFolder(journal.root), state, meter, listener)
-    with Workbench(config, record, meter, plugins) as bench:
+    with ExitStack() as stack:
+        trackers = stack.enter_context(tracking(config, journal.root, state))
+        told = _all([*trackers, listener])
+        record = Recorder(journal, RunFolder(journal.root), state, meter, told)
+        bench = stack.enter_context(Workbench(config, record, meter, plugins))
         harness = bench.harness(config.harness.name)
         print_ = fingerprint(config, splits, initial, harness, plugins)
         if state.created is not None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from harnesses.base import NAMES as HARNESSES
 from harnesses.protocols.base import ProtocolName
 
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Metric = Literal["hard", "soft", "mixed"]
 Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
 StageName = Literal[
@@ -301,6 +302,8 @@ class Config(_Section):
     """Any of these ends the training early, after a step; the final scores are still taken."""
     verifier: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
     """Your own in place of the tasks' tests, by import path."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Experiment trackers that are told of each step; each is an extra of the package."""
     prices: Path | None = None
     """Price table in place of the project's ``configs/prices.yaml``."""
     rollout_tries: int = Field(3, ge=1)

@@ -47,6 +47,8 @@ class State:
     """That are done, their ends included."""
     epoch_skills: list[str] = field(default_factory=list)
     """The current skill at each epoch's end, that end's slow update included."""
+    accepted: list[str] = field(default_factory=list)
+    """Digests of the skills that were current after the initial one, oldest first."""
     last_accepted: int = 0
     """Step of the last accepted change; 0 when there was none."""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -109,6 +111,7 @@ class State:
         assert gate.score_after is not None, "a gate accepts full evaluations only"
         self.current, self.current_score = candidate, gate.score_after
         self.rewards = {row.task: row.reward for row in gate.rollouts}
+        self.accepted.append(candidate)
         self.last_accepted = step
         if self.current_score > self.best_score:
             self.best, self.best_score = candidate, self.current_score

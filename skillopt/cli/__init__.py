@@ -83,6 +83,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         from skillopt.plugins import PluginError
         from skillopt.skill import SkillError
         from skillopt.tasks.harbor import TaskError
+        from skillopt.trackers import TrackerError
         from skillopt.workbench import PausedError
         from skillopt.yaml_config import ConfigError
 
@@ -92,7 +93,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except (
             ConfigError, DeployError, FingerprintError, JournalError, PluginError, PromptError,
-            SkillError, TaskError,
+            SkillError, TaskError, TrackerError,
         ) as error:  # fmt: skip
             _leave(str(error), EXIT_USAGE)
         except (PausedError, SandboxError, GatewayError) as error:
