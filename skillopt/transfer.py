@@ -102,24 +102,29 @@ def transfer(
     sources = [subject.source for subject in subjects if subject.source]
     ordered = list(dict.fromkeys([*sources, *places]))
     skills = {NONE: None, **{subject.name: subject.skill for subject in subjects}}
+
+    def scored(place: Place, split: Split) -> dict[str, Row]:
+        rows = evaluate(
+            with_target(config, place.model),
+            skills,
+            split=split,
+            harnesses=[place.harness],
+            replicates=replicates,
+            listeners=listeners,
+        )
+        return {row.skill: row for row in rows}
+
     for split in splits:
-        trained: dict[str, Row] = {}
+        # What a cell keeps is told against the source cells, so all of these come first.
+        known = {place: scored(place, split) for place in dict.fromkeys(sources)}
         for place in ordered:
-            rows = evaluate(
-                with_target(config, place.model),
-                skills,
-                split=split,
-                harnesses=[place.harness],
-                replicates=replicates,
-                listeners=listeners,
-            )
-            by_name = {row.skill: row for row in rows}
+            rows = known.get(place) or scored(place, split)
             for subject in subjects:
-                row, is_source = by_name[subject.name], place == subject.source
-                if is_source:
-                    trained[subject.name] = row
-                kept = _kept(trained.get(subject.name), row, is_source)
-                yield Cell(subject.name, place, split, row, is_source, kept)
+                row, is_source = rows[subject.name], place == subject.source
+                source = known[subject.source][subject.name] if subject.source else None
+                yield Cell(
+                    subject.name, place, split, row, is_source, _kept(source, row, is_source)
+                )
 
 
 def _kept(source: Row | None, row: Row, is_source: bool) -> Estimate | None:

@@ -48,6 +48,23 @@ def test_the_source_comes_first_and_nothing_is_run_twice(result: RunResult, fold
     ElementTree.fromstring(to_svg(cells))
 
 
+def test_what_is_kept_is_told_also_where_another_skill_was_trained(
+    result: RunResult, folder: Path
+) -> None:
+    subjects = subjects_of([str(result.folder)])
+    other = type(subjects[0])("other", subjects[0].skill, Place("direct", "sim-2"))
+    cells = list(transfer(small_config(folder), [*subjects, other], [], ["test"]))
+    assert [(c.subject, c.place.model, c.is_source) for c in cells] == [
+        ("quickstart-local", "sim-1", True),
+        ("other", "sim-1", False),
+        ("quickstart-local", "sim-2", False),
+        ("other", "sim-2", True),
+    ]
+    # Both have the same gains here: whatever one keeps, the other does.
+    kept = [cell.kept for cell in cells]
+    assert kept[0] is None and kept[3] is None and kept[1] == kept[2]
+
+
 def test_the_command_writes_table_csv_json_and_heat_map(result: RunResult, folder: Path) -> None:
     out = folder / "out"
     options = ["--config", "quickstart/local", *small_options(folder), "-o", out]
