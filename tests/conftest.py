@@ -4,6 +4,7 @@ SKILLOPT_REQUIRE_ENGINE is set, a missing engine is a failure."""
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def _engine_error() -> str:
             return ""
     except EngineUnavailableError as error:
         return str(error)
+
+
+def pytest_configure() -> None:
+    """A shell that starts tests in the background has them ignore Ctrl-C, and with them the
+    programs that tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
