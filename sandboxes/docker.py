@@ -34,6 +34,7 @@ CREATED_LABEL = "skillopt.created"
 _IDLE = ("sleep", "infinity")
 _IDLE_USER = "65534:65534"
 """Another ordinary user than the agent, which therefore cannot end its own sandbox by a signal."""
+_SETTLING_S = 2.0
 _CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 _OPEN_FILES = 16384
 _EXIT_POLL_S = 0.05
@@ -356,13 +357,23 @@ class DockerSandbox:
         code = int(status["ExitCode"])
         # 137 also is what a command gets whose container was killed under it.
         if code == 137:
-            state = api.inspect_container(container)["State"]
+            state = self._settled(container)
             if not state["Running"]:
                 if state["OOMKilled"]:
                     return None, "memory"
                 self._dead = "ended before its command did"
                 self._alive()
         return code, None
+
+    def _settled(self, container: str) -> dict[str, Any]:
+        """The state of a container that may be ending: the engine tells the end of a command
+        before that of the container it was killed with."""
+        until = time.monotonic() + _SETTLING_S
+        while True:
+            state = dict(self._engine.api.inspect_container(container)["State"])
+            if not state["Running"] or time.monotonic() >= until:
+                return state
+            time.sleep(_EXIT_POLL_S)
 
     def _kill(self, container: str, why: str) -> None:
         """Kill the container with all its processes, and make sure of it."""
