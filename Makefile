@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup engine demo test lint bench clean
+.PHONY: setup engine browser demo test lint bench clean
 
 setup: $(VENV)/.ready
 
@@ -16,6 +16,10 @@ $(VENV)/.ready: pyproject.toml
 engine: setup
 	dockerfiles/prepare.sh $(BIN)/skillopt
 
+# For the tests of the pages that 'report' and 'ui' make.
+browser:
+	dockerfiles/install-browser.sh
+
 demo: engine
 	$(BIN)/skillopt demo
 
@@ -25,10 +29,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
 
-test: lint engine
+test: lint engine browser
 	$(BIN)/pytest
 
-bench: engine
+bench: engine browser
 	$(BIN)/python -m benchmarks
 
 clean: setup

@@ -8,7 +8,7 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks import concurrency, overhead, startup
+from benchmarks import concurrency, overhead, pages, startup
 
 
 def machine() -> dict[str, object]:
@@ -31,7 +31,7 @@ def machine() -> dict[str, object]:
 
 def main() -> None:
     results: dict[str, object] = {"machine": machine()}
-    for part in (startup, overhead, concurrency):
+    for part in (startup, pages, overhead, concurrency):
         print(f"== {part.__name__.partition('.')[2]}", flush=True)
         results[part.__name__.partition(".")[2]] = part.run()
     target = Path(__file__).parent / "results.json"

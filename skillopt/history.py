@@ -1,4 +1,4 @@
-"""Rows of ``history.json``, under the names that users of the reference plot."""
+"""Rows of ``history.json``, under the names that users of the reference plot; the run's end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from skillopt.models import added
 from skillopt.optimizer.epochs import Pair
 from skillopt.optimizer.memory import describe
 from skillopt.proposal import Proposal
+from skillopt.records import RunDone, rows_of
+from skillopt.scoring import Row
 from skillopt.state import State
 from skillopt.steps import StepPlan
 from skillopt.types import Rollout
@@ -84,6 +86,22 @@ def decisions_of(state: State, epoch: int, slow: str) -> list[str]:
         made = f" ({'; '.join(edits)})" if edits else ""
         lines.append(f"step {row['step']}: {row['action']}: {row['gate']}{made}")
     return [*lines, f"slow update: {slow}"] if slow != "off" else lines
+
+
+def run_done(reason: str, final_selection: float, rows: Sequence[Row]) -> RunDone:
+    """The last record of a run.
+
+    Args:
+        reason: why training ended.
+        final_selection: score of the last current skill on the selection split.
+        rows: on the test split, named by the skills' roles; none where it is not scored.
+    """
+    return RunDone(
+        reason=reason,
+        final_selection=final_selection,
+        test={row.skill: row.scores() for row in rows},
+        test_rollouts={row.skill: rows_of(row.rollouts) for row in rows},
+    )
 
 
 def _judged(decision: GateDecision | None) -> dict[str, Any]:

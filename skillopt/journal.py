@@ -92,21 +92,44 @@ def read_records(root: Path) -> list[AnyRecord]:
     Raises:
         JournalError: a line is damaged that is not the last.
     """
-    path = root / LOG
-    if not path.is_file():
-        return []
-    records: list[AnyRecord] = []
-    *lines, _torn = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(RECORD.validate_json(line))
-        except ValidationError as error:
-            raise JournalError(
-                f"{path}:{number}: not a record of this version: {error.errors()[0]['msg']}; "
-                "restore the file from a copy, or start a new run (--fork NAME), which takes the "
-                "finished rollouts from the store"
-            ) from error
-    return records
+    return LogReader(root).new()
+
+
+class LogReader:
+    """Reads a run's log as it grows; another process may be writing it.
+
+    Args:
+        root: the run's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / LOG
+        self._offset = self._lines = 0
+
+    def new(self) -> list[AnyRecord]:
+        """The records since the last call, without a torn last line.
+
+        Raises:
+            JournalError: a line is damaged that is not the last.
+        """
+        if not self._path.is_file():
+            return []
+        with self._path.open("rb") as log:
+            log.seek(self._offset)
+            *lines, _torn = log.read().split(b"\n")
+        records: list[AnyRecord] = []
+        for line in lines:
+            self._lines += 1
+            self._offset += len(line) + 1
+            try:
+                records.append(RECORD.validate_json(line))
+            except ValidationError as error:
+                raise JournalError(
+                    f"{self._path}:{self._lines}: not a record of this version: "
+                    f"{error.errors()[0]['msg']}; restore the file from a copy, or start a new run "
+                    "(--fork NAME), which takes the finished rollouts from the store"
+                ) from error
+        return records
 
 
 def _owner(root: Path) -> str:

@@ -206,6 +206,8 @@ class RunDone(Record):
     reason: str
     final_selection: float
     test: dict[str, Any]
+    test_rollouts: dict[str, list[RolloutRow]] = {}
+    """The rollouts behind ``test``."""
 
 
 class RunStopped(Record):

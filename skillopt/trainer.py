@@ -15,7 +15,7 @@ from typing import Any
 from harnesses.base import ModelSpec
 from skillopt.config import Config
 from skillopt.gate import GateDecision, mean_score, strict_gate
-from skillopt.history import decisions_of, epoch_row, history_row
+from skillopt.history import decisions_of, epoch_row, history_row, run_done
 from skillopt.models import GatewayModel
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.documents import draft, fit
@@ -32,14 +32,13 @@ from skillopt.records import (
     BaselineDone,
     BatchDone,
     EpochDone,
-    RunDone,
     StageStarted,
     StepDone,
     gate_result,
     rows_of,
     skill_made,
 )
-from skillopt.scoring import compare
+from skillopt.scoring import Row, compare
 from skillopt.skill import Skill
 from skillopt.steps import StepPlan, compared_tasks, plan_steps
 from skillopt.stop import StopCondition
@@ -242,14 +241,13 @@ class Training:
         state, val, test = self.record.state, self.splits["val"], self.splits["test"]
         with self._stage("final", len(val)):
             final = self._score(self.bench.rollouts(val, self._current, stage="final"))
-        scores: dict[str, Any] = {}
+        rows: list[Row] = []
         if self.config.final.test and test:
             roles = {"initial": state.initial, "best": state.best, "final": state.current}
             skills = {role: state.skills[digest] for role, digest in roles.items()}
             with self._stage("test", 3 * len(test)):
                 rows = compare(self.bench, skills, test, stage="test")
-            scores = {row.skill: row.scores() for row in rows}
-        self.record(RunDone(reason=reason, final_selection=final, test=scores))
+        self.record(run_done(reason, final, rows))
 
     @property
     def _current(self) -> Skill:

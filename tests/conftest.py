@@ -1,9 +1,10 @@
-"""Tests that need a Docker engine are skipped where there is none, counted, and said; in CI, where
-SKILLOPT_REQUIRE_ENGINE is set, a missing engine is a failure."""
+"""Tests that need a Docker engine or a browser are skipped where there is none, counted, and said;
+in CI, where SKILLOPT_REQUIRE_ENGINE is set, that is a failure."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,16 +31,28 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def chromium() -> str | None:
+    """The program of the browser that the page's tests look with."""
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def _browser_error() -> str:
+    return "" if chromium() else "no chromium on the PATH; install it (Debian: chromium)"
+
+
+NEEDS = {"engine": _engine_error, "browser": _browser_error}
+"""By marker: what is wrong with what its tests need; empty when nothing is."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    needing = [item for item in items if item.get_closest_marker("engine")]
-    if not needing:
-        return
-    error = _engine_error()
-    if error and REQUIRED:
-        pytest.exit(f"no Docker engine, and SKILLOPT_REQUIRE_ENGINE=1: {error}", returncode=1)
-    if error:
-        for item in needing:
-            item.add_marker(pytest.mark.skip(reason=f"no Docker engine: {error.splitlines()[0]}"))
+    for marker, error_of in NEEDS.items():
+        needing = [item for item in items if item.get_closest_marker(marker)]
+        error = error_of() if needing else ""
+        if error and REQUIRED:
+            pytest.exit(f"SKILLOPT_REQUIRE_ENGINE=1, and no {marker}: {error}", returncode=1)
+        if error:
+            for item in needing:
+                item.add_marker(pytest.mark.skip(reason=f"no {marker}: {error.splitlines()[0]}"))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ COMMANDS = {
     "eval": "Score skills on a split, in one or more agents.",
     "demo": "Train the quickstart and show what came of it.",
     "runs": "List runs, or write a run's files again from its event log.",
+    "report": "Write an HTML file about runs: scores, edits, trajectories.",
+    "ui": "Serve that page on loopback, live while training runs.",
     "show": "Show a run: scores, decisions and how the skill changed.",
     "watch": "Score a skill after each save; tell when a deployed one drifts.",
     "transfer": "Score skills in other agents and models than they were trained in.",
@@ -81,6 +83,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         from skillopt.limits import LimitReachedError
         from skillopt.optimizer.templates import PromptError
         from skillopt.plugins import PluginError
+        from skillopt.report.server import ServerError
         from skillopt.skill import SkillError
         from skillopt.tasks.harbor import TaskError
         from skillopt.trackers import TrackerError
@@ -93,7 +96,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except (
             ConfigError, DeployError, FingerprintError, JournalError, PluginError, PromptError,
-            SkillError, TaskError, TrackerError,
+            ServerError, SkillError, TaskError, TrackerError,
         ) as error:  # fmt: skip
             _leave(str(error), EXIT_USAGE)
         except (PausedError, SandboxError, GatewayError) as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,15 @@ from skillopt.yaml_config import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from skillopt.report.view import RunView
+
+runs_argument = click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=click.Path(path_type=Path),
+)
 set_option = click.option(
     "--set",
     "settings",
@@ -46,6 +56,16 @@ def output() -> Console:
     if not console.is_terminal:
         console.width = max(console.width, 120)  # Nobody's window is in the way.
     return console
+
+
+def read_views(runs: Sequence[Path]) -> list[RunView]:
+    """The views of runs that were named on the command line."""
+    from skillopt.report.view import read_run
+
+    try:
+        return [read_run(run) for run in runs]
+    except FileNotFoundError as error:
+        raise click.UsageError(f"{error}: no such file or empty; is its folder a run?") from error
 
 
 def place_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,43 @@
+"""``skillopt report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from skillopt.cli import guarded
+from skillopt.cli.common import read_views, runs_argument
+
+
+@click.command("report")
+@runs_argument
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write; report.html in the (first) run's folder when absent.",
+)
+@click.option(
+    "--trajectories",
+    type=click.IntRange(0),
+    default=40,
+    show_default=True,
+    help="How many go into the file, at the most.",
+)
+@guarded
+def command(runs: tuple[Path, ...], out: Path | None, trajectories: int) -> None:
+    """Write one HTML file about each RUN: scores, decisions, edits and trajectories.
+
+    The file needs no other file and asks no server for anything. With several runs it shows them
+    side by side.
+    """
+    from skillopt.files import write_atomic
+    from skillopt.report.document import report
+
+    views = read_views(runs)
+    target = out or runs[0] / "report.html"
+    page = report(views, trajectories)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, page)
+    click.echo(f"wrote {target} ({len(page.encode()) / 1e6:.1f} MB)")

@@ -1,0 +1,37 @@
+"""``skillopt ui``."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from skillopt.cli import guarded
+from skillopt.cli.common import read_views, runs_argument
+
+
+@click.command("ui")
+@runs_argument
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="A free one when absent.")
+@click.option("--expose", is_flag=True, help="Allow addresses that other machines can reach.")
+@click.option("--open", "open_", is_flag=True, help="Open it in a browser.")
+@guarded
+def command(runs: tuple[Path, ...], host: str, port: int, expose: bool, open_: bool) -> None:
+    """Serve the page of 'report' for each RUN, live while training runs. Ctrl-C ends it.
+
+    Only who has the printed address, with its random token, can look; nothing can be changed.
+    """
+    from skillopt.report.server import Site, check_host, listen, serve
+
+    check_host(host, expose)
+    site = Site(read_views(runs), any_host=expose)
+    with listen(host, port) as sock:
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{sock.getsockname()[1]}/{site.token}/"
+        click.echo(address)
+        if open_:
+            click.launch(address)
+        with suppress(KeyboardInterrupt):  # Which is how it ends.
+            serve(site, sock)

@@ -1,0 +1,94 @@
+// What each step did: its decision, its edits and what led to them.
+
+function entriesView(run, chosen, go, openRollout) {
+  if (!run.entries.length) return [note("No step is done yet.")];
+  const found = run.entries.findIndex((e) => e.name === chosen);
+  const index = found < 0 ? run.entries.length - 1 : found;
+  const entry = run.entries[index];
+  const list = h("nav", { class: "list", "aria-label": "steps" }, run.entries.map((e, i) => h("button", {
+    class: `item ${e.action}`, "aria-current": i === index, click: () => go("steps", e.name) },
+  h("b", {}, e.name), ` ${actionWord(e.action)}`, e.gate ? ` ${judgedScore(e.gate)}` : "")));
+  return [h("div", { class: "split" }, list, h("div", {}, entryDetail(run, entry, openRollout)))];
+}
+
+function judgedScore(gate) {
+  const after = gate.after === null ? `≤ ${percent(gate.bound)}` : percent(gate.after);
+  return `${percent(gate.before)} → ${after}`;
+}
+
+function entryDetail(run, entry, openRollout) {
+  return [
+    h("h2", {}, entry.name, " ", h("span", { class: `badge ${entry.action}` }, actionWord(entry.action))),
+    entry.gate ? gateFacts(run, entry, openRollout) : note("No edit was left to judge."),
+    entry.rollout && note(`Training batch: ${share(entry.rollout)} solved by the skill that the step began with. `
+      + `${entry.proposed} edits proposed, ${entry.applied} applied (budget ${entry.budget ?? "none"}), ${entry.refused} refused.`),
+    entry.pairs && pairFacts(entry.pairs),
+    section("What changed", diff(entry.diff)),
+    entry.edits.length > 0 && section("Edits", entry.edits.map(editCard)),
+    section("What led to it", entry.replies.map(replyCard),
+      entry.replies.length ? null : note("The optimizer was not asked.")),
+    entry.notes && section("The optimizer's own notes (meta skill)", h("pre", {}, entry.notes)),
+    entry.optimizer_errors.length > 0 && section("Optimizer calls that failed", h("ul", {}, entry.optimizer_errors.map((e) => h("li", {}, e)))),
+    note(Object.entries(entry.seconds).map(([stage, v]) => `${stage} ${duration(v)}`).join(" · ")),
+  ];
+}
+
+function gateFacts(run, entry, openRollout) {
+  const { gate } = entry;
+  const chips = (tasks, word) => tasks.length > 0 && h("p", {}, `${word} ${tasks.length}: `,
+    tasks.map((task) => taskChip(run, entry.selection, task, openRollout)));
+  return h("div", { class: "facts" },
+    h("p", {}, `Gate: ${gate.reason} (${gate.evaluated} of ${gate.total} selection tasks).`),
+    chips(gate.fixed, "Fixed"), chips(gate.broken, "Broke"));
+}
+
+function taskChip(run, use, task, openRollout) {
+  const index = run.rollouts.use.findIndex((u, i) => u === use && run.rollouts.task[i] === task);
+  return h("button", { class: "chip", click: () => openRollout(index) }, run.tasks[task].name);
+}
+
+function pairFacts(pairs) {
+  const counts = {};
+  for (const change of Object.values(pairs)) counts[change] = (counts[change] || 0) + 1;
+  return note("Compared tasks: ", Object.entries(counts).map(([change, n]) => `${n} ${change}`).join(", "));
+}
+
+function editCard(outcome) {
+  const { edit } = outcome;
+  return h("article", { class: `card ${outcome.applied ? "applied" : "refused"}` },
+    h("h3", {}, edit.kind.replace("_", " "), edit.file ? ` in ${edit.file}` : "", ` · ${outcome.applied ? "applied" : "refused"}`,
+      edit.support > 1 ? ` · proposed ${edit.support} times` : ""),
+    edit.target && h("pre", { class: "old" }, edit.target),
+    edit.content && h("pre", { class: "new" }, edit.content),
+    edit.reason && h("p", {}, "Why: ", edit.reason),
+    !outcome.applied && h("p", {}, "Refused: ", outcome.reason));
+}
+
+/** What the optimizer made of some rollouts: kinds of failure, patterns, reasoning; all of it below. */
+function replyCard(reply) {
+  const { value } = reply;
+  const kinds = (value?.failure_types || []).map((type) => `${type.name} × ${type.count}`);
+  const patterns = value?.patterns || [];
+  return h("article", { class: "card" }, h("h3", {}, `${reply.stage}: ${reply.about}`, reply.error && " (failed)"),
+    reply.error && h("p", {}, reply.error),
+    kinds.length > 0 && h("p", {}, "Failures: ", kinds.join(", ")),
+    patterns.length > 0 && h("p", {}, "Patterns: ", patterns.map((p) => (typeof p === "string" ? p : JSON.stringify(p))).join("; ")),
+    value?.reasoning && h("p", {}, value.reasoning),
+    value !== null && h("details", {}, h("summary", {}, "the whole reply"), h("pre", {}, JSON.stringify(value, null, 2))));
+}
+
+/** The rejected-edit memory, with the harm that was measured. */
+function memoryView(run, go) {
+  if (!run.memory.length) return [note("The gate has rejected nothing.")];
+  return run.memory.map((entry) => h("section", {},
+    h("h2", {}, h("button", { class: "link", click: () => go("steps", rejectedIn(run, entry)) }, `Step ${entry.step}`)),
+    h("p", {}, `${percent(entry.score_before)} before, at most ${percent(entry.score_after)} with these edits`,
+      entry.broken.length ? `; got worse: ${entry.broken.join(", ")}` : "; no single task got worse", "."),
+    entry.edits.map((edit) => editCard({ edit, applied: true }))));
+}
+
+function rejectedIn(run, entry) {
+  const found = run.entries.find((e) => e.rejected && e.step === entry.step
+    && JSON.stringify(e.rejected.edits) === JSON.stringify(entry.edits));
+  return found ? found.name : "";
+}

@@ -1,0 +1,34 @@
+// Numbers and words as people read them.
+
+const percent = (value) => `${Math.round(100 * value)} %`;
+const share = (e) => `${percent(e.value)} [${Math.round(100 * e.low)}, ${Math.round(100 * e.high)}]`;
+const signed = (value) => (value > 0 ? "+" : "") + Math.round(100 * value);
+const points = (e) => `${signed(e.value)} [${signed(e.low)}, ${signed(e.high)}]`;
+const count = (value) => Number(value).toLocaleString("en-US");
+const money = (usd) => (usd === null ? "cost unknown" : `$${usd.toFixed(2)}`);
+
+function tokens(value) {
+  if (value >= 1e6) return `${(value / 1e6).toFixed(1)}M`;
+  return value >= 1e3 ? `${Math.round(value / 1e3)}k` : String(value);
+}
+
+function duration(seconds) {
+  if (seconds < 0) return "";
+  if (seconds < 60) return `${Math.round(seconds * 10) / 10} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
+const ACTIONS = { accept: "accepted", reject: "rejected", skip: "nothing to judge" };
+const actionWord = (action) => ACTIONS[action] || action;
+
+/** How a rollout ended, for a class name and for people. */
+function outcome(run, index) {
+  const status = run.statuses[run.rollouts.status[index]];
+  if (status !== "completed") return ["failed", status.replace("_", " ")];
+  const soft = run.rollouts.soft[index];
+  if (soft >= 1) return ["solved", "solved"];
+  return soft > 0 ? ["partial", `partly: ${percent(soft)}`] : ["failed", "failed"];
+}

@@ -1,0 +1,99 @@
+// One rollout: conversation, tool calls and their output, the verifier's words, the screen.
+
+/** A dialog that shows rollouts; ``load(key)`` promises one, or null where it is not to be had. */
+function makeViewer(load, rule) {
+  const body = h("div", { class: "viewer-body" });
+  const dialog = h("dialog", { class: "viewer", "aria-label": "trajectory" }, body);
+  let asked = 0;
+  let go = () => {};
+  addEventListener("keydown", (e) => {
+    if (dialog.open && (e.key === "n" || e.key === "p")) go(e.key === "n" ? 1 : -1);
+  });
+  const show = async (run, index, among) => {
+    const mine = asked += 1;
+    const place = among.indexOf(index);
+    go = (by) => { if (among[place + by] !== undefined) show(run, among[place + by], among); };
+    const head = viewerHead(run, index, place, among.length, go, () => dialog.close());
+    body.replaceChildren(head, note("Loading…"));
+    if (!dialog.open) dialog.showModal();
+    let found = null;
+    let problem = rule;
+    try { found = await load(run.rollouts.key[index]); } catch (error) { problem = error.message; }
+    if (mine !== asked) return;
+    body.replaceChildren(head, ...(found ? rolloutDetail(found) : [note("This trajectory is not here. ", problem)]));
+    body.scrollTop = 0;
+  };
+  return { dialog, show };
+}
+
+function viewerHead(run, index, place, total, go, close) {
+  const [kind, word] = outcome(run, index);
+  const task = run.tasks[run.rollouts.task[index]];
+  return h("header", {},
+    h("h2", {}, task.name, " ", h("span", { class: `badge ${kind}` }, word)),
+    h("p", { class: "note" }, `${run.uses[run.rollouts.use[index]].name} · `, h("code", {}, run.rollouts.key[index].slice(0, 16))),
+    h("p", {}, h("button", { class: "chip", disabled: place <= 0, click: () => go(-1) }, "previous (p)"),
+      h("button", { class: "chip", disabled: place + 1 >= total, click: () => go(1) }, "next (n)"),
+      h("button", { class: "chip", click: close }, "close (Esc)")));
+}
+
+function rolloutDetail(found) {
+  const opened = { true: "skill opened", false: "skill not opened" }[found.opened] || "no skill";
+  return [
+    note(`${found.agent} · ${found.model} · ${opened} · reward ${found.soft.toFixed(2)} · ${plural(found.usage.requests, "request")} · `
+      + `${tokens(found.usage.prompt_tokens + found.usage.completion_tokens)} tokens · ${money(found.usage.cost_usd)} · ${duration(found.seconds)}`),
+    found.message && h("p", { class: "card refused" }, found.message),
+    section("Verifier", h("p", {}, found.feedback || "No complaint."), found.verifier.map(fileCard)),
+    found.frames.length > 0 && section("Terminal", terminal(found.frames)),
+    section("Conversation", found.steps.length ? found.steps.map(stepCard) : note("The model was never reached.")),
+    found.files.length > 0 && section("Files that the agent left", found.files.map(fileCard)),
+  ].filter(Boolean);
+}
+
+function stepCard(step, number) {
+  const long = step.source !== "agent" && step.text.length > 1200;
+  const text = step.text && h("pre", { class: "said" }, step.text);
+  return h("article", { class: `step ${step.source}` }, h("h3", {}, `${number + 1} · ${step.source}`,
+    step.tokens ? h("span", { class: "note" }, ` ${tokens(step.tokens)} tokens`) : ""),
+  step.reasoning && h("details", {}, h("summary", {}, "reasoning"), h("pre", {}, step.reasoning)),
+  long ? h("details", {}, h("summary", {}, `${step.text.slice(0, 160)}…`), text) : text,
+  step.calls.map((call) => callCard(call, step.results.filter((r) => r.id === call.id))));
+}
+
+function callCard(call, results) {
+  return h("div", { class: "call" }, h("h4", {}, call.name), h("pre", { class: "input" }, call.arguments),
+    results.map((r) => h("pre", { class: "output" }, r.text)));
+}
+
+function fileCard(file) {
+  return h("details", { class: "card" }, h("summary", {}, `${file.name} (${count(file.size)} bytes)`),
+    file.text === null ? note("Not text.") : h("pre", {}, file.text));
+}
+
+/** The screens of a recording, with a slider and a button that plays them. */
+function terminal(frames) {
+  const screen = h("pre", { class: "screen" });
+  const clock = h("span", { class: "note" });
+  const slider = h("input", { type: "range", min: 0, max: frames.length - 1, value: 0, "aria-label": "time in the recording" });
+  let timer = null;
+  const draw = (i) => {
+    screen.textContent = visible(frames[i][1]);
+    clock.textContent = ` ${duration(frames[i][0])} of ${duration(frames.at(-1)[0])}`;
+    slider.value = i;
+  };
+  const stop = () => { clearTimeout(timer); timer = null; play.textContent = "play"; };
+  const next = () => {
+    const i = Number(slider.value);
+    if (i + 1 >= frames.length || !screen.isConnected) { stop(); return; }
+    timer = setTimeout(() => { draw(i + 1); next(); }, Math.min(1000, 1000 * (frames[i + 1][0] - frames[i][0])));
+  };
+  const play = h("button", { class: "chip", click: () => {
+    if (timer) { stop(); return; }
+    if (Number(slider.value) >= frames.length - 1) draw(0);
+    play.textContent = "pause";
+    next();
+  } }, "play");
+  slider.addEventListener("input", () => { stop(); draw(Number(slider.value)); });
+  draw(frames.length - 1);
+  return [h("p", {}, play, slider, clock), screen];
+}

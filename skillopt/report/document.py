@@ -1,0 +1,80 @@
+"""What a page is about: one or several runs, and the trajectories that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from skillopt.report.page import render
+from skillopt.report.trajectory import IN_FILE, rollout_view
+from skillopt.report.view import RunView
+
+RULE = (
+    "The file holds {held} of {all} trajectories, chosen in this order: held-out tasks that the "
+    "best skill fails; tasks that a gate decision fixed or broke, latest first; failures of "
+    "training batches, latest first; all others, latest first. Long texts are cut. "
+    "'skillopt ui RUN' shows every one of them whole, and --trajectories N puts more into the file."
+)
+
+
+def report(views: Sequence[RunView], trajectories: int) -> str:
+    """The self-contained page of some runs.
+
+    Args:
+        views: at least one.
+        trajectories: how many go into the file at the most, of all runs together.
+    """
+    held: dict[str, Any] = {}
+    runs = [view.to_json() for view in views]
+    share = max(1, trajectories // len(views))
+    for view, run in zip(views, runs, strict=True):
+        held |= _sampled(view, run, share if trajectories else 0)
+    known = {key for run in runs for key in run["rollouts"]["key"]}
+    rule = RULE.format(held=len(held), all=len(known))
+    data = {"runs": runs, "trajectories": held, "rule": rule, "live": False}
+    return render(data, ", ".join(run["name"] for run in runs))
+
+
+def store_of(run: Path) -> Path:
+    """The rollout store that a run's rollouts are in."""
+    return run.parent / "store"
+
+
+def folder_of(run: Path, key: str) -> Path:
+    """Of a rollout in the store; the key is one that the run names."""
+    return store_of(run) / key[:2] / key
+
+
+def _sampled(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:
+    """The first rollouts in the order of :data:`RULE` that are in the store."""
+    found: dict[str, Any] = {}
+    for index in _ranked(run):
+        if len(found) >= count:
+            break
+        key = run["rollouts"]["key"][index]
+        folder = folder_of(view.root, key)
+        if key not in found and (folder / "result.json").is_file():
+            found[key] = rollout_view(folder, IN_FILE)
+    return found
+
+
+def _ranked(run: dict[str, Any]) -> Iterator[int]:
+    rollouts, uses = run["rollouts"], run["uses"]
+    flipped = {
+        (entry["selection"], task)
+        for entry in run["entries"]
+        if entry["gate"]
+        for task in entry["gate"]["fixed"] + entry["gate"]["broken"]
+    }
+
+    def rank(index: int) -> tuple[int, int]:
+        use, task = rollouts["use"][index], rollouts["task"][index]
+        failed, split = rollouts["soft"][index] < 1, uses[use]["split"]
+        if failed and uses[use]["name"] == "test, best skill":
+            return 0, -use
+        if (use, task) in flipped:
+            return 1, -use
+        return (2 if failed and split == "train" else 3), -use
+
+    return iter(sorted(range(len(rollouts["key"])), key=rank))

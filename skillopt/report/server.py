@@ -1,0 +1,189 @@
+"""The page served on loopback, live while training runs. Reads; never writes.
+
+Whoever has the random token of the address may look. Other hosts' pages cannot: names other than
+loopback's are refused, so that no DNS trick makes a browser ask for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from skillopt.report.document import folder_of
+from skillopt.report.page import policy, render
+from skillopt.report.trajectory import LIVE, rollout_view
+from skillopt.report.view import RunView
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+POLL_S = 0.5
+"""Between looks at the event logs: works on every file system, also on shared ones."""
+RULE = "Every trajectory can be opened; it is read from the rollout store."
+
+
+class ServerError(Exception):
+    """The page cannot be served there; the message says what to do."""
+
+
+def check_host(host: str, expose: bool) -> None:
+    """Refuse addresses that others can reach, unless told to serve them.
+
+    Raises:
+        ServerError: the address is not loopback's.
+    """
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback and not expose:
+        raise ServerError(
+            f"--host {host}: others can reach this address, and trajectories may hold what is "
+            "yours: use 127.0.0.1, or add --expose"
+        )
+
+
+@dataclass
+class Site:
+    """The pages of some runs, behind a token.
+
+    Args:
+        views: of the runs.
+        any_host: whether to answer for names other than loopback's.
+    """
+
+    views: Sequence[RunView]
+    any_host: bool = False
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _version: int = 0
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from starlette.routing import Route
+
+        routes = [
+            Route("/{token}/", self._page),
+            Route("/{token}/data.json", self._data),
+            Route("/{token}/rollouts/{key}.json", self._rollout),
+            Route("/{token}/events", self._events),
+        ]
+        names = ["*"] if self.any_host else ["127.0.0.1", "localhost", "[::1]"]
+        guard = Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+        return Starlette(routes=routes, middleware=[guard])
+
+    def _refused(self, request: Request) -> bool:
+        given = str(request.path_params["token"])
+        return not secrets.compare_digest(given.encode(), self.token.encode())
+
+    def _refresh(self) -> int:
+        """Take in what the logs have more; counts up whenever there was anything."""
+        with self._lock:
+            changed = [view.refresh() for view in self.views]
+            self._version += any(changed)
+            return self._version
+
+    def _page(self, request: Request) -> Response:
+        if self._refused(request):
+            return _answer(404, "no such page")
+        data = {"runs": [], "trajectories": {}, "rule": RULE, "live": True}
+        names = ", ".join(view.state.summary["name"] for view in self.views)
+        return _answer(200, render(data, names, live=True), "text/html")
+
+    def _data(self, request: Request) -> Response:
+        if self._refused(request):
+            return _answer(404, "no such page")
+        self._refresh()
+        with self._lock:
+            runs = [view.to_json() for view in self.views]
+        return _answer(200, _dump({"runs": runs}), "application/json")
+
+    def _rollout(self, request: Request) -> Response:
+        key = str(request.path_params["key"])
+        owner = next((view for view in self.views if key in view.keys), None)
+        if self._refused(request) or owner is None:
+            return _answer(404, "no such rollout")
+        try:
+            found = rollout_view(folder_of(owner.root, key), LIVE)
+        except FileNotFoundError:
+            return _answer(404, "this rollout is not in the store any more")
+        return _answer(200, _dump(found), "application/json")
+
+    async def _events(self, request: Request) -> Response:
+        from starlette.responses import StreamingResponse
+
+        if self._refused(request):
+            return _answer(404, "no such page")
+        stream = StreamingResponse(self._changes(), media_type="text/event-stream")
+        stream.headers.update(HEADERS)
+        return stream
+
+    async def _changes(self) -> AsyncIterator[str]:
+        """An event at once and after each change; a comment now and then, to notice who left."""
+        known, quiet = -1, 0
+        while True:
+            version = await asyncio.to_thread(self._refresh)
+            if version != known:
+                known, quiet = version, 0
+                yield f"data: {version}\n\n"
+            elif quiet * POLL_S >= 10:
+                quiet = 0
+                yield ": still here\n\n"
+            quiet += 1
+            await asyncio.sleep(POLL_S)
+
+
+HEADERS = {
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        ServerError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ServerError(f"{host}:{port}: {error.strerror}: choose another --port") from error
+
+
+def serve(site: Site, sock: socket.socket) -> None:
+    """Serve until interrupted."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        site.app(), log_level="critical", access_log=False, timeout_graceful_shutdown=1
+    )
+    uvicorn.Server(config).run(sockets=[sock])
+
+
+def _answer(status: int, body: str, kind: str = "text/plain") -> Response:
+    from starlette.responses import Response
+
+    headers = {**HEADERS, "content-security-policy": policy(True) + "; frame-ancestors 'none'"}
+    return Response(body, status, headers, f"{kind}; charset=utf-8")
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

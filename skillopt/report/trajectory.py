@@ -1,0 +1,139 @@
+"""One rollout from the store as the page shows it: conversation, tools, verifier, files, screen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skillopt.report.terminal import read_frames
+from skillopt.store import Result
+
+if TYPE_CHECKING:
+    from atif import Step
+
+MAX_STEPS = 500
+MAX_FILES = 30
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much of a rollout is shown, in characters of a single text."""
+
+    text: int
+    terminal: bool
+
+
+IN_FILE = Detail(text=6_000, terminal=True)
+LIVE = Detail(text=200_000, terminal=True)
+
+
+def rollout_view(folder: Path, detail: Detail) -> dict[str, Any]:
+    """A stored rollout.
+
+    Args:
+        folder: of the rollout in the store.
+        detail: how much of it.
+
+    Raises:
+        FileNotFoundError: the rollout is not there (any more).
+    """
+    result = Result.model_validate_json((folder / "result.json").read_bytes())
+    cast = folder / "terminal.cast"
+    return {
+        "key": result.key,
+        "task": result.task,
+        "status": result.status.value,
+        "message": result.message,
+        "soft": result.reward,
+        "metrics": result.metrics,
+        "feedback": _clipped(result.feedback, detail),
+        "opened": result.skill_activated,
+        "answer": _clipped(result.answer, detail),
+        "usage": asdict(result.usage),
+        "seconds": result.duration_s,
+        "agent": f"{result.identity['harness']['name']} {result.agent_version}",
+        "model": result.identity["model"]["name"],
+        "replicate": result.identity["replicate"],
+        "steps": _steps(folder / "trajectory.json", detail),
+        "verifier": list(_texts(folder / "verifier", detail)),
+        "files": list(_texts(folder / "workspace", detail)),
+        "frames": read_frames(cast) if detail.terminal and cast.is_file() else [],
+    }
+
+
+def _steps(file: Path, detail: Detail) -> list[dict[str, Any]]:
+    """The steps of a trajectory; those that it took from others' conversations are left out."""
+    from atif import Trajectory
+
+    if not file.is_file():
+        return []
+    trajectory = Trajectory.model_validate_json(file.read_bytes())
+    return [_step(step, detail) for step in trajectory.steps[:MAX_STEPS]]
+
+
+def _step(step: Step, detail: Detail) -> dict[str, Any]:
+    observed = step.observation.results if step.observation else []
+    return {
+        "source": str(step.source),
+        "text": _clipped(_plain(step.message), detail),
+        "reasoning": _clipped(step.reasoning_content or "", detail),
+        "calls": [
+            {
+                "id": call.tool_call_id,
+                "name": call.function_name,
+                "arguments": _clipped(_arguments(call.arguments), detail),
+            }
+            for call in step.tool_calls or []
+        ],
+        "results": [
+            {"id": result.source_call_id, "text": _clipped(_plain(result.content), detail)}
+            for result in observed
+        ],
+        "tokens": (step.metrics.prompt_tokens or 0) + (step.metrics.completion_tokens or 0)
+        if step.metrics
+        else 0,
+    }
+
+
+def _plain(content: Any) -> str:
+    """Text of a message; pictures are named, not shown."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    parts = (getattr(part, "text", None) or f"[{getattr(part, 'type', 'part')}]"
+             for part in content)  # fmt: skip
+    return "\n".join(parts)
+
+
+def _arguments(arguments: Any) -> str:
+    """A single text argument, such as a shell command, as it is; others as JSON."""
+    if isinstance(arguments, dict) and len(arguments) == 1:
+        (value,) = arguments.values()
+        if isinstance(value, str):
+            return value
+    return json.dumps(arguments, indent=2, ensure_ascii=False)
+
+
+def _texts(folder: Path, detail: Detail) -> Iterator[dict[str, Any]]:
+    """The files below a folder of a rollout, as text."""
+    if not folder.is_dir():
+        return
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and not f.is_symlink()]
+    for file in files[:MAX_FILES]:
+        with file.open("rb") as opened:
+            data = opened.read(detail.text * 4)
+        text = None if b"\0" in data else _clipped(data.decode("utf-8", "replace"), detail)
+        name = file.relative_to(folder).as_posix()
+        yield {"name": name, "size": file.stat().st_size, "text": text}
+
+
+def _clipped(text: str, detail: Detail) -> str:
+    """Head and tail of a text that is too long."""
+    if len(text) <= detail.text:
+        return text
+    half = detail.text // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half:,} characters left out]\n{text[-half:]}"

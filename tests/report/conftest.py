@@ -1,0 +1,33 @@
+"""A headless Chromium, and one small trained run that all tests of the page look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skillopt import train
+from tests.conftest import chromium
+from tests.small import small_config
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium(), args=quiet)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with accepted and rejected steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = {"upstreams.sim.harm": 0.5, "train.epochs": 3, "train.learning_rate.start": 1,
+                "train.learning_rate.end": 1}  # fmt: skip
+    return train(small_config(folder, **settings)).folder

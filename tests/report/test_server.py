@@ -1,0 +1,119 @@
+"""``skillopt ui``: live, read-only, and only for who has the address."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skillopt.journal import LOG
+from tests.test_cli import skillopt
+
+
+@contextmanager
+def served(*arguments: str | Path) -> Iterator[str]:
+    """The address that ``skillopt ui`` prints, while it runs."""
+    command = [sys.executable, "-m", "skillopt", "ui", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            code = process.wait(10)
+    assert code == 0
+
+
+def status(url: str, method: str = "GET", **headers: str) -> int:
+    request = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def fetched(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def test_only_the_address_with_its_token_answers(run: Path) -> None:
+    with served(run) as url, served(run) as other:
+        assert url.startswith("http://127.0.0.1:")
+        token = url.rstrip("/").rpartition("/")[2]
+        assert len(token) >= 32 and token not in other
+        base = url.replace(f"{token}/", "")
+        for path in ("", "x/", f"{token[:-1]}/", "data.json", "x/data.json", "x/events"):
+            assert status(base + path) == 404
+        assert status(url) == status(url + "data.json") == 200
+        assert status(url, Host="attacker.example") == 400
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            assert status(url + "data.json", method) == 405
+
+
+def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(run: Path) -> None:
+    with served(run) as url:
+        view = fetched(url + "data.json")["runs"][0]
+        key = view["rollouts"]["key"][0]
+        found = fetched(f"{url}rollouts/{key}.json")
+        assert found["key"] == key and found["steps"]
+        for other in ("0" * 64, "..%2f..%2fsummary", f"{key[:2]}%2f{key}%2fresult", key[:-1]):
+            assert status(f"{url}rollouts/{other}.json") == 404
+
+
+def test_addresses_that_others_can_reach_are_refused_unless_told(run: Path) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.7", "example.org"):
+        done = skillopt("ui", run, "--host", host)
+        assert done.returncode == 2 and "others can reach this address" in done.stderr
+    with served(run, "--host", "0.0.0.0", "--expose") as url:
+        assert status(url.replace("0.0.0.0", "127.0.0.1"), Host="my-machine") == 200
+
+
+def test_a_port_that_is_taken_is_named(run: Path) -> None:
+    with served(run) as url:
+        port = url.split(":")[2].partition("/")[0]
+        done = skillopt("ui", run, "--port", port)
+        assert done.returncode == 2 and f"127.0.0.1:{port}: Address already in use" in done.stderr
+
+
+@pytest.mark.browser
+def test_what_happens_in_training_is_seen_without_reloading(
+    browser: Any, run: Path, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    lines = (run / LOG).read_bytes().splitlines(keepends=True)
+    half = next(i for i, line in enumerate(lines) if b'"step_done"' in line) + 1
+    live = tmp_path / "runs" / run.name
+    live.mkdir(parents=True)
+    (live / LOG).write_bytes(b"".join(lines[:half]))
+    with served(live) as url:
+        page = browser.new_page()
+        problems: list[str] = []
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.goto(url)
+        page.wait_for_selector(".verdict")
+        assert "Running: " in page.inner_text(".verdict") and page.locator(".marker").count() == 2
+
+        def train() -> None:
+            with (live / LOG).open("ab") as log:
+                for line in lines[half:]:
+                    log.write(line)
+                    log.flush()
+
+        threading.Thread(target=train).start()
+        expect(page.locator(".verdict")).to_contain_text("held-out task", timeout=10_000)
+        assert page.locator(".marker").count() == 4
+        assert "Running" not in page.inner_text(".verdict")
+        assert problems == []
+        page.close()
