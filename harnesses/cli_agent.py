@@ -18,6 +18,7 @@ from harnesses.outcome import agents_fault, recorded
 from harnesses.skills import mountable_copy
 from harnesses.toolchains import Toolchain
 from sandboxes.base import ExecResult, Mount, SandboxError, SandboxSpec
+from sandboxes.trees import remove_tree
 
 HOME = "/home/agent"
 
@@ -123,8 +124,7 @@ class CliHarness:
             if file.resolve().is_relative_to(home.resolve()) and file.is_file():
                 target.mkdir(exist_ok=True)
                 shutil.copyfile(file, target / file.name)
-        # What resists goes with the rest of the record.
-        shutil.rmtree(home, ignore_errors=True)
+        remove_tree(home)
 
     def _verdict(
         self, result: ExecResult, session: Session, request: Request

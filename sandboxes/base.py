@@ -115,6 +115,10 @@ class Sandbox(Protocol):
         and the result has ``timed_out``; a dead sandbox raises SandboxError on further use.
         """
 
+    def spawn(self, argv: Sequence[str]) -> bool:
+        """Start a command in the background as another ordinary user, who is nobody else's. It
+        ends with the sandbox. False where there is no other user: then nothing is started."""
+
     def path(self, target: str) -> str:
         """The path by which a command inside reaches ``target``: itself in a container."""
 

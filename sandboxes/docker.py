@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
@@ -25,6 +26,7 @@ from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.execution import ExecStream
 from sandboxes.output import Output
 from sandboxes.owner import current_owner
+from sandboxes.trees import entries_below
 
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
@@ -34,6 +36,7 @@ CREATED_LABEL = "skillopt.created"
 _IDLE = ("sleep", "infinity")
 _IDLE_USER = "65534:65534"
 """Another ordinary user than the agent, which therefore cannot end its own sandbox by a signal."""
+_OTHER_USER = "65533:65533"
 _SETTLING_S = 2.0
 _CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 _OPEN_FILES = 16384
@@ -287,6 +290,13 @@ class DockerSandbox:
             truncated=output.truncated,
         )
 
+    def spawn(self, argv: Sequence[str]) -> bool:
+        container, api = self._alive(), self._engine.api
+        with self._engine.errors(f"starting {argv[0]!r} in a sandbox"):
+            created = api.exec_create(container, list(argv), user=_OTHER_USER, workdir="/")
+            api.exec_start(created["Id"], detach=True)
+        return True
+
     def path(self, target: str) -> str:
         return target
 
@@ -420,8 +430,8 @@ def agent_ids() -> tuple[int, int]:
 def prepare_writable(path: Path, uid: int, gid: int) -> None:
     """Give ``path`` and all in it to ``uid``; links are given, not followed. Where this process is
     not root the files are its own, hence the agent's, and only the owner's bits are set."""
-    entries = [path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())]
-    for entry in entries:
+    below = entries_below(path) if path.is_dir() and not path.is_symlink() else ()
+    for entry in chain([path], map(Path, below)):
         if os.getuid() == 0:
             os.lchown(entry, uid, gid)
         if not entry.is_symlink():

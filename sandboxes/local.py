@@ -24,7 +24,8 @@ from sandboxes.archive import pack, unpack
 from sandboxes.base import CopyRefusedError, ExecResult, OnOutput, SandboxError, SandboxSpec
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.output import STREAMS, Output
-from sandboxes.owner import remove_tree, scratch_dir
+from sandboxes.owner import scratch_dir
+from sandboxes.trees import remove_tree
 
 _MARKER = "SKILLOPT_SANDBOX"
 """Environment variable by which processes are found that have left their session and parents."""
@@ -117,6 +118,9 @@ class LocalSandbox:
             limit=None if limit == "time" else limit,
             truncated=output.truncated,
         )
+
+    def spawn(self, argv: Sequence[str]) -> bool:
+        return False  # This machine has no user to spare.
 
     def path(self, target: str) -> str:
         inside = Path(target).is_relative_to(self._root)

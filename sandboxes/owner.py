@@ -9,7 +9,6 @@ import hashlib
 import os
 import socket
 import stat
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,17 +83,6 @@ def scratch_dir() -> Path:
 def _remove_if_empty(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder whatever permissions, or depth, somebody untrusted has given what is in it.
-
-    Raises SandboxError when it cannot be removed.
-    """
-    for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-        done = subprocess.run([*command, "--", str(path)], capture_output=True, text=True)
-    if path.exists():
-        raise SandboxError(f"{path} cannot be removed: {done.stderr.strip()}; remove it by hand")
 
 
 def _machine() -> str:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandboxes.docker import KIND_LABEL, OWNER_LABEL, DockerEngine
-from sandboxes.owner import Owner, is_dead, remove_tree, scratch_root
+from sandboxes.owner import Owner, is_dead, scratch_root
+from sandboxes.trees import remove_tree
 from sandboxes.volumes import CONTENT_LABEL, IMAGE_LABEL, TOOLCHAIN_KIND, remove_volume
 
 

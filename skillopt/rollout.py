@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ from typing import Any
 
 from harnesses.base import Budget, Harness, ModelSpec, Outcome, Request, Site, Status, Usage
 from sandboxes.base import Limits, SandboxError, SandboxFactory
+from sandboxes.trees import entries_below, remove_tree
 from skillopt.files import to_json
 from skillopt.store import Result, key_of, seed_of
 from skillopt.tasks.environment import Environments
+from skillopt.tasks.links import remove_outward_links
 from skillopt.tasks.verifier import VerifierError, Verify, verify, verify_with
 from skillopt.types import Reward, Task
 
@@ -83,6 +84,10 @@ def run_job(
         outcome = job.harness.run(_request(job, image, workspace, folder), site)
         status, message, reward = outcome.status, outcome.message, Reward(0.0)
         if status is Status.COMPLETED:
+            own = job.verifier is not None
+            removed = remove_outward_links(workspace, job.task.workdir, programs=not own)
+            if removed:
+                message = "links out of the workspace were removed: " + ", ".join(removed[:5])
             if job.verifier is not None:
                 reward = verify_with(job.verifier, job.task, workspace, outcome.answer)
             else:
@@ -93,7 +98,7 @@ def run_job(
         _keep_changes(before, workspace, folder / "workspace")
         return _result(job, outcome, status, message, reward, folder)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
 
 
 def _request(job: Job, image: str, workspace: Path, folder: Path) -> Request:
@@ -145,11 +150,9 @@ def _result(
 
 def _files(root: Path) -> Iterator[Path]:
     """Regular files below ``root``, relative; links and special files are passed over."""
-    for folder, _, names in os.walk(root):
-        for name in sorted(names):
-            file = Path(folder) / name
-            if file.is_file() and not file.is_symlink():
-                yield file.relative_to(root)
+    found = [Path(e.path) for e in entries_below(root) if e.is_file(follow_symlinks=False)]
+    for file in sorted(found):
+        yield file.relative_to(root)
 
 
 def _keep_changes(before: Path, after: Path, target: Path) -> None:

@@ -20,6 +20,7 @@ import psutil
 from pydantic import BaseModel
 
 from harnesses.base import ModelSpec, Status, Usage
+from sandboxes.trees import remove_tree
 from skillopt.files import digest_of, sync_folder, to_json, write_atomic
 from skillopt.types import Reward, Rollout, Task
 
@@ -84,7 +85,7 @@ class RolloutStore:
         tmp.mkdir(parents=True, exist_ok=True)
         for left in tmp.iterdir():
             if not psutil.pid_exists(int(left.name.partition("-")[0])):
-                shutil.rmtree(left, ignore_errors=True)
+                remove_tree(left)
 
     def check_room(self) -> None:
         """Raise OSError when the disk is nearly full."""
@@ -111,7 +112,7 @@ class RolloutStore:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
     def commit(self, folder: Path, result: Result, task: Task) -> Rollout:
         """Give a finished rollout its place; one that another process put there first stays."""
@@ -129,7 +130,7 @@ class RolloutStore:
     def keep_failed(self, folder: Path, key: str) -> None:
         """Keep the logs of a rollout that failed for infrastructure, the last one of its key."""
         target = self.root / "failed" / key
-        shutil.rmtree(target, ignore_errors=True)
+        remove_tree(target)
         target.parent.mkdir(exist_ok=True)
         folder.rename(target)
 

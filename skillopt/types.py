@@ -38,6 +38,8 @@ class Task:
     """Environment variables of agent and verifier."""
     verifier_env: tuple[tuple[str, str], ...]
     """Those that only the verifier has."""
+    untrusted_programs: bool
+    """Whether the verifier runs programs of the agent's, by ``$UNTRUSTED``."""
     digest: str
     """SHA-256 over every file of the folder (names and bytes), in hexadecimal."""
 

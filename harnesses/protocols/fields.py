@@ -13,8 +13,12 @@ T = TypeVar("T")
 
 def loads(raw: str | bytes) -> Any:
     """JSON as a value that can be written as UTF-8: a lone surrogate, which JSON can escape and
-    UTF-8 cannot express, becomes a question mark. Raises ValueError for what is not JSON."""
-    value = json.loads(raw)
+    UTF-8 cannot express, becomes a question mark. Raises ValueError for what is not JSON, or is
+    nested too deeply to be read."""
+    try:
+        value = json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     text = raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")
     if b"\\ud" in text or b"\\uD" in text:
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sandboxes.trees import entries_below
 from skillopt.report.terminal import read_frames
 from skillopt.store import Result
 
@@ -122,12 +124,13 @@ def _texts(folder: Path, detail: Detail) -> Iterator[dict[str, Any]]:
     """The files below a folder of a rollout, as text."""
     if not folder.is_dir():
         return
-    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and not f.is_symlink()]
-    for file in files[:MAX_FILES]:
+    files = [Path(e.path) for e in entries_below(folder) if e.is_file(follow_symlinks=False)]
+    for file in sorted(files)[:MAX_FILES]:
         with file.open("rb") as opened:
             data = opened.read(detail.text * 4)
         text = None if b"\0" in data else _clipped(data.decode("utf-8", "replace"), detail)
-        name = file.relative_to(folder).as_posix()
+        # Names may hold bytes that are no text.
+        name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
         yield {"name": name, "size": file.stat().st_size, "text": text}
 
 

@@ -68,6 +68,7 @@ def read_task(folder: Path) -> Task:
         docker_image=image,
         env=_env(environment),
         verifier_env=_env(table.table("verifier")),
+        untrusted_programs=table.table("metadata").get("untrusted_programs", bool, False),
         digest=digest,
     )
 

@@ -13,13 +13,18 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from sandboxes.base import ExecResult, Limits, Mount, SandboxFactory, SandboxSpec
+from sandboxes.base import ExecResult, Limits, Mount, Sandbox, SandboxFactory, SandboxSpec
+from sandboxes.trees import remove_tree
 from skillopt.types import Reward, Task
 
 Verify = Callable[[Task, Path, str], Reward]
 """A user's own verifier: task, workspace as the agent left it (hostile) and the agent's last words.
 It runs in this process; what it raises counts as a failure of the verifier."""
 
+UNTRUSTED = Path(__file__).parent / "untrusted"
+"""The programs by which a verifier runs those of the agent; they say how."""
+UNTRUSTED_SCRIPTS = "/opt/skillopt/untrusted"
+UNTRUSTED_FOLDER = "/tmp/untrusted"
 TESTS = "/tests"
 LOGS = "/logs/verifier"
 REWARD_BYTES = 64 * 1024
@@ -38,7 +43,9 @@ def verify(
 
     The script runs in the task's working directory, with ``TESTS_DIR`` and ``VERIFIER_LOGS``
     naming the places of the tests and of its results, as ``/tests`` and ``/logs/verifier`` do in
-    a container. Feedback is ``feedback.txt`` beside the reward, else the end of the output.
+    a container. Where the task says that it runs programs of the agent's, ``$UNTRUSTED COMMAND``
+    runs them as another user, who can neither read the tests nor write the reward. Feedback is
+    ``feedback.txt`` beside the reward, else the end of the output.
 
     Args:
         task: whose tests are run.
@@ -54,12 +61,13 @@ def verify(
     folder = record / "verifier"
     logs = folder / "logs"
     logs.mkdir(parents=True)
-    # The sandbox's user, whoever it is, writes here.
-    logs.chmod(0o777)
+    # Mounted writable they belong to the sandbox's user, and with this mode to nobody else.
+    logs.chmod(0o700)
     try:
         return _verify(task, workspace, sandbox_factory, image, folder)
     finally:
-        shutil.rmtree(logs, ignore_errors=True)
+        remove_tree(logs)
+        remove_tree(folder / "tests")
 
 
 def verify_with(own: Verify, task: Task, workspace: Path, answer: str) -> Reward:
@@ -86,14 +94,15 @@ def _verify(
         workdir=task.workdir,
         mounts=(
             Mount(str(workspace), task.workdir, read_only=False),
-            Mount(str(task.folder / "tests"), TESTS),
+            *_tests(task, folder),
             Mount(str(logs), LOGS, read_only=False),
         ),
-        env=dict(task.env + task.verifier_env),
+        env=dict(task.env),
         limits=Limits(memory_mb=task.memory_mb, cpus=task.cpus, disk_mb=task.disk_mb),
     )
     with sandbox_factory(spec) as box:
         env = {"TESTS_DIR": box.path(TESTS), "VERIFIER_LOGS": box.path(LOGS)}
+        env |= dict(task.verifier_env) | _untrusted(task, box)
         argv = ["bash", f"{box.path(TESTS)}/test.sh"]
         result = box.run(argv, deadline_s=task.verifier_timeout_s, env=env)
     (folder / "test-stdout.txt").write_bytes(result.stdout + result.stderr)
@@ -111,6 +120,26 @@ def _verify(
     (folder / "reward.json").write_text(json.dumps(metrics) + "\n", encoding="utf-8")
     (folder / "feedback.txt").write_text(feedback, encoding="utf-8")
     return Reward(soft, metrics, feedback)
+
+
+def _tests(task: Task, folder: Path) -> tuple[Mount, ...]:
+    """The tests as they are; where programs of another user run beside them, a copy for the
+    verifier's user alone, and what runs those programs."""
+    if not task.untrusted_programs:
+        return (Mount(str(task.folder / "tests"), TESTS),)
+    shutil.copytree(task.folder / "tests", folder / "tests")
+    (folder / "tests").chmod(0o700)
+    private = Mount(str(folder / "tests"), TESTS, read_only=False)
+    return private, Mount(str(UNTRUSTED), UNTRUSTED_SCRIPTS)
+
+
+def _untrusted(task: Task, box: Sandbox) -> dict[str, str]:
+    """Let the verifier run the agent's programs as another user; its variables for that."""
+    if not task.untrusted_programs:
+        return {}
+    if not box.spawn(["bash", f"{UNTRUSTED_SCRIPTS}/serve", UNTRUSTED_FOLDER]):
+        return {"UNTRUSTED": "env"}  # Which runs a command as it is.
+    return {"UNTRUSTED": f"{UNTRUSTED_SCRIPTS}/run", "UNTRUSTED_FOLDER": UNTRUSTED_FOLDER}
 
 
 def _read_reward(logs: Path) -> dict[str, float]:

@@ -41,7 +41,7 @@ class Scripted:
         return Answer(200, "application/json", _all([body]))
 
     def _reply(self, shown: Conversation, turn: int) -> Reply:
-        if turn >= len(self.commands):
+        if turn >= len(self.commands) or not shown.tools:
             return Reply("finished")
         command = self.commands[turn]
         if callable(command):

@@ -38,6 +38,7 @@ def a_task(name: str = "task-1", instruction: str = "Do the chore.", family: str
         docker_image=None,
         env=(),
         verifier_env=(),
+        untrusted_programs=False,
         digest=name,
     )
 

@@ -15,8 +15,9 @@ import pytest
 
 from sandboxes.base import Sandbox, SandboxError
 from sandboxes.docker import DockerEngine
-from sandboxes.owner import Owner, current_owner, is_dead, remove_tree, scratch_dir, scratch_root
+from sandboxes.owner import Owner, current_owner, is_dead, scratch_dir, scratch_root
 from sandboxes.reaper import clean
+from sandboxes.trees import remove_tree
 
 TOP = Path(__file__).parents[2]
 

@@ -37,6 +37,8 @@ _PLAN: tuple[dict[Split, tuple[int, int]], ...] = (
     {"train": (4, 1), "val": (2, 0), "test": (4, 1)},
 )
 
+RUN_BY_VERIFIER = ("repair",)
+"""Families whose verifier runs what the agent wrote."""
 _TASK = """\
 schema_version = "1.4"
 
@@ -47,6 +49,7 @@ keywords = ["office", "{family}"]
 
 [metadata]
 category = "{family}"
+untrusted_programs = {programs}
 
 [agent]
 timeout_sec = 180.0
@@ -95,7 +98,12 @@ def _write(folder: Path, family: str, chore: Chore, trap: bool) -> None:
     checks = files("skillopt.tasks.quickstart") / "verifiers"
     data = json.dumps({**chore.data, "trap_free": not trap}, indent=1, sort_keys=True) + "\n"
     parts = {
-        "task.toml": _TASK.format(name=folder.name, family=family, title=chore.title).encode(),
+        "task.toml": _TASK.format(
+            name=folder.name,
+            family=family,
+            title=chore.title,
+            programs=str(family in RUN_BY_VERIFIER).lower(),
+        ).encode(),
         "instruction.md": (chore.instruction + "\n").encode(),
         "environment/Dockerfile": _DOCKERFILE.encode(),
         "solution/solve.sh": _SOLVE.encode(),

@@ -20,7 +20,7 @@ def verify(data: dict[str, Any], checks: Checks) -> None:
         for number, table in enumerate(data["tables"], start=1):
             with (script.parent / "data.csv").open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([data["header"], *table])
-            run = checks.run([sys.executable, "-I", script.name, "data.csv"], cwd=folder)
+            run = checks.run_program([sys.executable, "-I", script.name, "data.csv"], folder)
             if run.code != 0:
                 problem = f"on table {number} the script does not end normally"
                 if "Traceback" in run.stderr:
@@ -31,7 +31,7 @@ def verify(data: dict[str, Any], checks: Checks) -> None:
                     run.stdout.split() == _lines(data["how"], table),
                     f"on table {number} the script prints other figures than it should",
                 )
-        run = checks.run([sys.executable, "-I", script.name, "missing.csv"], cwd=folder)
+        run = checks.run_program([sys.executable, "-I", script.name, "missing.csv"], folder)
     checks.that(
         "Traceback" not in run.stderr and bool(run.stderr.strip()) and not run.stdout.strip(),
         "a missing input file is not reported by a message on standard error alone",

@@ -15,13 +15,17 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 MAX_BYTES = 2_000_000
 MAX_ROWS = 20_000
 RUN_SECONDS = 15
+MEMORY = 1 << 30
+OUTPUT = 4 * MAX_BYTES
+KEPT = ("PATH", "UNTRUSTED_FOLDER")
+"""Environment variables that commands are given."""
 
 _READ_WORKBOOK = f"""
 import io, json, sys
@@ -106,11 +110,31 @@ class Checks:
         sheets: dict[str, list[list[Any]]] = json.loads(run.stdout)
         return sheets
 
+    def run_program(self, argv: Sequence[str], cwd: str) -> Run:
+        """Run a program of the agent's in a folder that it may read: as another user where there is
+        one, who can neither read these tests nor write the reward. Limited like :meth:`run`."""
+        runner = os.environ.get("UNTRUSTED", "env")
+        if runner == "env":
+            return self.run(argv, cwd=cwd)
+        Path(cwd).chmod(0o755)
+        limits = f"ulimit -v {MEMORY // 1024} -f {OUTPUT // 1024} -t {RUN_SECONDS} -u 0"
+        return self._run([runner, "bash", "-c", f'{limits}; exec "$@"', "-", *argv], cwd, b"", None)
+
     def run(self, argv: Sequence[str], *, cwd: str | None = None, stdin: bytes = b"") -> Run:
         """Run a command with little memory, output and time, and without child processes.
 
         One that does not end in time is unusable.
         """
+        return self._run(argv, cwd, stdin, _limit)
+
+    def _run(
+        self,
+        argv: Sequence[str],
+        cwd: str | None,
+        stdin: bytes,
+        limit: Callable[[], None] | None,
+    ) -> Run:
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         with (
             tempfile.TemporaryFile() as given,
             tempfile.TemporaryFile() as out,
@@ -121,22 +145,22 @@ class Checks:
             try:
                 code = subprocess.run(
                     argv, cwd=cwd, stdin=given, stdout=out, stderr=err, timeout=RUN_SECONDS,
-                    preexec_fn=_limit,
+                    preexec_fn=limit,
                     # One thread: openpyxl loads numpy where it is, which would start several.
-                    env={"PATH": os.environ.get("PATH", os.defpath), "OPENBLAS_NUM_THREADS": "1"},
+                    env={"PATH": os.defpath, **kept, "OPENBLAS_NUM_THREADS": "1"},
                 ).returncode  # fmt: skip
             except subprocess.TimeoutExpired:
                 raise UnusableError(f"not done after {RUN_SECONDS} s, and stopped") from None
             texts = []
             for file in (out, err):
                 file.seek(0)
-                texts.append(file.read(4 * MAX_BYTES).decode("utf-8", "replace"))
+                texts.append(file.read(OUTPUT).decode("utf-8", "replace"))
         return Run(code, *texts)
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4 * MAX_BYTES, 4 * MAX_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT, OUTPUT))
     resource.setrlimit(resource.RLIMIT_CPU, (RUN_SECONDS, RUN_SECONDS))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 

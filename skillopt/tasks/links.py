@@ -1,0 +1,67 @@
+"""Symbolic links that an agent has left in its workspace and that lead out of it.
+
+The verifier looks at the workspace where its hidden tests are too: a result that is a link to the
+expected answer would pass any comparison. So such links are taken away first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from sandboxes.trees import entries_below
+
+PROGRAMS = ("/usr/", "/bin/", "/lib/", "/lib64/", "/opt/", "/etc/")
+"""Places of the image that links may lead to, as those of a virtual environment do."""
+_MOST_LINKS = 40
+"""That the kernel follows in one path."""
+
+
+def remove_outward_links(workspace: Path, workdir: str, *, programs: bool) -> list[str]:
+    """Remove the links that lead out of a workspace.
+
+    Args:
+        workspace: host folder that nobody else uses any more.
+        workdir: where it was in the sandbox, and will be for the verifier.
+        programs: whether links may lead to :data:`PROGRAMS`; not for a verifier on the host.
+
+    Returns:
+        The names of the removed links below the workspace, sorted.
+    """
+    root = PurePosixPath(workdir)
+    links = [Path(entry.path) for entry in entries_below(workspace) if entry.is_symlink()]
+    bad = [link for link in links if not _stays(link, workspace, root, programs)]
+    for link in bad:
+        link.unlink()
+    return sorted(str(link.relative_to(workspace)) for link in bad)
+
+
+def _stays(link: Path, workspace: Path, root: PurePosixPath, programs: bool) -> bool:
+    end = _end(root / link.relative_to(workspace), workspace, root)
+    if end is None or end.is_relative_to(root):
+        return True
+    return programs and ".." not in end.parts and f"{end}/".startswith(PROGRAMS)
+
+
+def _end(path: PurePosixPath, workspace: Path, root: PurePosixPath) -> PurePosixPath | None:
+    """Where a path of the sandbox ends, links of the workspace followed as the kernel would; None
+    for a loop. Outside of the workspace nothing is followed: what is there is the image's."""
+    done, left, followed = PurePosixPath("/"), list(path.parts[1:]), 0
+    while left:
+        part = left.pop(0)
+        if part == ".." and (done.is_relative_to(root) or root.is_relative_to(done)):
+            done = done.parent
+            continue
+        done /= part
+        if not done.is_relative_to(root) or done == root:
+            continue
+        here = workspace / done.relative_to(root)
+        if here.is_symlink():
+            followed += 1
+            if followed > _MOST_LINKS:
+                return None
+            target = PurePosixPath(here.readlink())
+            done = done.parent
+            if target.is_absolute():
+                done = PurePosixPath("/")
+            left = [part for part in target.parts if part != "/"] + left
+    return done

@@ -1,0 +1,28 @@
+"""The red-team set: hostile rollouts in real containers, each with its expected outcome."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.conftest import MakeLab
+from tests.integration.conftest import lab as lab
+from tests.integration.scripted import Scripted
+from tests.redteam.attempt import Case, attempt
+from tests.redteam.gateway import GATEWAY
+from tests.redteam.leaving import LEAVING, RUNNING, TAMPERING
+from tests.redteam.reading import CHANGING, KERNEL, READING
+
+CASES = [*READING, *CHANGING, *KERNEL, *GATEWAY, *LEAVING, *TAMPERING, *RUNNING]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.area}: {case.name}")
+def test_the_attack_has_its_expected_outcome(case: Case, lab: MakeLab) -> None:
+    model = Scripted([])
+    case.check(attempt(case, lab(model), model))
+
+
+def test_the_set_is_whole() -> None:
+    """At least forty cases, each named once and with its outcome in words."""
+    assert len({case.name for case in CASES}) == len(CASES) >= 40
+    assert all(case.expected for case in CASES)

@@ -1,0 +1,95 @@
+"""Links that lead out of a workspace are taken away; the kernel says which do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skillopt.tasks.links import remove_outward_links
+
+parts = st.sampled_from(["..", ".", "a", "b", "c", "d", "out", "ws", "", "usr"])
+targets = st.builds(
+    lambda start, names: start + "/".join(names),
+    st.sampled_from(["", "", "/", "HERE/", "TOP/"]),
+    st.lists(parts, min_size=1, max_size=5),
+)
+
+
+@given(links=st.dictionaries(st.sampled_from(["a", "b", "c", "d/e", "d/f"]), targets, max_size=5))
+def test_what_is_left_leads_nowhere_else(links: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder).resolve()
+        workspace = top / "ws"
+        (workspace / "d").mkdir(parents=True)
+        (top / "out").mkdir()
+        (top / "out" / "a").write_text("secret")
+        for name, target in links.items():
+            target = target.replace("HERE", str(workspace)).replace("TOP", str(top))
+            (workspace / name).symlink_to(target or ".")
+        inside = {name for name in links if _stays(workspace / name, workspace)}
+        removed = remove_outward_links(workspace, str(workspace), programs=False)
+        # Links over a link that is gone lead nowhere: of these the kernel cannot say more.
+        assert not inside & set(removed)
+        for name in set(links) - set(removed):
+            assert _stays(workspace / name, workspace) or not (workspace / name).exists()
+
+
+def _stays(link: Path, workspace: Path) -> bool:
+    end = os.path.realpath(link)
+    return end == str(workspace) or end.startswith(f"{workspace}/")
+
+
+@pytest.mark.parametrize(
+    ("target", "stays"),
+    [
+        ("given.txt", True),
+        ("/app/given.txt", True),
+        ("../app/given.txt", True),
+        ("/usr/bin/python3", True),
+        ("../usr/bin/python3", True),
+        ("/tests/expected.txt", False),
+        ("../tests/expected.txt", False),
+        ("/usr/../tests/expected.txt", False),
+        ("/proc/self/root/tests/expected.txt", False),
+        ("/dev/fd/3", False),
+        ("/", False),
+        ("loop", True),
+    ],
+)
+def test_links_to_programs_may_stay_but_not_for_a_verifier_on_this_machine(
+    tmp_path: Path, target: str, stays: bool
+) -> None:
+    for programs in (True, False):
+        (tmp_path / "loop").symlink_to(target)
+        removed = remove_outward_links(tmp_path, "/app", programs=programs)
+        expected = stays and (programs or "usr" not in target)
+        assert removed == ([] if expected else ["loop"])
+        (tmp_path / "loop").unlink(missing_ok=True)
+
+
+def test_a_tree_of_any_depth_is_walked_and_removed(tmp_path: Path) -> None:
+    from sandboxes.trees import remove_tree
+
+    top = tmp_path / "top"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for depth in range(3000):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        if depth == 1000:
+            os.symlink("/tests", "link", dir_fd=here)
+    os.close(here)
+    assert remove_outward_links(top, "/app", programs=True) == ["d/" * 1001 + "link"]
+    with pytest.raises(RecursionError):
+        shutil.rmtree(top)
+    remove_tree(top)
+    assert not top.exists()
+    remove_tree(top)
