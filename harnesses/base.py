@@ -6,7 +6,7 @@ model and limits; it gives back a trajectory, a final answer, usage and a status
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from atif import Trajectory
 
     from harnesses.gateway import Gateway
+    from sandboxes.proxy import Visit
 
 
 NAMES = ("direct", "codex", "claude-code")
@@ -134,6 +135,12 @@ class Site:
     """The gateway as seen from inside an agent's sandbox, without ``/v1``."""
     volume: Callable[[str], str]
     """From a toolchain's image to the volume that holds its files."""
+    outside: bool = False
+    """Whether sandboxes may reach anything but the gateway, through ``network``."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables by which programs find the way outside."""
+    visits: Callable[[], Sequence[Visit]] = list
+    """What was reached outside, or refused, since the last call."""
 
 
 class Harness(Protocol):

@@ -72,7 +72,13 @@ class Direct:
                     return self._chat(request, client, None, deadline)
                 mount = Mount(str(request.workspace), request.workdir, read_only=False)
                 spec = SandboxSpec(
-                    request.image, request.workdir, (mount,), request.env, request.limits
+                    request.image,
+                    request.workdir,
+                    (mount,),
+                    request.env,
+                    request.limits,
+                    # The chat itself goes on here, so that without an outside there is no relay.
+                    network=site.network if site.outside else "none",
                 )
                 with _starting(site.sandbox(spec)) as shell:
                     return self._chat(request, client, shell, deadline)

@@ -60,8 +60,8 @@ class Mount:
 class SandboxSpec:
     """Everything that is fixed when a sandbox starts.
 
-    ``network`` is ``"none"`` or the id of a container whose network namespace is joined
-    (see :mod:`sandboxes.relay`).
+    ``network`` is ``"none"``, ``container:ID`` of one whose network namespace is joined (see
+    :mod:`sandboxes.relay`), or one of the engine's networks.
     """
 
     image: str

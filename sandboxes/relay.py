@@ -1,11 +1,13 @@
 """The only way out of an agent's sandbox: a container that listens on its own loopback interface
-and forwards to a Unix socket of this machine. Agents join its network, which has nothing else.
+and forwards to Unix sockets of this machine. Agents join its network, which has nothing else,
+unless the engine's own network was asked for.
 
 It knows nothing of what passes through.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sandboxes.base import Limits, Mount, SandboxError, SandboxSpec
@@ -13,22 +15,46 @@ from sandboxes.docker import DockerEngine
 from sandboxes.images import RELAY_IMAGE
 
 RELAY_PORT = 8377
+PROXY_PORT = 8378
+OPEN_NETWORK = "bridge"
+"""The engine's network that leads to everything."""
 
 _SOCKETS = "/gateway"
+_FORWARD = """\
+for pair in "$@"; do
+    socat -d -d TCP-LISTEN:"${pair%%=*}",bind=127.0.0.1,fork,reuseaddr,backlog=64,nodelay \\
+        UNIX-CONNECT:"${pair#*=}" &
+done
+wait -n"""
+"""Ends when one of the forwarders does: a relay is whole or gone."""
 _LIMITS = Limits(memory_mb=64, cpus=1.0, pids=256, disk_mb=1)
 
 
 class Relay:
-    """Forwards ``127.0.0.1:RELAY_PORT`` of its network to the Unix socket ``socket``, which may
-    come later than the relay but must lie in a folder of its own: the folder's mode is set so that
-    the relay's user can enter it, and the socket itself must let everybody connect.
+    """Forwards ports of its network's ``127.0.0.1`` to Unix sockets, which may come later than the
+    relay but must lie in one folder of their own: the folder's mode is set so that the relay's user
+    can enter it, and the sockets themselves must let everybody connect.
 
     A context manager; raises SandboxError on entry when the relay cannot start.
+
+    Args:
+        engine: runs it.
+        sockets: by port.
+        network: of the engine; ``none``, or :data:`OPEN_NETWORK`.
+        image: with bash and socat in it.
     """
 
-    def __init__(self, engine: DockerEngine, socket: Path, *, image: str = RELAY_IMAGE) -> None:
+    def __init__(
+        self,
+        engine: DockerEngine,
+        sockets: Mapping[int, Path],
+        *,
+        network: str = "none",
+        image: str = RELAY_IMAGE,
+    ) -> None:
         self._engine = engine
-        self._socket = socket
+        self._sockets = sockets
+        self._network = network
         self._image = image
         self._container: str | None = None
 
@@ -49,16 +75,17 @@ class Relay:
     def start(self) -> None:
         """Start, and wait until it listens."""
         engine = self._engine
-        self._socket.parent.chmod(0o711)
+        (folder,) = {socket.parent for socket in self._sockets.values()}
+        folder.chmod(0o711)
         spec = SandboxSpec(
             image=self._image,
             workdir="/",
-            mounts=(Mount(str(self._socket.parent), _SOCKETS),),
+            mounts=(Mount(str(folder), _SOCKETS),),
             limits=_LIMITS,
+            network=self._network,
         )
-        listen = f"TCP-LISTEN:{RELAY_PORT},bind=127.0.0.1,fork,reuseaddr,backlog=64,nodelay"
-        forward = f"UNIX-CONNECT:{_SOCKETS}/{self._socket.name}"
-        command = ("socat", "-d", "-d", listen, forward)
+        pairs = [f"{port}={_SOCKETS}/{socket.name}" for port, socket in self._sockets.items()]
+        command = ("bash", "-c", _FORWARD, "relay", *pairs)
         user = f"{engine.uid}:{engine.gid}"
         self._container = engine.launch(spec, kind="relay", user=user, command=command)
         try:
@@ -92,7 +119,7 @@ class Relay:
             said = b""
             for chunk in lines:
                 said += chunk
-                if b"listening on" in said:
+                if said.count(b"listening on") == len(self._sockets):
                     lines.close()
                     return
         raise SandboxError(f"the relay ended at once: {said.decode(errors='replace').strip()}")

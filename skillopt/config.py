@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from harnesses.base import NAMES as HARNESSES
 from harnesses.protocols.base import ProtocolName
+from skillopt.network import Network
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Metric = Literal["hard", "soft", "mixed"]
@@ -100,6 +101,12 @@ class SandboxConfig(_Section):
     """Where agents and verifiers run."""
 
     kind: Literal["docker", "local"] = "docker"
+    network: Network = "none"
+    """What agents may reach besides their model: ``none``; ``registries`` for the public package
+    registries; a list of hosts (``pypi.org``, ``*.example.org``, ``host:8080``), by a filtering
+    proxy; or ``open`` for everything."""
+    verifier_network: Network = "none"
+    """The same for verifiers."""
     limits: LimitsConfig = LimitsConfig()
 
 

@@ -1,4 +1,4 @@
-"""Where rollouts run: one place per worker slot, with its own relay in Docker."""
+"""Where rollouts run: a place per worker slot, with its own relay in Docker, and verifiers."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from harnesses.base import Site
 from harnesses.gateway import Gateway
-from sandboxes.base import SandboxError, SandboxFactory
+from sandboxes.base import Sandbox, SandboxError, SandboxFactory, SandboxSpec
+from sandboxes.relay import OPEN_NETWORK, PROXY_PORT, RELAY_PORT, Relay
+from skillopt.network import Network, proxy_variables, rules_of
 
 if TYPE_CHECKING:
     from sandboxes.docker import DockerEngine
-    from sandboxes.relay import Relay
+    from sandboxes.proxy import Proxy
 
 
 @dataclass
 class Slot:
-    """One worker's place. ``relay`` is made when a rollout first needs it."""
+    """One place: its relay, and its proxy where something may be reached. Made when needed."""
 
+    name: str
+    network: Network = "none"
+    proxy: Proxy | None = None
     relay: Relay | None = None
 
 
@@ -33,26 +38,50 @@ class Places:
         gateway: that agents reach.
         engine: the Docker engine, or None for local processes.
         workers: number of slots.
+        network: what agents may reach besides.
+        verifier_network: what verifiers may reach.
     """
 
-    def __init__(self, gateway: Gateway, engine: DockerEngine | None, workers: int) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        engine: DockerEngine | None,
+        workers: int,
+        network: Network = "none",
+        verifier_network: Network = "none",
+    ) -> None:
         self._gateway = gateway
         self._engine = engine
         self._slots: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        for _ in range(workers):
-            self._slots.put(Slot())
+        for number in range(workers):
+            self._slots.put(Slot(f"proxy-{number}.sock", network))
+        self._network = network
+        self._judges = Slot("proxy-verifiers.sock", verifier_network)
         self._volumes: dict[str, str] = {}
         self._lock = threading.Lock()
         self._stack = ExitStack()
 
     @property
     def sandbox(self) -> SandboxFactory:
-        """What makes sandboxes here, those of verifiers too."""
+        """What makes the sandboxes of agents."""
         if self._engine is not None:
             return self._engine.sandbox
         from sandboxes.local import local_sandbox
 
         return local_sandbox
+
+    def verifier_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        """A sandbox for a verifier, on the network that these have. A SandboxFactory."""
+        network = self._judges.network
+        if self._engine is None or network == "none":
+            return self.sandbox(spec)
+        if network == "open":
+            return self.sandbox(replace(spec, network=OPEN_NETWORK))
+        with self._lock:
+            self._connect(self._engine, self._judges, gateway=False)
+        assert self._judges.relay is not None
+        env = {**proxy_variables(network), **spec.env}
+        return self.sandbox(replace(spec, network=self._judges.relay.network, env=env))
 
     def __enter__(self) -> Places:
         return self
@@ -81,17 +110,41 @@ class Places:
     def _site(self, slot: Slot) -> Site:
         if self._engine is None:
             return Site(self._gateway, self.sandbox, "none", "", _no_volume)
-        from sandboxes.relay import RELAY_PORT, Relay
+        self._connect(self._engine, slot, gateway=True)
+        assert slot.relay is not None
+        if slot.proxy is not None:
+            slot.proxy.take_visits()  # Of the rollout before.
+        return Site(
+            gateway=self._gateway,
+            sandbox=self.sandbox,
+            network=slot.relay.network,
+            base_url=f"http://127.0.0.1:{RELAY_PORT}",
+            volume=self._volume,
+            outside=slot.network != "none",
+            env=proxy_variables(slot.network),
+            visits=slot.proxy.take_visits if slot.proxy else list,
+        )
+
+    def _connect(self, engine: DockerEngine, slot: Slot, *, gateway: bool) -> None:
+        """See to it that a slot's proxy and relay run."""
+        from sandboxes.proxy import Proxy
 
         if slot.relay is not None:
             try:
                 slot.relay.check()
             except SandboxError:
                 slot.relay = None  # The dead one is removed with the rest, at the end.
-        if slot.relay is None:
-            slot.relay = self._stack.enter_context(Relay(self._engine, self._gateway.socket))
-        base_url = f"http://127.0.0.1:{RELAY_PORT}"
-        return Site(self._gateway, self.sandbox, slot.relay.network, base_url, self._volume)
+        if slot.relay is not None:
+            return
+        rules = rules_of(slot.network)
+        if rules and slot.proxy is None:
+            proxy = Proxy(self._gateway.socket.parent / slot.name, rules)
+            slot.proxy = self._stack.enter_context(proxy)
+        sockets = {RELAY_PORT: self._gateway.socket} if gateway else {}
+        if slot.proxy is not None:
+            sockets[PROXY_PORT] = slot.proxy.socket
+        network = OPEN_NETWORK if slot.network == "open" else "none"
+        slot.relay = self._stack.enter_context(Relay(engine, sockets, network=network))
 
     def _volume(self, image: str) -> str:
         from sandboxes.volumes import toolchain_volume

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ def run_job(
     try:
         image = environments.prepare(job.task, workspace)
         shutil.copytree(workspace, before, symlinks=True)
-        outcome = job.harness.run(_request(job, image, workspace, folder), site)
+        outcome = job.harness.run(_request(job, image, workspace, folder, site.env), site)
+        _keep_visits(site, folder)
         status, message, reward = outcome.status, outcome.message, Reward(0.0)
         if status is Status.COMPLETED:
             own = job.verifier is not None
@@ -101,7 +103,9 @@ def run_job(
         remove_tree(scratch)
 
 
-def _request(job: Job, image: str, workspace: Path, folder: Path) -> Request:
+def _request(
+    job: Job, image: str, workspace: Path, folder: Path, env: Mapping[str, str]
+) -> Request:
     limits, task = job.limits, job.task
     return Request(
         id=job.key[:16],
@@ -120,9 +124,17 @@ def _request(job: Job, image: str, workspace: Path, folder: Path) -> Request:
         ),
         budget=job.budget,
         seed=seed_of(job.key),
-        env=dict(task.env),
+        env={**env, **dict(task.env)},
         record=folder,
     )
+
+
+def _keep_visits(site: Site, folder: Path) -> None:
+    """What the agent reached outside of its sandbox, or wished to: ``network.jsonl``."""
+    visits = site.visits()
+    if visits:
+        lines = [json.dumps(asdict(visit), ensure_ascii=False) for visit in visits]
+        (folder / "network.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _result(

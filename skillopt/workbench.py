@@ -23,7 +23,7 @@ from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
 from sandboxes.reaper import clean
-from skillopt.config import Config, ModelConfig, SimConfig, UpstreamConfig
+from skillopt.config import Config, ModelConfig, SandboxConfig, SimConfig, UpstreamConfig
 from skillopt.events import Listener, RolloutFinished, RolloutStarted
 from skillopt.limits import LimitReachedError, Meter
 from skillopt.places import Places
@@ -84,7 +84,16 @@ class Workbench:
             self.gateway = stack.enter_context(
                 Gateway(upstreams, scratch / "gateway.sock", prices.cost)
             )
-            self._places = stack.enter_context(Places(self.gateway, engine, self.config.workers))
+            sandbox = self.config.sandbox
+            self._places = stack.enter_context(
+                Places(
+                    self.gateway,
+                    engine,
+                    self.config.workers,
+                    sandbox.network,
+                    sandbox.verifier_network,
+                )
+            )
             self._environments = Environments(engine)
             self.pool = ThreadPoolExecutor(self.config.workers, "rollout")
             stack.callback(self.pool.shutdown, wait=True, cancel_futures=True)
@@ -176,7 +185,7 @@ class Workbench:
         limits = self.config.sandbox.limits
         own, verifier = self.config.harness, self._plugins.verifier
         options: dict[str, Any] = {
-            "sandbox": self.config.sandbox.model_dump(mode="json"),
+            "sandbox": _sandbox_identity(self.config.sandbox),
             "budget": [own.max_requests, own.max_tokens],
         }
         if verifier is not None:
@@ -237,7 +246,8 @@ class Workbench:
         with self.store.begin() as folder:
             try:
                 with self._places.site() as site:
-                    result = run_job(job, site, self._environments, self._places.sandbox, folder)
+                    judges = self._places.verifier_sandbox
+                    result = run_job(job, site, self._environments, judges, folder)
             except SandboxError as error:
                 result = job.failed(str(error))
             if self._cancelled.is_set() and not result.status.scored:
@@ -259,6 +269,12 @@ def _ran(rollout: Rollout, stage: str) -> RolloutRan:
         usage=rollout.usage,
         seconds=round(rollout.duration_s, 3),
     )
+
+
+def _sandbox_identity(config: SandboxConfig) -> dict[str, Any]:
+    """What of the sandbox decides how a rollout ends; networks only where there are some."""
+    found = config.model_dump(mode="json")
+    return {key: value for key, value in found.items() if value != "none"}
 
 
 def make_upstream(config: UpstreamConfig) -> Upstream:

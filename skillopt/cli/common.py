@@ -13,6 +13,7 @@ from skillopt.yaml_config import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from skillopt.config import Config
     from skillopt.report.view import RunView
 
 runs_argument = click.argument(
@@ -46,6 +47,20 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--set {setting}: must be KEY=VALUE")
         overrides[key] = yaml.safe_load(value)
     return overrides
+
+
+def warn_of_network(config: Config) -> None:
+    """Say in red what a sandbox without a wall means."""
+    from rich.console import Console
+
+    for key in ("network", "verifier_network"):
+        if getattr(config.sandbox, key) == "open":
+            Console(stderr=True, highlight=False).print(
+                f"sandbox.{key} is open: what runs there reaches everything that this machine "
+                "does, and can send it whatever it is given",
+                style="bold red",
+                soft_wrap=True,
+            )
 
 
 def output() -> Console:

@@ -8,7 +8,7 @@ import click
 
 from harnesses.base import NAMES
 from skillopt.cli import guarded
-from skillopt.cli.common import output, parse_settings, set_option
+from skillopt.cli.common import output, parse_settings, set_option, warn_of_network
 
 
 @click.command("eval")
@@ -56,6 +56,7 @@ def command(
     from skillopt.tables import print_details, print_scores
 
     checked = read_config(config, parse_settings(settings))
+    warn_of_network(checked)
     named = {label(text, skills): read_skill_or_run(text) for text in skills}
     with Display() as display:
         rows = evaluate(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import EXIT_LIMIT, guarded
-from skillopt.cli.common import output, parse_settings, set_option
+from skillopt.cli.common import output, parse_settings, set_option, warn_of_network
 
 if TYPE_CHECKING:
     from skillopt.api import RunResult
@@ -36,6 +36,7 @@ def command(
     from skillopt.inputs import read_config
 
     checked = read_config(config, parse_settings(settings))
+    warn_of_network(checked)
     if dry_run:
         _print_plan(checked, as_json)
         return

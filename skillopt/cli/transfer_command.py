@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from skillopt.cli import guarded
-from skillopt.cli.common import output, parse_settings, set_option
+from skillopt.cli.common import output, parse_settings, set_option, warn_of_network
 
 
 @click.command("transfer")
@@ -62,6 +62,7 @@ def command(
     from skillopt.transfer import Place, cell_json, subjects_of, to_csv, to_svg, transfer
 
     checked = read_config(config, parse_settings(settings))
+    warn_of_network(checked)
     named = [to.partition(":") for to in places]
     wanted = [Place(harness, model or checked.target.name) for harness, _, model in named]
     cells = []

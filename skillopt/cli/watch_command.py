@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import guarded
-from skillopt.cli.common import parse_settings, set_option
+from skillopt.cli.common import parse_settings, set_option, warn_of_network
 
 if TYPE_CHECKING:
     from skillopt.deploy.actions import Standing
@@ -51,6 +51,7 @@ def command(
         if skill is None or config is None:
             raise click.UsageError("name a SKILL and a --config, or give --deployed")
         checked = read_config(config, parse_settings(settings))
+        warn_of_network(checked)
         say(f"watching {skill}; Ctrl-C ends it")
         watch(
             skill,

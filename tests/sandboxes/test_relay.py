@@ -40,7 +40,7 @@ def gateway(tmp_path: Path) -> Iterator[Path]:
 def test_only_the_socket_is_reached(
     engine: DockerEngine, docker: MakeSandbox, relay_image: str, gateway: Path
 ) -> None:
-    with Relay(engine, gateway) as relay:
+    with Relay(engine, {RELAY_PORT: gateway}) as relay:
         sandbox = docker(network=relay.network)
         assert sandbox.run(GET, deadline_s=10).stdout == b"hello"
         many = "for n in $(seq 40); do " + " ".join(GET) + " & done; wait"
@@ -54,7 +54,7 @@ def test_only_the_socket_is_reached(
 def test_one_relay_serves_sandbox_after_sandbox(
     engine: DockerEngine, docker: MakeSandbox, relay_image: str, gateway: Path
 ) -> None:
-    with Relay(engine, gateway) as relay:
+    with Relay(engine, {RELAY_PORT: gateway}) as relay:
         for _ in range(2):
             sandbox = docker(network=relay.network)
             sandbox.run(["bash", "-c", "kill -9 -1"], deadline_s=10)
@@ -65,7 +65,7 @@ def test_one_relay_serves_sandbox_after_sandbox(
 def test_a_dead_relay_is_an_engine_failure(
     engine: DockerEngine, docker: MakeSandbox, relay_image: str, gateway: Path
 ) -> None:
-    with Relay(engine, gateway) as relay:
+    with Relay(engine, {RELAY_PORT: gateway}) as relay:
         engine.api.kill(relay.network.removeprefix("container:"))
         with pytest.raises(SandboxError, match="relay has ended"):
             relay.check()
@@ -74,6 +74,6 @@ def test_a_dead_relay_is_an_engine_failure(
 
 
 def test_missing_image(engine: DockerEngine, gateway: Path) -> None:
-    relay = Relay(engine, gateway, image="skillopt/none:1")
+    relay = Relay(engine, {RELAY_PORT: gateway}, image="skillopt/none:1")
     with pytest.raises(ImageMissingError, match="skillopt/none:1"):
         relay.start()

@@ -1,0 +1,125 @@
+"""What agents and verifiers reach under each network policy, tried from real containers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from harnesses.base import Status
+from sandboxes.docker import DockerEngine
+from skillopt.config import Config
+from skillopt.network import Network
+from skillopt.workbench import Workbench
+from tests.integration.conftest import MakeLab
+from tests.integration.scripted import Scripted
+from tests.integration.test_isolation import job, make_task
+from tests.sandboxes.test_proxy import Site
+from tests.small import small_config
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.parametrize("harness", ["codex", "direct"])
+def test_an_allow_list_opens_its_hosts_and_nothing_else(
+    harness: str, lab: MakeLab, tmp_path: Path, port: int, engine: DockerEngine
+) -> None:
+    from skillopt.places import Places
+    from skillopt.rollout import run_job
+    from skillopt.tasks.environment import Environments
+
+    model = Scripted([
+        f"curl -sS http://127.0.0.1:{port}/direct --noproxy '*'; "
+        f"curl -sS --proxy $http_proxy --noproxy '' http://127.0.0.1:{port}/listed; "
+        "curl -sS -o /dev/null -w ' %{http_connect}' https://example.org/; "
+        "timeout 2 bash -c 'exec 3<>/dev/tcp/1.1.1.1/53'; echo connected=$?",
+    ])  # fmt: skip
+    here = lab(model)
+    allowed: Network = (f"127.0.0.1:{port}",)
+    task = make_task(
+        tmp_path / "task", "env | grep -ci proxy; echo 1 > /logs/verifier/reward.txt\n"
+    )
+    folder = tmp_path / "record"
+    folder.mkdir()
+    with Places(here.gateway, engine, 1, allowed) as places, places.site() as site:
+        judges = places.verifier_sandbox
+        result = run_job(job(here, harness, task), site, Environments(engine), judges, folder)
+    assert result.status is Status.COMPLETED and result.feedback == "0"
+    said = model.outputs[0]
+    assert "/direct" not in said.replace("Failed to connect", "") or "Failed" in said
+    assert f"/listed 127.0.0.1:{port}" in said
+    assert " 403" in said and "connected=0" not in said
+    visits = [json.loads(line) for line in (folder / "network.jsonl").read_text().splitlines()]
+    seen = {(visit["host"], bool(visit["refused"])) for visit in visits}
+    assert seen >= {("127.0.0.1", False), ("example.org", True)}
+    # The program of the agent also knocks elsewhere by itself.
+    assert {host for host, refused in seen if not refused} == {"127.0.0.1"}
+
+
+def test_verifiers_have_a_list_of_their_own(
+    lab: MakeLab, tmp_path: Path, port: int, engine: DockerEngine
+) -> None:
+    from skillopt.places import Places
+    from skillopt.rollout import run_job
+    from skillopt.tasks.environment import Environments
+
+    model = Scripted(["env | grep -ci proxy; ls /sys/class/net"])
+    here = lab(model)
+    asks = f"curl -sS --proxy $http_proxy --noproxy '' http://127.0.0.1:{port}/judge\n"
+    task = make_task(tmp_path / "task", asks + "echo 1 > /logs/verifier/reward.txt\n")
+    folder = tmp_path / "record"
+    folder.mkdir()
+    listed = (f"127.0.0.1:{port}",)
+    with Places(here.gateway, engine, 1, "none", listed) as places, places.site() as site:
+        judges = places.verifier_sandbox
+        result = run_job(job(here, "codex", task), site, Environments(engine), judges, folder)
+    assert f"/judge 127.0.0.1:{port}" in result.feedback
+    assert "\n0\nlo" in model.outputs[0] and "eth0" not in model.outputs[0]
+    assert not (folder / "network.jsonl").exists()
+
+
+def test_open_has_the_engines_network_and_must_be_asked_for(
+    engine: DockerEngine, lab: MakeLab
+) -> None:
+    from sandboxes.base import SandboxSpec
+    from skillopt.places import Places
+
+    here = lab(Scripted([]))
+    networks: tuple[Network, ...] = ("none", "open")
+    for network in networks:
+        with Places(here.gateway, engine, 1, network, network) as places, places.site() as site:
+            agent = SandboxSpec("skillopt/agent-base:1", network=site.network)
+            boxes = (engine.sandbox(agent), places.verifier_sandbox(SandboxSpec(agent.image)))
+            for box in boxes:
+                with box:
+                    links = box.run(["ls", "/sys/class/net"], deadline_s=10).stdout.split()
+                    assert (b"eth0" in links) == (network == "open")
+
+
+def test_the_network_is_part_of_a_rollouts_identity_where_there_is_one(tmp_path: Path) -> None:
+    def key(**changes: object) -> str:
+        config: Config = small_config(tmp_path, **changes)
+        from skillopt.skill import Skill
+        from skillopt.tasks.splits import load_splits
+
+        task = load_splits(config.tasks, config.seed, config.runs / "tasks")["val"][0]
+        return Workbench(config, print).key(task, Skill("a", "b", "c"))
+
+    changes = [
+        {}, {"sandbox.network": "registries"}, {"sandbox.network": ["pypi.org"]},
+        {"sandbox.verifier_network": "registries"},
+    ]  # fmt: skip
+    assert len({key(**change) for change in changes}) == 4
+    assert key(**{"sandbox.network": "none"}) == key()
