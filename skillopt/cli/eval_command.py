@@ -31,6 +31,7 @@ from skillopt.cli.common import output, parse_settings, set_option
     metavar="[UPSTREAM:]NAME",
     help="In place of the config's target; may be given several times.",
 )
+@click.option("--tasks", "by_task", is_flag=True, help="Also show each task by itself.")
 @click.option("--replicates", type=click.IntRange(1), default=1, show_default=True)
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -41,6 +42,7 @@ def command(
     split: str,
     harnesses: tuple[str, ...],
     models: tuple[str, ...],
+    by_task: bool,
     replicates: int,
     settings: tuple[str, ...],
     as_json: bool,
@@ -53,7 +55,7 @@ def command(
     from skillopt.display import Display
     from skillopt.files import to_json
     from skillopt.inputs import read_config, read_skill_or_run
-    from skillopt.tables import print_details, print_scores
+    from skillopt.tables import print_details, print_scores, print_tasks
 
     checked = read_config(config, parse_settings(settings))
     named = {label(text, skills): read_skill_or_run(text) for text in skills}
@@ -74,6 +76,8 @@ def command(
         title = f"{checked.name}: {split} split, {count} tasks, {replicates} run(s) each"
         print_scores(output(), rows, title)
         print_details(output(), rows)
+        if by_task:
+            print_tasks(output(), rows)
 
 
 def label(text: str, among: tuple[str, ...]) -> str:
