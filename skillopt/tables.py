@@ -209,19 +209,19 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
     for column in ("none", "solved", "gain, points", "gain kept", "opened"):
         table.add_column(column, justify="right", no_wrap=True)
     for cell in cells:
-        row, opened = cell.row, cell.row.activation
-        assert row.first is not None and row.gain is not None
+        row = cell.row
+        where = [cell.subject, cell.split, cell.place.harness, cell.place.model]
+        if row is None or row.first is None or row.gain is None:
+            table.add_row(*where, "", "failed")
+            continue
         kept = "trained here" if cell.is_source else percent(cell.kept) if cell.kept else ""
         table.add_row(
-            cell.subject,
-            cell.split,
-            cell.place.harness,
-            cell.place.model,
+            *where,
             f"{100 * row.first.score.value:.0f} %",
             percent(row.score),
             points(row.gain),
             kept,
-            "" if opened is None else f"{100 * opened:.0f} %",
+            "" if row.activation is None else f"{100 * row.activation:.0f} %",
         )
     console.print(table)
     console.print("Gain: over no skill in the same place. Kept: share of the gain where it was")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from harnesses.base import NAMES
@@ -54,7 +52,7 @@ def command(
     from skillopt.api import evaluate
     from skillopt.display import Display
     from skillopt.files import to_json
-    from skillopt.inputs import read_config, read_skill_or_run
+    from skillopt.inputs import label, read_config, read_skill_or_run
     from skillopt.tables import print_details, print_scores, print_tasks
 
     checked = read_config(config, parse_settings(settings))
@@ -78,9 +76,3 @@ def command(
         print_details(output(), rows)
         if by_task:
             print_tasks(output(), rows)
-
-
-def label(text: str, among: tuple[str, ...]) -> str:
-    """A short name for a skill argument: the last part of its path where that tells it apart."""
-    short = {other: Path(other).name.removesuffix(".md") for other in among}
-    return short[text] if list(short.values()).count(short[text]) == 1 else text
