@@ -107,8 +107,8 @@ class Ledger:
                 continue
             if entry.action == "deploy":
                 stack.append(entry)
-            elif stack:
-                stack.pop()
+            else:
+                stack = [kept for kept in stack if kept.id != entry.source["undoes"]]
         return stack
 
 
