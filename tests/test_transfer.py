@@ -91,7 +91,7 @@ def test_the_matrix_can_stand_in_the_config(result: RunResult, folder: Path) -> 
     matrix = f"{{skills: [{result.folder}, {initial}], to: [direct:sim-2, direct:sim:sim-1]}}"
     more = "transfer.splits=[test, val]"
     options = ["--config", "quickstart/local", *small_options(folder), "-o", out]
-    options += ["--set", f"transfer={matrix}", "--set", more, "--set", "transfer.replicates=2"]
+    options += ["--set", f"transfer={matrix}", "--set", more]
     done = skillopt("transfer", *options, "--json")
     assert done.returncode == 0, done.stderr
     cells = json.loads(done.stdout)

@@ -103,8 +103,12 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
             yield f"### {path} {name}"
             yield from _command(below, f"{path} {name}")
         return
-    rows = [option.get_help_record(context) for option in command.get_params(context)]
-    table = [f"| `{_cell(row[0])}` | {_cell(row[1])} |" for row in rows if row]
+    rows = [
+        option.get_help_record(context)
+        for option in command.get_params(context)
+        if isinstance(option, click.Option)
+    ]
+    table = [f"| `{row[0]}` | {_cell(row[1])} |" for row in rows if row]
     yield "\n".join(["| option | meaning |", "| --- | --- |", *table])
 
 
