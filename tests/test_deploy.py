@@ -149,6 +149,19 @@ def test_two_skills_in_one_file_are_undone_in_any_order(home: Path, first: int) 
     assert agents_part(home) == before
 
 
+def test_a_file_that_its_owner_made_is_kept_though_it_is_empty(home: Path) -> None:
+    place = place_of("codex", "project", "instructions")
+    file = home / "project" / "AGENTS.md"
+    with Ledger() as ledger:
+        undo(deploy(SKILL, place, ledger, {}), ledger)  # There was none before this one.
+        assert not file.exists()
+        file.write_text("")
+        entry = deploy(SKILL, place, ledger, {})
+        file.write_text(file.read_text() + "\n")
+        undo(entry, ledger)
+    assert file.read_text() == "\n"
+
+
 KILLED = """
 import os, pathlib, signal, sys
 import skillopt.deploy.actions as actions, skillopt.deploy.ledger as ledgers

@@ -107,7 +107,7 @@ def undo(entry: Entry, ledger: Ledger) -> Entry:
                 _copy(backup, made)
         elif entry.form == "instructions" and target.is_file():
             text = _with_old_block(target, backup, entry)
-            first = next(e for e in ledger.entries() if e.target == str(target))
+            first = ledger.chain(target)[0]
             if text.strip() or first.before:
                 made.write_bytes(text)
                 made.chmod(target.stat().st_mode & 0o777)

@@ -65,17 +65,16 @@ def place_of(to: str, scope: Scope, form: Form = "skill", here: Path | None = No
     return Place(to, scope, form, project)
 
 
-def seen_by(agent: str, here: Path | None = None) -> dict[str, Path]:
-    """Every place of skills and instructions that an agent of the user's sees in a project.
+def seen_by(agent: str) -> dict[str, Path]:
+    """Every place of skills and instructions that an agent of the user's sees in this project.
 
     Args:
         agent: codex or claude-code.
-        here: the project's folder; the current one when absent.
 
     Returns:
         Host paths, which need not exist, by where they are: below ``home`` or ``project``.
     """
-    here, own = (here or Path.cwd()).absolute(), _own(agent)
+    here, own = Path.cwd(), _own(agent)
     if agent == "codex":
         found = {
             "home/.codex/skills": own / "skills",
