@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup engine browser demo test lint bench clean
+.PHONY: setup engine browser demo test lint docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -31,6 +31,9 @@ lint: setup
 
 test: lint engine browser
 	$(BIN)/pytest
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
 bench: engine browser
 	$(BIN)/python -m benchmarks

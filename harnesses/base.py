@@ -103,6 +103,8 @@ class Request:
     """The task's own environment variables."""
     record: Path
     """Host folder, exists, empty: the wire log, the CLI's transcript and logs land here."""
+    home: Path | None = None
+    """Host folder that a copy of is the agent's home at first; None for an empty one."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ class CliHarness:
     def _run(self, request: Request, site: Site, session: Session) -> tuple[Status, str]:
         home = request.record / "home"
         home.mkdir()
+        if request.home is not None:
+            shutil.copytree(request.home, home, symlinks=True, dirs_exist_ok=True)
         launch = self.agent.launch(request, session.token, site.base_url)
         for name, text in launch.files.items():
             file = home / name

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from harnesses.base import NAMES as HARNESSES
 from harnesses.protocols.base import ProtocolName
 from skillopt.network import Network
+from skillopt.types import Split
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Metric = Literal["hard", "soft", "mixed"]
@@ -284,6 +285,19 @@ class FinalConfig(_Section):
     """Whether initial, best and final skill are scored on the test split."""
 
 
+class TransferConfig(_Section):
+    """The matrix that ``skillopt transfer`` fills; the command's own options win."""
+
+    skills: tuple[str, ...] = ()
+    """Skill folders, Markdown files, or runs, which stand for their best skill."""
+    to: tuple[str, ...] = ()
+    """Agents and models: ``HARNESS``, ``HARNESS:MODEL`` or ``HARNESS:UPSTREAM:MODEL``; the config's
+    own when there are none. Where a run was trained comes by itself."""
+    splits: tuple[Split, ...] = Field(("test",), min_length=1)
+    replicates: int = Field(1, ge=1)
+    """Rollouts of each task."""
+
+
 class Config(_Section):
     """A whole run."""
 
@@ -304,6 +318,7 @@ class Config(_Section):
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
     final: FinalConfig = FinalConfig()
+    transfer: TransferConfig = TransferConfig()
     limits: RunLimitsConfig = RunLimitsConfig()
     stop: tuple[StopConfig, ...] = ()
     """Any of these ends the training early, after a step; the final scores are still taken."""
@@ -330,7 +345,30 @@ class Config(_Section):
                 f"harness.name: {self.harness.name!r} runs in Docker only: "
                 "set sandbox.kind to docker, or harness.name to direct"
             )
+        for text in self.transfer.to:
+            self.place(text)
         return self
+
+    def place(self, text: str) -> tuple[str, str]:
+        """Harness and model (``NAME``, or ``UPSTREAM:NAME`` for another upstream than the
+        target's) of a place such as ``codex:gpt-5.5``; ValueError when there is no such thing."""
+        own = self.harness.name
+        if text == own or text.startswith(f"{own}:"):  # It may have a colon in it.
+            harness, model = own, text[len(own) + 1 :]
+        else:
+            harness, _, model = text.partition(":")
+        if harness not in (own, *HARNESSES):
+            raise ValueError(
+                f"transfer to {text!r}: {harness!r} is not one of {', '.join(HARNESSES)}"
+                f"{_hint(harness, HARNESSES)}"
+            )
+        upstream, colon, name = model.partition(":")
+        if colon and upstream not in self.upstreams:
+            known = ", ".join(sorted(self.upstreams))
+            raise ValueError(f"transfer to {text!r}: {upstream!r} is not in upstreams ({known})")
+        if colon and upstream == self.target.upstream:
+            return harness, name
+        return harness, model or self.target.name
 
 
 def _hint(word: str, known: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from skillopt.types import Split, Task
 
 FREE = (
     "name", "runs", "workers", "rollout_tries", "max_infra_share", "limits", "prices", "trackers",
+    "transfer",
 )  # fmt: skip
 """Keys of the config that may change from one start to the next: they do not change the result."""
 FREE_UPSTREAM = ("key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate")

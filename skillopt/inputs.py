@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,12 @@ def read_skill_or_run(text: str | Path) -> Skill | None:
                              "'skillopt runs rebuild' writes it again")  # fmt: skip
         return read_skill(found[0])
     return read_skill(path)
+
+
+def label(text: str, among: Sequence[str]) -> str:
+    """A short name for a skill argument: the last part of its path where that tells it apart."""
+    short = {other: Path(other).name.removesuffix(".md") for other in among}
+    return short[text] if list(short.values()).count(short[text]) == 1 else text
 
 
 def initial_skill(config: Config) -> Skill | None:

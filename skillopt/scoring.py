@@ -9,7 +9,7 @@ from typing import Any
 
 from harnesses.base import Usage
 from skillopt.skill import Skill
-from skillopt.stats import Estimate, mean, paired_difference, rate
+from skillopt.stats import Estimate, mean, paired_difference, rate, rate_difference
 from skillopt.types import Rollout, Task
 from skillopt.workbench import Workbench
 
@@ -27,6 +27,20 @@ class Part:
 
 
 @dataclass(frozen=True)
+class OnTask:
+    """One task under one skill."""
+
+    family: str
+    runs: int
+    solved: float
+    """Share of the runs."""
+    gain: float | None
+    """Difference to the first row's share; None for that row itself."""
+    interval: Estimate | None
+    """The same with its interval; None for single runs, which have none."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One skill on a set of tasks in one harness with one model."""
 
@@ -40,10 +54,14 @@ class Row:
     @property
     def solved(self) -> dict[str, float]:
         """Of each task the share of its repetitions that were fully solved."""
+        return {name: math.fsum(runs) / len(runs) for name, runs in self._runs().items()}
+
+    def _runs(self) -> dict[str, list[float]]:
+        """The hard rewards of each task's repetitions."""
         found: dict[str, list[float]] = {}
         for rollout in self.rollouts:
             found.setdefault(rollout.task.name, []).append(rollout.reward.hard)
-        return {name: math.fsum(values) / len(values) for name, values in found.items()}
+        return found
 
     @property
     def score(self) -> Estimate:
@@ -91,6 +109,23 @@ class Row:
         return found
 
     @property
+    def by_task(self) -> dict[str, OnTask]:
+        """Each task by itself, in the order in which they were run."""
+        kinds = {rollout.task.name: rollout.task.family for rollout in self.rollouts}
+        shares, before = self.solved, self.first.solved if self.first else None
+        old = self.first._runs() if self.first else {}
+        return {
+            name: OnTask(
+                kinds[name],
+                len(runs),
+                shares[name],
+                None if before is None else shares[name] - before[name],
+                rate_difference(old[name], runs) if old else None,
+            )
+            for name, runs in self._runs().items()
+        }
+
+    @property
     def activation(self) -> float | None:
         """Share of rollouts in which the skill was opened; None for runs without a skill."""
         seen = [r.skill_activated for r in self.rollouts if r.skill_activated is not None]
@@ -133,6 +168,10 @@ class Row:
                     "gain": vars(part.gain) if part.gain else None,
                 }
                 for family, part in self.families.items()
+            },
+            "by_task": {
+                name: vars(one) | {"interval": vars(one.interval) if one.interval else None}
+                for name, one in self.by_task.items()
             },
             "tasks": [
                 {

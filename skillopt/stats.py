@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,21 @@ def rate(successes: int, trials: int) -> Estimate:
 
     interval = binomtest(successes, trials).proportion_ci(method="wilson")
     return Estimate(successes / trials, float(interval.low), float(interval.high))
+
+
+def rate_difference(before: Sequence[float], after: Sequence[float]) -> Estimate | None:
+    """The difference of two pass rates on one task, from its repetitions under each skill.
+
+    Returns:
+        Newcombe's interval from Wilson's two; None for single rollouts, which tell no rate.
+    """
+    if min(len(before), len(after)) < 2:
+        return None
+    old, new = (rate(int(sum(values)), len(values)) for values in (before, after))
+    change = new.value - old.value
+    low = change - math.hypot(new.value - new.low, old.high - old.value)
+    high = change + math.hypot(new.high - new.value, old.value - old.low)
+    return Estimate(change, max(-1.0, low), min(1.0, high))
 
 
 def mean(values: Sequence[float]) -> Estimate:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skillopt.display import money, printable
-from skillopt.scoring import Part, Row
+from skillopt.scoring import OnTask, Part, Row
 from skillopt.stats import Estimate
 
 if TYPE_CHECKING:
@@ -85,6 +85,30 @@ def print_details(console: Console, rows: Sequence[Row]) -> None:
 def _part(part: Part) -> str:
     share = f"{100 * part.score.value:.0f} % of {part.tasks}"
     return f"{share}, {100 * part.gain.value:+.0f}" if part.gain else share
+
+
+def print_tasks(console: Console, rows: Sequence[Row]) -> None:
+    """One line per task, a table for each harness and model: the share solved under each skill, and
+    the difference to the first, with its interval where the task was run several times."""
+    from rich.markup import escape
+
+    for where in dict.fromkeys((row.harness, row.model) for row in rows):
+        here = [row for row in rows if (row.harness, row.model) == where]
+        table = _table(f"by task in {where[0]} with {where[1]}: solved, and gain in points")
+        for column in ("task", "family", *(row.skill for row in here)):
+            table.add_column(escape(printable(column)), overflow="fold")
+        found = [row.by_task for row in here]
+        for name, one in found[0].items():
+            cells = [_on_task(tasks[name]) for tasks in found]
+            table.add_row(escape(printable(name)), escape(printable(one.family)), *cells)
+        console.print(table)
+
+
+def _on_task(one: OnTask) -> str:
+    share = f"{100 * one.solved:.0f} %"
+    if one.gain is None:
+        return share
+    return f"{share}, {points(one.interval) if one.interval else f'{100 * one.gain:+.0f}'}"
 
 
 def print_diff(console: Console, before: str, after: str, names: tuple[str, str]) -> None:
@@ -185,19 +209,19 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
     for column in ("none", "solved", "gain, points", "gain kept", "opened"):
         table.add_column(column, justify="right", no_wrap=True)
     for cell in cells:
-        row, opened = cell.row, cell.row.activation
-        assert row.first is not None and row.gain is not None
+        row = cell.row
+        where = [cell.subject, cell.split, cell.place.harness, cell.place.model]
+        if row is None or row.first is None or row.gain is None:
+            table.add_row(*where, "", "failed")
+            continue
         kept = "trained here" if cell.is_source else percent(cell.kept) if cell.kept else ""
         table.add_row(
-            cell.subject,
-            cell.split,
-            cell.place.harness,
-            cell.place.model,
+            *where,
             f"{100 * row.first.score.value:.0f} %",
             percent(row.score),
             points(row.gain),
             kept,
-            "" if opened is None else f"{100 * opened:.0f} %",
+            "" if row.activation is None else f"{100 * row.activation:.0f} %",
         )
     console.print(table)
     console.print("Gain: over no skill in the same place. Kept: share of the gain where it was")

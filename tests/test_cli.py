@@ -105,12 +105,23 @@ def test_eval_takes_runs_files_folders_and_none(run: Path, folder: Path) -> None
     )
     assert [row["model"] for row in twice] == ["sim-2", "sim-2"]
     assert [len(row["tasks"]) for row in twice] == [4, 4]
+    on = twice[1]["by_task"]
+    assert len(on) == 2 and {one["runs"] for one in on.values()} == {2}
+    (gained,) = [one for one in on.values() if one["gain"] == 1]
+    assert gained["family"] in ("logs", "reconcile") and gained["solved"] == 1
+    assert gained["interval"]["low"] < gained["interval"]["value"] == 1
+    assert {one["interval"] for one in rows[3]["by_task"].values()} == {None}
     assert 0 <= twice[1]["score"]["low"] <= twice[1]["score"]["value"]
     wrong = skillopt("eval", "none", *options, "--model", "nowhere:x")
     assert wrong.returncode == 2 and "'nowhere' is not in upstreams (sim)" in wrong.stderr
     table = skillopt("eval", *skills, *options)
     assert "by family" in table.stdout and "fixed 1: " in table.stdout
     assert "quickstart-local" in table.stdout and "[" in table.stdout
+    assert "by task" not in table.stdout
+    tasks = skillopt("eval", "none", run, *options, "--replicates", "2", "--tasks").stdout
+    lines = tasks.partition("by task in direct with sim-1")[2].split("\n")
+    (line,) = [line for line in lines if "100 %, +100" in line]
+    assert line.split()[0] == rows[3]["fixed"][0] and " 0 %" in line
 
 
 @pytest.mark.parametrize(

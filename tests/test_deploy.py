@@ -15,7 +15,7 @@ import pytest
 
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
 from skillopt.deploy.ledger import Ledger
-from skillopt.deploy.places import DeployError, Place, place_of, tree_digest
+from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
 from skillopt.skill import Skill, read_skill, write_skill
 from tests.small import small_config
 from tests.test_cli import skillopt
@@ -132,6 +132,36 @@ def test_a_block_is_replaced_where_it_stands(home: Path) -> None:
     assert text.endswith("After.\n")
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_skills_in_one_file_are_undone_in_any_order(home: Path, first: int) -> None:
+    before = agents_part(home)
+    place = place_of("codex", "user", "instructions")
+    with Ledger() as ledger:
+        skills = [Skill("one", "First.", "# One"), Skill("two", "Second.", "# Two")]
+        entries = [deploy(skill, place, ledger, {}) for skill in skills]
+        undo(entries[first], ledger)
+        (standing,) = list_standing(ledger)
+        assert standing.entry.name == skills[1 - first].name and standing.state != "missing"
+        text = (home / ".codex" / "AGENTS.md").read_text()
+        assert skills[first].body not in text and skills[1 - first].body in text
+        undo(entries[1 - first], ledger)
+        assert list_standing(ledger) == []
+    assert agents_part(home) == before
+
+
+def test_a_file_that_its_owner_made_is_kept_though_it_is_empty(home: Path) -> None:
+    place = place_of("codex", "project", "instructions")
+    file = home / "project" / "AGENTS.md"
+    with Ledger() as ledger:
+        undo(deploy(SKILL, place, ledger, {}), ledger)  # There was none before this one.
+        assert not file.exists()
+        file.write_text("")
+        entry = deploy(SKILL, place, ledger, {})
+        file.write_text(file.read_text() + "\n")
+        undo(entry, ledger)
+    assert file.read_text() == "\n"
+
+
 KILLED = """
 import os, pathlib, signal, sys
 import skillopt.deploy.actions as actions, skillopt.deploy.ledger as ledgers
@@ -211,6 +241,11 @@ def test_the_commands(home: Path, tmp_path: Path) -> None:
     assert "quickstart-local" in skillopt("deploy", "--list").stdout
     assert skillopt("rollback", *to, "--yes").returncode == 0
     assert agents_part(home) == before
+    for _ in range(2):
+        assert skillopt("deploy", result.folder, *to, "--no-proof", "--yes").returncode == 0
+    undone = skillopt("undeploy", "house-rules", *to, "--yes")
+    assert undone.returncode == 0 and "undeployed house-rules from" in undone.stdout
+    assert agents_part(home) == before
     nothing = skillopt("undeploy", "house-rules", *to, "--yes")
     assert nothing.returncode == 2 and "is not deployed there" in nothing.stderr
     refused = skillopt("deploy", result.folder, *to, "--no-proof")
@@ -236,15 +271,17 @@ def test_packages(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("agent", ["codex", "claude-code"])
-@pytest.mark.parametrize("form", ["skill", "instructions"])
-def test_the_real_agent_finds_what_was_deployed(home: Path, agent: str, form: str) -> None:
+@pytest.mark.parametrize(("to", "scope", "form", "path"), [PLACES[i] for i in (0, 3, 5, 6)])
+def test_the_real_agent_finds_what_was_deployed(
+    home: Path, to: str, scope: str, form: str, path: str
+) -> None:
     write_skill(SKILL, home / "trained" / "mine")
-    to = ["--to", agent, "--as", form, "--yes"]
-    done = skillopt("deploy", home / "trained" / "mine", *to)
+    options = ["--to", to, "--scope", scope, "--as", form, "--yes"]
+    done = skillopt("deploy", home / "trained" / "mine", *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = f"{agent} offers mine: Use it for chores." if form == "skill" else f"{agent} reads the"
-    assert f"proved: {found}" in done.stdout
+    assert f"to {home / path}\n" in done.stdout
+    found = "offers mine and opened it: Use it for chores." if form == "skill" else "reads the"
+    assert f"\nproved: {to} {found}" in done.stdout
 
 
 @pytest.mark.engine
@@ -252,10 +289,48 @@ def test_a_skill_that_the_agent_cannot_find_is_no_success(home: Path) -> None:
     from skillopt.deploy.proof import prove
 
     place = place_of("codex", "user")
+    write_skill(Skill("other", "Another.", "# Other"), place.target("other"))
     write_skill(SKILL, place.target("mine"))
     (place.target("mine") / "SKILL.md").write_text("---\nname: mine\n---\nno description")
-    proof = prove(place, "mine", "Use it for chores.")
-    assert proof.ok is False and "does not offer mine" in proof.detail
+    proof = prove(place, SKILL)
+    assert proof.ok is False
+    assert proof.detail == "codex does not offer mine; it offers: ['other']"
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("agent", "theirs", "message"),
+    [
+        ("codex", ".codex/skills", "offers 2 skills named mine: "),
+        (
+            "claude-code",
+            ".claude/skills",
+            "but what it opened is not what was deployed; there are: ",
+        ),
+    ],
+)
+def test_a_skill_of_the_users_that_hides_it_is_named(
+    home: Path, agent: str, theirs: str, message: str
+) -> None:
+    other = home / theirs / "mine"
+    write_skill(Skill("mine", SKILL.description, "# Older\n\n- another rule"), other)
+    write_skill(SKILL, home / "trained" / "mine")
+    to = ["--to", agent, "--scope", "project", "--yes"]
+    done = skillopt("deploy", home / "trained" / "mine", *to)
+    assert done.returncode == 1
+    assert f"FAILED: {agent} offers" in done.stdout and message in done.stdout
+    assert str(other) in done.stdout
+
+
+def test_what_an_agent_sees_counts_once_in_a_home_directory(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(seen_by("claude-code")) == 4 and len(seen_by("codex")) == 6
+    monkeypatch.chdir(home)
+    assert [name for name in seen_by("claude-code") if name.endswith("skills")] == [
+        "home/.claude/skills"
+    ]
+    assert "project/.agents/skills" not in seen_by("codex")
 
 
 def test_a_folder_of_ones_own_is_not_proved(home: Path) -> None:

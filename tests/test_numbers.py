@@ -15,7 +15,7 @@ from skillopt.events import EvaluationStarted, RolloutFinished, RolloutStarted
 from skillopt.prices import load_prices
 from skillopt.records import Replied
 from skillopt.resources import resource
-from skillopt.stats import mean, paired_difference, rate
+from skillopt.stats import mean, paired_difference, rate, rate_difference
 from skillopt.tables import percent, points
 from skillopt.yaml_config import ConfigError
 from tests.optimizer.making import a_rollout
@@ -31,6 +31,16 @@ def test_pass_rates_have_wilsons_interval(
     found = rate(successes, trials)
     assert found.low == pytest.approx(low, abs=1e-3)
     assert found.high == pytest.approx(high, abs=1e-3)
+
+
+def test_differences_on_one_task_have_newcombes_interval() -> None:
+    # Newcombe 1998, table II, example (b), method 10: 9/10 against 3/10.
+    found = rate_difference([1.0] * 3 + [0.0] * 7, [1.0] * 9 + [0.0])
+    assert found is not None and found.value == pytest.approx(0.6)
+    assert (found.low, found.high) == pytest.approx((0.1705, 0.8090), abs=1e-4)
+    assert rate_difference([1.0], [0.0]) is None
+    unsure = rate_difference([0.0, 0.0], [1.0, 1.0])
+    assert unsure is not None and unsure.low < 0.1 and unsure.high == 1
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20))

@@ -36,9 +36,10 @@ def command(
 ) -> None:
     """Put SKILL (a folder, a Markdown file, or a run's best) where an agent finds it.
 
-    Shows the difference and asks; backs up what stands there; then starts the real agent on it, in
-    a container and without any model service, to see that it finds the skill. 'rollback' and
-    'undeploy' put back what was there, byte for byte.
+    Shows the difference and asks; backs up what stands there; then starts the real agent on a copy
+    of all your skills and instructions, in a container and without any model service, to see that
+    it offers the skill and opens it. 'rollback' and 'undeploy' put back what was there, byte for
+    byte.
     """
     if list_:
         _list(as_json)
@@ -84,8 +85,8 @@ def _prove(skill: Skill, place: Place) -> None:
     from skillopt.deploy.proof import prove
     from skillopt.display import printable
 
-    proof = prove(place, skill.name, skill.description)
-    word = {True: "proved", False: "NOT FOUND", None: "not proved"}[proof.ok]
+    proof = prove(place, skill)
+    word = {True: "proved", False: "FAILED", None: "not proved"}[proof.ok]
     click.echo(printable(f"{word}: {proof.detail}"))
     if proof.ok is False:
         sys.exit(EXIT_FAILED)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from harnesses.base import NAMES
@@ -31,6 +29,7 @@ from skillopt.cli.common import output, parse_settings, set_option, warn_of_netw
     metavar="[UPSTREAM:]NAME",
     help="In place of the config's target; may be given several times.",
 )
+@click.option("--tasks", "by_task", is_flag=True, help="Also show each task by itself.")
 @click.option("--replicates", type=click.IntRange(1), default=1, show_default=True)
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -41,6 +40,7 @@ def command(
     split: str,
     harnesses: tuple[str, ...],
     models: tuple[str, ...],
+    by_task: bool,
     replicates: int,
     settings: tuple[str, ...],
     as_json: bool,
@@ -52,8 +52,8 @@ def command(
     from skillopt.api import evaluate
     from skillopt.display import Display
     from skillopt.files import to_json
-    from skillopt.inputs import read_config, read_skill_or_run
-    from skillopt.tables import print_details, print_scores
+    from skillopt.inputs import label, read_config, read_skill_or_run
+    from skillopt.tables import print_details, print_scores, print_tasks
 
     checked = read_config(config, parse_settings(settings))
     warn_of_network(checked)
@@ -75,9 +75,5 @@ def command(
         title = f"{checked.name}: {split} split, {count} tasks, {replicates} run(s) each"
         print_scores(output(), rows, title)
         print_details(output(), rows)
-
-
-def label(text: str, among: tuple[str, ...]) -> str:
-    """A short name for a skill argument: the last part of its path where that tells it apart."""
-    short = {other: Path(other).name.removesuffix(".md") for other in among}
-    return short[text] if list(short.values()).count(short[text]) == 1 else text
+        if by_task:
+            print_tasks(output(), rows)

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from skillopt.cli import guarded
+from skillopt.cli import EXIT_PAUSED, guarded
 from skillopt.cli.common import output, parse_settings, set_option, warn_of_network
 
 
 @click.command("transfer")
-@click.argument("skills", nargs=-1, required=True, metavar="SKILL...")
+@click.argument("skills", nargs=-1, metavar="SKILL...")
 @click.option("--config", required=True, help="Says tasks, upstreams and sandbox, as for train.")
 @click.option(
     "--to",
     "places",
     multiple=True,
     metavar="HARNESS[:MODEL]",
-    help="An agent, with another model than the config's target: codex:gpt-5.5. Several times.",
+    help="An agent, with another model than the config's target: codex:gpt-5.5, or "
+    "codex:UPSTREAM:MODEL. Several times.",
 )
 @click.option(
     "--split",
     "splits",
     multiple=True,
     type=click.Choice(["train", "val", "test"]),
-    default=("test",),
-    show_default=True,
+    help="Several times. [default: the config's, else test]",
 )
-@click.option("--replicates", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--replicates", type=click.IntRange(1), help="Of each task. [default: the config's, else 1]"
+)
 @click.option(
     "-o",
     "--out",
@@ -45,35 +48,38 @@ def command(
     config: str,
     places: tuple[str, ...],
     splits: tuple[str, ...],
-    replicates: int,
+    replicates: int | None,
     out: Path,
     settings: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Score each SKILL (a folder, a file, or a run's best) in other agents and models.
 
-    A run is also scored where it was trained, and the share of its gain that is kept elsewhere is
-    told. After an interruption the same command goes on: finished rollouts are in the store.
+    What is not given here is taken from the config's transfer section. A run is also scored where
+    it was trained, and the share of its gain that is kept elsewhere is told. A cell that cannot be
+    run does not stop the others. After that, or an interruption, the same command goes on:
+    finished rollouts are in the store.
     """
     from skillopt.display import Display
     from skillopt.files import to_json, write_atomic
     from skillopt.inputs import read_config
     from skillopt.tables import print_transfer
-    from skillopt.transfer import Place, cell_json, subjects_of, to_csv, to_svg, transfer
+    from skillopt.transfer import cell_json, places_of, subjects_of, to_csv, to_svg, transfer
 
     checked = read_config(config, parse_settings(settings))
     warn_of_network(checked)
-    named = [to.partition(":") for to in places]
-    wanted = [Place(harness, model or checked.target.name) for harness, _, model in named]
+    matrix = checked.transfer
+    subjects = subjects_of(checked, skills or matrix.skills)
+    wanted = places_of(checked, places or matrix.to)
     cells = []
     out.mkdir(parents=True, exist_ok=True)
     with Display() as display:
         for cell in transfer(
             checked,
-            subjects_of(skills),
-            wanted or [Place(checked.harness.name, checked.target.name)],
-            splits,  # type: ignore[arg-type]  # click has checked them
-            replicates=replicates,
+            subjects,
+            wanted,
+            splits or matrix.splits,  # type: ignore[arg-type]  # click has checked them
+            replicates=replicates or matrix.replicates,
             listeners=[display],
         ):
             cells.append(cell)
@@ -85,3 +91,6 @@ def command(
     else:
         print_transfer(output(), cells)
         click.echo(f"wrote {out}/transfer.csv, transfer.json and heatmap.svg")
+    if any(cell.failed for cell in cells):
+        click.echo("skillopt: some cells failed; the same command tries them again", err=True)
+        sys.exit(EXIT_PAUSED)

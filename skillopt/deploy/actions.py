@@ -106,8 +106,13 @@ def undo(entry: Entry, ledger: Ledger) -> Entry:
             if entry.before:
                 _copy(backup, made)
         elif entry.form == "instructions" and target.is_file():
-            made.write_bytes(_with_old_block(target, backup, entry))
-            made.chmod(target.stat().st_mode & 0o777)
+            text = _with_old_block(target, backup, entry)
+            first = ledger.chain(target)[0]
+            if text.strip() or first.before:
+                made.write_bytes(text)
+                made.chmod(target.stat().st_mode & 0o777)
+            else:  # Another skill's deployment, undone by now, made the file.
+                back = replace(back, source=back.source | {"made": first.source.get("made", [])})
             back = replace(back, after=tree_digest(made))
         else:
             raise DeployError(_edited(target, entry))

@@ -101,15 +101,24 @@ class Ledger:
 
     def standing(self, target: Path) -> list[Entry]:
         """The deployments to a target that have not been undone, oldest first."""
-        stack: list[Entry] = []
+        chain = self.chain(target)
+        undone = {entry.source["undoes"] for entry in chain if entry.action == "undo"}
+        return [e for e in chain if e.action == "deploy" and e.id not in undone]
+
+    def chain(self, target: Path) -> list[Entry]:
+        """The changes to a target since none of its deployments stood, oldest first."""
+        found: list[Entry] = []
+        standing: set[str] = set()
         for entry in self.entries():
             if entry.target != str(target) or not entry.done:
                 continue
+            found.append(entry)
             if entry.action == "deploy":
-                stack.append(entry)
-            elif stack:
-                stack.pop()
-        return stack
+                standing.add(entry.id)
+            else:
+                standing.discard(entry.source["undoes"])
+            found = found if standing else []
+        return found
 
 
 def new_id() -> str:

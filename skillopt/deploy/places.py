@@ -65,6 +65,37 @@ def place_of(to: str, scope: Scope, form: Form = "skill", here: Path | None = No
     return Place(to, scope, form, project)
 
 
+def seen_by(agent: str) -> dict[str, Path]:
+    """Every place of skills and instructions that an agent of the user's sees in this project.
+
+    Args:
+        agent: codex or claude-code.
+
+    Returns:
+        Host paths, which need not exist, by where they are: below ``home`` or ``project``.
+    """
+    here, own = Path.cwd(), _own(agent)
+    if agent == "codex":
+        found = {
+            "home/.codex/skills": own / "skills",
+            "home/.codex/AGENTS.md": own / "AGENTS.md",
+            "home/.agents/skills": Path.home() / ".agents" / "skills",
+            "project/.agents/skills": here / ".agents" / "skills",
+            "project/.codex/skills": here / ".codex" / "skills",
+            "project/AGENTS.md": here / "AGENTS.md",
+        }
+    else:
+        found = {
+            "home/.claude/skills": own / "skills",
+            "home/.claude/CLAUDE.md": own / "CLAUDE.md",
+            "project/.claude/skills": here / ".claude" / "skills",
+            "project/CLAUDE.md": here / "CLAUDE.md",
+        }
+    # In a home directory, the project's places can be the user's: they count once.
+    first = {path: name for name, path in reversed(found.items())}
+    return {name: path for name, path in found.items() if first[path] == name}
+
+
 def _own(agent: str) -> Path:
     """The agent's own folder in the user's home."""
     variable, name = {

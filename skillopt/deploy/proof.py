@@ -1,16 +1,16 @@
-"""Proves a deployment: the real agent, started on what is there, offers the skill to its model.
+"""Proves a deployment: the real agent, started on what is there, offers the skill and opens it.
 
-The agent runs in a container with a copy of the files in its native place, against a model that
-only looks at the prompt.
+The agent runs in a container with a copy of all skills and instructions that it would see on this
+machine, so that another skill of the same name shows, against a model that only opens the skill.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,112 +24,176 @@ from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
-from skillopt.deploy.places import Place
+from skillopt.deploy.places import AGENTS, Place, seen_by
 from skillopt.places import Places
-from skillopt.sim.prompt import listed_skills
+from skillopt.sim.prompt import ListedSkill, listed_skills, opens_skill, turns
+from skillopt.sim.target import open_skill
+from skillopt.skill import Skill
 
-MODEL = "looks-only"
+MODEL = "opens-only"
+PROJECT = "/app"
+LEFT_OUT = (".git", ".system", "node_modules")
+"""Of a folder of skills: what no agent reads as one, or brings itself."""
+LARGEST = 1_000_000
+"""Bytes of a file that is copied."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether the agent was seen to offer the skill. ``ok`` None: it could not be tried."""
+    """Whether the agent was seen to find the skill. ``ok`` None: it could not be tried."""
 
     ok: bool | None
     detail: str
 
 
 @dataclass
-class _Looker:
-    """A model that keeps what it is shown and says nothing of use."""
+class _Opener:
+    """A model that keeps what it is shown, opens the skill of one name, and does nothing else."""
 
+    name: str
     shown: list[Conversation] = field(default_factory=list)
     protocols: frozenset[ProtocolName] = frozenset({"responses", "chat", "messages"})
     max_concurrency: int = 4
 
     async def send(self, call: Call) -> Answer:
         codec = CODECS[call.protocol]
-        conversation = codec.read_request(call.body)
-        self.shown.append(conversation)
-        reply = Reply("Seen.", usage=Usage(1, 1, 0, 1), model=conversation.model)
-        if conversation.stream:
-            events = list(codec.write_stream(reply, conversation.model, "seen"))
+        shown = codec.read_request(call.body)
+        self.shown.append(shown)
+        reply = self._reply(shown)
+        reply = Reply(reply.text, reply.calls, Usage(1, 1, 0, 1), reply.stop, model=shown.model)
+        if shown.stream:
+            events = list(codec.write_stream(reply, shown.model, "seen"))
         else:
-            events = [json.dumps(codec.write_response(reply, conversation.model, "seen")).encode()]
+            events = [json.dumps(codec.write_response(reply, shown.model, "seen")).encode()]
 
         async def chunks() -> AsyncIterator[bytes]:
             for event in events:
                 yield event
 
-        kind = "text/event-stream" if conversation.stream else "application/json"
-        return Answer(200, kind, chunks())
+        return Answer(200, "text/event-stream" if shown.stream else "application/json", chunks())
+
+    def _reply(self, shown: Conversation) -> Reply:
+        opened = any(opens_skill(turn.call, self.name) for turn in turns(shown.messages))
+        if not opened:
+            for skill in _offered(shown, self.name):
+                return open_skill(skill, shown) or Reply("There is no way to open it.")
+        return Reply("Seen.")
 
     async def close(self) -> None:
         """Nothing to close."""
 
 
-def prove(place: Place, name: str, description: str) -> Proof:
+def prove(place: Place, skill: Skill) -> Proof:
     """Start the agent of a place on what is deployed there.
 
     Args:
         place: where the skill was deployed; of the project's own agents.
-        name, description: of the skill, as they must be offered.
+        skill: that was.
     """
-    if place.agent not in ("codex", "claude-code"):
+    if place.agent not in AGENTS:
         return Proof(None, f"{place.agent} is no agent that can be started")
     try:
-        shown = _start(place, name)
-    except SandboxError as error:
+        shown = _start(place.agent, skill.name)
+    except (SandboxError, OSError) as error:
         return Proof(None, f"not tried: {error}")
     if isinstance(shown, str):
         return Proof(False, shown)
     if place.form == "instructions":
-        seen = any(description in m.text for c in shown for m in c.messages)
+        seen = _holds(_texts(shown), skill)
         return Proof(seen, f"{place.agent} {'reads' if seen else 'does not read'} the instructions")
-    offered = {s.name: s.description for c in shown for s in listed_skills(c)}
-    if name not in offered:
-        return Proof(False, f"{place.agent} does not offer {name}; it offers: {sorted(offered)}")
-    return Proof(True, f"{place.agent} offers {name}: {offered[name]}")
+    return _judge(place, skill, shown)
 
 
-def _start(place: Place, name: str) -> list[Conversation] | str:
+def _judge(place: Place, skill: Skill, shown: Sequence[Conversation]) -> Proof:
+    """Whether the skill that the agent offers, and opened, is the one that was deployed."""
+    agent, name = place.agent, skill.name
+    offered = list(dict.fromkeys(s for c in shown for s in _offered(c, name)))
+    if not offered:
+        others = sorted({s.name for c in shown for s in listed_skills(c)})
+        return Proof(False, f"{agent} does not offer {name}; it offers: {others}")
+    there = ", ".join(str(folder) for folder in _named(agent, name))
+    if len(offered) > 1:
+        return Proof(False, f"{agent} offers {len(offered)} skills named {name}: {there}")
+    if not _holds(_texts(shown), skill):
+        what = "what it opened is not what was deployed; there are"
+        return Proof(False, f"{agent} offers {name}, but {what}: {there}")
+    return Proof(True, f"{agent} offers {name} and opened it: {offered[0].description}")
+
+
+def _offered(shown: Conversation, name: str) -> list[ListedSkill]:
+    """The skills of that name on offer; those of a plugin have its name before theirs."""
+    return [skill for skill in listed_skills(shown) if skill.name == name]
+
+
+def _texts(shown: Sequence[Conversation]) -> Iterator[str]:
+    for conversation in shown:
+        for message in conversation.messages:
+            yield message.text
+            yield from (result.text for result in message.results)
+
+
+def _holds(texts: Iterator[str], skill: Skill) -> bool:
+    """Whether one of the texts has nearly all lines of the skill's body.
+
+    Nearly, because agents shorten long output and fill in what is variable in a skill.
+    """
+    lines = [line.strip() for line in skill.body.splitlines() if line.strip()]
+    return any(sum(line in text for line in lines) >= 0.9 * len(lines) for text in texts)
+
+
+def _named(agent: str, name: str) -> Iterator[Path]:
+    """Where on this machine skills of that name lie."""
+    for where, source in seen_by(agent).items():
+        if where.endswith("skills") and (source / name).is_dir():
+            yield source / name
+
+
+def _start(agent: str, name: str) -> list[Conversation] | str:
     """What the agent shows its model, or how it failed."""
-    looker = _Looker()
+    opener = _Opener(name)
     with ExitStack() as stack:
         engine = stack.enter_context(DockerEngine())
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
         gateway = stack.enter_context(
-            Gateway({"looker": looker}, scratch / "gateway.sock", lambda *_: 0.0)
+            Gateway({"opener": opener}, scratch / "gateway.sock", lambda *_: 0.0)
         )
         places = stack.enter_context(Places(gateway, engine, 1))
         site = stack.enter_context(places.site())
-        (scratch / "record").mkdir()
-        (scratch / "workspace").mkdir()
+        for folder in ("record", "home", "project"):
+            (scratch / folder).mkdir()
+        for where, source in seen_by(agent).items():
+            _copy(source, scratch / where)
         request = Request(
             id="proof",
             instruction="Say what you see.",
             image=AGENT_BASE_IMAGE,
-            workspace=scratch / "workspace",
-            workdir="/app",
+            workspace=scratch / "project",
+            workdir=PROJECT,
             skill=None,
-            model=ModelSpec("looker", MODEL),
+            model=ModelSpec("opener", MODEL),
             timeout_s=120,
             limits=Limits(memory_mb=2048),
             budget=Budget(),
             seed=0,
             env={},
             record=scratch / "record",
+            home=scratch / "home",
         )
-        outcome = make_harness(place.agent).run(_with_files(request, place, name, scratch), site)
+        outcome = make_harness(agent).run(request, site)
         if outcome.status is not Status.COMPLETED:
-            return f"{place.agent} failed: {outcome.message}"
-        return looker.shown
+            return f"{agent} failed: {outcome.message}"
+        return opener.shown
 
 
-def _with_files(request: Request, place: Place, name: str, scratch: Path) -> Request:
-    """The request with a copy of what is deployed: a skill as such, instructions in the project."""
-    if place.form == "skill":
-        return replace(request, skill=place.target(name))
-    assert request.workspace is not None
-    shutil.copyfile(place.path, request.workspace / place.path.name)
-    return request
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder of skills or a file of instructions, if there is one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True, ignore=_ignored)
+    elif source.is_file():
+        shutil.copyfile(source, target)
+
+
+def _ignored(folder: str, names: list[str]) -> set[str]:
+    large = {n for n in names if (Path(folder) / n).lstat().st_size > LARGEST}
+    return large | (set(LEFT_OUT) & set(names))

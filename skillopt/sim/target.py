@@ -54,7 +54,7 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
     if index is None:
         return Reply("What can I do for you?")
     instruction = task_text(conversation.messages[index])
-    shell = next((tool.name for tool in conversation.tools if tool.name in _SHELLS), None)
+    shell = _shell(conversation)
     if shell is None:
         return Reply("I cannot tell for sure.")
     habit = habit_for(instruction)
@@ -62,7 +62,7 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
     if skill is not None and not any(
         opens_skill(turn.call, skill.name) for turn in turns(conversation.messages)
     ):
-        opening = _open(skill, conversation, shell)
+        opening = open_skill(skill, conversation)
         if opening is not None:
             return opening
     return _work(conversation, index, instruction, habit, shell, slip)
@@ -108,14 +108,20 @@ def _fitting(skills: list[ListedSkill], habit: Habit | None) -> ListedSkill | No
     return best
 
 
-def _open(skill: ListedSkill, conversation: Conversation, shell: str) -> Reply | None:
+def open_skill(skill: ListedSkill, conversation: Conversation) -> Reply | None:
+    """The turn that reads a skill by the harness's own mechanism; None where there is no way."""
     said = f"The skill {skill.name} fits; I read it first."
-    if skill.path is not None:
+    shell = _shell(conversation)
+    if skill.path is not None and shell is not None:
         return _call(shell, f"cat '{skill.path}'", said, conversation)
     if any(tool.name == "Skill" for tool in conversation.tools):
         call = ToolCall(_id(conversation), "Skill", {"skill": skill.name})
         return Reply(said, (call,), stop="tool_calls")
     return None
+
+
+def _shell(conversation: Conversation) -> str | None:
+    return next((tool.name for tool in conversation.tools if tool.name in _SHELLS), None)
 
 
 def _look(instruction: str) -> str:

@@ -1,0 +1,113 @@
+"""A deployed skill in a real home: the real CLIs, started in that very home, open it and follow it,
+and after a rollback the home's skills are what they were, byte for byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harnesses.base import ModelSpec
+from harnesses.cli_agent import HOME, CliHarness
+from harnesses.gateway import Grant
+from harnesses.registry import make_harness
+from sandboxes.base import Mount, SandboxSpec
+from skillopt.deploy.places import tree_digest
+from skillopt.sim.model import SimUpstream
+from skillopt.skill import Skill, write_skill
+from tests.integration.conftest import IMAGE, SKILL, Lab, MakeLab
+from tests.integration.test_harnesses import TASK, amount, ledger
+from tests.test_cli import skillopt
+
+pytestmark = pytest.mark.engine
+NAME = "house-rules"
+BODY = "- In spreadsheets, treat an amount written in parentheses as a negative number."
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with an older version of the skill, a neighbour, and instructions of its owner's."""
+    home = tmp_path / "user"
+    (home / "project").mkdir(parents=True)
+    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(home / "project")
+    older = Skill(NAME, "House rules for spreadsheets.", "# House rules\n\n- Be brief.")
+    for folder in (".codex/skills", ".claude/skills"):
+        write_skill(older, home / folder / NAME)
+        write_skill(Skill("neighbour", "For birds.", "# Birds"), home / folder / "neighbour")
+    (home / ".codex" / "AGENTS.md").write_text("Be polite.\n")
+    (home / ".claude" / "CLAUDE.md").write_text("Be polite.\n")
+    return home
+
+
+def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]]:
+    """Run the CLI as its user would, in this home and project, on a spreadsheet; what went over the
+    wire."""
+    harness = make_harness(agent)
+    assert isinstance(harness, CliHarness)
+    program = harness.agent
+    request = here.request(instruction=TASK, workspace=home / "project")
+    ledger(home / "project")
+    with here.gateway.open(Grant(ModelSpec("up", "sim-1"), 1, request.record)) as session:
+        launch = program.launch(request, session.token, here.site.base_url)
+        for name, text in launch.files.items():
+            (home / name).write_text(text)
+        tool = program.toolchain
+        spec = SandboxSpec(
+            image=IMAGE,
+            workdir="/app",
+            mounts=(
+                Mount(str(home), HOME, read_only=False),
+                Mount(str(home / "project"), "/app", read_only=False),
+                Mount(here.site.volume(tool.image), tool.target),
+            ),
+            env={"LANG": "C.UTF-8", "HOME": HOME, **launch.env},
+            network=here.site.network,
+        )
+        with here.engine.sandbox(spec) as box:
+            result = box.run(launch.argv, deadline_s=60)
+    assert result.exit_code == 0, result.stdout + result.stderr
+    for line in (request.record / "wire.jsonl").read_text().splitlines():
+        yield json.loads(line)
+
+
+@pytest.mark.parametrize("agent", ["codex", "claude-code"])
+@pytest.mark.parametrize("scope", ["user", "project"])
+@pytest.mark.parametrize("form", ["skill", "instructions"])
+def test_the_agent_follows_what_was_deployed_until_it_is_rolled_back(
+    agent: str, scope: str, form: str, home: Path, lab: MakeLab, tmp_path: Path
+) -> None:
+    here, own = lab(SimUpstream()), home / {"codex": ".codex", "claude-code": ".claude"}[agent]
+    if scope == "project" and form == "skill":
+        (own / "skills" / NAME / "SKILL.md").unlink()  # The user's own would win.
+        (own / "skills" / NAME).rmdir()
+    trained = here.skill(SKILL)
+    told = ["--to", agent, "--scope", scope, "--as", form, "--yes"]
+    parts = ["project/.agents", "project/.claude", "project/AGENTS.md", "project/CLAUDE.md"]
+    parts += [f"{own.name}/{part}" for part in ("skills", "AGENTS.md", "CLAUDE.md")]
+    before = {part: tree_digest(home / part) for part in parts}
+    deployed = skillopt("deploy", trained, *told, "--no-proof")
+    assert deployed.returncode == 0, deployed.stderr
+    after = {part: tree_digest(home / part) for part in parts}
+    assert [part for part in parts if after[part] != before[part]], "nothing was deployed"
+
+    wire = list(run_at_home(agent, here, home))
+    assert amount(home / "project") == -10, "the deployed rule was not followed"
+    shown = json.dumps(wire[-1]["request"])
+    assert BODY in shown
+    tool = {"codex": f"{NAME}/SKILL.md", "claude-code": '"name": "Skill"'}[agent]
+    calls = json.dumps([exchange["response"] for exchange in wire])
+    assert form == "instructions" or tool in calls
+    assert {part: tree_digest(home / part) for part in parts} == after, "the agent changed it"
+
+    assert skillopt("rollback", *told).returncode == 0
+    assert {part: tree_digest(home / part) for part in parts} == before
+    if scope == "user":
+        (home / "project" / "fixed.xlsx").unlink()
+        wire = list(run_at_home(agent, here, home))
+        assert amount(home / "project") == 10 and BODY not in json.dumps(wire)
