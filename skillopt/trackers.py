@@ -72,6 +72,14 @@ def change(event: StepDone, state: State) -> str:
     return "\n".join(difflib.unified_diff(before, after, "before", "candidate", lineterm=""))
 
 
+def files(event: StepDone, state: State) -> dict[str, str]:
+    """The skill after a step and what the step changed, by file name."""
+    return {
+        f"skills/skill_v{event.step:04d}.md": state.skills[state.current].text,
+        f"steps/step_{event.step:04d}.diff": change(event, state),
+    }
+
+
 def _before(event: StepDone, state: State) -> str:
     """The skill that a step began with; the state is after it."""
     taken = [state.initial, *state.accepted]
@@ -117,6 +125,11 @@ def _wandb(stack: ExitStack, config: Config, folder: Path, state: State) -> List
     def listen(event: Event) -> None:
         if isinstance(event, StepDone):
             run.log(measures(event, state), step=event.step)
+            made = wandb.Artifact(f"step-{event.step:04d}", type="skill")
+            for name, text in files(event, state).items():
+                with made.new_file(name) as file:
+                    file.write(text)
+            run.log_artifact(made)
         elif isinstance(event, RunDone):
             artifact = wandb.Artifact("best_skill", type="skill")
             artifact.add_file(str(folder / "best_skill.md"))
@@ -145,7 +158,8 @@ def _mlflow(stack: ExitStack, config: Config, folder: Path, state: State) -> Lis
         if isinstance(event, StepDone):
             for name, value in measures(event, state).items():
                 client.log_metric(run, name, value, step=event.step)
-            client.log_text(run, change(event, state), f"steps/{event.step:04d}.diff")
+            for name, text in files(event, state).items():
+                client.log_text(run, text, name)
         elif isinstance(event, RunDone):
             client.log_text(run, state.skills[state.best].text, "best_skill.md")
 

@@ -51,8 +51,9 @@ def test_mlflow(folder: Path) -> None:
     assert run.info.run_name == "mlflow" and run.info.status == "FINISHED"
     scores = client.get_metric_history(run.info.run_id, "best_score")
     assert [(metric.step, metric.value) for metric in scores] == [(1, 1.0), (2, 1.0)]
-    files = {path.name: path.read_text() for path in (result.folder / "mlflow").rglob("*.diff")}
-    assert "+- " in files["0001.diff"]
+    files = {path.name: path.read_text() for path in (result.folder / "mlflow").rglob("*_*")}
+    assert "+- " in files["step_0001.diff"]
+    assert files["skill_v0002.md"] == result.best.text
 
 
 def test_wandb_stays_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +61,7 @@ def test_wandb_stays_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     result = tracked(folder, "wandb")
     (log,) = (result.folder / "wandb").glob("offline-run-*/*.wandb")
     data = log.read_bytes()
-    assert b"best_score" in data and b"best_skill" in data
+    assert all(word in data for word in (b"best_score", b"best_skill", b"step-0001", b"step-0002"))
 
 
 def test_opentelemetry_has_a_span_for_each_rollout(folder: Path) -> None:
