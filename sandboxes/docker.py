@@ -56,6 +56,7 @@ class DockerEngine:
         self.uid, self.gid = agent_ids()
         self.id = uuid.uuid4().hex
         self._closed = threading.Event()
+        self._abandoned: set[str] = set()
 
     def __enter__(self) -> DockerEngine:
         return self
@@ -105,6 +106,7 @@ class DockerEngine:
         Raises ImageMissingError, or SandboxError when the engine refuses or has been closed.
         """
         self.check_open()
+        self._remove_abandoned()
         doing = f"creating a {kind} container from {spec.image}"
         with self.errors(doing, spec.image):
             created = self._create(spec, kind, user, command)
@@ -119,7 +121,23 @@ class DockerEngine:
             raise SandboxError("the engine's sandboxes have been closed")
 
     def remove(self, container: str) -> None:
-        """Kill every process of a container and remove it. One that is gone already is fine."""
+        """Kill every process of a container and remove it. One that is gone already is fine.
+
+        Raises SandboxError when the engine does not do it; then it is tried again before the next
+        container is made.
+        """
+        try:
+            self._remove(container)
+        except SandboxError:
+            self._abandoned.add(container)
+            raise
+
+    def _remove_abandoned(self) -> None:
+        for container in tuple(self._abandoned):
+            self._remove(container)
+            self._abandoned.discard(container)
+
+    def _remove(self, container: str) -> None:
         from docker.errors import APIError, NotFound
 
         with self.errors(f"removing container {container[:12]}"):

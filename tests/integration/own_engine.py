@@ -1,0 +1,86 @@
+"""A Docker engine of the test's own, that it may kill and start again, beside the machine's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+from docker import APIClient
+from docker.errors import DockerException
+
+
+class OwnEngine:
+    """Starts in :meth:`start`, dies without a word in :meth:`kill`; its images stay."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.host = f"unix://{root / 'docker.sock'}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        # As after a reboot: sockets and numbers of processes are of no use any more.
+        self._unmount("exec-root")
+        shutil.rmtree(self.root / "exec-root", ignore_errors=True)
+        (self.root / "docker.pid").unlink(missing_ok=True)
+        places = ["data-root", "exec-root"]
+        command = ["dockerd", "--host", self.host, "--pidfile", str(self.root / "docker.pid")]
+        command += [word for name in places for word in (f"--{name}", str(self.root / name))]
+        command += ["--bridge", "none", "--iptables=false", "--ip-forward=false"]
+        with (self.root / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self._process.poll() is None:
+            with suppress(DockerException):
+                if APIClient(self.host, timeout=5).ping():
+                    return
+            time.sleep(0.2)
+        raise AssertionError((self.root / "log").read_text()[-2000:])
+
+    def kill(self) -> None:
+        """As a crash: the engine and all that it runs are gone at once."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        for line in subprocess.run(
+            ["ps", "axo", "pid,args"], capture_output=True, text=True
+        ).stdout.splitlines():
+            if str(self.root) in line and "pytest" not in line:
+                with suppress(ProcessLookupError):
+                    os.kill(int(line.split()[0]), 9)
+
+    def _unmount(self, below: str) -> None:
+        lines = Path("/proc/mounts").read_text().splitlines()
+        mounts = [line.split()[1] for line in lines if str(self.root / below) in line]
+        for mount in reversed(mounts):
+            subprocess.run(["umount", "-l", mount], capture_output=True)
+
+    def remove(self) -> None:
+        self.kill()
+        self._unmount("")
+        shutil.rmtree(self.root)
+
+    def load(self, image: str) -> None:
+        """Take an image from the machine's engine."""
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
+            subprocess.run(
+                ["docker", "--host", self.host, "load", "-q"], stdin=saved.stdout, check=True
+            )
+
+
+@contextmanager
+def own_engine(image: str) -> Iterator[OwnEngine]:
+    """An engine that has one image."""
+    root = Path(mkdtemp(prefix="so-engine-"))
+    engine = OwnEngine(root)
+    try:
+        engine.start()
+        engine.load(image)
+        yield engine
+    finally:
+        engine.remove()
