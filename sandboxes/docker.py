@@ -63,6 +63,8 @@ class DockerEngine:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+        # Who tidied up after that has opened connections again.
+        self.api.close()
 
     @property
     def closed(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 
 from harnesses.base import ModelSpec, Usage
 from harnesses.chat import ChatClient, ChatError
+from harnesses.clock import now
 from harnesses.gateway import Gateway, Grant
 from harnesses.protocols.base import Conversation, Message
 from skillopt.events import Listener
@@ -73,7 +73,7 @@ class GatewayModel:
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
         grant = Grant(self.spec, seed, self.record)
         value, error = None, ""
-        with self.meter.admit(stage, time.time()), self.gateway.open(grant) as session:
+        with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
             try:
                 with ChatClient(session) as client:
 

@@ -7,13 +7,13 @@ Everything else about a run is derived from them: its state (:mod:`skillopt.stat
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harnesses.base import Status, Usage
+from harnesses.clock import now
 from skillopt.gate import GateDecision
 from skillopt.skill import Skill
 from skillopt.types import EditOutcome, Patch, RejectedEdit, Reward, Rollout
@@ -24,7 +24,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    at: float = Field(default_factory=time.time)
+    at: float = Field(default_factory=now)
 
 
 class RunCreated(Record):

@@ -6,7 +6,6 @@ Runs batches of rollouts in parallel, through the store. Knows nothing of steps 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from harnesses.base import Budget, Harness, ModelSpec, Status
+from harnesses.clock import now
 from harnesses.gateway import Gateway
 from harnesses.registry import make_harness
 from harnesses.upstreams import BASE_URLS, HttpUpstream, Upstream, protocols_of
@@ -231,7 +231,7 @@ class Workbench:
         for attempt in range(self.config.rollout_tries):
             if attempt:
                 self._cancelled.wait(RETRY_WAIT_S * 2 ** (attempt - 1))
-            with self.meter.admit(stage, time.time(), rollout=True):
+            with self.meter.admit(stage, now(), rollout=True):
                 if not attempt:
                     self.listener(RolloutStarted(job.task.name))
                 rollout = self._attempt(job)
