@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sandboxes.base import Limits, SandboxFactory
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 NAMES = ("direct", "codex", "claude-code")
 """Of the project's own harnesses; :mod:`harnesses.registry` makes them."""
+
+
+MountMode = Literal["native", "instructions", "both"]
+"""How an agent is given the skill: in its place for skills, where it finds it by its description;
+in its file of instructions, which it always reads; or both."""
 
 
 class Status(StrEnum):
@@ -102,6 +107,9 @@ class Request:
     """The task's own environment variables."""
     record: Path
     """Host folder, exists, empty: the wire log, the CLI's transcript and logs land here."""
+    mount: MountMode = "native"
+    beside: tuple[Path, ...] = ()
+    """Folders of other skills, named unlike each other and ``skill``; always mounted natively."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,8 @@ class Outcome:
     """Whether the skill's text reached the model; None when the request had no skill."""
     version: str
     duration_s: float
+    others_opened: tuple[str, ...] = ()
+    """Names of the skills beside it whose text reached the model."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class ClaudeCode:
     toolchain: Toolchain
     name: str = "claude-code"
     skills_dir: str = ".claude/skills"
+    instructions: str = ".claude/CLAUDE.md"
     transcripts: str = ".claude/projects/*/*.jsonl"
 
     def launch(self, request: Request, token: str, base_url: str) -> Launch:

@@ -15,7 +15,7 @@ from typing import Protocol
 from harnesses.base import Outcome, Request, Site, Status
 from harnesses.gateway import Session
 from harnesses.outcome import agents_fault, recorded
-from harnesses.skills import mountable_copy
+from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
 from harnesses.toolchains import Toolchain
 from sandboxes.base import ExecResult, Mount, SandboxError, SandboxSpec
 
@@ -43,6 +43,10 @@ class CliAgent(Protocol):
     @property
     def skills_dir(self) -> str:
         """Where it discovers skills, relative to its home."""
+
+    @property
+    def instructions(self) -> str:
+        """The file of instructions that it always reads, relative to its home."""
 
     @property
     def transcripts(self) -> str:
@@ -78,9 +82,7 @@ class CliHarness:
         home.mkdir()
         launch = self.agent.launch(request, session.token, site.base_url)
         for name, text in launch.files.items():
-            file = home / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, "utf-8")
+            _write(home / name, text)
         try:
             spec = SandboxSpec(
                 image=request.image,
@@ -108,13 +110,27 @@ class CliHarness:
         ]
         if request.workspace is not None:
             mounts.append(Mount(str(request.workspace), request.workdir, read_only=False))
+        mounts += [self._native(skill, request, home) for skill in request.beside]
         if request.skill is not None:
-            place = f"{self.agent.skills_dir}/{request.skill.name}"
-            # The mount point must belong to the agent, who also writes beside it.
-            (home / place).mkdir(parents=True)
-            copy = mountable_copy(request.skill, request.record / "skill")
-            mounts.append(Mount(str(copy), f"{HOME}/{place}"))
+            mounts.append(self._skill(request.skill, request, home))
         return tuple(mounts)
+
+    def _skill(self, skill: Path, request: Request, home: Path) -> Mount:
+        """The skill where the request wants it."""
+        if request.mount == "instructions":
+            copy = sandbox_copy(skill, request)
+            mount = Mount(str(copy), f"{SKILL_FILES}/{skill.name}")
+        else:
+            mount = self._native(skill, request, home)
+        if request.mount != "native":
+            _write(home / self.agent.instructions, as_instructions(skill, mount.target))
+        return mount
+
+    def _native(self, skill: Path, request: Request, home: Path) -> Mount:
+        place = f"{self.agent.skills_dir}/{skill.name}"
+        # The mount point must belong to the agent, who also writes beside it.
+        (home / place).mkdir(parents=True)
+        return Mount(str(sandbox_copy(skill, request)), f"{HOME}/{place}")
 
     def _keep_transcripts(self, home: Path, target: Path) -> None:
         """Copy the program's transcripts and drop its home, where the agent could do as it liked:
@@ -146,3 +162,8 @@ class CliHarness:
             return Status.AGENT_ERROR, what
         last = session.exchanges[-1].error if session.exchanges else "was never reached"
         return Status.INFRA_ERROR, f"{what} (model service: {last})"
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")

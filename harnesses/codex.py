@@ -36,6 +36,7 @@ class Codex:
     toolchain: Toolchain
     name: str = "codex"
     skills_dir: str = ".codex/skills"
+    instructions: str = ".codex/AGENTS.md"
     transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
 
     def launch(self, request: Request, token: str, base_url: str) -> Launch:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harnesses.base import Usage
 from harnesses.protocols.base import Conversation, Message, ProtocolError, Reply
 from harnesses.protocols.registry import CODECS
+from harnesses.skills import skill_text
 
 if TYPE_CHECKING:
     from atif import Step, Trajectory
@@ -127,15 +128,15 @@ def skill_activated(exchanges: Iterable[Exchange], skill: Path | None) -> bool |
     return False
 
 
+def skills_opened(exchanges: Iterable[Exchange], skills: Iterable[Path]) -> tuple[str, ...]:
+    """The names of those skills whose body was put before the model."""
+    known = tuple(exchanges)
+    return tuple(skill.name for skill in skills if skill_activated(known, skill))
+
+
 def body_lines(skill: Path) -> list[str]:
     """The lines of ``SKILL.md`` after the front matter that are not blank."""
-    file = skill / "SKILL.md"
-    if not file.is_file():
-        return []
-    text = file.read_text("utf-8", "replace")
-    if text.startswith("---"):
-        text = text.partition("\n---")[2].partition("\n")[2]
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in skill_text(skill).body.splitlines() if line.strip()]
 
 
 def _steps(main: Sequence[Turn]) -> list[Step]:

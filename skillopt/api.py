@@ -181,7 +181,7 @@ def _train(
         record = Recorder(journal, RunFolder(journal.root), state, meter, told)
         bench = stack.enter_context(Workbench(config, record, meter, plugins))
         harness = bench.harness(config.harness.name)
-        print_ = fingerprint(config, splits, initial, harness, plugins)
+        print_ = fingerprint(config, splits, initial, harness, plugins, bench.beside)
         if state.created is not None:
             refuse_another(state.created.fingerprint, print_, str(journal.root))
         else:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harnesses.base import NAMES as HARNESSES
+from harnesses.base import MountMode
 from harnesses.protocols.base import ProtocolName
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
@@ -54,6 +55,9 @@ class SkillConfig(_Section):
     """Of ``SKILL.md``; the optimizer is asked to compress a candidate that is longer."""
     edit_files: bool = False
     """Whether edits may also touch Markdown and script files of the folder."""
+    beside: tuple[Path, ...] = ()
+    """Other skills that the agent has too and that do not change: folders, or Markdown files.
+    With them a skill learns to be opened for its own tasks and left alone for others'."""
 
     @model_validator(mode="after")
     def _is_named(self) -> SkillConfig:
@@ -80,6 +84,9 @@ class HarnessConfig(_Section):
     """``direct``, ``codex``, ``claude-code``, or the import path of your own: ``module:name``."""
     version: str | None = None
     """Of the agent program; the project's pinned version when absent."""
+    mount: MountMode = "native"
+    """How the agent is given the skill: in its place for skills, where it must find it by its
+    description; as ``instructions``, in the AGENTS.md or CLAUDE.md of its home; or ``both``."""
     max_requests: int = Field(200, ge=1)
     """Model requests of one rollout; one that wants more ends as ``agent_error``."""
     max_tokens: int = Field(20_000_000, ge=1)

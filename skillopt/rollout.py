@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harnesses.base import Budget, Harness, ModelSpec, Outcome, Request, Site, Status, Usage
+from harnesses.base import (
+    Budget,
+    Harness,
+    ModelSpec,
+    MountMode,
+    Outcome,
+    Request,
+    Site,
+    Status,
+    Usage,
+)
 from sandboxes.base import Limits, SandboxError, SandboxFactory
 from skillopt.files import to_json
 from skillopt.store import Result, key_of, seed_of
@@ -36,6 +46,9 @@ class Job:
     budget: Budget
     verifier: Verify | None = None
     """The user's own in place of the task's tests."""
+    mount: MountMode = "native"
+    beside: tuple[Path, ...] = ()
+    """Folders of other skills that the agent has too."""
 
     @property
     def key(self) -> str:
@@ -117,6 +130,8 @@ def _request(job: Job, image: str, workspace: Path, folder: Path) -> Request:
         seed=seed_of(job.key),
         env=dict(task.env),
         record=folder,
+        mount=job.mount,
+        beside=job.beside,
     )
 
 
@@ -140,6 +155,7 @@ def _result(
         usage=outcome.usage,
         agent_version=outcome.version,
         duration_s=outcome.duration_s,
+        others_opened=outcome.others_opened,
     )
 
 

@@ -43,6 +43,7 @@ class Result(BaseModel):
     usage: Usage
     agent_version: str
     duration_s: float
+    others_opened: tuple[str, ...] = ()
 
 
 def identity(
@@ -161,4 +162,5 @@ def _rollout(result: Result, task: Task, folder: Path) -> Rollout:
         usage=Usage(**asdict(result.usage)),
         duration_s=result.duration_s,
         folder=folder,
+        others_opened=result.others_opened,
     )

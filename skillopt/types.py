@@ -73,6 +73,8 @@ class Rollout:
     duration_s: float
     folder: Path
     """Its folder in the store: trajectory.json, wire.jsonl, verifier/ and logs."""
+    others_opened: tuple[str, ...] = ()
+    """Names of the skills of ``skill.beside`` that the agent opened."""
 
     def trajectory(self) -> Trajectory | None:
         """Read on demand; None when the agent never reached the model."""

@@ -25,13 +25,14 @@ from sandboxes.owner import scratch_dir
 from sandboxes.reaper import clean
 from skillopt.config import Config, ModelConfig, SimConfig, UpstreamConfig
 from skillopt.events import Listener, RolloutFinished, RolloutStarted
+from skillopt.inputs import skills_beside
 from skillopt.limits import LimitReachedError, Meter
 from skillopt.places import Places
 from skillopt.plugins import Plugins, label
 from skillopt.prices import price_table
 from skillopt.records import RolloutRan
 from skillopt.rollout import Job, run_job
-from skillopt.skill import Skill, write_skill
+from skillopt.skill import Skill, SkillError, write_skill
 from skillopt.store import RolloutStore, identity, unstored
 from skillopt.tasks.environment import Environments
 from skillopt.types import Rollout, Task
@@ -65,6 +66,7 @@ class Workbench:
         self.meter = meter or Meter()
         self._plugins = plugins
         self.listener = listener
+        self.beside = skills_beside(config)
         self.store = RolloutStore(config.runs / "store")
         self._stack = ExitStack()
         self._cancelled = threading.Event()
@@ -150,7 +152,8 @@ class Workbench:
             PausedError: more than that share did.
             LimitReachedError: a limit is used up; the rollouts under way are finished first.
         """
-        folder = self._skill_folder(skill)
+        folder = self._skill_folder(skill) if skill else None
+        self._check_name(skill)
         agent = self.harness(harness or self.config.harness.name)
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
         futures = [self.pool.submit(self._rollout, job, stage) for job in jobs]
@@ -181,6 +184,10 @@ class Workbench:
         }
         if verifier is not None:
             options["verifier"] = label(verifier)
+        if skill is not None and own.mount != "native":
+            options["mount"] = own.mount
+        if self.beside:
+            options["beside"] = {other.name: other.digest for other in self.beside}
         return Job(
             task=task,
             skill=folder,
@@ -197,6 +204,8 @@ class Workbench:
             limits=Limits(**limits.model_dump()),
             budget=Budget(own.max_requests, own.max_tokens),
             verifier=verifier,
+            mount=own.mount,
+            beside=tuple(self._skill_folder(other) for other in self.beside),
         )
 
     def _service(self, model: ModelConfig) -> dict[str, Any]:
@@ -205,9 +214,14 @@ class Workbench:
         unimportant = {"key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate"}
         return upstream.model_dump(mode="json", exclude=unimportant)
 
-    def _skill_folder(self, skill: Skill | None) -> Path | None:
-        if skill is None:
-            return None
+    def _check_name(self, skill: Skill | None) -> None:
+        if skill is not None and skill.name in {other.name for other in self.beside}:
+            raise SkillError(
+                f"skill.beside: one of them is named {skill.name!r} like the skill itself; "
+                "an agent can have one of a name only"
+            )
+
+    def _skill_folder(self, skill: Skill) -> Path:
         folder = self.store.root / "skills" / skill.digest / skill.name
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)

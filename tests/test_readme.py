@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_example_config_is_valid(tmp_path: Path) -> None:
-    text, starts = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    text, starts, *others = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "my-skill.yaml").write_text(text)
     config = load_config(tmp_path / "my-skill.yaml", Config)
     assert (config.train.epochs, config.train.batch_size) == (4, 40)
@@ -31,6 +31,8 @@ def test_the_example_config_is_valid(tmp_path: Path) -> None:
         changed = re.sub(r"skill: .*", line.replace("…", "chores").strip(), textwrap.dedent(text))
         (tmp_path / "other.yaml").write_text(changed)
         assert load_config(tmp_path / "other.yaml", Config).skill.name == "my-skill"
+    for other in others:
+        load_config(tmp_path / "my-skill.yaml", Config, yaml.safe_load(other))
 
 
 def test_the_switches_exist_with_their_defaults(tmp_path: Path) -> None:
@@ -38,7 +40,7 @@ def test_the_switches_exist_with_their_defaults(tmp_path: Path) -> None:
     section = README.partition("### The algorithm")[2].partition("\n### ")[0]
     cells = re.findall(r"^\| [^|]+ \| ([^|]+) \|$", section, re.MULTILINE)[2:]
     assert len(cells) >= 12
-    text, _ = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    text = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)[0]
     (tmp_path / "my-skill.yaml").write_text(text)
     for cell in cells:
         section_name = ""

@@ -89,6 +89,8 @@ def render_rollout(
         f"- score: {rollout.reward.soft:.2f} ({'' if rollout.reward.hard else 'not '}solved)",
         f"- skill opened: {opened}",
     ]
+    if rollout.others_opened:
+        parts.append(f"- other skills opened: {', '.join(rollout.others_opened)}")
     sections = (
         ("Verifier feedback", said, tokens // 4),
         *([("Expected", answers, tokens // 8)] if answers else ()),
