@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from harnesses.base import Request
 from harnesses.cli_agent import HOME, Launch
+from harnesses.options import Options, Rules, arguments
 from harnesses.protocols.fields import loads
 from harnesses.toolchains import Toolchain
 
@@ -19,12 +21,93 @@ MODEL_VARIABLES = (
 )
 """Side requests and sub-agents use the rollout's model too: its token works for no other."""
 
+MCP_FILE = ".claude/mcp-servers.json"
+
+_MODEL = "the model is target.name, behind the gateway"
+_KEY = "a key of the rollout's own is used, through the gateway"
+_CONTAINER = "it is set already: the container is the sandbox"
+_RECORD = "what the program prints and writes is recorded as it is"
+_NETWORK = "agents have no network"
+_SKILL = "the skill would not be found"
+
+RULES = Rules(
+    efforts=("low", "medium", "high", "xhigh", "max"),
+    tools=(
+        "Agent", "Artifact", "AskUserQuestion", "Bash", "CronCreate", "CronDelete", "CronList",
+        "Edit", "EnterPlanMode", "EnterWorktree", "ExitPlanMode", "ExitWorktree", "Glob", "Grep",
+        "LSP", "NotebookEdit", "Read", "ReportFindings", "ScheduleWakeup", "SendMessage", "Skill",
+        "TaskCreate", "TaskGet", "TaskList", "TaskOutput", "TaskStop", "TaskUpdate", "TodoWrite",
+        "ToolSearch", "WebFetch", "WebSearch", "Workflow", "Write",
+    ),
+    skill_tool="Skill",
+    flags={
+        **dict.fromkeys(("--append-system-prompt", "--system-prompt"), True),
+        **dict.fromkeys(("--agents", "--agent", "--betas", "--plugin-dir"), True),
+        **dict.fromkeys(("--disallowedTools", "--disallowed-tools"), True),
+        **dict.fromkeys(("--max-budget-usd", "--json-schema"), True),
+        **dict.fromkeys(("--brief", "--exclude-dynamic-system-prompt-sections"), False),
+    },
+    batch_flags=("--max-budget-usd", "--json-schema"),
+    refused_flags={
+        **dict.fromkeys(("--model", "--fallback-model"), _MODEL),
+        **dict.fromkeys(("--bare", "--safe-mode", "--disable-slash-commands"), _SKILL),
+        **dict.fromkeys(("--setting-sources", "--add-dir"), _SKILL),
+        **dict.fromkeys(("--permission-mode", "--dangerously-skip-permissions"), _CONTAINER),
+        "--allow-dangerously-skip-permissions": _CONTAINER,
+        **dict.fromkeys(("-p", "--print", "--verbose", "--output-format"), _RECORD),
+        **dict.fromkeys(("--input-format", "--include-partial-messages"), _RECORD),
+        **dict.fromkeys(("--include-hook-events", "--replay-user-messages"), _RECORD),
+        **dict.fromkeys(("-d", "--debug", "--debug-file", "--no-session-persistence"), _RECORD),
+        **dict.fromkeys(("-c", "--continue", "-r", "--resume", "--fork-session"), _RECORD),
+        **dict.fromkeys(("--session-id", "--bg", "--background", "-n", "--name"), _RECORD),
+        **dict.fromkeys(("--from-pr", "--remote-control", "--chrome", "--ide"), _NETWORK),
+        **dict.fromkeys(("--plugin-url", "--file"), _NETWORK),
+        **dict.fromkeys(("-w", "--worktree", "--tmux"), "the task's working directory is used"),
+        "--settings": "put its keys under settings, where they are checked",
+        "--mcp-config": "use options.mcp_servers",
+        "--strict-mcp-config": "it is set already where there are options.mcp_servers",
+        "--effort": "use options.effort",
+        **dict.fromkeys(("--tools", "--allowedTools", "--allowed-tools"), "use allowed_tools"),
+    },
+    # The program passes over what it does not know, without a word.
+    settings=(
+        "agent", "alwaysThinkingEnabled", "attribution", "autoCompactEnabled", "autoCompactWindow",
+        "claudeMdExcludes", "defaultShell", "disableAllHooks", "disableArtifact",
+        "disableBundledSkills", "disableSkillShellExecution", "disableWorkflows", "env",
+        "fileCheckpointingEnabled", "hooks", "includeCoAuthoredBy", "includeGitInstructions",
+        "language", "outputStyle", "permissions", "precomputeCompactionEnabled",
+        "respectGitignore", "showThinkingSummaries", "skillListingBudgetFraction",
+        "skillListingMaxDescChars", "skillOverrides", "skipWebFetchPreflight",
+        "todoFeatureEnabled", "totalTokensReminder", "totalTokensReminderBudget",
+    ),
+    refused_settings={
+        **dict.fromkeys(("model", "modelOverrides", "availableModels"), _MODEL),
+        **dict.fromkeys(("fallbackModel", "advisorModel"), _MODEL),
+        **dict.fromkeys(("apiKeyHelper", "proxyAuthHelper", "awsAuthRefresh"), _KEY),
+        **dict.fromkeys(("awsCredentialExport", "gcpAuthRefresh", "forceLoginMethod"), _KEY),
+        **dict.fromkeys(("sandbox", "permissions.defaultMode"), _CONTAINER),
+        "permissions.disableBypassPermissionsMode": _CONTAINER,
+        **dict.fromkeys(("cleanupPeriodDays", "otelHeadersHelper"), _RECORD),
+        **dict.fromkeys(("enabledPlugins", "extraKnownMarketplaces"), _NETWORK),
+        **dict.fromkeys(("autoMemoryEnabled", "autoMemoryDirectory"),
+                        "rollouts must not learn from each other"),
+        "effortLevel": "use options.effort",
+    },
+    settings_env=(
+        "BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_OUTPUT_LENGTH", "BASH_MAX_TIMEOUT_MS",
+        "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE", "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS",
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS", "ENABLE_TOOL_SEARCH", "MAX_MCP_OUTPUT_TOKENS",
+        "MAX_THINKING_TOKENS", "MCP_TIMEOUT", "MCP_TOOL_TIMEOUT",
+    ),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class ClaudeCode:
     """See :class:`harnesses.cli_agent.CliAgent`."""
 
     toolchain: Toolchain
+    options: Options = Options()
     name: str = "claude-code"
     skills_dir: str = ".claude/skills"
     instructions: str = ".claude/CLAUDE.md"
@@ -39,6 +122,7 @@ class ClaudeCode:
             "--dangerously-skip-permissions",
             "--model",
             request.model.name,
+            *self._arguments(),
             "-p",
             "--",
             request.instruction,
@@ -54,7 +138,23 @@ class ClaudeCode:
             "PATH": f"{self.toolchain.target}:/usr/local/bin:/usr/bin:/bin",
             **dict.fromkeys(MODEL_VARIABLES, request.model.name),
         }
-        return Launch(argv, env, {".claude/settings.json": "{}\n"})
+        files = {".claude/settings.json": json.dumps(self.options.settings) + "\n"}
+        if self.options.mcp_servers:
+            servers = self.options.mcp_servers.items()
+            told = {"mcpServers": {name: server.model_dump() for name, server in servers}}
+            files[MCP_FILE] = json.dumps(told)
+        return Launch(argv, env, files)
+
+    def _arguments(self) -> list[str]:
+        options = self.options
+        found = arguments(options.flags, RULES)
+        if options.effort is not None:
+            found.append(f"--effort={options.effort}")
+        if options.allowed_tools is not None:
+            found.append(f"--tools={','.join(options.allowed_tools)}")
+        if options.mcp_servers:
+            found += [f"--mcp-config={HOME}/{MCP_FILE}", "--strict-mcp-config"]
+        return found
 
     def complaint(self, stdout: str) -> str:
         for line in reversed(stdout.split("\n")):

@@ -2,31 +2,75 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harnesses.base import Request
 from harnesses.cli_agent import HOME, Launch
+from harnesses.options import Options, Rules, arguments
 from harnesses.protocols.fields import loads
+from harnesses.toml import to_toml
 from harnesses.toolchains import Toolchain
 
-CONFIG = """\
-model = {model}
-model_provider = "gateway"
-check_for_update_on_startup = false
+_TOOLS: dict[str, dict[str, Any]] = {
+    "shell": {"features": {"shell_tool": False}},
+    "view_image": {"features": {"view_image": False}},
+    "multi_agent": {"features": {"multi_agent": False}},
+    "goals": {"features": {"goals": False}},
+    "web_search": {"web_search": "disabled"},
+    "request_user_input": {"tools": {"experimental_request_user_input": {"enabled": False}}},
+}
+"""Its built-in tools, some of them groups, and the setting that takes each away."""
 
-[analytics]
-enabled = false
+_MODEL = "the model is target.name, behind the gateway"
+_GATEWAY = "model calls go through the gateway, which records them"
+_CONTAINER = "it is set already: the container is the sandbox"
+_RECORD = "what the program prints and writes is recorded as it is"
+_PLACE = "the program works in the task's working directory"
 
-[skills.bundled]
-enabled = false
-
-[model_providers.gateway]
-name = "gateway"
-base_url = {base_url}
-env_key = "GATEWAY_TOKEN"
-wire_api = "responses"
-"""
+RULES = Rules(
+    efforts=("none", "minimal", "low", "medium", "high", "xhigh"),
+    tools=_TOOLS,
+    skill_tool="shell",
+    flags={
+        "--enable": True,
+        "--disable": True,
+        "--dangerously-bypass-hook-trust": False,
+        "--ignore-rules": False,
+        "--output-schema": True,
+    },
+    batch_flags=("--ignore-rules", "--output-schema"),
+    refused_flags={
+        **dict.fromkeys(("-c", "--config"), "put it under settings, where it is checked"),
+        **dict.fromkeys(("-m", "--model"), _MODEL),
+        **dict.fromkeys(("--oss", "--local-provider", "--remote"), _GATEWAY),
+        **dict.fromkeys(("-p", "--profile"), "put its keys under settings, where they are checked"),
+        **dict.fromkeys(("-s", "--sandbox", "-a", "--ask-for-approval"), _CONTAINER),
+        **dict.fromkeys(("--approve-for-me", "--trust"), _CONTAINER),
+        "--dangerously-bypass-approvals-and-sandbox": _CONTAINER,
+        **dict.fromkeys(("-C", "--cd", "--worktree", "--add-dir"), _PLACE),
+        **dict.fromkeys(("--json", "-o", "--output-last-message", "--ephemeral"), _RECORD),
+        "--ignore-user-config": "the gateway stands in that config",
+        "--strict-config": "it is set already where there are settings",
+        **dict.fromkeys(("-i", "--image"), "name the file in the task's instruction"),
+        "--search": "agents have no network",
+    },
+    refused_settings={
+        **dict.fromkeys(("model", "review_model", "oss_provider"), _MODEL),
+        **dict.fromkeys(("model_provider", "model_providers"), _GATEWAY),
+        **dict.fromkeys(("openai_base_url", "chatgpt_base_url"), _GATEWAY),
+        **dict.fromkeys(("profile", "profiles"), "put the keys themselves under settings"),
+        **dict.fromkeys(("sandbox_mode", "sandbox_workspace_write"), _CONTAINER),
+        **dict.fromkeys(("approval_policy", "default_permissions", "projects"), _CONTAINER),
+        **dict.fromkeys(("history", "log_dir", "sqlite_home", "otel", "analytics"), _RECORD),
+        "model_reasoning_effort": "use options.effort",
+        "mcp_servers": "use options.mcp_servers",
+        "check_for_update_on_startup": "the version is fixed by harness.version",
+        "forced_login_method": "a key of the rollout's own is used",
+        "cli_auth_credentials_store": "a key of the rollout's own is used",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -34,22 +78,21 @@ class Codex:
     """See :class:`harnesses.cli_agent.CliAgent`."""
 
     toolchain: Toolchain
+    options: Options = Options()
     name: str = "codex"
     skills_dir: str = ".codex/skills"
     instructions: str = ".codex/AGENTS.md"
     transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
 
     def launch(self, request: Request, token: str, base_url: str) -> Launch:
-        # A JSON string is also a TOML basic string.
-        config = CONFIG.format(
-            model=json.dumps(request.model.name), base_url=json.dumps(f"{base_url}/v1")
-        )
         argv = [
             self.toolchain.binary,
             "exec",
             "--json",
             "--skip-git-repo-check",
             "--dangerously-bypass-approvals-and-sandbox",
+            *(["--strict-config"] if self.options.settings else []),
+            *arguments(self.options.flags, RULES),
             "-C",
             request.workdir,
             "--",
@@ -60,7 +103,36 @@ class Codex:
             "GATEWAY_TOKEN": token,
             "PATH": f"{self.toolchain.target}/codex-path:/usr/local/bin:/usr/bin:/bin",
         }
+        config = to_toml(self._config(request.model.name, f"{base_url}/v1"))
         return Launch(argv, env, {".codex/config.toml": config})
+
+    def _config(self, model: str, base_url: str) -> dict[str, Any]:
+        options = self.options
+        config: dict[str, Any] = {
+            "model": model,
+            "model_provider": "gateway",
+            "check_for_update_on_startup": False,
+            "analytics": {"enabled": False},
+            "skills": {"bundled": {"enabled": False}},
+            "model_providers": {
+                "gateway": {
+                    "name": "gateway",
+                    "base_url": base_url,
+                    "env_key": "GATEWAY_TOKEN",
+                    "wire_api": "responses",
+                }
+            },
+        }
+        if options.effort is not None:
+            config["model_reasoning_effort"] = options.effort
+        if options.mcp_servers:
+            servers = options.mcp_servers.items()
+            config["mcp_servers"] = {name: server.model_dump() for name, server in servers}
+        for tool in _TOOLS.keys() - (
+            _TOOLS if options.allowed_tools is None else options.allowed_tools
+        ):
+            config = _merged(config, _TOOLS[tool])
+        return _merged(config, options.settings)
 
     def complaint(self, stdout: str) -> str:
         failure = ""
@@ -76,3 +148,12 @@ class Codex:
             elif event.get("type") == "turn.completed":
                 failure = ""
         return failure
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from harnesses.base import NAMES as HARNESSES
 from harnesses.base import MountMode
+from harnesses.options import Options, OptionsError, check
 from harnesses.protocols.base import ProtocolName
+from harnesses.registry import RULES
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Metric = Literal["hard", "soft", "mixed"]
@@ -87,6 +89,8 @@ class HarnessConfig(_Section):
     mount: MountMode = "native"
     """How the agent is given the skill: in its place for skills, where it must find it by its
     description; as ``instructions``, in the AGENTS.md or CLAUDE.md of its home; or ``both``."""
+    options: Options = Options()
+    """Of codex or claude-code: effort, tools, MCP servers, flags, settings."""
     max_requests: int = Field(200, ge=1)
     """Model requests of one rollout; one that wants more ends as ``agent_error``."""
     max_tokens: int = Field(20_000_000, ge=1)
@@ -101,6 +105,22 @@ class HarnessConfig(_Section):
                 f"'my_package.module:MyHarness'{_hint(name, HARNESSES)}"
             )
         return name
+
+    @model_validator(mode="after")
+    def _takes_options(self) -> HarnessConfig:
+        if not self.options.set():
+            return self
+        if self.name not in RULES:
+            raise ValueError(
+                f"options: are for {' and '.join(RULES)} only; remove them (target.sampling is "
+                "added to every request)"
+            )
+        try:
+            finds = self.mount != "instructions"
+            check(self.options, RULES[self.name], finds_skills=finds, interactive=False)
+        except OptionsError as error:
+            raise ValueError(f"options.{error}") from error
+        return self
 
 
 class SandboxConfig(_Section):

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from harnesses.base import Harness
+from harnesses.options import Options
 from skillopt.config import Config
 from skillopt.plugins import Plugins, described
 from skillopt.skill import Skill
@@ -17,7 +18,7 @@ FREE = (
 )  # fmt: skip
 """Keys of the config that may change from one start to the next: they do not change the result."""
 LATER: dict[str, dict[str, Any]] = {
-    "harness": {"mount": "native"},
+    "harness": {"mount": "native", "options": Options().model_dump(mode="json")},
     "skill": {"beside": []},
 }
 """Keys that came after the first runs, with the value that changes nothing: left out with it."""

@@ -118,13 +118,17 @@ class Workbench:
             if own is not None and name in (config.name, own.name):
                 self._harnesses[name] = own
             else:
-                version = config.version if name == config.name else None
-                self._harnesses[name] = make_harness(name, version)
+                mine = name == config.name
+                self._harnesses[name] = (
+                    make_harness(name, config.version, config.options)
+                    if mine
+                    else make_harness(name)
+                )
         return self._harnesses[name]
 
-    def key(self, task: Task, skill: Skill) -> str:
+    def key(self, task: Task, skill: Skill, harness: str | None = None) -> str:
         """The address in the store of a skill's first rollout on a task."""
-        agent = self.harness(self.config.harness.name)
+        agent = self.harness(harness or self.config.harness.name)
         return self._job(task, skill, None, agent, 0).key
 
     def rollouts(
@@ -184,6 +188,8 @@ class Workbench:
         }
         if verifier is not None:
             options["verifier"] = label(verifier)
+        if agent.name == own.name and own.options.set():
+            options["options"] = own.options.set()
         if skill is not None and own.mount != "native":
             options["mount"] = own.mount
         if self.beside:
