@@ -29,6 +29,10 @@ MountMode = Literal["native", "instructions", "both"]
 in its file of instructions, which it always reads; or both."""
 
 
+Mode = Literal["batch", "interactive"]
+"""How an agent program is run: for one task without a terminal, or on one as a person does."""
+
+
 class Status(StrEnum):
     """How a rollout ended. Only the first three are verdicts on the agent; see design §2."""
 
@@ -110,6 +114,13 @@ class Request:
     mount: MountMode = "native"
     beside: tuple[Path, ...] = ()
     """Folders of other skills, named unlike each other and ``skill``; always mounted natively."""
+    follow_ups: tuple[str, ...] = ()
+    """What the user says after each turn's end, one turn each, in the same conversation."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What the user says, turn by turn."""
+        return (self.instruction, *self.follow_ups)
 
 
 @dataclass(frozen=True)

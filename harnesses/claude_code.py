@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
-from harnesses.base import Request
-from harnesses.cli_agent import HOME, Launch
+from harnesses.base import Mode, Request
+from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page
 from harnesses.options import Options, Rules, arguments
 from harnesses.protocols.fields import loads
 from harnesses.toolchains import Toolchain
@@ -102,6 +103,30 @@ RULES = Rules(
 )  # fmt: skip
 
 
+ASKING = ("AskUserQuestion", "EnterPlanMode", "ExitPlanMode")
+"""Tools that wait for a person; batch mode does not offer them either."""
+
+MANNERS = Manners(
+    ready=r"bypass permissions on",
+    busy=r"esc to interrupt",
+    again=r"again to (exit|quit)",
+    cursor="❯",
+    pages=(
+        Page("Is this a project you created or one you trust", "Yes, I trust"),
+        Page("in Bypass Permissions mode", "Yes, I accept"),
+        Page("Do you want to ", r"\d\. Yes"),
+        Page("Choose the text style", "Dark mode$"),
+        Page("Use Claude Code's terminal setup", "No"),
+    ),
+)
+
+
+def _started(token: str) -> dict[str, Any]:
+    """What it keeps of earlier starts: without it, it would begin by calling its vendor."""
+    key = {"approved": [token[-20:]], "rejected": []}
+    return {"hasCompletedOnboarding": True, "customApiKeyResponses": key}
+
+
 @dataclass(frozen=True)
 class ClaudeCode:
     """See :class:`harnesses.cli_agent.CliAgent`."""
@@ -113,20 +138,9 @@ class ClaudeCode:
     instructions: str = ".claude/CLAUDE.md"
     transcripts: str = ".claude/projects/*/*.jsonl"
 
-    def launch(self, request: Request, token: str, base_url: str) -> Launch:
-        argv = [
-            self.toolchain.binary,
-            "--output-format",
-            "stream-json",
-            "--verbose",
-            "--dangerously-skip-permissions",
-            "--model",
-            request.model.name,
-            *self._arguments(),
-            "-p",
-            "--",
-            request.instruction,
-        ]
+    manners: Manners = MANNERS
+
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
         env = {
             "ANTHROPIC_BASE_URL": base_url,
             "ANTHROPIC_API_KEY": token,
@@ -143,7 +157,21 @@ class ClaudeCode:
             servers = self.options.mcp_servers.items()
             told = {"mcpServers": {name: server.model_dump() for name, server in servers}}
             files[MCP_FILE] = json.dumps(told)
-        return Launch(argv, env, files)
+        if mode == "interactive":
+            env |= TERMINAL_ENV | {"DISABLE_INSTALLATION_CHECKS": "1"}
+            files[".claude/.claude.json"] = json.dumps(_started(token))
+        return Launch(self._commands(request, mode), env, files)
+
+    def _commands(self, request: Request, mode: Mode) -> list[list[str]]:
+        model = ["--model", request.model.name]
+        common = [self.toolchain.binary, "--dangerously-skip-permissions", *model]
+        common += self._arguments()
+        if mode == "interactive":
+            return [[*common, f"--disallowedTools={','.join(ASKING)}"]]
+        batch = [*common, "--output-format", "stream-json", "--verbose"]
+        first, *others = request.prompts
+        resumed = [[*batch, "--continue", "-p", "--", prompt] for prompt in others]
+        return [[*batch, "-p", "--", first], *resumed]
 
     def _arguments(self) -> list[str]:
         options = self.options

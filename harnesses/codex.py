@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harnesses.base import Request
-from harnesses.cli_agent import HOME, Launch
+from harnesses.base import Mode, Request
+from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page
 from harnesses.options import Options, Rules, arguments
 from harnesses.protocols.fields import loads
 from harnesses.toml import to_toml
@@ -72,6 +72,26 @@ RULES = Rules(
     },
 )
 
+_TERMINAL: dict[str, Any] = {
+    "tui": {"animations": False, "show_tooltips": False},
+    # Nobody is there to be asked.
+    **_TOOLS["request_user_input"],
+}
+
+MANNERS = Manners(
+    ready=r"permissions: YOLO mode",
+    busy=r"esc to interrupt",
+    again=r"again to (exit|quit)",
+    cursor="›",
+    pages=(
+        Page("Do you trust", r"\d\. Yes"),
+        Page("Would you like to (run|make)", r"\d\. Yes"),
+        Page("Choose what happens to the current task", "Exit +Stop"),
+        Page("Update available", "Skip"),
+        Page("Introducing|[Tt]ry new model", "existing model"),
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Codex:
@@ -83,28 +103,33 @@ class Codex:
     skills_dir: str = ".codex/skills"
     instructions: str = ".codex/AGENTS.md"
     transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
+    manners: Manners = MANNERS
 
-    def launch(self, request: Request, token: str, base_url: str) -> Launch:
-        argv = [
-            self.toolchain.binary,
-            "exec",
-            "--json",
-            "--skip-git-repo-check",
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
+        batch = mode == "batch"
+        common = [
             "--dangerously-bypass-approvals-and-sandbox",
             *(["--strict-config"] if self.options.settings else []),
             *arguments(self.options.flags, RULES),
-            "-C",
-            request.workdir,
-            "--",
-            request.instruction,
         ]
+        place = ["-C", request.workdir]
+        exec_ = ["exec", "--json", "--skip-git-repo-check", *common]
+        first = [self.toolchain.binary, *exec_, *place, "--", request.instruction]
+        resume = [self.toolchain.binary, *exec_, "resume", "--last", "--"]
+        commands = [first, *([*resume, prompt] for prompt in request.follow_ups)]
+        if not batch:
+            # A background server would outlive the terminal, with the work in it.
+            commands = [[self.toolchain.binary, "--no-daemon", *common, *place]]
         env = {
             "CODEX_HOME": f"{HOME}/.codex",
             "GATEWAY_TOKEN": token,
             "PATH": f"{self.toolchain.target}/codex-path:/usr/local/bin:/usr/bin:/bin",
         }
-        config = to_toml(self._config(request.model.name, f"{base_url}/v1"))
-        return Launch(argv, env, {".codex/config.toml": config})
+        config = self._config(request.model.name, f"{base_url}/v1")
+        if not batch:
+            env |= TERMINAL_ENV
+            config = _merged(_TERMINAL, config)
+        return Launch(commands, env, {".codex/config.toml": to_toml(config)})
 
     def _config(self, model: str, base_url: str) -> dict[str, Any]:
         options = self.options

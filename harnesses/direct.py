@@ -102,13 +102,18 @@ class Direct:
             Message("system", _system(request, shell)),
             Message("user", request.instruction),
         ]
+        left = list(request.follow_ups)
         tools = (SHELL,) if shell else ()
         for _ in range(self.max_turns):
             reply = client.say(Conversation(request.model.name, tuple(messages), tools))
             if time.monotonic() > deadline:
                 return _timeout(request)
             if not reply.calls or shell is None:
-                return Status.COMPLETED, ""
+                if not left:
+                    return Status.COMPLETED, ""
+                messages.append(Message("assistant", reply.text))
+                messages.append(Message("user", left.pop(0)))
+                continue
             results = []
             for call in reply.calls:
                 result = _execute(call, shell(), deadline)

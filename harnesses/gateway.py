@@ -83,6 +83,8 @@ class Session:
     """Which budget the agent used up."""
     cuts: int = 0
     requests: int = 0
+    active: int = 0
+    """Calls under way."""
 
     def __enter__(self) -> Session:
         return self
@@ -283,6 +285,13 @@ class Gateway:
         """A response that holds one of the upstream's slots from first byte to last."""
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            session.active += 1
+            try:
+                await answered(scope, receive, send)
+            finally:
+                session.active -= 1
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
             started = time.time()
             async with self._slots[session.grant.model.upstream]:
                 try:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from posixpath import normpath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandboxes.archive import pack, unpack
 from sandboxes.base import ExecResult, Mount, OnOutput, SandboxError, SandboxSpec
@@ -25,6 +25,9 @@ from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.execution import ExecStream
 from sandboxes.output import Output
 from sandboxes.owner import current_owner
+
+if TYPE_CHECKING:
+    from sandboxes.terminal import Talk
 
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
@@ -264,8 +267,8 @@ class DockerSandbox:
         container = self._alive()
         output = Output(max_output, on_output)
         with self._engine.errors(f"running {argv[0]!r} in a sandbox"):
-            exec_id, stream = self._exec(container, argv, env, cwd)
-            with contextlib.closing(stream):
+            exec_id, raw = self._exec(container, argv, env, cwd)
+            with contextlib.closing(ExecStream(raw)) as stream:
                 limit = self._follow(stream, output, began + deadline_s)
             self._engine.check_open()
             exit_code: int | None = None
@@ -285,6 +288,44 @@ class DockerSandbox:
             timed_out=timed_out,
             limit=None if timed_out else limit,
             truncated=output.truncated,
+        )
+
+    def converse(
+        self,
+        argv: Sequence[str],
+        talk: Talk,
+        *,
+        deadline_s: float,
+        env: Mapping[str, str] | None = None,
+    ) -> ExecResult:
+        from sandboxes.terminal import COLUMNS, ROWS, LimitReachedError, Terminal
+
+        began = time.monotonic()
+        end = began + deadline_s
+        container = self._alive()
+        exit_code, limit = None, None
+        with self._engine.errors(f"running {argv[0]!r} on a terminal in a sandbox"):
+            exec_id, raw = self._exec(container, argv, env, None, tty=True)
+            with contextlib.closing(raw._response):
+                self._engine.api.exec_resize(exec_id, height=ROWS, width=COLUMNS)
+                try:
+                    talk(Terminal(raw, self._guard(), end))
+                except LimitReachedError as reached:
+                    limit = str(reached)
+            self._engine.check_open()
+            if limit is None and not self._engine.api.exec_inspect(exec_id)["Running"]:
+                exit_code, limit = self._ending(container, exec_id, end)
+        if exit_code is None:
+            why = f"was killed at its {limit} limit" if limit else "was ended with its terminal"
+            self._kill(container, why)
+        timed_out = limit == "time"
+        return ExecResult(
+            exit_code=exit_code,
+            stdout=b"",
+            stderr=b"",
+            duration_s=time.monotonic() - began,
+            timed_out=timed_out,
+            limit=None if timed_out else limit,
         )
 
     def path(self, target: str) -> str:
@@ -317,8 +358,13 @@ class DockerSandbox:
         return self._container
 
     def _exec(
-        self, container: str, argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | None
-    ) -> tuple[str, ExecStream]:
+        self,
+        container: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        cwd: str | None,
+        tty: bool = False,
+    ) -> tuple[str, Any]:
         api = self._engine.api
         created = api.exec_create(
             container,
@@ -326,14 +372,19 @@ class DockerSandbox:
             user=self._user,
             environment=dict(env or {}),
             workdir=cwd or self._spec.workdir,
+            tty=tty,
+            stdin=tty,
         )
         exec_id = str(created["Id"])
-        return exec_id, ExecStream(api.exec_start(exec_id, socket=True))
+        return exec_id, api.exec_start(exec_id, tty=tty, socket=True)
+
+    def _guard(self) -> DiskGuard:
+        writable = [Path(m.source) for m in self._spec.mounts if not m.read_only and _is_bind(m)]
+        return DiskGuard(writable, self._spec.limits.disk_mb, self._layer_bytes)
 
     def _follow(self, stream: ExecStream, output: Output, end: float) -> str | None:
         """Pass output on until the command closes it; else the limit that was reached."""
-        writable = [Path(m.source) for m in self._spec.mounts if not m.read_only and _is_bind(m)]
-        guard = DiskGuard(writable, self._spec.limits.disk_mb, self._layer_bytes)
+        guard = self._guard()
         while (now := time.monotonic()) < end:
             if now >= guard.due and guard.exceeded():
                 return "disk"

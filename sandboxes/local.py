@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -25,6 +26,9 @@ from sandboxes.base import CopyRefusedError, ExecResult, OnOutput, SandboxError,
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.output import STREAMS, Output
 from sandboxes.owner import remove_tree, scratch_dir
+
+if TYPE_CHECKING:
+    from sandboxes.terminal import Talk
 
 _MARKER = "SKILLOPT_SANDBOX"
 """Environment variable by which processes are found that have left their session and parents."""
@@ -117,6 +121,16 @@ class LocalSandbox:
             limit=None if limit == "time" else limit,
             truncated=output.truncated,
         )
+
+    def converse(
+        self,
+        argv: Sequence[str],
+        talk: Talk,
+        *,
+        deadline_s: float,
+        env: Mapping[str, str] | None = None,
+    ) -> ExecResult:
+        raise SandboxError("local sandboxes have no terminals: set sandbox.kind to docker")
 
     def path(self, target: str) -> str:
         inside = Path(target).is_relative_to(self._root)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harnesses.base import NAMES as HARNESSES
-from harnesses.base import MountMode
+from harnesses.base import Mode, MountMode
 from harnesses.options import Options, OptionsError, check
 from harnesses.protocols.base import ProtocolName
 from harnesses.registry import RULES
@@ -89,6 +89,8 @@ class HarnessConfig(_Section):
     mount: MountMode = "native"
     """How the agent is given the skill: in its place for skills, where it must find it by its
     description; as ``instructions``, in the AGENTS.md or CLAUDE.md of its home; or ``both``."""
+    mode: Mode = "batch"
+    """Of codex or claude-code: ``interactive`` runs the program on a terminal, as a person does."""
     options: Options = Options()
     """Of codex or claude-code: effort, tools, MCP servers, flags, settings."""
     max_requests: int = Field(200, ge=1)
@@ -108,6 +110,8 @@ class HarnessConfig(_Section):
 
     @model_validator(mode="after")
     def _takes_options(self) -> HarnessConfig:
+        if self.mode != "batch" and self.name not in RULES:
+            raise ValueError(f"mode: interactive is for {' and '.join(RULES)} only; remove it")
         if not self.options.set():
             return self
         if self.name not in RULES:
@@ -117,7 +121,8 @@ class HarnessConfig(_Section):
             )
         try:
             finds = self.mount != "instructions"
-            check(self.options, RULES[self.name], finds_skills=finds, interactive=False)
+            interactive = self.mode == "interactive"
+            check(self.options, RULES[self.name], finds_skills=finds, interactive=interactive)
         except OptionsError as error:
             raise ValueError(f"options.{error}") from error
         return self

@@ -18,7 +18,11 @@ FREE = (
 )  # fmt: skip
 """Keys of the config that may change from one start to the next: they do not change the result."""
 LATER: dict[str, dict[str, Any]] = {
-    "harness": {"mount": "native", "options": Options().model_dump(mode="json")},
+    "harness": {
+        "mount": "native",
+        "mode": "batch",
+        "options": Options().model_dump(mode="json"),
+    },
     "skill": {"beside": []},
 }
 """Keys that came after the first runs, with the value that changes nothing: left out with it."""

@@ -132,6 +132,7 @@ def _request(job: Job, image: str, workspace: Path, folder: Path) -> Request:
         record=folder,
         mount=job.mount,
         beside=job.beside,
+        follow_ups=task.follow_ups,
     )
 
 

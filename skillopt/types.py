@@ -40,6 +40,13 @@ class Task:
     """Those that only the verifier has."""
     digest: str
     """SHA-256 over every file of the folder (names and bytes), in hexadecimal."""
+    follow_ups: tuple[str, ...] = ()
+    """What the user says after each turn's end, one turn each; ``metadata.follow_ups``."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What the user says, turn by turn."""
+        return (self.instruction, *self.follow_ups)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Workbench:
             else:
                 mine = name == config.name
                 self._harnesses[name] = (
-                    make_harness(name, config.version, config.options)
+                    make_harness(name, config.version, config.options, config.mode)
                     if mine
                     else make_harness(name)
                 )
@@ -188,8 +188,11 @@ class Workbench:
         }
         if verifier is not None:
             options["verifier"] = label(verifier)
-        if agent.name == own.name and own.options.set():
-            options["options"] = own.options.set()
+        if agent.name == own.name:
+            if own.options.set():
+                options["options"] = own.options.set()
+            if own.mode != "batch":
+                options["mode"] = own.mode
         if skill is not None and own.mount != "native":
             options["mount"] = own.mount
         if self.beside:

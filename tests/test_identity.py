@@ -94,16 +94,18 @@ def test_each_of_them_makes_another_rollout_and_another_run(tasks: Path, tmp_pat
 
 
 def test_options_are_part_of_it_for_their_own_harness_only(tasks: Path, tmp_path: Path) -> None:
-    options = [{}, {"effort": "low"}, {"settings": {"features": {"goals": False}}}]
-    configs = [
-        small_config(tmp_path, "codex", **({"harness.options": each} if each else {}))
-        for each in options
+    options: list[dict[str, Any]] = [
+        {},
+        {"harness.options": {"effort": "low"}},
+        {"harness.options": {"settings": {"features": {"goals": False}}}},
+        {"harness.mode": "interactive"},
     ]
+    configs = [small_config(tmp_path, "codex", **each) for each in options]
     assert len({key(config) for config in configs}) == len(options)
     assert len({str(print_of(config)) for config in configs}) == len(options)
     empty = small_config(tmp_path, "codex", **{"harness.options": {"flags": []}})
     assert key(empty) == key(configs[0]) and print_of(empty) == print_of(configs[0])
-    assert not [name for name in print_of(empty) if "options" in name]
+    assert not [name for name in print_of(empty) if "options" in name or "mode" in name.split(".")]
     skill, task = initial_skill(empty), first_task(empty)
     assert skill is not None
     shared = {

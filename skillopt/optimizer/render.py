@@ -94,7 +94,7 @@ def render_rollout(
     sections = (
         ("Verifier feedback", said, tokens // 4),
         *([("Expected", answers, tokens // 8)] if answers else ()),
-        ("Task", rollout.task.instruction, tokens // 5),
+        ("Task", "\n\nthen: ".join(rollout.task.prompts), tokens // 5),
         ("Final answer", rollout.answer, tokens // 8),
     )
     for title, text, share in sections:

@@ -78,6 +78,15 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+def test_the_terminal_is_for_programs_and_takes_no_flags_of_batch_mode() -> None:
+    with pytest.raises(ValueError, match="mode: interactive is for codex and claude-code only"):
+        HarnessConfig.model_validate({"name": "direct", "mode": "interactive"})
+    options = {"flags": ["--ignore-rules"]}
+    HarnessConfig.model_validate({"name": "codex", "options": options})
+    with pytest.raises(ValueError, match="--ignore-rules does nothing with mode: interactive"):
+        HarnessConfig.model_validate({"name": "codex", "mode": "interactive", "options": options})
+
+
 @pytest.mark.parametrize(("name", "options", "message"), REFUSED)
 def test_what_would_break_a_rollout_is_refused_with_the_reason(
     name: str, options: dict[str, Any], message: str, tmp_path: Path
