@@ -136,7 +136,7 @@ class ClaudeCode:
     name: str = "claude-code"
     skills_dir: str = ".claude/skills"
     instructions: str = ".claude/CLAUDE.md"
-    transcripts: str = ".claude/projects/*/*.jsonl"
+    transcripts: str = ".claude/projects/**/*.jsonl"
 
     manners: Manners = MANNERS
 

@@ -158,7 +158,7 @@ class CliHarness:
             (request.record / "agent.stdout.jsonl").open("wb") as out,
             (request.record / "agent.stderr.txt").open("wb") as err,
         ):
-            for command in launch.commands:
+            for session.part, command in enumerate(launch.commands):
                 result = box.run(command, deadline_s=max(0.0, end - time.monotonic()))
                 out.write(result.stdout)
                 err.write(result.stderr)

@@ -16,7 +16,7 @@ import pexpect
 from harnesses.cli_agent import Manners
 from harnesses.gateway import Session
 from harnesses.screen import Screen
-from harnesses.trajectory import main_conversation, turns
+from harnesses.threads import main_conversation, turns
 from sandboxes.terminal import Terminal
 
 PATIENCE_S = 20.0
@@ -43,6 +43,7 @@ class _Driver:
     manners: Manners
     patience_s: float
     _known: tuple[int, bool] = field(default=(-1, False))
+    _pasted: str = ""
 
     def start(self) -> None:
         self._until(
@@ -63,6 +64,7 @@ class _Driver:
             "the pasted prompt",
         )
         self.screen.note("prompt")
+        self._pasted = self.screen.text
         pressed = 0.0
 
         def sent() -> bool:
@@ -81,7 +83,12 @@ class _Driver:
         self._until(
             lambda: (
                 self.over
-                or (self._answered() and not self._busy() and self.screen.quiet_s > _TURN_SETTLED_S)
+                or (
+                    self._answered()
+                    and self._moved_on()
+                    and not self._busy()
+                    and self.screen.quiet_s > _TURN_SETTLED_S
+                )
             ),
             "the end of the turn",
         )
@@ -113,6 +120,10 @@ class _Driver:
             last = main[-1].reply if main else None
             self._known = (count, last is not None and not last.calls)
         return self._known[1]
+
+    def _moved_on(self) -> bool:
+        """Whether the prompt has left the place where it was pasted: a reply may be faster."""
+        return self.screen.text != self._pasted
 
     def _busy(self) -> bool:
         return bool(self.session.active) or self._shows(self.manners.busy)

@@ -97,6 +97,9 @@ def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: Ma
     assert told == sorted(set(told))
     assert [source for source, text in steps if text == "finished"] == ["agent"] * 3
     assert [step.source for step in outcome.trajectory.steps if step.tool_calls] == ["agent"]
+    # A new process takes up the conversation of the one before, a terminal just goes on.
+    joins = [step.extra["joins"] for step in outcome.trajectory.steps if step.extra]
+    assert joins == ([["resume"]] * 2 if harness != "direct" and mode == "batch" else [])
 
 
 def test_an_unknown_screen_ends_the_rollout_with_what_it_shows(lab: MakeLab) -> None:
