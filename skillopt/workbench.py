@@ -258,6 +258,7 @@ class Workbench:
     def _attempt(self, job: Job) -> Rollout:
         self.store.check_room()
         with self.store.begin() as folder:
+            self.store.announce(folder, job.key, job.task.name)
             try:
                 with self._places.site() as site:
                     result = run_job(job, site, self._environments, self._places.sandbox, folder)
