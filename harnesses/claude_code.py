@@ -110,6 +110,7 @@ MANNERS = Manners(
     ready=r"bypass permissions on",
     busy=r"esc to interrupt",
     again=r"again to (exit|quit)",
+    asks=r"Enter to confirm|Esc to cancel",
     cursor="❯",
     pages=(
         Page("Is this a project you created or one you trust", "Yes, I trust"),

@@ -58,13 +58,15 @@ class Manners:
         ready: the first prompt waits for input.
         busy: it is at work.
         again: it wants to be interrupted once more before it ends.
-        cursor: the mark before the chosen option of a page.
+        asks: a page waits for an answer.
+        cursor: the mark before the chosen option of a page; options are numbered.
         pages: those that may come, with the answers.
     """
 
     ready: str
     busy: str
     again: str
+    asks: str
     cursor: str
     pages: tuple[Page, ...]
 

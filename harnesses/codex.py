@@ -82,6 +82,7 @@ MANNERS = Manners(
     ready=r"permissions: YOLO mode",
     busy=r"esc to interrupt",
     again=r"again to (exit|quit)",
+    asks=r"[Pp]ress enter to|enter select",
     cursor="›",
     pages=(
         Page("Do you trust", r"\d\. Yes"),

@@ -56,8 +56,9 @@ class _Driver:
         """Paste a prompt and send it. Enter may be taken for a part of it, and is repeated."""
         before, asked = self.screen.text, self.session.requests
         text = _CONTROL.sub("", prompt.replace("\r\n", "\n")).strip()
-        # At the beginning of a line these are commands to the program.
-        text = f" {text}" if text[:1] in "/!#&" else text
+        # At the beginning these are commands to the program, at the end they want completing.
+        text = f" {text}" if text[:1] in ("/", "!", "#", "&") else text
+        text = f"{text} " if re.search(r"(^|\s)[@$/#]\S*$", text) else text
         self.terminal.send(_PASTE % text.encode("utf-8", "replace"))
         self._until(
             lambda: self.screen.text != before and self.screen.quiet_s > _SETTLED_S,
@@ -148,6 +149,8 @@ class _Driver:
 
     def _answer_page(self) -> bool:
         """One key towards the right option of a page that is shown; whether there is one."""
+        if not self._shows(self.manners.asks):
+            return False  # What an agent or a user says may look like a page.
         for page in self.manners.pages:
             if not self._shows(page.shows):
                 continue
@@ -157,7 +160,7 @@ class _Driver:
             # What stands above the page may look like its options.
             lines = lines[_matching(lines, page.shows)[-1] :]
             wanted = next(iter(_matching(lines, page.choose)), None)
-            marked = rf"^\W*{re.escape(self.manners.cursor)}"
+            marked = rf"^\W*{re.escape(self.manners.cursor)} *\d\."
             chosen = next(iter(_matching(lines, marked)), None)
             if wanted is None or chosen is None:
                 continue

@@ -298,20 +298,20 @@ class DockerSandbox:
         deadline_s: float,
         env: Mapping[str, str] | None = None,
     ) -> ExecResult:
-        from sandboxes.terminal import COLUMNS, ROWS, LimitReachedError, Terminal
+        from docker.errors import APIError
+
+        from sandboxes.terminal import COLUMNS, ROWS, hold
 
         began = time.monotonic()
         end = began + deadline_s
         container = self._alive()
-        exit_code, limit = None, None
+        exit_code = None
         with self._engine.errors(f"running {argv[0]!r} on a terminal in a sandbox"):
             exec_id, raw = self._exec(container, argv, env, None, tty=True)
             with contextlib.closing(raw._response):
-                self._engine.api.exec_resize(exec_id, height=ROWS, width=COLUMNS)
-                try:
-                    talk(Terminal(raw, self._guard(), end))
-                except LimitReachedError as reached:
-                    limit = str(reached)
+                with contextlib.suppress(APIError):  # A command may have ended already.
+                    self._engine.api.exec_resize(exec_id, height=ROWS, width=COLUMNS)
+                limit = hold(talk, raw, self._guard(), end)
             self._engine.check_open()
             if limit is None and not self._engine.api.exec_inspect(exec_id)["Running"]:
                 exit_code, limit = self._ending(container, exec_id, end)

@@ -77,3 +77,13 @@ class Terminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its stubs a
 
 Talk = Callable[[Terminal], None]
 """Holds a conversation; when it returns, the command is ended if it has not ended itself."""
+
+
+def hold(talk: Talk, raw: Any, guard: DiskGuard, end: float) -> str | None:
+    """Hold a conversation over what ``exec_start(..., socket=True)`` returned; the limit that
+    ended it, ``time`` or ``disk``, or None."""
+    try:
+        talk(Terminal(raw, guard, end))
+    except LimitReachedError as reached:
+        return str(reached)
+    return None

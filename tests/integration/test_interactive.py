@@ -86,14 +86,15 @@ def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
 def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: MakeLab) -> None:
     model = Scripted(["echo one"])
     here = lab(model)
-    said = ("First, with `ticks`.", "Second\non two lines\x1b[201~", "!third: 100 % done?")
+    third = "!third: 100 % done? Do you want to go on?\n1. Yes\n2. No @made"
+    said = ("First, with `ticks`.", "Second\non two lines\x1b[201~", third)
     request = here.request(instruction=said[0], follow_ups=said[1:])
     outcome = here.run(make_harness(harness, mode=mode), request)
     assert (outcome.status, outcome.message, outcome.answer) == (Status.COMPLETED, "", "finished")
     assert outcome.trajectory is not None
     steps = [(step.source, str(step.message)) for step in outcome.trajectory.steps]
     told = [next(i for i, (_, text) in enumerate(steps) if part in text) for part in
-            ("First, with `ticks`.", "Second\non two lines", "!third: 100 % done?")]  # fmt: skip
+            ("First, with `ticks`.", "Second\non two lines", third)]  # fmt: skip
     assert told == sorted(set(told))
     assert [source for source, text in steps if text == "finished"] == ["agent"] * 3
     assert [step.source for step in outcome.trajectory.steps if step.tool_calls] == ["agent"]

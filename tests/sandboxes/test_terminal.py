@@ -84,3 +84,15 @@ def test_a_sandbox_that_is_stopped_ends_the_conversation(docker: MakeSandbox) ->
 def test_local_sandboxes_say_that_they_have_no_terminal(local: MakeSandbox) -> None:
     with pytest.raises(SandboxError, match=r"set sandbox\.kind to docker"):
         talk_to(local(), "true", wait_for_end)
+
+
+def test_a_command_that_is_not_there_says_so(docker: MakeSandbox) -> None:
+    heard = []
+
+    def talk(terminal: Terminal) -> None:
+        wait_for_end(terminal)
+        heard.append(terminal.before)
+
+    result = docker().converse(["/no/such/program"], talk, deadline_s=20)
+    assert result.exit_code in (126, 127)
+    assert b"/no/such/program" in heard[0].replace(b"\r\n", b"")
