@@ -138,7 +138,6 @@ class ClaudeCode:
     skills_dir: str = ".claude/skills"
     instructions: str = ".claude/CLAUDE.md"
     transcripts: str = ".claude/projects/**/*.jsonl"
-
     manners: Manners = MANNERS
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:

@@ -186,6 +186,7 @@ class CliHarness:
             manners = self.agent.manners
             try:
                 converse(terminal, screen, session, request.prompts, manners, self.patience_s)
+                done = True
             except UnknownScreenError as error:
                 complaint, lost = str(error), True
             except pexpect.EOF:
@@ -239,13 +240,15 @@ class CliHarness:
         result = end.result
         if session.failure:
             return Status.INFRA_ERROR, session.failure
+        if end.done and not session.exhausted:
+            return Status.COMPLETED, ""
         if result.timed_out:
             return Status.AGENT_TIMEOUT, f"agent was still running after {request.timeout_s:g} s"
         if result.limit:
             return Status.AGENT_ERROR, f"agent was stopped at its {result.limit} limit"
         if session.exhausted:
             return Status.AGENT_ERROR, session.exhausted
-        if end.done or (result.exit_code == 0 and not end.complaint):
+        if result.exit_code == 0 and not end.complaint:
             return Status.COMPLETED, ""
         what = f"{self.name} ended with exit code {result.exit_code}: {end.complaint}"
         last = session.exchanges[-1] if session.exchanges else None

@@ -154,10 +154,9 @@ class Codex:
         if options.mcp_servers:
             servers = options.mcp_servers.items()
             config["mcp_servers"] = {name: server.model_dump() for name, server in servers}
-        for tool in _TOOLS.keys() - (
-            _TOOLS if options.allowed_tools is None else options.allowed_tools
-        ):
-            config = _merged(config, _TOOLS[tool])
+        for tool, without in _TOOLS.items():
+            if options.allowed_tools is not None and tool not in options.allowed_tools:
+                config = _merged(config, without)
         return _merged(config, options.settings)
 
     def complaint(self, stdout: str) -> str:

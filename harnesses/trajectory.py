@@ -64,7 +64,10 @@ def build_trajectory(
         for tool in threads[MAIN][0].shown.tools
     ]
     who = Agent(name=agent, version=version, model_name=model, tool_definitions=tools or None)
-    whole = _Builder(threads, who, session_id).build(MAIN)
+    builder = _Builder(threads, who, session_id)
+    if not builder.steps[MAIN]:
+        return None
+    whole = builder.build(MAIN)
     side = [turn for turn in found if turn.kind == "side"] if own else []
     return whole.model_copy(
         update={
@@ -131,6 +134,7 @@ class _Builder:
     session_id: str
     begun: dict[str, tuple[str, str]] = field(default_factory=dict)
     """From a sub-agent's thread to the thread and the id of the tool call that began it."""
+    steps: dict[str, list[Step]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         left = [thread for thread in self.threads if thread != MAIN]
@@ -143,14 +147,15 @@ class _Builder:
                         self.begun[thread] = parent, call.id
                         left.remove(thread)
                         break
+        self.steps = {thread: self._steps(thread) for thread in self.threads}
 
     def build(self, thread: str) -> Trajectory:
         from atif import Trajectory
 
-        steps = self._steps(thread)
         below = [sub for sub, (parent, _) in self.begun.items() if parent == thread]
         if thread == MAIN:  # Nobody is seen to have begun the others.
             below += [sub for sub in self.threads if sub not in (MAIN, *self.begun)]
+        told = [sub for sub in below if self.steps[sub]]
         return Trajectory(
             schema_version=SCHEMA_VERSION,
             session_id=self.session_id,
@@ -158,8 +163,8 @@ class _Builder:
             agent=self.agent
             if thread == MAIN
             else self.agent.model_copy(update={"tool_definitions": None}),
-            steps=steps,
-            subagent_trajectories=[self.build(sub) for sub in below] or None,
+            steps=self.steps[thread],
+            subagent_trajectories=[self.build(sub) for sub in told] or None,
         )
 
     def _steps(self, thread: str) -> list[Step]:
@@ -169,7 +174,7 @@ class _Builder:
         seen: Counter[tuple[str, str]] = Counter()
         part, summarised = found[0].part, False
         for turn in found:
-            if turn.kind == "compaction":
+            if turn.kind == "compaction" and turn is not found[0]:
                 # Its prompt is the program's own, and what it is shown is known.
                 summarised = True
             else:

@@ -231,3 +231,14 @@ def test_sub_agents_of_sub_agents_are_inside_theirs() -> None:
 def test_a_torn_wire_log_gives_its_whole_lines(tmp_path: Path) -> None:
     (tmp_path / "wire.jsonl").write_text('{"protocol": "chat"}\n[]\nnull\n{"protocol": "ch')
     assert read_wire(tmp_path / "wire.jsonl") == []
+
+
+@pytest.mark.parametrize("agent", ["", "a1"])
+def test_requests_that_say_nothing_give_no_trajectory(agent: str) -> None:
+    body = claude_body("x") | {"messages": []}
+    exchanges = [Exchange("messages", body, None, 500, "no", 1.0, 2.0, agent)]
+    assert trajectory_of(exchanges, Usage()) is None
+    summary = claude_body("Your task is to create a detailed summary of the conversation")
+    exchanges.append(Exchange("messages", summary, None, 500, "no", 3.0, 4.0, agent))
+    exchanges.append(Exchange("messages", claude_body("go"), Reply("ok"), 200, "", 5.0, 6.0))
+    assert [step["message"] for step in build(exchanges)["steps"]][-2:] == ["go", "ok"]
