@@ -8,7 +8,7 @@ from typing import Any
 
 from harnesses.base import Mode, Request
 from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page
-from harnesses.options import Options, Rules, arguments
+from harnesses.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.protocols.fields import loads
 from harnesses.toolchains import Toolchain
 
@@ -24,10 +24,7 @@ MODEL_VARIABLES = (
 
 MCP_FILE = ".claude/mcp-servers.json"
 
-_MODEL = "the model is target.name, behind the gateway"
 _KEY = "a key of the rollout's own is used, through the gateway"
-_CONTAINER = "it is set already: the container is the sandbox"
-_RECORD = "what the program prints and writes is recorded as it is"
 _NETWORK = "agents have no network"
 _SKILL = "the skill would not be found"
 
@@ -50,17 +47,17 @@ RULES = Rules(
     },
     batch_flags=("--max-budget-usd", "--json-schema"),
     refused_flags={
-        **dict.fromkeys(("--model", "--fallback-model"), _MODEL),
+        **dict.fromkeys(("--model", "--fallback-model"), MODEL),
         **dict.fromkeys(("--bare", "--safe-mode", "--disable-slash-commands"), _SKILL),
         **dict.fromkeys(("--setting-sources", "--add-dir"), _SKILL),
-        **dict.fromkeys(("--permission-mode", "--dangerously-skip-permissions"), _CONTAINER),
-        "--allow-dangerously-skip-permissions": _CONTAINER,
-        **dict.fromkeys(("-p", "--print", "--verbose", "--output-format"), _RECORD),
-        **dict.fromkeys(("--input-format", "--include-partial-messages"), _RECORD),
-        **dict.fromkeys(("--include-hook-events", "--replay-user-messages"), _RECORD),
-        **dict.fromkeys(("-d", "--debug", "--debug-file", "--no-session-persistence"), _RECORD),
-        **dict.fromkeys(("-c", "--continue", "-r", "--resume", "--fork-session"), _RECORD),
-        **dict.fromkeys(("--session-id", "--bg", "--background", "-n", "--name"), _RECORD),
+        **dict.fromkeys(("--permission-mode", "--dangerously-skip-permissions"), CONTAINER),
+        "--allow-dangerously-skip-permissions": CONTAINER,
+        **dict.fromkeys(("-p", "--print", "--verbose", "--output-format"), RECORD),
+        **dict.fromkeys(("--input-format", "--include-partial-messages"), RECORD),
+        **dict.fromkeys(("--include-hook-events", "--replay-user-messages"), RECORD),
+        **dict.fromkeys(("-d", "--debug", "--debug-file", "--no-session-persistence"), RECORD),
+        **dict.fromkeys(("-c", "--continue", "-r", "--resume", "--fork-session"), RECORD),
+        **dict.fromkeys(("--session-id", "--bg", "--background", "-n", "--name"), RECORD),
         **dict.fromkeys(("--from-pr", "--remote-control", "--chrome", "--ide"), _NETWORK),
         **dict.fromkeys(("--plugin-url", "--file"), _NETWORK),
         **dict.fromkeys(("-w", "--worktree", "--tmux"), "the task's working directory is used"),
@@ -82,13 +79,13 @@ RULES = Rules(
         "todoFeatureEnabled", "totalTokensReminder", "totalTokensReminderBudget",
     ),
     refused_settings={
-        **dict.fromkeys(("model", "modelOverrides", "availableModels"), _MODEL),
-        **dict.fromkeys(("fallbackModel", "advisorModel"), _MODEL),
+        **dict.fromkeys(("model", "modelOverrides", "availableModels"), MODEL),
+        **dict.fromkeys(("fallbackModel", "advisorModel"), MODEL),
         **dict.fromkeys(("apiKeyHelper", "proxyAuthHelper", "awsAuthRefresh"), _KEY),
         **dict.fromkeys(("awsCredentialExport", "gcpAuthRefresh", "forceLoginMethod"), _KEY),
-        **dict.fromkeys(("sandbox", "permissions.defaultMode"), _CONTAINER),
-        "permissions.disableBypassPermissionsMode": _CONTAINER,
-        **dict.fromkeys(("cleanupPeriodDays", "otelHeadersHelper"), _RECORD),
+        **dict.fromkeys(("sandbox", "permissions.defaultMode"), CONTAINER),
+        "permissions.disableBypassPermissionsMode": CONTAINER,
+        **dict.fromkeys(("cleanupPeriodDays", "otelHeadersHelper"), RECORD),
         **dict.fromkeys(("enabledPlugins", "extraKnownMarketplaces"), _NETWORK),
         **dict.fromkeys(("autoMemoryEnabled", "autoMemoryDirectory"),
                         "rollouts must not learn from each other"),
@@ -108,7 +105,7 @@ ASKING = ("AskUserQuestion", "EnterPlanMode", "ExitPlanMode")
 
 MANNERS = Manners(
     ready=r"bypass permissions on",
-    busy=r"esc to interrupt",
+    busy=r"^  (\S.* · )?esc to interrupt",
     again=r"again to (exit|quit)",
     asks=r"Enter to confirm|Esc to cancel",
     cursor="❯",

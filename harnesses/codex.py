@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Mode, Request
 from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page
-from harnesses.options import Options, Rules, arguments
+from harnesses.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments, merged
 from harnesses.protocols.fields import loads
 from harnesses.toml import to_toml
 from harnesses.toolchains import Toolchain
@@ -23,10 +22,7 @@ _TOOLS: dict[str, dict[str, Any]] = {
 }
 """Its built-in tools, some of them groups, and the setting that takes each away."""
 
-_MODEL = "the model is target.name, behind the gateway"
 _GATEWAY = "model calls go through the gateway, which records them"
-_CONTAINER = "it is set already: the container is the sandbox"
-_RECORD = "what the program prints and writes is recorded as it is"
 _PLACE = "the program works in the task's working directory"
 
 RULES = Rules(
@@ -43,27 +39,27 @@ RULES = Rules(
     batch_flags=("--ignore-rules", "--output-schema"),
     refused_flags={
         **dict.fromkeys(("-c", "--config"), "put it under settings, where it is checked"),
-        **dict.fromkeys(("-m", "--model"), _MODEL),
+        **dict.fromkeys(("-m", "--model"), MODEL),
         **dict.fromkeys(("--oss", "--local-provider", "--remote"), _GATEWAY),
         **dict.fromkeys(("-p", "--profile"), "put its keys under settings, where they are checked"),
-        **dict.fromkeys(("-s", "--sandbox", "-a", "--ask-for-approval"), _CONTAINER),
-        **dict.fromkeys(("--approve-for-me", "--trust"), _CONTAINER),
-        "--dangerously-bypass-approvals-and-sandbox": _CONTAINER,
+        **dict.fromkeys(("-s", "--sandbox", "-a", "--ask-for-approval"), CONTAINER),
+        **dict.fromkeys(("--approve-for-me", "--trust"), CONTAINER),
+        "--dangerously-bypass-approvals-and-sandbox": CONTAINER,
         **dict.fromkeys(("-C", "--cd", "--worktree", "--add-dir"), _PLACE),
-        **dict.fromkeys(("--json", "-o", "--output-last-message", "--ephemeral"), _RECORD),
+        **dict.fromkeys(("--json", "-o", "--output-last-message", "--ephemeral"), RECORD),
         "--ignore-user-config": "the gateway stands in that config",
         "--strict-config": "it is set already where there are settings",
         **dict.fromkeys(("-i", "--image"), "name the file in the task's instruction"),
         "--search": "agents have no network",
     },
     refused_settings={
-        **dict.fromkeys(("model", "review_model", "oss_provider"), _MODEL),
+        **dict.fromkeys(("model", "review_model", "oss_provider"), MODEL),
         **dict.fromkeys(("model_provider", "model_providers"), _GATEWAY),
         **dict.fromkeys(("openai_base_url", "chatgpt_base_url"), _GATEWAY),
         **dict.fromkeys(("profile", "profiles"), "put the keys themselves under settings"),
-        **dict.fromkeys(("sandbox_mode", "sandbox_workspace_write"), _CONTAINER),
-        **dict.fromkeys(("approval_policy", "default_permissions", "projects"), _CONTAINER),
-        **dict.fromkeys(("history", "log_dir", "sqlite_home", "otel", "analytics"), _RECORD),
+        **dict.fromkeys(("sandbox_mode", "sandbox_workspace_write"), CONTAINER),
+        **dict.fromkeys(("approval_policy", "default_permissions", "projects"), CONTAINER),
+        **dict.fromkeys(("history", "log_dir", "sqlite_home", "otel", "analytics"), RECORD),
         "model_reasoning_effort": "use options.effort",
         "mcp_servers": "use options.mcp_servers",
         "check_for_update_on_startup": "the version is fixed by harness.version",
@@ -80,7 +76,7 @@ _TERMINAL: dict[str, Any] = {
 
 MANNERS = Manners(
     ready=r"permissions: YOLO mode",
-    busy=r"esc to interrupt",
+    busy=r"\([\dhms ]+ • esc to interrupt\)",
     again=r"again to (exit|quit)",
     asks=r"[Pp]ress enter to|enter select",
     cursor="›",
@@ -129,7 +125,7 @@ class Codex:
         config = self._config(request.model.name, f"{base_url}/v1")
         if not batch:
             env |= TERMINAL_ENV
-            config = _merged(_TERMINAL, config)
+            config = merged(_TERMINAL, config)
         return Launch(commands, env, {".codex/config.toml": to_toml(config)})
 
     def _config(self, model: str, base_url: str) -> dict[str, Any]:
@@ -156,8 +152,8 @@ class Codex:
             config["mcp_servers"] = {name: server.model_dump() for name, server in servers}
         for tool, without in _TOOLS.items():
             if options.allowed_tools is not None and tool not in options.allowed_tools:
-                config = _merged(config, without)
-        return _merged(config, options.settings)
+                config = merged(config, without)
+        return merged(config, options.settings)
 
     def complaint(self, stdout: str) -> str:
         failure = ""
@@ -173,12 +169,3 @@ class Codex:
             elif event.get("type") == "turn.completed":
                 failure = ""
         return failure
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
-    return merged

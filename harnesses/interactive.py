@@ -9,22 +9,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pexpect
 
 from harnesses.cli_agent import Manners
 from harnesses.gateway import Session
 from harnesses.screen import Screen
-from harnesses.threads import main_conversation, turns
+from harnesses.threads import Turn, main_conversation, turns
 from sandboxes.terminal import Terminal
 
-PATIENCE_S = 20.0
-"""How long a program may show nothing new and ask nothing of the model while it is waited for."""
 _TICK_S = 0.1
 _SETTLED_S = 0.3
 _TURN_SETTLED_S = 0.6
 _ENTER_AGAIN_S = 2.0
+_LOW_LINES = 8
+"""Of the screen, where programs say that they are at work; above is what was said."""
 _EXIT_TRIES, _EXIT_S = 4, 4.0
 _UP, _DOWN, _ENTER, _INTERRUPT = b"\x1b[A", b"\x1b[B", b"\r", b"\x03"
 _PASTE = b"\x1b[200~%s\x1b[201~"
@@ -42,7 +42,9 @@ class _Driver:
     session: Session
     manners: Manners
     patience_s: float
-    _known: tuple[int, bool] = field(default=(-1, False))
+    _main: tuple[int, Sequence[Turn]] = (-1, ())
+    """The main conversation, with the number of exchanges that it was found in."""
+    _turns_before: int = 0
     _pasted: str = ""
 
     def start(self) -> None:
@@ -55,6 +57,7 @@ class _Driver:
     def say(self, prompt: str) -> None:
         """Paste a prompt and send it. Enter may be taken for a part of it, and is repeated."""
         before, asked = self.screen.text, self.session.requests
+        self._turns_before = len(self._conversation())
         text = _CONTROL.sub("", prompt.replace("\r\n", "\n")).strip()
         # At the beginning these are commands to the program, at the end they want completing.
         text = f" {text}" if text[:1] in ("/", "!", "#", "&") else text
@@ -104,7 +107,7 @@ class _Driver:
                 self._answer_page()
                 if self._shows(self.manners.again) and self.screen.quiet_s > _TICK_S:
                     break
-        raise UnknownScreenError(self._told("its end"))
+        self._until(lambda: False, "its end")
 
     @property
     def over(self) -> bool:
@@ -112,22 +115,24 @@ class _Driver:
         return bool(self.session.failure or self.session.exhausted)
 
     def _answered(self) -> bool:
-        """Whether the last request of the main conversation got a reply without tool calls."""
-        if self.session.active:
-            return False
-        count = len(self.session.exchanges)
-        if self._known[0] != count:
-            main = main_conversation(turns(tuple(self.session.exchanges)))
-            last = main[-1].reply if main else None
-            self._known = (count, last is not None and not last.calls)
-        return self._known[1]
+        """Whether the last request of this turn got a reply without tool calls."""
+        main = self._conversation()
+        last = main[-1].reply if len(main) > self._turns_before else None
+        return last is not None and not last.calls
+
+    def _conversation(self) -> Sequence[Turn]:
+        exchanges = tuple(self.session.exchanges)
+        if self._main[0] != len(exchanges):
+            self._main = (len(exchanges), main_conversation(turns(exchanges)))
+        return self._main[1]
 
     def _moved_on(self) -> bool:
         """Whether the prompt has left the place where it was pasted: a reply may be faster."""
         return self.screen.text != self._pasted
 
     def _busy(self) -> bool:
-        return bool(self.session.active) or self._shows(self.manners.busy)
+        low = "\n".join(self.screen.text.split("\n")[-_LOW_LINES:])
+        return bool(self.session.active) or bool(re.search(self.manners.busy, low, re.MULTILINE))
 
     def _until(self, reached: Callable[[], bool], what: str) -> None:
         """Look until something is so; answer pages on the way."""
@@ -183,7 +188,7 @@ def converse(
     session: Session,
     prompts: Sequence[str],
     manners: Manners,
-    patience_s: float = PATIENCE_S,
+    patience_s: float,
 ) -> None:
     """Hold a whole conversation, one turn for each prompt, and leave.
 

@@ -13,6 +13,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+MODEL = "the model is target.name, behind the gateway"
+CONTAINER = "it is set already: the container is the sandbox"
+RECORD = "what the program prints and writes is recorded as it is"
+"""Reasons to refuse something that hold for every program."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -129,6 +134,16 @@ def pairs(flags: Sequence[str], rules: Rules) -> Iterator[tuple[str, str | None]
 def arguments(flags: Sequence[str], rules: Rules) -> list[str]:
     """Flags as arguments of which none can be taken for another's value."""
     return [flag if value is None else f"{flag}={value}" for flag, value in pairs(flags, rules)]
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; where both have a value, that of ``above`` counts."""
+    found = dict(below)
+    for key, value in above.items():
+        old = found.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        found[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return found
 
 
 def _check_settings(settings: Mapping[str, Any], rules: Rules) -> None:

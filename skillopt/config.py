@@ -119,9 +119,8 @@ class HarnessConfig(_Section):
                 f"options: are for {' and '.join(RULES)} only; remove them (target.sampling is "
                 "added to every request)"
             )
+        finds, interactive = self.mount != "instructions", self.mode == "interactive"
         try:
-            finds = self.mount != "instructions"
-            interactive = self.mode == "interactive"
             check(self.options, RULES[self.name], finds_skills=finds, interactive=interactive)
         except OptionsError as error:
             raise ValueError(f"options.{error}") from error
