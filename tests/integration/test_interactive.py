@@ -54,6 +54,14 @@ def tools(rollout: Rollout) -> list[str]:
     return [c.function_name for step in trajectory.steps for c in step.tool_calls or ()]
 
 
+def sides(rollout: Rollout) -> set[str]:
+    trajectory = rollout.trajectory()
+    assert trajectory is not None and trajectory.extra is not None
+    found = trajectory.extra.get("side", [])
+    assert len(found) == trajectory.extra["side_requests"]
+    return {side["for"] for side in found}
+
+
 @pytest.mark.parametrize("harness", CLIS)
 def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
     harness: str, folder: Path
@@ -70,6 +78,9 @@ def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
             other.skill_activated,
         )
         assert tools(one) == tools(other)
+        # Only on a terminal a title may be asked for, and is no part of the task.
+        assert sides(one) <= {"thread_title" if harness == "codex" else "without tools"}
+        assert sides(other) == set()
         head, *events = map(json.loads, (one.folder / "terminal.cast").read_text().splitlines())
         assert (head["version"], head["width"], head["height"]) == (2, 120, 40)
         times = [at for at, kind, text in events if kind == "o" and isinstance(text, str)]

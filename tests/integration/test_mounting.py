@@ -16,6 +16,7 @@ from tests.integration.scripted import SHELLS, Scripted
 from tests.integration.test_harnesses import TASK, amount, ledger
 
 pytestmark = pytest.mark.engine
+WAYS = [*[(harness, "instructions") for harness in NAMES], ("direct", "both"), ("codex", "both")]
 SCRIPTED = SKILL + "\nCheck ids with `scripts/ids.sh`.\n"
 OTHER = """\
 ---
@@ -30,8 +31,7 @@ description: {description}
 """
 
 
-@pytest.mark.parametrize("harness", NAMES)
-@pytest.mark.parametrize("mount", ["instructions", "both"])
+@pytest.mark.parametrize(("harness", "mount"), WAYS)
 def test_instructions_reach_the_model_and_leave_the_workspace_alone(
     harness: str, mount: MountMode, lab: MakeLab
 ) -> None:
@@ -61,8 +61,7 @@ def run_the_script(shown: Conversation) -> Reply:
     return Reply("", (ToolCall("call_0", tool, {SHELLS[tool]: command}),), stop="tool_calls")
 
 
-@pytest.mark.parametrize("harness", NAMES)
-@pytest.mark.parametrize("mount", ["instructions", "both"])
+@pytest.mark.parametrize(("harness", "mount"), WAYS)
 def test_the_files_of_a_skill_are_where_the_instructions_say(
     harness: str, mount: MountMode, lab: MakeLab
 ) -> None:

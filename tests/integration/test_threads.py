@@ -14,7 +14,7 @@ from harnesses.base import Outcome, Request, Status, Usage
 from harnesses.options import Options
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from harnesses.registry import make_harness
-from harnesses.threads import read_wire, turns
+from harnesses.threads import read_wire
 from harnesses.trajectory import build_trajectory
 from harnesses.upstreams import Answer, Call
 from tests.harnesses.test_trajectory import SCHEMA
@@ -159,16 +159,3 @@ def test_a_conversation_goes_on_after_its_summary(
     outputs = [s["observation"]["results"][0]["content"] for s in whole["steps"]
                if s.get("tool_calls")]  # fmt: skip
     assert [f"output {n}" in text for n, text in enumerate(outputs, 1)] == [True] * 4
-
-
-@pytest.mark.parametrize("harness", ["codex", "claude-code"])
-def test_titles_are_side_requests(harness: str, lab: MakeLab) -> None:
-    here = lab(Scripted(["true"]))
-    request = here.request(instruction="Find the longest file below this folder, please.")
-    whole = document(here.run(make_harness(harness, mode="interactive"), request))
-    assert said(whole) == ["", "finished"]
-    assert whole["extra"]["side_requests"] >= 1
-    labels = {side["for"] for side in whole["extra"]["side"]}
-    assert labels == {"thread_title" if harness == "codex" else "without tools"}
-    sides = [t for t in turns(read_wire(request.record / "wire.jsonl")) if t.kind == "side"]
-    assert len(sides) == whole["extra"]["side_requests"]
