@@ -20,7 +20,8 @@ _TOOLS: dict[str, dict[str, Any]] = {
     "web_search": {"web_search": "disabled"},
     "request_user_input": {"tools": {"experimental_request_user_input": {"enabled": False}}},
 }
-"""Its built-in tools, some of them groups, and the setting that takes each away."""
+"""Its built-in tools, some of them groups, and the setting that takes each away. There is none for
+what it gives a model by its catalogue: ``apply_patch``, or all tools as one of JavaScript."""
 
 _GATEWAY = "model calls go through the gateway, which records them"
 _PLACE = "the program works in the task's working directory"

@@ -45,7 +45,8 @@ class Options(_Section):
     effort: str | None = None
     """How long the model thinks, in the program's own words."""
     allowed_tools: tuple[str, ...] | None = None
-    """The only built-in tools that the model is offered; those of MCP servers come on top."""
+    """The only built-in tools that the model is offered; those of MCP servers come on top, and
+    in Codex what belongs to a model by its catalogue, such as ``apply_patch``."""
     mcp_servers: dict[Name, McpServer] = {}
     flags: tuple[str, ...] = ()
     """More arguments of the program, each flag with its value: ``[--system-prompt, Be brief.]``."""

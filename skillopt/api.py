@@ -15,7 +15,7 @@ from harnesses.base import NAMES, Usage
 from skillopt.config import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
 from skillopt.events import EvaluationStarted, Event, Listener
 from skillopt.fingerprint import fingerprint, refuse_another
-from skillopt.inputs import initial_skill, read_config, read_skill_or_run
+from skillopt.inputs import initial_skill, read_config, read_skill_or_run, skills_beside
 from skillopt.journal import Journal
 from skillopt.limits import LimitReachedError, Meter
 from skillopt.optimizer.leaks import leak_guard
@@ -170,7 +170,7 @@ def with_target(config: Config, model: str) -> Config:
 def _train(
     config: Config, journal: Journal, listener: Listener, plugins: Plugins, origin: str | None
 ) -> RunResult:
-    prompts = Prompts(config.optimizer.prompts)
+    prompts = Prompts(config.optimizer.prompts, skills_beside(config))
     splits = _splits(config)
     initial = initial_skill(config)
     meter = Meter(config.limits)

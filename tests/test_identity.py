@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from harnesses.base import ModelSpec
-from skillopt import evaluate
+from skillopt import evaluate, train
 from skillopt.config import Config
-from skillopt.fingerprint import fingerprint
+from skillopt.fingerprint import FingerprintError, fingerprint
 from skillopt.inputs import initial_skill, skills_beside
 from skillopt.plugins import Plugins
 from skillopt.skill import SkillError, read_skill
@@ -135,6 +135,22 @@ def test_skills_beside_it_are_offered_and_those_opened_are_recorded(
     opened = {r.task.family: (r.skill_activated, r.others_opened) for r in row.rollouts}
     assert opened["logs"] == (False, ("house",))
     assert any(task.get("others_opened") == ("house",) for task in row.to_json()["tasks"])
+
+
+def test_a_skill_is_trained_beside_others_whose_descriptions_the_optimizer_sees(
+    tasks: Path, tmp_path: Path
+) -> None:
+    config = config_of(tasks, tmp_path, **{"skill.beside": [str(pets(tmp_path))]})
+    run = train(config)
+    assert run.done and run.summary["best_score"] == 1.0
+    step = min(run.folder.glob("steps/*/wire.jsonl"))
+    prompts = step.read_text()
+    assert "Other skills that the agent has" in prompts and "pets: Food for pets." in prompts
+    # It goes on from its log, and not with another skill beside it.
+    assert train(config).summary["best_score"] == 1.0
+    pets(tmp_path, PETS + "- Brush it.\n")
+    with pytest.raises(FingerprintError, match=r"beside\.pets: "):
+        train(config)
 
 
 def test_two_skills_of_a_name_are_refused(tasks: Path, tmp_path: Path) -> None:
