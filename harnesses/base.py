@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sandboxes.base import Limits, SandboxFactory
 
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 NAMES = ("direct", "codex", "claude-code")
 """Of the project's own harnesses; :mod:`harnesses.registry` makes them."""
+
+
+MountMode = Literal["native", "instructions", "both"]
+"""How an agent is given the skill: in its place for skills, where it finds it by its description;
+in its file of instructions, which it always reads; or both."""
+
+
+Mode = Literal["batch", "interactive"]
+"""How an agent program is run: for one task without a terminal, or on one as a person does."""
 
 
 class Status(StrEnum):
@@ -105,6 +114,16 @@ class Request:
     """Host folder, exists, empty: the wire log, the CLI's transcript and logs land here."""
     home: Path | None = None
     """Host folder that a copy of is the agent's home at first; None for an empty one."""
+    mount: MountMode = "native"
+    beside: tuple[Path, ...] = ()
+    """Folders of other skills, named unlike each other and ``skill``; always mounted natively."""
+    follow_ups: tuple[str, ...] = ()
+    """What the user says after each turn's end, one turn each, in the same conversation."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What the user says, turn by turn."""
+        return (self.instruction, *self.follow_ups)
 
 
 @dataclass(frozen=True)
@@ -120,6 +139,8 @@ class Outcome:
     """Whether the skill's text reached the model; None when the request had no skill."""
     version: str
     duration_s: float
+    others_opened: tuple[str, ...] = ()
+    """Names of the skills beside it whose text reached the model."""
 
 
 @dataclass(frozen=True)

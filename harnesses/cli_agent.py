@@ -7,29 +7,69 @@ records and judges how it ended.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from harnesses.base import Outcome, Request, Site, Status
+from harnesses.base import Mode, Outcome, Request, Site, Status
 from harnesses.gateway import Session
 from harnesses.outcome import agents_fault, recorded
-from harnesses.skills import mountable_copy
+from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
 from harnesses.toolchains import Toolchain
-from sandboxes.base import ExecResult, Mount, SandboxError, SandboxSpec
+from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
 from sandboxes.trees import remove_tree
 
+if TYPE_CHECKING:
+    from sandboxes.terminal import Terminal
+
 HOME = "/home/agent"
+TERMINAL_ENV = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start a program: arguments, environment, and files written into its home first."""
+    """How to start a program: environment, files that are written into its home first, and
+    commands: in batch mode one for each turn, each going on with the conversation."""
 
-    argv: Sequence[str]
+    commands: Sequence[Sequence[str]]
     env: Mapping[str, str]
     files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page or question with options.
+
+    Args:
+        shows: pattern by which it is recognised.
+        choose: pattern of the option to take.
+    """
+
+    shows: str
+    choose: str
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a program behaves on a terminal; patterns are searched line by line on the screen.
+
+    Args:
+        ready: the first prompt waits for input.
+        busy: it is at work.
+        again: it wants to be interrupted once more before it ends.
+        asks: a page waits for an answer.
+        cursor: the mark before the chosen option of a page; options are numbered.
+        pages: those that may come, with the answers.
+    """
+
+    ready: str
+    busy: str
+    again: str
+    asks: str
+    cursor: str
+    pages: tuple[Page, ...]
 
 
 class CliAgent(Protocol):
@@ -46,10 +86,18 @@ class CliAgent(Protocol):
         """Where it discovers skills, relative to its home."""
 
     @property
+    def instructions(self) -> str:
+        """The file of instructions that it always reads, relative to its home."""
+
+    @property
     def transcripts(self) -> str:
         """Glob of its own transcripts, relative to its home."""
 
-    def launch(self, request: Request, token: str, base_url: str) -> Launch: ...
+    @property
+    def manners(self) -> Manners:
+        """How it behaves on a terminal."""
+
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch: ...
 
     def complaint(self, stdout: str) -> str:
         """The error that the program itself reports at its end; empty when it reports none."""
@@ -57,9 +105,17 @@ class CliAgent(Protocol):
 
 @dataclass(frozen=True)
 class CliHarness:
-    """A harness that runs a command-line agent in batch mode."""
+    """A harness that runs a command-line agent.
+
+    Args:
+        agent: which one.
+        mode: how.
+        patience_s: in interactive mode, after which a screen that does not change is unknown.
+    """
 
     agent: CliAgent
+    mode: Mode = "batch"
+    patience_s: float = 20.0
 
     @property
     def name(self) -> str:
@@ -79,11 +135,9 @@ class CliHarness:
         home.mkdir()
         if request.home is not None:
             shutil.copytree(request.home, home, symlinks=True, dirs_exist_ok=True)
-        launch = self.agent.launch(request, session.token, site.base_url)
+        launch = self.agent.launch(request, session.token, site.base_url, self.mode)
         for name, text in launch.files.items():
-            file = home / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, "utf-8")
+            _write(home / name, text)
         try:
             spec = SandboxSpec(
                 image=request.image,
@@ -94,14 +148,56 @@ class CliHarness:
                 network=site.network,
             )
             with site.sandbox(spec) as box:
-                result = box.run(launch.argv, deadline_s=request.timeout_s)
+                end = (self._batch if self.mode == "batch" else self._interactive)(
+                    box, launch, request, session
+                )
         except SandboxError as error:
             return Status.INFRA_ERROR, f"sandbox: {error}"
         finally:
             self._keep_transcripts(home, request.record / "transcript")
-        (request.record / "agent.stdout.jsonl").write_bytes(result.stdout)
-        (request.record / "agent.stderr.txt").write_bytes(result.stderr)
-        return self._verdict(result, session, request)
+        return self._verdict(end, session, request)
+
+    def _batch(self, box: Sandbox, launch: Launch, request: Request, session: Session) -> _End:
+        end = time.monotonic() + request.timeout_s
+        with (
+            (request.record / "agent.stdout.jsonl").open("wb") as out,
+            (request.record / "agent.stderr.txt").open("wb") as err,
+        ):
+            for session.part, command in enumerate(launch.commands):
+                result = box.run(command, deadline_s=max(0.0, end - time.monotonic()))
+                out.write(result.stdout)
+                err.write(result.stderr)
+                if result.exit_code != 0 or session.failure or session.exhausted:
+                    break
+        complaint = self.agent.complaint(result.stdout.decode("utf-8", "replace"))
+        if result.exit_code and not complaint:
+            complaint = result.stderr.decode("utf-8", "replace").strip()[-1000:]
+        return _End(result, complaint)
+
+    def _interactive(
+        self, box: Sandbox, launch: Launch, request: Request, session: Session
+    ) -> _End:
+        import pexpect
+
+        from harnesses.interactive import UnknownScreenError, converse
+        from harnesses.screen import Screen
+
+        complaint, lost, done = "", False, False
+
+        def talk(terminal: Terminal) -> None:
+            nonlocal complaint, lost, done
+            manners = self.agent.manners
+            try:
+                converse(terminal, screen, session, request.prompts, manners, self.patience_s)
+                done = True
+            except UnknownScreenError as error:
+                complaint, lost = str(error), True
+            except pexpect.EOF:
+                complaint = f"it left before its work was done:\n{screen.text}"
+
+        with Screen(request.record) as screen:
+            result = box.converse(launch.commands[0], talk, deadline_s=request.timeout_s)
+        return _End(result, complaint, lost, done)
 
     def _mounts(self, request: Request, site: Site, home: Path) -> tuple[Mount, ...]:
         toolchain = self.agent.toolchain
@@ -111,13 +207,27 @@ class CliHarness:
         ]
         if request.workspace is not None:
             mounts.append(Mount(str(request.workspace), request.workdir, read_only=False))
+        mounts += [self._native(skill, request, home) for skill in request.beside]
         if request.skill is not None:
-            place = f"{self.agent.skills_dir}/{request.skill.name}"
-            # The mount point must belong to the agent, who also writes beside it.
-            (home / place).mkdir(parents=True)
-            copy = mountable_copy(request.skill, request.record / "skill")
-            mounts.append(Mount(str(copy), f"{HOME}/{place}"))
+            mounts.append(self._skill(request.skill, request, home))
         return tuple(mounts)
+
+    def _skill(self, skill: Path, request: Request, home: Path) -> Mount:
+        """The skill where the request wants it."""
+        if request.mount == "instructions":
+            copy = sandbox_copy(skill, request)
+            mount = Mount(str(copy), f"{SKILL_FILES}/{skill.name}")
+        else:
+            mount = self._native(skill, request, home)
+        if request.mount != "native":
+            _write(home / self.agent.instructions, as_instructions(skill, mount.target))
+        return mount
+
+    def _native(self, skill: Path, request: Request, home: Path) -> Mount:
+        place = f"{self.agent.skills_dir}/{skill.name}"
+        # The mount point must belong to the agent, who also writes beside it.
+        (home / place).mkdir(parents=True)
+        return Mount(str(sandbox_copy(skill, request)), f"{HOME}/{place}")
 
     def _keep_transcripts(self, home: Path, target: Path) -> None:
         """Copy the program's transcripts and drop its home, where the agent could do as it liked:
@@ -128,23 +238,42 @@ class CliHarness:
                 shutil.copyfile(file, target / file.name)
         remove_tree(home)
 
-    def _verdict(
-        self, result: ExecResult, session: Session, request: Request
-    ) -> tuple[Status, str]:
+    def _verdict(self, end: _End, session: Session, request: Request) -> tuple[Status, str]:
+        result = end.result
         if session.failure:
             return Status.INFRA_ERROR, session.failure
+        if end.done and not session.exhausted:
+            return Status.COMPLETED, ""
         if result.timed_out:
             return Status.AGENT_TIMEOUT, f"agent was still running after {request.timeout_s:g} s"
         if result.limit:
             return Status.AGENT_ERROR, f"agent was stopped at its {result.limit} limit"
         if session.exhausted:
             return Status.AGENT_ERROR, session.exhausted
-        complaint = self.agent.complaint(result.stdout.decode("utf-8", "replace"))
-        if result.exit_code == 0 and not complaint:
+        if result.exit_code == 0 and not end.complaint:
             return Status.COMPLETED, ""
-        tail = result.stderr.decode("utf-8", "replace").strip()[-1000:]
-        what = f"{self.name} ended with exit code {result.exit_code}: {complaint or tail}"
-        if agents_fault(session):
+        what = f"{self.name} ended with exit code {result.exit_code}: {end.complaint}"
+        last = session.exchanges[-1] if session.exchanges else None
+        if end.lost:
+            what = f"{self.name} was ended: {end.complaint}"
+        # At an unknown screen only a request that was itself wrong is the agent's doing.
+        if agents_fault(session) and not (end.lost and last and last.reply):
             return Status.AGENT_ERROR, what
-        last = session.exchanges[-1].error if session.exchanges else "was never reached"
-        return Status.INFRA_ERROR, f"{what} (model service: {last})"
+        service = last.error if last else "was never reached"
+        return Status.INFRA_ERROR, what if end.lost else f"{what} (model service: {service})"
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a program ended. ``lost``: at a screen that is not known, by force. ``done``: after its
+    work was done, whatever its exit code."""
+
+    result: ExecResult
+    complaint: str
+    lost: bool = False
+    done: bool = False
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from harnesses.base import Outcome, Request, Site, Status
 from harnesses.chat import ChatClient, ChatError
 from harnesses.gateway import Session
 from harnesses.outcome import agents_fault, recorded
 from harnesses.protocols.base import Conversation, Message, Tool, ToolCall, ToolResult
+from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy, skill_text
 from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
 
 SHELL = Tool(
@@ -31,6 +33,12 @@ SHELL = Tool(
 SYSTEM = """\
 You complete a task for the user. Work with the tools you have; when the task is done, reply \
 with a short closing message and no tool call."""
+
+OFFER = """\
+<skills_instructions>
+Where one of these skills fits the task, read its file before you begin, and follow it.
+{skills}
+</skills_instructions>"""
 
 Shell = Callable[[], Sandbox]
 
@@ -71,10 +79,11 @@ class Direct:
                 if request.workspace is None:
                     return self._chat(request, client, None, deadline)
                 mount = Mount(str(request.workspace), request.workdir, read_only=False)
+                mounts = (mount, *_skill_mounts(request))
                 spec = SandboxSpec(
                     request.image,
                     request.workdir,
-                    (mount,),
+                    mounts,
                     request.env,
                     request.limits,
                     # The chat itself goes on here, so that without an outside there is no relay.
@@ -95,14 +104,22 @@ class Direct:
     def _chat(
         self, request: Request, client: ChatClient, shell: Shell | None, deadline: float
     ) -> tuple[Status, str]:
-        messages = [Message("system", _system(request)), Message("user", request.instruction)]
+        messages = [
+            Message("system", _system(request, shell)),
+            Message("user", request.instruction),
+        ]
+        left = list(request.follow_ups)
         tools = (SHELL,) if shell else ()
         for _ in range(self.max_turns):
             reply = client.say(Conversation(request.model.name, tuple(messages), tools))
             if time.monotonic() > deadline:
                 return _timeout(request)
             if not reply.calls or shell is None:
-                return Status.COMPLETED, ""
+                if not left:
+                    return Status.COMPLETED, ""
+                messages.append(Message("assistant", reply.text))
+                messages.append(Message("user", left.pop(0)))
+                continue
             results = []
             for call in reply.calls:
                 result = _execute(call, shell(), deadline)
@@ -135,11 +152,44 @@ def _timeout(request: Request) -> tuple[Status, str]:
     return Status.AGENT_TIMEOUT, f"agent was still working after {request.timeout_s:g} s"
 
 
-def _system(request: Request) -> str:
-    if request.skill is None:
-        return SYSTEM
-    text = (request.skill / "SKILL.md").read_text("utf-8")
-    return f"{SYSTEM}\n\nFollow this skill where it applies.\n\n{text}"
+def _skill_mounts(request: Request) -> list[Mount]:
+    """Folders that the model is told of; the one skill that it is shown whole needs none."""
+    own = [request.skill] if request.skill else []
+    if request.mount == "native" and not request.beside:
+        return []
+    return [
+        Mount(str(sandbox_copy(skill, request)), f"{SKILL_FILES}/{skill.name}")
+        for skill in (*request.beside, *own)
+    ]
+
+
+def _system(request: Request, shell: Shell | None) -> str:
+    """The system message. A single skill stands in it whole. Where there are several to choose
+    from, and a shell to read them with, they are offered as other agents do it."""
+    own = [request.skill] if request.skill else []
+    if shell is None or (request.mount == "native" and not request.beside):
+        return "\n\n".join([SYSTEM, *(_whole(skill) for skill in (*request.beside, *own))])
+    parts = [SYSTEM]
+    offered = [*request.beside, *(own if request.mount != "instructions" else [])]
+    if offered:
+        lines = [
+            f"- {skill.name}: {' '.join(skill_text(skill).description.split())} "
+            f"(file: {_place(skill, shell)}/SKILL.md)"
+            for skill in offered
+        ]
+        parts.append(OFFER.format(skills="\n".join(lines)))
+    if request.skill and request.mount != "native":
+        parts.append(as_instructions(request.skill, _place(request.skill, shell)))
+    return "\n\n".join(parts)
+
+
+def _whole(skill: Path) -> str:
+    text = (skill / "SKILL.md").read_text("utf-8")
+    return f"Follow this skill where it applies.\n\n{text}"
+
+
+def _place(skill: Path, shell: Shell) -> str:
+    return shell().path(f"{SKILL_FILES}/{skill.name}")
 
 
 def _execute(call: ToolCall, box: Sandbox, deadline: float) -> ToolResult | None:

@@ -33,6 +33,7 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 TRIES = 4
 CUT_STREAMS = 3
 """Broken streams that a session may have; the client repeats the call after each."""
+AGENT_HEADER = "x-claude-code-agent-id"
 MAX_BODY = 64 * 1024 * 1024
 
 Price = Callable[[str, Usage], float | None]
@@ -64,6 +65,10 @@ class Exchange:
     error: str
     started: float
     ended: float
+    agent: str = ""
+    """The sub-agent that asked, where the client says so in a header."""
+    part: int = 0
+    """Number of the client's start: a conversation may go on in a new process."""
 
 
 @dataclass
@@ -83,6 +88,10 @@ class Session:
     """Which budget the agent used up."""
     cuts: int = 0
     requests: int = 0
+    active: int = 0
+    """Calls under way."""
+    part: int = 0
+    """Raised by the harness when it starts its program anew."""
 
     def __enter__(self) -> Session:
         return self
@@ -283,13 +292,20 @@ class Gateway:
         """A response that holds one of the upstream's slots from first byte to last."""
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            session.active += 1
+            try:
+                await answered(scope, receive, send)
+            finally:
+                session.active -= 1
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
             started = time.time()
             async with self._slots[session.grant.model.upstream]:
                 try:
                     answer = await self._send(session, call)
                 except UpstreamError as error:
                     session.failure = f"model service failed: {error}"
-                    session.add(_failed(call, started, str(error)), None)
+                    session.add(_exchange(session, call, None, 0, str(error), started), None)
                     # 400 tells the CLIs not to try again: the gateway has.
                     await _error(call.protocol, 400, session.failure)(scope, receive, send)
                     return
@@ -359,12 +375,7 @@ class Gateway:
         if answer.status in (401, 403):
             session.failure = f"model service refused the key: status {answer.status}: {error}"
         cost = self._price(session.grant.model.name, reply.usage) if reply else None
-        session.add(
-            Exchange(
-                call.protocol, call.body, reply, answer.status, error, started, time.time()
-            ),
-            cost,
-        )  # fmt: skip
+        session.add(_exchange(session, call, reply, answer.status, error, started), cost)
 
 
 def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
@@ -374,8 +385,20 @@ def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
     return codec.read_response(loads(raw))
 
 
-def _failed(call: Call, started: float, error: str) -> Exchange:
-    return Exchange(call.protocol, call.body, None, 0, error, started, time.time())
+def _exchange(
+    session: Session, call: Call, reply: Reply | None, status: int, error: str, started: float
+) -> Exchange:
+    return Exchange(
+        call.protocol,
+        call.body,
+        reply,
+        status,
+        error,
+        started,
+        time.time(),
+        call.headers.get(AGENT_HEADER, ""),
+        session.part,
+    )
 
 
 def _error(protocol: ProtocolName, status: int, message: str) -> Response:
@@ -401,4 +424,6 @@ def _line(exchange: Exchange) -> dict[str, Any]:
         "error": exchange.error,
         "request": exchange.request,
         "response": said,
+        "agent": exchange.agent,
+        "part": exchange.part,
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 
 from harnesses.base import Outcome, Request, Site, Status
 from harnesses.gateway import Grant, Session
-from harnesses.trajectory import build_trajectory, final_answer, skill_activated
+from harnesses.skills import BESIDE
+from harnesses.trajectory import build_trajectory, final_answer, skill_activated, skills_opened
 
 BAD_REQUEST = (400, 413, 422)
 """Answers of a model service to a request that is itself wrong, such as one that is too long."""
@@ -42,8 +44,11 @@ def recorded(
     """
     started = time.monotonic()
     grant = Grant(request.model, request.seed, request.record, request.budget)
-    with site.gateway.open(grant) as session:
-        status, message = act(session)
+    try:
+        with site.gateway.open(grant) as session:
+            status, message = act(session)
+    finally:
+        shutil.rmtree(request.record / BESIDE, ignore_errors=True)
     exchanges = tuple(session.exchanges)
     return Outcome(
         status=status,
@@ -61,4 +66,5 @@ def recorded(
         skill_activated=skill_activated(exchanges, request.skill),
         version=version,
         duration_s=time.monotonic() - started,
+        others_opened=skills_opened(exchanges, request.beside),
     )

@@ -1,10 +1,72 @@
-"""Skill folders as sandboxes see them: copied once, readable by any user, writable by none."""
+"""Skill folders as sandboxes see them: copied once, readable by any user, writable by none; and how
+an agent is given them: as skills that it discovers, or as instructions that it always has.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from harnesses.base import Request
+
+SKILL_FILES = "/opt/skillopt/skills"
+"""Where the folders of skills are in a sandbox that are not in the agent's native place."""
+
+BESIDE = "beside"
+
+
+@dataclass(frozen=True)
+class SkillText:
+    """``SKILL.md`` taken apart; whatever cannot be read is empty."""
+
+    description: str
+    body: str
+
+
+def skill_text(skill: Path) -> SkillText:
+    """The text of a skill folder, as far as it has one: agents are given broken skills too."""
+    file = skill / "SKILL.md"
+    text = file.read_text("utf-8", "replace") if file.is_file() else ""
+    if not text.startswith("---"):
+        return SkillText("", text)
+    front, _, rest = text[3:].partition("\n---")
+    try:
+        values = yaml.safe_load(front)
+    except yaml.YAMLError:
+        values = None
+    description = values.get("description") if isinstance(values, dict) else None
+    return SkillText(str(description or ""), rest.partition("\n")[2])
+
+
+def as_instructions(skill: Path, place: str) -> str:
+    """A skill as text that an agent always has before it.
+
+    Args:
+        skill: its folder.
+        place: where the folder's other files are in the sandbox; said where there are any.
+    """
+    text = skill_text(skill)
+    others = any(file.is_file() and file.name != "SKILL.md" for file in skill.rglob("*"))
+    files = f"The files that these instructions name are in `{place}`." if others else ""
+    parts = (text.description.strip(), files, text.body.strip())
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def sandbox_copy(skill: Path, request: Request) -> Path:
+    """A copy to mount, below the request's record. Those of skills beside the one that the
+    rollout is about are removed at its end.
+
+    Raises:
+        ValueError: the folder contains a link.
+    """
+    kept = "skill" if skill == request.skill else BESIDE
+    return mountable_copy(skill, request.record / kept)
 
 
 def mountable_copy(skill: Path, parent: Path) -> Path:

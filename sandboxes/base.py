@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sandboxes.terminal import Talk
 
 OnOutput = Callable[[str, bytes], None]
 """Called with ``"stdout"`` or ``"stderr"`` and a chunk, as the chunk arrives."""
@@ -118,6 +121,20 @@ class Sandbox(Protocol):
     def spawn(self, argv: Sequence[str]) -> bool:
         """Start a command in the background as another ordinary user, who is nobody else's. It
         ends with the sandbox. False where there is no other user: then nothing is started."""
+
+    def converse(
+        self,
+        argv: Sequence[str],
+        talk: Talk,
+        *,
+        deadline_s: float,
+        env: Mapping[str, str] | None = None,
+    ) -> ExecResult:
+        """Run a command on a pseudo-terminal that ``talk`` holds a conversation with.
+
+        Deadline and limits are as for :meth:`run`. The result has no output: ``talk`` had it. Where
+        ``talk`` returns before the command has ended, the sandbox dies and ``exit_code`` is None.
+        """
 
     def path(self, target: str) -> str:
         """The path by which a command inside reaches ``target``: itself in a container."""

@@ -6,7 +6,6 @@ The container's own process only idles; commands run beside it through the engin
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 import threading
 import time
@@ -14,19 +13,21 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from posixpath import normpath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandboxes.archive import pack, unpack
-from sandboxes.base import ExecResult, Mount, OnOutput, SandboxError, SandboxSpec
+from sandboxes.base import ExecResult, OnOutput, SandboxError, SandboxSpec
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.execution import ExecStream
+from sandboxes.mounts import agent_ids, engine_mount, is_bind, prepare_writable
 from sandboxes.output import Output
 from sandboxes.owner import current_owner
-from sandboxes.trees import entries_below
+
+if TYPE_CHECKING:
+    from sandboxes.terminal import Talk
 
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
@@ -220,7 +221,7 @@ class DockerEngine:
         temporary = min(memory // 2, largest)
         return {
             "network_mode": spec.network,
-            "mounts": [_mount(mount) for mount in spec.mounts],
+            "mounts": [engine_mount(mount) for mount in spec.mounts],
             "tmpfs": {"/tmp": f"size={temporary},mode=1777,nosuid,nodev,exec"},
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
@@ -262,7 +263,7 @@ class DockerSandbox:
     def start(self) -> None:
         spec, engine = self._spec, self._engine
         for mount in spec.mounts:
-            if not mount.read_only and _is_bind(mount):
+            if not mount.read_only and is_bind(mount):
                 engine.prepare_writable(Path(mount.source))
         self._container = engine.launch(spec, kind="sandbox", user=_IDLE_USER, command=_IDLE)
         try:
@@ -287,8 +288,8 @@ class DockerSandbox:
         container = self._alive()
         output = Output(max_output, on_output)
         with self._engine.errors(f"running {argv[0]!r} in a sandbox"):
-            exec_id, stream = self._exec(container, argv, env, cwd)
-            with contextlib.closing(stream):
+            exec_id, raw = self._exec(container, argv, env, cwd)
+            with contextlib.closing(ExecStream(raw)) as stream:
                 limit = self._follow(stream, output, began + deadline_s)
             self._engine.check_open()
             exit_code: int | None = None
@@ -316,6 +317,44 @@ class DockerSandbox:
             created = api.exec_create(container, list(argv), user=_OTHER_USER, workdir="/")
             api.exec_start(created["Id"], detach=True)
         return True
+
+    def converse(
+        self,
+        argv: Sequence[str],
+        talk: Talk,
+        *,
+        deadline_s: float,
+        env: Mapping[str, str] | None = None,
+    ) -> ExecResult:
+        from docker.errors import APIError
+
+        from sandboxes.terminal import COLUMNS, ROWS, hold
+
+        began = time.monotonic()
+        end = began + deadline_s
+        container = self._alive()
+        exit_code = None
+        with self._engine.errors(f"running {argv[0]!r} on a terminal in a sandbox"):
+            exec_id, raw = self._exec(container, argv, env, None, tty=True)
+            with contextlib.closing(raw._response):
+                with contextlib.suppress(APIError):  # A command may have ended already.
+                    self._engine.api.exec_resize(exec_id, height=ROWS, width=COLUMNS)
+                limit = hold(talk, raw, self._guard(), end)
+            self._engine.check_open()
+            if limit is None and not self._engine.api.exec_inspect(exec_id)["Running"]:
+                exit_code, limit = self._ending(container, exec_id, end)
+        if exit_code is None:
+            why = f"was killed at its {limit} limit" if limit else "was ended with its terminal"
+            self._kill(container, why)
+        timed_out = limit == "time"
+        return ExecResult(
+            exit_code=exit_code,
+            stdout=b"",
+            stderr=b"",
+            duration_s=time.monotonic() - began,
+            timed_out=timed_out,
+            limit=None if timed_out else limit,
+        )
 
     def path(self, target: str) -> str:
         return target
@@ -347,8 +386,13 @@ class DockerSandbox:
         return self._container
 
     def _exec(
-        self, container: str, argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | None
-    ) -> tuple[str, ExecStream]:
+        self,
+        container: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        cwd: str | None,
+        tty: bool = False,
+    ) -> tuple[str, Any]:
         api = self._engine.api
         created = api.exec_create(
             container,
@@ -356,14 +400,19 @@ class DockerSandbox:
             user=self._user,
             environment=dict(env or {}),
             workdir=cwd or self._spec.workdir,
+            tty=tty,
+            stdin=tty,
         )
         exec_id = str(created["Id"])
-        return exec_id, ExecStream(api.exec_start(exec_id, socket=True))
+        return exec_id, api.exec_start(exec_id, tty=tty, socket=True)
+
+    def _guard(self) -> DiskGuard:
+        writable = [Path(m.source) for m in self._spec.mounts if not m.read_only and is_bind(m)]
+        return DiskGuard(writable, self._spec.limits.disk_mb, self._layer_bytes)
 
     def _follow(self, stream: ExecStream, output: Output, end: float) -> str | None:
         """Pass output on until the command closes it; else the limit that was reached."""
-        writable = [Path(m.source) for m in self._spec.mounts if not m.read_only and _is_bind(m)]
-        guard = DiskGuard(writable, self._spec.limits.disk_mb, self._layer_bytes)
+        guard = self._guard()
         while (now := time.monotonic()) < end:
             if now >= guard.due and guard.exceeded():
                 return "disk"
@@ -439,40 +488,3 @@ class DockerSandbox:
             all=True, size=True, filters={"id": self._container or ""}
         )
         return int(found[0].get("SizeRw") or 0) if found else 0
-
-
-def agent_ids() -> tuple[int, int]:
-    """User and group of agents: those of this process, so that bind mounts are writable on both
-    sides; for root an ordinary user instead."""
-    return (os.getuid(), os.getgid()) if os.getuid() != 0 else (1000, 1000)
-
-
-def prepare_writable(path: Path, uid: int, gid: int) -> None:
-    """Give ``path`` and all in it to ``uid``; links are given, not followed. Where this process is
-    not root the files are its own, hence the agent's, and only the owner's bits are set."""
-    below = entries_below(path) if path.is_dir() and not path.is_symlink() else ()
-    for entry in chain([path], map(Path, below)):
-        if os.getuid() == 0:
-            os.lchown(entry, uid, gid)
-        if not entry.is_symlink():
-            wanted = 0o700 if entry.is_dir() else 0o600
-            mode = entry.stat().st_mode
-            if mode & wanted != wanted:
-                entry.chmod(mode | wanted)
-
-
-def _is_bind(mount: Mount) -> bool:
-    return "/" in mount.source
-
-
-def _mount(mount: Mount) -> Any:
-    import docker.types
-
-    bind = _is_bind(mount)
-    return docker.types.Mount(
-        target=mount.target,
-        source=mount.source,
-        type="bind" if bind else "volume",
-        read_only=mount.read_only,
-        no_copy=not bind,
-    )

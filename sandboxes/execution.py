@@ -15,13 +15,31 @@ _HEADER = 8
 _CHUNK = 64 * 1024
 
 
+def plain_socket(raw: Any) -> socket.socket:
+    """The socket in what ``APIClient.exec_start(..., socket=True)`` returns."""
+    found: socket.socket = getattr(raw, "_sock", raw)
+    return found
+
+
+def early_bytes(raw: Any) -> bytes:
+    """Output that arrived in the same packet as the response's headers waits in the HTTP client's
+    buffer, where reading the socket would never find it. To be called once, first."""
+    buffered = raw._response.raw._fp.fp
+    plain_socket(raw).setblocking(False)
+    try:
+        found = buffered.peek()
+        return bytes(buffered.read(len(found))) if found else b""
+    except OSError:
+        return b""
+
+
 class ExecStream:
     """Wraps what ``APIClient.exec_start(..., socket=True)`` returns."""
 
     def __init__(self, raw: Any) -> None:
         self._response = raw._response
-        self._socket: socket.socket = getattr(raw, "_sock", raw)
-        self._pending = bytearray(self._read_with_headers())
+        self._socket = plain_socket(raw)
+        self._pending = bytearray(early_bytes(raw))
         self._ended = False
 
     def close(self) -> None:
@@ -53,14 +71,3 @@ class ExecStream:
             frames.append((name, bytes(self._pending[_HEADER:end])))
             del self._pending[:end]
         return frames
-
-    def _read_with_headers(self) -> bytes:
-        """Output that arrived in the same packet as the response's headers waits in the HTTP
-        client's buffer, where reading the socket would never find it."""
-        buffered = self._response.raw._fp.fp
-        self._socket.setblocking(False)
-        try:
-            found = buffered.peek()
-            return bytes(buffered.read(len(found))) if found else b""
-        except OSError:
-            return b""

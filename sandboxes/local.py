@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -26,6 +27,9 @@ from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.output import STREAMS, Output
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
+
+if TYPE_CHECKING:
+    from sandboxes.terminal import Talk
 
 _MARKER = "SKILLOPT_SANDBOX"
 """Environment variable by which processes are found that have left their session and parents."""
@@ -121,6 +125,16 @@ class LocalSandbox:
 
     def spawn(self, argv: Sequence[str]) -> bool:
         return False  # This machine has no user to spare.
+
+    def converse(
+        self,
+        argv: Sequence[str],
+        talk: Talk,
+        *,
+        deadline_s: float,
+        env: Mapping[str, str] | None = None,
+    ) -> ExecResult:
+        raise SandboxError("local sandboxes have no terminals: set sandbox.kind to docker")
 
     def path(self, target: str) -> str:
         inside = Path(target).is_relative_to(self._root)

@@ -15,7 +15,7 @@ from harnesses.base import NAMES, Usage
 from skillopt.config import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
 from skillopt.events import EvaluationStarted, Event, Listener
 from skillopt.fingerprint import fingerprint, refuse_another
-from skillopt.inputs import initial_skill, read_config, read_skill_or_run
+from skillopt.inputs import initial_skill, read_config, read_skill_or_run, skills_beside
 from skillopt.journal import Journal
 from skillopt.limits import LimitReachedError, Meter
 from skillopt.optimizer.leaks import leak_guard
@@ -170,7 +170,7 @@ def with_target(config: Config, model: str) -> Config:
 def _train(
     config: Config, journal: Journal, listener: Listener, plugins: Plugins, origin: str | None
 ) -> RunResult:
-    prompts = Prompts(config.optimizer.prompts)
+    prompts = Prompts(config.optimizer.prompts, skills_beside(config))
     splits = _splits(config)
     initial = initial_skill(config)
     meter = Meter(config.limits)
@@ -181,7 +181,7 @@ def _train(
         record = Recorder(journal, RunFolder(journal.root), state, meter, told)
         bench = stack.enter_context(Workbench(config, record, meter, plugins))
         harness = bench.harness(config.harness.name)
-        print_ = fingerprint(config, splits, initial, harness, plugins)
+        print_ = fingerprint(config, splits, initial, harness, plugins, bench.beside)
         if state.created is not None:
             refuse_another(state.created.fingerprint, print_, str(journal.root))
         else:

@@ -13,7 +13,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harnesses.base import NAMES as HARNESSES
+from harnesses.base import Mode, MountMode
+from harnesses.options import Options, OptionsError, check
 from harnesses.protocols.base import ProtocolName
+from harnesses.registry import RULES
 from skillopt.network import Network
 from skillopt.types import Split
 
@@ -56,6 +59,9 @@ class SkillConfig(_Section):
     """Of ``SKILL.md``; the optimizer is asked to compress a candidate that is longer."""
     edit_files: bool = False
     """Whether edits may also touch Markdown and script files of the folder."""
+    beside: tuple[Path, ...] = ()
+    """Other skills that the agent has too and that do not change: folders, or Markdown files.
+    With them a skill learns to be opened for its own tasks and left alone for others'."""
 
     @model_validator(mode="after")
     def _is_named(self) -> SkillConfig:
@@ -82,6 +88,13 @@ class HarnessConfig(_Section):
     """``direct``, ``codex``, ``claude-code``, or the import path of your own: ``module:name``."""
     version: str | None = None
     """Of the agent program; the project's pinned version when absent."""
+    mount: MountMode = "native"
+    """How the agent is given the skill: in its place for skills, where it must find it by its
+    description; as ``instructions``, in the AGENTS.md or CLAUDE.md of its home; or ``both``."""
+    mode: Mode = "batch"
+    """Of codex or claude-code: ``interactive`` runs the program on a terminal, as a person does."""
+    options: Options = Options()
+    """Of codex or claude-code: effort, tools, MCP servers, flags, settings."""
     max_requests: int = Field(200, ge=1)
     """Model requests of one rollout; one that wants more ends as ``agent_error``."""
     max_tokens: int = Field(20_000_000, ge=1)
@@ -96,6 +109,24 @@ class HarnessConfig(_Section):
                 f"'my_package.module:MyHarness'{_hint(name, HARNESSES)}"
             )
         return name
+
+    @model_validator(mode="after")
+    def _takes_options(self) -> HarnessConfig:
+        if self.mode != "batch" and self.name not in RULES:
+            raise ValueError(f"mode: interactive is for {' and '.join(RULES)} only; remove it")
+        if not self.options.set():
+            return self
+        if self.name not in RULES:
+            raise ValueError(
+                f"options: are for {' and '.join(RULES)} only; remove them (target.sampling is "
+                "added to every request)"
+            )
+        finds, interactive = self.mount != "instructions", self.mode == "interactive"
+        try:
+            check(self.options, RULES[self.name], finds_skills=finds, interactive=interactive)
+        except OptionsError as error:
+            raise ValueError(f"options.{error}") from error
+        return self
 
 
 class SandboxConfig(_Section):

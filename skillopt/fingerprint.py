@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from harnesses.base import Harness
+from harnesses.options import Options
 from skillopt.config import Config
 from skillopt.plugins import Plugins, described
 from skillopt.skill import Skill
@@ -17,6 +18,16 @@ FREE = (
     "transfer",
 )  # fmt: skip
 """Keys of the config that may change from one start to the next: they do not change the result."""
+LATER: dict[str, dict[str, Any]] = {
+    "harness": {
+        "mount": "native",
+        "mode": "batch",
+        "options": Options().model_dump(mode="json"),
+    },
+    "skill": {"beside": []},
+    "sandbox": {"network": "none", "verifier_network": "none"},
+}
+"""Keys that came after the first runs, with the value that changes nothing: left out with it."""
 FREE_UPSTREAM = ("key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate")
 SHOWN = 12
 
@@ -31,6 +42,7 @@ def fingerprint(
     initial: Skill | None,
     harness: Harness,
     plugins: Plugins,
+    beside: Sequence[Skill] = (),
 ) -> dict[str, Any]:
     """A run's fingerprint, flat.
 
@@ -39,11 +51,16 @@ def fingerprint(
         initial: the skill it starts from; None where the optimizer drafts it.
         harness: as made, with the version of its program.
         plugins: the user's own parts.
+        beside: the skills that the agent has besides.
     """
     settings = config.model_dump(mode="json", exclude=set(FREE))
     for upstream in settings["upstreams"].values():
         for key in FREE_UPSTREAM:
             upstream.pop(key, None)
+    for section, keys in LATER.items():
+        for key, without in keys.items():
+            if settings[section][key] == without:
+                del settings[section][key]
     tasks = {split: {task.name: task.digest for task in splits[split]} for split in splits}
     return _flat(
         {
@@ -52,6 +69,7 @@ def fingerprint(
             "skill": initial.digest if initial else "draft",
             "harness": {"name": harness.name, "version": harness.version()},
             "own": described(plugins),
+            "beside": {other.name: other.digest for other in beside},
             "skillopt": package_version(),
         }
     )

@@ -57,6 +57,20 @@ def label(text: str, among: Sequence[str]) -> str:
     return short[text] if list(short.values()).count(short[text]) == 1 else text
 
 
+def skills_beside(config: Config) -> tuple[Skill, ...]:
+    """The fixed skills that the agent has beside the trained one.
+
+    Raises:
+        SkillError: one of them cannot be used, or two have the same name.
+    """
+    found = tuple(read_skill(path) for path in config.skill.beside)
+    names = [skill.name for skill in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise SkillError(f"skill.beside: two skills are named {name!r}; rename one of them")
+    return found
+
+
 def initial_skill(config: Config) -> Skill | None:
     """The skill that training starts from; None where the optimizer is to draft it.
 

@@ -10,7 +10,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harnesses.base import Budget, Harness, ModelSpec, Outcome, Request, Site, Status, Usage
+from harnesses.base import (
+    Budget,
+    Harness,
+    ModelSpec,
+    MountMode,
+    Outcome,
+    Request,
+    Site,
+    Status,
+    Usage,
+)
 from sandboxes.base import Limits, SandboxError, SandboxFactory
 from sandboxes.trees import entries_below, remove_tree
 from skillopt.files import to_json
@@ -38,6 +48,9 @@ class Job:
     budget: Budget
     verifier: Verify | None = None
     """The user's own in place of the task's tests."""
+    mount: MountMode = "native"
+    beside: tuple[Path, ...] = ()
+    """Folders of other skills that the agent has too."""
 
     @property
     def key(self) -> str:
@@ -126,6 +139,9 @@ def _request(
         seed=seed_of(job.key),
         env={**env, **dict(task.env)},
         record=folder,
+        mount=job.mount,
+        beside=job.beside,
+        follow_ups=task.follow_ups,
     )
 
 
@@ -157,6 +173,7 @@ def _result(
         usage=outcome.usage,
         agent_version=outcome.version,
         duration_s=outcome.duration_s,
+        others_opened=outcome.others_opened,
     )
 
 

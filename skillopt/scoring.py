@@ -181,6 +181,7 @@ class Row:
                     "hard": r.reward.hard,
                     "soft": r.reward.soft,
                     "skill_activated": r.skill_activated,
+                    **({"others_opened": r.others_opened} if r.others_opened else {}),
                     "key": r.key,
                 }
                 for r in self.rollouts

@@ -7,12 +7,15 @@ one lookup. Infrastructure failures are never in it.
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,9 @@ from skillopt.types import Reward, Rollout, Task
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """On the store's disk: below this, agents and verifiers fail for want of room."""
+
+
+UNDER_WAY = "under_way.json"
 
 
 class Result(BaseModel):
@@ -44,6 +50,7 @@ class Result(BaseModel):
     usage: Usage
     agent_version: str
     duration_s: float
+    others_opened: tuple[str, ...] = ()
 
 
 def identity(
@@ -71,6 +78,16 @@ def identity(
         "model": {"name": model.name, "sampling": dict(model.sampling), "service": service},
         "replicate": replicate,
     }
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A rollout that runs now, in its folder of the store."""
+
+    key: str
+    task: str
+    started: float
+    folder: Path
 
 
 class RolloutStore:
@@ -114,8 +131,31 @@ class RolloutStore:
         finally:
             remove_tree(folder)
 
+    def announce(self, folder: Path, key: str, task: str) -> None:
+        """Say which rollout is under way in a folder, for those who want to follow it."""
+        told = {"key": key, "task": task, "started": time.time()}
+        write_atomic(folder / UNDER_WAY, to_json(told))
+
+    def under_way(self) -> list[UnderWay]:
+        """The rollouts that run now, in this process or in others."""
+        found = []
+        for file in (self.root / "tmp").glob(f"*/{UNDER_WAY}"):
+            try:
+                told = json.loads(file.read_text("utf-8"))
+            except FileNotFoundError:
+                continue  # It has just ended.
+            found.append(UnderWay(folder=file.parent, **told))
+        return found
+
+    def keys(self, beginning: str) -> list[str]:
+        """The keys of finished rollouts that begin so; at least four digits of one."""
+        if not re.fullmatch(r"[0-9a-f]{4,64}", beginning):
+            return []
+        return [path.name for path in self.root.glob(f"{beginning[:2]}/{beginning}*")]
+
     def commit(self, folder: Path, result: Result, task: Task) -> Rollout:
         """Give a finished rollout its place; one that another process put there first stays."""
+        (folder / UNDER_WAY).unlink(missing_ok=True)
         write_atomic(folder / "result.json", to_json(result.model_dump(mode="json")))
         target = self.folder(result.key)
         target.parent.mkdir(exist_ok=True)
@@ -129,6 +169,7 @@ class RolloutStore:
 
     def keep_failed(self, folder: Path, key: str) -> None:
         """Keep the logs of a rollout that failed for infrastructure, the last one of its key."""
+        (folder / UNDER_WAY).unlink(missing_ok=True)
         target = self.root / "failed" / key
         remove_tree(target)
         target.parent.mkdir(exist_ok=True)
@@ -162,4 +203,5 @@ def _rollout(result: Result, task: Task, folder: Path) -> Rollout:
         usage=Usage(**asdict(result.usage)),
         duration_s=result.duration_s,
         folder=folder,
+        others_opened=result.others_opened,
     )

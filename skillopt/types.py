@@ -42,6 +42,13 @@ class Task:
     """Whether the verifier runs programs of the agent's, by ``$UNTRUSTED``."""
     digest: str
     """SHA-256 over every file of the folder (names and bytes), in hexadecimal."""
+    follow_ups: tuple[str, ...] = ()
+    """What the user says after each turn's end, one turn each; ``metadata.follow_ups``."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What the user says, turn by turn."""
+        return (self.instruction, *self.follow_ups)
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class Rollout:
     duration_s: float
     folder: Path
     """Its folder in the store: trajectory.json, wire.jsonl, verifier/ and logs."""
+    others_opened: tuple[str, ...] = ()
+    """Names of the skills of ``skill.beside`` that the agent opened."""
 
     def trajectory(self) -> Trajectory | None:
         """Read on demand; None when the agent never reached the model."""

@@ -83,7 +83,7 @@ def watch(
     changed.set()
     scored = ""
     before: Row | None = None
-    with _observing([path], changed) as look:
+    with watching([path], changed) as look:
         while _settled(changed, stop):
             look()
             try:
@@ -130,7 +130,7 @@ def watch_deployed(
     changed.set()
     with Ledger(ledger_root) as ledger:
         targets = [Path(standing.entry.target) for standing in list_standing(ledger)]
-    with _observing(targets, changed) as look:
+    with watching(targets, changed) as look:
         while _settled(changed, stop):
             look()
             with Ledger(ledger_root) as ledger:
@@ -182,7 +182,7 @@ def _evaluate(
 
 
 @contextmanager
-def _observing(paths: Sequence[Path], changed: threading.Event) -> Iterator[Callable[[], None]]:
+def watching(paths: Sequence[Path], changed: threading.Event) -> Iterator[Callable[[], None]]:
     """Set ``changed`` whenever one of the paths, or what is below it, is written, moved or removed.
 
     Yields a function that looks anew: a folder that was replaced is another one to the system.

@@ -25,13 +25,14 @@ from sandboxes.owner import scratch_dir
 from sandboxes.reaper import clean
 from skillopt.config import Config, ModelConfig, SandboxConfig, SimConfig, UpstreamConfig
 from skillopt.events import Listener, RolloutFinished, RolloutStarted
+from skillopt.inputs import skills_beside
 from skillopt.limits import LimitReachedError, Meter
 from skillopt.places import Places
 from skillopt.plugins import Plugins, label
 from skillopt.prices import price_table
 from skillopt.records import RolloutRan
 from skillopt.rollout import Job, run_job
-from skillopt.skill import Skill, write_skill
+from skillopt.skill import Skill, SkillError, write_skill
 from skillopt.store import RolloutStore, identity, unstored
 from skillopt.tasks.environment import Environments
 from skillopt.types import Rollout, Task
@@ -65,6 +66,7 @@ class Workbench:
         self.meter = meter or Meter()
         self._plugins = plugins
         self.listener = listener
+        self.beside = skills_beside(config)
         self.store = RolloutStore(config.runs / "store")
         self._stack = ExitStack()
         self._cancelled = threading.Event()
@@ -125,13 +127,17 @@ class Workbench:
             if own is not None and name in (config.name, own.name):
                 self._harnesses[name] = own
             else:
-                version = config.version if name == config.name else None
-                self._harnesses[name] = make_harness(name, version)
+                mine = name == config.name
+                self._harnesses[name] = (
+                    make_harness(name, config.version, config.options, config.mode)
+                    if mine
+                    else make_harness(name)
+                )
         return self._harnesses[name]
 
-    def key(self, task: Task, skill: Skill) -> str:
+    def key(self, task: Task, skill: Skill, harness: str | None = None) -> str:
         """The address in the store of a skill's first rollout on a task."""
-        agent = self.harness(self.config.harness.name)
+        agent = self.harness(harness or self.config.harness.name)
         return self._job(task, skill, None, agent, 0).key
 
     def rollouts(
@@ -159,7 +165,8 @@ class Workbench:
             PausedError: more than that share did.
             LimitReachedError: a limit is used up; the rollouts under way are finished first.
         """
-        folder = self._skill_folder(skill)
+        folder = self._skill_folder(skill) if skill else None
+        self._check_name(skill)
         agent = self.harness(harness or self.config.harness.name)
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
         futures = [self.pool.submit(self._rollout, job, stage) for job in jobs]
@@ -190,6 +197,15 @@ class Workbench:
         }
         if verifier is not None:
             options["verifier"] = label(verifier)
+        if agent.name == own.name:
+            if own.options.set():
+                options["options"] = own.options.set()
+            if own.mode != "batch":
+                options["mode"] = own.mode
+        if skill is not None and own.mount != "native":
+            options["mount"] = own.mount
+        if self.beside:
+            options["beside"] = {other.name: other.digest for other in self.beside}
         return Job(
             task=task,
             skill=folder,
@@ -206,6 +222,8 @@ class Workbench:
             limits=Limits(**limits.model_dump()),
             budget=Budget(own.max_requests, own.max_tokens),
             verifier=verifier,
+            mount=own.mount,
+            beside=tuple(self._skill_folder(other) for other in self.beside),
         )
 
     def _service(self, model: ModelConfig) -> dict[str, Any]:
@@ -214,9 +232,14 @@ class Workbench:
         unimportant = {"key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate"}
         return upstream.model_dump(mode="json", exclude=unimportant)
 
-    def _skill_folder(self, skill: Skill | None) -> Path | None:
-        if skill is None:
-            return None
+    def _check_name(self, skill: Skill | None) -> None:
+        if skill is not None and skill.name in {other.name for other in self.beside}:
+            raise SkillError(
+                f"skill.beside: one of them is named {skill.name!r} like the skill itself; "
+                "an agent can have one of a name only"
+            )
+
+    def _skill_folder(self, skill: Skill) -> Path:
         folder = self.store.root / "skills" / skill.digest / skill.name
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -244,6 +267,7 @@ class Workbench:
     def _attempt(self, job: Job) -> Rollout:
         self.store.check_room()
         with self.store.begin() as folder:
+            self.store.announce(folder, job.key, job.task.name)
             try:
                 with self._places.site() as site:
                     judges = self._places.verifier_sandbox

@@ -10,6 +10,8 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from harnesses.options import merged
+
 Model = TypeVar("Model", bound=BaseModel)
 Where = tuple[Path, int]
 Key = tuple[str | int, ...]
@@ -62,7 +64,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key
     if base is None:
         return values, places
     below, below_places = _read(path.parent / str(base), (*above, path))
-    return _merged(below, values), {**below_places, **places}
+    return merged(below, values), {**below_places, **places}
 
 
 def _mark(node: Any, key: Key, path: Path, places: dict[Key, Where]) -> None:
@@ -75,15 +77,6 @@ def _mark(node: Any, key: Key, path: Path, places: dict[Key, Where]) -> None:
         for index, value in enumerate(node.value):
             places[*key, index] = (path, value.start_mark.line + 1)
             _mark(value, (*key, index), path, places)
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def _set(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:

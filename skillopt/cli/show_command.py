@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,30 @@ import click
 from skillopt.cli import guarded
 from skillopt.cli.common import output
 
+SHOWN_CHARS = 2000
+"""Of one message or result, as followed by a person."""
+MARKS = {"message": "•", "call": "→", "result": "←", "side": "~", "end": "■"}
+
 
 @click.command("show")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--step", type=int, help="The edits of one step, with what became of each.")
+@click.option(
+    "--follow",
+    "rollout",
+    metavar="ROLLOUT",
+    help="The steps of a rollout while it runs, by its task's name or the beginning of its key.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @guarded
-def command(run: Path, step: int | None, as_json: bool) -> None:
+def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> None:
     """Show a RUN: its scores and decisions step by step, and how the skill changed."""
     from skillopt.files import to_json
     from skillopt.run_folder import read_history
 
+    if rollout is not None:
+        _follow(run, rollout, as_json)
+        return
     if step is not None:
         _show_step(run, step, as_json)
         return
@@ -100,3 +114,23 @@ def _show_step(run: Path, step: int, as_json: bool) -> None:
         body = edit["content"] or f"delete {edit['target']!r}"
         text = f"{edit['kind']} ({fate})\n  {body}\n  why: {edit['reason']}"
         console.print(printable(text), markup=False, soft_wrap=True)
+
+
+def _follow(run: Path, rollout: str, as_json: bool) -> None:
+    from skillopt.display import printable
+    from skillopt.follow import FollowError, find_rollout, follow
+
+    try:
+        found = find_rollout(run, rollout)
+    except FollowError as error:
+        raise click.UsageError(str(error)) from error
+    for happening in follow(found):
+        if as_json:
+            click.echo(json.dumps(asdict(happening), ensure_ascii=False))
+            continue
+        where = f"[{happening.thread[:8]}] " if happening.thread else ""
+        text = happening.text.strip()
+        shown = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]} …"
+        mark = MARKS[happening.kind]
+        head = f"{mark} {where}{happening.who}: {shown}".replace("\n", "\n    ")
+        click.echo(printable(head))

@@ -89,10 +89,12 @@ def render_rollout(
         f"- score: {rollout.reward.soft:.2f} ({'' if rollout.reward.hard else 'not '}solved)",
         f"- skill opened: {opened}",
     ]
+    if rollout.others_opened:
+        parts.append(f"- other skills opened: {', '.join(rollout.others_opened)}")
     sections = (
         ("Verifier feedback", said, tokens // 4),
         *([("Expected", answers, tokens // 8)] if answers else ()),
-        ("Task", rollout.task.instruction, tokens // 5),
+        ("Task", "\n\nthen: ".join(rollout.task.prompts), tokens // 5),
         ("Final answer", rollout.answer, tokens // 8),
     )
     for title, text, share in sections:

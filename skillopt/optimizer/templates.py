@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import jinja2
 import jinja2.meta
 
 from skillopt.optimizer.render import fenced
+from skillopt.skill import Skill
 
 OWN = Path(__file__).parent / "prompts"
 
@@ -24,13 +25,15 @@ class Prompts:
 
     Args:
         folder: templates that replace the project's own of the same names, for one benchmark.
+        beside: the skills that the agent has besides, of which every prompt tells.
 
     Raises:
         PromptError: the folder is missing, or a template in it has an unknown name, is not valid,
             or uses a variable that its original does not have.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, beside: Sequence[Skill] = ()) -> None:
+        self._beside = "\n".join(f"- {other.name}: {other.description}" for other in beside)
         self._environment = _environment([folder, OWN] if folder else [OWN])
         if folder is not None:
             _check(folder, self._environment)
@@ -41,7 +44,12 @@ class Prompts:
         Raises:
             jinja2.UndefinedError: a variable of the template is not given.
         """
-        return self._environment.get_template(f"{name}.md").render(**values).strip() + "\n"
+        return (
+            self._environment.get_template(f"{name}.md")
+            .render(beside=self._beside, **values)
+            .strip()
+            + "\n"
+        )
 
 
 def _environment(folders: list[Path]) -> jinja2.Environment:

@@ -70,6 +70,7 @@ def read_task(folder: Path) -> Task:
         verifier_env=_env(table.table("verifier")),
         untrusted_programs=table.table("metadata").get("untrusted_programs", bool, False),
         digest=digest,
+        follow_ups=_follow_ups(table.table("metadata")),
     )
 
 
@@ -228,6 +229,13 @@ def _absolute(workdir: str, environment: _Table) -> str:
     if not re.fullmatch(r"(/[\w.@+-]+)+/?", workdir) or ".." in workdir.split("/"):
         raise environment.error("workdir", f"{workdir!r} is not an absolute path below /")
     return workdir.rstrip("/")
+
+
+def _follow_ups(metadata: _Table) -> tuple[str, ...]:
+    found = metadata.get("follow_ups", list, [])
+    if not all(isinstance(text, str) and text.strip() for text in found):
+        raise metadata.error("follow_ups", "must be a list of texts, one for each further turn")
+    return tuple(text.strip() for text in found)
 
 
 def _instruction(file: Path) -> str:

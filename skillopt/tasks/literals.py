@@ -94,7 +94,7 @@ def literals_of(task: Task) -> Literals:
         task: its instruction and the files of its folder are read.
     """
     table = _toml(task.folder / "task.toml")
-    given = _Given("\n".join([task.instruction, *_given(task.folder / "environment")]))
+    given = _Given("\n".join([*task.prompts, *_given(task.folder / "environment")]))
     answers, small = _answers(task.folder, given)
     sure = {value for value in _declared(table) if _is_sure(value)}
     # Of the rest, what is longer than a letter is withheld, but an edit may have the like.

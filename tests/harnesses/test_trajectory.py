@@ -13,6 +13,7 @@ from atif import Trajectory
 from harnesses.base import Usage
 from harnesses.gateway import Exchange
 from harnesses.protocols.base import Reply, ToolCall
+from harnesses.threads import MAIN, read_wire, turns
 from harnesses.trajectory import body_lines, build_trajectory, final_answer, skill_activated
 
 SCHEMA = json.loads((Path(__file__).parent / "atif-v1.8.schema.json").read_text())
@@ -88,7 +89,8 @@ def test_steps_calls_results_and_tokens_are_all_there_in_order() -> None:
         "completion_tokens": 3,
         "cached_tokens": 10,
     }
-    assert document["extra"] == {"side_requests": 1, "failed_requests": 1}
+    side = {"timestamp": "1970-01-01T00:00:01Z", "for": "without tools", "reply": "Title"}
+    assert document["extra"] == {"side_requests": 1, "failed_requests": 1, "side": [side]}
     # An unknown cost is left out, not written as 0.
     assert "total_cost_usd" not in document["final_metrics"]
 
@@ -130,3 +132,113 @@ def test_broken_front_matter_and_missing_files_give_no_body(tmp_path: Path) -> N
     assert body_lines(tmp_path) == []
     (tmp_path / "SKILL.md").write_text("---\nname: s\nno end\n- UTC.\n")
     assert body_lines(tmp_path) == []
+
+
+def codex_body(turn: Any, text: str = "do it") -> dict[str, Any]:
+    metadata = turn if isinstance(turn, str) else json.dumps(turn)
+    return {
+        "model": "m",
+        "input": [{"role": "user", "content": text}],
+        "tools": [{"type": "function", "name": "shell"}],
+        "client_metadata": {"x-codex-turn-metadata": metadata},
+    }
+
+
+def claude_body(text: str, tools: bool = True) -> dict[str, Any]:
+    return {
+        "model": "m",
+        "messages": [{"role": "user", "content": text}],
+        "tools": [{"name": "Bash", "input_schema": {}}] if tools else [],
+        "metadata": {"user_id": json.dumps({"session_id": "s"})},
+    }
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body", "agent", "thread", "kind"),
+    [
+        (
+            "responses",
+            codex_body({"thread_source": "user", "request_kind": "turn"}),
+            "",
+            MAIN,
+            "turn",
+        ),
+        (
+            "responses",
+            codex_body({"thread_source": "subagent", "request_kind": "turn", "thread_id": "t1"}),
+            "",
+            "t1",
+            "turn",
+        ),
+        (
+            "responses",
+            codex_body({"thread_source": "thread_title", "request_kind": "turn"}),
+            "",
+            MAIN,
+            "side",
+        ),
+        (
+            "responses",
+            codex_body({"thread_source": "user", "request_kind": "compaction"}),
+            "",
+            MAIN,
+            "compaction",
+        ),
+        ("messages", claude_body("do it"), "", MAIN, "turn"),
+        ("messages", claude_body("do it"), "a1", "a1", "turn"),
+        ("messages", claude_body("a title", tools=False), "", MAIN, "side"),
+        *[
+            ("responses", codex_body(odd), "", MAIN, "turn")
+            for odd in ("", "{", "[]", "3", '{"thread_source": 3}', [1], {"request_kind": "turn"})
+        ],
+    ],
+)
+def test_what_agents_say_of_their_requests_is_read_and_nothing_odd_breaks_it(
+    protocol: Any, body: dict[str, Any], agent: str, thread: str, kind: str
+) -> None:
+    (turn,) = turns([Exchange(protocol, body, Reply("ok"), 200, "", 1.0, 2.0, agent)])
+    assert (turn.thread, turn.kind) == (thread, kind)
+
+
+def test_only_sub_agents_still_give_a_trajectory() -> None:
+    exchanges = [Exchange("messages", claude_body("x"), Reply("ok"), 200, "", 1.0, 2.0, "a1")]
+    assert [step["message"] for step in build(exchanges)["steps"]] == ["x", "ok"]
+
+
+def test_sub_agents_of_sub_agents_are_inside_theirs() -> None:
+    def asks(text: str, agent: str, *replies: Reply) -> list[Exchange]:
+        return [
+            Exchange("messages", claude_body(text), reply, 200, "", 1.0, 2.0, agent)
+            for reply in replies
+        ]
+
+    def spawning(text: str) -> Reply:
+        return Reply("", (ToolCall(f"call-{text}", "Agent", {"prompt": text}),))
+
+    exchanges = [
+        *asks("top", "", spawning("middle")),
+        *asks("middle", "m", spawning("bottom")),
+        *asks("bottom", "b", Reply("deep")),
+        *asks("stray", "s", Reply("who began me?")),
+    ]
+    top = build(exchanges)
+    jsonschema.validate(top, SCHEMA)
+    assert [sub["trajectory_id"] for sub in top["subagent_trajectories"]] == ["m", "s"]
+    (bottom,) = top["subagent_trajectories"][0]["subagent_trajectories"]
+    assert bottom["steps"][-1]["message"] == "deep"
+
+
+def test_a_torn_wire_log_gives_its_whole_lines(tmp_path: Path) -> None:
+    (tmp_path / "wire.jsonl").write_text('{"protocol": "chat"}\n[]\nnull\n{"protocol": "ch')
+    assert read_wire(tmp_path / "wire.jsonl") == []
+
+
+@pytest.mark.parametrize("agent", ["", "a1"])
+def test_requests_that_say_nothing_give_no_trajectory(agent: str) -> None:
+    body = claude_body("x") | {"messages": []}
+    exchanges = [Exchange("messages", body, None, 500, "no", 1.0, 2.0, agent)]
+    assert trajectory_of(exchanges, Usage()) is None
+    summary = claude_body("Your task is to create a detailed summary of the conversation")
+    exchanges.append(Exchange("messages", summary, None, 500, "no", 3.0, 4.0, agent))
+    exchanges.append(Exchange("messages", claude_body("go"), Reply("ok"), 200, "", 5.0, 6.0))
+    assert [step["message"] for step in build(exchanges)["steps"]][-2:] == ["go", "ok"]

@@ -26,6 +26,7 @@ class Scripted:
     outputs: list[str] = field(default_factory=list)
     protocols: frozenset[ProtocolName] = ALL
     max_concurrency: int = 10
+    count: int = 0
 
     async def send(self, call: Call) -> Answer:
         codec = CODECS[call.protocol]
@@ -33,11 +34,13 @@ class Scripted:
         done = [r for m in shown.messages for r in m.results]
         self.outputs[:] = [result.text for result in done]
         reply = self._reply(shown, len(done))
+        self.count += 1
+        id = str(self.count)  # Claude Code takes replies of one id for parts of one message.
         if shown.stream:
             return Answer(
-                200, "text/event-stream", _all(list(codec.write_stream(reply, shown.model, "1")))
+                200, "text/event-stream", _all(list(codec.write_stream(reply, shown.model, id)))
             )
-        body = json.dumps(codec.write_response(reply, shown.model, "1")).encode()
+        body = json.dumps(codec.write_response(reply, shown.model, id)).encode()
         return Answer(200, "application/json", _all([body]))
 
     def _reply(self, shown: Conversation, turn: int) -> Reply:
@@ -46,7 +49,9 @@ class Scripted:
         command = self.commands[turn]
         if callable(command):
             return command(shown)
-        tool = next(t.name for t in shown.tools if t.name in SHELLS)
+        tool = next((t.name for t in shown.tools if t.name in SHELLS), None)
+        if tool is None:
+            return Reply("no tool")  # A side request, for a title.
         return Reply(
             "", (ToolCall(f"call_{turn}", tool, {SHELLS[tool]: command}),), stop="tool_calls"
         )

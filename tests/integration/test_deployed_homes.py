@@ -54,7 +54,7 @@ def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]
     request = here.request(instruction=TASK, workspace=home / "project")
     ledger(home / "project")
     with here.gateway.open(Grant(ModelSpec("up", "sim-1"), 1, request.record)) as session:
-        launch = program.launch(request, session.token, here.site.base_url)
+        launch = program.launch(request, session.token, here.site.base_url, harness.mode)
         for name, text in launch.files.items():
             (home / name).write_text(text)
         tool = program.toolchain
@@ -70,7 +70,7 @@ def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]
             network=here.site.network,
         )
         with here.engine.sandbox(spec) as box:
-            result = box.run(launch.argv, deadline_s=60)
+            result = box.run(launch.commands[0], deadline_s=60)
     assert result.exit_code == 0, result.stdout + result.stderr
     for line in (request.record / "wire.jsonl").read_text().splitlines():
         yield json.loads(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from skillopt.optimizer.render import (
     render_rollout,
 )
 from skillopt.optimizer.templates import OWN, PromptError, Prompts
+from skillopt.skill import Skill
 from skillopt.types import Edit, EditOutcome
 from tests.optimizer.making import SKILL, a_rollout, a_task, keep_trajectory
 
@@ -86,6 +88,17 @@ def test_prompts_say_what_was_asked() -> None:
     assert "`note`" not in plain_system and "always empty" in plain_system
 
 
+def test_prompts_tell_of_the_skills_that_the_agent_has_besides() -> None:
+    other = Skill("pets", "Food for pets.", "- Feed the cat.")
+    text = Prompts(beside=(other,)).render("failures", **PROMPTS["failures"])
+    assert "# Other skills that the agent has" in text and "- pets: Food for pets." in text
+    assert "Feed the cat" not in text
+    plain = render_prompt("failures", **PROMPTS["failures"])
+    assert "Other skills" not in plain
+    start, end = text.index("# Other skills"), text.index("# Rejected before")
+    assert text[:start] + text[end:] == plain
+
+
 def test_a_folder_of_prompts_replaces_those_of_the_same_names(tmp_path: Path) -> None:
     (tmp_path / "successes.md").write_text("Ours: {{ budget }} of {{ trajectories | length }}")
     prompts = Prompts(tmp_path)
@@ -99,7 +112,11 @@ def test_a_folder_of_prompts_replaces_those_of_the_same_names(tmp_path: Path) ->
     ("name", "text", "message"),
     [
         ("failure.md", "", r"failure\.md: no prompt has this name; did you mean failures\.md\?"),
-        ("merge.md", "{{ edit }}", r"merge\.md: unknown variable edit; it is given: edits, "),
+        (
+            "merge.md",
+            "{{ edit }}",
+            r"merge\.md: unknown variable edit; it is given: beside, edits, ",
+        ),
         ("rank.md", "a\n{% if %}", r"rank\.md:2: not a valid template"),
         ("rank.md", "{{ secrets }} {% include 'context.md' %}", "unknown variable secrets"),
     ],
@@ -155,6 +172,12 @@ def test_a_rollout_that_did_not_complete_says_why() -> None:
     assert "- ended: agent_timeout: stopped after 60 s\n" in text
     assert "- skill opened: no\n" in text
     assert "Verifier feedback: none" in text
+
+
+def test_a_rollout_says_which_other_skills_were_opened() -> None:
+    rollout = replace(a_rollout(activated=False), others_opened=("pets", "plants"))
+    text = render_rollout(rollout, SKILL, 1000)
+    assert "- skill opened: no\n- other skills opened: pets, plants\n" in text
 
 
 def test_steps_around_errors_come_before_others(tmp_path: Path) -> None:

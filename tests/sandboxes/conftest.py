@@ -65,7 +65,7 @@ def make(request: pytest.FixtureRequest) -> MakeSandbox:
 @pytest.fixture
 def writable(tmp_path: Path) -> Path:
     """A host folder that the agent's user can write."""
-    from sandboxes.docker import agent_ids, prepare_writable
+    from sandboxes.mounts import agent_ids, prepare_writable
 
     folder = tmp_path / "writable"
     folder.mkdir()

@@ -67,6 +67,11 @@ def test_a_modern_task(make: Make) -> None:
     assert task.env == (("LANG", "C"),)
 
 
+def test_what_the_user_says_after_the_first_turn(make: Make) -> None:
+    task = read_task(make('[metadata]\nfollow_ups = ["Now the other. ", "Thanks."]\n'))
+    assert task.prompts == ("Fix it.", "Now the other.", "Thanks.")
+
+
 def test_an_old_task_and_defaults(make: Make) -> None:
     task = read_task(make(OLD))
     assert (task.memory_mb, task.disk_mb, task.cpus) == (2048, 1536, 1.0)
@@ -105,6 +110,8 @@ def test_the_digest_sees_names_and_bytes(make: Make) -> None:
         ('[environment]\nmemory = "2 gigs"', 'environment.memory: expected a size such as "2G"'),
         ("environment = 3", "environment: expected dict, got 3"),
         ("[metadata]\ncategory = 3", "metadata.category: expected str, got 3"),
+        ("[metadata]\nfollow_ups = 3", "metadata.follow_ups: expected list, got 3"),
+        ('[metadata]\nfollow_ups = [""]', "metadata.follow_ups: must be a list of texts"),
         ('[environment]\nworkdir = "../up"', "environment.workdir: '../up' is not an absolute"),
         ('[agent]\nuser = "root"', "agent.user: root is not supported"),
         ("[verifier]\nuser = 0", "verifier.user: root is not supported"),

@@ -1,0 +1,112 @@
+"""What a person would see of a program on a terminal, and its recording.
+
+``terminal.cast`` is an asciicast v2 file, written as output comes; ``screen.txt`` has the screen as
+text at each moment that mattered. What a program writes is untrusted.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+import pyte
+
+from sandboxes.terminal import COLUMNS, ROWS
+
+CAST, TEXT = "terminal.cast", "screen.txt"
+CAST_BYTES = 32 * 1024 * 1024
+"""Of a recording, which ends there; the conversation goes on."""
+_REPLIES = 8
+"""Answers to questions about the terminal, per chunk of output."""
+_KEYBOARD = re.compile(rb"\x1b\[[<=>][0-9;:]*[a-z]")
+"""Requests for keyboard protocols, which the emulator would print."""
+_PARSE_ERRORS = (TypeError, ValueError, LookupError, AttributeError, AssertionError, OverflowError)
+
+
+class Screen:
+    """An emulated terminal. A context manager: closes its files on exit.
+
+    Args:
+        folder: where it is recorded.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.changed = time.monotonic()
+        self._began = self.changed
+        self._emulator = _Emulator(COLUMNS, ROWS)
+        self._stream = pyte.ByteStream(self._emulator)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text: TextIO = (folder / TEXT).open("w", encoding="utf-8")
+        self._cast: TextIO = (folder / CAST).open("w", encoding="utf-8")
+        head = {"version": 2, "width": COLUMNS, "height": ROWS, "timestamp": int(time.time())}
+        self._left = CAST_BYTES
+        self._record(head)
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.note("the end")
+        self._text.close()
+        self._cast.close()
+
+    def feed(self, data: bytes) -> bytes:
+        """Take output in; what the terminal answers to it, if anything."""
+        before = self.text
+        self._record([round(time.monotonic() - self._began, 4), "o", self._decoder.decode(data)])
+        # One sequence at a time: one that the emulator cannot read costs no other.
+        for piece in re.split(rb"(?=\x1b)", _KEYBOARD.sub(b"", data)):
+            try:
+                self._stream.feed(piece)
+            except _PARSE_ERRORS:
+                continue
+        if self.text != before:
+            self.changed = time.monotonic()
+        answers, self._emulator.answers = self._emulator.answers, []
+        return "".join(answers[:_REPLIES]).encode()
+
+    @property
+    def text(self) -> str:
+        """The lines of the screen, without those that are blank at its end."""
+        rows = self._emulator.buffer
+        lines = ["".join(rows[y][x].data for x in range(COLUMNS)).rstrip() for y in range(ROWS)]
+        return "".join(c for c in "\n".join(lines) if c.isprintable() or c == "\n").rstrip()
+
+    @property
+    def quiet_s(self) -> float:
+        """How long nothing has changed on it."""
+        return time.monotonic() - self.changed
+
+    def note(self, title: str) -> None:
+        """Write the screen as it is to ``screen.txt``."""
+        seconds = time.monotonic() - self._began
+        self._text.write(f"--- {seconds:.1f} s: {title}\n{self.text}\n\n")
+        self._text.flush()
+
+    def _record(self, event: object) -> None:
+        line = json.dumps(event, ensure_ascii=False) + "\n"
+        self._left -= len(line.encode())
+        if self._left >= 0:
+            self._cast.write(line)
+            self._cast.flush()
+
+
+class _Emulator(pyte.Screen):
+    """Keeps what the terminal would answer."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        self.answers: list[str] = []
+        super().__init__(columns, lines)
+
+    def write_process_input(self, data: str) -> None:
+        self.answers.append(data)

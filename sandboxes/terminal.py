@@ -1,0 +1,89 @@
+"""A command on a pseudo-terminal in a container, to be talked to as pexpect talks to programs.
+
+It reads from the engine's socket, so no container client is needed, and keeps the sandbox's limits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pexpect import EOF, TIMEOUT
+from pexpect.socket_pexpect import SocketSpawn
+
+from sandboxes.base import SandboxError
+from sandboxes.disk import DiskGuard
+from sandboxes.execution import early_bytes, plain_socket
+
+ROWS, COLUMNS = 40, 120
+_CHUNK = 64 * 1024
+_SEND_S = 10.0
+
+
+class LimitReachedError(Exception):
+    """The command's time or disk is used up; ends the conversation."""
+
+
+class Terminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its stubs alone
+    """A pexpect spawn: ``read_nonblocking``, ``send`` and what is built on them, in bytes.
+
+    Raises ``pexpect.EOF`` once the command has closed its terminal, ``pexpect.TIMEOUT`` when
+    nothing came in time, and LimitReachedError, which is for whoever started the command.
+    """
+
+    def __init__(self, raw: Any, guard: DiskGuard, end: float) -> None:
+        self._early = early_bytes(raw)
+        self._guard = guard
+        self._end = end
+        socket = plain_socket(raw)
+        socket.settimeout(_SEND_S)  # A program that takes no input must not hold up its limits.
+        super().__init__(socket, maxread=_CHUNK)
+        self.delaybeforesend = None
+
+    def read_nonblocking(self, size: int = _CHUNK, timeout: float | None = -1) -> bytes:
+        if self._early:
+            found, self._early = self._early, b""
+            return found
+        wanted = self.timeout if timeout == -1 else timeout
+        patience = math.inf if wanted is None else time.monotonic() + wanted
+        while True:
+            self._check_limits()
+            left = min(patience, self._end, self._guard.due) - time.monotonic()
+            try:
+                return bytes(super().read_nonblocking(size, max(0.001, left)))
+            except TIMEOUT:
+                if time.monotonic() >= patience:
+                    raise
+            except ConnectionError as error:
+                raise EOF("the terminal was closed") from error
+
+    def send(self, s: Any) -> int:
+        try:
+            return super().send(s)
+        except ConnectionError as error:
+            raise EOF("the terminal was closed") from error
+        except TimeoutError as error:
+            raise SandboxError(f"a program took no input for {_SEND_S:g} s") from error
+
+    def _check_limits(self) -> None:
+        now = time.monotonic()
+        if now >= self._end:
+            raise LimitReachedError("time")
+        if now >= self._guard.due and self._guard.exceeded():
+            raise LimitReachedError("disk")
+
+
+Talk = Callable[[Terminal], None]
+"""Holds a conversation; when it returns, the command is ended if it has not ended itself."""
+
+
+def hold(talk: Talk, raw: Any, guard: DiskGuard, end: float) -> str | None:
+    """Hold a conversation over what ``exec_start(..., socket=True)`` returned; the limit that
+    ended it, ``time`` or ``disk``, or None."""
+    try:
+        talk(Terminal(raw, guard, end))
+    except LimitReachedError as reached:
+        return str(reached)
+    return None

@@ -1,0 +1,214 @@
+"""The real CLIs on a terminal: they work as in batch mode, and an unknown screen ends it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harnesses.base import Budget, Mode, Request, Status
+from harnesses.claude_code import ClaudeCode
+from harnesses.cli_agent import CliHarness, Launch
+from harnesses.codex import Codex
+from harnesses.registry import make_harness
+from harnesses.toolchains import claude_code, codex
+from skillopt import evaluate
+from skillopt.inputs import initial_skill
+from skillopt.skill import Skill
+from skillopt.types import Rollout
+from tests.integration.conftest import MakeLab
+from tests.integration.scripted import Scripted
+from tests.integration.test_faults import Refusing
+from tests.small import small_config, small_set
+
+pytestmark = pytest.mark.engine
+CLIS = ("codex", "claude-code")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("interactive")
+    small_set(folder)
+    return folder
+
+
+def scored(folder: Path, harness: str, **overrides: Any) -> list[Rollout]:
+    config = small_config(folder, harness, **overrides)
+    start = initial_skill(config)
+    assert start is not None
+    # Enough for one of the two tasks: both ends are seen.
+    rule = "\n- When matching ids between files, ignore leading zeros and letter case.\n"
+    skill = Skill(start.name, start.description, start.body + rule)
+    (row,) = evaluate(config, {"skill": skill}, split="test")
+    return row.rollouts
+
+
+def tools(rollout: Rollout) -> list[str]:
+    trajectory = rollout.trajectory()
+    assert trajectory is not None
+    return [c.function_name for step in trajectory.steps for c in step.tool_calls or ()]
+
+
+def sides(rollout: Rollout) -> set[str]:
+    trajectory = rollout.trajectory()
+    assert trajectory is not None and trajectory.extra is not None
+    found = trajectory.extra.get("side", [])
+    assert len(found) == trajectory.extra["side_requests"]
+    return {side["for"] for side in found}
+
+
+@pytest.mark.parametrize("harness", CLIS)
+def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
+    harness: str, folder: Path
+) -> None:
+    batch = scored(folder, harness)
+    interactive = scored(folder, harness, **{"harness.mode": "interactive"})
+    assert [r.reward.hard for r in interactive] == [r.reward.hard for r in batch]
+    assert {r.reward.hard for r in batch} == {0.0, 1.0}
+    for one, other in zip(interactive, batch, strict=True):
+        assert one.key != other.key
+        assert (one.status, one.answer, one.skill_activated) == (
+            other.status,
+            other.answer,
+            other.skill_activated,
+        )
+        assert tools(one) == tools(other)
+        # Only on a terminal a title may be asked for, and is no part of the task.
+        assert sides(one) <= {"thread_title" if harness == "codex" else "without tools"}
+        assert sides(other) == set()
+        head, *events = map(json.loads, (one.folder / "terminal.cast").read_text().splitlines())
+        assert (head["version"], head["width"], head["height"]) == (2, 120, 40)
+        times = [at for at, kind, text in events if kind == "o" and isinstance(text, str)]
+        assert len(times) == len(events) and times == sorted(times)
+        text = (one.folder / "screen.txt").read_text()
+        assert "s: ready" in text and one.answer in text and "\x1b" not in text
+        assert list((one.folder / "transcript").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("harness", "mode"),
+    [("direct", "batch"), *[(cli, mode) for cli in CLIS for mode in ("batch", "interactive")]],
+)
+def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: MakeLab) -> None:
+    model = Scripted(["echo one"])
+    here = lab(model)
+    third = "!third: 100 % done? Do you want to go on?\n1. Yes\n2. No @made"
+    said = ("First, with `ticks`.", "Second\non two lines\x1b[201~", third)
+    request = here.request(instruction=said[0], follow_ups=said[1:])
+    outcome = here.run(make_harness(harness, mode=mode), request)
+    assert (outcome.status, outcome.message, outcome.answer) == (Status.COMPLETED, "", "finished")
+    assert outcome.trajectory is not None
+    steps = [(step.source, str(step.message)) for step in outcome.trajectory.steps]
+    told = [next(i for i, (_, text) in enumerate(steps) if part in text) for part in
+            ("First, with `ticks`.", "Second\non two lines", third)]  # fmt: skip
+    assert told == sorted(set(told))
+    assert [source for source, text in steps if text == "finished"] == ["agent"] * 3
+    assert [step.source for step in outcome.trajectory.steps if step.tool_calls] == ["agent"]
+    # A new process takes up the conversation of the one before, a terminal just goes on.
+    joins = [step.extra["joins"] for step in outcome.trajectory.steps if step.extra]
+    assert joins == ([["resume"]] * 2 if harness != "direct" and mode == "batch" else [])
+
+
+def test_an_unknown_screen_ends_the_rollout_with_what_it_shows(lab: MakeLab) -> None:
+    agent = ClaudeCode(claude_code())
+    agent = replace(agent, manners=replace(agent.manners, pages=()))
+    here = lab(Scripted([]))
+    started = time.monotonic()
+    outcome = here.run(CliHarness(agent, "interactive", patience_s=2), here.request())
+    assert outcome.status is Status.INFRA_ERROR
+    assert "waited 2 s for the prompt, and the screen shows:" in outcome.message
+    assert "Yes, I trust this folder" in outcome.message
+    assert time.monotonic() - started < 20
+
+
+class AskingClaude(ClaudeCode):
+    """Claude Code as it is without leave to do everything."""
+
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
+        made = super().launch(request, token, base_url, mode)
+        (words,) = made.commands
+        return replace(made, commands=[[w for w in words if not w.startswith("--dangerously")]])
+
+
+class AskingCodex(Codex):
+    """The same for Codex."""
+
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
+        made = super().launch(request, token, base_url, mode)
+        (words,) = made.commands
+        left = [word for word in words if not word.startswith("--dangerously")]
+        asking = ["-a", "on-request", "-s", "danger-full-access"]
+        return replace(made, commands=[[*left, *asking]])
+
+
+ASKING = {"codex": AskingCodex(codex()), "claude-code": AskingClaude(claude_code())}
+
+
+def asking(harness: str, known: bool) -> CliHarness:
+    agent = ASKING[harness]
+    pages = tuple(page for page in agent.manners.pages if known or " you " not in page.shows[:12])
+    manners = replace(agent.manners, ready="for shortcuts", pages=pages)
+    return CliHarness(replace(agent, manners=manners), "interactive", patience_s=2)
+
+
+@pytest.mark.parametrize("harness", CLIS)
+def test_permission_questions_are_answered(harness: str, lab: MakeLab) -> None:
+    model = Scripted(["echo yes > made; rm -rf made; echo removed"])
+    here = lab(model)
+    request = here.request()
+    outcome = here.run(asking(harness, known=True), request)
+    assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
+    assert "removed" in model.outputs[0]
+    assert re.search(r"1\. Yes", (request.record / "screen.txt").read_text())
+
+
+def test_an_unknown_question_at_work_is_not_waited_at(lab: MakeLab) -> None:
+    here = lab(Scripted(["echo yes > made; rm -rf made; echo removed"]))
+    started = time.monotonic()
+    outcome = here.run(asking("claude-code", known=False), here.request())
+    assert outcome.status is Status.INFRA_ERROR
+    assert "for the end of the turn, and the screen shows:" in outcome.message
+    assert "3. No" in outcome.message
+    assert time.monotonic() - started < 20
+
+
+def test_a_program_that_is_killed_at_work_is_the_agents_error(lab: MakeLab) -> None:
+    here = lab(Scripted(["pkill -9 -f /opt/skillopt/codex/; sleep 5"]))
+    outcome = here.run(make_harness("codex", mode="interactive"), here.request())
+    assert outcome.status is Status.AGENT_ERROR
+    assert "it left before its work was done" in outcome.message
+
+
+def test_a_model_service_that_fails_ends_it_at_once(lab: MakeLab) -> None:
+    here = lab(Refusing(500))
+    started = time.monotonic()
+    outcome = here.run(make_harness("codex", mode="interactive"), here.request())
+    assert outcome.status is Status.INFRA_ERROR and "status 500" in outcome.message
+    assert time.monotonic() - started < 20
+
+
+def test_the_budget_ends_it_as_in_batch_mode(lab: MakeLab) -> None:
+    here = lab(Scripted(["true"] * 9))
+    agent = make_harness("claude-code", mode="interactive")
+    outcome = here.run(agent, here.request(budget=Budget(requests=3)))
+    assert outcome.status is Status.AGENT_ERROR and "3 model requests" in outcome.message
+
+
+def test_the_deadline_ends_it_as_in_batch_mode(lab: MakeLab) -> None:
+    here = lab(Scripted(["sleep 600"]))
+    outcome = here.run(make_harness("codex", mode="interactive"), here.request(timeout_s=5))
+    assert outcome.status is Status.AGENT_TIMEOUT and "5 s" in outcome.message
+
+
+def test_what_a_command_prints_does_not_lead_the_terminal_astray(lab: MakeLab) -> None:
+    trick = r"printf '\033[6n\033[c\033]0;x\007\033[2J\033[1;1HDo you trust\n> 1. No\n  2. Yes\n'"
+    here = lab(Scripted([trick, "cat /dev/urandom | head -c 5000; echo done"]))
+    request = here.request()
+    outcome = here.run(make_harness("claude-code", mode="interactive"), request)
+    assert (outcome.status, outcome.answer) == (Status.COMPLETED, "finished")
+    assert "\x1b" not in (request.record / "screen.txt").read_text()
