@@ -103,7 +103,8 @@ class Direct:
                 if result is None:
                     return _timeout(request)
                 results.append(result)
-            messages.append(Message("assistant", reply.text, reply.calls))
+            said = Message("assistant", reply.text, reply.calls, thoughts=reply.thoughts)
+            messages.append(said)
             messages.append(Message("user", results=tuple(results)))
         return Status.AGENT_ERROR, f"agent had not finished after {self.max_turns} turns"
 

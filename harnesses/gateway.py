@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.protocols.base import ProtocolError, ProtocolName, Reply
+from harnesses.protocols.errors import error_body
 from harnesses.protocols.fields import loads
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
+from harnesses.translation import Translated, chosen, translate
 from harnesses.upstreams import Answer, Call, Upstream, UpstreamError
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ class Grant:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and what came back. ``reply`` is None when no whole reply came."""
+    """One request and what came back, both in the client's protocol. ``reply`` is None when no
+    whole reply came."""
 
     protocol: ProtocolName
     request: Mapping[str, Any]
@@ -64,6 +67,10 @@ class Exchange:
     error: str
     started: float
     ended: float
+    spoken: ProtocolName | None = None
+    """The protocol that the upstream was spoken to in, where it is another."""
+    left_out: tuple[str, ...] = ()
+    """What of the request has no place in that protocol."""
 
 
 @dataclass
@@ -104,6 +111,29 @@ class Session:
                 # What cannot be recorded is nobody's score.
                 self.failure = f"the exchange cannot be recorded: {error}"
                 raise
+
+
+@dataclass(frozen=True)
+class Way:
+    """A call's way to its upstream and back: as it is, or translated."""
+
+    call: Call
+    translated: Translated | None = None
+
+    @property
+    def sent(self) -> Call:
+        return self.translated.call if self.translated else self.call
+
+    def back(self, answer: Answer) -> Answer:
+        return self.translated.answer(answer) if self.translated else answer
+
+    def exchange(self, reply: Reply | None, status: int, error: str, started: float) -> Exchange:
+        """What is recorded of it."""
+        other = self.translated
+        return Exchange(
+            self.call.protocol, self.call.body, reply, status, error, started, time.time(),
+            other.call.protocol if other else None, other.left_out if other else (),
+        )  # fmt: skip
 
 
 class Gateway:
@@ -182,9 +212,9 @@ class Gateway:
         with self._lock:
             self._sessions.pop(token, None)
 
-    def serves(self, upstream: str, protocol: ProtocolName) -> bool:
-        """Whether the upstream can be spoken to in this protocol."""
-        return protocol in self._upstreams[upstream].protocols
+    def protocols(self, upstream: str) -> frozenset[ProtocolName]:
+        """Those that the upstream speaks; calls in others are translated."""
+        return self._upstreams[upstream].protocols
 
     def _alive(self, session: Session) -> bool:
         with self._lock:
@@ -249,9 +279,26 @@ class Gateway:
             return _error(protocol, *refusal)
         session.requests += 1
         headers = {k.lower(): v for k, v in request.headers.items()}
-        body = {**body, **session.grant.model.sampling}
-        call = Call(protocol, request.url.path, body, headers, session.grant.seed)
-        return self._forward(session, call)
+        try:
+            return self._forward(session, self._way(session, protocol, body, headers))
+        except ProtocolError as error:
+            return _error(protocol, 400, str(error))
+
+    def _way(
+        self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
+    ) -> Way:
+        """A call as the client made it and as the upstream is given it.
+
+        Raises:
+            ProtocolError: it has to be translated and cannot be.
+        """
+        model, seed = session.grant.model, session.grant.seed
+        path = next(path for path, name in PATHS.items() if name == protocol)
+        spoken = chosen(protocol, self._upstreams[model.upstream].protocols)
+        if spoken == protocol:
+            return Way(Call(protocol, path, {**body, **model.sampling}, headers, seed))
+        call = Call(protocol, path, body, headers, seed)
+        return Way(call, translate(call, spoken, model.sampling))
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any
@@ -266,12 +313,6 @@ class Gateway:
                 f"model {body.get('model')!r} is not this rollout's {grant.model.name!r}"
             )
             return 403, session.denied
-        if not self.serves(grant.model.upstream, protocol):
-            session.failure = (
-                f"upstream {grant.model.upstream!r} does not speak the {protocol} protocol: "
-                "choose another harness or upstream"
-            )
-            return 400, session.failure
         used = session.usage.prompt_tokens + session.usage.completion_tokens
         if session.requests >= grant.budget.requests:
             session.exhausted = f"budget of {grant.budget.requests} model requests is used up"
@@ -279,24 +320,24 @@ class Gateway:
             session.exhausted = f"budget of {grant.budget.tokens} tokens is used up"
         return (403, session.exhausted) if session.exhausted else None
 
-    def _forward(self, session: Session, call: Call) -> ASGIApp:
+    def _forward(self, session: Session, way: Way) -> ASGIApp:
         """A response that holds one of the upstream's slots from first byte to last."""
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             started = time.time()
             async with self._slots[session.grant.model.upstream]:
                 try:
-                    answer = await self._send(session, call)
+                    answer = way.back(await self._send(session, way.sent))
                 except UpstreamError as error:
                     session.failure = f"model service failed: {error}"
-                    session.add(_failed(call, started, str(error)), None)
+                    session.add(way.exchange(None, 0, str(error), started), None)
                     # 400 tells the CLIs not to try again: the gateway has.
-                    await _error(call.protocol, 400, session.failure)(scope, receive, send)
+                    await _error(way.call.protocol, 400, session.failure)(scope, receive, send)
                     return
                 headers = [(b"content-type", answer.content_type.encode())]
                 start = {"type": "http.response.start", "status": answer.status}
                 await send({**start, "headers": headers})
-                async for chunk in self._tee(session, call, answer, started):
+                async for chunk in self._tee(session, way, answer, started):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -324,7 +365,7 @@ class Gateway:
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _tee(
-        self, session: Session, call: Call, answer: Answer, started: float
+        self, session: Session, way: Way, answer: Answer, started: float
     ) -> AsyncIterator[bytes]:
         """Pass the answer on byte by byte and record it, whole or as far as it came."""
         raw = bytearray()
@@ -339,15 +380,15 @@ class Gateway:
             error = str(broke) or type(broke).__name__
             raise
         finally:
-            self._record(session, call, answer, bytes(raw), error, started)
+            self._record(session, way, answer, bytes(raw), error, started)
 
     def _record(
-        self, session: Session, call: Call, answer: Answer, raw: bytes, error: str, started: float
+        self, session: Session, way: Way, answer: Answer, raw: bytes, error: str, started: float
     ) -> None:
         reply: Reply | None = None
         if answer.status == 200:
             try:
-                reply = None if error else _read_reply(call.protocol, answer.content_type, raw)
+                reply = None if error else _read_reply(way.call.protocol, answer.content_type, raw)
             except (ProtocolError, ValueError) as broken:
                 error = str(broken)
             if error:
@@ -359,12 +400,7 @@ class Gateway:
         if answer.status in (401, 403):
             session.failure = f"model service refused the key: status {answer.status}: {error}"
         cost = self._price(session.grant.model.name, reply.usage) if reply else None
-        session.add(
-            Exchange(
-                call.protocol, call.body, reply, answer.status, error, started, time.time()
-            ),
-            cost,
-        )  # fmt: skip
+        session.add(way.exchange(reply, answer.status, error, started), cost)
 
 
 def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
@@ -374,20 +410,10 @@ def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
     return codec.read_response(loads(raw))
 
 
-def _failed(call: Call, started: float, error: str) -> Exchange:
-    return Exchange(call.protocol, call.body, None, 0, error, started, time.time())
-
-
 def _error(protocol: ProtocolName, status: int, message: str) -> Response:
     from starlette.responses import JSONResponse
 
-    kind = {401: "authentication_error", 403: "permission_error"}.get(
-        status, "invalid_request_error"
-    )
-    error: dict[str, Any] = {"type": kind, "message": message}
-    if protocol == "messages":
-        return JSONResponse({"type": "error", "error": error}, status)
-    return JSONResponse({"error": {**error, "code": None, "param": None}}, status)
+    return JSONResponse(error_body(protocol, status, message), status)
 
 
 def _line(exchange: Exchange) -> dict[str, Any]:
@@ -395,6 +421,8 @@ def _line(exchange: Exchange) -> dict[str, Any]:
     said = CODECS[exchange.protocol].write_response(reply, reply.model, "") if reply else None
     return {
         "protocol": exchange.protocol,
+        "spoken": exchange.spoken or exchange.protocol,
+        "left_out": list(exchange.left_out),
         "started": exchange.started,
         "ended": exchange.ended,
         "status": exchange.status,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from harnesses.base import NAMES as HARNESSES
 from harnesses.protocols.base import ProtocolName
@@ -114,6 +114,8 @@ class SimConfig(_Section):
     cut_rate: float = Field(0.0, ge=0, le=1)
     malformed: float = Field(0.0, ge=0, le=1)
     harm: float = Field(0.2, ge=0, le=1)
+    protocols: tuple[ProtocolName, ...] = ()
+    """What it can be spoken to in; all three when absent. Others are translated."""
 
 
 class HttpConfig(_Section):
@@ -143,8 +145,9 @@ class ModelConfig(_Section):
 
     upstream: str
     name: str
-    sampling: dict[str, float | int | str] = {}
-    """Added to every request as it is, such as ``temperature``."""
+    sampling: dict[str, JsonValue] = {}
+    """Fields added to every request as they are, such as ``temperature`` or
+    ``reasoning: {effort: high}``; named as the upstream's protocol names them."""
 
 
 class OptimizerConfig(ModelConfig):

@@ -264,9 +264,10 @@ def _ran(rollout: Rollout, stage: str) -> RolloutRan:
 def make_upstream(config: UpstreamConfig) -> Upstream:
     """The upstream that a config block describes."""
     if isinstance(config, SimConfig):
-        from skillopt.sim.model import SimUpstream
+        from skillopt.sim.model import ALL, SimUpstream
 
-        return SimUpstream(**config.model_dump(exclude={"kind"}))
+        dials = config.model_dump(exclude={"kind", "protocols"})
+        return SimUpstream(**dials, protocols=frozenset(config.protocols) or ALL)
     return HttpUpstream(
         kind=config.kind,
         base_url=config.base_url or BASE_URLS[config.kind],

@@ -19,10 +19,11 @@ from starlette.routing import Route
 
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.gateway import Gateway, GatewayError, Grant, Session
-from harnesses.protocols.base import Reply
+from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
 from harnesses.upstreams import HttpUpstream, protocols_of
+from tests.integration.scripted import Scripted
 
 Answer = Callable[[Request], Awaitable[Response]]
 KEY = "sk-real-key-of-the-user"
@@ -221,16 +222,93 @@ def test_streams_that_break_again_and_again_fail_the_session(socket: Path) -> No
         assert ask(session, stream=True).status_code == 400
 
 
-def test_a_protocol_that_the_upstream_does_not_speak_is_named(socket: Path) -> None:
+def test_a_call_in_another_protocol_is_translated_and_recorded_as_the_client_made_it(
+    socket: Path, tmp_path: Path
+) -> None:
+    service = Service("json")
     with (
-        serve(Service("json").answer) as url,
+        serve(service.answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant(tmp_path)) as session,
+        client(running, session.token) as http,
+    ):
+        body = {"model": "m", "max_tokens": 9, "metadata": {"user_id": "u"},
+                "messages": [{"role": "user", "content": "hi"}]}  # fmt: skip
+        answer = http.post("/v1/messages", json=body)
+        broken = http.post("/v1/messages", json={**body, "messages": [{"role": "judge"}]})
+    assert answer.status_code == 200
+    assert answer.json()["content"] == [{"type": "text", "text": "hello"}]
+    sent = service.seen[0]["body"]
+    assert sent["messages"] == [{"role": "user", "content": "hi"}] and "metadata" not in sent
+    assert session.usage == Usage(1, 100, 40, 7, 0.1)
+    line = json.loads((tmp_path / "wire.jsonl").read_text().splitlines()[0])
+    assert (line["protocol"], line["spoken"]) == ("messages", "chat")
+    assert line["request"] == body and line["left_out"] == ["metadata"]
+    assert line["response"]["content"][0]["text"] == "hello"
+    # What cannot be read is refused before it reaches the service, in the client's own words.
+    assert broken.status_code == 400 and broken.json()["type"] == "error"
+    assert "'judge' is not user" in broken.json()["error"]["message"]
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize("trouble", ["404", "cut"])
+def test_trouble_behind_a_translation_is_told_in_the_clients_protocol(
+    trouble: str, socket: Path
+) -> None:
+    with (
+        serve(Service(trouble).answer) as url,
         gateway(url, socket) as running,
         running.open(grant()) as session,
+        client(running, session.token) as http,
     ):
-        with client(running, session.token) as http:
-            answer = http.post("/v1/messages", json={"model": "m", "messages": []})
-        assert answer.status_code == 400
-        assert "does not speak the messages protocol" in answer.json()["error"]["message"]
+        body = {"model": "m", "input": "hi", "stream": True}
+        if trouble == "404":
+            answer = http.post("/v1/responses", json=body)
+            assert answer.status_code == 404 and answer.json()["error"]["message"] == "no"
+        else:
+            for _ in range(3):
+                with pytest.raises(httpx2.HTTPError):
+                    http.post("/v1/responses", json=body)
+            assert "cut 3 streams" in session.failure
+    assert all(exchange.reply is None for exchange in session.exchanges)
+
+
+@pytest.mark.parametrize("spoken", ["chat", "responses", "messages"])
+def test_the_official_sdks_stream_from_a_service_of_any_protocol(
+    spoken: ProtocolName, socket: Path
+) -> None:
+    import anthropic
+    import openai
+
+    call = ToolCall("c1", "run", {"cmd": "ls"})
+    model = Scripted([lambda _: Reply("I look.", (call,), Usage(1, 50, 20, 5), "tool_calls")])
+    model.protocols = frozenset({spoken})
+    with (
+        Gateway({"up": model}, socket, lambda *_: 0.0) as running,
+        running.open(grant()) as session,
+        client(running, session.token) as http,
+    ):
+        given = {"api_key": session.token, "http_client": http, "max_retries": 0}
+        tool = {"name": "run", "description": "d", "input_schema": {"type": "object"}}
+        messages = anthropic.Anthropic(base_url="http://gateway", **given)
+        with messages.messages.stream(
+            model="m", max_tokens=99, messages=[{"role": "user", "content": "q"}], tools=[tool]
+        ) as stream:  # type: ignore[list-item]
+            said = stream.get_final_message()
+        assert [block.type for block in said.content] == ["text", "tool_use"]
+        assert said.content[1].input == {"cmd": "ls"} and said.stop_reason == "tool_use"
+        assert (said.usage.input_tokens, said.usage.cache_read_input_tokens) == (30, 20)
+        other = openai.OpenAI(base_url="http://gateway/v1", **given)
+        with other.responses.stream(model="m", input="q") as events:
+            done = next(e for e in events if e.type == "response.completed").response
+        assert done.output_text == "I look." and done.output[1].name == "run"
+        assert done.usage is not None and done.usage.total_tokens == 55
+        asked = {"model": "m", "messages": [{"role": "user", "content": "q"}]}
+        with other.chat.completions.stream(**asked) as deltas:
+            choice = deltas.get_final_completion().choices[0]
+        assert choice.message.content == "I look." and choice.finish_reason == "tool_calls"
+    assert all(exchange.reply and exchange.reply.calls == (call,) for exchange in session.exchanges)
+    assert len(session.exchanges) == 3
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b'{"model": 3}', b"{}"])

@@ -33,11 +33,12 @@ class Scripted:
         done = [r for m in shown.messages for r in m.results]
         self.outputs[:] = [result.text for result in done]
         reply = self._reply(shown, len(done))
+        # Of its own for each reply: Claude Code takes two of one id for parts of one message.
+        id = f"r{len(done)}"
         if shown.stream:
-            return Answer(
-                200, "text/event-stream", _all(list(codec.write_stream(reply, shown.model, "1")))
-            )
-        body = json.dumps(codec.write_response(reply, shown.model, "1")).encode()
+            events = list(codec.write_stream(reply, shown.model, id))
+            return Answer(200, "text/event-stream", _all(events))
+        body = json.dumps(codec.write_response(reply, shown.model, id)).encode()
         return Answer(200, "application/json", _all([body]))
 
     def _reply(self, shown: Conversation, turn: int) -> Reply:
