@@ -184,7 +184,10 @@ def _explained(item: Mapping[str, Any]) -> str:
     grammar = maybe(form, "definition", str)
     if not grammar:
         return text
-    return f"{text}\n\nThe input follows this {form.get('syntax')} grammar:\n{grammar}"
+    note = (
+        f"The text is given as the argument `input`. It follows this {form.get('syntax')} grammar:"
+    )
+    return f"{text}\n\n{note}\n{grammar}"
 
 
 def _written_tool(tool: Tool) -> dict[str, Any]:
