@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Budget, ModelSpec, Usage
+from harnesses.noticed import ignored
 from harnesses.protocols.base import ProtocolError, ProtocolName, Reply
-from harnesses.protocols.errors import error_body
+from harnesses.protocols.errors import error_body, error_message
 from harnesses.protocols.fields import loads
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
 from harnesses.translation import Translated, chosen, translate
-from harnesses.upstreams import Answer, Call, Upstream, UpstreamError
+from harnesses.upstreams import Answer, Call, UnusableUpstreamError, Upstream, UpstreamError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -71,6 +72,8 @@ class Exchange:
     """The protocol that the upstream was spoken to in, where it is another."""
     left_out: tuple[str, ...] = ()
     """What of the request has no place in that protocol."""
+    ignored: tuple[str, ...] = ()
+    """Fields of the request that the reply shows to have been ignored."""
 
 
 @dataclass
@@ -133,6 +136,7 @@ class Way:
         return Exchange(
             self.call.protocol, self.call.body, reply, status, error, started, time.time(),
             other.call.protocol if other else None, other.left_out if other else (),
+            ignored(self.sent.protocol, self.sent.body, reply) if reply else (),
         )  # fmt: skip
 
 
@@ -350,8 +354,8 @@ class Gateway:
             wait = self._backoff_s * 2 ** (attempt - 1)
             try:
                 answer = await upstream.send(call)
-            except UpstreamError:
-                if attempt == TRIES:
+            except UpstreamError as error:
+                if attempt == TRIES or isinstance(error, UnusableUpstreamError):
                     raise
             else:
                 if answer.status not in RETRIED:
@@ -397,8 +401,9 @@ class Gateway:
                     session.failure = f"model service cut {session.cuts} streams, last: {error}"
         else:
             error = error or raw[:2000].decode("utf-8", "replace")
-        if answer.status in (401, 403):
-            session.failure = f"model service refused the key: status {answer.status}: {error}"
+        if answer.status in (401, 403, 404):
+            upstream = self._upstreams[session.grant.model.upstream]
+            session.failure = _refused(answer.status, error, session.grant.model.name, upstream)
         cost = self._price(session.grant.model.name, reply.usage) if reply else None
         session.add(way.exchange(reply, answer.status, error, started), cost)
 
@@ -408,6 +413,19 @@ def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
     if "event-stream" in content_type:
         return codec.read_stream(read_events(raw))
     return codec.read_response(loads(raw))
+
+
+def _refused(status: int, error: str, model: str, upstream: Upstream) -> str:
+    """What a service's refusal means, and what to do about it."""
+    said = f"status {status}: {error_message(error.encode())}"
+    if status == 404:
+        return (
+            f"model service does not know {model!r} or has no such address: {said}; check the "
+            "model's name (at Azure that of the deployment) and base_url"
+        )
+    key = getattr(upstream, "key_env", "")
+    advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
+    return f"model service refused the key: {said}; {advice}, and what it may use"
 
 
 def _error(protocol: ProtocolName, status: int, message: str) -> Response:
@@ -423,6 +441,7 @@ def _line(exchange: Exchange) -> dict[str, Any]:
         "protocol": exchange.protocol,
         "spoken": exchange.spoken or exchange.protocol,
         "left_out": list(exchange.left_out),
+        "ignored": list(exchange.ignored),
         "started": exchange.started,
         "ended": exchange.ended,
         "status": exchange.status,

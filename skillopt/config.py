@@ -6,6 +6,7 @@ Reading them (``base:``, line numbers in errors) is :mod:`skillopt.yaml_config`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -121,23 +122,52 @@ class SimConfig(_Section):
 class HttpConfig(_Section):
     """A model service over HTTP."""
 
-    kind: Literal["openai", "anthropic", "openai-compatible"]
-    base_url: str | None = None
-    """Without ``/v1``; the vendor's own for openai and anthropic."""
+    kind: Literal["openai", "azure-openai", "anthropic", "openai-compatible"]
+    base_url: str | None = Field(None, pattern=r"^https?://")
+    """Without ``/v1``; the vendor's own for openai and anthropic, the resource's for Azure."""
     key_env: str = ""
     """Environment variable that holds the key; never the key itself."""
     protocols: tuple[ProtocolName, ...] = ()
-    """What an openai-compatible server speaks; ``[chat]`` when absent."""
+    """What the service speaks, where it is not the usual: ``[chat]`` for openai-compatible."""
+    api_version: str = ""
+    """Azure's dated interface, such as ``2025-04-01-preview``; its ``v1`` one when absent."""
     max_concurrency: int = Field(16, ge=1)
 
+    @field_validator("key_env")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if not re.fullmatch(
+            r"([A-Z_][A-Z0-9_]*)?", name
+        ):  # The value is not told: it may be a key.
+            raise ValueError(
+                "must be the name of an environment variable, in capital letters, and never the "
+                "key itself"
+            )
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_without_v1(cls, url: str | None) -> str | None:
+        if url is not None and url.rstrip("/").endswith("/v1"):
+            raise ValueError("ends with /v1, which is added to it: leave that out")
+        return url
+
     @model_validator(mode="after")
-    def _needs_url(self) -> HttpConfig:
-        if self.kind == "openai-compatible" and not self.base_url:
-            raise ValueError("base_url is needed for an openai-compatible upstream")
+    def _fits_its_kind(self) -> HttpConfig:
+        if self.kind in ("openai-compatible", "azure-openai") and not self.base_url:
+            raise ValueError(f"base_url is needed for an upstream of kind {self.kind}")
+        if self.api_version and self.kind != "azure-openai":
+            raise ValueError("api_version: only azure-openai has one; leave it out")
         return self
 
 
 UpstreamConfig = Annotated[SimConfig | HttpConfig, Field(discriminator="kind")]
+
+
+class UpstreamsConfig(_Section):
+    """Upstreams alone, as in ``configs/upstreams.yaml``."""
+
+    upstreams: dict[str, UpstreamConfig]
 
 
 class ModelConfig(_Section):

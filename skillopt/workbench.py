@@ -274,6 +274,7 @@ def make_upstream(config: UpstreamConfig) -> Upstream:
         key_env=config.key_env,
         protocols=protocols_of(config.kind, config.protocols),
         max_concurrency=config.max_concurrency,
+        api_version=config.api_version,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 from anthropic.types import RawMessageStreamEvent
 from anthropic.types.message_create_params import MessageCreateParamsStreaming
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
@@ -234,6 +234,7 @@ def replies(draw: Any, origin: ProtocolName) -> Reply:
 
 
 @pytest.mark.parametrize(("client", "to"), PAIRS)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_reply_says_the_same_streamed_or_not_cut_into_any_chunks(
     client: ProtocolName, to: ProtocolName, data: Any
@@ -431,6 +432,7 @@ def conversations(draw: Any) -> Conversation:
 
 
 @pytest.mark.parametrize(("client", "to"), PAIRS)
+@settings(max_examples=40)
 @given(shown=conversations())
 def test_a_conversation_keeps_its_words_calls_and_results_in_order(
     client: ProtocolName, to: ProtocolName, shown: Conversation
@@ -457,6 +459,7 @@ def facts(shown: Conversation) -> list[tuple[str, ...]]:
     return found
 
 
+@settings(max_examples=40)
 @given(body=st.recursive(
     st.none() | st.booleans() | st.integers() | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
