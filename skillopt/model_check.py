@@ -19,7 +19,7 @@ from skillopt.config import Config, UpstreamConfig, UpstreamsConfig
 from skillopt.optimizer.replies import Ranking
 from skillopt.prices import Prices, load_prices, price_table
 from skillopt.resources import resource
-from skillopt.workbench import make_upstream, model_spec
+from skillopt.workbench import model_spec, open_upstream
 from skillopt.yaml_config import ConfigError, load_config
 
 QUESTION = (
@@ -59,8 +59,8 @@ def check_model(name: str, config: str | None = None) -> ModelCheck:
         ConfigError: there is no such upstream, or the config cannot be used.
     """
     upstreams, prices, spec = _named(name, config)
-    upstream = make_upstream(upstreams[spec.upstream])
     with (
+        open_upstream(upstreams[spec.upstream]) as upstream,
         TemporaryDirectory(dir=scratch_dir()) as scratch,
         Gateway({spec.upstream: upstream}, Path(scratch) / "gateway.sock", prices.cost) as gateway,
         gateway.open(Grant(spec, seed=0)) as session,

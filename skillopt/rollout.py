@@ -12,9 +12,11 @@ from typing import Any
 
 from harnesses.base import Budget, Harness, ModelSpec, Outcome, Request, Site, Status, Usage
 from sandboxes.base import Limits, SandboxError, SandboxFactory
+from sandboxes.images import AGENT_BASE_IMAGE
 from skillopt.files import to_json
 from skillopt.store import Result, key_of, seed_of
 from skillopt.tasks.environment import Environments
+from skillopt.tasks.questions import judged
 from skillopt.tasks.verifier import VerifierError, Verify, verify, verify_with
 from skillopt.types import Reward, Task
 
@@ -78,13 +80,19 @@ def run_job(
     scratch = folder / "scratch"
     workspace, before = scratch / "workspace", scratch / "before"
     try:
-        image = environments.prepare(job.task, workspace)
+        if job.task.question:
+            workspace.mkdir(parents=True)
+            image, place = AGENT_BASE_IMAGE, None
+        else:
+            image, place = environments.prepare(job.task, workspace), workspace
         shutil.copytree(workspace, before, symlinks=True)
-        outcome = job.harness.run(_request(job, image, workspace, folder), site)
+        outcome = job.harness.run(_request(job, image, place, folder), site)
         status, message, reward = outcome.status, outcome.message, Reward(0.0)
         if status is Status.COMPLETED:
             if job.verifier is not None:
                 reward = verify_with(job.verifier, job.task, workspace, outcome.answer)
+            elif job.task.question:
+                reward = judged(job.task, outcome.answer)
             else:
                 reward = verify(job.task, workspace, verifier, image, folder)
     except (SandboxError, VerifierError) as error:
@@ -96,7 +104,7 @@ def run_job(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _request(job: Job, image: str, workspace: Path, folder: Path) -> Request:
+def _request(job: Job, image: str, workspace: Path | None, folder: Path) -> Request:
     limits, task = job.limits, job.task
     return Request(
         id=job.key[:16],

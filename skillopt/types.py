@@ -40,6 +40,8 @@ class Task:
     """Those that only the verifier has."""
     digest: str
     """SHA-256 over every file of the folder (names and bytes), in hexadecimal."""
+    question: bool = False
+    """Whether it has no workspace, and ``tests/answer.txt`` is what the agent is to say."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -23,7 +23,7 @@ from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
 from sandboxes.reaper import clean
-from skillopt.config import Config, ModelConfig, SimConfig, UpstreamConfig
+from skillopt.config import Config, LlamaConfig, ModelConfig, SimConfig, UpstreamConfig
 from skillopt.events import Listener, RolloutFinished, RolloutStarted
 from skillopt.limits import LimitReachedError, Meter
 from skillopt.places import Places
@@ -78,7 +78,10 @@ class Workbench:
                 engine = stack.enter_context(DockerEngine())
             # What an earlier start of this run left, if it was killed, and of other dead runs.
             clean(engine)
-            upstreams = {n: make_upstream(c) for n, c in self.config.upstreams.items()}
+            upstreams = {
+                name: stack.enter_context(open_upstream(block))
+                for name, block in self.config.upstreams.items()
+            }
             prices = price_table(self.config)
             scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
             self.gateway = stack.enter_context(
@@ -261,21 +264,29 @@ def _ran(rollout: Rollout, stage: str) -> RolloutRan:
     )
 
 
-def make_upstream(config: UpstreamConfig) -> Upstream:
-    """The upstream that a config block describes."""
+@contextmanager
+def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
+    """The upstream that a config block describes, with the server that it may have of its own."""
     if isinstance(config, SimConfig):
         from skillopt.sim.model import ALL, SimUpstream
 
         dials = config.model_dump(exclude={"kind", "protocols"})
-        return SimUpstream(**dials, protocols=frozenset(config.protocols) or ALL)
-    return HttpUpstream(
-        kind=config.kind,
-        base_url=config.base_url or BASE_URLS[config.kind],
-        key_env=config.key_env,
-        protocols=protocols_of(config.kind, config.protocols),
-        max_concurrency=config.max_concurrency,
-        api_version=config.api_version,
-    )
+        yield SimUpstream(**dials, protocols=frozenset(config.protocols) or ALL)
+    elif isinstance(config, LlamaConfig):
+        from harnesses.llamacpp import LlamaUpstream
+
+        settings = config.model_dump(exclude={"kind", "protocols"})
+        with LlamaUpstream(**settings, protocols=frozenset(config.protocols)) as upstream:
+            yield upstream
+    else:
+        yield HttpUpstream(
+            kind=config.kind,
+            base_url=config.base_url or BASE_URLS[config.kind],
+            key_env=config.key_env,
+            protocols=protocols_of(config.kind, config.protocols),
+            max_concurrency=config.max_concurrency,
+            api_version=config.api_version,
+        )
 
 
 def model_spec(config: ModelConfig) -> ModelSpec:
