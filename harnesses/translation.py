@@ -22,7 +22,7 @@ from harnesses.protocols.base import (
     ToolResult,
 )
 from harnesses.protocols.errors import error_body, error_event, error_message
-from harnesses.protocols.fields import loads
+from harnesses.protocols.fields import object_in
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import Splitter
 from harnesses.upstreams import Answer, Call
@@ -63,7 +63,7 @@ class Translated:
             body = error_body(self.client, answer.status, error_message(raw))
             yield json.dumps(body).encode()
             return
-        reply = CODECS[self.call.protocol].read_response(_object(raw))
+        reply = CODECS[self.call.protocol].read_response(object_in(raw, "reply"))
         id, model, own = secrets.token_hex(12), reply.model or self.shown.model, CODECS[self.client]
         if self.shown.stream:  # The service did not: it may not know how to.
             for event in own.write_stream(reply, model, id):
@@ -75,15 +75,21 @@ class Translated:
         own: Codec = CODECS[self.client]
         splitter, reader = Splitter(), CODECS[self.call.protocol].reader()
         writer = own.writer(self.shown.model, secrets.token_hex(12), self.shown.tools)
-        async for chunk in chunks:
-            try:
-                for event in splitter.feed(chunk):
-                    for piece in reader.read(event):
-                        for written in writer.write(piece):
-                            yield written
-            except ProtocolError as error:
-                yield error_event(self.client, str(error))
-                return
+
+        def told(chunk: bytes) -> Iterator[bytes]:
+            for event in splitter.feed(chunk):
+                for piece in reader.read(event):
+                    yield from writer.write(piece)
+
+        try:
+            async for chunk in chunks:
+                for written in told(chunk):
+                    yield written
+            for written in told(b"\n"):  # Some servers leave out the last line's end.
+                yield written
+        except ProtocolError as error:
+            yield error_event(self.client, str(error))
+            return
         for piece in reader.close():
             for written in writer.write(piece):
                 yield written
@@ -241,13 +247,3 @@ def _joined(messages: Iterable[Message]) -> Iterator[Message]:
         last = message
     if last is not None:
         yield last
-
-
-def _object(raw: bytes) -> Mapping[str, Any]:
-    try:
-        body = loads(raw)
-    except ValueError as error:
-        raise ProtocolError(f"reply is not JSON: {raw[:80]!r}") from error
-    if not isinstance(body, dict):
-        raise ProtocolError(f"reply is not an object: {raw[:80]!r}")
-    return body

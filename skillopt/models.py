@@ -87,7 +87,9 @@ class GatewayModel:
             except ChatError as unavailable:
                 raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
             except OptimizerReplyError as malformed:
-                error = str(malformed)
+                neglected = sorted({f for e in session.exchanges for f in e.ignored})
+                note = f" (the service ignored {', '.join(neglected)})" if neglected else ""
+                error = f"{malformed}{note}"
             record = Replied(
                 id=id, stage=stage, step=self.step, about=about,
                 reply=value, error=error, usage=session.usage,

@@ -29,6 +29,17 @@ def loads(raw: str | bytes) -> Any:
     return value
 
 
+def object_in(raw: str | bytes, what: str) -> Mapping[str, Any]:
+    """The JSON object that a text is. Raises ProtocolError, which says ``what`` it should be."""
+    try:
+        value = loads(raw)
+    except ValueError as error:
+        raise ProtocolError(f"{what} is not JSON: {raw[:80]!r}") from error
+    if not isinstance(value, dict):
+        raise ProtocolError(f"{what} is not an object: {raw[:80]!r}")
+    return value
+
+
 def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None = None) -> T:
     """``body[key]`` of the given type; absent or null gives ``default`` where there is one."""
     value = body.get(key)

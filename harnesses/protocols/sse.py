@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harnesses.protocols.base import ProtocolError
-from harnesses.protocols.fields import loads
+from harnesses.protocols.fields import object_in
 
 
 def event(data: Mapping[str, Any] | str, name: str | None = None) -> bytes:
@@ -51,10 +50,4 @@ def _data(line: str) -> Mapping[str, Any] | None:
     text = line[5:].strip()
     if not text or text == "[DONE]":
         return None
-    try:
-        data = loads(text)
-    except ValueError as error:
-        raise ProtocolError(f"stream: event is not JSON: {text[:80]!r}") from error
-    if not isinstance(data, dict):
-        raise ProtocolError(f"stream: event is not an object: {text[:80]!r}")
-    return data
+    return object_in(text, "stream: event")

@@ -245,6 +245,10 @@ def test_a_reply_says_the_same_streamed_or_not_cut_into_any_chunks(
     size = data.draw(st.integers(1, len(raw)))
     chunks = [raw[i : i + size] for i in range(0, len(raw), size)]
     assert CODECS[client].read_stream(read_events(answered(way, chunks))) == expected(client, reply)
+    unended = [raw.rstrip(b"\n")]
+    assert CODECS[client].read_stream(read_events(answered(way, unended))) == expected(
+        client, reply
+    )
     still = replace(way, shown=replace(way.shown, stream=False))
     body = json.dumps(CODECS[to].write_response(reply, "m", "id1")).encode()
     whole = json.loads(answered(still, [body], kind="application/json"))
