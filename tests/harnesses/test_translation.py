@@ -127,7 +127,7 @@ def test_all_that_the_agent_shows_its_model_gets_through(name: str, to: Protocol
     everything = json.dumps(way.call.body)
     for text in ("Look at dot.png", "Two at once.", "iVBORw0KGgo", "echo one"):
         assert text in everything
-    assert after.messages[0].role == "system" and len(after.messages[0].text) > 200
+    assert after.messages[0].role == "system" and len(after.messages[0].text) > 100
     # Of another service's thoughts it is given nothing.
     assert "c2ln" not in everything and "c2VjcmV0" not in everything
     assert f"thoughts of {OWN[name]}" in way.left_out
@@ -234,7 +234,7 @@ def replies(draw: Any, origin: ProtocolName) -> Reply:
 
 
 @pytest.mark.parametrize(("client", "to"), PAIRS)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_reply_says_the_same_streamed_or_not_cut_into_any_chunks(
     client: ProtocolName, to: ProtocolName, data: Any
@@ -436,7 +436,7 @@ def conversations(draw: Any) -> Conversation:
 
 
 @pytest.mark.parametrize(("client", "to"), PAIRS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(shown=conversations())
 def test_a_conversation_keeps_its_words_calls_and_results_in_order(
     client: ProtocolName, to: ProtocolName, shown: Conversation
@@ -463,7 +463,7 @@ def facts(shown: Conversation) -> list[tuple[str, ...]]:
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(body=st.recursive(
     st.none() | st.booleans() | st.integers() | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(

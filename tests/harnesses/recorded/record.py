@@ -29,8 +29,10 @@ from tests.integration.scripted import SHELLS, Scripted
 
 HERE = Path(__file__).parent
 MODELS = {"codex": "gpt-5.5", "codex-other-model": "sim-1", "claude-code": "claude-sonnet-5"}
-KEPT = 700
+KEPT = 160
 """Characters of a text."""
+WHOLE = ("definition", "image_url", "data", "arguments", "input")
+"""Fields that are kept as they are."""
 PICTURE = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
     "gg=="
@@ -78,7 +80,9 @@ def patch(shown: Conversation) -> Reply:
 def scrubbed(value: Any) -> Any:
     """Without what differs from run to run, and without most of long texts."""
     if isinstance(value, dict):
-        return {key: scrubbed(item) for key, item in value.items()}
+        return {
+            k: v if k in WHOLE and isinstance(v, str) else scrubbed(v) for k, v in value.items()
+        }
     if isinstance(value, list):
         return [scrubbed(item) for item in value]
     if not isinstance(value, str):
