@@ -21,9 +21,8 @@ from skillopt.types import Edit, Patch, Rollout
 
 SYSTEM = "Each mistake becomes an example that shows how it is done right."
 _INPUT = re.compile(r"^Input: (.+)$", re.MULTILINE)
-_MISTAKE = "The input was {input}, the output was {said}, right is {right}."
-_SHOWN = 40
-"""Characters of a wrong answer."""
+_MISTAKE = "A wrong answer was given to {input}. Right is {right}."
+# What the wrong answer was is not shown: so small a model would copy it.
 
 
 class Example(Exemplified):
@@ -39,8 +38,8 @@ class Example(Exemplified):
 
 
 _DEMONSTRATIONS = (
-    ("heron", "I am ready", Example(op="add", input="heron", output="animal")),
-    ("muesli", "muesli", Example(op="add", input="muesli", output="food")),
+    Example(op="add", input="heron", output="animal"),
+    Example(op="add", input="muesli", output="food"),
 )
 """Words of no task."""
 
@@ -96,17 +95,14 @@ def _ask(rollout: Rollout, briefing: Briefing, batch: str) -> tuple[Patch | None
 def _prompt(rollout: Rollout) -> str:
     """Mistakes with their examples, and at the end the one that has none yet."""
     parts = [
-        f"{_mistake(word, said, example.output)}\n{example.model_dump_json()}"
-        for word, said, example in _DEMONSTRATIONS
+        f"{_mistake(example.input, example.output)}\n{example.model_dump_json()}"
+        for example in _DEMONSTRATIONS
     ]
     match = _INPUT.search(rollout.task.instruction)
     word = match[1] if match else rollout.task.instruction
-    parts.append(_mistake(word, rollout.answer, expected_answer(rollout.task)))
+    parts.append(_mistake(word, expected_answer(rollout.task)))
     return "\n\n".join(parts) + "\n"
 
 
-def _mistake(word: str, said: str, right: str) -> str:
-    shown = " ".join(said.split())[:_SHOWN]
-    return _MISTAKE.format(
-        input=json.dumps(word), said=json.dumps(shown), right=json.dumps(right)
-    )  # fmt: skip
+def _mistake(word: str, right: str) -> str:
+    return _MISTAKE.format(input=json.dumps(word), right=json.dumps(right))

@@ -62,9 +62,7 @@ def test_each_mistake_is_one_question_that_ends_with_what_is_to_be_answered(
     assert (edit.kind, edit.content) == ("append", "Input: bread\nOutput: food")
     lines = model.asked[0].strip().split("\n")
     # Nothing follows the mistake: a small model goes on with what it sees last.
-    assert lines[-1] == (
-        'The input was "bread", the output was "I am ready to help", right is "food".'
-    )
+    assert lines[-1] == 'A wrong answer was given to "bread". Right is "food".'
     assert json.loads(lines[1]) == {"op": "add", "input": "heron", "output": "animal"}
     assert "JSON schema" not in model.asked[0]
 
