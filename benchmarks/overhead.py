@@ -13,8 +13,8 @@ from collections.abc import Callable
 from benchmarks.place import Bench, place
 from harnesses.base import Request, Site, Status
 from harnesses.cli_agent import HOME, CliHarness
-from harnesses.gateway import Grant
 from harnesses.registry import make_harness
+from harnesses.session import Grant
 from tests.integration.scripted import Scripted
 
 ROUNDS = 12

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sandboxes.base import Limits, SandboxFactory
 
@@ -54,7 +54,8 @@ class ModelSpec:
 
     upstream: str
     name: str
-    sampling: Mapping[str, float | int | str] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Fields for every request, as the upstream's protocol names them."""
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,18 @@ limited like those of any agent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from harnesses.gateway import Session
 from harnesses.protocols.base import Conversation, ProtocolError, Reply
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.messages import MessagesCodec
+from harnesses.session import Session
 
 if TYPE_CHECKING:
     import httpx2
 
-Create = Callable[[Conversation, Mapping[str, Any] | None], Reply]
+Create = Callable[[Conversation], Reply]
 
 BASE_URL = "http://gateway"
 
@@ -46,8 +46,9 @@ class ChatClient:
 
         transport = httpx2.HTTPTransport(uds=str(self.session.gateway.socket))
         self._http = httpx2.Client(transport=transport, timeout=self.timeout_s)
-        chat = self.session.gateway.serves(self.session.grant.model.upstream, "chat")
-        self._create = self._openai() if chat else self._anthropic()
+        spoken = self.session.gateway.protocols(self.session.grant.model.upstream)
+        own = "chat" in spoken or "messages" not in spoken
+        self._create = self._openai() if own else self._anthropic()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -64,8 +65,8 @@ class ChatClient:
             max_retries=0,
         )
 
-        def create(shown: Conversation, schema: Mapping[str, Any] | None) -> Reply:
-            body = cast(Any, ChatCodec().write_request(shown, schema))
+        def create(shown: Conversation) -> Reply:
+            body = cast(Any, ChatCodec().write_request(shown))
             try:
                 answer = client.chat.completions.create(**body)
             except openai.OpenAIError as error:
@@ -84,8 +85,8 @@ class ChatClient:
             max_retries=0,
         )
 
-        def create(shown: Conversation, schema: Mapping[str, Any] | None) -> Reply:
-            body = cast(Any, MessagesCodec().write_request(shown, schema))
+        def create(shown: Conversation) -> Reply:
+            body = cast(Any, MessagesCodec().write_request(shown))
             try:
                 answer = client.messages.create(**body)
             except anthropic.AnthropicError as error:
@@ -109,6 +110,6 @@ class ChatClient:
             ChatError: no reply, after the gateway's own retries, or one that cannot be read.
         """
         try:
-            return self._create(shown, schema)
+            return self._create(replace(shown, schema=schema))
         except ProtocolError as error:
             raise self._error(error) from error

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harnesses.base import Mode, Outcome, Request, Site, Status
-from harnesses.gateway import Session
 from harnesses.outcome import agents_fault, recorded
+from harnesses.session import Session
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
 from harnesses.toolchains import Toolchain
 from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from harnesses.base import Outcome, Request, Site, Status
 from harnesses.chat import ChatClient, ChatError
-from harnesses.gateway import Session
 from harnesses.outcome import agents_fault, recorded
 from harnesses.protocols.base import Conversation, Message, Tool, ToolCall, ToolResult
+from harnesses.session import Session
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy, skill_text
 from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
 
@@ -39,12 +39,14 @@ OFFER = """\
 Where one of these skills fits the task, read its file before you begin, and follow it.
 {skills}
 </skills_instructions>"""
+QUESTION = "Answer the user's question."
+"""The same for a question, which comes without tools."""
 
 Shell = Callable[[], Sandbox]
 
 COMMAND_TIMEOUT_S = 120
 OUTPUT_CHARS = 16_000
-VERSION = "1"
+VERSION = "2"
 """Of this loop and its prompt, raised when either changes: part of a rollout's identity."""
 
 
@@ -126,7 +128,8 @@ class Direct:
                 if result is None:
                     return _timeout(request)
                 results.append(result)
-            messages.append(Message("assistant", reply.text, reply.calls))
+            said = Message("assistant", reply.text, reply.calls, thoughts=reply.thoughts)
+            messages.append(said)
             messages.append(Message("user", results=tuple(results)))
         return Status.AGENT_ERROR, f"agent had not finished after {self.max_turns} turns"
 
@@ -168,7 +171,8 @@ def _system(request: Request, shell: Shell | None) -> str:
     from, and a shell to read them with, they are offered as other agents do it."""
     own = [request.skill] if request.skill else []
     if shell is None or (request.mount == "native" and not request.beside):
-        return "\n\n".join([SYSTEM, *(_whole(skill) for skill in (*request.beside, *own))])
+        system = QUESTION if shell is None else SYSTEM
+        return "\n\n".join([system, *(_whole(skill) for skill in (*request.beside, *own))])
     parts = [SYSTEM]
     offered = [*request.beside, *(own if request.mount != "instructions" else [])]
     if offered:

@@ -7,21 +7,23 @@ token that works while the session is open, for one model, within a budget.
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harnesses.base import Budget, ModelSpec, Usage
+from harnesses.base import Usage
+from harnesses.clock import now
 from harnesses.protocols.base import ProtocolError, ProtocolName, Reply
+from harnesses.protocols.errors import error_body, error_message
 from harnesses.protocols.fields import loads
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
-from harnesses.upstreams import Answer, Call, Upstream, UpstreamError
+from harnesses.session import Grant, Session, Way
+from harnesses.translation import chosen, translate
+from harnesses.upstreams import Answer, Call, UnusableUpstreamError, Upstream, UpstreamError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,7 +35,7 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 TRIES = 4
 CUT_STREAMS = 3
 """Broken streams that a session may have; the client repeats the call after each."""
-AGENT_HEADER = "x-claude-code-agent-id"
+GONE = "the client went away before the reply was complete"
 MAX_BODY = 64 * 1024 * 1024
 
 Price = Callable[[str, Usage], float | None]
@@ -42,77 +44,6 @@ Price = Callable[[str, Usage], float | None]
 
 class GatewayError(Exception):
     """The gateway did not start."""
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What a token permits, and where its exchanges are recorded (``wire.jsonl``)."""
-
-    model: ModelSpec
-    seed: int
-    record: Path | None = None
-    budget: Budget = Budget()
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One request and what came back. ``reply`` is None when no whole reply came."""
-
-    protocol: ProtocolName
-    request: Mapping[str, Any]
-    reply: Reply | None
-    status: int
-    error: str
-    started: float
-    ended: float
-    agent: str = ""
-    """The sub-agent that asked, where the client says so in a header."""
-    part: int = 0
-    """Number of the client's start: a conversation may go on in a new process."""
-
-
-@dataclass
-class Session:
-    """One rollout's access. A context manager: the token dies on exit."""
-
-    token: str
-    grant: Grant
-    gateway: Gateway
-    exchanges: list[Exchange] = field(default_factory=list)
-    usage: Usage = Usage()
-    failure: str = ""
-    """Why the model service was given up; an infrastructure failure."""
-    denied: str = ""
-    """The first thing that the agent asked for and the grant does not permit."""
-    exhausted: str = ""
-    """Which budget the agent used up."""
-    cuts: int = 0
-    requests: int = 0
-    active: int = 0
-    """Calls under way."""
-    part: int = 0
-    """Raised by the harness when it starts its program anew."""
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.gateway.revoke(self.token)
-
-    def add(self, exchange: Exchange, cost: float | None) -> None:
-        """Keep and record one exchange."""
-        self.exchanges.append(exchange)
-        if exchange.reply is not None:
-            self.usage += replace(exchange.reply.usage, cost_usd=cost)
-        if self.grant.record is not None:
-            line = json.dumps(_line(exchange), ensure_ascii=False)
-            try:
-                with (self.grant.record / "wire.jsonl").open("a", encoding="utf-8") as log:
-                    log.write(line + "\n")
-            except OSError as error:
-                # What cannot be recorded is nobody's score.
-                self.failure = f"the exchange cannot be recorded: {error}"
-                raise
 
 
 class Gateway:
@@ -191,9 +122,9 @@ class Gateway:
         with self._lock:
             self._sessions.pop(token, None)
 
-    def serves(self, upstream: str, protocol: ProtocolName) -> bool:
-        """Whether the upstream can be spoken to in this protocol."""
-        return protocol in self._upstreams[upstream].protocols
+    def protocols(self, upstream: str) -> frozenset[ProtocolName]:
+        """Those that the upstream speaks; calls in others are translated."""
+        return self._upstreams[upstream].protocols
 
     def _alive(self, session: Session) -> bool:
         with self._lock:
@@ -258,9 +189,28 @@ class Gateway:
             return _error(protocol, *refusal)
         session.requests += 1
         headers = {k.lower(): v for k, v in request.headers.items()}
-        body = {**body, **session.grant.model.sampling}
-        call = Call(protocol, request.url.path, body, headers, session.grant.seed)
-        return self._forward(session, call)
+        try:
+            return self._forward(session, self._way(session, protocol, body, headers))
+        except ProtocolError as error:
+            return _error(protocol, 400, str(error))
+
+    def _way(
+        self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
+    ) -> Way:
+        """A call as the client made it and as the upstream is given it.
+
+        Raises:
+            ProtocolError: it has to be translated and cannot be.
+        """
+        model, seed = session.grant.model, session.grant.seed
+        path = next(path for path, name in PATHS.items() if name == protocol)
+        spoken = chosen(protocol, self._upstreams[model.upstream].protocols)
+        if spoken == protocol:
+            return Way(
+                Call(protocol, path, {**body, **model.sampling}, headers, seed), session.part
+            )
+        call = Call(protocol, path, body, headers, seed)
+        return Way(call, session.part, translate(call, spoken, model.sampling))
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any
@@ -275,12 +225,6 @@ class Gateway:
                 f"model {body.get('model')!r} is not this rollout's {grant.model.name!r}"
             )
             return 403, session.denied
-        if not self.serves(grant.model.upstream, protocol):
-            session.failure = (
-                f"upstream {grant.model.upstream!r} does not speak the {protocol} protocol: "
-                "choose another harness or upstream"
-            )
-            return 400, session.failure
         used = session.usage.prompt_tokens + session.usage.completion_tokens
         if session.requests >= grant.budget.requests:
             session.exhausted = f"budget of {grant.budget.requests} model requests is used up"
@@ -288,10 +232,10 @@ class Gateway:
             session.exhausted = f"budget of {grant.budget.tokens} tokens is used up"
         return (403, session.exhausted) if session.exhausted else None
 
-    def _forward(self, session: Session, call: Call) -> ASGIApp:
+    def _forward(self, session: Session, way: Way) -> ASGIApp:
         """A response that holds one of the upstream's slots from first byte to last."""
 
-        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        async def reply(scope: Scope, receive: Receive, send: Send) -> None:
             session.active += 1
             try:
                 await answered(scope, receive, send)
@@ -299,24 +243,27 @@ class Gateway:
                 session.active -= 1
 
         async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-            started = time.time()
+            started = now()
             async with self._slots[session.grant.model.upstream]:
                 try:
-                    answer = await self._send(session, call)
+                    answer = way.back(await self._send(session, way.sent))
                 except UpstreamError as error:
                     session.failure = f"model service failed: {error}"
-                    session.add(_exchange(session, call, None, 0, str(error), started), None)
+                    session.add(way.exchange(None, 0, str(error), started), None)
                     # 400 tells the CLIs not to try again: the gateway has.
-                    await _error(call.protocol, 400, session.failure)(scope, receive, send)
+                    await _error(way.call.protocol, 400, session.failure)(scope, receive, send)
                     return
+                except asyncio.CancelledError:
+                    session.add(way.exchange(None, 0, GONE, started), None)
+                    raise
                 headers = [(b"content-type", answer.content_type.encode())]
                 start = {"type": "http.response.start", "status": answer.status}
                 await send({**start, "headers": headers})
-                async for chunk in self._tee(session, call, answer, started):
+                async for chunk in self._tee(session, way, answer, started):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        return respond
+        return _while_heard(reply)
 
     async def _send(self, session: Session, call: Call) -> Answer:
         """The upstream's answer, after several tries: nothing has been passed on yet."""
@@ -325,8 +272,8 @@ class Gateway:
             wait = self._backoff_s * 2 ** (attempt - 1)
             try:
                 answer = await upstream.send(call)
-            except UpstreamError:
-                if attempt == TRIES:
+            except UpstreamError as error:
+                if attempt == TRIES or isinstance(error, UnusableUpstreamError):
                     raise
             else:
                 if answer.status not in RETRIED:
@@ -340,7 +287,7 @@ class Gateway:
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _tee(
-        self, session: Session, call: Call, answer: Answer, started: float
+        self, session: Session, way: Way, answer: Answer, started: float
     ) -> AsyncIterator[bytes]:
         """Pass the answer on byte by byte and record it, whole or as far as it came."""
         raw = bytearray()
@@ -351,31 +298,62 @@ class Gateway:
                     raise UpstreamError("the rollout has ended")
                 raw += chunk
                 yield chunk
+        except asyncio.CancelledError:
+            error = GONE
+            raise
         except Exception as broke:  # Whatever it is, the client did not get the whole answer.
             error = str(broke) or type(broke).__name__
             raise
         finally:
-            self._record(session, call, answer, bytes(raw), error, started)
+            self._record(session, way, answer, bytes(raw), error, started)
 
     def _record(
-        self, session: Session, call: Call, answer: Answer, raw: bytes, error: str, started: float
+        self, session: Session, way: Way, answer: Answer, raw: bytes, error: str, started: float
     ) -> None:
         reply: Reply | None = None
         if answer.status == 200:
             try:
-                reply = None if error else _read_reply(call.protocol, answer.content_type, raw)
+                if error in ("", GONE):  # It may have gone after the last event.
+                    reply = _read_reply(way.call.protocol, answer.content_type, raw)
+                    error = ""
             except (ProtocolError, ValueError) as broken:
-                error = str(broken)
-            if error:
+                error = error or str(broken)
+            if error not in ("", GONE):
                 session.cuts += 1
                 if session.cuts >= CUT_STREAMS:
                     session.failure = f"model service cut {session.cuts} streams, last: {error}"
         else:
             error = error or raw[:2000].decode("utf-8", "replace")
-        if answer.status in (401, 403):
-            session.failure = f"model service refused the key: status {answer.status}: {error}"
+        if answer.status in (401, 403, 404):
+            upstream = self._upstreams[session.grant.model.upstream]
+            session.failure = _refused(answer.status, error, session.grant.model.name, upstream)
         cost = self._price(session.grant.model.name, reply.usage) if reply else None
-        session.add(_exchange(session, call, reply, answer.status, error, started), cost)
+        session.add(way.exchange(reply, answer.status, error, started), cost)
+
+
+def _while_heard(reply: ASGIApp) -> ASGIApp:
+    """A response that ends, and with it the call to the model service, when the client goes away:
+    an agent that was stopped shall not have a model go on at someone's cost."""
+
+    async def gone(receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        working = asyncio.ensure_future(reply(scope, receive, send))
+        leaving = asyncio.ensure_future(gone(receive))
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        left = not working.done()
+        if left:
+            working.cancel()
+        try:
+            await working
+        except asyncio.CancelledError:
+            if not left:
+                raise
+
+    return respond
 
 
 def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
@@ -385,45 +363,20 @@ def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
     return codec.read_response(loads(raw))
 
 
-def _exchange(
-    session: Session, call: Call, reply: Reply | None, status: int, error: str, started: float
-) -> Exchange:
-    return Exchange(
-        call.protocol,
-        call.body,
-        reply,
-        status,
-        error,
-        started,
-        time.time(),
-        call.headers.get(AGENT_HEADER, ""),
-        session.part,
-    )
+def _refused(status: int, error: str, model: str, upstream: Upstream) -> str:
+    """What a service's refusal means, and what to do about it."""
+    said = f"status {status}: {error_message(error.encode())}"
+    if status == 404:
+        return (
+            f"model service does not know {model!r} or has no such address: {said}; check the "
+            "model's name (at Azure that of the deployment) and base_url"
+        )
+    key = getattr(upstream, "key_env", "")
+    advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
+    return f"model service refused the key: {said}; {advice}, and what it may use"
 
 
 def _error(protocol: ProtocolName, status: int, message: str) -> Response:
     from starlette.responses import JSONResponse
 
-    kind = {401: "authentication_error", 403: "permission_error"}.get(
-        status, "invalid_request_error"
-    )
-    error: dict[str, Any] = {"type": kind, "message": message}
-    if protocol == "messages":
-        return JSONResponse({"type": "error", "error": error}, status)
-    return JSONResponse({"error": {**error, "code": None, "param": None}}, status)
-
-
-def _line(exchange: Exchange) -> dict[str, Any]:
-    reply = exchange.reply
-    said = CODECS[exchange.protocol].write_response(reply, reply.model, "") if reply else None
-    return {
-        "protocol": exchange.protocol,
-        "started": exchange.started,
-        "ended": exchange.ended,
-        "status": exchange.status,
-        "error": exchange.error,
-        "request": exchange.request,
-        "response": said,
-        "agent": exchange.agent,
-        "part": exchange.part,
-    }
+    return JSONResponse(error_body(protocol, status, message), status)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pexpect
 
 from harnesses.cli_agent import Manners
-from harnesses.gateway import Session
 from harnesses.screen import Screen
+from harnesses.session import Session
 from harnesses.threads import Turn, main_conversation, turns
 from sandboxes.terminal import Terminal
 

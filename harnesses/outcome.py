@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from harnesses.base import Outcome, Request, Site, Status
-from harnesses.gateway import Grant, Session
+from harnesses.session import Grant, Session
 from harnesses.skills import BESIDE
 from harnesses.trajectory import build_trajectory, final_answer, skill_activated, skills_opened
 

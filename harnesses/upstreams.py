@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from harnesses.protocols.base import ProtocolName
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 class UpstreamError(Exception):
     """The service could not be reached or broke off. Another try may succeed."""
+
+
+class UnusableUpstreamError(UpstreamError):
+    """The upstream cannot be used as it is set up: no try will succeed."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ PASSED_HEADERS = ("anthropic-beta", "anthropic-version", "openai-beta")
 
 PROTOCOLS: dict[str, frozenset[ProtocolName]] = {
     "openai": frozenset({"responses", "chat"}),
+    "azure-openai": frozenset({"responses", "chat"}),
     "anthropic": frozenset({"messages"}),
     "openai-compatible": frozenset({"chat"}),
 }
@@ -69,14 +75,15 @@ BASE_URLS = {"openai": "https://api.openai.com", "anthropic": "https://api.anthr
 
 @dataclass
 class HttpUpstream:
-    """A service over HTTP that speaks the client's protocol; bodies pass through unchanged.
+    """A service over HTTP. Bodies pass through unchanged, but for one field that OpenAI renamed.
 
     Args:
-        kind: ``openai``, ``anthropic`` or ``openai-compatible``.
-        base_url: without ``/v1``.
+        kind: ``openai``, ``azure-openai``, ``anthropic`` or ``openai-compatible``.
+        base_url: without ``/v1``; at Azure that of the resource.
         key_env: environment variable that holds the key; empty for a server without keys.
             Read at each call and used for nothing else.
         protocols: those the service serves.
+        api_version: Azure's dated one; empty for its ``v1`` interface.
     """
 
     kind: str
@@ -85,6 +92,7 @@ class HttpUpstream:
     protocols: frozenset[ProtocolName]
     max_concurrency: int = 16
     timeout_s: float = 600.0
+    api_version: str = ""
     _clients: list[httpx2.AsyncClient] = field(default_factory=list, repr=False)
 
     def _client(self) -> httpx2.AsyncClient:
@@ -95,36 +103,68 @@ class HttpUpstream:
             self._clients.append(httpx2.AsyncClient(timeout=timeout))
         return self._clients[0]
 
-    def _auth(self) -> dict[str, str]:
+    def _key(self) -> str:
         if not self.key_env:
-            return {}
-        key = os.environ.get(self.key_env, "")
+            return ""
+        key = os.environ.get(self.key_env, "").strip()
         if not key:
-            raise UpstreamError(
+            raise UnusableUpstreamError(
                 f"environment variable {self.key_env} is not set: put the key there"
             )
-        if self.kind == "anthropic":
-            return {"x-api-key": key}
-        return {"authorization": f"Bearer {key}"}
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise UnusableUpstreamError(
+                f"environment variable {self.key_env} has characters in it that no key has: "
+                "put the key there alone"
+            )
+        return key
+
+    def _headers(self, call: Call, key: str) -> dict[str, str]:
+        headers = {k: v for k, v in call.headers.items() if k in PASSED_HEADERS}
+        headers["accept-encoding"] = "identity"
+        if call.protocol == "messages":
+            headers.setdefault("anthropic-version", "2023-06-01")
+        if key:
+            name = {"anthropic": "x-api-key", "azure-openai": "api-key"}.get(self.kind)
+            headers |= {name: key} if name else {"authorization": f"Bearer {key}"}
+        return headers
+
+    def _url(self, call: Call) -> str:
+        base = self.base_url.rstrip("/")
+        if self.kind != "azure-openai":
+            return base + call.path
+        if not self.api_version:
+            return f"{base}/openai{call.path}"
+        path = call.path.removeprefix("/v1")
+        if call.protocol == "chat":  # The dated interface has the deployment in the address.
+            path = f"/deployments/{quote(str(call.body.get('model')), safe='')}{path}"
+        return f"{base}/openai{path}?api-version={quote(self.api_version)}"
+
+    def _body(self, call: Call) -> dict[str, Any]:
+        body = dict(call.body)
+        if call.protocol == "chat" and self.kind in ("openai", "azure-openai"):
+            limit = body.pop("max_tokens", None)
+            if limit is not None:
+                body.setdefault("max_completion_tokens", limit)
+        return body
 
     async def send(self, call: Call) -> Answer:
         import httpx2
 
-        headers = {k: v for k, v in call.headers.items() if k in PASSED_HEADERS}
-        headers |= {"accept-encoding": "identity"} | self._auth()
-        if self.kind == "anthropic":
-            headers.setdefault("anthropic-version", "2023-06-01")
-        client = self._client()
-        url = self.base_url.rstrip("/") + call.path
-        request = client.build_request("POST", url, json=dict(call.body), headers=headers)
+        key, client, url = self._key(), self._client(), self._url(call)
+        headers = self._headers(call, key)
+        request = client.build_request("POST", url, json=self._body(call), headers=headers)
         try:
             response = await client.send(request, stream=True)
         except httpx2.HTTPError as error:
-            raise UpstreamError(f"{url}: {type(error).__name__}: {error}") from error
+            raise UpstreamError(
+                f"{url}: {type(error).__name__}: {error}; does the service run, and is base_url "
+                "right?"
+            ) from error
+        chunks = _chunks(response, url)
         return Answer(
             response.status_code,
             response.headers.get("content-type", "application/json"),
-            _chunks(response, url),
+            chunks if response.status_code == 200 else _without(key, chunks),
             _seconds(response.headers.get("retry-after")),
         )
 
@@ -144,6 +184,12 @@ async def _chunks(response: httpx2.Response, url: str) -> AsyncIterator[bytes]:
         raise UpstreamError(f"{url}: stream broke: {type(error).__name__}: {error}") from error
     finally:
         await response.aclose()
+
+
+async def _without(key: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """An error body in which the service does not repeat the key."""
+    raw = b"".join([chunk async for chunk in chunks])
+    yield raw.replace(key.encode(), b"[key]") if key else raw
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -6,11 +6,12 @@ Reading them (``base:``, line numbers in errors) is :mod:`skillopt.yaml_config`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from harnesses.base import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
@@ -38,9 +39,10 @@ class TasksConfig(_Section):
     """Where the tasks come from and how they are split."""
 
     source: str
-    """``quickstart``, or a folder of task folders, or one with train, val and test in it."""
+    """``quickstart`` or ``words``, or a folder of task folders, or one with train, val and test in
+    it."""
     seed: int = 7
-    """Of the quickstart's generator."""
+    """Of the generator of quickstart and words."""
     split: tuple[int, int, int] = (2, 1, 7)
     """Proportions of train, val and test for a folder that is not split already."""
 
@@ -50,7 +52,7 @@ class SkillConfig(_Section):
 
     init: str
     """A skill folder or a Markdown file; or ``empty``, ``draft`` (one-shot, by the optimizer),
-    ``installed`` (one that is in the agent's own directories) or ``quickstart``."""
+    ``installed`` (one that is in the agent's own directories), ``quickstart`` or ``words``."""
     name: str = Field("", pattern=r"^[a-z0-9-]*$", max_length=64)
     """Of the skill: needed for empty, draft and installed."""
     description: str = Field("", max_length=1024)
@@ -153,28 +155,77 @@ class SimConfig(_Section):
     cut_rate: float = Field(0.0, ge=0, le=1)
     malformed: float = Field(0.0, ge=0, le=1)
     harm: float = Field(0.2, ge=0, le=1)
+    protocols: tuple[ProtocolName, ...] = ()
+    """What it can be spoken to in; all three when absent. Others are translated."""
 
 
 class HttpConfig(_Section):
     """A model service over HTTP."""
 
-    kind: Literal["openai", "anthropic", "openai-compatible"]
-    base_url: str | None = None
-    """Without ``/v1``; the vendor's own for openai and anthropic."""
+    kind: Literal["openai", "azure-openai", "anthropic", "openai-compatible"]
+    base_url: str | None = Field(None, pattern=r"^https?://")
+    """Without ``/v1``; the vendor's own for openai and anthropic, the resource's for Azure."""
     key_env: str = ""
     """Environment variable that holds the key; never the key itself."""
     protocols: tuple[ProtocolName, ...] = ()
-    """What an openai-compatible server speaks; ``[chat]`` when absent."""
+    """What the service speaks, where it is not the usual: ``[chat]`` for openai-compatible."""
+    api_version: str = ""
+    """Azure's dated interface, such as ``2025-04-01-preview``; its ``v1`` one when absent."""
     max_concurrency: int = Field(16, ge=1)
 
+    @field_validator("key_env")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if not re.fullmatch(
+            r"([A-Z_][A-Z0-9_]*)?", name
+        ):  # The value is not told: it may be a key.
+            raise ValueError(
+                "must be the name of an environment variable, in capital letters, and never the "
+                "key itself"
+            )
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_without_v1(cls, url: str | None) -> str | None:
+        if url is not None and url.rstrip("/").endswith("/v1"):
+            raise ValueError("ends with /v1, which is added to it: leave that out")
+        return url
+
     @model_validator(mode="after")
-    def _needs_url(self) -> HttpConfig:
-        if self.kind == "openai-compatible" and not self.base_url:
-            raise ValueError("base_url is needed for an openai-compatible upstream")
+    def _fits_its_kind(self) -> HttpConfig:
+        if self.kind in ("openai-compatible", "azure-openai") and not self.base_url:
+            raise ValueError(f"base_url is needed for an upstream of kind {self.kind}")
+        if self.api_version and self.kind != "azure-openai":
+            raise ValueError("api_version: only azure-openai has one; leave it out")
         return self
 
 
-UpstreamConfig = Annotated[SimConfig | HttpConfig, Field(discriminator="kind")]
+class LlamaConfig(_Section):
+    """A llama.cpp server that starts and ends with the run (extra ``local``)."""
+
+    kind: Literal["llamacpp"]
+    model: str = "smollm2"
+    """``smollm2``, or a GGUF file; requests call it by that word, or by the file's stem."""
+    context: int = Field(2048, ge=256)
+    """Tokens of a request with its reply."""
+    parallel: int = Field(2, ge=1)
+    """Requests at the same time."""
+    threads: int = Field(0, ge=0)
+    """Half of the processors when 0."""
+    template: str = ""
+    """A chat template (Jinja) in place of the model's own."""
+    protocols: tuple[ProtocolName, ...] = ("chat",)
+    """llama.cpp has all three, but ignores JSON schemas and forced tools in the other two."""
+
+
+UpstreamConfig = Annotated[SimConfig | HttpConfig | LlamaConfig, Field(discriminator="kind")]
+
+
+class UpstreamsConfig(_Section):
+    """Upstreams alone, as in ``configs/upstreams.yaml``."""
+
+    upstreams: dict[str, UpstreamConfig]
 
 
 class ModelConfig(_Section):
@@ -182,8 +233,9 @@ class ModelConfig(_Section):
 
     upstream: str
     name: str
-    sampling: dict[str, float | int | str] = {}
-    """Added to every request as it is, such as ``temperature``."""
+    sampling: dict[str, JsonValue] = {}
+    """Fields added to every request as they are, such as ``temperature`` or
+    ``reasoning: {effort: high}``; named as the upstream's protocol names them."""
 
 
 class OptimizerConfig(ModelConfig):

@@ -81,6 +81,8 @@ def initial_skill(config: Config) -> Skill | None:
     match chosen.init:
         case "quickstart":
             return read_skill(Path(str(files("skillopt.tasks.quickstart"))) / "skill/house-rules")
+        case "words":
+            return read_skill(Path(str(files("skillopt.tasks.words"))) / "skill/word-kinds")
         case "empty":
             return Skill(chosen.name, " ".join(chosen.description.split()), "")
         case "draft":

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from harnesses.base import ModelSpec, Usage
 from harnesses.chat import ChatClient, ChatError
 from harnesses.clock import now
-from harnesses.gateway import Gateway, Grant
+from harnesses.gateway import Gateway
 from harnesses.protocols.base import Conversation, Message
+from harnesses.session import Grant
 from skillopt.events import Listener
 from skillopt.files import digest_of, end_whole
 from skillopt.limits import Meter
@@ -87,7 +88,9 @@ class GatewayModel:
             except ChatError as unavailable:
                 raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
             except OptimizerReplyError as malformed:
-                error = str(malformed)
+                neglected = sorted({f for e in session.exchanges for f in e.ignored})
+                note = f" (the service ignored {', '.join(neglected)})" if neglected else ""
+                error = f"{malformed}{note}"
             record = Replied(
                 id=id, stage=stage, step=self.step, about=about,
                 reply=value, error=error, usage=session.usage,

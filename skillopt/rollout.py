@@ -22,11 +22,13 @@ from harnesses.base import (
     Usage,
 )
 from sandboxes.base import Limits, SandboxError, SandboxFactory
+from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.trees import entries_below, remove_tree
 from skillopt.files import to_json
 from skillopt.store import Result, key_of, seed_of
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.links import remove_outward_links
+from skillopt.tasks.questions import judged
 from skillopt.tasks.verifier import VerifierError, Verify, verify, verify_with
 from skillopt.types import Reward, Task
 
@@ -93,9 +95,13 @@ def run_job(
     scratch = folder / "scratch"
     workspace, before = scratch / "workspace", scratch / "before"
     try:
-        image = environments.prepare(job.task, workspace)
+        if job.task.question:
+            workspace.mkdir(parents=True)
+            image, place = AGENT_BASE_IMAGE, None
+        else:
+            image, place = environments.prepare(job.task, workspace), workspace
         shutil.copytree(workspace, before, symlinks=True)
-        outcome = job.harness.run(_request(job, image, workspace, folder, site.env), site)
+        outcome = job.harness.run(_request(job, image, place, folder, site.env), site)
         _keep_visits(site, folder)
         status, message, reward = outcome.status, outcome.message, Reward(0.0)
         if status is Status.COMPLETED:
@@ -105,6 +111,8 @@ def run_job(
                 message = "links out of the workspace were removed: " + ", ".join(removed[:5])
             if job.verifier is not None:
                 reward = verify_with(job.verifier, job.task, workspace, outcome.answer)
+            elif job.task.question:
+                reward = judged(job.task, outcome.answer)
             else:
                 reward = verify(job.task, workspace, verifier, image, folder)
     except (SandboxError, VerifierError) as error:
@@ -117,7 +125,7 @@ def run_job(
 
 
 def _request(
-    job: Job, image: str, workspace: Path, folder: Path, env: Mapping[str, str]
+    job: Job, image: str, workspace: Path | None, folder: Path, env: Mapping[str, str]
 ) -> Request:
     limits, task = job.limits, job.task
     return Request(

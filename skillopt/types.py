@@ -42,6 +42,8 @@ class Task:
     """Whether the verifier runs programs of the agent's, by ``$UNTRUSTED``."""
     digest: str
     """SHA-256 over every file of the folder (names and bytes), in hexadecimal."""
+    question: bool = False
+    """Whether it has no workspace, and ``tests/answer.txt`` is what the agent is to say."""
     follow_ups: tuple[str, ...] = ()
     """What the user says after each turn's end, one turn each; ``metadata.follow_ups``."""
 

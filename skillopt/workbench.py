@@ -6,9 +6,9 @@ Runs batches of rollouts in parallel, through the store. Knows nothing of steps 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -23,7 +23,14 @@ from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
 from sandboxes.reaper import clean
-from skillopt.config import Config, ModelConfig, SandboxConfig, SimConfig, UpstreamConfig
+from skillopt.config import (
+    Config,
+    LlamaConfig,
+    ModelConfig,
+    SandboxConfig,
+    SimConfig,
+    UpstreamConfig,
+)
 from skillopt.events import Listener, RolloutFinished, RolloutStarted
 from skillopt.inputs import skills_beside
 from skillopt.limits import LimitReachedError, Meter
@@ -80,7 +87,10 @@ class Workbench:
                 engine = stack.enter_context(DockerEngine())
             # What an earlier start of this run left, if it was killed, and of other dead runs.
             clean(engine)
-            upstreams = {n: make_upstream(c) for n, c in self.config.upstreams.items()}
+            upstreams = {
+                name: stack.enter_context(open_upstream(block))
+                for name, block in self.config.upstreams.items()
+            }
             prices = price_table(self.config)
             scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
             self.gateway = stack.enter_context(
@@ -230,7 +240,10 @@ class Workbench:
         """What of the upstream decides the replies: its address, or the dials of ``sim``."""
         upstream = self.config.upstreams[model.upstream]
         unimportant = {"key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate"}
-        return upstream.model_dump(mode="json", exclude=unimportant)
+        found = upstream.model_dump(mode="json", exclude=unimportant)
+        # Keys that came later count where they say something.
+        later = ("api_version",) if found["kind"] != "sim" else ("protocols",)
+        return {key: value for key, value in found.items() if value or key not in later}
 
     def _check_name(self, skill: Skill | None) -> None:
         if skill is not None and skill.name in {other.name for other in self.beside}:
@@ -301,19 +314,29 @@ def _sandbox_identity(config: SandboxConfig) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value != "none"}
 
 
-def make_upstream(config: UpstreamConfig) -> Upstream:
-    """The upstream that a config block describes."""
+@contextmanager
+def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
+    """The upstream that a config block describes, with the server that it may have of its own."""
     if isinstance(config, SimConfig):
-        from skillopt.sim.model import SimUpstream
+        from skillopt.sim.model import ALL, SimUpstream
 
-        return SimUpstream(**config.model_dump(exclude={"kind"}))
-    return HttpUpstream(
-        kind=config.kind,
-        base_url=config.base_url or BASE_URLS[config.kind],
-        key_env=config.key_env,
-        protocols=protocols_of(config.kind, config.protocols),
-        max_concurrency=config.max_concurrency,
-    )
+        dials = config.model_dump(exclude={"kind", "protocols"})
+        yield SimUpstream(**dials, protocols=frozenset(config.protocols) or ALL)
+    elif isinstance(config, LlamaConfig):
+        from harnesses.llamacpp import LlamaUpstream
+
+        settings = config.model_dump(exclude={"kind", "protocols"})
+        with LlamaUpstream(**settings, protocols=frozenset(config.protocols)) as upstream:
+            yield upstream
+    else:
+        yield HttpUpstream(
+            kind=config.kind,
+            base_url=config.base_url or BASE_URLS[config.kind],
+            key_env=config.key_env,
+            protocols=protocols_of(config.kind, config.protocols),
+            max_concurrency=config.max_concurrency,
+            api_version=config.api_version,
+        )
 
 
 def model_spec(config: ModelConfig) -> ModelSpec:

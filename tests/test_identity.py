@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harnesses.base import ModelSpec
+from harnesses.direct import VERSION
 from skillopt import evaluate, train
 from skillopt.config import Config
 from skillopt.fingerprint import FingerprintError, fingerprint
@@ -66,7 +67,7 @@ def test_without_them_key_and_fingerprint_are_what_they_were(tasks: Path, tmp_pa
     assert skill is not None
     harness = {
         "name": "direct",
-        "version": "1",
+        "version": VERSION,
         "sandbox": config.sandbox.model_dump(mode="json", exclude={"network", "verifier_network"}),
         "budget": [200, 20_000_000],
     }

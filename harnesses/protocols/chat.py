@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from harnesses.base import Usage
 from harnesses.protocols.base import (
+    Content,
     Conversation,
+    Image,
     Message,
+    Options,
     ProtocolError,
     ProtocolName,
     Reply,
+    Thought,
+    Tool,
     ToolCall,
     ToolResult,
 )
-from harnesses.protocols.fields import arguments, get, objects, plain, tool
-from harnesses.protocols.sse import event
+from harnesses.protocols.chat_stream import (
+    ChatReader,
+    ChatWriter,
+    finish_name,
+    stop_of,
+    usage_of,
+    written_usage,
+)
+from harnesses.protocols.fields import (
+    arguments,
+    content_of,
+    get,
+    images_in,
+    maybe,
+    objects,
+    plain,
+    strings,
+    text_of,
+    tool,
+)
+from harnesses.protocols.pieces import call_text, gathered, streamed
+from harnesses.protocols.seals import sealed, unsealed
 
-_STOPS = {"stop": "end", "tool_calls": "tool_calls", "length": "length"}
-_STOPS |= {"content_filter": "refusal"}
-_STOP_NAMES = {"end": "stop", "tool_calls": "tool_calls", "length": "length"}
+REASONING = ("reasoning_content", "reasoning")
+"""Fields in which servers of open models give what the model thought; OpenAI's has none."""
+SEALS = "skillopt_thoughts"
+"""Our own field for thoughts of another protocol, which a chat client gives back."""
+
+_READ = frozenset(
+    {
+        "model", "messages", "tools", "stream", "stream_options", "response_format", "max_tokens",
+        "max_completion_tokens", "temperature", "top_p", "stop", "tool_choice", "n",
+        "parallel_tool_calls",
+    }
+)  # fmt: skip
 
 
 class ChatCodec:
@@ -39,31 +72,40 @@ class ChatCodec:
             tools=tuple(tool(item) for item in tools),
             stream=bool(body.get("stream")),
             schema_name=schema.get("name"),
+            schema=maybe(schema, "schema", dict),
+            options=_options(body),
+            left_out=tuple(sorted(body.keys() - _READ)),
         )
 
-    def write_request(
-        self, shown: Conversation, schema: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
-        """A request body without streaming; ``schema`` is the JSON schema of the reply."""
+    def write_request(self, shown: Conversation) -> dict[str, Any]:
+        options = shown.options
         body: dict[str, Any] = {
             "model": shown.model,
             "messages": [item for m in shown.messages for item in _written_message(m)],
         }
         if shown.tools:
-            body["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": t.name,
-                        "description": t.description,
-                        "parameters": dict(t.parameters),
-                    },
-                }
-                for t in shown.tools
-            ]
-        if schema is not None:
-            named = {"name": shown.schema_name, "schema": dict(schema), "strict": False}
-            body["response_format"] = {"type": "json_schema", "json_schema": named}
+            body["tools"] = [_written_tool(t) for t in shown.tools]
+            if options.parallel is not None:
+                body["parallel_tool_calls"] = options.parallel
+            if options.tool:
+                body["tool_choice"] = {"type": "function", "function": {"name": options.tool}}
+            elif options.tool_choice:
+                body["tool_choice"] = options.tool_choice
+        if shown.schema is not None:
+            named = {"name": shown.schema_name or "reply", "schema": dict(shown.schema)}
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {**named, "strict": False},
+            }
+        given = {
+            "max_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "stop": list(options.stop) or None,
+        }
+        body |= {key: value for key, value in given.items() if value is not None}
+        if shown.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
 
     def read_response(self, body: Mapping[str, Any]) -> Reply:
@@ -71,46 +113,39 @@ class ChatCodec:
         if not choices:
             raise ProtocolError("choices: empty")
         message = get(choices[0], "message", dict)
+        calls = tuple(_call(c) for c in objects(message, "tool_calls"))
         return Reply(
             text=plain(message.get("content")) or plain(message.get("refusal")),
-            calls=tuple(_call(c) for c in objects(message, "tool_calls")),
-            usage=_usage(get(body, "usage", dict, {})),
-            stop=_STOPS.get(str(choices[0].get("finish_reason")), "end"),
-            reasoning=plain(message.get("reasoning_content")),
+            calls=calls,
+            usage=usage_of(get(body, "usage", dict, {})),
+            stop=stop_of(choices[0].get("finish_reason"), bool(calls)),
+            thoughts=_thoughts(message),
             model=str(body.get("model", "")),
         )
 
-    def read_stream(self, events: Iterator[Mapping[str, Any]]) -> Reply:
-        message: dict[str, Any] = {"content": "", "reasoning_content": ""}
-        calls: dict[int, dict[str, Any]] = {}
-        body: dict[str, Any] = {}
-        finish: str | None = None
-        for item in events:
-            if item.get("error"):
-                raise ProtocolError(f"stream: error event: {json.dumps(item['error'])}")
-            body |= {k: item[k] for k in ("model", "usage") if item.get(k)}
-            for choice in objects(item, "choices")[:1]:
-                delta = get(choice, "delta", dict, {})
-                message["content"] += delta.get("content") or ""
-                message["reasoning_content"] += delta.get("reasoning_content") or ""
-                for part in objects(delta, "tool_calls"):
-                    _extend(calls.setdefault(get(part, "index", int, 0), {}), part)
-                finish = choice.get("finish_reason") or finish
-        if finish is None:
-            raise ProtocolError("stream: ended without finish_reason")
-        message["tool_calls"] = [calls[i] for i in sorted(calls)]
-        return self.read_response(
-            {**body, "choices": [{"message": message, "finish_reason": finish}]}
-        )
+    def reader(self) -> ChatReader:
+        return ChatReader()
 
-    def write_response(self, reply: Reply, model: str, id: str) -> dict[str, Any]:
+    def writer(self, model: str, id: str, tools: Sequence[Tool] = ()) -> ChatWriter:
+        return ChatWriter(model, id)
+
+    def read_stream(self, events: Iterator[Mapping[str, Any]]) -> Reply:
+        return gathered(self.reader(), events)
+
+    def write_stream(self, reply: Reply, model: str, id: str) -> Iterator[bytes]:
+        return streamed(self.writer(model, id), reply)
+
+    def write_response(
+        self, reply: Reply, model: str, id: str, tools: Sequence[Tool] = ()
+    ) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": reply.text or None}
+        message |= _written_thoughts(reply.thoughts)
         if reply.calls:
             message["tool_calls"] = [_written(call) for call in reply.calls]
         choice = {
             "index": 0,
             "message": message,
-            "finish_reason": _STOP_NAMES.get(reply.stop, "stop"),
+            "finish_reason": finish_name(reply.stop, bool(reply.calls)),
         }
         return {
             "id": id,
@@ -118,56 +153,101 @@ class ChatCodec:
             "created": int(time.time()),
             "model": model,
             "choices": [choice],
-            "usage": {
-                "prompt_tokens": reply.usage.prompt_tokens,
-                "completion_tokens": reply.usage.completion_tokens,
-                "total_tokens": reply.usage.prompt_tokens + reply.usage.completion_tokens,
-                "prompt_tokens_details": {"cached_tokens": reply.usage.cached_tokens},
-            },
+            "usage": written_usage(reply.usage),
         }
 
-    def write_stream(self, reply: Reply, model: str, id: str) -> Iterator[bytes]:
-        full = self.write_response(reply, model, id)
-        head = {k: full[k] for k in ("id", "created", "model")}
-        head["object"] = "chat.completion.chunk"
-        message = full["choices"][0]["message"]
-        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": reply.text}]
-        for index, call in enumerate(message.get("tool_calls", [])):
-            deltas.append({"tool_calls": [{"index": index, **call}]})
-        for delta in deltas:
-            choice = {"index": 0, "delta": delta, "finish_reason": None}
-            yield event({**head, "choices": [choice]})
-        finish = full["choices"][0]["finish_reason"]
-        yield event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
-        yield event({**head, "choices": [], "usage": full["usage"]})
-        yield event("[DONE]")
+
+def _options(body: Mapping[str, Any]) -> Options:
+    choice = body.get("tool_choice")
+    named = maybe(choice, "function", dict) or {} if isinstance(choice, dict) else {}
+    return Options(
+        max_tokens=maybe(body, "max_completion_tokens", int) or maybe(body, "max_tokens", int),
+        temperature=maybe(body, "temperature", float),
+        top_p=maybe(body, "top_p", float),
+        stop=strings(body.get("stop")),
+        tool_choice=choice if choice in ("auto", "none", "required") else None,
+        tool=maybe(named, "name", str) or "",
+        parallel=maybe(body, "parallel_tool_calls", bool),
+    )
 
 
 def _message(item: Mapping[str, Any]) -> Message:
     role = get(item, "role", str)
-    text = plain(item.get("content"))
+    content = content_of(item.get("content"))
+    text, images = text_of(content), images_in(content)
     match role:
         case "system" | "developer":
             return Message("system", text)
         case "user":
-            return Message("user", text)
+            return Message("user", text, content=images)
         case "assistant":
             calls = tuple(_call(c) for c in objects(item, "tool_calls"))
-            return Message("assistant", text, calls)
+            return Message("assistant", text, calls, thoughts=_thoughts(item))
         case "tool":
-            return Message("user", results=(ToolResult(get(item, "tool_call_id", str), text),))
+            result = ToolResult(get(item, "tool_call_id", str), text, content=images)
+            return Message("user", results=(result,))
     raise ProtocolError(f"messages.role: {role!r} is not one of system, user, assistant, tool")
 
 
 def _written_message(message: Message) -> list[dict[str, Any]]:
-    if message.results:
-        return [
-            {"role": "tool", "tool_call_id": r.call_id, "content": r.text} for r in message.results
-        ]
-    item: dict[str, Any] = {"role": message.role, "content": message.text}
+    items: list[dict[str, Any]] = [
+        {"role": "tool", "tool_call_id": r.call_id, "content": r.text} for r in message.results
+    ]
+    # A tool's message is text alone: its images follow as the user's.
+    shown = tuple(part for r in message.results for part in _labelled(r))
+    content = shown + (message.content or ((message.text,) if message.text else ()))
+    if message.results and not content:
+        return items
+    item: dict[str, Any] = {"role": message.role, "content": _written_content(content)}
+    if message.role == "assistant":
+        item |= _written_thoughts(message.thoughts)
     if message.calls:
         item["tool_calls"] = [_written(call) for call in message.calls]
-    return [item]
+        item["content"] = item["content"] or None
+    return [*items, item]
+
+
+def _labelled(result: ToolResult) -> Content:
+    images = tuple(part for part in result.content if isinstance(part, Image))
+    return (f"[images of tool call {result.call_id}]", *images) if images else ()
+
+
+def _written_content(content: Content) -> str | list[dict[str, Any]]:
+    if not images_in(content):
+        return text_of(content)
+    return [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image_url", "image_url": {"url": part.url}}
+        for part in content
+    ]
+
+
+def _thoughts(item: Mapping[str, Any]) -> tuple[Thought, ...]:
+    if SEALS in item:
+        return tuple(
+            unsealed(get(t, "text", str), get(t, "seal", str), "chat") for t in objects(item, SEALS)
+        )
+    said = [(key, item[key]) for key in REASONING if isinstance(item.get(key), str) and item[key]]
+    return tuple(Thought(text, key, "chat") for key, text in said[:1])
+
+
+def _written_thoughts(thoughts: Sequence[Thought]) -> dict[str, Any]:
+    text = "\n".join(thought.text for thought in thoughts if thought.text)
+    own = [t.seal for t in thoughts if t.origin == "chat" and t.seal in REASONING]
+    fields: dict[str, Any] = {own[0] if own else REASONING[0]: text} if text else {}
+    if any(t.origin not in (None, "chat") for t in thoughts):
+        fields[SEALS] = [{"text": t.text, "seal": sealed(t, "chat")} for t in thoughts]
+    return fields
+
+
+def _written_tool(tool: Tool) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+    }
+    return {"type": "function", "function": function}
 
 
 def _call(item: Mapping[str, Any]) -> ToolCall:
@@ -177,19 +257,5 @@ def _call(item: Mapping[str, Any]) -> ToolCall:
 
 
 def _written(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": json.dumps(dict(call.arguments))}
+    function = {"name": call.name, "arguments": call_text(replace(call, custom=False))}
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _extend(call: dict[str, Any], part: Mapping[str, Any]) -> None:
-    function = call.setdefault("function", {"name": "", "arguments": ""})
-    call["id"] = part.get("id") or call.get("id", "")
-    delta = get(part, "function", dict, {})
-    function["name"] += delta.get("name") or ""
-    function["arguments"] += delta.get("arguments") or ""
-
-
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    cached = get(get(usage, "prompt_tokens_details", dict, {}), "cached_tokens", int, 0)
-    prompt = get(usage, "prompt_tokens", int, 0)
-    return Usage(1, prompt, cached, get(usage, "completion_tokens", int, 0))

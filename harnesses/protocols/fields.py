@@ -6,9 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from harnesses.protocols.base import ProtocolError, Tool
+from harnesses.protocols.base import Content, Image, ProtocolError, Tool
 
 T = TypeVar("T")
+
+FREE_TEXT = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+"""The parameters of a custom tool where a protocol has none: its free text as one argument."""
 
 
 def loads(raw: str | bytes) -> Any:
@@ -25,6 +33,17 @@ def loads(raw: str | bytes) -> Any:
     return value
 
 
+def object_in(raw: str | bytes, what: str) -> Mapping[str, Any]:
+    """The JSON object that a text is. Raises ProtocolError, which says ``what`` it should be."""
+    try:
+        value = loads(raw)
+    except ValueError as error:
+        raise ProtocolError(f"{what} is not JSON: {raw[:80]!r}") from error
+    if not isinstance(value, dict):
+        raise ProtocolError(f"{what} is not an object: {raw[:80]!r}")
+    return value
+
+
 def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None = None) -> T:
     """``body[key]`` of the given type; absent or null gives ``default`` where there is one."""
     value = body.get(key)
@@ -33,6 +52,15 @@ def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None = No
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ProtocolError(f"{key}: expected {kind.__name__}, got {type(value).__name__}")
     return value
+
+
+def maybe(body: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
+    """``body[key]`` where it is of the type, else None: for options that need not be understood."""
+    value = body.get(key)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    odd = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+    return None if odd else value
 
 
 def objects(body: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -62,22 +90,62 @@ def arguments(text: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {"_raw": text}
 
 
+def strings(value: Any) -> tuple[str, ...]:
+    """A string or a list of them; anything else is left out."""
+    items = value if isinstance(value, list) else [value]
+    return tuple(item for item in items if isinstance(item, str))
+
+
+def content_of(value: Any) -> Content:
+    """A content field's texts and images in order. Parts of another kind leave a note."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list):
+        raise ProtocolError(f"content: expected string or list, got {type(value).__name__}")
+    found = (_part(part) for part in value)
+    return tuple(part for part in found if part is not None)
+
+
+def images_in(content: Content) -> Content:
+    """The content where there are images in it, else nothing: the text says it all."""
+    return content if any(isinstance(part, Image) for part in content) else ()
+
+
+def text_of(content: Content) -> str:
+    """The text of a content, with a note for each image."""
+    return "\n".join(part if isinstance(part, str) else "[image]" for part in content)
+
+
 def plain(content: Any) -> str:
     """The text of a content field: a string, or a list of parts; images leave a note."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise ProtocolError(f"content: expected string or list, got {type(content).__name__}")
-    texts = []
-    for part in content:
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, dict) and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        elif isinstance(part, dict) and isinstance(part.get("refusal"), str):
-            texts.append(part["refusal"])
-        elif isinstance(part, dict) and "image" in str(part.get("type")):
-            texts.append("[image]")
-    return "\n".join(texts)
+    return text_of(content_of(content))
+
+
+def _part(part: Any) -> str | Image | None:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict):
+        return None
+    for key in ("text", "refusal"):
+        if isinstance(part.get(key), str):
+            return str(part[key])
+    kind = str(part.get("type"))
+    if "image" in kind:
+        url = _image_url(part)
+        return Image(url) if url else "[image]"
+    return f"[{kind}]" if kind in ("document", "input_file", "file", "input_audio") else None
+
+
+def _image_url(part: Mapping[str, Any]) -> str:
+    """Of an image part of any of the protocols; empty where it names a file of the service."""
+    source = part.get("source")
+    if isinstance(source, dict):
+        if source.get("type") == "base64":
+            return f"data:{source.get('media_type')};base64,{source.get('data')}"
+        return str(source.get("url") or "")
+    url = part.get("image_url")
+    if isinstance(url, dict):
+        url = url.get("url")
+    return url if isinstance(url, str) else ""

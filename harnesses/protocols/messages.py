@@ -1,27 +1,61 @@
-"""Anthropic Messages (https://docs.anthropic.com/en/api/messages), request, response, stream."""
+"""Anthropic Messages (https://docs.anthropic.com/en/api/messages), requests and responses."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harnesses.base import Usage
 from harnesses.protocols.base import (
+    Content,
     Conversation,
+    Image,
     Message,
+    Options,
     ProtocolError,
     ProtocolName,
     Reply,
+    Thought,
+    Tool,
     ToolCall,
     ToolResult,
 )
-from harnesses.protocols.fields import arguments, get, objects, plain, tool
-from harnesses.protocols.sse import event
+from harnesses.protocols.fields import (
+    content_of,
+    get,
+    images_in,
+    maybe,
+    objects,
+    plain,
+    strings,
+    text_of,
+    tool,
+)
+from harnesses.protocols.messages_stream import (
+    MessagesReader,
+    MessagesWriter,
+    start_of,
+    stop_name,
+    stop_of,
+    thought_block,
+    usage_of,
+)
+from harnesses.protocols.pieces import gathered, streamed
+from harnesses.protocols.seals import unsealed
 
-_STOPS = {"end_turn": "end", "stop_sequence": "end", "tool_use": "tool_calls"}
-_STOPS |= {"max_tokens": "length", "refusal": "refusal"}
-_STOP_NAMES = {"end": "end_turn", "tool_calls": "tool_use", "length": "max_tokens"}
+MAX_TOKENS = 8192
+"""Of a reply where the caller sets no limit, which this protocol requires."""
+MAX_STREAMED_TOKENS = 32_000
+
+_READ = frozenset(
+    {
+        "model", "messages", "system", "tools", "stream", "max_tokens", "temperature", "top_p",
+        "stop_sequences", "tool_choice", "output_config",
+    }
+)  # fmt: skip
+_MODES = {"auto": "auto", "any": "required", "none": "none"}
+_MODE_NAMES = {"auto": "auto", "required": "any", "none": "none"}
+_CACHED = {"cache_control": {"type": "ephemeral"}}
 
 
 class MessagesCodec:
@@ -33,25 +67,29 @@ class MessagesCodec:
         messages = [_message(item) for item in objects(body, "messages")]
         if body.get("system"):
             messages.insert(0, Message("system", plain(body["system"])))
-        tools = [tool(t, "input_schema") for t in objects(body, "tools") if "input_schema" in t]
-        output = (get(body, "output_config", dict, {}).get("format")) or {}
+        tools = objects(body, "tools")
+        config = get(body, "output_config", dict, {})
+        schema = (config.get("format") or {}).get("schema")
+        hosted = {f"tools: {t.get('name')}" for t in tools if "input_schema" not in t}
+        asked = {f"output_config.{key}" for key in config.keys() - {"format"}}
         return Conversation(
             model=get(body, "model", str),
             messages=tuple(messages),
-            tools=tuple(tools),
+            tools=tuple(tool(t, "input_schema") for t in tools if "input_schema" in t),
             stream=bool(body.get("stream")),
-            schema_name=get(output.get("schema") or {}, "title", str, "") or None,
+            schema_name=get(schema or {}, "title", str, "") or None,
+            schema=schema if isinstance(schema, dict) else None,
+            options=_options(body),
+            left_out=tuple(sorted((body.keys() - _READ) | hosted | asked)),
         )
 
-    def write_request(
-        self, shown: Conversation, schema: Mapping[str, Any] | None, max_tokens: int = 8192
-    ) -> dict[str, Any]:
-        """A request body without streaming; ``schema`` is the JSON schema of the reply."""
+    def write_request(self, shown: Conversation) -> dict[str, Any]:
         system = [m.text for m in shown.messages if m.role == "system"]
         body: dict[str, Any] = {
             "model": shown.model,
-            "max_tokens": max_tokens,
-            "messages": [_written_message(m) for m in shown.messages if m.role != "system"],
+            "max_tokens": shown.options.max_tokens
+            or (MAX_STREAMED_TOKENS if shown.stream else MAX_TOKENS),
+            "messages": _written_messages(m for m in shown.messages if m.role != "system"),
         }
         if system:
             body["system"] = "\n\n".join(system)
@@ -60,155 +98,196 @@ class MessagesCodec:
                 {"name": t.name, "description": t.description, "input_schema": dict(t.parameters)}
                 for t in shown.tools
             ]
-        if schema is not None:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": dict(schema)}}
-        return body
+            body |= _written_choice(shown.options)
+            _mark_for_cache(body)
+        if shown.schema is not None:
+            form = {"type": "json_schema", "schema": dict(shown.schema)}
+            body["output_config"] = {"format": form}
+        warm = shown.options.temperature
+        given = {
+            "temperature": None if warm is None else min(warm, 1.0),
+            "top_p": shown.options.top_p,
+            "stop_sequences": list(shown.options.stop) or None,
+            "stream": shown.stream or None,
+        }
+        return body | {key: value for key, value in given.items() if value is not None}
 
     def read_response(self, body: Mapping[str, Any]) -> Reply:
         content = objects(body, "content")
+        calls = tuple(_call(b) for b in content if b.get("type") == "tool_use")
         return Reply(
-            text=_join(content, "text"),
-            calls=tuple(_call(b) for b in content if b.get("type") == "tool_use"),
-            usage=_usage(get(body, "usage", dict, {})),
-            stop=_STOPS.get(str(body.get("stop_reason")), "end"),
-            reasoning=_join(content, "thinking"),
+            text=_texts(content),
+            calls=calls,
+            usage=usage_of(get(body, "usage", dict, {})),
+            stop=stop_of(body.get("stop_reason"), bool(calls)),
+            thoughts=_thoughts(content),
             model=str(body.get("model", "")),
         )
 
-    def read_stream(self, events: Iterator[Mapping[str, Any]]) -> Reply:
-        message: dict[str, Any] = {}
-        blocks: dict[int, dict[str, Any]] = {}
-        for item in events:
-            match item.get("type"):
-                case "message_start":
-                    message = dict(get(item, "message", dict))
-                case "content_block_start":
-                    blocks[get(item, "index", int)] = {
-                        **get(item, "content_block", dict),
-                        "_json": "",
-                    }
-                case "content_block_delta":
-                    _extend(blocks[get(item, "index", int)], get(item, "delta", dict))
-                case "message_delta":
-                    message |= get(item, "delta", dict)
-                    usage = get(item, "usage", dict, {})
-                    message["usage"] = {**message.get("usage", {}), **usage}
-                case "error":
-                    raise ProtocolError(f"stream: error event: {json.dumps(item.get('error'))}")
-                case "message_stop":
-                    message["content"] = [_closed(blocks[i]) for i in sorted(blocks)]
-                    return self.read_response(message)
-        raise ProtocolError("stream: ended without message_stop")
+    def reader(self) -> MessagesReader:
+        return MessagesReader()
 
-    def write_response(self, reply: Reply, model: str, id: str) -> dict[str, Any]:
-        content = _written_calls(reply.calls)
-        if reply.text or not reply.calls:
-            content.insert(0, {"type": "text", "text": reply.text})
-        return {
-            "id": id,
-            "type": "message",
-            "role": "assistant",
-            "model": model,
-            "content": content,
-            "stop_reason": _STOP_NAMES.get(reply.stop, reply.stop),
-            "stop_sequence": None,
-            "usage": {
-                "input_tokens": reply.usage.prompt_tokens - reply.usage.cached_tokens,
-                "cache_read_input_tokens": reply.usage.cached_tokens,
-                "cache_creation_input_tokens": 0,
-                "output_tokens": reply.usage.completion_tokens,
-            },
-        }
+    def writer(self, model: str, id: str, tools: Sequence[Tool] = ()) -> MessagesWriter:
+        return MessagesWriter(model, id)
+
+    def read_stream(self, events: Iterator[Mapping[str, Any]]) -> Reply:
+        return gathered(self.reader(), events)
 
     def write_stream(self, reply: Reply, model: str, id: str) -> Iterator[bytes]:
-        full = self.write_response(reply, model, id)
-        start = {**full, "content": [], "stop_reason": None}
-        yield event({"type": "message_start", "message": start}, "message_start")
-        for index, block in enumerate(full["content"]):
-            empty, delta = _opened(block)
-            for name, data in (
-                ("content_block_start", {"content_block": empty}),
-                ("content_block_delta", {"delta": delta}),
-                ("content_block_stop", {}),
-            ):
-                yield event({"type": name, "index": index, **data}, name)
-        end = {"stop_reason": full["stop_reason"], "stop_sequence": None}
-        yield event(
-            {"type": "message_delta", "delta": end, "usage": full["usage"]}, "message_delta"
-        )
-        yield event({"type": "message_stop"}, "message_stop")
+        return streamed(self.writer(model, id), reply)
+
+    def write_response(
+        self, reply: Reply, model: str, id: str, tools: Sequence[Tool] = ()
+    ) -> dict[str, Any]:
+        content = [thought_block(thought) for thought in reply.thoughts]
+        if reply.text or not reply.calls:
+            content.append({"type": "text", "text": reply.text})
+        return {
+            **start_of(model, id, reply.usage),
+            "content": content + _written_calls(reply.calls),
+            "stop_reason": stop_name(reply.stop, bool(reply.calls)),
+        }
+
+
+def _options(body: Mapping[str, Any]) -> Options:
+    choice = maybe(body, "tool_choice", dict) or {}
+    single = maybe(choice, "disable_parallel_tool_use", bool)
+    mode = _MODES.get(str(choice.get("type")))
+    return Options(
+        max_tokens=maybe(body, "max_tokens", int),
+        temperature=maybe(body, "temperature", float),
+        top_p=maybe(body, "top_p", float),
+        stop=strings(body.get("stop_sequences")),
+        tool_choice=mode,  # type: ignore[arg-type]  # one of the values of _MODES
+        tool=maybe(choice, "name", str) or "",
+        parallel=None if single is None else not single,
+    )
+
+
+def _written_choice(options: Options) -> dict[str, Any]:
+    choice: dict[str, Any] = {}
+    if options.tool:
+        choice = {"type": "tool", "name": options.tool}
+    elif options.tool_choice or options.parallel is False:
+        choice = {"type": _MODE_NAMES[options.tool_choice or "auto"]}
+    if options.parallel is False and choice["type"] != "none":
+        choice["disable_parallel_tool_use"] = True
+    return {"tool_choice": choice} if choice else {}
+
+
+def _mark_for_cache(body: dict[str, Any]) -> None:
+    """An agent sends the whole conversation again with each turn: this service keeps only what is
+    marked, the tools and system prompt, and the conversation up to its end."""
+    if "system" in body:
+        body["system"] = [{"type": "text", "text": body["system"], **_CACHED}]
+    if body["messages"]:
+        content = body["messages"][-1]["content"]
+        if content and content[-1]["type"] not in ("thinking", "redacted_thinking"):
+            content[-1] = {**content[-1], **_CACHED}
 
 
 def _message(item: Mapping[str, Any]) -> Message:
     role = get(item, "role", str)
     if role not in ("user", "assistant", "system"):
         raise ProtocolError(f"messages.role: {role!r} is not user, assistant or system")
-    content = item.get("content")
-    if isinstance(content, str):
-        return Message(role, content)  # type: ignore[arg-type]  # checked above
+    value = item.get("content")
+    if isinstance(value, str):
+        return Message(role, value)  # type: ignore[arg-type]  # checked above
     blocks = objects(item, "content")
-    results = tuple(
-        ToolResult(get(b, "tool_use_id", str), plain(b.get("content")), bool(b.get("is_error")))
-        for b in blocks
-        if b.get("type") == "tool_result"
-    )
+    own = ("tool_result", "tool_use", "thinking", "redacted_thinking")
+    content = content_of([b for b in blocks if b.get("type") not in own])
     return Message(
         role,  # type: ignore[arg-type]  # checked above
-        plain([b for b in blocks if b.get("type") in ("text", "image")]),
+        text_of(content),
         tuple(_call(b) for b in blocks if b.get("type") == "tool_use"),
-        results,
-        _join(blocks, "thinking"),
+        tuple(_result(b) for b in blocks if b.get("type") == "tool_result"),
+        _thoughts(blocks),
+        images_in(content),
     )
 
 
-def _written_message(message: Message) -> dict[str, Any]:
-    content: list[dict[str, Any]] = [
-        {"type": "tool_result", "tool_use_id": r.call_id, "content": r.text, "is_error": r.is_error}
-        for r in message.results
-    ]
-    if message.text:
-        content.append({"type": "text", "text": message.text})
-    return {"role": message.role, "content": content + _written_calls(message.calls)}
+def _result(block: Mapping[str, Any]) -> ToolResult:
+    content = content_of(block.get("content"))
+    failed = bool(block.get("is_error"))
+    return ToolResult(
+        get(block, "tool_use_id", str), text_of(content), failed, images_in(content)
+    )  # fmt: skip
 
 
-def _written_calls(calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
+def _written_messages(messages: Iterator[Message]) -> list[dict[str, Any]]:
+    """One message for each run of messages of one side, the results of tools first in it."""
+    written: list[dict[str, Any]] = []
+    for message in messages:
+        results = [_written_result(r) for r in message.results]
+        blocks = [thought_block(t) for t in message.thoughts if t.origin == "messages"]
+        blocks += _written_content(message.content or (message.text,))
+        blocks += _written_calls(message.calls)
+        if not written or written[-1]["role"] != message.role:
+            written.append({"role": message.role, "content": []})
+        content = written[-1]["content"]
+        first = sum(block["type"] == "tool_result" for block in content)
+        content[first:first] = results
+        content += blocks
+    return [item for item in written if item["content"]]
+
+
+def _written_result(result: ToolResult) -> dict[str, Any]:
+    content: str | list[dict[str, Any]] = result.text
+    if result.content:
+        content = _written_content(result.content)
+    return {
+        "type": "tool_result",
+        "tool_use_id": _safe(result.call_id),
+        "content": content,
+        "is_error": result.is_error,
+    }
+
+
+def _written_content(content: Content) -> list[dict[str, Any]]:
+    """Blocks; an empty text is none, as the service refuses it."""
     return [
-        {"type": "tool_use", "id": c.id, "name": c.name, "input": dict(c.arguments)} for c in calls
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image", "source": _source(part)}
+        for part in content
+        if part
     ]
+
+
+def _source(image: Image) -> dict[str, str]:
+    match = re.match(r"data:([\w/+.-]+);base64,", image.url)
+    if match is None:
+        return {"type": "url", "url": image.url}
+    return {"type": "base64", "media_type": match[1], "data": image.url[match.end() :]}
+
+
+def _written_calls(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    return [
+        {"type": "tool_use", "id": _safe(c.id), "name": c.name, "input": dict(c.arguments)}
+        for c in calls
+    ]
+
+
+def _safe(id: str) -> str:
+    """The service refuses ids with other characters, which those of other services may have."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", id)
 
 
 def _call(block: Mapping[str, Any]) -> ToolCall:
     return ToolCall(get(block, "id", str), get(block, "name", str), get(block, "input", dict, {}))
 
 
-def _join(blocks: list[Mapping[str, Any]], kind: str) -> str:
-    return "\n".join(str(b.get(kind, "")) for b in blocks if b.get("type") == kind)
+def _texts(blocks: Sequence[Mapping[str, Any]]) -> str:
+    texts = (str(b.get("text", "")) for b in blocks if b.get("type") == "text")
+    return "\n".join(text for text in texts if text)
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    cached = get(usage, "cache_read_input_tokens", int, 0)
-    written = get(usage, "cache_creation_input_tokens", int, 0)
-    prompt = get(usage, "input_tokens", int, 0) + cached + written
-    return Usage(1, prompt, cached, get(usage, "output_tokens", int, 0))
-
-
-def _extend(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    match delta.get("type"):
-        case "text_delta":
-            block["text"] = block.get("text", "") + get(delta, "text", str)
-        case "thinking_delta":
-            block["thinking"] = block.get("thinking", "") + get(delta, "thinking", str)
-        case "input_json_delta":
-            block["_json"] += get(delta, "partial_json", str)
-
-
-def _closed(block: dict[str, Any]) -> dict[str, Any]:
-    text = block.pop("_json")
-    return {**block, "input": arguments(text)} if text else block
-
-
-def _opened(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    if block["type"] == "text":
-        return {"type": "text", "text": ""}, {"type": "text_delta", "text": block["text"]}
-    delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
-    return {**block, "input": {}}, delta
+def _thoughts(blocks: Sequence[Mapping[str, Any]]) -> tuple[Thought, ...]:
+    found = []
+    for block in blocks:
+        if block.get("type") == "thinking":
+            text, seal = get(block, "thinking", str, ""), get(block, "signature", str, "")
+            found.append(unsealed(text, seal, "messages"))
+        elif block.get("type") == "redacted_thinking":
+            found.append(unsealed("", get(block, "data", str, ""), "messages", hidden=True))
+    return tuple(found)

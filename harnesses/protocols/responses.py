@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harnesses.base import Usage
 from harnesses.protocols.base import (
     Conversation,
     Message,
+    Options,
     ProtocolError,
     ProtocolName,
     Reply,
-    ToolCall,
-    ToolResult,
+    Tool,
 )
-from harnesses.protocols.fields import arguments, get, objects, plain, tool
-from harnesses.protocols.sse import event
+from harnesses.protocols.fields import FREE_TEXT, get, maybe, objects, plain, tool
+from harnesses.protocols.pieces import gathered, streamed
+from harnesses.protocols.responses_items import (
+    CALLS,
+    OUTPUTS,
+    call_item,
+    ended,
+    grouped,
+    message_item,
+    read_items,
+    response_of,
+    stop_of,
+    thought_item,
+    usage_of,
+    written_items,
+)
+from harnesses.protocols.responses_stream import ResponsesReader, ResponsesWriter
 
-_CALLS = ("function_call", "custom_tool_call")
-_OUTPUTS = ("function_call_output", "custom_tool_call_output")
+_READ = frozenset(
+    {
+        "model", "instructions", "input", "tools", "stream", "text", "max_output_tokens",
+        "temperature", "top_p", "tool_choice", "parallel_tool_calls", "store", "include",
+    }
+)  # fmt: skip
+_ITEMS = ("message", "reasoning", *CALLS, *OUTPUTS)
 
 
 class ResponsesCodec:
@@ -31,166 +50,152 @@ class ResponsesCodec:
 
     def read_request(self, body: Mapping[str, Any]) -> Conversation:
         messages = [Message("system", text)] if (text := plain(body.get("instructions"))) else []
+        items: list[Mapping[str, Any]] = []
         if isinstance(body.get("input"), str):
             messages.append(Message("user", body["input"]))
         else:
-            messages += _messages(objects(body, "input"))
-        tools = [t for t in objects(body, "tools") if t.get("type") == "function"]
-        output = get(body, "text", dict, {}).get("format") or {}
+            items = objects(body, "input")
+            messages += read_items(items)
+        tools, unknown = _tools(objects(body, "tools"))
+        config = get(body, "text", dict, {})
+        output = config.get("format") or {}
+        others = {
+            f"input: {i.get('type')}" for i in items if i.get("type", "message") not in _ITEMS
+        }
+        others |= {f"text.{key}" for key in config.keys() - {"format"}}
         return Conversation(
             model=get(body, "model", str),
             messages=tuple(messages),
-            tools=tuple(tool(item) for item in tools),
+            tools=tools,
             stream=bool(body.get("stream")),
             schema_name=output.get("name"),
+            schema=maybe(output, "schema", dict),
+            options=_options(body),
+            left_out=tuple(sorted((body.keys() - _READ) | others | unknown)),
         )
+
+    def write_request(self, shown: Conversation) -> dict[str, Any]:
+        messages, options = list(shown.messages), shown.options
+        # Nothing is kept at the service: the next request has all of it again.
+        body: dict[str, Any] = {"model": shown.model, "store": False}
+        if messages and messages[0].role == "system":
+            body["instructions"] = messages.pop(0).text
+        body["input"] = [item for message in messages for item in written_items(message)]
+        if shown.tools:
+            body["tools"] = [_written_tool(t) for t in shown.tools]
+            if options.parallel is not None:
+                body["parallel_tool_calls"] = options.parallel
+            if options.tool:
+                body["tool_choice"] = {"type": "function", "name": options.tool}
+            elif options.tool_choice:
+                body["tool_choice"] = options.tool_choice
+        if shown.schema is not None:
+            named = {"name": shown.schema_name or "reply", "schema": dict(shown.schema)}
+            body["text"] = {"format": {"type": "json_schema", **named, "strict": False}}
+        given = {
+            "max_output_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "stream": shown.stream or None,
+        }
+        return body | {key: value for key, value in given.items() if value is not None}
 
     def read_response(self, body: Mapping[str, Any]) -> Reply:
         if body.get("status") == "failed":
             raise ProtocolError(f"response failed: {json.dumps(body.get('error'))}")
-        said = _messages(objects(body, "output"))
+        said = read_items(objects(body, "output"))
         calls = tuple(call for message in said for call in message.calls)
-        usage = get(body, "usage", dict, {})
-        details = get(usage, "input_tokens_details", dict, {})
         return Reply(
             text="\n".join(m.text for m in said if m.text),
             calls=calls,
-            usage=Usage(
-                1,
-                get(usage, "input_tokens", int, 0),
-                get(details, "cached_tokens", int, 0),
-                get(usage, "output_tokens", int, 0),
-            ),
-            stop="length"
-            if body.get("status") == "incomplete"
-            else ("tool_calls" if calls else "end"),
-            reasoning="\n".join(m.reasoning for m in said if m.reasoning),
+            usage=usage_of(body),
+            stop=stop_of(body, bool(calls)),
+            thoughts=tuple(thought for m in said for thought in m.thoughts),
             model=str(body.get("model", "")),
         )
 
-    def read_stream(self, events: Iterator[Mapping[str, Any]]) -> Reply:
-        done: list[Mapping[str, Any]] = []
-        for item in events:
-            match item.get("type"):
-                case "response.output_item.done":
-                    done.append(get(item, "item", dict))
-                case "response.completed" | "response.incomplete" | "response.failed":
-                    body = get(item, "response", dict)
-                    # Some servers leave the final output empty; the items came before.
-                    return self.read_response({**body, "output": body.get("output") or done})
-                case "error":
-                    raise ProtocolError(f"stream: error event: {json.dumps(item)}")
-        raise ProtocolError("stream: ended without response.completed")
+    def reader(self) -> ResponsesReader:
+        return ResponsesReader()
 
-    def write_response(self, reply: Reply, model: str, id: str) -> dict[str, Any]:
-        output: list[dict[str, Any]] = []
-        if reply.text or not reply.calls:
-            part = {"type": "output_text", "text": reply.text, "annotations": []}
-            output.append(
-                {
-                    "id": f"msg_{id}",
-                    "type": "message",
-                    "role": "assistant",
-                    "status": "completed",
-                    "content": [part],
-                }
-            )
-        for call in reply.calls:
-            output.append(
-                {
-                    "id": f"fc_{call.id}",
-                    "type": "function_call",
-                    "status": "completed",
-                    "call_id": call.id,
-                    "name": call.name,
-                    "arguments": json.dumps(dict(call.arguments)),
-                }
-            )
-        usage = reply.usage
-        return {
-            "id": f"resp_{id}",
-            "object": "response",
-            "created_at": int(time.time()),
-            "status": "incomplete" if reply.stop == "length" else "completed",
-            "model": model,
-            "output": output,
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": [],
-            "usage": {
-                "input_tokens": usage.prompt_tokens,
-                "input_tokens_details": {"cached_tokens": usage.cached_tokens},
-                "output_tokens": usage.completion_tokens,
-                "output_tokens_details": {"reasoning_tokens": 0},
-                "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-            },
-        }
+    def writer(self, model: str, id: str, tools: Sequence[Tool] = ()) -> ResponsesWriter:
+        return ResponsesWriter(model, id, tools)
+
+    def read_stream(self, events: Iterator[Mapping[str, Any]]) -> Reply:
+        return gathered(self.reader(), events)
 
     def write_stream(self, reply: Reply, model: str, id: str) -> Iterator[bytes]:
-        full = self.write_response(reply, model, id)
-        items: list[tuple[str, dict[str, Any]]] = []
-        start = {**full, "status": "in_progress", "output": [], "usage": None}
-        items.append(("response.created", {"response": start}))
-        for index, item in enumerate(full["output"]):
-            items += _item_events(index, item)
-        status = "response.incomplete" if reply.stop == "length" else "response.completed"
-        items.append((status, {"response": full}))
-        for number, (name, data) in enumerate(items):
-            yield event({"type": name, "sequence_number": number, **data}, name)
+        return streamed(self.writer(model, id), reply)
+
+    def write_response(
+        self, reply: Reply, model: str, id: str, tools: Sequence[Tool] = ()
+    ) -> dict[str, Any]:
+        known = {tool.name: tool for tool in tools}
+        output = [thought_item(t, f"rs_{n}_{id}") for n, t in enumerate(reply.thoughts)]
+        if reply.text or not reply.calls:
+            output.append(message_item(reply.text, f"msg_{id}"))
+        output += [call_item(call, known) for call in reply.calls]
+        response = response_of(model, f"resp_{id}", int(time.time()))
+        return ended({**response, "output": output}, reply.stop, reply.usage)
 
 
-def _messages(items: list[Mapping[str, Any]]) -> list[Message]:
-    """Input or output items as messages; a run of items of one speaker stays several messages."""
-    messages = []
+def _options(body: Mapping[str, Any]) -> Options:
+    choice = body.get("tool_choice")
+    named = maybe(choice, "name", str) if isinstance(choice, dict) else None
+    group = maybe(choice, "namespace", str) if isinstance(choice, dict) else None
+    return Options(
+        max_tokens=maybe(body, "max_output_tokens", int),
+        temperature=maybe(body, "temperature", float),
+        top_p=maybe(body, "top_p", float),
+        tool_choice=choice if choice in ("auto", "none", "required") else None,
+        tool=grouped(named, group or "") if named else "",
+        parallel=maybe(body, "parallel_tool_calls", bool),
+    )
+
+
+def _tools(
+    items: Sequence[Mapping[str, Any]], group: str = ""
+) -> tuple[tuple[Tool, ...], set[str]]:
+    """The tools that the client itself runs, and the kinds of the others."""
+    found: list[Tool] = []
+    others: set[str] = set()
     for item in items:
-        kind = item.get("type", "message")
-        if kind == "message":
-            role = get(item, "role", str)
-            if role not in ("system", "developer", "user", "assistant"):
-                raise ProtocolError(f"input.role: {role!r} is not a role")
-            name = "system" if role == "developer" else role
-            messages.append(Message(name, plain(item.get("content"))))  # type: ignore[arg-type]
-        elif kind in _CALLS:
-            messages.append(Message("assistant", calls=(_call(item),)))
-        elif kind in _OUTPUTS:
-            result = ToolResult(get(item, "call_id", str), plain(item.get("output")))
-            messages.append(Message("user", results=(result,)))
-        elif kind == "reasoning":
-            text = plain(item.get("summary")) or plain(item.get("content"))
-            messages.append(Message("assistant", reasoning=text))
-    return messages
+        match item.get("type"):
+            case "function":
+                own = tool(item)
+                found.append(
+                    Tool(grouped(own.name, group), own.description, own.parameters, False, group)
+                )
+            case "custom":
+                name = grouped(get(item, "name", str), group)
+                found.append(Tool(name, _explained(item), FREE_TEXT, True, group))
+            case "namespace":
+                inner, more = _tools(objects(item, "tools"), get(item, "name", str))
+                found += inner
+                others |= more
+            case kind:
+                others.add(f"tools: {kind}")
+    return tuple(found), others
 
 
-def _call(item: Mapping[str, Any]) -> ToolCall:
-    if item.get("type") == "custom_tool_call":
-        given: Mapping[str, Any] = {"input": get(item, "input", str, "")}
-    else:
-        given = arguments(get(item, "arguments", str, ""))
-    return ToolCall(get(item, "call_id", str), get(item, "name", str), given)
+def _explained(item: Mapping[str, Any]) -> str:
+    """A custom tool's description with the grammar of its text, which others have no field for."""
+    text = get(item, "description", str, "")
+    form = get(item, "format", dict, {})
+    grammar = maybe(form, "definition", str)
+    if not grammar:
+        return text
+    note = (
+        f"The text is given as the argument `input`. It follows this {form.get('syntax')} grammar:"
+    )
+    return f"{text}\n\n{note}\n{grammar}"
 
 
-def _item_events(index: int, item: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    at: dict[str, Any] = {"output_index": index}
-    part_at = {**at, "item_id": item["id"], "content_index": 0}
-    if item["type"] == "function_call":
-        of = {**at, "item_id": item["id"]}
-        empty = {**item, "status": "in_progress", "arguments": ""}
-        arguments_text = item["arguments"]
-        middle = [
-            ("response.function_call_arguments.delta", {**of, "delta": arguments_text}),
-            ("response.function_call_arguments.done", {**of, "arguments": arguments_text}),
-        ]
-    else:
-        part = item["content"][0]
-        empty = {**item, "status": "in_progress", "content": []}
-        middle = [
-            ("response.content_part.added", {**part_at, "part": {**part, "text": ""}}),
-            ("response.output_text.delta", {**part_at, "delta": part["text"]}),
-            ("response.output_text.done", {**part_at, "text": part["text"]}),
-            ("response.content_part.done", {**part_at, "part": part}),
-        ]
-    return [
-        ("response.output_item.added", {**at, "item": empty}),
-        *middle,
-        ("response.output_item.done", {**at, "item": item}),
-    ]
+def _written_tool(tool: Tool) -> dict[str, Any]:
+    # Not strict, as the schemas of other protocols' clients need not be of that kind.
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+        "strict": False,
+    }

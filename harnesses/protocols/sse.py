@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harnesses.protocols.base import ProtocolError
-from harnesses.protocols.fields import loads
+from harnesses.protocols.fields import object_in
 
 
 def event(data: Mapping[str, Any] | str, name: str | None = None) -> bytes:
@@ -23,17 +22,32 @@ def read_events(raw: bytes) -> Iterator[Mapping[str, Any]]:
     Raises:
         ProtocolError: a data line that is not a JSON object, as where a stream was cut.
     """
-    # Not splitlines(): that also breaks at characters which JSON strings may hold, such as U+2028.
-    for line in raw.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
-        if not line.startswith("data:"):
-            continue
-        text = line[5:].strip()
-        if not text or text == "[DONE]":
-            continue
-        try:
-            data = loads(text)
-        except ValueError as error:
-            raise ProtocolError(f"stream: event is not JSON: {text[:80]!r}") from error
-        if not isinstance(data, dict):
-            raise ProtocolError(f"stream: event is not an object: {text[:80]!r}")
-        yield data
+    splitter = Splitter()
+    yield from splitter.feed(raw)
+    yield from splitter.feed(b"\n")
+
+
+class Splitter:
+    """Cuts a stream that comes in chunks of any size into events, each as soon as it is whole."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> Iterator[Mapping[str, Any]]:
+        """The ``data`` objects that the chunk completes. Raises ProtocolError as
+        :func:`read_events`."""
+        # Not splitlines(): that also breaks at characters which JSON strings may hold.
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            data = _data(line.decode("utf-8", "replace").rstrip("\r"))
+            if data is not None:
+                yield data
+
+
+def _data(line: str) -> Mapping[str, Any] | None:
+    if not line.startswith("data:"):
+        return None
+    text = line[5:].strip()
+    if not text or text == "[DONE]":
+        return None
+    return object_in(text, "stream: event")

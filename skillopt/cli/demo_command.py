@@ -20,14 +20,22 @@ if TYPE_CHECKING:
 
 @click.command("demo")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option(
+    "--local-model",
+    is_flag=True,
+    help="Train a small real language model instead, in direct chat (extra 'local').",
+)
 @guarded
-def command(runs: Path) -> None:
+def command(runs: Path, local_model: bool) -> None:
     """Train the quickstart's skill inside Codex in Docker, then score the first and the trained
     skill in Codex, Claude Code and direct chat.
 
     Needs no key: the model is simulated, everything else is real. Without Docker the same is done
     in direct chat alone.
     """
+    if local_model:
+        _local(runs)
+        return
     from skillopt.display import Display, say
     from skillopt.doctor import missing_for_docker
     from skillopt.inputs import read_config
@@ -65,3 +73,26 @@ def _report(result: RunResult, rows: list[Row]) -> None:
     print_diff(console, result.initial.text, result.best.text, ("initial", "trained"))
     count = len(rows[0].rollouts)
     print_scores(console, rows, f"{result.folder.name}: {count} held-out tasks, simulated model")
+
+
+def _local(runs: Path) -> None:
+    """SmolLM2, trained by itself, beside what it is to be compared with."""
+    from skillopt.display import Display, say
+    from skillopt.inputs import read_config
+    from skillopt.local_demo import train_and_compare
+    from skillopt.tables import print_diff, print_scores
+
+    started = time.monotonic()
+    config = read_config("quickstart/smollm2", {"runs": str(runs)})
+    say(f"SmolLM2 (135 million parameters) is trained by itself; rollouts are kept in {runs}")
+    with Display() as display:
+        result, rows = train_and_compare(config, [display])
+    console = output()
+    print_diff(console, result.initial.text, result.best.text, ("hand-written", "trained"))
+    count = len(rows[0].rollouts)
+    print_scores(console, rows, f"{count} held-out questions, SmolLM2-135M-Instruct")
+    actions = [row.get("action") for row in result.history]
+    say(
+        f"the gate let in {actions.count('accept')} of {len(actions)} steps; "
+        f"done in {time.monotonic() - started:.0f} s"
+    )

@@ -13,10 +13,19 @@ from skillopt.cli.common import output
 
 @click.command("doctor")
 @click.option("--engine-only", is_flag=True, help="Look only whether a Docker engine answers.")
+@click.option(
+    "--model",
+    metavar="UPSTREAM:NAME",
+    help="Only send this model one request: latency, tokens, price, protocol.",
+)
+@click.option("--config", help="Whose upstreams and prices count for --model.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @guarded
-def command(engine_only: bool, as_json: bool) -> None:
+def command(engine_only: bool, model: str | None, config: str | None, as_json: bool) -> None:
     """Tell what works on this machine, and what to do about the rest."""
+    if model is not None:
+        _try_model(model, config, as_json)
+        return
     from skillopt.doctor import engine_answers, examine
     from skillopt.files import to_json
 
@@ -31,4 +40,33 @@ def command(engine_only: bool, as_json: bool) -> None:
     if as_json:
         click.echo(to_json([asdict(check) for check in checks]), nl=False)
     if not all(check.ok for check in checks):
+        sys.exit(EXIT_FAILED)
+
+
+def _try_model(model: str, config: str | None, as_json: bool) -> None:
+    """Print what came of one request to a model."""
+    from skillopt.files import to_json
+    from skillopt.model_check import check_model
+
+    check = check_model(model, config)
+    if as_json:
+        click.echo(to_json(asdict(check)), nl=False)
+    elif check.error:
+        output().print(f"BAD {model}: {check.error}", markup=False, soft_wrap=True)
+    else:
+        usage, cost = check.usage, check.usage.cost_usd
+        for name, value in (
+            ("model", f"{check.model} of upstream {check.upstream}"),
+            ("protocol", check.protocol),
+            ("latency", f"{check.seconds:.2f} s"),
+            ("tokens", f"{usage.prompt_tokens} in ({usage.cached_tokens} cached), "
+                       f"{usage.completion_tokens} out"),
+            ("price", "unknown: add the model to a price table (key 'prices')"
+                      if cost is None else f"{cost:.6f} USD"),
+            ("JSON schema", "kept" if check.schema_kept else
+             f"not kept: {', '.join(check.ignored) or 'the reply does not fit it'}; replies of an "
+             "optimizer will have to be asked for again"),
+        ):  # fmt: skip
+            output().print(f"ok  {name}: {value}", markup=False, soft_wrap=True)
+    if check.error:
         sys.exit(EXIT_FAILED)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harnesses.protocols.base import Message
 
@@ -29,6 +29,13 @@ class OptimizerReplyError(Exception):
 
 class OptimizerUnavailableError(Exception):
     """The optimizer's model service is down or refuses. Nothing is wrong with the run."""
+
+
+class Exemplified(BaseModel):
+    """A reply of which its prompt ends with examples: its JSON schema is not added to the prompt,
+    since a small model would copy from there and not go on with the examples."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class OptimizerModel(Protocol):
@@ -87,13 +94,15 @@ def ask_with_repair(send: Send, system: str, prompt: str, schema: type[T]) -> T:
         send: sends messages and returns the reply's text.
         system, prompt: what the model is asked.
         schema: of the reply; its JSON schema is added to the prompt, as not every service
-            enforces one.
+            enforces one, unless it is an :class:`Exemplified`.
 
     Raises:
         OptimizerReplyError: the second reply does not fit either.
     """
     form = "One JSON object that fits this JSON schema, and nothing else:"
     asked = f"{prompt}\n# Reply\n\n{form}\n{json.dumps(schema.model_json_schema())}\n"
+    if issubclass(schema, Exemplified):
+        asked = prompt
     messages = [Message("system", system), Message("user", asked)]
     reply = send(messages)
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from skillopt.tasks.dockerfile import final_workdir
+from skillopt.tasks.questions import is_question
 from skillopt.types import Split, Task
 
 T = TypeVar("T")
@@ -47,12 +48,13 @@ def read_task(folder: Path) -> Task:
     environment = table.table("environment")
     image = environment.get("docker_image", str, "") or None
     dockerfile = folder / "environment" / "Dockerfile"
-    if image is None and not dockerfile.is_file():
+    question = image is None and not dockerfile.parent.exists() and is_question(folder)
+    if image is None and not dockerfile.is_file() and not question:
         raise TaskError(f"{dockerfile}: missing; add it, or set environment.docker_image")
-    if not (folder / "tests" / "test.sh").is_file():
+    if not question and not (folder / "tests" / "test.sh").is_file():
         raise TaskError(f"{folder / 'tests' / 'test.sh'}: missing; it writes the reward")
     workdir = environment.get("workdir", str, "")
-    if not workdir and image is None:
+    if not workdir and image is None and not question:
         workdir = final_workdir(_text(dockerfile)) or ""
     return Task(
         name=folder.name,
@@ -71,6 +73,7 @@ def read_task(folder: Path) -> Task:
         untrusted_programs=table.table("metadata").get("untrusted_programs", bool, False),
         digest=digest,
         follow_ups=_follow_ups(table.table("metadata")),
+        question=question,
     )
 
 

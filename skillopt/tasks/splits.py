@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from skillopt.config import TasksConfig
 from skillopt.tasks.harbor import SPLITS, read_splits, read_tasks
-from skillopt.tasks.quickstart.generator import generate
+from skillopt.tasks.quickstart import generator as quickstart
+from skillopt.tasks.words import generator as words
 from skillopt.types import Split, Task
+
+GENERATED: dict[str, Callable[[Path, int], None]] = {
+    "quickstart": quickstart.generate,
+    "words": words.generate,
+}
+"""Task sets that this project makes itself, by what a config calls them."""
 
 
 def load_splits(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task, ...]]:
@@ -25,19 +32,19 @@ def load_splits(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple
         TaskError: there is no such folder, or a task in it cannot be used.
     """
     source = Path(config.source)
-    if config.source == "quickstart":
-        source = quickstart(made / f"quickstart-{config.seed}", config.seed)
+    if config.source in GENERATED:
+        source = generated(config.source, made / f"{config.source}-{config.seed}", config.seed)
     splits = read_splits(source)
     if splits is None:
         return _split(read_tasks(source), config.split, seed)
     return {split: tuple(splits[split]) for split in SPLITS}
 
 
-def quickstart(folder: Path, seed: int) -> Path:
-    """Make the quickstart's tasks anew in ``folder``, so that they are those of this version."""
+def generated(name: str, folder: Path, seed: int) -> Path:
+    """Make a task set anew in ``folder``, so that its tasks are those of this version."""
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    generate(fresh, seed)
+    GENERATED[name](fresh, seed)
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return folder

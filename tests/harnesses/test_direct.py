@@ -13,7 +13,7 @@ import pytest
 from harnesses.base import Budget, ModelSpec, Outcome, Request, Site, Status
 from harnesses.direct import Direct
 from harnesses.gateway import Gateway
-from harnesses.protocols.base import ProtocolName
+from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
 from harnesses.upstreams import Upstream
 from sandboxes.base import Limits
 from sandboxes.local import local_sandbox
@@ -72,6 +72,27 @@ def test_either_sdk_drives_the_shell(protocol: ProtocolName, tmp_path: Path) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("protocol", ["responses", "messages", "chat"])
+def test_thoughts_go_back_to_the_service_that_thought_them(
+    protocol: ProtocolName, tmp_path: Path
+) -> None:
+    seal = {"responses": "rs_1 c2VjcmV0", "messages": "c2ln", "chat": "reasoning_content"}
+    thought = Thought("I look.", seal[protocol], protocol)
+    seen: list[Conversation] = []
+
+    def think(shown: Conversation) -> Reply:
+        call = ToolCall("call_0", "shell", {"command": "true"})
+        return Reply("", (call,), stop="tool_calls", thoughts=(thought,))
+
+    def end(shown: Conversation) -> Reply:
+        seen.append(shown)
+        return Reply("finished")
+
+    model = Scripted([think, end], protocols=frozenset({protocol}))
+    assert run(model, tmp_path).status is Status.COMPLETED
+    assert [t for message in seen[0].messages for t in message.thoughts] == [thought]
+
+
 def test_a_question_is_answered_without_tools_and_with_the_skill(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "SKILL.md").write_text(SKILL)
@@ -100,8 +121,6 @@ def test_the_budget_of_model_requests_ends_the_rollout_as_the_agents_error(tmp_p
 
 
 def test_a_tool_that_it_does_not_have_is_answered_and_not_run(tmp_path: Path) -> None:
-    from harnesses.protocols.base import Reply, ToolCall
-
     model = Scripted([lambda _: Reply("", (ToolCall("call_0", "rm", {"path": "/"}),))])
     assert run(model, tmp_path).status is Status.COMPLETED
     assert "There is only the tool shell" in model.outputs[0]

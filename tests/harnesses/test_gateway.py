@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +20,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from harnesses.base import Budget, ModelSpec, Usage
-from harnesses.gateway import Gateway, GatewayError, Grant, Session
-from harnesses.protocols.base import Reply
+from harnesses.gateway import GONE, Gateway, GatewayError
+from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
+from harnesses.session import Grant, Session
 from harnesses.upstreams import HttpUpstream, protocols_of
+from tests.integration.scripted import Scripted
 
 Answer = Callable[[Request], Awaitable[Response]]
 KEY = "sk-real-key-of-the-user"
@@ -34,6 +38,8 @@ class Service:
     def __init__(self, *script: str) -> None:
         self.script = list(script)
         self.seen: list[dict[str, Any]] = []
+        self.left = threading.Event()
+        """Set when an endless stream is no longer read."""
 
     async def answer(self, request: Request) -> Response:
         self.seen.append({"headers": dict(request.headers), "body": await request.json()})
@@ -47,9 +53,19 @@ class Service:
             return StreamingResponse(
                 iter(list(codec.write_stream(reply, "m", "1"))), media_type="text/event-stream"
             )
+        if act == "endless":
+            return StreamingResponse(self._endless(), media_type="text/event-stream")
         if act == "cut":
             return StreamingResponse(self._cut(), media_type="text/event-stream")
         return JSONResponse(codec.write_response(reply, "m", "1"))
+
+    async def _endless(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield next(ChatCodec().write_stream(Reply("hello"), "m", "1"))
+                await asyncio.sleep(0.01)
+        finally:
+            self.left.set()
 
     async def _cut(self) -> AsyncIterator[bytes]:
         yield next(ChatCodec().write_stream(Reply("hello"), "m", "1"))
@@ -221,16 +237,143 @@ def test_streams_that_break_again_and_again_fail_the_session(socket: Path) -> No
         assert ask(session, stream=True).status_code == 400
 
 
-def test_a_protocol_that_the_upstream_does_not_speak_is_named(socket: Path) -> None:
+def test_a_call_in_another_protocol_is_translated_and_recorded_as_the_client_made_it(
+    socket: Path, tmp_path: Path
+) -> None:
+    service = Service("json")
     with (
-        serve(Service("json").answer) as url,
+        serve(service.answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant(tmp_path)) as session,
+        client(running, session.token) as http,
+    ):
+        body = {"model": "m", "max_tokens": 9, "metadata": {"user_id": "u"},
+                "messages": [{"role": "user", "content": "hi"}]}  # fmt: skip
+        answer = http.post("/v1/messages", json=body)
+        broken = http.post("/v1/messages", json={**body, "messages": [{"role": "judge"}]})
+    assert answer.status_code == 200
+    assert answer.json()["content"] == [{"type": "text", "text": "hello"}]
+    sent = service.seen[0]["body"]
+    assert sent["messages"] == [{"role": "user", "content": "hi"}] and "metadata" not in sent
+    assert session.usage == Usage(1, 100, 40, 7, 0.1)
+    line = json.loads((tmp_path / "wire.jsonl").read_text().splitlines()[0])
+    assert (line["protocol"], line["spoken"]) == ("messages", "chat")
+    assert line["request"] == body and line["left_out"] == ["metadata"]
+    assert line["response"]["content"][0]["text"] == "hello"
+    # What cannot be read is refused before it reaches the service, in the client's own words.
+    assert broken.status_code == 400 and broken.json()["type"] == "error"
+    assert "'judge' is not user" in broken.json()["error"]["message"]
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize("trouble", ["404", "cut"])
+def test_trouble_behind_a_translation_is_told_in_the_clients_protocol(
+    trouble: str, socket: Path
+) -> None:
+    with (
+        serve(Service(trouble).answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant()) as session,
+        client(running, session.token) as http,
+    ):
+        body = {"model": "m", "input": "hi", "stream": True}
+        if trouble == "404":
+            answer = http.post("/v1/responses", json=body)
+            assert answer.status_code == 404 and answer.json()["error"]["message"] == "no"
+        else:
+            for _ in range(3):
+                with pytest.raises(httpx2.HTTPError):
+                    http.post("/v1/responses", json=body)
+            assert "cut 3 streams" in session.failure
+    assert all(exchange.reply is None for exchange in session.exchanges)
+
+
+@pytest.mark.parametrize("spoken", ["chat", "responses", "messages"])
+def test_the_official_sdks_stream_from_a_service_of_any_protocol(
+    spoken: ProtocolName, socket: Path
+) -> None:
+    import anthropic
+    import openai
+
+    call = ToolCall("c1", "run", {"cmd": "ls"})
+    model = Scripted([lambda _: Reply("I look.", (call,), Usage(1, 50, 20, 5), "tool_calls")])
+    model.protocols = frozenset({spoken})
+    with (
+        Gateway({"up": model}, socket, lambda *_: 0.0) as running,
+        running.open(grant()) as session,
+        client(running, session.token) as http,
+    ):
+        given = {"api_key": session.token, "http_client": http, "max_retries": 0}
+        tool = {"name": "run", "description": "d", "input_schema": {"type": "object"}}
+        messages = anthropic.Anthropic(base_url="http://gateway", **given)
+        with messages.messages.stream(
+            model="m", max_tokens=99, messages=[{"role": "user", "content": "q"}], tools=[tool]
+        ) as stream:  # type: ignore[list-item]
+            said = stream.get_final_message()
+        assert [block.type for block in said.content] == ["text", "tool_use"]
+        assert said.content[1].input == {"cmd": "ls"} and said.stop_reason == "tool_use"
+        assert (said.usage.input_tokens, said.usage.cache_read_input_tokens) == (30, 20)
+        other = openai.OpenAI(base_url="http://gateway/v1", **given)
+        with other.responses.stream(model="m", input="q") as events:
+            done = next(e for e in events if e.type == "response.completed").response
+        assert done.output_text == "I look." and done.output[1].name == "run"
+        assert done.usage is not None and done.usage.total_tokens == 55
+        asked = {"model": "m", "messages": [{"role": "user", "content": "q"}]}
+        with other.chat.completions.stream(**asked) as deltas:
+            choice = deltas.get_final_completion().choices[0]
+        assert choice.message.content == "I look." and choice.finish_reason == "tool_calls"
+    assert all(exchange.reply and exchange.reply.calls == (call,) for exchange in session.exchanges)
+    assert len(session.exchanges) == 3
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_client_that_goes_away_ends_the_call_and_is_not_the_services_fault(
+    path: str, socket: Path
+) -> None:
+    service = Service("endless")
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    with (
+        serve(service.answer) as url,
         gateway(url, socket) as running,
         running.open(grant()) as session,
     ):
-        with client(running, session.token) as http:
-            answer = http.post("/v1/messages", json={"model": "m", "messages": []})
-        assert answer.status_code == 400
-        assert "does not speak the messages protocol" in answer.json()["error"]["message"]
+        for _ in range(4):
+            service.left.clear()
+            with (
+                client(running, session.token) as http,
+                http.stream("POST", path, json=body) as answer,
+            ):
+                chunks = answer.iter_bytes()
+                next(chunks)
+                assert not service.left.is_set()
+            assert service.left.wait(5)
+        until(lambda: len(session.exchanges) == 4)
+        assert session.failure == "" and session.cuts == 0
+        assert [e.error for e in session.exchanges] == [GONE] * 4
+
+
+def test_a_client_that_goes_away_with_the_last_event_has_its_reply(socket: Path) -> None:
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    with (
+        serve(Service("stream").answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant()) as session,
+        client(running, session.token) as http,
+    ):
+        with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            seen = b""
+            for chunk in answer.iter_bytes():
+                seen += chunk
+                if b"[DONE]" in seen:
+                    break
+        until(lambda: bool(session.exchanges))
+    assert session.exchanges[0].reply is not None and session.exchanges[0].error == ""
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b'{"model": 3}', b"{}"])

@@ -11,8 +11,8 @@ import pytest
 from atif import Trajectory
 
 from harnesses.base import Usage
-from harnesses.gateway import Exchange
 from harnesses.protocols.base import Reply, ToolCall
+from harnesses.session import Exchange
 from harnesses.threads import MAIN, read_wire, turns
 from harnesses.trajectory import body_lines, build_trajectory, final_answer, skill_activated
 
@@ -196,19 +196,19 @@ def claude_body(text: str, tools: bool = True) -> dict[str, Any]:
 def test_what_agents_say_of_their_requests_is_read_and_nothing_odd_breaks_it(
     protocol: Any, body: dict[str, Any], agent: str, thread: str, kind: str
 ) -> None:
-    (turn,) = turns([Exchange(protocol, body, Reply("ok"), 200, "", 1.0, 2.0, agent)])
+    (turn,) = turns([Exchange(protocol, body, Reply("ok"), 200, "", 1.0, 2.0, agent=agent)])
     assert (turn.thread, turn.kind) == (thread, kind)
 
 
 def test_only_sub_agents_still_give_a_trajectory() -> None:
-    exchanges = [Exchange("messages", claude_body("x"), Reply("ok"), 200, "", 1.0, 2.0, "a1")]
+    exchanges = [Exchange("messages", claude_body("x"), Reply("ok"), 200, "", 1.0, 2.0, agent="a1")]
     assert [step["message"] for step in build(exchanges)["steps"]] == ["x", "ok"]
 
 
 def test_sub_agents_of_sub_agents_are_inside_theirs() -> None:
     def asks(text: str, agent: str, *replies: Reply) -> list[Exchange]:
         return [
-            Exchange("messages", claude_body(text), reply, 200, "", 1.0, 2.0, agent)
+            Exchange("messages", claude_body(text), reply, 200, "", 1.0, 2.0, agent=agent)
             for reply in replies
         ]
 
@@ -236,9 +236,9 @@ def test_a_torn_wire_log_gives_its_whole_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("agent", ["", "a1"])
 def test_requests_that_say_nothing_give_no_trajectory(agent: str) -> None:
     body = claude_body("x") | {"messages": []}
-    exchanges = [Exchange("messages", body, None, 500, "no", 1.0, 2.0, agent)]
+    exchanges = [Exchange("messages", body, None, 500, "no", 1.0, 2.0, agent=agent)]
     assert trajectory_of(exchanges, Usage()) is None
     summary = claude_body("Your task is to create a detailed summary of the conversation")
-    exchanges.append(Exchange("messages", summary, None, 500, "no", 3.0, 4.0, agent))
+    exchanges.append(Exchange("messages", summary, None, 500, "no", 3.0, 4.0, agent=agent))
     exchanges.append(Exchange("messages", claude_body("go"), Reply("ok"), 200, "", 5.0, 6.0))
     assert [step["message"] for step in build(exchanges)["steps"]][-2:] == ["go", "ok"]

@@ -44,7 +44,7 @@ class Scripted:
         return Answer(200, "application/json", _all([body]))
 
     def _reply(self, shown: Conversation, turn: int) -> Reply:
-        if turn >= len(self.commands) or not shown.tools:
+        if turn >= len(self.commands):
             return Reply("finished")
         command = self.commands[turn]
         if callable(command):

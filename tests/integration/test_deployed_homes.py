@@ -11,8 +11,8 @@ import pytest
 
 from harnesses.base import ModelSpec
 from harnesses.cli_agent import HOME, CliHarness
-from harnesses.gateway import Grant
 from harnesses.registry import make_harness
+from harnesses.session import Grant
 from sandboxes.base import Mount, SandboxSpec
 from skillopt.deploy.places import tree_digest
 from skillopt.sim.model import SimUpstream

@@ -1,0 +1,204 @@
+"""The items of the Responses protocol: messages, thoughts, calls and their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harnesses.base import Usage
+from harnesses.protocols.base import (
+    Content,
+    Message,
+    ProtocolError,
+    Thought,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from harnesses.protocols.fields import content_of, get, images_in, objects, plain, text_of
+from harnesses.protocols.pieces import call_of, call_text
+from harnesses.protocols.seals import sealed, unsealed
+
+CALLS = ("function_call", "custom_tool_call")
+OUTPUTS = ("function_call_output", "custom_tool_call_output")
+
+
+def read_items(items: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Input or output items as messages; a run of items of one speaker stays several messages.
+    Items of another kind are left out."""
+    messages = []
+    for item in items:
+        kind = item.get("type", "message")
+        if kind == "message":
+            messages.append(_message(item))
+        elif kind in CALLS:
+            messages.append(Message("assistant", calls=(read_call(item),)))
+        elif kind in OUTPUTS:
+            content = content_of(item.get("output"))
+            result = ToolResult(
+                get(item, "call_id", str), text_of(content), content=images_in(content)
+            )
+            messages.append(Message("user", results=(result,)))
+        elif kind == "reasoning":
+            messages.append(Message("assistant", thoughts=(read_thought(item),)))
+    return messages
+
+
+def _message(item: Mapping[str, Any]) -> Message:
+    role = get(item, "role", str)
+    if role not in ("system", "developer", "user", "assistant"):
+        raise ProtocolError(f"input.role: {role!r} is not a role")
+    content = content_of(item.get("content"))
+    name = "system" if role == "developer" else role
+    return Message(name, text_of(content), content=images_in(content))  # type: ignore[arg-type]
+
+
+def read_call(item: Mapping[str, Any]) -> ToolCall:
+    """A call; the name of a tool in a group gets the group's before it."""
+    name, group = get(item, "name", str), get(item, "namespace", str, "")
+    custom = item.get("type") == "custom_tool_call"
+    text = get(item, "input" if custom else "arguments", str, "")
+    return call_of(get(item, "call_id", str), grouped(name, group), text, custom)
+
+
+def grouped(name: str, namespace: str) -> str:
+    """The name of a tool for protocols that have no groups."""
+    return f"{namespace}__{name}" if namespace else name
+
+
+def read_thought(item: Mapping[str, Any]) -> Thought:
+    """A reasoning item. Its service wants the encrypted text back, and the item's id."""
+    text = plain(item.get("summary")) or plain(item.get("content"))
+    secret = get(item, "encrypted_content", str, "")
+    thought = unsealed(text, secret, "responses")
+    if thought.origin == "responses" and secret:
+        return Thought(text, f"{item.get('id', '')} {secret}", "responses", not text)
+    return thought
+
+
+def thought_item(thought: Thought, id: str) -> dict[str, Any]:
+    """A thought as an item; ``id`` is for one that has none."""
+    summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
+    item: dict[str, Any] = {"id": id, "type": "reasoning", "summary": summary}
+    seal = sealed(thought, "responses")
+    if thought.origin == "responses" and seal:
+        item["id"], _, seal = seal.partition(" ")
+    if seal:
+        item["encrypted_content"] = seal
+    return item
+
+
+def message_item(text: str, id: str) -> dict[str, Any]:
+    """What a model said."""
+    part = {"type": "output_text", "text": text, "annotations": []}
+    item = {"id": id, "type": "message", "role": "assistant", "status": "completed"}
+    return {**item, "content": [part]}
+
+
+def call_item(call: ToolCall, tools: Mapping[str, Tool]) -> dict[str, Any]:
+    """A call as the client knows the tool: by its group, and with free text where it takes that."""
+    tool = tools.get(call.name)
+    name, group = call.name, tool.namespace if tool else ""
+    item: dict[str, Any] = {"id": f"fc_{call.id}", "type": "function_call", "status": "completed"}
+    item |= {"call_id": call.id, "name": name.removeprefix(grouped("", group))}
+    if group:
+        item["namespace"] = group
+    if call.custom or (tool and tool.custom):
+        text = call.arguments.get("input")
+        item |= {"id": f"ctc_{call.id}", "type": "custom_tool_call"}
+        return {**item, "input": text if isinstance(text, str) else call_text(call)}
+    return {**item, "arguments": call_text(call)}
+
+
+def written_items(message: Message) -> list[dict[str, Any]]:
+    """A message as input items."""
+    items: list[dict[str, Any]] = [
+        thought_item(t, "") for t in message.thoughts if t.origin == "responses" and t.seal
+    ]
+    for result in message.results:
+        output: str | list[dict[str, Any]] = result.text
+        if result.content:
+            output = _written_content(result.content)
+        items.append(
+            {"type": "function_call_output", "call_id": result.call_id, "output": output}
+        )  # fmt: skip
+    if message.content or message.text:
+        role = "developer" if message.role == "system" else message.role
+        content = _written_content(message.content) if message.content else message.text
+        items.append({"type": "message", "role": role, "content": content})
+    for call in message.calls:
+        item = {"type": "function_call", "call_id": call.id, "name": call.name}
+        items.append({**item, "arguments": call_text(call)})
+    return items
+
+
+def _written_content(content: Content) -> list[dict[str, Any]]:
+    return [
+        {"type": "input_text", "text": part}
+        if isinstance(part, str)
+        else {"type": "input_image", "image_url": part.url, "detail": "auto"}
+        for part in content
+    ]
+
+
+def usage_of(body: Mapping[str, Any]) -> Usage:
+    """Token counts of a response."""
+    usage = get(body, "usage", dict, {})
+    details = get(usage, "input_tokens_details", dict, {})
+    return Usage(
+        1,
+        get(usage, "input_tokens", int, 0),
+        get(details, "cached_tokens", int, 0),
+        get(usage, "output_tokens", int, 0),
+    )
+
+
+def stop_of(body: Mapping[str, Any], called: bool) -> str:
+    """Why a reply ended."""
+    if body.get("status") == "incomplete":
+        reason = get(body, "incomplete_details", dict, {}).get("reason")
+        return "refusal" if reason == "content_filter" else "length"
+    refused = any(
+        part.get("type") == "refusal"
+        for item in objects(body, "output")
+        if item.get("type") == "message"
+        for part in objects(item, "content")
+    )
+    return "refusal" if refused else "tool_calls" if called else "end"
+
+
+def response_of(model: str, id: str, created: int) -> dict[str, Any]:
+    """A response in which nothing has been said yet."""
+    return {
+        "id": id,
+        "object": "response",
+        "created_at": created,
+        "status": "in_progress",
+        "model": model,
+        "output": [],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": None,
+    }
+
+
+def ended(response: Mapping[str, Any], stop: str, usage: Usage) -> dict[str, Any]:
+    """A response that is complete."""
+    reasons = {"length": "max_output_tokens", "refusal": "content_filter"}
+    reason = reasons.get(stop)
+    return {
+        **response,
+        "status": "incomplete" if reason else "completed",
+        "incomplete_details": {"reason": reason} if reason else None,
+        "usage": {
+            "input_tokens": usage.prompt_tokens,
+            "input_tokens_details": {
+                "cached_tokens": usage.cached_tokens,
+                "cache_write_tokens": 0,
+            },
+            "output_tokens": usage.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        },
+    }

@@ -1,0 +1,108 @@
+"""Stages for models too small for the project's own prompts: edits that are worked examples.
+
+For questions of the form ``Input: …`` newline ``Output:``. Each failed rollout is one question to
+the optimizer with demonstrations in it, answered in typed fields; nothing else is asked. They take
+the place of the project's by ``train.stages``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.model import Call, Exemplified, OptimizerReplyError, StageResult
+from skillopt.tasks.questions import expected_answer
+from skillopt.types import Edit, Patch, Rollout
+
+SYSTEM = "Each mistake becomes an example that shows how it is done right."
+_INPUT = re.compile(r"^Input: (.+)$", re.MULTILINE)
+_MISTAKE = "A wrong answer was given to {input}. Right is {right}."
+# What the wrong answer was is not shown: so small a model would copy it.
+
+
+class Example(Exemplified):
+    """One worked example for the skill, or none."""
+
+    op: Literal["add", "skip"]
+    input: str = Field(min_length=1, max_length=60)
+    output: str = Field(min_length=1, max_length=60)
+
+    @property
+    def text(self) -> str:
+        return f"Input: {self.input}\nOutput: {self.output}"
+
+
+_DEMONSTRATIONS = (
+    Example(op="add", input="heron", output="animal"),
+    Example(op="add", input="muesli", output="food"),
+)
+"""Words of no task."""
+
+
+def reflect(
+    rollouts: Sequence[Rollout], briefing: Briefing, *, minibatch: int = 8, batch: str = ""
+) -> StageResult[tuple[Patch, ...]]:
+    """Ask for an example for each failed rollout of a batch.
+
+    Args:
+        rollouts: of the batch; those that were not scored are left out, and solved ones too.
+        briefing: of the step; the expected answers must be shown (``optimizer.sees_answers``).
+        minibatch: not looked at: a small model is asked about one rollout at a time.
+        batch: name of the batch where a step has several.
+
+    Raises:
+        OptimizerUnavailableError: from the model.
+        ValueError: the config does not let the optimizer see answers.
+    """
+    if not briefing.sees_answers:
+        raise ValueError("an example holds the right answer: set optimizer.sees_answers")
+    failed = [r for r in rollouts if r.status.scored and not r.reward.hard]
+    if briefing.budget == 0:
+        return StageResult(())
+    answers = list(briefing.parallel(lambda one: _ask(one, briefing, batch), failed))
+    patches = tuple(patch for patch, _ in answers if patch is not None)
+    return StageResult(patches, tuple(call for _, call in answers))
+
+
+def merge(patches: Sequence[Patch], briefing: Briefing, *, batch: int = 8) -> StageResult[Patch]:
+    """All examples side by side, each once; nothing is asked."""
+    edits = {edit.content: edit for patch in patches for edit in patch.edits}
+    return StageResult(Patch(tuple(edits.values())))
+
+
+def rank(edits: Sequence[Edit], briefing: Briefing) -> StageResult[tuple[Edit, ...]]:
+    """The first examples, as many as the step may add; nothing is asked."""
+    return StageResult(tuple(edits[: briefing.budget]))
+
+
+def _ask(rollout: Rollout, briefing: Briefing, batch: str) -> tuple[Patch | None, Call]:
+    about = f"{batch}{rollout.task.name}"
+    try:
+        example = briefing.model.ask("reflect", about, SYSTEM, _prompt(rollout), Example)
+    except OptimizerReplyError as error:
+        return None, Call("reflect", about, str(error))
+    if example.op == "skip":
+        return None, Call("reflect", about)
+    edit = Edit("append", content=example.text, reason=f"{rollout.task.name} failed")
+    return Patch((edit,), source="failure"), Call("reflect", about)
+
+
+def _prompt(rollout: Rollout) -> str:
+    """Mistakes with their examples, and at the end the one that has none yet."""
+    parts = [
+        f"{_mistake(example.input, example.output)}\n{example.model_dump_json()}"
+        for example in _DEMONSTRATIONS
+    ]
+    match = _INPUT.search(rollout.task.instruction)
+    word = match[1] if match else rollout.task.instruction
+    parts.append(_mistake(word, expected_answer(rollout.task)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _mistake(word: str, right: str) -> str:
+    return _MISTAKE.format(input=json.dumps(word), right=json.dumps(right))

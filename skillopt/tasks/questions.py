@@ -1,0 +1,36 @@
+"""Questions: tasks without a workspace, judged by what the agent says.
+
+Harbor has none. A task folder without ``environment/`` is one when it has ``tests/answer.txt``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skillopt.types import Reward, Task
+
+SHOWN = 200
+"""Characters of an answer in the feedback."""
+
+
+def is_question(folder: Path) -> bool:
+    """Whether a task folder says what the answer is."""
+    return _file(folder).is_file()
+
+
+def judged(task: Task, answer: str) -> Reward:
+    """Full reward for the expected text, word for word; blanks and line ends do not count."""
+    expected = " ".join(expected_answer(task).split())
+    said = " ".join(answer.split())
+    if said == expected:
+        return Reward(1.0)
+    return Reward(0.0, feedback=f"expected {expected!r}, the answer was {said[:SHOWN]!r}")
+
+
+def expected_answer(task: Task) -> str:
+    """What the answer is."""
+    return _file(task.folder).read_text("utf-8").strip()
+
+
+def _file(folder: Path) -> Path:
+    return folder / "tests" / "answer.txt"

@@ -1,0 +1,1 @@
+"""Words and their kinds: questions that a model of 135 million parameters can learn to answer."""

@@ -1,0 +1,126 @@
+"""Records what the real CLIs send: ``python -m tests.harnesses.recorded.record``, with an engine.
+
+Each file is the last request of one rollout: after a thought, two calls at once of which one
+failed, a picture, and for Codex a patch in free text. Long texts are cut and ids made alike;
+run it again when a CLI's pinned version changes, and look at what differs.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harnesses.base import Budget, ModelSpec, Request
+from harnesses.gateway import Gateway
+from harnesses.protocols.base import Conversation, Reply, Thought, ToolCall
+from harnesses.registry import make_harness
+from harnesses.upstreams import Answer, Call
+from sandboxes.base import Limits
+from sandboxes.docker import DockerEngine
+from sandboxes.owner import scratch_dir
+from skillopt.places import Places
+from tests.integration.scripted import SHELLS, Scripted
+
+HERE = Path(__file__).parent
+MODELS = {"codex": "gpt-5.5", "codex-other-model": "sim-1", "claude-code": "claude-sonnet-5"}
+KEPT = 160
+"""Characters of a text."""
+WHOLE = ("definition", "image_url", "data", "arguments", "input")
+"""Fields that are kept as they are."""
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
+PATCH = "*** Begin Patch\n*** Add File: new.txt\n+made\n*** End Patch\n"
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass
+class Recording(Scripted):
+    """The scripted model, which keeps the last body that it was sent."""
+
+    last: Mapping[str, Any] = field(default_factory=dict)
+
+    async def send(self, call: Call) -> Answer:
+        self.last = call.body
+        return await super().send(call)
+
+
+def two_at_once(shown: Conversation) -> Reply:
+    tool = next(t.name for t in shown.tools if t.name in SHELLS)
+    commands = ("echo one", "ls /nowhere; exit 3")
+    calls = tuple(
+        ToolCall(f"call_{n}", tool, {SHELLS[tool]: command}) for n, command in enumerate(commands)
+    )
+    origin = "responses" if tool == "exec_command" else "messages"
+    thought = Thought("First I look.", "rs_1 c2VjcmV0" if origin == "responses" else "c2ln", origin)
+    return Reply("Two at once.", calls, stop="tool_calls", thoughts=(thought,))
+
+
+def picture(shown: Conversation) -> Reply:
+    codex = any(t.name == "view_image" for t in shown.tools)
+    name, key = ("view_image", "path") if codex else ("Read", "file_path")
+    return Reply("", (ToolCall("call_2", name, {key: "/app/dot.png"}),), stop="tool_calls")
+
+
+def patch(shown: Conversation) -> Reply:
+    if any(t.custom for t in shown.tools):
+        call = ToolCall("call_3", "apply_patch", {"input": PATCH}, custom=True)
+        return Reply("", (call,), stop="tool_calls")
+    return Reply("It shows a dot.")
+
+
+def scrubbed(value: Any) -> Any:
+    """Without what differs from run to run, and without most of long texts."""
+    if isinstance(value, dict):
+        return {
+            k: v if k in WHOLE and isinstance(v, str) else scrubbed(v) for k, v in value.items()
+        }
+    if isinstance(value, list):
+        return [scrubbed(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    text = _HEX.sub("0" * 64, _UUID.sub("00000000-0000-0000-0000-000000000000", value))
+    return text if len(text) <= KEPT else f"{text[: KEPT - 1]}…"
+
+
+def record(harness: str, model: str, folder: Path, gateway: Gateway, places: Places) -> None:
+    (folder / "workspace").mkdir()
+    (folder / "record").mkdir()
+    (folder / "workspace" / "dot.png").write_bytes(base64.b64decode(PICTURE))
+    request = Request(
+        id="recorded", instruction="Look at dot.png and say what it shows.",
+        image="skillopt/agent-base:1", workspace=folder / "workspace", workdir="/app", skill=None,
+        model=ModelSpec("up", model), timeout_s=60, limits=Limits(), budget=Budget(), seed=1,
+        env={}, record=folder / "record",
+    )  # fmt: skip
+    with places.site() as site:
+        outcome = make_harness(harness).run(request, site)
+    print(harness, model, outcome.status, outcome.message)
+
+
+def main() -> None:
+    for name, model in MODELS.items():
+        # By number of results so far: two after the first turn.
+        upstream = Recording([two_at_once, patch, picture, patch])
+        harness = name.removesuffix("-other-model")
+        with (
+            TemporaryDirectory(dir=scratch_dir()) as folder,
+            DockerEngine() as engine,
+            Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
+            Places(gateway, engine, 1) as places,
+        ):
+            record(harness, model, Path(folder), gateway, places)
+        text = json.dumps(scrubbed(upstream.last), indent=1, ensure_ascii=False)
+        (HERE / f"{name}.json").write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What a reply shows a service to have ignored, and what it does not show."""
+
+from __future__ import annotations
+
+import pytest
+
+from harnesses.noticed import SCHEMAS, ignored
+from harnesses.protocols.base import (
+    Conversation,
+    Message,
+    Options,
+    ProtocolName,
+    Reply,
+    Tool,
+    ToolCall,
+)
+from harnesses.protocols.registry import CODECS
+
+SCHEMA = {"type": "object", "title": "T", "properties": {}, "required": ["a"]}
+CALL = ToolCall("c", "run", {})
+ASKED = Conversation("m", (Message("user", "q"),), schema_name="T", schema=SCHEMA)
+
+
+@pytest.mark.parametrize("protocol", list(CODECS))
+@pytest.mark.parametrize(
+    ("reply", "noticed"),
+    [
+        (Reply('{"a": 1}'), False),
+        (Reply('{"b": 1}'), True),
+        (Reply("Of course."), True),
+        (Reply("[1]"), True),
+        (Reply('```json\n{"a": 1}\n```'), True),
+        (Reply('{"a":', stop="length"), False),
+        (Reply("I cannot.", stop="refusal"), False),
+        (Reply("", (CALL,), stop="tool_calls"), False),
+    ],
+)
+def test_schemas(protocol: ProtocolName, reply: Reply, noticed: bool) -> None:
+    body = CODECS[protocol].write_request(ASKED)
+    assert ignored(protocol, body, reply) == ((SCHEMAS[protocol],) if noticed else ())
+    free = CODECS[protocol].write_request(Conversation("m", ASKED.messages))
+    assert ignored(protocol, free, reply) == ()
+
+
+@pytest.mark.parametrize("protocol", list(CODECS))
+@pytest.mark.parametrize(
+    ("options", "called", "noticed"),
+    [
+        (Options(tool="run"), ("run",), False),
+        (Options(tool="run"), ("see",), True),
+        (Options(tool="run"), (), True),
+        (Options(tool_choice="required"), ("see",), False),
+        (Options(tool_choice="required"), (), True),
+        (Options(tool_choice="auto"), (), False),
+    ],
+)
+def test_forced_tools(
+    protocol: ProtocolName, options: Options, called: tuple[str, ...], noticed: bool
+) -> None:
+    tools = (Tool("run", "d", {}), Tool("see", "d", {}))
+    body = CODECS[protocol].write_request(Conversation("m", ASKED.messages, tools, options=options))
+    calls = tuple(ToolCall("c", name, {}) for name in called)
+    assert ignored(protocol, body, Reply("x", calls)) == (("tool_choice",) if noticed else ())

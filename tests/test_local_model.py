@@ -1,0 +1,45 @@
+"""The whole loop on a real, frozen language model: SmolLM2 trained by SmolLM2.
+
+Thresholds, not scores: another processor may round otherwise.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from skillopt.inputs import read_config
+from skillopt.local_demo import train_and_compare
+
+
+def test_a_real_model_learns_by_its_own_edits_and_the_gate_turns_some_away(tmp_path: Path) -> None:
+    config = read_config("quickstart/smollm2", {"runs": str(tmp_path / "runs"), "train.epochs": 2})
+    result, rows = train_and_compare(config, draws=1)
+    assert [row.skill for row in rows][::3] == ["none", "trained"]
+    none, hand, random, trained = (row.score for row in rows)
+    assert trained.value >= none.value + 0.4 and trained.value >= hand.value + 0.4
+    assert trained.low > none.high
+    # The control does about as well: what this shows is the loop, not a clever optimizer.
+    assert random.value >= none.value + 0.2
+    actions = [row.get("action") for row in result.history]
+    assert "accept" in actions and "reject" in actions
+    # All of it came from the model: every edit stands in a recorded reply.
+    added = result.best.body.removeprefix(result.initial.body).strip().split("\n\n")
+    said = "".join(path.read_text() for path in result.folder.rglob("wire.jsonl"))
+    assert added and all(part.split("\n")[0].removeprefix("Input: ") in said for part in added)
+    assert len(list((tmp_path / "runs" / "store").rglob("trajectory.json"))) > 200
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import importlib.util, sys; find = importlib.util.find_spec; "
+        "importlib.util.find_spec = lambda n, *a: None if n == 'xllamacpp' else find(n, *a); "
+        "from skillopt.cli import main; "
+        "sys.argv = ['skillopt', 'doctor', '--model', 'smollm2:smollm2']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == 1
+    assert "pip install 'skillopt-harness[local]'" in done.stdout
