@@ -17,14 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Budget, ModelSpec, Usage
-from harnesses.noticed import ignored
+from harnesses.exchange import GONE, Way, estimated, line_of
+from harnesses.exchange import Exchange as Exchange
 from harnesses.protocols.base import ProtocolError, ProtocolName, Reply
-from harnesses.protocols.errors import error_body, error_message
+from harnesses.protocols.errors import error_body
 from harnesses.protocols.fields import loads
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
-from harnesses.translation import Translated, chosen, translate
-from harnesses.upstreams import Answer, Call, UnusableUpstreamError, Upstream, UpstreamError
+from harnesses.translation import chosen, translate
+from harnesses.upstreams import (
+    Answer,
+    Call,
+    UnusableUpstreamError,
+    Upstream,
+    UpstreamError,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,7 +44,6 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 TRIES = 4
 CUT_STREAMS = 3
 """Broken streams that a session may have; the client repeats the call after each."""
-GONE = "the client went away before the reply was complete"
 MAX_BODY = 64 * 1024 * 1024
 
 Price = Callable[[str, Usage], float | None]
@@ -55,26 +62,6 @@ class Grant:
     seed: int
     record: Path | None = None
     budget: Budget = Budget()
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One request and what came back, both in the client's protocol. ``reply`` is None when no
-    whole reply came."""
-
-    protocol: ProtocolName
-    request: Mapping[str, Any]
-    reply: Reply | None
-    status: int
-    error: str
-    started: float
-    ended: float
-    spoken: ProtocolName | None = None
-    """The protocol that the upstream was spoken to in, where it is another."""
-    left_out: tuple[str, ...] = ()
-    """What of the request has no place in that protocol."""
-    ignored: tuple[str, ...] = ()
-    """Fields of the request that the reply shows to have been ignored."""
 
 
 @dataclass
@@ -101,13 +88,13 @@ class Session:
     def __exit__(self, *exc: object) -> None:
         self.gateway.revoke(self.token)
 
-    def add(self, exchange: Exchange, cost: float | None) -> None:
-        """Keep and record one exchange."""
+    def add(self, exchange: Exchange, usage: Usage | None) -> None:
+        """Keep and record one exchange, and what it used."""
         self.exchanges.append(exchange)
-        if exchange.reply is not None:
-            self.usage += replace(exchange.reply.usage, cost_usd=cost)
+        if usage is not None:
+            self.usage += usage
         if self.grant.record is not None:
-            line = json.dumps(_line(exchange), ensure_ascii=False)
+            line = json.dumps(line_of(exchange), ensure_ascii=False)
             try:
                 with (self.grant.record / "wire.jsonl").open("a", encoding="utf-8") as log:
                     log.write(line + "\n")
@@ -115,30 +102,6 @@ class Session:
                 # What cannot be recorded is nobody's score.
                 self.failure = f"the exchange cannot be recorded: {error}"
                 raise
-
-
-@dataclass(frozen=True)
-class Way:
-    """A call's way to its upstream and back: as it is, or translated."""
-
-    call: Call
-    translated: Translated | None = None
-
-    @property
-    def sent(self) -> Call:
-        return self.translated.call if self.translated else self.call
-
-    def back(self, answer: Answer) -> Answer:
-        return self.translated.answer(answer) if self.translated else answer
-
-    def exchange(self, reply: Reply | None, status: int, error: str, started: float) -> Exchange:
-        """What is recorded of it."""
-        other = self.translated
-        return Exchange(
-            self.call.protocol, self.call.body, reply, status, error, started, time.time(),
-            other.call.protocol if other else None, other.left_out if other else (),
-            ignored(self.sent.protocol, self.sent.body, reply) if reply else (),
-        )  # fmt: skip
 
 
 class Gateway:
@@ -340,7 +303,8 @@ class Gateway:
                     await _error(way.call.protocol, 400, session.failure)(scope, receive, send)
                     return
                 except asyncio.CancelledError:
-                    session.add(way.exchange(None, 0, GONE, started), None)
+                    usage = self._priced(session, estimated(way.call.body, b""))
+                    session.add(way.exchange(None, 0, GONE, started), usage)
                     raise
                 headers = [(b"content-type", answer.content_type.encode())]
                 start = {"type": "http.response.start", "status": answer.status}
@@ -410,11 +374,20 @@ class Gateway:
                     session.failure = f"model service cut {session.cuts} streams, last: {error}"
         else:
             error = error or raw[:2000].decode("utf-8", "replace")
-        if answer.status in (401, 403, 404):
+        # Of a model that has replied before, 404 is about something that the agent asked for.
+        unknown = answer.status == 404 and not any(e.reply for e in session.exchanges)
+        if answer.status in (401, 403) or unknown:
             upstream = self._upstreams[session.grant.model.upstream]
-            session.failure = _refused(answer.status, error, session.grant.model.name, upstream)
-        cost = self._price(session.grant.model.name, reply.usage) if reply else None
-        session.add(way.exchange(reply, answer.status, error, started), cost)
+            session.failure = refusal(answer.status, error, session.grant.model.name, upstream)
+        usage = reply.usage if reply else estimated(way.call.body, raw) if error == GONE else None
+        session.add(
+            way.exchange(reply, answer.status, error, started), self._priced(session, usage)
+        )
+
+    def _priced(self, session: Session, usage: Usage | None) -> Usage | None:
+        if usage is None:
+            return None
+        return replace(usage, cost_usd=self._price(session.grant.model.name, usage))
 
 
 def _while_heard(reply: ASGIApp) -> ASGIApp:
@@ -428,11 +401,14 @@ def _while_heard(reply: ASGIApp) -> ASGIApp:
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         working = asyncio.ensure_future(reply(scope, receive, send))
         leaving = asyncio.ensure_future(gone(receive))
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
-        left = not working.done()
-        if left:
-            working.cancel()
+        left = True
+        try:
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            left = not working.done()
+        finally:
+            leaving.cancel()
+            if left:
+                working.cancel()
         try:
             await working
         except asyncio.CancelledError:
@@ -449,37 +425,7 @@ def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
     return codec.read_response(loads(raw))
 
 
-def _refused(status: int, error: str, model: str, upstream: Upstream) -> str:
-    """What a service's refusal means, and what to do about it."""
-    said = f"status {status}: {error_message(error.encode())}"
-    if status == 404:
-        return (
-            f"model service does not know {model!r} or has no such address: {said}; check the "
-            "model's name (at Azure that of the deployment) and base_url"
-        )
-    key = getattr(upstream, "key_env", "")
-    advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
-    return f"model service refused the key: {said}; {advice}, and what it may use"
-
-
 def _error(protocol: ProtocolName, status: int, message: str) -> Response:
     from starlette.responses import JSONResponse
 
     return JSONResponse(error_body(protocol, status, message), status)
-
-
-def _line(exchange: Exchange) -> dict[str, Any]:
-    reply = exchange.reply
-    said = CODECS[exchange.protocol].write_response(reply, reply.model, "") if reply else None
-    return {
-        "protocol": exchange.protocol,
-        "spoken": exchange.spoken or exchange.protocol,
-        "left_out": list(exchange.left_out),
-        "ignored": list(exchange.ignored),
-        "started": exchange.started,
-        "ended": exchange.ended,
-        "status": exchange.status,
-        "error": exchange.error,
-        "request": exchange.request,
-        "response": said,
-    }
