@@ -11,19 +11,28 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Usage
 from harnesses.clock import now
+from harnesses.exchange import GONE, Way, estimated
 from harnesses.protocols.base import ProtocolError, ProtocolName, Reply
-from harnesses.protocols.errors import error_body, error_message
+from harnesses.protocols.errors import error_body
 from harnesses.protocols.fields import loads
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
-from harnesses.session import Grant, Session, Way
+from harnesses.session import Grant, Session
 from harnesses.translation import chosen, translate
-from harnesses.upstreams import Answer, Call, UnusableUpstreamError, Upstream, UpstreamError
+from harnesses.upstreams import (
+    Answer,
+    Call,
+    UnusableUpstreamError,
+    Upstream,
+    UpstreamError,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,7 +44,6 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 TRIES = 4
 CUT_STREAMS = 3
 """Broken streams that a session may have; the client repeats the call after each."""
-GONE = "the client went away before the reply was complete"
 MAX_BODY = 64 * 1024 * 1024
 
 Price = Callable[[str, Usage], float | None]
@@ -254,7 +262,8 @@ class Gateway:
                     await _error(way.call.protocol, 400, session.failure)(scope, receive, send)
                     return
                 except asyncio.CancelledError:
-                    session.add(way.exchange(None, 0, GONE, started), None)
+                    usage = self._priced(session, estimated(way.call.body, b""))
+                    session.add(way.exchange(None, 0, GONE, started), usage)
                     raise
                 headers = [(b"content-type", answer.content_type.encode())]
                 start = {"type": "http.response.start", "status": answer.status}
@@ -324,11 +333,20 @@ class Gateway:
                     session.failure = f"model service cut {session.cuts} streams, last: {error}"
         else:
             error = error or raw[:2000].decode("utf-8", "replace")
-        if answer.status in (401, 403, 404):
+        # Of a model that has replied before, 404 is about something that the agent asked for.
+        unknown = answer.status == 404 and not any(e.reply for e in session.exchanges)
+        if answer.status in (401, 403) or unknown:
             upstream = self._upstreams[session.grant.model.upstream]
-            session.failure = _refused(answer.status, error, session.grant.model.name, upstream)
-        cost = self._price(session.grant.model.name, reply.usage) if reply else None
-        session.add(way.exchange(reply, answer.status, error, started), cost)
+            session.failure = refusal(answer.status, error, session.grant.model.name, upstream)
+        usage = reply.usage if reply else estimated(way.call.body, raw) if error == GONE else None
+        session.add(
+            way.exchange(reply, answer.status, error, started), self._priced(session, usage)
+        )
+
+    def _priced(self, session: Session, usage: Usage | None) -> Usage | None:
+        if usage is None:
+            return None
+        return replace(usage, cost_usd=self._price(session.grant.model.name, usage))
 
 
 def _while_heard(reply: ASGIApp) -> ASGIApp:
@@ -342,11 +360,14 @@ def _while_heard(reply: ASGIApp) -> ASGIApp:
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         working = asyncio.ensure_future(reply(scope, receive, send))
         leaving = asyncio.ensure_future(gone(receive))
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
-        left = not working.done()
-        if left:
-            working.cancel()
+        left = True
+        try:
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            left = not working.done()
+        finally:
+            leaving.cancel()
+            if left:
+                working.cancel()
         try:
             await working
         except asyncio.CancelledError:
@@ -361,19 +382,6 @@ def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
     if "event-stream" in content_type:
         return codec.read_stream(read_events(raw))
     return codec.read_response(loads(raw))
-
-
-def _refused(status: int, error: str, model: str, upstream: Upstream) -> str:
-    """What a service's refusal means, and what to do about it."""
-    said = f"status {status}: {error_message(error.encode())}"
-    if status == 404:
-        return (
-            f"model service does not know {model!r} or has no such address: {said}; check the "
-            "model's name (at Azure that of the deployment) and base_url"
-        )
-    key = getattr(upstream, "key_env", "")
-    advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
-    return f"model service refused the key: {said}; {advice}, and what it may use"
 
 
 def _error(protocol: ProtocolName, status: int, message: str) -> Response:

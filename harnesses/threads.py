@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harnesses.exchange import Exchange
 from harnesses.protocols.base import Conversation, Message, ProtocolError, Reply
 from harnesses.protocols.fields import loads
 from harnesses.protocols.registry import CODECS
-from harnesses.session import Exchange
 
 MAIN = ""
 """The thread of the main conversation."""

@@ -20,7 +20,7 @@ from harnesses.threads import MAIN, Turn, main_conversation, turns
 if TYPE_CHECKING:
     from atif import Agent, Step, SubagentTrajectoryRef, Trajectory
 
-    from harnesses.session import Exchange
+    from harnesses.exchange import Exchange
 
 SCHEMA_VERSION = "ATIF-v1.8"
 SPAWNING = ("Agent", "Task", "spawn_agent")

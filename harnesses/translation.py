@@ -165,10 +165,12 @@ def _answered(messages: Iterable[Message]) -> Iterator[Message]:
     held: list[Message] = []
     """What others said between a call and its result."""
     for message in messages:
-        results = [r for r in message.results if r.call_id in waiting]
-        lost = [r for r in message.results if r.call_id not in waiting]
-        for result in results:
-            del waiting[result.call_id]
+        results: list[ToolResult] = []
+        lost: list[ToolResult] = []
+        for result in message.results:
+            known = result.call_id in waiting
+            (results if known else lost).append(result)
+            waiting.pop(result.call_id, None)
         if results:
             begun = bool(waiting)
             yield Message("user", results=tuple(results))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from harnesses.protocols.base import ProtocolName
+from harnesses.protocols.errors import error_message
 
 if TYPE_CHECKING:
     import httpx2
@@ -202,3 +203,16 @@ def _seconds(retry_after: str | None) -> float | None:
 def protocols_of(kind: str, given: Sequence[ProtocolName] = ()) -> frozenset[ProtocolName]:
     """The protocols of an upstream of this kind, or those that its config names."""
     return frozenset(given) or PROTOCOLS[kind]
+
+
+def refusal(status: int, body: str, model: str, upstream: Upstream) -> str:
+    """What it means that a service answered 401, 403 or 404, and what to do about it."""
+    said = f"status {status}: {error_message(body.encode())}"
+    if status == 404:
+        return (
+            f"model service does not know {model!r} or has no such address: {said}; check the "
+            "model's name (at Azure that of the deployment) and base_url"
+        )
+    key = getattr(upstream, "key_env", "")
+    advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
+    return f"model service refused the key: {said}; {advice}, and what it may use"

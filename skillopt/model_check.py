@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from harnesses.base import ModelSpec, Usage
 from harnesses.chat import ChatClient, ChatError
+from harnesses.exchange import Exchange
 from harnesses.gateway import Gateway
 from harnesses.protocols.base import Conversation, Message
-from harnesses.session import Exchange, Grant, Session
+from harnesses.session import Grant, Session
 from sandboxes.owner import scratch_dir
 from skillopt.config import Config, UpstreamConfig, UpstreamsConfig
 from skillopt.optimizer.replies import Ranking

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from skillopt.inputs import read_config
 from skillopt.local_demo import train_and_compare
 
 
+@pytest.mark.timeout(400)
 def test_a_real_model_learns_by_its_own_edits_and_the_gate_turns_some_away(tmp_path: Path) -> None:
     config = read_config("quickstart/smollm2", {"runs": str(tmp_path / "runs"), "train.epochs": 2})
     result, rows = train_and_compare(config, draws=1)

@@ -93,7 +93,8 @@ class ResponsesCodec:
             named = {"name": shown.schema_name or "reply", "schema": dict(shown.schema)}
             body["text"] = {"format": {"type": "json_schema", **named, "strict": False}}
         given = {
-            "max_output_tokens": options.max_tokens,
+            # The service refuses a smaller limit.
+            "max_output_tokens": options.max_tokens and max(options.max_tokens, 16),
             "temperature": options.temperature,
             "top_p": options.top_p,
             "stream": shown.stream or None,

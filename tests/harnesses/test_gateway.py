@@ -20,7 +20,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from harnesses.base import Budget, ModelSpec, Usage
-from harnesses.gateway import GONE, Gateway, GatewayError
+from harnesses.exchange import GONE
+from harnesses.gateway import Gateway, GatewayError
 from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
@@ -169,6 +170,16 @@ def test_another_model_is_refused(socket: Path) -> None:
         assert answer.status_code == 403
         assert "gpt-expensive" in session.denied
     assert service.seen == []
+
+
+def test_what_an_agent_asks_for_and_is_not_there_is_not_the_services_fault(socket: Path) -> None:
+    with (
+        serve(Service("json", "404").answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant()) as session,
+    ):
+        assert [ask(session).status_code for _ in range(2)] == [200, 404]
+        assert session.failure == ""
 
 
 def test_the_budget_of_requests_ends_the_session(socket: Path) -> None:
@@ -356,6 +367,10 @@ def test_a_client_that_goes_away_ends_the_call_and_is_not_the_services_fault(
         until(lambda: len(session.exchanges) == 4)
         assert session.failure == "" and session.cuts == 0
         assert [e.error for e in session.exchanges] == [GONE] * 4
+        # Breaking off is no way around the budget: what the service did not tell is estimated.
+        assert session.usage.requests == 4
+        assert session.usage.prompt_tokens >= 40 and session.usage.completion_tokens >= 4
+        assert session.usage.cost_usd
 
 
 def test_a_client_that_goes_away_with_the_last_event_has_its_reply(socket: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from atif import Trajectory
 
 from harnesses.base import Usage
+from harnesses.exchange import Exchange
 from harnesses.protocols.base import Reply, ToolCall
-from harnesses.session import Exchange
 from harnesses.threads import MAIN, read_wire, turns
 from harnesses.trajectory import body_lines, build_trajectory, final_answer, skill_activated
 

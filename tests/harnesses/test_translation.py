@@ -191,6 +191,8 @@ def test_default_temperatures_are_not_sent_and_fields_of_the_config_win() -> Non
     assert way.call.body["include"] == ["reasoning.encrypted_content"]
     way = translate(call("messages", body), "chat", {"max_tokens": 9})
     assert way.call.body["max_tokens"] == 9
+    way = translate(call("messages", {**body, "max_tokens": 1}), "responses", {})
+    assert way.call.body["max_output_tokens"] == 16
 
 
 def test_a_conversation_that_another_service_keeps_is_refused() -> None:
@@ -493,7 +495,7 @@ def test_messages_out_of_order_are_put_where_services_expect_them() -> None:
         Message("assistant", "", (run,)),
         Message("user", "by the way"),
         Message("user", results=(ToolResult("c1", "ok"),)),
-        Message("user", results=(ToolResult("gone", "late"),)),
+        Message("user", results=(ToolResult("gone", "late"), ToolResult("c1", "twice"))),
         Message("assistant", "", (ToolCall("c2", "run", {}),)),
         Message("user", "stop"),
     )
@@ -502,7 +504,8 @@ def test_messages_out_of_order_are_put_where_services_expect_them() -> None:
         m.text or [r.text for r in m.results] or [c.id for c in m.calls] for m in shown.messages
     ]
     assert said == [
-        "q", ["c1"], ["ok"], "by the way", "[result of a tool]\nlate", ["c2"],
+        "q", ["c1"], ["ok"], "by the way",
+        "[result of a tool]\nlate\n[result of a tool]\ntwice", ["c2"],
         ["[the tool failed]\n(no result)"], "stop",
     ]  # fmt: skip
 

@@ -18,6 +18,7 @@ from skillopt.sim.model import SimUpstream
 from tests.harnesses.recorded.record import PATCH, PICTURE, picture
 from tests.integration.conftest import MakeLab
 from tests.integration.scripted import SHELLS, Scripted
+from tests.integration.test_faults import Cutting, Refusing
 from tests.integration.test_harnesses import TASK, amount, ledger
 
 pytestmark = pytest.mark.engine
@@ -123,3 +124,16 @@ def test_parallel_calls_failures_pictures_patches_and_thoughts_get_through(
     assert thought in [t for m in last.messages for t in m.thoughts]
     if harness == "claude-code":
         assert results["call_1"].text.startswith("[the tool failed]")
+
+
+@pytest.mark.parametrize(("harness", "spoken"), FOREIGN[:4])
+def test_trouble_behind_a_translation_is_an_infrastructure_failure(
+    harness: str, spoken: ProtocolName, lab: MakeLab
+) -> None:
+    here = lab(Refusing(401, frozenset({spoken})))
+    outcome = here.run(harness, here.request())
+    assert outcome.status is Status.INFRA_ERROR and "status 401" in outcome.message
+    cutting = lab(Cutting(["true"], protocols=frozenset({spoken})))
+    cutting.count = 10
+    outcome = cutting.run(harness, cutting.request())
+    assert outcome.status is Status.INFRA_ERROR and "connection reset" in outcome.message
