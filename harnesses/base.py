@@ -161,6 +161,8 @@ class Site:
     """From a toolchain's image to the volume that holds its files."""
     outside: bool = False
     """Whether sandboxes may reach anything but the gateway, through ``network``."""
+    anywhere: bool = False
+    """Whether that is everything, so that the model service may act outside too."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables by which programs find the way outside."""
     visits: Callable[[], Sequence[Visit]] = list

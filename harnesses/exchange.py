@@ -34,7 +34,8 @@ class Exchange:
     spoken: ProtocolName | None = None
     """The protocol that the upstream was spoken to in, where it is another."""
     left_out: tuple[str, ...] = ()
-    """What of the request has no place in that protocol."""
+    """What of the request was not passed on: it has no place in that protocol, or the service would
+    act outside of the sandbox."""
     ignored: tuple[str, ...] = ()
     """Fields of the request that the reply shows to have been ignored."""
     agent: str = ""
@@ -50,6 +51,8 @@ class Way:
     call: Call
     part: int
     """Of the session; see :class:`Exchange`."""
+    taken_out: tuple[str, ...]
+    """What of the client's request is not passed on; see :mod:`harnesses.confinement`."""
     translated: Translated | None = None
 
     @property
@@ -64,7 +67,8 @@ class Way:
         other = self.translated
         return Exchange(
             self.call.protocol, self.call.body, reply, status, error, started, now(),
-            other.call.protocol if other else None, other.left_out if other else (),
+            other.call.protocol if other else None,
+            self.taken_out + (other.left_out if other else ()),
             ignored(self.sent.protocol, self.sent.body, reply) if reply else (),
             self.call.headers.get(AGENT_HEADER, ""), self.part,
         )  # fmt: skip

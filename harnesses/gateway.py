@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Usage
 from harnesses.clock import now
+from harnesses.confinement import confined, remote_address
 from harnesses.exchange import GONE, Way, estimated
 from harnesses.protocols.base import ProtocolError, ProtocolName, Reply
 from harnesses.protocols.errors import error_body
@@ -212,13 +213,15 @@ class Gateway:
         """
         model, seed = session.grant.model, session.grant.seed
         path = next(path for path, name in PATHS.items() if name == protocol)
+        taken: tuple[str, ...] = ()
+        if not session.grant.outside:
+            body, taken = confined(protocol, body)
         spoken = chosen(protocol, self._upstreams[model.upstream].protocols)
         if spoken == protocol:
-            return Way(
-                Call(protocol, path, {**body, **model.sampling}, headers, seed), session.part
-            )
+            body = {**body, **model.sampling}
+            return Way(Call(protocol, path, body, headers, seed), session.part, taken)
         call = Call(protocol, path, body, headers, seed)
-        return Way(call, session.part, translate(call, spoken, model.sampling))
+        return Way(call, session.part, taken, translate(call, spoken, model.sampling))
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any
@@ -232,6 +235,10 @@ class Gateway:
             session.denied = (
                 f"model {body.get('model')!r} is not this rollout's {grant.model.name!r}"
             )
+            return 403, session.denied
+        address = "" if grant.outside else remote_address(protocol, body)
+        if address:
+            session.denied = f"the model service is not asked to fetch {address[:100]}"
             return 403, session.denied
         used = session.usage.prompt_tokens + session.usage.completion_tokens
         if session.requests >= grant.budget.requests:

@@ -43,7 +43,7 @@ def recorded(
         act: returns the status and, where that is not ``completed``, what happened.
     """
     started = time.monotonic()
-    grant = Grant(request.model, request.seed, request.record, request.budget)
+    grant = Grant(request.model, request.seed, request.record, request.budget, site.anywhere)
     try:
         with site.gateway.open(grant) as session:
             status, message = act(session)

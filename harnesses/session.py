@@ -22,6 +22,8 @@ class Grant:
     seed: int
     record: Path | None = None
     budget: Budget = Budget()
+    outside: bool = False
+    """Whether the model service may act outside for the agent: search, run code, fetch."""
 
 
 @dataclass

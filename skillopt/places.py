@@ -121,6 +121,7 @@ class Places:
             base_url=f"http://127.0.0.1:{RELAY_PORT}",
             volume=self._volume,
             outside=slot.network != "none",
+            anywhere=slot.network == "open",
             env=proxy_variables(slot.network),
             visits=slot.proxy.take_visits if slot.proxy else list,
         )

