@@ -107,6 +107,7 @@ MANNERS = Manners(
     ready=r"bypass permissions on",
     busy=r"^  (\S.* · )?esc to interrupt",
     again=r"again to (exit|quit)",
+    parting=r"^Resume this session with:",
     asks=r"Enter to confirm|Esc to cancel",
     cursor="❯",
     pages=(

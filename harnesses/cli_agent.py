@@ -59,6 +59,7 @@ class Manners:
         ready: the first prompt waits for input.
         busy: it is at work.
         again: it wants to be interrupted once more before it ends.
+        parting: its last words; it may linger after them, with nothing left to do.
         asks: a page waits for an answer.
         cursor: the mark before the chosen option of a page; options are numbered.
         pages: those that may come, with the answers.
@@ -67,6 +68,7 @@ class Manners:
     ready: str
     busy: str
     again: str
+    parting: str
     asks: str
     cursor: str
     pages: tuple[Page, ...]

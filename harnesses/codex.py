@@ -79,6 +79,7 @@ MANNERS = Manners(
     ready=r"permissions: YOLO mode",
     busy=r"\([\dhms ]+ • esc to interrupt\)",
     again=r"again to (exit|quit)",
+    parting=r"^To continue this session, run:",
     asks=r"[Pp]ress enter to|enter select",
     cursor="›",
     pages=(

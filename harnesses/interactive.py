@@ -99,12 +99,15 @@ class _Driver:
         self.screen.note("turn ended")
 
     def leave(self) -> None:
+        """Interrupt the program until it takes its leave; pexpect.EOF where it ends as well."""
         for _ in range(_EXIT_TRIES):
             self.terminal.send(_INTERRUPT)
             self.screen.changed = pressed = time.monotonic()
             while time.monotonic() - pressed < _EXIT_S:
                 self._look()
                 self._answer_page()
+                if self._shows(self.manners.parting) and self.screen.quiet_s > _SETTLED_S:
+                    return
                 if self._shows(self.manners.again) and self.screen.quiet_s > _TICK_S:
                     break
         self._until(lambda: False, "its end")

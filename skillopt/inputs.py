@@ -63,7 +63,8 @@ def skills_beside(config: Config) -> tuple[Skill, ...]:
     Raises:
         SkillError: one of them cannot be used, or two have the same name.
     """
-    found = tuple(read_skill(path) for path in config.skill.beside)
+    read = (read_skill(path) for path in config.skill.beside)
+    found = tuple(sorted(read, key=lambda skill: skill.name))
     names = [skill.name for skill in found]
     for name in names:
         if names.count(name) > 1:
