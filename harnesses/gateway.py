@@ -257,11 +257,18 @@ class Gateway:
             finally:
                 session.active -= 1
 
+        async def begun(started: float) -> Answer:
+            session.waiting.append(started)
+            try:
+                return way.back(await self._send(session, way.sent))
+            finally:
+                session.waiting.remove(started)
+
         async def answered(scope: Scope, receive: Receive, send: Send) -> None:
             started = now()
             async with self._slots[session.grant.model.upstream]:
                 try:
-                    answer = way.back(await self._send(session, way.sent))
+                    answer = await begun(started)
                 except UpstreamError as error:
                     session.failure = f"model service failed: {error}"
                     session.add(way.exchange(None, 0, str(error), started), None)

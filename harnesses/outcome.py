@@ -11,6 +11,9 @@ from harnesses.session import Grant, Session
 from harnesses.skills import BESIDE
 from harnesses.trajectory import build_trajectory, final_answer, skill_activated, skills_opened
 
+STALLED = 0.5
+"""Share of a rollout's time that a single call may wait for its reply to begin: where the time runs
+out with more, the model service is to blame, not the agent."""
 BAD_REQUEST = (400, 413, 422)
 """Answers of a model service to a request that is itself wrong, such as one that is too long."""
 
@@ -47,8 +50,15 @@ def recorded(
     try:
         with site.gateway.open(grant) as session:
             status, message = act(session)
+            waited = session.longest_wait_s
     finally:
         shutil.rmtree(request.record / BESIDE, ignore_errors=True)
+    if status is Status.AGENT_TIMEOUT and waited > STALLED * request.timeout_s:
+        status = Status.INFRA_ERROR
+        message = (
+            f"model service was too slow: a call had waited {waited:.0f} s for its reply when the "
+            f"agent's {request.timeout_s:g} s ended; raise the task's agent.timeout_sec"
+        )
     exchanges = tuple(session.exchanges)
     return Outcome(
         status=status,

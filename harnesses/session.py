@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harnesses.base import Budget, ModelSpec, Usage
-from harnesses.exchange import Exchange, line_of
+from harnesses.clock import now
+from harnesses.exchange import GONE, Exchange, line_of
 
 if TYPE_CHECKING:
     from harnesses.gateway import Gateway
@@ -45,6 +46,8 @@ class Session:
     requests: int = 0
     active: int = 0
     """Calls under way."""
+    waiting: list[float] = field(default_factory=list)
+    """When the calls began whose reply has not begun."""
     part: int = 0
     """Raised by the harness when it starts its program anew."""
 
@@ -53,6 +56,12 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         self.gateway.revoke(self.token)
+
+    @property
+    def longest_wait_s(self) -> float:
+        """Of a call whose reply never began, or has not yet."""
+        given_up = [e.ended - e.started for e in self.exchanges if e.error == GONE and not e.status]
+        return max([0.0, *given_up, *(now() - began for began in tuple(self.waiting))])
 
     def add(self, exchange: Exchange, usage: Usage | None) -> None:
         """Keep and record one exchange, and what it used."""

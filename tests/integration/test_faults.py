@@ -59,6 +59,14 @@ def test_a_model_service_that_refuses_is_an_infrastructure_failure(
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.parametrize("harness", ["codex", "direct"])
+def test_a_model_service_that_stalls_is_not_the_agents_fault(harness: str, lab: MakeLab) -> None:
+    here = lab(SimUpstream(latency_s=60))
+    outcome = here.run(harness, here.request(timeout_s=4))
+    assert outcome.status is Status.INFRA_ERROR
+    assert "model service was too slow: a call had waited" in outcome.message
+
+
 @dataclass
 class Cutting(Scripted):
     """The scripted model, whose streams break in the middle from the second on."""
@@ -83,6 +91,48 @@ def test_streams_that_are_cut_are_an_infrastructure_failure_also_late_in_the_wor
     outcome = here.run(harness, here.request())
     assert outcome.status is Status.INFRA_ERROR
     assert "connection reset" in outcome.message
+
+
+@dataclass
+class CutOnce(Scripted):
+    """The scripted model, whose first stream with a tool call breaks after some of its events."""
+
+    after: int = 0
+    events: int = 0
+
+    async def send(self, call: Call) -> Answer:
+        answer = await super().send(call)
+        if self.events or not self.outputs:
+            return answer
+        chunks = [chunk async for chunk in answer.chunks]
+        self.events = len(chunks)
+
+        async def cut() -> AsyncIterator[bytes]:
+            for chunk in chunks[: self.after]:
+                yield chunk
+            raise UpstreamError("connection reset")
+
+        return replace(answer, chunks=cut())
+
+
+@pytest.mark.parametrize("harness", CLIS)
+def test_a_stream_cut_at_any_event_costs_no_score(harness: str, lab: MakeLab) -> None:
+    """The agent asks again and goes on, or the rollout is run again; it is never the agent's."""
+    model = CutOnce(["echo one >> log", "echo two >> log"])
+    here = lab(model)
+    ends = set()
+    for after in range(40):
+        model.after, model.events = after, 0
+        request = here.request()
+        outcome = here.run(harness, request)
+        assert outcome.status in (Status.COMPLETED, Status.INFRA_ERROR), outcome.message
+        if outcome.status is Status.COMPLETED:
+            assert request.workspace is not None
+            assert (request.workspace / "log").read_text() == "one\ntwo\n"
+        ends.add(outcome.status)
+        if after + 1 >= model.events:
+            break
+    assert after > 3 and Status.COMPLETED in ends
 
 
 @pytest.mark.parametrize("harness", NAMES)
