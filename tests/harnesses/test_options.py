@@ -31,7 +31,8 @@ TAKEN: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "options"), TAKEN)
 def test_what_is_sensible_is_taken(name: str, options: dict[str, Any]) -> None:
-    HarnessConfig.model_validate({"name": name, "options": options})
+    taken = HarnessConfig.model_validate({"name": name, "options": options}).options
+    assert taken.model_dump(mode="json", exclude_unset=True).keys() == options.keys()
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
