@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
+import psutil
 from docker import APIClient
 from docker.errors import DockerException
 
@@ -29,7 +29,16 @@ class OwnEngine:
         shutil.rmtree(self.root / "exec-root", ignore_errors=True)
         (self.root / "docker.pid").unlink(missing_ok=True)
         places = ["data-root", "exec-root"]
-        command = ["dockerd", "--host", self.host, "--pidfile", str(self.root / "docker.pid")]
+        # In a network of its own: without a bridge it would take away that of the machine's engine.
+        command = [
+            "unshare",
+            "--net",
+            "dockerd",
+            "--host",
+            self.host,
+            "--pidfile",
+            str(self.root / "docker.pid"),
+        ]
         command += [word for name in places for word in (f"--{name}", str(self.root / name))]
         command += ["--bridge", "none", "--iptables=false", "--ip-forward=false"]
         with (self.root / "log").open("ab") as log:
@@ -47,12 +56,11 @@ class OwnEngine:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
-        for line in subprocess.run(
-            ["ps", "axo", "pid,args"], capture_output=True, text=True
-        ).stdout.splitlines():
-            if str(self.root) in line and "pytest" not in line:
-                with suppress(ProcessLookupError):
-                    os.kill(int(line.split()[0]), 9)
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(self.root) in word for word in process.info["cmdline"] or ()):
+                with suppress(psutil.NoSuchProcess):
+                    for one in (*process.children(recursive=True), process):
+                        one.kill()
 
     def _unmount(self, below: str) -> None:
         lines = Path("/proc/mounts").read_text().splitlines()

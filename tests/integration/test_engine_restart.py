@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_rollouts_under_way_are_run_again_and_scored_right(
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
     model = Scripted([f"sleep {agent_s}; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
-    monkeypatch.setattr("skillopt.workbench.make_upstream", lambda _: model)
+    monkeypatch.setattr("skillopt.workbench.open_upstream", lambda _: nullcontext(model))
     config = small_config(tmp_path, "direct", workers=3)
     told: list[Event] = []
     with Workbench(config, told.append) as bench:
