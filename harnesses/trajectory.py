@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "ATIF-v1.8"
 SPAWNING = ("Agent", "Task", "spawn_agent")
-"""The tools by which agents begin sub-agents."""
+"""The tools by which agents begin sub-agents, without the names of groups."""
 SIDE_CHARS = 500
 """Of a side request's reply, kept in the trajectory."""
 
@@ -279,7 +279,8 @@ def _results(found: Iterable[Turn]) -> dict[str, ToolResult]:
 
 def _began(call: Call, result: ToolResult | None, thread: str, first: Turn) -> bool:
     """Whether a tool call began a sub-agent: its result names it, or it was told the same."""
-    if call.name not in SPAWNING:
+    # A tool of a group has the group's name before its own.
+    if call.name.rpartition("__")[2] not in SPAWNING:
         return False
     if result is not None and thread in result.text:
         return True

@@ -77,6 +77,31 @@ SUBSTITUTIONS = (
         "told 'http://' skillopt ui runs/my-skill",
         "it ends with an interrupt",
     ),
+    Substitution(
+        "docs/local-model.md",
+        "make demo-local",
+        "skillopt demo --local-model",
+        "what it runs; the packages are there already",
+    ),
+    Substitution(
+        "docs/local-model.md",
+        "pip install 'skillopt-harness[local]'",
+        "python -c 'import xllamacpp'",
+        "the package is there already",
+    ),
+    Substitution(
+        "docs/models.md",
+        "openai:gpt-5.5",
+        "sim:sim-1 --config my-skill.yaml",
+        "the simulated model",
+    ),
+    Substitution("docs/models.md", "my-upstream:my-model", "sim:sim-1", "the simulated model"),
+    Substitution(
+        "docs/translation.md",
+        "{upstream: openai, name: gpt-5.5",
+        "{upstream: sim, name: sim-1",
+        "the simulated model",
+    ),
     Substitution("docs/quickstart.md", "{source: chores}", "{source: tasks}", "two tasks a split"),
     Substitution(
         "docs/ablations.md",
