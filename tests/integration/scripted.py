@@ -31,9 +31,12 @@ class Scripted:
     async def send(self, call: Call) -> Answer:
         codec = CODECS[call.protocol]
         shown = codec.read_request(call.body)
-        done = [r for m in shown.messages for r in m.results]
-        self.outputs[:] = [result.text for result in done]
-        reply = self._reply(shown, len(done))
+        if _wants_title(call, shown):
+            reply = Reply("A title")
+        else:
+            done = [r for m in shown.messages for r in m.results]
+            self.outputs[:] = [result.text for result in done]
+            reply = self._reply(shown, len(done))
         self.count += 1
         id = str(self.count)  # Claude Code takes replies of one id for parts of one message.
         if shown.stream:
@@ -58,6 +61,13 @@ class Scripted:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def _wants_title(call: Call, shown: Conversation) -> bool:
+    """Whether a CLI on a terminal asks for a title, beside its work."""
+    if call.protocol == "messages":
+        return "metadata" in call.body and not shown.tools
+    return "thread_title" in str(call.body.get("client_metadata"))
 
 
 async def _all(chunks: list[bytes]) -> AsyncIterator[bytes]:
