@@ -57,10 +57,8 @@ def fingerprint(
     for upstream in settings["upstreams"].values():
         for key in FREE_UPSTREAM:
             upstream.pop(key, None)
-    for section, keys in LATER.items():
-        for key, without in keys.items():
-            if settings[section][key] == without:
-                del settings[section][key]
+    for section in LATER:
+        settings[section] = without_later(section, settings[section])
     tasks = {split: {task.name: task.digest for task in splits[split]} for split in splits}
     return _flat(
         {
@@ -73,6 +71,12 @@ def fingerprint(
             "skillopt": package_version(),
         }
     )
+
+
+def without_later(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A section of a config without the keys of :data:`LATER` that change nothing."""
+    later = LATER[section]
+    return {k: v for k, v in settings.items() if k not in later or v != later[k]}
 
 
 def package_version() -> str:

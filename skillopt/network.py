@@ -37,8 +37,3 @@ def proxy_variables(network: Network) -> Mapping[str, str]:
     address, here = f"http://127.0.0.1:{PROXY_PORT}", "127.0.0.1,localhost"
     values = {"http_proxy": address, "https_proxy": address, "no_proxy": here}
     return values | {name.upper(): value for name, value in values.items()}
-
-
-def describe(network: Network) -> str:
-    """For people."""
-    return network if isinstance(network, str) else ", ".join(network)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from harnesses.base import Site
 from harnesses.gateway import Gateway
 from sandboxes.base import Sandbox, SandboxError, SandboxFactory, SandboxSpec
+from sandboxes.proxy import Proxy
 from sandboxes.relay import OPEN_NETWORK, PROXY_PORT, RELAY_PORT, Relay
 from skillopt.network import Network, proxy_variables, rules_of
 
 if TYPE_CHECKING:
     from sandboxes.docker import DockerEngine
-    from sandboxes.proxy import Proxy
 
 
 @dataclass
@@ -55,7 +55,6 @@ class Places:
         self._slots: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         for number in range(workers):
             self._slots.put(Slot(f"proxy-{number}.sock", network))
-        self._network = network
         self._judges = Slot("proxy-verifiers.sock", verifier_network)
         self._volumes: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -128,8 +127,6 @@ class Places:
 
     def _connect(self, engine: DockerEngine, slot: Slot, *, gateway: bool) -> None:
         """See to it that a slot's proxy and relay run."""
-        from sandboxes.proxy import Proxy
-
         if slot.relay is not None:
             try:
                 slot.relay.check()

@@ -111,7 +111,7 @@ class RolloutStore:
             raise OSError(errno.ENOSPC, f"{free // 2**20} MiB are left on the disk", str(self.root))
 
     def folder(self, key: str) -> Path:
-        return self.root / key[:2] / key
+        return place_of(self.root, key)
 
     def get(self, key: str, task: Task) -> Rollout | None:
         """The finished rollout of that key, if there is one."""
@@ -174,6 +174,11 @@ class RolloutStore:
         remove_tree(target)
         target.parent.mkdir(exist_ok=True)
         folder.rename(target)
+
+
+def place_of(root: Path, key: str) -> Path:
+    """Where a store keeps the rollout of a key."""
+    return root / key[:2] / key
 
 
 def key_of(identity: dict[str, Any]) -> str:

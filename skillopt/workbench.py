@@ -27,11 +27,11 @@ from skillopt.config import (
     Config,
     LlamaConfig,
     ModelConfig,
-    SandboxConfig,
     SimConfig,
     UpstreamConfig,
 )
 from skillopt.events import Listener, RolloutFinished, RolloutStarted
+from skillopt.fingerprint import without_later
 from skillopt.inputs import skills_beside
 from skillopt.limits import LimitReachedError, Meter
 from skillopt.places import Places
@@ -202,7 +202,7 @@ class Workbench:
         limits = self.config.sandbox.limits
         own, verifier = self.config.harness, self._plugins.verifier
         options: dict[str, Any] = {
-            "sandbox": _sandbox_identity(self.config.sandbox),
+            "sandbox": without_later("sandbox", self.config.sandbox.model_dump(mode="json")),
             "budget": [own.max_requests, own.max_tokens],
         }
         if verifier is not None:
@@ -306,12 +306,6 @@ def _ran(rollout: Rollout, stage: str) -> RolloutRan:
         usage=rollout.usage,
         seconds=round(rollout.duration_s, 3),
     )
-
-
-def _sandbox_identity(config: SandboxConfig) -> dict[str, Any]:
-    """What of the sandbox decides how a rollout ends; networks only where there are some."""
-    found = config.model_dump(mode="json")
-    return {key: value for key, value in found.items() if value != "none"}
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 from skillopt.report.page import render
 from skillopt.report.trajectory import IN_FILE, rollout_view
 from skillopt.report.view import RunView
+from skillopt.store import place_of
 
 RULE = (
     "The file holds {held} of {all} trajectories, chosen in this order: held-out tasks that the "
@@ -36,14 +37,9 @@ def report(views: Sequence[RunView], trajectories: int) -> str:
     return render(data, ", ".join(run["name"] for run in runs))
 
 
-def store_of(run: Path) -> Path:
-    """The rollout store that a run's rollouts are in."""
-    return run.parent / "store"
-
-
 def folder_of(run: Path, key: str) -> Path:
-    """Of a rollout in the store; the key is one that the run names."""
-    return store_of(run) / key[:2] / key
+    """Of a rollout in the store beside a run; the key is one that the run names."""
+    return place_of(run.parent / "store", key)
 
 
 def _sampled(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def render(data: Mapping[str, Any], title: str, *, live: bool = False) -> str:
     )
 
 
+@cache
 def policy(live: bool) -> str:
     """The content security policy of the page."""
     source = "'self'" if live else "'none'"
@@ -55,12 +57,14 @@ def policy(live: bool) -> str:
     )
 
 
+@cache
 def _script() -> str:
     """All scripts as one function: they share their names and leave none in the window."""
     parts: Sequence[str] = [_asset(f"{name}.js") for name in SCRIPTS]
     return '(() => {\n"use strict";\n' + "\n".join(parts) + "\n})();\n"
 
 
+@cache
 def _asset(name: str) -> str:
     return (Path(str(files("skillopt.report"))) / "assets" / name).read_text("utf-8")
 

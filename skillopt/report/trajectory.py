@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +20,16 @@ MAX_STEPS = 500
 MAX_FILES = 30
 
 
-@dataclass(frozen=True)
-class Detail:
-    """How much of a rollout is shown, in characters of a single text."""
-
-    text: int
-    terminal: bool
+IN_FILE, LIVE = 6_000, 200_000
+"""Characters of a single text that are shown, in a report's file and by ``ui``."""
 
 
-IN_FILE = Detail(text=6_000, terminal=True)
-LIVE = Detail(text=200_000, terminal=True)
-
-
-def rollout_view(folder: Path, detail: Detail) -> dict[str, Any]:
+def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
     """A stored rollout.
 
     Args:
         folder: of the rollout in the store.
-        detail: how much of it.
+        limit: characters of a single text.
 
     Raises:
         FileNotFoundError: the rollout is not there (any more).
@@ -51,47 +43,47 @@ def rollout_view(folder: Path, detail: Detail) -> dict[str, Any]:
         "message": result.message,
         "soft": result.reward,
         "metrics": result.metrics,
-        "feedback": _clipped(result.feedback, detail),
+        "feedback": _clipped(result.feedback, limit),
         "opened": result.skill_activated,
-        "answer": _clipped(result.answer, detail),
+        "answer": _clipped(result.answer, limit),
         "usage": asdict(result.usage),
         "seconds": result.duration_s,
         "agent": f"{result.identity['harness']['name']} {result.agent_version}",
         "model": result.identity["model"]["name"],
         "replicate": result.identity["replicate"],
-        "steps": _steps(folder / "trajectory.json", detail),
-        "verifier": list(_texts(folder / "verifier", detail)),
-        "files": list(_texts(folder / "workspace", detail)),
-        "frames": read_frames(cast) if detail.terminal and cast.is_file() else [],
+        "steps": _steps(folder / "trajectory.json", limit),
+        "verifier": list(_texts(folder / "verifier", limit)),
+        "files": list(_texts(folder / "workspace", limit)),
+        "frames": read_frames(cast) if cast.is_file() else [],
     }
 
 
-def _steps(file: Path, detail: Detail) -> list[dict[str, Any]]:
+def _steps(file: Path, limit: int) -> list[dict[str, Any]]:
     """The steps of a trajectory; those that it took from others' conversations are left out."""
     from atif import Trajectory
 
     if not file.is_file():
         return []
     trajectory = Trajectory.model_validate_json(file.read_bytes())
-    return [_step(step, detail) for step in trajectory.steps[:MAX_STEPS]]
+    return [_step(step, limit) for step in trajectory.steps[:MAX_STEPS]]
 
 
-def _step(step: Step, detail: Detail) -> dict[str, Any]:
+def _step(step: Step, limit: int) -> dict[str, Any]:
     observed = step.observation.results if step.observation else []
     return {
         "source": str(step.source),
-        "text": _clipped(_plain(step.message), detail),
-        "reasoning": _clipped(step.reasoning_content or "", detail),
+        "text": _clipped(_plain(step.message), limit),
+        "reasoning": _clipped(step.reasoning_content or "", limit),
         "calls": [
             {
                 "id": call.tool_call_id,
                 "name": call.function_name,
-                "arguments": _clipped(_arguments(call.arguments), detail),
+                "arguments": _clipped(_arguments(call.arguments), limit),
             }
             for call in step.tool_calls or []
         ],
         "results": [
-            {"id": result.source_call_id, "text": _clipped(_plain(result.content), detail)}
+            {"id": result.source_call_id, "text": _clipped(_plain(result.content), limit)}
             for result in observed
         ],
         "tokens": (step.metrics.prompt_tokens or 0) + (step.metrics.completion_tokens or 0)
@@ -120,23 +112,23 @@ def _arguments(arguments: Any) -> str:
     return json.dumps(arguments, indent=2, ensure_ascii=False)
 
 
-def _texts(folder: Path, detail: Detail) -> Iterator[dict[str, Any]]:
+def _texts(folder: Path, limit: int) -> Iterator[dict[str, Any]]:
     """The files below a folder of a rollout, as text."""
     if not folder.is_dir():
         return
     files = [Path(e.path) for e in entries_below(folder) if e.is_file(follow_symlinks=False)]
     for file in sorted(files)[:MAX_FILES]:
         with file.open("rb") as opened:
-            data = opened.read(detail.text * 4)
-        text = None if b"\0" in data else _clipped(data.decode("utf-8", "replace"), detail)
+            data = opened.read(limit * 4)
+        text = None if b"\0" in data else _clipped(data.decode("utf-8", "replace"), limit)
         # Names may hold bytes that are no text.
         name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
         yield {"name": name, "size": file.stat().st_size, "text": text}
 
 
-def _clipped(text: str, detail: Detail) -> str:
+def _clipped(text: str, limit: int) -> str:
     """Head and tail of a text that is too long."""
-    if len(text) <= detail.text:
+    if len(text) <= limit:
         return text
-    half = detail.text // 2
+    half = limit // 2
     return f"{text[:half]}\n[{len(text) - 2 * half:,} characters left out]\n{text[-half:]}"
