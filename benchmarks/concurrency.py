@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from benchmarks.place import Bench, place
-from harnesses.base import Harness, Status
-from harnesses.registry import NAMES, make_harness
+from harnesses.base import NAMES, Harness, Status
+from harnesses.registry import make_harness
 from harnesses.upstreams import Answer, Call
 from tests.integration.scripted import Scripted
 

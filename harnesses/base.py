@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from sandboxes.proxy import Visit
 
 
-NAMES = ("direct", "codex", "claude-code")
-"""Of the project's own harnesses; :mod:`harnesses.registry` makes them."""
+PROGRAMS = ("codex", "claude-code", "opencode")
+"""The agent programs that have an adapter; :mod:`harnesses.registry` knows them."""
+
+NAMES = ("direct", *PROGRAMS)
+"""Of the project's own harnesses."""
 
 
 MountMode = Literal["native", "instructions", "both"]

@@ -7,10 +7,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Mode, Request
-from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page
+from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page, Program
+from harnesses.folders import Folders
 from harnesses.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.protocols.fields import loads
-from harnesses.toolchains import Toolchain
+from harnesses.toolchains import Toolchain, npm_architecture
+
+VERSION = "2.1.197"
+
+
+def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
+    """See :class:`harnesses.cli_agent.Program`."""
+    return Toolchain(
+        name="claude-code",
+        version=version or VERSION,
+        package=f"@anthropic-ai/claude-code-linux-{npm_architecture(machine)}",
+        npm_version=version or VERSION,
+        root="",
+        keep=("claude",),
+        program="claude",
+    )
+
+
+FOLDERS = Folders(
+    own=".claude",
+    variable="CLAUDE_CONFIG_DIR",
+    instructions="CLAUDE.md",
+    project=(".claude/skills",),
+)
 
 MODEL_VARIABLES = (
     "ANTHROPIC_MODEL",
@@ -133,8 +157,7 @@ class ClaudeCode:
     toolchain: Toolchain
     options: Options = Options()
     name: str = "claude-code"
-    skills_dir: str = ".claude/skills"
-    instructions: str = ".claude/CLAUDE.md"
+    folders: Folders = FOLDERS
     transcripts: str = ".claude/projects/**/*.jsonl"
     manners: Manners = MANNERS
 
@@ -191,3 +214,6 @@ class ClaudeCode:
             if isinstance(event, dict) and event.get("type") == "result":
                 return str(event.get("result")) if event.get("is_error") else ""
         return "no result event was printed"
+
+
+PROGRAM = Program(ClaudeCode, toolchain, RULES, FOLDERS)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harnesses.base import Mode, Outcome, Request, Site, Status
+from harnesses.folders import Folders
+from harnesses.options import Options, Rules
 from harnesses.outcome import agents_fault, recorded
 from harnesses.session import Session
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
@@ -84,12 +86,8 @@ class CliAgent(Protocol):
     def toolchain(self) -> Toolchain: ...
 
     @property
-    def skills_dir(self) -> str:
-        """Where it discovers skills, relative to its home."""
-
-    @property
-    def instructions(self) -> str:
-        """The file of instructions that it always reads, relative to its home."""
+    def folders(self) -> Folders:
+        """Where it finds skills and instructions."""
 
     @property
     def transcripts(self) -> str:
@@ -103,6 +101,24 @@ class CliAgent(Protocol):
 
     def complaint(self, stdout: str) -> str:
         """The error that the program itself reports at its end; empty when it reports none."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """All that the project has to know of a command-line agent: what its file says of it.
+
+    Args:
+        agent: its adapter, made of a toolchain and options.
+        toolchain: of a version, the pinned one when None, for an architecture as the kernel names
+            it, this machine's when None; ValueError when there is no build for it.
+        rules: what options it takes.
+        folders: where it finds skills and instructions.
+    """
+
+    agent: Callable[[Toolchain, Options], CliAgent]
+    toolchain: Callable[[str | None, str | None], Toolchain]
+    rules: Rules
+    folders: Folders
 
 
 @dataclass(frozen=True)
@@ -222,11 +238,12 @@ class CliHarness:
         else:
             mount = self._native(skill, request, home)
         if request.mount != "native":
-            _write(home / self.agent.instructions, as_instructions(skill, mount.target))
+            told = as_instructions(skill, mount.target)
+            _write(home / self.agent.folders.user_instructions, told)
         return mount
 
     def _native(self, skill: Path, request: Request, home: Path) -> Mount:
-        place = f"{self.agent.skills_dir}/{skill.name}"
+        place = f"{self.agent.folders.skills}/{skill.name}"
         # The mount point must belong to the agent, who also writes beside it.
         (home / place).mkdir(parents=True)
         return Mount(str(sandbox_copy(skill, request)), f"{HOME}/{place}")

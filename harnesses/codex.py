@@ -6,11 +6,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Mode, Request
-from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page
+from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page, Program
+from harnesses.folders import Folders
 from harnesses.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments, merged
 from harnesses.protocols.fields import loads
 from harnesses.toml import to_toml
-from harnesses.toolchains import Toolchain
+from harnesses.toolchains import Toolchain, npm_architecture
+
+VERSION = "0.169.0"
+_TARGETS = {"x64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"}
+
+
+def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
+    """See :class:`harnesses.cli_agent.Program`."""
+    architecture = npm_architecture(machine)
+    return Toolchain(
+        name="codex",
+        version=version or VERSION,
+        package="@openai/codex",
+        npm_version=f"{version or VERSION}-linux-{architecture}",
+        root=f"vendor/{_TARGETS[architecture]}",
+        keep=("bin", "codex-path", "codex-package.json", "codex-resources/bwrap"),
+        program="bin/codex",
+    )
+
+
+FOLDERS = Folders(
+    own=".codex",
+    variable="CODEX_HOME",
+    instructions="AGENTS.md",
+    project=(".agents/skills", ".codex/skills"),
+    shared=(".agents/skills",),
+)
 
 _TOOLS: dict[str, dict[str, Any]] = {
     "shell": {"features": {"shell_tool": False}},
@@ -99,8 +126,7 @@ class Codex:
     toolchain: Toolchain
     options: Options = Options()
     name: str = "codex"
-    skills_dir: str = ".codex/skills"
-    instructions: str = ".codex/AGENTS.md"
+    folders: Folders = FOLDERS
     transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
     manners: Manners = MANNERS
 
@@ -171,3 +197,6 @@ class Codex:
             elif event.get("type") == "turn.completed":
                 failure = ""
         return failure
+
+
+PROGRAM = Program(Codex, toolchain, RULES, FOLDERS)

@@ -15,7 +15,10 @@ from harnesses.protocols.registry import CODECS
 from harnesses.translation import Translated
 from harnesses.upstreams import Answer, Call
 
-AGENT_HEADER = "x-claude-code-agent-id"
+CLAUDE_AGENT = "x-claude-code-agent-id"
+_SESSION, _PARENT = "x-session-id", "x-parent-session-id"
+MAIN = ""
+"""The thread of the main conversation."""
 GONE = "the client went away before the reply was complete"
 
 
@@ -38,8 +41,9 @@ class Exchange:
     act outside of the sandbox."""
     ignored: tuple[str, ...] = ()
     """Fields of the request that the reply shows to have been ignored."""
-    agent: str = ""
-    """The sub-agent that asked, where the client says so in a header."""
+    thread: str | None = None
+    """The conversation that it belongs to, ``MAIN`` or a sub-agent's, where the client says so in a
+    header."""
     part: int = 0
     """Number of the client's start: a conversation may go on in a new process."""
 
@@ -70,8 +74,15 @@ class Way:
             other.call.protocol if other else None,
             self.taken_out + (other.left_out if other else ()),
             ignored(self.sent.protocol, self.sent.body, reply) if reply else (),
-            self.call.headers.get(AGENT_HEADER, ""), self.part,
+            _thread(self.call.headers), self.part,
         )  # fmt: skip
+
+
+def _thread(headers: Mapping[str, str]) -> str | None:
+    """Claude Code names a sub-agent; OpenCode the session, and the one that began it."""
+    if _SESSION in headers:
+        return headers[_SESSION] if _PARENT in headers else MAIN
+    return headers.get(CLAUDE_AGENT)
 
 
 def estimated(body: Mapping[str, Any], raw: bytes) -> Usage:
@@ -95,6 +106,6 @@ def line_of(exchange: Exchange) -> dict[str, Any]:
         "error": exchange.error,
         "request": exchange.request,
         "response": said,
-        "agent": exchange.agent,
+        "thread": exchange.thread,
         "part": exchange.part,
     }

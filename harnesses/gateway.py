@@ -45,6 +45,8 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 TRIES = 4
 CUT_STREAMS = 3
 """Broken streams that a session may have; the client repeats the call after each."""
+OVER = "this rollout has ended; its record says why"
+"""Told to a client that need not try again. Some look for numbers of statuses in such texts."""
 MAX_BODY = 64 * 1024 * 1024
 
 Price = Callable[[str, Usage], float | None]
@@ -221,7 +223,9 @@ class Gateway:
             body = {**body, **model.sampling}
             return Way(Call(protocol, path, body, headers, seed), session.part, taken)
         call = Call(protocol, path, body, headers, seed)
-        return Way(call, session.part, taken, translate(call, spoken, model.sampling))
+        return Way(
+            call, session.part, taken, translate(call, spoken, model.sampling, session.thoughts)
+        )
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any
@@ -230,7 +234,7 @@ class Gateway:
         if not isinstance(body, dict):
             return 400, "request is not a JSON object"
         if session.failure:
-            return 400, session.failure
+            return 400, OVER
         if body.get("model") != grant.model.name:
             session.denied = (
                 f"model {body.get('model')!r} is not this rollout's {grant.model.name!r}"
@@ -245,7 +249,7 @@ class Gateway:
             session.exhausted = f"budget of {grant.budget.requests} model requests is used up"
         elif used >= grant.budget.tokens:
             session.exhausted = f"budget of {grant.budget.tokens} tokens is used up"
-        return (403, session.exhausted) if session.exhausted else None
+        return (403, OVER) if session.exhausted else None
 
     def _forward(self, session: Session, way: Way) -> ASGIApp:
         """A response that holds one of the upstream's slots from first byte to last."""
@@ -273,7 +277,7 @@ class Gateway:
                     session.failure = f"model service failed: {error}"
                     session.add(way.exchange(None, 0, str(error), started), None)
                     # 400 tells the CLIs not to try again: the gateway has.
-                    await _error(way.call.protocol, 400, session.failure)(scope, receive, send)
+                    await _error(way.call.protocol, 400, OVER)(scope, receive, send)
                     return
                 except asyncio.CancelledError:
                     usage = self._priced(session, estimated(way.call.body, b""))

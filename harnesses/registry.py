@@ -1,19 +1,22 @@
-"""The harnesses by name. A new one is a new file and a line here."""
+"""The harnesses by name. A new agent program is a new file, a line here, and its name in
+:mod:`harnesses.base`."""
 
 from __future__ import annotations
 
-from harnesses import claude_code as claude_code_agent
-from harnesses import codex as codex_agent
-from harnesses.base import NAMES, Harness, Mode
-from harnesses.claude_code import ClaudeCode
-from harnesses.cli_agent import CliHarness
-from harnesses.codex import Codex
-from harnesses.direct import Direct
-from harnesses.options import Options, Rules
-from harnesses.toolchains import claude_code, codex
+from collections.abc import Mapping
 
-RULES: dict[str, Rules] = {"codex": codex_agent.RULES, "claude-code": claude_code_agent.RULES}
-"""Of those harnesses that take options."""
+from harnesses import claude_code, codex, opencode
+from harnesses.base import NAMES, Harness, Mode
+from harnesses.cli_agent import CliHarness, Program
+from harnesses.direct import Direct
+from harnesses.options import Options
+from harnesses.toolchains import Toolchain
+
+PROGRAMS: dict[str, Program] = {
+    "codex": codex.PROGRAM,
+    "claude-code": claude_code.PROGRAM,
+    "opencode": opencode.PROGRAM,
+}
 
 
 def make_harness(
@@ -30,13 +33,19 @@ def make_harness(
     Raises:
         KeyError: no such harness.
     """
-    match name:
-        case "direct":
-            return Direct()
-        case "codex":
-            return CliHarness(Codex(codex(version) if version else codex(), options), mode)
-        case "claude-code":
-            return CliHarness(
-                ClaudeCode(claude_code(version) if version else claude_code(), options), mode
-            )
-    raise KeyError(f"{name!r} is not a harness; there are: {', '.join(NAMES)}")
+    if name == "direct":
+        return Direct()
+    if name not in PROGRAMS:
+        raise KeyError(f"{name!r} is not a harness; there are: {', '.join(NAMES)}")
+    program = PROGRAMS[name]
+    return CliHarness(program.agent(program.toolchain(version, None), options), mode)
+
+
+def toolchains(versions: Mapping[str, str | None] | None = None) -> list[Toolchain]:
+    """Those of all agent programs.
+
+    Args:
+        versions: by program, in place of the pinned ones.
+    """
+    chosen = versions or {}
+    return [program.toolchain(chosen.get(name), None) for name, program in PROGRAMS.items()]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.clock import now
 from harnesses.exchange import GONE, Exchange, line_of
+from harnesses.translation import Thoughts
 
 if TYPE_CHECKING:
     from harnesses.gateway import Gateway
@@ -48,6 +49,8 @@ class Session:
     """Calls under way."""
     waiting: list[float] = field(default_factory=list)
     """When the calls began whose reply has not begun."""
+    thoughts: Thoughts = field(default_factory=dict)
+    """What the model thought, where it is for the gateway to give that back."""
     part: int = 0
     """Raised by the harness when it starts its program anew."""
 

@@ -88,20 +88,3 @@ def mountable_copy(skill: Path, parent: Path) -> Path:
             (made / name).chmod(0o755 if os.access(source, os.X_OK) else 0o644)
         made.chmod(0o755)
     return target
-
-
-def installed_places(harness: str) -> tuple[Path, ...]:
-    """The directories in which an agent looks for its user's and its project's skills.
-
-    The project's come first, as they win. Empty for a harness that has none.
-    """
-    home, here = Path.home(), Path.cwd()
-    match harness:
-        case "codex":
-            own = Path(os.environ.get("CODEX_HOME") or home / ".codex")
-            project = (here / ".agents" / "skills", here / ".codex" / "skills")
-            return (*project, own / "skills", home / ".agents" / "skills")
-        case "claude-code":
-            own = Path(os.environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
-            return (here / ".claude" / "skills", own / "skills")
-    return ()

@@ -1,7 +1,8 @@
 """Which conversation each model call belongs to: the main one, a sub-agent's, or none.
 
-Codex says it in its requests, Claude Code in a header and by its tools. Of other agents only
-openings can be compared. What an agent says of itself is used for sorting, and for nothing else.
+Codex says it in its requests, Claude Code and OpenCode in headers and by their tools. Of other
+agents only openings can be compared. What an agent says of itself is used for sorting, and for
+nothing else.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harnesses.exchange import Exchange
+from harnesses.exchange import MAIN, Exchange
 from harnesses.protocols.base import Conversation, Message, ProtocolError, Reply
 from harnesses.protocols.fields import loads
 from harnesses.protocols.registry import CODECS
 
-MAIN = ""
-"""The thread of the main conversation."""
 Kind = Literal["turn", "compaction", "side"]
 _CODEX_KINDS: dict[str, Kind] = {"turn": "turn", "compaction": "compaction"}
-_SUMMARY = re.compile(r"Your task is to create a detailed summary of (the|this) conversation")
+_SUMMARY = re.compile(
+    r"Your task is to create a detailed summary of (the|this) conversation"
+    r"|\AHere is the conversation so far:\s+<conversation>"
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def read_wire(file: Path) -> list[Exchange]:
                     error=told["error"],
                     started=told["started"],
                     ended=told["ended"],
-                    agent=told.get("agent", ""),
+                    # Logs of before say "" where the client said nothing.
+                    thread=told["thread"] if "thread" in told else told.get("agent") or None,
                     part=told.get("part", 0),
                 )
             )
@@ -99,12 +102,13 @@ def read_wire(file: Path) -> list[Exchange]:
 
 def _told(exchange: Exchange, shown: Conversation) -> tuple[str, Kind, str] | None:
     """Thread, kind and label as the agent itself tells them; None when it does not."""
-    match exchange.protocol:
-        case "responses":
-            return _codex(exchange.request)
-        case "messages" if exchange.agent or _is_claude_code(exchange.request):
-            return _claude_code(exchange.agent, shown)
-    return None
+    told = _codex(exchange.request) if exchange.protocol == "responses" else None
+    if told is not None:
+        return told
+    thread = exchange.thread
+    if thread is None and not _is_claude_code(exchange.request):
+        return None
+    return _by_tools(thread or MAIN, shown)
 
 
 def _codex(body: Mapping[str, Any]) -> tuple[str, Kind, str] | None:
@@ -123,11 +127,11 @@ def _is_claude_code(body: Mapping[str, Any]) -> bool:
     return "session_id" in _json_at(body, "metadata", "user_id")
 
 
-def _claude_code(agent: str, shown: Conversation) -> tuple[str, Kind, str]:
+def _by_tools(thread: str, shown: Conversation) -> tuple[str, Kind, str]:
     last = next((m.text for m in reversed(shown.messages) if m.role == "user"), "")
     if _SUMMARY.search(last):
-        return agent, "compaction", "compaction"
-    return (agent, "turn", "turn") if shown.tools else (agent, "side", "without tools")
+        return thread, "compaction", "compaction"
+    return (thread, "turn", "turn") if shown.tools else (thread, "side", "without tools")
 
 
 def _opening(shown: Iterable[Conversation]) -> Message | None:

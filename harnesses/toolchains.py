@@ -1,11 +1,12 @@
-"""The agent programs: which version of which npm package, and where it appears in a sandbox.
+"""Agent programs as files: which version of which npm package, and where it appears in a sandbox.
 
-The one place where versions are pinned. Building images is sandboxes/images.py.
+Each program's own module pins its version. Building images is sandboxes/images.py.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sandboxes.base_image import PUBLIC_BASE
@@ -13,7 +14,6 @@ from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, ImageSpec, dockerfil
 
 _MOUNTS = "/opt/skillopt"
 _NPM_ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
-_CODEX_TARGETS = {"x64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"}
 
 
 @dataclass(frozen=True)
@@ -61,51 +61,30 @@ class Toolchain:
         )
 
 
-def codex(version: str = "0.169.0", machine: str | None = None) -> Toolchain:
-    """Codex CLI. ``machine`` is the engine's architecture as the kernel names it, by default this
-    machine's; ValueError when there is no build for it."""
-    architecture = _npm_architecture(machine)
-    return Toolchain(
-        name="codex",
-        version=version,
-        package="@openai/codex",
-        npm_version=f"{version}-linux-{architecture}",
-        root=f"vendor/{_CODEX_TARGETS[architecture]}",
-        keep=("bin", "codex-path", "codex-package.json", "codex-resources/bwrap"),
-        program="bin/codex",
-    )
-
-
-def claude_code(version: str = "2.1.197", machine: str | None = None) -> Toolchain:
-    """Claude Code; arguments as for :func:`codex`."""
-    return Toolchain(
-        name="claude-code",
-        version=version,
-        package=f"@anthropic-ai/claude-code-linux-{_npm_architecture(machine)}",
-        npm_version=version,
-        root="",
-        keep=("claude",),
-        program="claude",
-    )
-
-
-def image_specs(
-    toolchains: tuple[Toolchain, ...] | None = None, *, base: str = PUBLIC_BASE
-) -> list[ImageSpec]:
+def image_specs(toolchains: Iterable[Toolchain], *, base: str = PUBLIC_BASE) -> list[ImageSpec]:
     """All images of the project in the order in which they are to be built.
 
-    ``toolchains`` are by default both at their pinned versions; ``base`` is the system below.
+    Args:
+        toolchains: those that are wanted.
+        base: image of the system below.
     """
-    chosen = (codex(), claude_code()) if toolchains is None else toolchains
     folder = dockerfiles()
     return [
         ImageSpec(tag=AGENT_BASE_IMAGE, folder=folder / "agent-base", base=base),
         ImageSpec(tag=RELAY_IMAGE, folder=folder / "relay", base=base),
-        *(toolchain.image_spec() for toolchain in chosen),
+        *(toolchain.image_spec() for toolchain in toolchains),
     ]
 
 
-def _npm_architecture(machine: str | None) -> str:
+def npm_architecture(machine: str | None = None) -> str:
+    """An architecture as npm packages name it.
+
+    Args:
+        machine: as the kernel names it; by default this machine's.
+
+    Raises:
+        ValueError: the agent programs have no build for it.
+    """
     machine = machine or platform.machine()
     if machine.lower() not in _NPM_ARCHITECTURES:
         known = ", ".join(sorted(set(_NPM_ARCHITECTURES)))

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Usage
+from harnesses.exchange import MAIN
 from harnesses.protocols.base import Message, ToolResult
 from harnesses.protocols.base import ToolCall as Call
 from harnesses.skills import skill_text
-from harnesses.threads import MAIN, Turn, main_conversation, turns
+from harnesses.threads import Turn, main_conversation, turns
 
 if TYPE_CHECKING:
     from atif import Agent, Step, SubagentTrajectoryRef, Trajectory
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from harnesses.exchange import Exchange
 
 SCHEMA_VERSION = "ATIF-v1.8"
-SPAWNING = ("Agent", "Task", "spawn_agent")
+SPAWNING = ("Agent", "Task", "spawn_agent", "task")
 """The tools by which agents begin sub-agents, without the names of groups."""
 SIDE_CHARS = 500
 """Of a side request's reply, kept in the trajectory."""

@@ -19,12 +19,13 @@ from harnesses.protocols.base import (
     Message,
     ProtocolError,
     ProtocolName,
+    Thought,
     ToolResult,
 )
 from harnesses.protocols.errors import error_body, error_event, error_message
 from harnesses.protocols.fields import object_in
 from harnesses.protocols.registry import CODECS, PATHS
-from harnesses.protocols.sse import Splitter
+from harnesses.protocols.sse import Splitter, read_events
 from harnesses.upstreams import Answer, Call
 
 PREFERRED: tuple[ProtocolName, ...] = ("responses", "messages", "chat")
@@ -36,14 +37,20 @@ _BILLING = re.compile(r"\Ax-anthropic-billing-header:[^\n]*\n?")
 call and would keep any other from finding the prompt in its cache."""
 
 
+Thoughts = dict[str, tuple[Thought, ...]]
+"""Of replies, by the ids of the tool calls in them."""
+
+
 @dataclass(frozen=True)
 class Translated:
-    """A call as its service is given it. ``left_out`` is what of it has no place there."""
+    """A call as its service is given it. ``left_out`` is what of it has no place there;
+    ``thoughts`` is where those of the reply are kept for a client that cannot give them back."""
 
     call: Call
     client: ProtocolName
     shown: Conversation
     left_out: tuple[str, ...]
+    thoughts: Thoughts
 
     def answer(self, answer: Answer) -> Answer:
         """The service's answer in the client's protocol; a stream is passed on event by event."""
@@ -55,7 +62,8 @@ class Translated:
 
     async def _chunks(self, answer: Answer) -> AsyncIterator[bytes]:
         if answer.status == 200 and "event-stream" in answer.content_type:
-            async for chunk in self._stream(answer.chunks):
+            chunks = self._kept(answer.chunks) if self.client == "chat" else answer.chunks
+            async for chunk in self._stream(chunks):
                 yield chunk
             return
         raw = b"".join([chunk async for chunk in answer.chunks])
@@ -70,6 +78,19 @@ class Translated:
                 yield event
             return
         yield json.dumps(own.write_response(reply, model, id, self.shown.tools)).encode()
+
+    async def _kept(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """A stream, whose thoughts are kept: in Chat Completions they are not given back."""
+        raw = bytearray()
+        async for chunk in chunks:
+            raw += chunk
+            yield chunk
+        try:
+            reply = CODECS[self.call.protocol].read_stream(read_events(bytes(raw)))
+        except ProtocolError:
+            return  # The client gets the stream as it is, and with it what is wrong.
+        if reply.thoughts:
+            self.thoughts.update({call.id: reply.thoughts for call in reply.calls})
 
     async def _stream(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         own: Codec = CODECS[self.client]
@@ -100,13 +121,16 @@ def chosen(client: ProtocolName, spoken: Collection[ProtocolName]) -> ProtocolNa
     return client if client in spoken else next(name for name in PREFERRED if name in spoken)
 
 
-def translate(call: Call, to: ProtocolName, extra: Mapping[str, Any]) -> Translated:
+def translate(
+    call: Call, to: ProtocolName, extra: Mapping[str, Any], thoughts: Thoughts
+) -> Translated:
     """A call as a service that speaks ``to`` is given it.
 
     Args:
         call: as the client made it.
         to: another protocol.
         extra: fields for the service, as they are, before which the client's own do not count.
+        thoughts: of earlier replies; those of this call's will be added.
 
     Raises:
         ProtocolError: it cannot be read, or refers to what another service keeps.
@@ -117,12 +141,19 @@ def translate(call: Call, to: ProtocolName, extra: Mapping[str, Any]) -> Transla
             "whole of it as input"
         )
     read = CODECS[call.protocol].read_request(call.body)
+    read = replace(read, messages=tuple(_remembered(m, thoughts) for m in read.messages))
     shown, lost = prepared(read, to)
     body = CODECS[to].write_request(shown) | dict(extra)
     if to == "responses" and "reasoning" in body:
         body.setdefault("include", ["reasoning.encrypted_content"])
     translated = replace(call, protocol=to, path=_PATHS[to], body=body, headers={})
-    return Translated(translated, call.protocol, read, (*read.left_out, *lost))
+    return Translated(translated, call.protocol, read, (*read.left_out, *lost), thoughts)
+
+
+def _remembered(message: Message, thoughts: Thoughts) -> Message:
+    """A message of the model with the thoughts that its service gave and the client did not."""
+    found = next((thoughts[call.id] for call in message.calls if call.id in thoughts), ())
+    return replace(message, thoughts=found) if found else message
 
 
 def prepared(shown: Conversation, to: ProtocolName) -> tuple[Conversation, list[str]]:

@@ -17,7 +17,7 @@ from harnesses.base import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from harnesses.options import Options, OptionsError, check
 from harnesses.protocols.base import ProtocolName
-from harnesses.registry import RULES
+from harnesses.registry import PROGRAMS
 from skillopt.network import Network
 from skillopt.types import Split
 
@@ -87,16 +87,18 @@ class HarnessConfig(_Section):
     """The agent that is the forward pass."""
 
     name: str = "codex"
-    """``direct``, ``codex``, ``claude-code``, or the import path of your own: ``module:name``."""
+    """``direct``, ``codex``, ``claude-code``, ``opencode``, or the import path of your own:
+    ``module:name``."""
     version: str | None = None
     """Of the agent program; the project's pinned version when absent."""
     mount: MountMode = "native"
     """How the agent is given the skill: in its place for skills, where it must find it by its
-    description; as ``instructions``, in the AGENTS.md or CLAUDE.md of its home; or ``both``."""
+    description; as ``instructions``, in the file that it always reads, such as AGENTS.md; or
+    ``both``."""
     mode: Mode = "batch"
-    """Of codex or claude-code: ``interactive`` runs the program on a terminal, as a person does."""
+    """Of an agent program: ``interactive`` runs the program on a terminal, as a person does."""
     options: Options = Options()
-    """Of codex or claude-code: effort, tools, MCP servers, flags, settings."""
+    """Of an agent program: effort, tools, MCP servers, flags, settings."""
     max_requests: int = Field(200, ge=1)
     """Model requests of one rollout; one that wants more ends as ``agent_error``."""
     max_tokens: int = Field(20_000_000, ge=1)
@@ -114,18 +116,20 @@ class HarnessConfig(_Section):
 
     @model_validator(mode="after")
     def _takes_options(self) -> HarnessConfig:
-        if self.mode != "batch" and self.name not in RULES:
-            raise ValueError(f"mode: interactive is for {' and '.join(RULES)} only; remove it")
+        if self.mode != "batch" and self.name not in PROGRAMS:
+            raise ValueError(f"mode: interactive is for {', '.join(PROGRAMS)} only; remove it")
         if not self.options.set():
             return self
-        if self.name not in RULES:
+        if self.name not in PROGRAMS:
             raise ValueError(
-                f"options: are for {' and '.join(RULES)} only; remove them (target.sampling is "
+                f"options: are for {', '.join(PROGRAMS)} only; remove them (target.sampling is "
                 "added to every request)"
             )
         finds, interactive = self.mount != "instructions", self.mode == "interactive"
         try:
-            check(self.options, RULES[self.name], finds_skills=finds, interactive=interactive)
+            check(
+                self.options, PROGRAMS[self.name].rules, finds_skills=finds, interactive=interactive
+            )
         except OptionsError as error:
             raise ValueError(f"options.{error}") from error
         return self
@@ -423,7 +427,7 @@ class Config(_Section):
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))
                 raise ValueError(f"{role}.upstream: {upstream!r} is not in upstreams ({known})")
-        if self.harness.name in ("codex", "claude-code") and self.sandbox.kind == "local":
+        if self.harness.name in PROGRAMS and self.sandbox.kind == "local":
             raise ValueError(
                 f"harness.name: {self.harness.name!r} runs in Docker only: "
                 "set sandbox.kind to docker, or harness.name to direct"

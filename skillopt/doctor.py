@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harnesses.toolchains import Toolchain, claude_code, codex, image_specs
+from harnesses.registry import toolchains
+from harnesses.toolchains import Toolchain, image_specs
 from sandboxes.base import Mount as MountSpec
 from sandboxes.base import SandboxError, SandboxSpec
 from sandboxes.docker import DockerEngine
@@ -41,12 +42,12 @@ def examine() -> Iterator[Check]:
         detail = f"{info['ServerVersion']}, {info['NCPU']} CPUs, {info['MemTotal'] / 2**30:.0f} GiB"
         yield Check("Docker engine", True, detail)
         missing = False
-        for spec in image_specs():
+        for spec in image_specs(toolchains()):
             there = image_id(engine, spec.tag) is not None
             missing = missing or not there
             yield Check(f"image {spec.tag}", there, "there" if there else "missing", BUILD)
         if not missing:
-            for toolchain in (codex(), claude_code()):
+            for toolchain in toolchains():
                 yield _program(engine, toolchain)
 
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from harnesses.skills import installed_places
+from harnesses.registry import PROGRAMS
 from skillopt.config import Config
 from skillopt.resources import resource
 from skillopt.skill import Skill, SkillError, read_skill
@@ -94,11 +94,11 @@ def initial_skill(config: Config) -> Skill | None:
 
 
 def _installed(harness: str, name: str) -> Skill:
-    places = installed_places(harness)
-    if not places:
+    if harness not in PROGRAMS:
         raise SkillError(
             f"skill.init: installed: {harness} has no directory of skills; give a path"
         )
+    places = PROGRAMS[harness].folders.installed()
     for place in places:
         if (place / name).is_dir():
             return read_skill(place / name)

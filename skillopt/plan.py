@@ -23,9 +23,11 @@ ROLLOUT_TOKENS = {
     "direct": (8_000, 1_000),
     "codex": (60_000, 2_000),
     "claude-code": (120_000, 2_000),
+    "opencode": (50_000, 2_000),
 }
 """Assumed for one rollout: prompt and completion tokens of all its requests together. The agents'
-own prompts are counted (about 10,000 and 20,000 tokens, measured), over some six requests."""
+own prompts are counted (about 10,000, 20,000 and 8,000 tokens, measured), over some six
+requests."""
 REPLY_TOKENS = 1_500
 """Assumed for one optimizer reply."""
 FRAME_TOKENS = 1_500

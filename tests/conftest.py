@@ -64,5 +64,5 @@ def engine() -> Iterator[DockerEngine]:
 @pytest.fixture(autouse=True)
 def nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test reads or writes the agent directories of whoever runs the tests."""
-    for name in ("HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR"):
+    for name in ("HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))

@@ -27,7 +27,7 @@ SKILL = Skill("mine", "Use it for chores.", "# Mine\n\n- one", {}, {"references/
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     (home / "project").mkdir(parents=True)
-    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_STATE_HOME"):
+    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(home / "project")
@@ -45,6 +45,10 @@ PLACES = [
     ("codex", "project", "skill", "project/.agents/skills/mine"),
     ("claude-code", "user", "skill", ".claude/skills/mine"),
     ("claude-code", "project", "skill", "project/.claude/skills/mine"),
+    ("opencode", "user", "skill", ".config/opencode/skills/mine"),
+    ("opencode", "project", "skill", "project/.opencode/skills/mine"),
+    ("opencode", "user", "instructions", ".config/opencode/AGENTS.md"),
+    ("opencode", "project", "instructions", "project/AGENTS.md"),
     ("codex", "user", "instructions", ".codex/AGENTS.md"),
     ("codex", "project", "instructions", "project/AGENTS.md"),
     ("claude-code", "user", "instructions", ".claude/CLAUDE.md"),
@@ -271,7 +275,7 @@ def test_packages(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize(("to", "scope", "form", "path"), [PLACES[i] for i in (0, 3, 5, 6)])
+@pytest.mark.parametrize(("to", "scope", "form", "path"), [PLACES[i] for i in (0, 3, 5, 6, 9, 10)])
 def test_the_real_agent_finds_what_was_deployed(
     home: Path, to: str, scope: str, form: str, path: str
 ) -> None:
@@ -325,7 +329,8 @@ def test_a_skill_of_the_users_that_hides_it_is_named(
 def test_what_an_agent_sees_counts_once_in_a_home_directory(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert len(seen_by("claude-code")) == 4 and len(seen_by("codex")) == 6
+    seen = [len(seen_by(agent)) for agent in ("claude-code", "codex", "opencode")]
+    assert seen == [4, 6, 8]
     monkeypatch.chdir(home)
     assert [name for name in seen_by("claude-code") if name.endswith("skills")] == [
         "home/.claude/skills"

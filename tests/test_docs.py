@@ -144,7 +144,7 @@ def folder(prepared: Path, tmp_path: Path) -> Path:
 def reader(tmp_path: Path) -> dict[str, str]:
     """The environment of somebody with the project installed, and a home of their own."""
     (tmp_path / "home").mkdir(exist_ok=True)
-    own = {"CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_STATE_HOME"}
+    own = {"CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"}
     return {k: v for k, v in os.environ.items() if k not in own} | {
         "HOME": str(tmp_path / "home"),
         "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",

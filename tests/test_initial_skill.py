@@ -64,16 +64,20 @@ def test_an_optimizer_that_cannot_draft_is_told(folder: Path) -> None:
         ("codex", "project/.codex/skills"),
         ("claude-code", "claude-home/skills"),
         ("claude-code", "project/.claude/skills"),
+        ("opencode", "config-home/opencode/skills"),
+        ("opencode", "home/.claude/skills"),
+        ("opencode", "project/.opencode/skills"),
     ],
 )
 def test_one_that_is_installed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harness: str, place: str
 ) -> None:
-    for name in ("home", "project", "codex-home", "claude-home"):
+    for name in ("home", "project", "codex-home", "claude-home", "config-home"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex-home"))
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude-home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config-home"))
     monkeypatch.chdir(tmp_path / "project")
     settings = {
         "skill.init": "installed",

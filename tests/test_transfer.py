@@ -115,7 +115,10 @@ def test_the_matrix_can_stand_in_the_config(result: RunResult, folder: Path) -> 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("to=[codx]", "'codx' is not one of direct, codex, claude-code (did you mean 'codex'?)"),
+        (
+            "to=[codx]",
+            "'codx' is not one of direct, codex, claude-code, opencode (did you mean 'codex'?)",
+        ),
         ("to=[direct:nowhere:gpt]", "'nowhere' is not in upstreams (sim)"),
         ("splits=[tests]", "'tests' is not one of 'train', 'val' or 'test' (did you mean 'test'?)"),
         ("splits=[]", "transfer.splits"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harnesses.base import PROGRAMS
 from skillopt.yaml_config import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from skillopt.config import Config
     from skillopt.report.view import RunView
+
+DESTINATION = f"{', '.join(PROGRAMS)} or a folder of skills"
 
 runs_argument = click.argument(
     "runs",
@@ -97,7 +100,7 @@ def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--scope", type=click.Choice(["user", "project"]), default="user", show_default=True
         ),
-        click.option("--to", metavar="AGENT", help="codex, claude-code, or a folder of skills."),
+        click.option("--to", metavar="AGENT", help=f"{DESTINATION}."),
     ):
         function = option(function)
     return function

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import output, place_options
+from skillopt.cli.common import DESTINATION, output, place_options
 
 if TYPE_CHECKING:
     from skillopt.deploy.places import Place
@@ -45,9 +45,7 @@ def command(
         _list(as_json)
         return
     if skill is None or to is None:
-        raise click.UsageError(
-            "name a SKILL and where it goes: --to codex, claude-code or a folder"
-        )
+        raise click.UsageError(f"name a SKILL and where it goes: --to {DESTINATION}")
     from skillopt.deploy.actions import deploy, with_provenance
     from skillopt.deploy.ledger import Ledger
     from skillopt.deploy.places import place_of

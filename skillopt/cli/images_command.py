@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from harnesses.base import PROGRAMS
 from skillopt.cli import guarded
+
+
+def _versions(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An option for each agent program."""
+    for name in reversed(PROGRAMS):
+        told = f"Version of {name} in place of the pinned one."
+        function = click.option(f"--{name}", metavar="VERSION", help=told)(function)
+    return function
 
 
 @click.group("images")
@@ -15,8 +26,7 @@ def command() -> None:
 
 
 @command.command("build")
-@click.option("--codex", "codex_version", help="Version of Codex CLI in place of the pinned one.")
-@click.option("--claude-code", "claude_version", help="Version of Claude Code, likewise.")
+@_versions
 @click.option("--base", help="Image of the system below, in place of the public one.")
 @click.option(
     "--ca",
@@ -28,28 +38,22 @@ def command() -> None:
 @click.option("--force", is_flag=True, help="Build also what is up to date.")
 @guarded
 def build(
-    codex_version: str | None,
-    claude_version: str | None,
-    base: str | None,
-    ca_files: tuple[Path, ...],
-    force: bool,
+    base: str | None, ca_files: tuple[Path, ...], force: bool, **versions: str | None
 ) -> None:
     """Build what is missing or out of date.
 
     Where the public base image cannot be pulled, the base is made with debootstrap.
     """
-    from harnesses.toolchains import claude_code, codex, image_specs
+    from harnesses.registry import toolchains
+    from harnesses.toolchains import image_specs
     from sandboxes import images
     from sandboxes.base_image import PUBLIC_BASE
     from sandboxes.docker import DockerEngine
     from skillopt.display import say
 
-    toolchains = (
-        codex(codex_version) if codex_version else codex(),
-        claude_code(claude_version) if claude_version else claude_code(),
-    )
+    chosen = toolchains({name.replace("_", "-"): told for name, told in versions.items()})
     with DockerEngine() as engine:
-        for spec in image_specs(toolchains, base=base or PUBLIC_BASE):
+        for spec in image_specs(chosen, base=base or PUBLIC_BASE):
             images.build(engine, spec, log=say, ca_files=ca_files or None, force=force)
 
 

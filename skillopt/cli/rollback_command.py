@@ -7,7 +7,7 @@ import sys
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import place_options
+from skillopt.cli.common import DESTINATION, place_options
 
 
 @click.command("rollback")
@@ -21,7 +21,7 @@ def command(to: str | None, scope: str, form: str, yes: bool) -> None:
     from skillopt.deploy.places import DeployError, place_of
 
     if to is None:
-        raise click.UsageError("say where: --to codex, claude-code or a folder")
+        raise click.UsageError(f"say where: --to {DESTINATION}")
     place = place_of(to, scope, form)  # type: ignore[arg-type]  # click has checked them
     with Ledger() as ledger:
         here = [

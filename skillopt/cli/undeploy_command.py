@@ -7,7 +7,7 @@ import sys
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import place_options
+from skillopt.cli.common import DESTINATION, place_options
 
 
 @click.command("undeploy")
@@ -22,7 +22,7 @@ def command(name: str, to: str | None, scope: str, form: str, yes: bool) -> None
     from skillopt.deploy.places import DeployError, place_of
 
     if to is None:
-        raise click.UsageError("say where: --to codex, claude-code or a folder")
+        raise click.UsageError(f"say where: --to {DESTINATION}")
     target = place_of(to, scope, form).target(name)  # type: ignore[arg-type]
     with Ledger() as ledger:
         standing = [entry for entry in ledger.standing(target) if entry.name == name]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harnesses.registry import PROGRAMS
+
 Scope = Literal["user", "project"]
 Form = Literal["skill", "instructions"]
-AGENTS = ("codex", "claude-code")
 
 
 class DeployError(Exception):
@@ -22,7 +22,7 @@ class Place:
     """A folder of skills, or a file of instructions.
 
     Args:
-        agent: codex, claude-code, or the folder itself where a user named one.
+        agent: an agent program, or the folder itself where a user named one.
         scope: whose it is.
         form: ``skill`` for a folder of skills, ``instructions`` for a file that an agent reads
             whole.
@@ -43,7 +43,7 @@ def place_of(to: str, scope: Scope, form: Form = "skill", here: Path | None = No
     """The place that a command line names.
 
     Args:
-        to: codex, claude-code, or a folder of skills.
+        to: an agent program, or a folder of skills.
         scope: the user's own, or that of the project in the current folder.
         form: of the deployment.
         here: the project's folder; the current one when absent.
@@ -52,57 +52,37 @@ def place_of(to: str, scope: Scope, form: Form = "skill", here: Path | None = No
         DeployError: instructions for a folder.
     """
     here = (here or Path.cwd()).absolute()
-    if to not in AGENTS:
+    if to not in PROGRAMS:
         if form == "instructions":
-            raise DeployError(f"--to {to}: instructions need an agent: {' or '.join(AGENTS)}")
+            raise DeployError(f"--to {to}: instructions need an agent: {' or '.join(PROGRAMS)}")
         return Place(str(Path(to).absolute()), scope, form, Path(to).absolute())
+    folders = PROGRAMS[to].folders
+    base = folders.here() if scope == "user" else here
     if form == "instructions":
-        name = "AGENTS.md" if to == "codex" else "CLAUDE.md"
-        return Place(to, scope, form, (_own(to) if scope == "user" else here) / name)
-    if scope == "user":
-        return Place(to, scope, form, _own(to) / "skills")
-    project = here / (".agents" if to == "codex" else ".claude") / "skills"
-    return Place(to, scope, form, project)
+        return Place(to, scope, form, base / folders.instructions)
+    return Place(to, scope, form, base / ("skills" if scope == "user" else folders.project[0]))
 
 
 def seen_by(agent: str) -> dict[str, Path]:
     """Every place of skills and instructions that an agent of the user's sees in this project.
 
     Args:
-        agent: codex or claude-code.
+        agent: an agent program.
 
     Returns:
         Host paths, which need not exist, by where they are: below ``home`` or ``project``.
     """
-    here, own = Path.cwd(), _own(agent)
-    if agent == "codex":
-        found = {
-            "home/.codex/skills": own / "skills",
-            "home/.codex/AGENTS.md": own / "AGENTS.md",
-            "home/.agents/skills": Path.home() / ".agents" / "skills",
-            "project/.agents/skills": here / ".agents" / "skills",
-            "project/.codex/skills": here / ".codex" / "skills",
-            "project/AGENTS.md": here / "AGENTS.md",
-        }
-    else:
-        found = {
-            "home/.claude/skills": own / "skills",
-            "home/.claude/CLAUDE.md": own / "CLAUDE.md",
-            "project/.claude/skills": here / ".claude" / "skills",
-            "project/CLAUDE.md": here / "CLAUDE.md",
-        }
+    folders, here, home = PROGRAMS[agent].folders, Path.cwd(), Path.home()
+    found = {
+        f"home/{folders.skills}": folders.here() / "skills",
+        f"home/{folders.user_instructions}": folders.here() / folders.instructions,
+        **{f"home/{shared}": home / shared for shared in folders.shared},
+        **{f"project/{own}": here / own for own in folders.project},
+        f"project/{folders.instructions}": here / folders.instructions,
+    }
     # In a home directory, the project's places can be the user's: they count once.
     first = {path: name for name, path in reversed(found.items())}
     return {name: path for name, path in found.items() if first[path] == name}
-
-
-def _own(agent: str) -> Path:
-    """The agent's own folder in the user's home."""
-    variable, name = {
-        "codex": ("CODEX_HOME", ".codex"),
-        "claude-code": ("CLAUDE_CONFIG_DIR", ".claude"),
-    }[agent]
-    return Path(os.environ.get(variable) or Path.home() / name).absolute()
 
 
 def tree_digest(path: Path) -> str:

@@ -18,13 +18,13 @@ from harnesses.base import Budget, ModelSpec, Request, Status, Usage
 from harnesses.gateway import Gateway
 from harnesses.protocols.base import Conversation, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
-from harnesses.registry import make_harness
+from harnesses.registry import PROGRAMS, make_harness
 from harnesses.upstreams import Answer, Call
 from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
-from skillopt.deploy.places import AGENTS, Place, seen_by
+from skillopt.deploy.places import Place, seen_by
 from skillopt.places import Places
 from skillopt.sim.prompt import ListedSkill, listed_skills, opens_skill, turns
 from skillopt.sim.target import open_skill
@@ -90,7 +90,7 @@ def prove(place: Place, skill: Skill) -> Proof:
         place: where the skill was deployed; of the project's own agents.
         skill: that was.
     """
-    if place.agent not in AGENTS:
+    if place.agent not in PROGRAMS:
         return Proof(None, f"{place.agent} is no agent that can be started")
     try:
         shown = _start(place.agent, skill.name)

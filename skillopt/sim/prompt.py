@@ -1,6 +1,6 @@
 """Reads what an agent's prompt holds: the task, the skills on offer, the text that has been read.
 
-Knows how Codex CLI, Claude Code and direct chat lay out their prompts, and nothing of chores.
+Knows how the agents and direct chat lay out their prompts, and nothing of chores.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from xml.sax.saxutils import unescape
 
 from harnesses.protocols.base import Conversation, Message, ToolCall, ToolResult
 
@@ -23,14 +24,18 @@ _CLAUDE_LISTING = re.compile(
     r"[^\n]*skills are available for use with the Skill tool.*?(?=</system-reminder>|\Z)",
     re.DOTALL,
 )
+_OPENCODE_LISTING = re.compile(r"<available_skills>.*?</available_skills>", re.DOTALL)
 _NO_RULES = re.compile(
-    f"{_CODEX_LISTING.pattern}|{_CLAUDE_LISTING.pattern}"
+    f"{_CODEX_LISTING.pattern}|{_CLAUDE_LISTING.pattern}|{_OPENCODE_LISTING.pattern}"
     r"|<environment_context>.*?</environment_context>",
     re.DOTALL,
 )
 _ROOT = re.compile(r"^- `(\w+)` = `([^`]+)`$", re.MULTILINE)
 _CODEX_SKILL = re.compile(r"^- ([\w.:-]+): (.*) \(file: ([^)\n]+)\)$", re.MULTILINE)
 _CLAUDE_SKILL = re.compile(r"^- ([\w.:-]+): (.*)$", re.MULTILINE)
+_OPENCODE_SKILL = re.compile(r"<name>(.*?)</name>\s*<description>(.*?)</description>", re.DOTALL)
+SKILL_TOOLS = {"Skill": "skill", "skill": "name"}
+"""Tools that open a skill, and the argument that names it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,9 @@ def listed_skills(conversation: Conversation) -> list[ListedSkill]:
                 skills.append(ListedSkill(name, description, path))
         for match in _CLAUDE_LISTING.finditer(text):
             skills += [ListedSkill(n, d, None) for n, d in _CLAUDE_SKILL.findall(match[0])]
+        for listing in _OPENCODE_LISTING.findall(text):
+            found = _OPENCODE_SKILL.findall(listing)
+            skills += [ListedSkill(unescape(n), unescape(d), None) for n, d in found]
     return skills
 
 
@@ -100,9 +108,9 @@ def text_read(conversation: Conversation) -> str:
 
 
 def opens_skill(call: ToolCall, name: str = "") -> bool:
-    """Whether a tool call reads a skill (of that name): the Skill tool, or its file."""
-    if call.name == "Skill":
-        return name in ("", call.arguments.get("skill"))
+    """Whether a tool call reads a skill (of that name): a tool for skills, or its file."""
+    if call.name in SKILL_TOOLS:
+        return name in ("", call.arguments.get(SKILL_TOOLS[call.name]))
     return f"{name}/SKILL.md" in " ".join(str(value) for value in call.arguments.values())
 
 

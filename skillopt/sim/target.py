@@ -12,6 +12,7 @@ import re
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.knowledge import Habit, habit_for, quirks_in
 from skillopt.sim.prompt import (
+    SKILL_TOOLS,
     ListedSkill,
     Turn,
     listed_skills,
@@ -22,7 +23,7 @@ from skillopt.sim.prompt import (
     turns,
 )
 
-_SHELLS = {"exec_command": "cmd", "Bash": "command", "shell": "command"}
+_SHELLS = {"exec_command": "cmd", "Bash": "command", "bash": "command", "shell": "command"}
 """Shell tools of the harnesses, and the argument that holds the command."""
 
 _BUNDLED = frozenset(
@@ -30,6 +31,7 @@ _BUNDLED = frozenset(
         "imagegen", "openai-docs", "skill-creator", "skill-installer", "deep-research",
         "update-config", "keybindings-help", "verify", "code-review", "simplify", "loop",
         "fewer-permission-prompts", "claude-api", "run", "init", "review", "security-review",
+        "customize-opencode",
     }
 )  # fmt: skip
 """Skills that come with the CLIs; none is about office chores."""
@@ -114,10 +116,11 @@ def open_skill(skill: ListedSkill, conversation: Conversation) -> Reply | None:
     shell = _shell(conversation)
     if skill.path is not None and shell is not None:
         return _call(shell, f"cat '{skill.path}'", said, conversation)
-    if any(tool.name == "Skill" for tool in conversation.tools):
-        call = ToolCall(_id(conversation), "Skill", {"skill": skill.name})
-        return Reply(said, (call,), stop="tool_calls")
-    return None
+    opener = next((tool.name for tool in conversation.tools if tool.name in SKILL_TOOLS), None)
+    if opener is None:
+        return None
+    call = ToolCall(_id(conversation), opener, {SKILL_TOOLS[opener]: skill.name})
+    return Reply(said, (call,), stop="tool_calls")
 
 
 def _shell(conversation: Conversation) -> str | None:
@@ -135,7 +138,7 @@ def _call(shell: str, command: str, said: str, conversation: Conversation) -> Re
     if shell == "exec_command":
         # Codex gives up waiting after 10 s by default, too early on a busy machine.
         arguments["yield_time_ms"] = 30_000
-    elif shell == "Bash":
+    elif shell in ("Bash", "bash"):
         arguments["description"] = said
     return Reply(said, (ToolCall(_id(conversation), shell, arguments),), stop="tool_calls")
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
 from harnesses.session import Grant, Session
+from harnesses.threads import read_wire
 from harnesses.upstreams import HttpUpstream, protocols_of
 from tests.integration.scripted import Scripted
 
@@ -104,10 +105,15 @@ def client(running: Gateway, token: str) -> httpx2.Client:
     )
 
 
-def ask(session: Session, model: str = "m", stream: bool = False) -> httpx2.Response:
+def ask(
+    session: Session,
+    model: str = "m",
+    stream: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> httpx2.Response:
     with client(session.gateway, session.token) as http:
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
-        return http.post("/v1/chat/completions", json=body)
+        return http.post("/v1/chat/completions", json=body, headers=headers)
 
 
 @pytest.fixture(autouse=True)
@@ -231,7 +237,10 @@ def test_a_missing_key_is_named(socket: Path, monkeypatch: pytest.MonkeyPatch) -
         gateway(url, socket) as running,
         running.open(grant()) as session,
     ):
-        assert "TEST_KEY is not set" in ask(session).text
+        # The agent, who may be the one to ask, is told no more than that it need not go on.
+        answer = ask(session)
+        assert (answer.status_code, "TEST_KEY" in answer.text) == (400, False)
+        assert "TEST_KEY is not set" in session.failure
 
 
 def test_streams_that_break_again_and_again_fail_the_session(socket: Path) -> None:
@@ -446,3 +455,26 @@ def test_tokens_are_counted_and_models_listed_without_the_service(socket: Path) 
         assert 95 < counted["input_tokens"] < 120
         assert [m["id"] for m in http.get("/v1/models").json()["data"]] == ["m"]
     assert service.seen == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "thread"),
+    [
+        ({}, None),
+        ({"x-claude-code-agent-id": "a1"}, "a1"),
+        ({"x-session-id": "ses_1"}, ""),
+        ({"x-session-id": "ses_2", "x-parent-session-id": "ses_1"}, "ses_2"),
+    ],
+)
+def test_the_conversation_that_a_client_names_is_recorded(
+    headers: dict[str, str], thread: str | None, socket: Path, tmp_path: Path
+) -> None:
+    with (
+        serve(Service("json").answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant(record=tmp_path)) as session,
+    ):
+        ask(session, headers=headers)
+        (exchange,) = session.exchanges
+    (read,) = read_wire(tmp_path / "wire.jsonl")
+    assert exchange.thread == read.thread == thread

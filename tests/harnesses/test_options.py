@@ -25,6 +25,8 @@ TAKEN: list[tuple[str, dict[str, Any]]] = [
     ("claude-code", {"flags": ["--append-system-prompt", "Be brief.", "--brief"]}),
     ("claude-code", {"flags": ["--system-prompt=-- be brief"]}),
     ("claude-code", {"settings": {"permissions": {"deny": ["WebFetch"]}}}),
+    ("opencode", {"effort": "high", "allowed_tools": ["bash", "skill"]}),
+    ("opencode", {"flags": ["--agent", "plan"], "settings": {"compaction": {"auto": False}}}),
     ("claude-code", {"settings": {"env": {"BASH_MAX_TIMEOUT_MS": "1000"}}}),
 ]
 
@@ -36,8 +38,12 @@ def test_what_is_sensible_is_taken(name: str, options: dict[str, Any]) -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("direct", {"effort": "low"}, "options: are for codex and claude-code only"),
-    ("my_module:MyHarness", {"effort": "low"}, "options: are for codex and claude-code only"),
+    ("direct", {"effort": "low"}, "options: are for codex, claude-code, opencode only"),
+    (
+        "my_module:MyHarness",
+        {"effort": "low"},
+        "options: are for codex, claude-code, opencode only",
+    ),
     ("codex", {"effort": "hihg"}, "options.effort: 'hihg' is not allowed; did you mean 'high'"),
     ("claude-code", {"effort": "minimal"}, "options.effort: 'minimal' is not allowed"),
     ("codex", {"allowed_tools": ["Bash"]}, "options.allowed_tools: 'Bash' is not allowed"),
@@ -74,13 +80,20 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "settings.env: 'ANTHROPIC_BASE_URL' is not allowed",
     ),
     ("claude-code", {"settings": {"env": {"MCP_TIMEOUT": 3}}}, "settings.env: must map names"),
+    ("opencode", {"allowed_tools": ["Bash", "skill"]}, "did you mean 'bash'"),
+    ("opencode", {"flags": ["--session=x"]}, "--session is refused: what the program prints"),
+    ("opencode", {"settings": {"provider": {}}}, "settings.provider: is refused: model calls go"),
+    ("opencode", {"settings": {"skills": {"urls": []}}}, "settings.skills.urls: is refused"),
+    ("opencode", {"settings": {"plugins": []}}, "settings: 'plugins' is not allowed"),
     ("codex", {"mcp_servers": {"a.b": {"command": "x"}}}, "mcp_servers.a.b"),
     ("codex", {"mcp_servers": {"a": {"url": "http://x"}}}, "mcp_servers.a.url: unknown key"),
 ]
 
 
 def test_the_terminal_is_for_programs_and_takes_no_flags_of_batch_mode() -> None:
-    with pytest.raises(ValueError, match="mode: interactive is for codex and claude-code only"):
+    with pytest.raises(
+        ValueError, match="mode: interactive is for codex, claude-code, opencode only"
+    ):
         HarnessConfig.model_validate({"name": "direct", "mode": "interactive"})
     options = {"flags": ["--ignore-rules"]}
     HarnessConfig.model_validate({"name": "codex", "options": options})

@@ -11,9 +11,9 @@ import pytest
 from atif import Trajectory
 
 from harnesses.base import Usage
-from harnesses.exchange import Exchange
+from harnesses.exchange import MAIN, Exchange
 from harnesses.protocols.base import Reply, ToolCall
-from harnesses.threads import MAIN, read_wire, turns
+from harnesses.threads import read_wire, turns
 from harnesses.trajectory import body_lines, build_trajectory, final_answer, skill_activated
 
 SCHEMA = json.loads((Path(__file__).parent / "atif-v1.8.schema.json").read_text())
@@ -153,6 +153,15 @@ def claude_body(text: str, tools: bool = True) -> dict[str, Any]:
     }
 
 
+def chat_body(text: str, tools: bool = True) -> dict[str, Any]:
+    function = {"type": "function", "function": {"name": "bash", "parameters": {}}}
+    body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": text}]}
+    return body | ({"tools": [function]} if tools else {})
+
+
+OPENCODE_SUMMARY = "Here is the conversation so far:\n\n<conversation>\n[User]: do it"
+
+
 @pytest.mark.parametrize(
     ("protocol", "body", "agent", "thread", "kind"),
     [
@@ -187,6 +196,14 @@ def claude_body(text: str, tools: bool = True) -> dict[str, Any]:
         ("messages", claude_body("do it"), "", MAIN, "turn"),
         ("messages", claude_body("do it"), "a1", "a1", "turn"),
         ("messages", claude_body("a title", tools=False), "", MAIN, "side"),
+        ("messages", claude_body("a title", tools=False), None, MAIN, "side"),
+        ("chat", chat_body("do it"), "", MAIN, "turn"),
+        ("chat", chat_body("do it"), "ses_1", "ses_1", "turn"),
+        ("chat", chat_body("a title", tools=False), "", MAIN, "side"),
+        ("chat", chat_body(OPENCODE_SUMMARY, tools=False), "", MAIN, "compaction"),
+        ("chat", chat_body(OPENCODE_SUMMARY, tools=False), "ses_1", "ses_1", "compaction"),
+        # A chat without tools, of an agent that says nothing of itself.
+        ("chat", chat_body("a question", tools=False), None, MAIN, "turn"),
         *[
             ("responses", codex_body(odd), "", MAIN, "turn")
             for odd in ("", "{", "[]", "3", '{"thread_source": 3}', [1], {"request_kind": "turn"})
@@ -194,21 +211,23 @@ def claude_body(text: str, tools: bool = True) -> dict[str, Any]:
     ],
 )
 def test_what_agents_say_of_their_requests_is_read_and_nothing_odd_breaks_it(
-    protocol: Any, body: dict[str, Any], agent: str, thread: str, kind: str
+    protocol: Any, body: dict[str, Any], agent: str | None, thread: str, kind: str
 ) -> None:
-    (turn,) = turns([Exchange(protocol, body, Reply("ok"), 200, "", 1.0, 2.0, agent=agent)])
+    (turn,) = turns([Exchange(protocol, body, Reply("ok"), 200, "", 1.0, 2.0, thread=agent)])
     assert (turn.thread, turn.kind) == (thread, kind)
 
 
 def test_only_sub_agents_still_give_a_trajectory() -> None:
-    exchanges = [Exchange("messages", claude_body("x"), Reply("ok"), 200, "", 1.0, 2.0, agent="a1")]
+    exchanges = [
+        Exchange("messages", claude_body("x"), Reply("ok"), 200, "", 1.0, 2.0, thread="a1")
+    ]
     assert [step["message"] for step in build(exchanges)["steps"]] == ["x", "ok"]
 
 
 def test_sub_agents_of_sub_agents_are_inside_theirs() -> None:
     def asks(text: str, agent: str, *replies: Reply) -> list[Exchange]:
         return [
-            Exchange("messages", claude_body(text), reply, 200, "", 1.0, 2.0, agent=agent)
+            Exchange("messages", claude_body(text), reply, 200, "", 1.0, 2.0, thread=agent)
             for reply in replies
         ]
 
@@ -236,9 +255,9 @@ def test_a_torn_wire_log_gives_its_whole_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("agent", ["", "a1"])
 def test_requests_that_say_nothing_give_no_trajectory(agent: str) -> None:
     body = claude_body("x") | {"messages": []}
-    exchanges = [Exchange("messages", body, None, 500, "no", 1.0, 2.0, agent=agent)]
+    exchanges = [Exchange("messages", body, None, 500, "no", 1.0, 2.0, thread=agent)]
     assert trajectory_of(exchanges, Usage()) is None
     summary = claude_body("Your task is to create a detailed summary of the conversation")
-    exchanges.append(Exchange("messages", summary, None, 500, "no", 3.0, 4.0, agent=agent))
+    exchanges.append(Exchange("messages", summary, None, 500, "no", 3.0, 4.0, thread=agent))
     exchanges.append(Exchange("messages", claude_body("go"), Reply("ok"), 200, "", 5.0, 6.0))
     assert [step["message"] for step in build(exchanges)["steps"]][-2:] == ["go", "ok"]

@@ -21,7 +21,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsStr
 from openai.types.responses import ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
-from harnesses.base import Usage
+from harnesses.base import PROGRAMS, Usage
 from harnesses.protocols.base import (
     Conversation,
     Image,
@@ -47,7 +47,7 @@ RECORDED = {
     for path in sorted((Path(__file__).parent / "recorded").glob("*.json"))
 }
 OWN: dict[str, ProtocolName] = dict.fromkeys(RECORDED, "responses")
-OWN["claude-code"] = "messages"
+OWN |= {"claude-code": "messages", "opencode": "chat"}
 PAIRS: list[tuple[ProtocolName, ProtocolName]] = list(permutations(CODECS, 2))
 REQUESTS: dict[ProtocolName, Any] = {
     "responses": ResponseCreateParamsStreaming,
@@ -62,7 +62,7 @@ def call(protocol: ProtocolName, body: Mapping[str, Any]) -> Call:
 
 
 def translated(name: str, to: ProtocolName) -> Translated:
-    return translate(call(OWN[name], RECORDED[name]), to, {})
+    return translate(call(OWN[name], RECORDED[name]), to, {}, {})
 
 
 def ways() -> list[tuple[str, ProtocolName]]:
@@ -72,7 +72,7 @@ def ways() -> list[tuple[str, ProtocolName]]:
 def asking(client: ProtocolName, to: ProtocolName, tools: Sequence[Tool] = ()) -> Translated:
     """A short streamed question of a client."""
     shown = Conversation("m", (Message("user", "hi"),), tuple(tools), stream=True)
-    return translate(call(client, CODECS[client].write_request(shown)), to, {})
+    return translate(call(client, CODECS[client].write_request(shown)), to, {}, {})
 
 
 def answered(way: Translated, raw: Sequence[bytes], status: int = 200, kind: str = "") -> bytes:
@@ -100,7 +100,7 @@ def event_type(protocol: ProtocolName, event: Mapping[str, Any]) -> Any:
 
 
 def test_what_the_clis_send_was_recorded() -> None:
-    assert set(RECORDED) == {"codex", "codex-other-model", "claude-code"}
+    assert set(RECORDED) == {*PROGRAMS, "codex-other-model"}
 
 
 @pytest.mark.parametrize(("name", "to"), ways())
@@ -172,7 +172,7 @@ def test_options_have_their_equal_in_each_protocol() -> None:
         shown = Conversation(
             "m", (Message("user", "q"),), tools, True, "Answer", schema, options
         )  # fmt: skip
-        way = translate(call(client, CODECS[client].write_request(shown)), to, {})
+        way = translate(call(client, CODECS[client].write_request(shown)), to, {}, {})
         seen = CODECS[to].read_request(way.call.body)
         wanted = replace(options, tool_choice=seen.options.tool_choice)
         if "responses" in (client, to):
@@ -185,20 +185,20 @@ def test_options_have_their_equal_in_each_protocol() -> None:
 def test_default_temperatures_are_not_sent_and_fields_of_the_config_win() -> None:
     shown = Conversation("m", (Message("user", "q"),), options=Options(50, 1.0, 1.0))
     body = CODECS["messages"].write_request(shown)
-    way = translate(call("messages", body), "responses", {"reasoning": {"effort": "low"}})
+    way = translate(call("messages", body), "responses", {"reasoning": {"effort": "low"}}, {})
     assert "temperature" not in way.call.body and "top_p" not in way.call.body
     assert way.call.body["reasoning"] == {"effort": "low"}
     assert way.call.body["include"] == ["reasoning.encrypted_content"]
-    way = translate(call("messages", body), "chat", {"max_tokens": 9})
+    way = translate(call("messages", body), "chat", {"max_tokens": 9}, {})
     assert way.call.body["max_tokens"] == 9
-    way = translate(call("messages", {**body, "max_tokens": 1}), "responses", {})
+    way = translate(call("messages", {**body, "max_tokens": 1}), "responses", {}, {})
     assert way.call.body["max_output_tokens"] == 16
 
 
 def test_a_conversation_that_another_service_keeps_is_refused() -> None:
     body = {"model": "m", "input": "go on", "previous_response_id": "resp_1"}
     with pytest.raises(ProtocolError, match="previous_response_id"):
-        translate(call("responses", body), "chat", {})
+        translate(call("responses", body), "chat", {}, {})
 
 
 @pytest.mark.parametrize(
@@ -291,8 +291,32 @@ def test_a_thought_comes_back_to_its_service_as_it_gave_it(
         ),
     )
     body = told_again(client, again)
-    sent = translate(call(client, body), to, {}).call.body
+    sent = translate(call(client, body), to, {}, {}).call.body
     assert [t for m in CODECS[to].read_request(sent).messages for t in m.thoughts] == list(thoughts)
+
+
+@pytest.mark.parametrize("to", ["messages", "responses"])
+def test_thoughts_that_a_stream_of_chat_has_no_place_for_are_remembered(to: ProtocolName) -> None:
+    thought = Thought("I think.", {"messages": "c2ln", "responses": "rs_1 c2VjcmV0"}[to], to)
+    calls = (ToolCall("call_1", "run", {}), ToolCall("call_2", "run", {}))
+    way = asking("chat", to, (Tool("run", "", {"type": "object"}),))
+    given = answered(
+        way, list(CODECS[to].write_stream(Reply("", calls, thoughts=(thought,)), "m", "1"))
+    )
+    reply = CODECS["chat"].read_stream(read_events(given))
+    assert thought not in reply.thoughts
+    messages = (
+        Message("user", "q"),
+        Message("assistant", "", reply.calls),
+        Message("user", results=(ToolResult("call_1", "ok"), ToolResult("call_2", "ok"))),
+        Message("assistant", "", (ToolCall("call_3", "run", {}),)),
+        Message("user", results=(ToolResult("call_3", "ok"),)),
+    )
+    body = CODECS["chat"].write_request(Conversation("m", messages))
+    sent = translate(call("chat", body), to, {}, way.thoughts).call.body
+    shown = CODECS[to].read_request(sent).messages
+    assert [t for m in shown for t in m.thoughts] == [thought]
+    assert not [t for m in shown[-2:] for t in m.thoughts]
 
 
 def told_again(client: ProtocolName, shown: Conversation) -> dict[str, Any]:
@@ -399,7 +423,7 @@ def test_codex_gets_its_special_tools_called_as_it_knows_them(to: ProtocolName) 
                 {"type": "function", "name": "spawn", "parameters": {"type": "object"}}]},
         ],
     }  # fmt: skip
-    way = translate(call("responses", body), to, {})
+    way = translate(call("responses", body), to, {}, {})
     calls = (
         ToolCall("c1", "apply_patch", {"input": "*** Begin\n"}),
         ToolCall("c2", "agents__spawn", {"x": 1}),
@@ -444,7 +468,7 @@ def test_a_conversation_keeps_its_words_calls_and_results_in_order(
     client: ProtocolName, to: ProtocolName, shown: Conversation
 ) -> None:
     body = CODECS[client].write_request(shown)
-    got = CODECS[to].read_request(translate(call(client, body), to, {}).call.body)
+    got = CODECS[to].read_request(translate(call(client, body), to, {}, {}).call.body)
     assert facts(got) == facts(prepared(shown, to)[0])
     calls = [c.id for m in got.messages for c in m.calls]
     results = [r.call_id for m in got.messages for r in m.results]
@@ -481,7 +505,7 @@ def test_no_request_raises_anything_but_a_protocol_error(
 ) -> None:
     if isinstance(body, dict):
         try:
-            way = translate(call(client, {"model": "m", "messages": [], **body}), to, {})
+            way = translate(call(client, {"model": "m", "messages": [], **body}), to, {}, {})
         except ProtocolError as error:
             assert str(error)
         else:

@@ -11,7 +11,7 @@ from harnesses.protocols.registry import CODECS
 from harnesses.upstreams import Answer, Call
 from skillopt.sim.model import ALL
 
-SHELLS = {"exec_command": "cmd", "Bash": "command", "shell": "command"}
+SHELLS = {"exec_command": "cmd", "Bash": "command", "bash": "command", "shell": "command"}
 """The shell tool of each harness, and its argument."""
 
 
@@ -67,6 +67,8 @@ def _wants_title(call: Call, shown: Conversation) -> bool:
     """Whether a CLI on a terminal asks for a title, beside its work."""
     if call.protocol == "messages":
         return "metadata" in call.body and not shown.tools
+    if call.protocol == "chat":
+        return shown.messages[0].text.startswith("You are a title generator")
     return "thread_title" in str(call.body.get("client_metadata"))
 
 

@@ -4,6 +4,7 @@ and after a rollback the home's skills are what they were, byte for byte."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from harnesses.base import ModelSpec
 from harnesses.cli_agent import HOME, CliHarness
-from harnesses.registry import make_harness
+from harnesses.registry import PROGRAMS, make_harness
 from harnesses.session import Grant
 from sandboxes.base import Mount, SandboxSpec
 from skillopt.deploy.places import tree_digest
@@ -31,17 +32,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with an older version of the skill, a neighbour, and instructions of its owner's."""
     home = tmp_path / "user"
     (home / "project").mkdir(parents=True)
-    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_STATE_HOME"):
+    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(home / "project")
     older = Skill(NAME, "House rules for spreadsheets.", "# House rules\n\n- Be brief.")
-    for folder in (".codex/skills", ".claude/skills"):
-        write_skill(older, home / folder / NAME)
-        write_skill(Skill("neighbour", "For birds.", "# Birds"), home / folder / "neighbour")
-    (home / ".codex" / "AGENTS.md").write_text("Be polite.\n")
-    (home / ".claude" / "CLAUDE.md").write_text("Be polite.\n")
+    for program in PROGRAMS.values():
+        folder = home / program.folders.skills
+        write_skill(older, folder / NAME)
+        write_skill(Skill("neighbour", "For birds.", "# Birds"), folder / "neighbour")
+        (home / program.folders.user_instructions).write_text("Be polite.\n")
     return home
 
 
@@ -76,20 +77,21 @@ def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]
         yield json.loads(line)
 
 
-@pytest.mark.parametrize("agent", ["codex", "claude-code"])
+@pytest.mark.parametrize("agent", PROGRAMS)
 @pytest.mark.parametrize("scope", ["user", "project"])
 @pytest.mark.parametrize("form", ["skill", "instructions"])
 def test_the_agent_follows_what_was_deployed_until_it_is_rolled_back(
     agent: str, scope: str, form: str, home: Path, lab: MakeLab, tmp_path: Path
 ) -> None:
-    here, own = lab(SimUpstream()), home / {"codex": ".codex", "claude-code": ".claude"}[agent]
+    here, folders = lab(SimUpstream()), PROGRAMS[agent].folders
+    if agent == "opencode":  # It looks there too.
+        shutil.rmtree(home / ".claude" / "skills")
     if scope == "project" and form == "skill":
-        (own / "skills" / NAME / "SKILL.md").unlink()  # The user's own would win.
-        (own / "skills" / NAME).rmdir()
+        shutil.rmtree(home / folders.skills / NAME)  # The user's own would win.
     trained = here.skill(SKILL)
     told = ["--to", agent, "--scope", scope, "--as", form, "--yes"]
-    parts = ["project/.agents", "project/.claude", "project/AGENTS.md", "project/CLAUDE.md"]
-    parts += [f"{own.name}/{part}" for part in ("skills", "AGENTS.md", "CLAUDE.md")]
+    parts = [f"project/{folder}" for folder in folders.project]
+    parts += [f"project/{folders.instructions}", folders.skills, folders.user_instructions]
     before = {part: tree_digest(home / part) for part in parts}
     deployed = skillopt("deploy", trained, *told, "--no-proof")
     assert deployed.returncode == 0, deployed.stderr
@@ -100,7 +102,11 @@ def test_the_agent_follows_what_was_deployed_until_it_is_rolled_back(
     assert amount(home / "project") == -10, "the deployed rule was not followed"
     shown = json.dumps(wire[-1]["request"])
     assert BODY in shown
-    tool = {"codex": f"{NAME}/SKILL.md", "claude-code": '"name": "Skill"'}[agent]
+    tool = {
+        "codex": f"{NAME}/SKILL.md",
+        "claude-code": '"name": "Skill"',
+        "opencode": '"name": "skill"',
+    }[agent]
     calls = json.dumps([exchange["response"] for exchange in wire])
     assert form == "instructions" or tool in calls
     assert {part: tree_digest(home / part) for part in parts} == after, "the agent changed it"

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harnesses.base import Status
-from harnesses.claude_code import ClaudeCode
+from harnesses import codex, registry
+from harnesses.base import NAMES, PROGRAMS, Status
 from harnesses.cli_agent import CliHarness
 from harnesses.codex import Codex
+from harnesses.options import Options
 from harnesses.protocols.base import ProtocolName
-from harnesses.registry import NAMES
-from harnesses.toolchains import claude_code, codex
 from harnesses.upstreams import Answer, Call, UpstreamError
 from skillopt.places import Places
 from skillopt.sim.model import ALL, SimUpstream
@@ -24,7 +23,6 @@ from tests.integration.conftest import MakeLab
 from tests.integration.scripted import Scripted
 
 pytestmark = pytest.mark.engine
-CLIS = ("codex", "claude-code")
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Cutting(Scripted):
         raise UpstreamError("connection reset")
 
 
-@pytest.mark.parametrize("harness", CLIS)  # direct chat does not stream
+@pytest.mark.parametrize("harness", PROGRAMS)  # direct chat does not stream
 def test_streams_that_are_cut_are_an_infrastructure_failure_also_late_in_the_work(
     harness: str, lab: MakeLab
 ) -> None:
@@ -115,7 +113,7 @@ class CutOnce(Scripted):
         return replace(answer, chunks=cut())
 
 
-@pytest.mark.parametrize("harness", CLIS)
+@pytest.mark.parametrize("harness", PROGRAMS)
 def test_a_stream_cut_at_any_event_costs_no_score(harness: str, lab: MakeLab) -> None:
     """The agent asks again and goes on, or the rollout is run again; it is never the agent's."""
     model = CutOnce(["echo one >> log", "echo two >> log"])
@@ -142,7 +140,7 @@ def test_passing_outages_are_not_seen_by_the_agent(harness: str, lab: MakeLab) -
     assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
 
 
-@pytest.mark.parametrize("harness", CLIS)
+@pytest.mark.parametrize("harness", PROGRAMS)
 def test_a_cli_that_crashes_at_work_is_the_agents_error(harness: str, lab: MakeLab) -> None:
     here = lab(Scripted([f"pkill -9 -f /opt/skillopt/{harness}/; sleep 5"]))
     outcome = here.run(harness, here.request())
@@ -150,13 +148,14 @@ def test_a_cli_that_crashes_at_work_is_the_agents_error(harness: str, lab: MakeL
     assert f"{harness} ended with exit code" in outcome.message
 
 
-@pytest.mark.parametrize("agent", [Codex(codex()), ClaudeCode(claude_code())], ids=CLIS)
+@pytest.mark.parametrize("harness", PROGRAMS)
 def test_a_cli_that_does_not_even_start_is_an_infrastructure_failure(
-    agent: Codex | ClaudeCode, lab: MakeLab
+    harness: str, lab: MakeLab
 ) -> None:
-    broken = replace(agent, toolchain=replace(agent.toolchain, program="no-such-program"))
+    program = registry.PROGRAMS[harness]
+    broken = replace(program.toolchain(None, None), program="no-such-program")
     here = lab(Scripted([]))
-    outcome = here.run(CliHarness(broken), here.request())
+    outcome = here.run(CliHarness(program.agent(broken, Options())), here.request())
     assert outcome.status is Status.INFRA_ERROR
     assert "model service: was never reached" in outcome.message
 
@@ -172,7 +171,7 @@ def test_a_missing_image_is_named_with_what_to_do(harness: str, lab: MakeLab) ->
 
 def test_a_missing_toolchain_is_named_with_what_to_do(lab: MakeLab) -> None:
     here = lab(Scripted([]))
-    outcome = here.run(CliHarness(Codex(codex("0.0.1"))), here.request())
+    outcome = here.run(CliHarness(Codex(codex.toolchain("0.0.1"))), here.request())
     assert outcome.status is Status.INFRA_ERROR
     assert "skillopt/toolchain-codex:0.0.1" in outcome.message
     assert "skillopt images build" in outcome.message

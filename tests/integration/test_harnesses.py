@@ -1,4 +1,4 @@
-"""The three harnesses for real: the real CLIs in real containers, and what a rollout keeps."""
+"""The harnesses for real: the real CLIs in real containers, and what a rollout keeps."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import jsonschema
 import pytest
 from atif import Trajectory
 
-from harnesses.base import Status
-from harnesses.registry import NAMES
-from harnesses.toolchains import claude_code, codex
+from harnesses import codex
+from harnesses.base import NAMES, PROGRAMS, Status
+from harnesses.registry import toolchains
 from skillopt.sim.model import SimUpstream
 from tests.harnesses.test_trajectory import SCHEMA
 from tests.integration.conftest import SKILL, MakeLab
 from tests.integration.scripted import Scripted
 
 pytestmark = pytest.mark.engine
-TOOLCHAINS = {"codex": codex(), "claude-code": claude_code()}
-CLIS = tuple(TOOLCHAINS)
+VERSIONS = {tool.name: tool.version for tool in toolchains()}
 
 
 @pytest.mark.parametrize("harness", NAMES)
@@ -44,14 +43,11 @@ def test_a_rollout_runs_real_tools_and_keeps_everything(harness: str, lab: MakeL
         assert step.observation is not None
         assert step.observation.results[0].content == output
     assert (request.record / "wire.jsonl").stat().st_size > 0
-    if harness in CLIS:
-        assert outcome.version == TOOLCHAINS[harness].version
-        transcripts = list((request.record / "transcript").iterdir())
-        assert any("made.txt" in file.read_text() for file in transcripts)
-        assert outcome.version in (
-            (request.record / "agent.stdout.jsonl").read_text()
-            + "".join(file.read_text() for file in transcripts)
-        )
+    if harness in PROGRAMS:
+        assert outcome.version == VERSIONS[harness]
+        own = [file.read_text() for file in (request.record / "transcript").iterdir()]
+        kept = "".join([*own, (request.record / "agent.stdout.jsonl").read_text()])
+        assert own and "made.txt" in kept and outcome.version in kept
     assert not (request.record / "home").exists()
 
 
@@ -90,7 +86,7 @@ BROKEN = SKILL.replace("description: House", "descr: [House").replace("# House r
         *[(harness, SKILL, True, -10) for harness in NAMES],
         *[(harness, None, None, 10) for harness in NAMES],
         # Direct chat reads no front matter: the skill is its system message.
-        *[(harness, BROKEN, False, 10) for harness in CLIS],
+        *[(harness, BROKEN, False, 10) for harness in PROGRAMS],
     ],
 )
 def test_the_gain_goes_through_the_mount(
@@ -106,7 +102,7 @@ def test_the_gain_goes_through_the_mount(
     assert amount(request.workspace) == value
 
 
-@pytest.mark.parametrize("harness", CLIS)
+@pytest.mark.parametrize("harness", PROGRAMS)
 def test_an_empty_mount_leaves_the_skill_unopened(harness: str, lab: MakeLab) -> None:
     here = lab(SimUpstream())
     skill = here.skill()
@@ -131,7 +127,7 @@ def test_codex_puts_the_mounted_skill_into_its_prompt_without_a_model_call(lab: 
     from sandboxes.base import Mount, SandboxSpec
 
     here = lab(Scripted([]))
-    tool = codex()
+    tool = codex.toolchain()
     place = "/home/agent/.codex/skills/house-rules"
     home = here.folder / "home"
     (home / ".codex/skills/house-rules").mkdir(parents=True)

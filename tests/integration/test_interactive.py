@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from harnesses.base import Budget, Mode, Request, Status
+from harnesses import claude_code, codex
+from harnesses.base import PROGRAMS, Budget, Mode, Request, Status
 from harnesses.claude_code import ClaudeCode
 from harnesses.cli_agent import CliHarness, Launch
 from harnesses.codex import Codex
 from harnesses.registry import make_harness
-from harnesses.toolchains import claude_code, codex
 from skillopt import evaluate
 from skillopt.inputs import initial_skill
 from skillopt.skill import Skill
@@ -27,7 +27,6 @@ from tests.integration.test_faults import Refusing
 from tests.small import small_config, small_set
 
 pytestmark = pytest.mark.engine
-CLIS = ("codex", "claude-code")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,7 @@ def sides(rollout: Rollout) -> set[str]:
     return {side["for"] for side in found}
 
 
-@pytest.mark.parametrize("harness", CLIS)
+@pytest.mark.parametrize("harness", PROGRAMS)
 def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
     harness: str, folder: Path
 ) -> None:
@@ -92,7 +91,7 @@ def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
 
 @pytest.mark.parametrize(
     ("harness", "mode"),
-    [("direct", "batch"), *[(cli, mode) for cli in CLIS for mode in ("batch", "interactive")]],
+    [("direct", "batch"), *[(cli, mode) for cli in PROGRAMS for mode in ("batch", "interactive")]],
 )
 def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: MakeLab) -> None:
     model = Scripted(["echo one"])
@@ -115,7 +114,7 @@ def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: Ma
 
 
 def test_an_unknown_screen_ends_the_rollout_with_what_it_shows(lab: MakeLab) -> None:
-    agent = ClaudeCode(claude_code())
+    agent = ClaudeCode(claude_code.toolchain())
     agent = replace(agent, manners=replace(agent.manners, pages=()))
     here = lab(Scripted([]))
     started = time.monotonic()
@@ -146,7 +145,10 @@ class AskingCodex(Codex):
         return replace(made, commands=[[*left, *asking]])
 
 
-ASKING = {"codex": AskingCodex(codex()), "claude-code": AskingClaude(claude_code())}
+ASKING = {
+    "codex": AskingCodex(codex.toolchain()),
+    "claude-code": AskingClaude(claude_code.toolchain()),
+}
 
 
 def asking(harness: str, known: bool) -> CliHarness:
@@ -156,7 +158,7 @@ def asking(harness: str, known: bool) -> CliHarness:
     return CliHarness(replace(agent, manners=manners), "interactive", patience_s=2)
 
 
-@pytest.mark.parametrize("harness", CLIS)
+@pytest.mark.parametrize("harness", ASKING)
 def test_permission_questions_are_answered(harness: str, lab: MakeLab) -> None:
     model = Scripted(["echo yes > made; rm -rf made; echo removed"])
     here = lab(model)

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harnesses.base import Budget, Status
-from harnesses.registry import NAMES
+from harnesses import registry
+from harnesses.base import NAMES, PROGRAMS, Budget, Status
 from sandboxes.base import Limits
 from skillopt.rollout import Job, run_job
 from skillopt.store import identity
@@ -67,12 +67,13 @@ def test_no_key_of_the_user_is_anywhere(
         assert not (file.is_file() and KEY.encode() in file.read_bytes()), file
 
 
-@pytest.mark.parametrize("harness", ["codex", "claude-code"])
+@pytest.mark.parametrize("harness", PROGRAMS)
 def test_the_skill_cannot_be_changed(harness: str, lab: MakeLab) -> None:
+    place = f"~/{registry.PROGRAMS[harness].folders.skills}/house-rules"
     model = Scripted([
-        "cd ~/.*/skills/house-rules && (echo more >> SKILL.md; rm SKILL.md; touch new; "
+        f"cd {place} && (echo more >> SKILL.md; rm SKILL.md; touch new; "
         "chmod 777 SKILL.md; mv ../house-rules ../away); ls -la . ..",
-        "cat ~/.*/skills/house-rules/SKILL.md",
+        f"cat {place}/SKILL.md",
     ])  # fmt: skip
     here = lab(model)
     skill = here.skill()
@@ -83,7 +84,7 @@ def test_the_skill_cannot_be_changed(harness: str, lab: MakeLab) -> None:
 def make_task(folder: Path, verify: str, timeout: float = 60) -> Path:
     for name, text in {
         "task.toml": f'schema_version = "1.4"\n[agent]\ntimeout_sec = {timeout}\n'
-        "[verifier]\ntimeout_sec = 30.0\n[environment]\nmemory_mb = 512\nstorage_mb = 64\n",
+        "[verifier]\ntimeout_sec = 30.0\n[environment]\nmemory_mb = 1536\nstorage_mb = 64\n",
         "instruction.md": "Do it.\n",
         "environment/Dockerfile": "FROM skillopt/agent-base:1\nWORKDIR /app\n",
         "tests/test.sh": verify,
@@ -96,12 +97,12 @@ def make_task(folder: Path, verify: str, timeout: float = 60) -> Path:
 
 
 def job(here: Lab, harness: str, task: Path) -> Job:
-    from harnesses.registry import make_harness
-
-    agent, request = make_harness(harness), here.request()
+    agent, request = registry.make_harness(harness), here.request()
     read = read_task(task)
     named = identity(None, read.digest, {"name": harness}, request.model, {}, 0)
-    return Job(read, None, agent, request.model, named, Limits(memory_mb=512, disk_mb=64), Budget())
+    return Job(
+        read, None, agent, request.model, named, Limits(memory_mb=1536, disk_mb=64), Budget()
+    )
 
 
 def run(here: Lab, harness: str, task: Path):  # type: ignore[no-untyped-def]

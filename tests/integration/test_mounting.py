@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harnesses.base import MountMode, Status
+from harnesses.base import NAMES, MountMode, Status
 from harnesses.protocols.base import Conversation, Reply, ToolCall
-from harnesses.registry import NAMES
 from skillopt.sim.model import SimUpstream
 from tests.integration.conftest import SKILL, MakeLab
 from tests.integration.scripted import SHELLS, Scripted

@@ -55,6 +55,7 @@ CALC = {"calc": McpServer(command="python3", args=("/app/server.py",), env={"UNI
     [
         ("codex", ("shell",), {"exec_command", "write_stdin", "mcp__calc"}, "mcp__calc/add"),
         ("claude-code", ("Bash", "Skill"), {"Bash", "Skill", "mcp__calc__add"}, "mcp__calc__add"),
+        ("opencode", ("bash", "skill"), {"bash", "skill", "calc_add"}, "calc_add"),
     ],
 )
 def test_a_tool_server_runs_in_the_sandbox_beside_the_allowed_tools(
@@ -69,9 +70,16 @@ def test_a_tool_server_runs_in_the_sandbox_beside_the_allowed_tools(
     assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
     assert "sum=5 apples in /app" in model.outputs[0]
     body = first_request(request)
-    names = {tool["name"] for tool in body["tools"]}
+    names = {tool.get("function", tool)["name"] for tool in body["tools"]}
     assert {name for name in names if "mcp_resource" not in name} == offered
-    effort = body["reasoning"]["effort"] if "reasoning" in body else body["output_config"]["effort"]
+    efforts = {
+        "codex": ("reasoning", "effort"),
+        "claude-code": ("output_config", "effort"),
+        "opencode": ("reasoning_effort",),
+    }
+    effort: Any = body
+    for key in efforts[harness]:
+        effort = effort[key]
     assert effort == "low"
 
 
@@ -105,3 +113,17 @@ def test_claude_code_takes_settings_and_flags(lab: MakeLab) -> None:
     names = {tool["name"] for tool in body["tools"]}
     assert "WebFetch" not in names and "WebSearch" in names
     assert "--brief is a word here" in json.dumps(body["system"])
+
+
+def test_opencode_takes_settings_and_flags(lab: MakeLab) -> None:
+    words = {"description": "Says little.", "prompt": "Brevity is a word here.", "mode": "primary"}
+    options = Options(
+        flags=("--agent=brief",),
+        settings={"permission": {"webfetch": "deny"}, "agent": {"brief": words}},
+    )
+    outcome, request = run(lab(Scripted(["true"])), "opencode", options)
+    assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
+    body = first_request(request)
+    names = {tool["function"]["name"] for tool in body["tools"]}
+    assert "webfetch" not in names and "glob" in names
+    assert "Brevity is a word here." in json.dumps(body["messages"][0])

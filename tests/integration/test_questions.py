@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harnesses.base import Budget, ModelSpec, Status
-from harnesses.registry import NAMES, make_harness
+from harnesses.base import NAMES, Budget, ModelSpec, Status
+from harnesses.registry import make_harness
 from sandboxes.base import Limits
 from skillopt.rollout import Job, run_job
 from skillopt.store import identity

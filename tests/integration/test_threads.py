@@ -55,10 +55,13 @@ class Delegating(Scripted):
             told = {"description": "a part", "prompt": "Do THE PART."}
             told["subagent_type"] = "general-purpose"
             return Reply("over to you", (ToolCall("a1", "Agent", told),), stop="tool_calls")
+        if turn == 0 and "task" in names:
+            told = {"description": "a part", "prompt": "Do THE PART.", "subagent_type": "general"}
+            return Reply("over to you", (ToolCall("a1", "task", told),), stop="tool_calls")
         if turn == 0:
             call = ToolCall("a1", "multi_agent_v1/spawn_agent", {"message": "Do THE PART."})
             return Reply("over to you", (call,), stop="tool_calls")
-        if turn == 1 and "Agent" not in names:
+        if turn == 1 and not names & {"Agent", "task"}:
             (result,) = (r for m in shown.messages for r in m.results)
             told = {"targets": [json.loads(result.text)["agent_id"]], "timeout_ms": 20_000}
             wait = ToolCall("a2", "multi_agent_v1/wait_agent", told)
@@ -80,6 +83,7 @@ class Delegating(Scripted):
     [
         ("codex", ["over to you", "waiting", "whole done"]),
         ("claude-code", ["over to you", "whole done"]),
+        ("opencode", ["over to you", "whole done"]),
     ],
 )
 def test_a_sub_agent_has_a_trajectory_of_its_own(
@@ -99,7 +103,8 @@ def test_a_sub_agent_has_a_trajectory_of_its_own(
     (ref,) = spawning["subagent_trajectory_ref"]
     assert ref["trajectory_id"] == part["trajectory_id"]
     # Their own transcripts are kept too, and the wire log alone gives the same trajectory.
-    assert len(list((request.record / "transcript").iterdir())) == 2
+    kept = len(list((request.record / "transcript").iterdir()))
+    assert kept == (1 if harness == "opencode" else 2)
     again = rebuilt(request)
     assert said(again) == main and said(again["subagent_trajectories"][0]) == said(part)
 
@@ -114,12 +119,15 @@ def rebuilt(request: Request) -> dict[str, Any]:
     return found
 
 
+SUMMARISING = ("CONTEXT CHECKPOINT", "detailed summary", "Here is the conversation so far")
+
+
 class Filling(Scripted):
     """Works in four steps; its second reply says that the context is nearly full."""
 
     def _reply(self, shown: Conversation, turn: int) -> Reply:
         last = next(m.text for m in reversed(shown.messages) if m.role == "user")
-        if "CONTEXT CHECKPOINT" in last or "detailed summary" in last:
+        if any(words in last for words in SUMMARISING):
             return Reply("<summary>two steps are done</summary>")
         self.steps = getattr(self, "steps", 0) + 1
         if self.steps > 4:
@@ -133,6 +141,7 @@ class Filling(Scripted):
     [
         ("codex", {"model_auto_compact_token_limit": 20_000}),
         ("claude-code", {"autoCompactWindow": 100_000}),
+        ("opencode", {"compaction": {"reserved": 20_000}}),
     ],
 )
 def test_a_conversation_goes_on_after_its_summary(
@@ -152,10 +161,16 @@ def test_a_conversation_goes_on_after_its_summary(
     assert kinds == [summary]
     (join,) = [step for step in whole["steps"] if "joins" in (step.get("extra") or {})]
     assert join["extra"]["joins"] == ["compaction"] and join["is_copied_context"] is True
-    assert join["source"] == "user" and "two steps are done" in join["message"]
+    told = "What did we do so far?" if harness == "opencode" else "two steps are done"
+    assert join["source"] == "user" and told in join["message"]
     # What the program asks for in order to summarise is no user's.
-    assert not any("CONTEXT CHECKPOINT" in s["message"] or "detailed summary" in s["message"]
-                   for s in whole["steps"] if s["source"] == "user")  # fmt: skip
-    outputs = [s["observation"]["results"][0]["content"] for s in whole["steps"]
-               if s.get("tool_calls")]  # fmt: skip
-    assert [f"output {n}" in text for n, text in enumerate(outputs, 1)] == [True] * 4
+    users = [step["message"] for step in whole["steps"] if step["source"] == "user"]
+    assert not any(words in said for said in users for words in SUMMARISING)
+    outputs = [
+        (step.get("observation") or {"results": [{"content": ""}]})["results"][0]["content"]
+        for step in whole["steps"]
+        if step.get("tool_calls")
+    ]
+    # OpenCode shows the last result before a summary as text of what is to be summarised only.
+    shown = [True, harness != "opencode", True, True]
+    assert [f"output {n}" in text for n, text in enumerate(outputs, 1)] == shown

@@ -23,13 +23,15 @@ from tests.integration.test_harnesses import TASK, amount, ledger
 
 pytestmark = pytest.mark.engine
 OWN: dict[str, ProtocolName] = {
-    "codex": "responses", "claude-code": "messages", "direct": "chat"
+    "codex": "responses", "claude-code": "messages", "direct": "chat", "opencode": "chat"
 }  # fmt: skip
 FOREIGN: list[tuple[str, ProtocolName]] = [
     ("codex", "messages"),
     ("codex", "chat"),
     ("claude-code", "responses"),
     ("claude-code", "chat"),
+    ("opencode", "responses"),
+    ("opencode", "messages"),
     ("direct", "responses"),
 ]
 
@@ -86,7 +88,7 @@ class Demanding(Scripted):
 SEALS = {"chat": "reasoning_content", "messages": "c2ln", "responses": "rs_1 c2VjcmV0"}
 
 
-@pytest.mark.parametrize(("harness", "spoken"), FOREIGN[:4])
+@pytest.mark.parametrize(("harness", "spoken"), FOREIGN[:6])
 def test_parallel_calls_failures_pictures_patches_and_thoughts_get_through(
     harness: str, spoken: ProtocolName, lab: MakeLab
 ) -> None:
@@ -102,8 +104,11 @@ def test_parallel_calls_failures_pictures_patches_and_thoughts_get_through(
         return Reply("Two at once.", calls, stop="tool_calls", thoughts=(thought,))
 
     def patch(shown: Conversation) -> Reply:
-        if any(t.name == "apply_patch" for t in shown.tools):
-            call = ToolCall("call_3", "apply_patch", {"input": PATCH})
+        patching = next((t for t in shown.tools if t.name == "apply_patch"), None)
+        if patching is not None:
+            # OpenCode's is a function.
+            key = "patchText" if "patchText" in str(patching.parameters) else "input"
+            call = ToolCall("call_3", "apply_patch", {key: PATCH})
         else:
             call = ToolCall("call_3", "Write", {"file_path": "/app/new.txt", "content": "made\n"})
         return Reply("", (call,), stop="tool_calls")
@@ -126,7 +131,7 @@ def test_parallel_calls_failures_pictures_patches_and_thoughts_get_through(
         assert results["call_1"].text.startswith("[the tool failed]")
 
 
-@pytest.mark.parametrize(("harness", "spoken"), FOREIGN[:4])
+@pytest.mark.parametrize(("harness", "spoken"), FOREIGN[:6])
 def test_trouble_behind_a_translation_is_an_infrastructure_failure(
     harness: str, spoken: ProtocolName, lab: MakeLab
 ) -> None:

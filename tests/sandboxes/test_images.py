@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harnesses.toolchains import claude_code, codex, image_specs
+from harnesses import base, claude_code, codex, opencode
+from harnesses.registry import PROGRAMS, toolchains
+from harnesses.toolchains import image_specs
 from sandboxes.base import ImageMissingError, Mount, Sandbox, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.images import ImageSpec, build, image_id, list_images, remove_image
@@ -112,15 +114,19 @@ def test_toolchain_volume_that_somebody_removed(engine: DockerEngine, spec: Imag
 
 
 def test_pinned_toolchains() -> None:
-    assert codex(machine="aarch64").npm_version.endswith("-linux-arm64")
-    assert "aarch64-unknown-linux-musl" in codex(machine="arm64").root
-    assert claude_code("9.9.9", machine="x86_64").image == "skillopt/toolchain-claude-code:9.9.9"
+    assert codex.toolchain(machine="aarch64").npm_version.endswith("-linux-arm64")
+    assert "aarch64-unknown-linux-musl" in codex.toolchain(machine="arm64").root
+    assert opencode.toolchain(machine="arm64").package == "opencode-linux-arm64"
+    other = claude_code.toolchain("9.9.9", machine="x86_64")
+    assert other.image == "skillopt/toolchain-claude-code:9.9.9"
     with pytest.raises(ValueError, match="riscv64"):
-        codex(machine="riscv64")
-    tags = [spec.tag.partition(":")[0] for spec in image_specs()]
+        codex.toolchain(machine="riscv64")
+    assert tuple(PROGRAMS) == base.PROGRAMS == tuple(tool.name for tool in toolchains())
+    tags = [spec.tag for spec in image_specs(toolchains({"codex": "1.2.3"}))]
     assert tags == [
-        "skillopt/agent-base",
-        "skillopt/relay",
-        "skillopt/toolchain-codex",
-        "skillopt/toolchain-claude-code",
+        "skillopt/agent-base:1",
+        "skillopt/relay:1",
+        "skillopt/toolchain-codex:1.2.3",
+        f"skillopt/toolchain-claude-code:{claude_code.VERSION}",
+        f"skillopt/toolchain-opencode:{opencode.VERSION}",
     ]

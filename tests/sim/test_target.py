@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from xml.sax.saxutils import escape
 
 import pytest
 
 from harnesses.protocols.base import Conversation, Message, Reply, Tool, ToolResult
 from skillopt.sim.knowledge import HABITS
+from skillopt.sim.prompt import listed_skills
 from skillopt.sim.target import reply
 
 INSTRUCTION = (
@@ -20,6 +22,7 @@ FITTING = "House rules for office chores: spreadsheets, CSV files, logs, reports
 
 CODEX_TOOLS = (Tool("exec_command", "", {}), Tool("write_stdin", "", {}))
 CLAUDE_TOOLS = (Tool("Agent", "", {}), Tool("Bash", "", {}), Tool("Skill", "", {}))
+OPENCODE_TOOLS = (Tool("bash", "", {}), Tool("skill", "", {}), Tool("task", "", {}))
 CODEX_PATH = "/home/agent/.codex/skills/house-rules/SKILL.md"
 
 
@@ -52,6 +55,17 @@ def claude_prompt(description: str) -> tuple[Message, ...]:
         Message("user", f"{reminder}\n{INSTRUCTION}"),
         Message("system", listing),
     )
+
+
+def opencode_prompt(description: str) -> tuple[Message, ...]:
+    listing = (
+        "<available_skills>\n  <skill>\n    <name>customize-opencode</name>\n"
+        "    <description>Reports, logs and CSV of its own.</description>\n  </skill>\n"
+        f"  <skill>\n    <name>house-rules</name>\n    <description>{escape(description)}"
+        "</description>\n    <location>/home/agent/x/SKILL.md</location>\n  </skill>\n"
+        "</available_skills>"
+    )
+    return (Message("system", f"You are opencode.\n{listing}"), Message("user", INSTRUCTION))
 
 
 def play(
@@ -117,6 +131,17 @@ def test_claude_code_gets_the_skill_as_a_message() -> None:
     assert len(said) == 4
 
 
+def test_opencode_opens_the_skill_with_its_tool_for_skills() -> None:
+    content = f'<skill_content name="house-rules">\n{BODY}\n</skill_content>'
+    prompt = opencode_prompt(f"{FITTING} And <more> & others.")
+    said = play(prompt, OPENCODE_TOOLS, [content, "files", "wrote report.md"])
+    assert dict(said[0].calls[0].arguments) == {"name": "house-rules"}
+    assert "day_first" in commands(said)[2]
+    (other, listed) = listed_skills(Conversation("sim", prompt, OPENCODE_TOOLS))
+    assert other.name == "customize-opencode"
+    assert listed.description == f"{FITTING} And <more> & others."
+
+
 def test_direct_chat_has_the_skill_in_its_system_message() -> None:
     prompt = (Message("system", f"Use the tools.\n\n{BODY}"), Message("user", INSTRUCTION))
     said = play(prompt, (Tool("shell", "", {}),), ["files", "wrote report.md\n[exit code 0]"])
@@ -141,6 +166,7 @@ def test_a_rule_in_a_description_alone_is_not_read() -> None:
     for prompt, tools in (
         (codex_prompt(f"{FITTING} {RULE}"), CODEX_TOOLS),
         (claude_prompt(f"{FITTING} {RULE}"), CLAUDE_TOOLS),
+        (opencode_prompt(f"{FITTING} {RULE}"), OPENCODE_TOOLS),
     ):
         said = play(prompt, tools, ["No such file or directory", "files", "wrote report.md"])
         assert "month_first" in commands(said)[2]
@@ -150,6 +176,7 @@ def test_a_skill_whose_description_does_not_fit_stays_closed() -> None:
     for prompt, tools in (
         (codex_prompt("Paints pictures of cats."), CODEX_TOOLS),
         (claude_prompt("Paints pictures of cats."), CLAUDE_TOOLS),
+        (opencode_prompt("Paints pictures of cats."), OPENCODE_TOOLS),
     ):
         said = play(prompt, tools, ["files", "wrote report.md"])
         assert commands(said)[0].startswith("ls -la")

@@ -10,17 +10,15 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from harnesses.base import Budget, ModelSpec, Request
 from harnesses.gateway import Gateway
-from harnesses.protocols.base import Conversation, Reply, Thought, ToolCall
+from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
 from harnesses.registry import make_harness
-from harnesses.upstreams import Answer, Call
 from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
@@ -28,7 +26,12 @@ from skillopt.places import Places
 from tests.integration.scripted import SHELLS, Scripted
 
 HERE = Path(__file__).parent
-MODELS = {"codex": "gpt-5.5", "codex-other-model": "sim-1", "claude-code": "claude-sonnet-5"}
+MODELS = {
+    "codex": "gpt-5.5",
+    "codex-other-model": "sim-1",
+    "claude-code": "claude-sonnet-5",
+    "opencode": "sim-1",
+}
 KEPT = 160
 """Characters of a text."""
 WHOLE = ("definition", "image_url", "data", "arguments", "input")
@@ -42,15 +45,11 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass
-class Recording(Scripted):
-    """The scripted model, which keeps the last body that it was sent."""
-
-    last: Mapping[str, Any] = field(default_factory=dict)
-
-    async def send(self, call: Call) -> Answer:
-        self.last = call.body
-        return await super().send(call)
+THOUGHTS: dict[str, tuple[ProtocolName, str]] = {
+    "exec_command": ("responses", "rs_1 c2VjcmV0"),
+    "Bash": ("messages", "c2ln"),
+    "bash": ("chat", "reasoning_content"),
+}
 
 
 def two_at_once(shown: Conversation) -> Reply:
@@ -59,14 +58,14 @@ def two_at_once(shown: Conversation) -> Reply:
     calls = tuple(
         ToolCall(f"call_{n}", tool, {SHELLS[tool]: command}) for n, command in enumerate(commands)
     )
-    origin = "responses" if tool == "exec_command" else "messages"
-    thought = Thought("First I look.", "rs_1 c2VjcmV0" if origin == "responses" else "c2ln", origin)
+    origin, seal = THOUGHTS[tool]
+    thought = Thought("First I look.", seal, origin)
     return Reply("Two at once.", calls, stop="tool_calls", thoughts=(thought,))
 
 
 def picture(shown: Conversation) -> Reply:
-    codex = any(t.name == "view_image" for t in shown.tools)
-    name, key = ("view_image", "path") if codex else ("Read", "file_path")
+    readers = {"view_image": "path", "Read": "file_path", "read": "filePath"}
+    name, key = next((t.name, readers[t.name]) for t in shown.tools if t.name in readers)
     return Reply("", (ToolCall("call_2", name, {key: "/app/dot.png"}),), stop="tool_calls")
 
 
@@ -91,7 +90,8 @@ def scrubbed(value: Any) -> Any:
     return text if len(text) <= KEPT else f"{text[: KEPT - 1]}…"
 
 
-def record(harness: str, model: str, folder: Path, gateway: Gateway, places: Places) -> None:
+def record(harness: str, model: str, folder: Path, gateway: Gateway, places: Places) -> object:
+    """The last request as the program made it."""
     (folder / "workspace").mkdir()
     (folder / "record").mkdir()
     (folder / "workspace" / "dot.png").write_bytes(base64.b64decode(PICTURE))
@@ -102,14 +102,16 @@ def record(harness: str, model: str, folder: Path, gateway: Gateway, places: Pla
         env={}, record=folder / "record",
     )  # fmt: skip
     with places.site() as site:
-        outcome = make_harness(harness).run(request, site)
+        # Or the gateway would take out what it does not pass on.
+        outcome = make_harness(harness).run(request, replace(site, anywhere=True))
     print(harness, model, outcome.status, outcome.message)
+    return json.loads((folder / "record" / "wire.jsonl").read_text().splitlines()[-1])["request"]
 
 
 def main() -> None:
     for name, model in MODELS.items():
         # By number of results so far: two after the first turn.
-        upstream = Recording([two_at_once, patch, picture, patch])
+        upstream = Scripted([two_at_once, patch, picture, patch])
         harness = name.removesuffix("-other-model")
         with (
             TemporaryDirectory(dir=scratch_dir()) as folder,
@@ -117,8 +119,8 @@ def main() -> None:
             Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
             Places(gateway, engine, 1) as places,
         ):
-            record(harness, model, Path(folder), gateway, places)
-        text = json.dumps(scrubbed(upstream.last), indent=1, ensure_ascii=False)
+            last = record(harness, model, Path(folder), gateway, places)
+        text = json.dumps(scrubbed(last), indent=1, ensure_ascii=False)
         (HERE / f"{name}.json").write_text(text + "\n", "utf-8")
 
 
