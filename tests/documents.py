@@ -1,6 +1,7 @@
 """The fenced blocks of README, CONTRIBUTING and docs/, and how each kind is run: see test_docs.
 
-A block with ``title="…"`` is a file of that name; others are run, or read as what they are.
+A block with ``title="…"`` is a file of that name, or part of one of the project's; others are run, or
+read as what they are.
 """
 
 from __future__ import annotations
@@ -84,10 +85,18 @@ def run(block: Block, text: str, folder: Path, env: dict[str, str]) -> None:
         folder: what earlier blocks of the document have left is in it.
         env: of its commands.
     """
-    if block.title:
+    if (ROOT / block.title).is_file():
+        whole = _flush((ROOT / block.title).read_text("utf-8"))
+        assert _flush(block.text) in whole, f"{block}: is no part of {block.title}"
+    elif block.title:
         _write(block, text, folder / block.title)
     else:
         KINDS[block.language](block, text, folder, env)
+
+
+def _flush(text: str) -> str:
+    """Without what lines begin with."""
+    return "\n".join(line.strip() for line in text.split("\n"))
 
 
 def _write(block: Block, text: str, file: Path) -> None:
