@@ -170,6 +170,8 @@ class Site:
     """Variables by which programs find the way outside."""
     visits: Callable[[], Sequence[Visit]] = list
     """What was reached outside, or refused, since the last call."""
+    broken: Callable[[], str] = str
+    """What on the way to the model does not run any more; empty while all does."""
 
 
 class Harness(Protocol):

@@ -118,6 +118,12 @@ class Gateway:
             self._thread.join(timeout=10)
         self.socket.unlink(missing_ok=True)
 
+    @property
+    def running(self) -> bool:
+        """Whether it still listens."""
+        thread = self._thread
+        return thread is not None and thread.is_alive() and not self._server.should_exit
+
     def open(self, grant: Grant) -> Session:
         """Begin a session; raises GatewayError for an upstream that is not configured."""
         if grant.model.upstream not in self._upstreams:

@@ -59,6 +59,9 @@ def recorded(
             f"model service was too slow: a call had waited {waited:.0f} s for its reply when the "
             f"agent's {request.timeout_s:g} s ended; raise the task's agent.timeout_sec"
         )
+    # An agent whose model cannot be reached any more has not failed, however it ended.
+    if status is not Status.COMPLETED and (broken := site.broken()):
+        status, message = Status.INFRA_ERROR, broken
     exchanges = tuple(session.exchanges)
     return Outcome(
         status=status,

@@ -108,7 +108,14 @@ class Places:
 
     def _site(self, slot: Slot) -> Site:
         if self._engine is None:
-            return Site(self._gateway, self.sandbox, "none", "", _no_volume)
+            return Site(
+                self._gateway,
+                self.sandbox,
+                "none",
+                "",
+                _no_volume,
+                broken=lambda: self._broken(slot),
+            )
         self._connect(self._engine, slot, gateway=True)
         assert slot.relay is not None
         if slot.proxy is not None:
@@ -123,7 +130,18 @@ class Places:
             anywhere=slot.network == "open",
             env=proxy_variables(slot.network),
             visits=slot.proxy.take_visits if slot.proxy else list,
+            broken=lambda: self._broken(slot),
         )
+
+    def _broken(self, slot: Slot) -> str:
+        if not self._gateway.running:
+            return "the gateway has ended"
+        try:
+            if slot.relay is not None:
+                slot.relay.check()
+        except SandboxError as error:
+            return str(error)
+        return ""
 
     def _connect(self, engine: DockerEngine, slot: Slot, *, gateway: bool) -> None:
         """See to it that a slot's proxy and relay run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -15,12 +16,12 @@ from harnesses.base import NAMES, PROGRAMS, Status
 from harnesses.cli_agent import CliHarness
 from harnesses.codex import Codex
 from harnesses.options import Options
-from harnesses.protocols.base import ProtocolName
+from harnesses.protocols.base import Conversation, ProtocolName, Reply, ToolCall
 from harnesses.upstreams import Answer, Call, UpstreamError
 from skillopt.places import Places
 from skillopt.sim.model import ALL, SimUpstream
 from tests.integration.conftest import MakeLab
-from tests.integration.scripted import Scripted
+from tests.integration.scripted import SHELLS, Scripted
 
 pytestmark = pytest.mark.engine
 
@@ -186,6 +187,35 @@ def test_a_relay_that_died_is_replaced_for_the_next_rollout(lab: MakeLab) -> Non
             assert here.run("codex", here.request()).status is Status.INFRA_ERROR
         with places.site() as here.site:
             assert here.run("codex", here.request()).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("harness", "what", "told"),
+    [
+        ("codex", "relay", "the relay has ended with exit code 137"),
+        ("claude-code", "relay", "the relay has ended with exit code 137"),
+        ("codex", "gateway", "the gateway has ended"),
+        ("direct", "gateway", "the gateway has ended"),
+    ],
+)
+def test_an_agent_that_loses_its_model_at_work_is_not_scored(
+    harness: str, what: str, told: str, lab: MakeLab
+) -> None:
+    def kill() -> None:
+        if what == "relay":
+            here.engine.api.kill(here.site.network.removeprefix("container:"))
+        else:
+            here.gateway.close()
+
+    def working(shown: Conversation) -> Reply:
+        threading.Timer(1.0, kill).start()
+        tool = next(t.name for t in shown.tools if t.name in SHELLS)
+        call = ToolCall("call_0", tool, {SHELLS[tool]: "sleep 2"})
+        return Reply("", (call,), stop="tool_calls")
+
+    here = lab(Scripted([working]))
+    outcome = here.run(harness, here.request(timeout_s=8))
+    assert (outcome.status, told in outcome.message) == (Status.INFRA_ERROR, True), outcome.message
 
 
 class TooLong(Scripted):

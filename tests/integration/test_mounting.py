@@ -15,7 +15,8 @@ from tests.integration.scripted import SHELLS, Scripted
 from tests.integration.test_harnesses import TASK, amount, ledger
 
 pytestmark = pytest.mark.engine
-WAYS = [*[(harness, "instructions") for harness in NAMES], ("direct", "both"), ("codex", "both")]
+BOTH = [(harness, "both") for harness in ("direct", "codex", "opencode")]
+WAYS = [*[(harness, "instructions") for harness in NAMES], *BOTH]
 SCRIPTED = SKILL + "\nCheck ids with `scripts/ids.sh`.\n"
 OTHER = """\
 ---
@@ -45,7 +46,8 @@ def test_instructions_reach_the_model_and_leave_the_workspace_alone(
     assert {p.name for p in request.workspace.iterdir()} == {"ledger.xlsx", "fixed.xlsx"}
     assert outcome.trajectory is not None
     calls = [c for step in outcome.trajectory.steps for c in step.tool_calls or ()]
-    opened = any(c.function_name == "Skill" or "SKILL.md" in str(c.arguments) for c in calls)
+    tools = ("Skill", "skill")
+    opened = any(c.function_name in tools or "SKILL.md" in str(c.arguments) for c in calls)
     # Only where it is offered too is there something to open.
     assert opened is (mount == "both")
 
