@@ -107,15 +107,11 @@ class Places:
             self._slots.put(slot)
 
     def _site(self, slot: Slot) -> Site:
+        def broken() -> str:
+            return self._broken(slot)
+
         if self._engine is None:
-            return Site(
-                self._gateway,
-                self.sandbox,
-                "none",
-                "",
-                _no_volume,
-                broken=lambda: self._broken(slot),
-            )
+            return Site(self._gateway, self.sandbox, "none", "", _no_volume, broken=broken)
         self._connect(self._engine, slot, gateway=True)
         assert slot.relay is not None
         if slot.proxy is not None:
@@ -130,10 +126,11 @@ class Places:
             anywhere=slot.network == "open",
             env=proxy_variables(slot.network),
             visits=slot.proxy.take_visits if slot.proxy else list,
-            broken=lambda: self._broken(slot),
+            broken=broken,
         )
 
     def _broken(self, slot: Slot) -> str:
+        """What no longer runs of the way from a slot to the model."""
         if not self._gateway.running:
             return "the gateway has ended"
         try:

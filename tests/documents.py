@@ -1,7 +1,7 @@
 """The fenced blocks of README, CONTRIBUTING and docs/, and how each kind is run: see test_docs.
 
-A block with ``title="…"`` is a file of that name, or part of one of the project's; others are run, or
-read as what they are.
+A block with ``title="…"`` is a file of that name, or part of one of the project's; others are
+run, or read as what they are.
 """
 
 from __future__ import annotations
