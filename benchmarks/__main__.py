@@ -1,4 +1,5 @@
-"""``make bench``: runs every benchmark, prints a table, writes ``benchmarks/results.json``."""
+"""``make bench``: runs every benchmark, or ``python -m benchmarks soak`` those that are named, and
+puts what they measure into ``benchmarks/results.json``."""
 
 from __future__ import annotations
 
@@ -6,9 +7,18 @@ import datetime
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 
-from benchmarks import concurrency, overhead, pages, startup
+from benchmarks import concurrency, overhead, pages, soak, startup
+
+PARTS = {
+    "startup": startup.run,
+    "pages": pages.run,
+    "overhead": overhead.run,
+    "concurrency": concurrency.run,
+    "soak": soak.run,
+}
 
 
 def machine() -> dict[str, object]:
@@ -29,15 +39,18 @@ def machine() -> dict[str, object]:
     }
 
 
-def main() -> None:
-    results: dict[str, object] = {"machine": machine()}
-    for part in (startup, pages, overhead, concurrency):
-        print(f"== {part.__name__.partition('.')[2]}", flush=True)
-        results[part.__name__.partition(".")[2]] = part.run()
+def main(names: list[str]) -> None:
+    if unknown := set(names) - set(PARTS):
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
     target = Path(__file__).parent / "results.json"
-    target.write_text(json.dumps(results, indent=2) + "\n")
+    results = json.loads(target.read_text())
+    for name in names or PARTS:
+        print(f"== {name}", flush=True)
+        results[name] = PARTS[name]()
+        results["machine"] = machine()
+        target.write_text(json.dumps(results, indent=2) + "\n")
     print(f"wrote {target}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

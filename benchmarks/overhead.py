@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.place import Bench, place
-from harnesses.base import Request, Site, Status
+from harnesses.base import PROGRAMS, Request, Site, Status
 from harnesses.cli_agent import HOME, CliHarness
 from harnesses.registry import make_harness
 from harnesses.session import Grant
@@ -23,7 +23,7 @@ ROUNDS = 12
 def run() -> dict[str, dict[str, float]]:
     """Median seconds of each side, and their ratio."""
     results = {}
-    for name in ("codex", "claude-code"):
+    for name in PROGRAMS:
         with place(Scripted(["echo hi"]), 1) as bench, bench.places.site() as site:
             harness = make_harness(name)
             assert isinstance(harness, CliHarness)
@@ -71,12 +71,12 @@ def bare_run(bench: Bench, site: Site, harness: CliHarness) -> None:
 def docker_command(
     bench: Bench, site: Site, harness: CliHarness, request: Request, token: str
 ) -> list[str]:
-    launch = harness.agent.launch(request, token, site.base_url)
+    launch = harness.agent.launch(request, token, site.base_url, "batch")
     home = request.record / "home"
     for name, text in launch.files.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(text)
-    skill = f"{harness.agent.skills_dir}/bench"
+    skill = f"{harness.agent.folders.skills}/bench"
     (home / skill).mkdir(parents=True)
     engine, toolchain = bench.engine, harness.agent.toolchain
     assert request.workspace is not None
@@ -95,5 +95,5 @@ def docker_command(
         "--user", f"{engine.uid}:{engine.gid}", "--workdir", request.workdir,
         *[part for mount in mounts for part in ("-v", mount)],
         *[part for name, value in env.items() for part in ("-e", f"{name}={value}")],
-        request.image, *launch.argv,
+        request.image, *launch.commands[0],
     ]  # fmt: skip

@@ -112,14 +112,6 @@ class OpenCode:
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
         model = request.model.name
-        run = [self.toolchain.binary, "run", "--format=json", "--auto", f"--model=gateway/{model}"]
-        run += arguments(self.options.flags, RULES)
-        first, *others = request.prompts
-        commands = [["sh", "-c", STDIN, first, *run, "--title=task"]]  # Or it would ask for one.
-        commands += [["sh", "-c", STDIN, prompt, *run, "--continue"] for prompt in others]
-        if mode == "interactive":
-            flags = arguments(self.options.flags, RULES)
-            commands = [[self.toolchain.binary, "--auto", f"--model=gateway/{model}", *flags]]
         env = {
             "GATEWAY_TOKEN": token,
             "OPENCODE_DISABLE_AUTOUPDATE": "1",
@@ -132,7 +124,19 @@ class OpenCode:
         if mode == "interactive":
             env |= TERMINAL_ENV
         config = merged(self._config(model, f"{base_url}/v1"), self.options.settings)
-        return Launch(commands, env, {f"{FOLDERS.own}/opencode.json": json.dumps(config) + "\n"})
+        files = {f"{FOLDERS.own}/opencode.json": json.dumps(config) + "\n"}
+        return Launch(self._commands(request, mode), env, files)
+
+    def _commands(self, request: Request, mode: Mode) -> list[list[str]]:
+        binary, model = self.toolchain.binary, request.model.name
+        common = ["--auto", f"--model=gateway/{model}", *arguments(self.options.flags, RULES)]
+        if mode == "interactive":
+            return [[binary, *common]]
+        batch = [binary, "run", "--format=json", *common]
+        first, *others = request.prompts
+        resumed = [["sh", "-c", STDIN, prompt, *batch, "--continue"] for prompt in others]
+        # Without a title it would ask the model for one.
+        return [["sh", "-c", STDIN, first, *batch, "--title=task"], *resumed]
 
     def _config(self, model: str, base_url: str) -> dict[str, Any]:
         options = self.options
