@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Mode, Request
-from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page, Program
+from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page, Program, events, text_at
 from harnesses.folders import Folders
 from harnesses.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
-from harnesses.protocols.fields import loads
 from harnesses.toolchains import Toolchain, npm_architecture
 
 VERSION = "2.1.197"
@@ -206,14 +205,12 @@ class ClaudeCode:
         return found
 
     def complaint(self, stdout: str) -> str:
-        for line in reversed(stdout.split("\n")):
-            try:
-                event = loads(line)
-            except ValueError:
-                continue  # The program prints plain warnings between its events.
-            if isinstance(event, dict) and event.get("type") == "result":
-                return str(event.get("result")) if event.get("is_error") else ""
-        return "no result event was printed"
+        results = [event for event in events(stdout) if event.get("type") == "result"]
+        if not results:
+            return "no result event was printed"
+        if not results[-1].get("is_error"):
+            return ""
+        return text_at(results[-1], "result") or "an error without a text"
 
 
 PROGRAM = Program(ClaudeCode, toolchain, RULES, FOLDERS)

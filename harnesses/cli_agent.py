@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harnesses.base import Mode, Outcome, Request, Site, Status
 from harnesses.folders import Folders
 from harnesses.options import Options, Rules
 from harnesses.outcome import agents_fault, recorded
+from harnesses.protocols.fields import loads
 from harnesses.session import Session
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
 from harnesses.toolchains import Toolchain
@@ -291,6 +292,25 @@ class _End:
     complaint: str
     lost: bool = False
     done: bool = False
+
+
+def events(stdout: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects that a program printed, one a line; it prints plain warnings between them.
+    An agent can have written there too."""
+    for line in stdout.split("\n"):
+        try:
+            event = loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def text_at(event: Any, *keys: str) -> str:
+    """The value at a path of keys as text; empty where there is none."""
+    for key in keys:
+        event = event.get(key) if isinstance(event, dict) else None
+    return "" if event is None else str(event)
 
 
 def _write(file: Path, text: str) -> None:

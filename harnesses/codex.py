@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Mode, Request
-from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page, Program
+from harnesses.cli_agent import HOME, TERMINAL_ENV, Launch, Manners, Page, Program, events, text_at
 from harnesses.folders import Folders
 from harnesses.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments, merged
-from harnesses.protocols.fields import loads
 from harnesses.toml import to_toml
 from harnesses.toolchains import Toolchain, npm_architecture
 
@@ -185,15 +184,9 @@ class Codex:
 
     def complaint(self, stdout: str) -> str:
         failure = ""
-        for line in stdout.split("\n"):
-            try:
-                event = loads(line)
-            except ValueError:
-                continue  # The program prints plain warnings between its events.
-            if not isinstance(event, dict):
-                continue
+        for event in events(stdout):
             if event.get("type") == "turn.failed":
-                failure = str((event.get("error") or {}).get("message"))
+                failure = text_at(event, "error", "message") or "a turn failed without a reason"
             elif event.get("type") == "turn.completed":
                 failure = ""
         return failure

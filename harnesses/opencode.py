@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Mode, Request
-from harnesses.cli_agent import TERMINAL_ENV, Launch, Manners, Program
+from harnesses.cli_agent import TERMINAL_ENV, Launch, Manners, Program, events, text_at
 from harnesses.folders import Folders
 from harnesses.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments, merged
-from harnesses.protocols.fields import loads
 from harnesses.toolchains import Toolchain, npm_architecture
 
 VERSION = "1.18.34"
@@ -174,16 +173,10 @@ class OpenCode:
 
     def complaint(self, stdout: str) -> str:
         failure = ""
-        for line in stdout.split("\n"):
-            try:
-                event = loads(line)
-            except ValueError:
-                continue  # The program prints plain warnings between its events.
-            if not isinstance(event, dict):
-                continue
+        for event in events(stdout):
             if event.get("type") == "error":
-                error = event.get("error") or {}
-                failure = str((error.get("data") or {}).get("message") or error.get("name"))
+                told = text_at(event, "error", "data", "message")
+                failure = told or text_at(event, "error", "name") or "an error without a name"
             elif event.get("type") == "step_finish":
                 failure = ""
         return failure
