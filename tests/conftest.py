@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def pytest_configure() -> None:
     """A shell that starts tests in the background has them ignore Ctrl-C, and with them the
     programs that tests start and interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Images of Python often set it; hundreds of programs would each compile the project anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def chromium() -> str | None:
@@ -44,12 +48,23 @@ NEEDS = {"engine": _engine_error, "browser": _browser_error}
 """By marker: what is wrong with what its tests need; empty when nothing is."""
 
 
+def _require(marker: str, error: str) -> None:
+    if error and REQUIRED:
+        pytest.exit(f"SKILLOPT_REQUIRE_ENGINE=1, and no {marker}: {error}", returncode=1)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Of the processes that share out the tests, the first alone can say it and end the others."""
+    if session.config.getoption("numprocesses", None):
+        for marker, error_of in NEEDS.items():
+            _require(marker, error_of())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for marker, error_of in NEEDS.items():
         needing = [item for item in items if item.get_closest_marker(marker)]
         error = error_of() if needing else ""
-        if error and REQUIRED:
-            pytest.exit(f"SKILLOPT_REQUIRE_ENGINE=1, and no {marker}: {error}", returncode=1)
+        _require(marker, error)
         if error:
             for item in needing:
                 item.add_marker(pytest.mark.skip(reason=f"no {marker}: {error.splitlines()[0]}"))

@@ -18,7 +18,8 @@ from sandboxes.owner import scratch_root
 from tests.small import small_set
 from tests.test_cli import SKILLOPT, skillopt
 
-pytestmark = pytest.mark.engine
+# They look at the whole machine, and every run begins with cleaning up.
+pytestmark = [pytest.mark.engine, pytest.mark.alone]
 
 
 @contextmanager

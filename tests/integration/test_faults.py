@@ -114,7 +114,12 @@ class CutOnce(Scripted):
         return replace(answer, chunks=cut())
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+# OpenCode starts a command before the stream that asked for it has ended, and does so again when it
+# asks again: whether it comes to that is a race, which a busy machine decides otherwise.
+RACING = pytest.param("opencode", marks=pytest.mark.alone)
+
+
+@pytest.mark.parametrize("harness", [RACING if one == "opencode" else one for one in PROGRAMS])
 def test_a_stream_cut_at_any_event_costs_no_score(harness: str, lab: MakeLab) -> None:
     """The agent asks again and goes on, or the rollout is run again; it is never the agent's."""
     model = CutOnce(["echo one >> log", "echo two >> log"])

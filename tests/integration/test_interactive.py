@@ -27,6 +27,8 @@ from tests.integration.test_faults import Refusing
 from tests.small import small_config, small_set
 
 pytestmark = pytest.mark.engine
+PATIENCE_S = 6.0
+"""More than a program takes to start on a busy machine, and a tenth of a rollout's time."""
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +120,9 @@ def test_an_unknown_screen_ends_the_rollout_with_what_it_shows(lab: MakeLab) -> 
     agent = replace(agent, manners=replace(agent.manners, pages=()))
     here = lab(Scripted([]))
     started = time.monotonic()
-    outcome = here.run(CliHarness(agent, "interactive", patience_s=2), here.request())
+    outcome = here.run(CliHarness(agent, "interactive", PATIENCE_S), here.request())
     assert outcome.status is Status.INFRA_ERROR
-    assert "waited 2 s for the prompt, and the screen shows:" in outcome.message
+    assert "waited 6 s for the prompt, and the screen shows:" in outcome.message
     assert "Yes, I trust this folder" in outcome.message
     assert time.monotonic() - started < 20
 
@@ -155,7 +157,7 @@ def asking(harness: str, known: bool) -> CliHarness:
     agent = ASKING[harness]
     pages = tuple(page for page in agent.manners.pages if known or " you " not in page.shows[:12])
     manners = replace(agent.manners, ready="for shortcuts", pages=pages)
-    return CliHarness(replace(agent, manners=manners), "interactive", patience_s=2)
+    return CliHarness(replace(agent, manners=manners), "interactive", PATIENCE_S)
 
 
 @pytest.mark.parametrize("harness", ASKING)

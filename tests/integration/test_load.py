@@ -18,6 +18,7 @@ from tests.small import small_config
 ROLLOUTS = 200
 
 
+@pytest.mark.alone
 @pytest.mark.engine
 @pytest.mark.timeout(600)
 def test_two_hundred_rollouts_at_once(

@@ -17,7 +17,8 @@ from sandboxes.images import ImageSpec, build, image_id, list_images, remove_ima
 from sandboxes.reaper import clean
 from sandboxes.volumes import remove_volume, toolchain_volume
 
-pytestmark = pytest.mark.engine
+# Every run begins with cleaning up, also volumes whose image is gone.
+pytestmark = [pytest.mark.engine, pytest.mark.alone]
 TAG = "skillopt/test-image:1"
 
 

@@ -55,6 +55,7 @@ def test_owners_are_told_apart() -> None:
     assert Owner.parse("somebody else's folder") is None
 
 
+@pytest.mark.alone  # Every run begins with cleaning up.
 def test_folders_of_the_dead(tmp_path: Path) -> None:
     own, dead = scratch_dir(), killed_child()
     left = own.parent / str(dead)
@@ -67,6 +68,7 @@ def test_folders_of_the_dead(tmp_path: Path) -> None:
     foreign.rmdir()
 
 
+@pytest.mark.alone
 @pytest.mark.engine
 def test_containers_of_the_dead(
     engine: DockerEngine, docker: Callable[..., Sandbox], image: str

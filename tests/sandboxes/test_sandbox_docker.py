@@ -81,6 +81,7 @@ def test_read_only_mount_cannot_be_changed(docker: MakeSandbox, writable: Path) 
     assert (skill / "SKILL.md").read_text() == "rule" and (skill.parent / "ok").exists()
 
 
+@pytest.mark.alone  # It counts the machine's processes.
 def test_fork_bomb_ends_at_its_limits(docker: MakeSandbox) -> None:
     sandbox = docker(limits=Limits(pids=64, memory_mb=256))
     before = len(os.listdir("/proc"))
