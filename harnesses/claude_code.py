@@ -158,6 +158,7 @@ class ClaudeCode:
     name: str = "claude-code"
     folders: Folders = FOLDERS
     transcripts: str = ".claude/projects/**/*.jsonl"
+    eager: bool = False
     manners: Manners = MANNERS
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:

@@ -95,6 +95,10 @@ class CliAgent(Protocol):
         """Glob of its own transcripts, relative to its home."""
 
     @property
+    def eager(self) -> bool:
+        """Whether it begins to do what a reply asks for before all of the reply has come."""
+
+    @property
     def manners(self) -> Manners:
         """How it behaves on a terminal."""
 
@@ -262,6 +266,9 @@ class CliHarness:
         result = end.result
         if session.failure:
             return Status.INFRA_ERROR, session.failure
+        if session.cuts and self.agent.eager:
+            told = "the model service cut a stream"
+            return Status.INFRA_ERROR, f"{told}: {self.name} may have done a part of its work twice"
         if end.done and not session.exhausted:
             return Status.COMPLETED, ""
         if result.timed_out:

@@ -127,6 +127,7 @@ class Codex:
     name: str = "codex"
     folders: Folders = FOLDERS
     transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
+    eager: bool = False
     manners: Manners = MANNERS
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:

@@ -107,6 +107,7 @@ class OpenCode:
     name: str = "opencode"
     folders: Folders = FOLDERS
     transcripts: str = ".local/share/opencode/log/*.log"
+    eager: bool = True
     manners: Manners = MANNERS
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
