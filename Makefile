@@ -39,8 +39,10 @@ lint: setup
 	$(BIN)/lint-imports --config pyproject.toml
 
 test: lint engine browser
-	$(BIN)/pytest -m 'not alone' -n $(WORKERS) --dist worksteal
-	$(BIN)/pytest -m alone
+	failed=0; \
+	$(BIN)/pytest -m 'not alone' -n $(WORKERS) --dist worksteal || failed=1; \
+	$(BIN)/pytest -m alone || failed=1; \
+	exit $$failed
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
