@@ -15,7 +15,7 @@ from harnesses.protocols.registry import CODECS
 from harnesses.translation import Translated
 from harnesses.upstreams import Answer, Call
 
-CLAUDE_AGENT = "x-claude-code-agent-id"
+_CLAUDE_AGENT = "x-claude-code-agent-id"
 _SESSION, _PARENT = "x-session-id", "x-parent-session-id"
 MAIN = ""
 """The thread of the main conversation."""
@@ -82,7 +82,7 @@ def _thread(headers: Mapping[str, str]) -> str | None:
     """Claude Code names a sub-agent; OpenCode the session, and the one that began it."""
     if _SESSION in headers:
         return headers[_SESSION] if _PARENT in headers else MAIN
-    return headers.get(CLAUDE_AGENT)
+    return headers.get(_CLAUDE_AGENT)
 
 
 def estimated(body: Mapping[str, Any], raw: bytes) -> Usage:
