@@ -61,6 +61,18 @@ def test_much_output_comes_whole_and_in_order(judge: Judge) -> None:
 
 
 @pytest.mark.engine
+def test_a_reader_that_comes_late_finds_the_output_of_a_program_that_has_ended(
+    engine: DockerEngine, tmp_path: Path
+) -> None:
+    script = (
+        "mkdir /tmp/late; printf '#!/bin/sh\\nsleep 0.5; exec /bin/cat \"$@\"\\n' >/tmp/late/cat\n"
+        'chmod +x /tmp/late/cat; PATH=/tmp/late:$PATH "$UNTRUSTED" bash mine.sh 2>&1'
+    )
+    said = judged(tmp_path, engine.sandbox, "echo out; echo err >&2\n", script).feedback
+    assert sorted(said.splitlines()) == ["err", "out"]
+
+
+@pytest.mark.engine
 def test_it_is_another_user_who_is_gone_with_all_that_it_started(
     engine: DockerEngine, tmp_path: Path
 ) -> None:
