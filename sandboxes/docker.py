@@ -47,13 +47,15 @@ _EXIT_POLL_S = 0.05
 class DockerEngine:
     """A connection to a Docker engine, and every container that this process makes through it.
 
-    ``host`` is an engine address; by default ``DOCKER_HOST`` or the current Docker context. Raises
-    EngineUnavailableError when nothing answers. A context manager: leaving it calls :meth:`close`.
+    ``host`` is an engine address; by default ``DOCKER_HOST`` or the current Docker context. The
+    engine may take ``patience_s`` seconds for an answer. Raises EngineUnavailableError when nothing
+    answers. A context manager: leaving it calls :meth:`close`.
     """
 
-    def __init__(self, host: str | None = None) -> None:
+    def __init__(self, host: str | None = None, patience_s: int = 60) -> None:
         self.host = engine_address(host)
-        self.api = connect(self.host)
+        self.api = connect(self.host, patience_s)
+        self.patience_s = patience_s
         self.uid, self.gid = agent_ids()
         self.id = uuid.uuid4().hex
         self._closed = threading.Event()
@@ -126,8 +128,8 @@ class DockerEngine:
     def remove(self, container: str) -> None:
         """Kill every process of a container and remove it. One that is gone already is fine.
 
-        Raises SandboxError when the engine does not do it; then it is tried again before the next
-        container is made.
+        Raises SandboxError when the engine does not do it in time; then it is tried again before
+        the next container is made, and by :meth:`close`.
         """
         try:
             self._remove(container)
@@ -136,9 +138,10 @@ class DockerEngine:
             raise
 
     def _remove_abandoned(self) -> None:
-        for container in tuple(self._abandoned):
-            self._remove(container)
-            self._abandoned.discard(container)
+        """Try each once more, which holds up one thread at most and makes none of its work fail."""
+        for _ in tuple(self._abandoned):
+            with contextlib.suppress(SandboxError, KeyError):
+                self.remove(self._abandoned.pop())
 
     def _remove(self, container: str) -> None:
         from docker.errors import APIError, NotFound
@@ -153,7 +156,7 @@ class DockerEngine:
                 if error.status_code != 409:
                     raise
                 with contextlib.suppress(NotFound):
-                    self.api.wait(container, condition="removed")
+                    self.api.wait(container, timeout=self.patience_s, condition="removed")
 
     def close(self) -> None:
         """Kill and remove every container made through this engine, from whatever thread.
@@ -166,10 +169,11 @@ class DockerEngine:
         with self.errors("closing: what is left is removed by `skillopt clean`"):
             mine = {"label": f"{ENGINE_LABEL}={self.id}"}
             containers = [found["Id"] for found in self.api.containers(all=True, filters=mine)]
-        if containers:
+        try:
             with ThreadPoolExecutor(max_workers=8) as pool:
                 list(pool.map(self.remove, containers))
-        self.api.close()
+        finally:
+            self.api.close()
 
     def inspect_image(self, image: str) -> dict[str, Any] | None:
         """What the engine knows of an image, by tag or id; None when it is not there."""
@@ -473,7 +477,9 @@ class DockerSandbox:
         api = self._engine.api
         with self._engine.errors("reading a sandbox's memory events"):
             created = api.exec_create(container, ["cat", *_CGROUP_EVENTS], stderr=False)
-            text = api.exec_start(created["Id"]).decode(errors="replace")
+            raw = api.exec_start(created["Id"], socket=True)
+            with contextlib.closing(ExecStream(raw)) as stream:
+                text = stream.rest(self._engine.patience_s).decode(errors="replace")
         pairs = [line.split() for line in text.splitlines()]
         return sum(int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == "oom_kill")
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _DEFAULT = "unix:///var/run/docker.sock"
-_TIMEOUT_S = 60
 _CONNECTIONS = 64
 """Kept open at most; more are made when that many commands run at once."""
 
@@ -33,8 +32,8 @@ def engine_address(host: str | None = None) -> str:
     return str(found or _DEFAULT).replace("http+unix:", "unix:")
 
 
-def connect(address: str) -> APIClient:
-    """A client of the engine at ``address``.
+def connect(address: str, patience_s: int) -> APIClient:
+    """A client of the engine at ``address``, which may take that long for an answer.
 
     Raises EngineUnavailableError when nothing answers there.
     """
@@ -44,7 +43,7 @@ def connect(address: str) -> APIClient:
     settings: dict[str, Any] = {**kwargs_from_env(), "base_url": address}
     with engine_errors("connecting", address):
         return docker.APIClient(
-            version="auto", timeout=_TIMEOUT_S, max_pool_size=_CONNECTIONS, **settings
+            version="auto", timeout=patience_s, max_pool_size=_CONNECTIONS, **settings
         )
 
 

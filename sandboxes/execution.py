@@ -1,4 +1,4 @@
-"""The output stream of one command in a container, read with a time limit.
+"""The output stream of a container or of one command in it, read with a time limit.
 
 The SDK's own generator cannot be given a deadline and may lose the first bytes; this can and
 does not.
@@ -7,8 +7,11 @@ does not.
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 from typing import Any
 
+from sandboxes.base import SandboxError
 from sandboxes.output import STREAMS
 
 _HEADER = 8
@@ -34,7 +37,7 @@ def early_bytes(raw: Any) -> bytes:
 
 
 class ExecStream:
-    """Wraps what ``APIClient.exec_start(..., socket=True)`` returns."""
+    """Wraps what ``exec_start(..., socket=True)`` and ``attach_socket`` of the SDK return."""
 
     def __init__(self, raw: Any) -> None:
         self._response = raw._response
@@ -59,6 +62,19 @@ class ExecStream:
         self._ended = not received
         self._pending += received
         return None if self._ended else self._frames()
+
+    def rest(self, patience_s: float, until: Callable[[bytes], bool] = lambda _: False) -> bytes:
+        """All output to the end, or until that says enough of what has come so far.
+
+        Raises SandboxError when it takes longer than ``patience_s``.
+        """
+        end = time.monotonic() + patience_s
+        said = b""
+        while not until(said) and (chunks := self.read(end - time.monotonic())) is not None:
+            said += b"".join(chunk for _, chunk in chunks)
+            if time.monotonic() >= end:
+                raise SandboxError(f"the engine has not passed on the output in {patience_s:g} s")
+        return said
 
     def _frames(self) -> list[tuple[str, bytes]]:
         """Take the complete frames from what has been received: type, three zeros, length, data."""

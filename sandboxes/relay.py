@@ -8,10 +8,12 @@ It knows nothing of what passes through.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from sandboxes.base import Limits, Mount, SandboxError, SandboxSpec
 from sandboxes.docker import DockerEngine
+from sandboxes.execution import ExecStream
 from sandboxes.images import RELAY_IMAGE
 
 RELAY_PORT = 8377
@@ -112,14 +114,16 @@ class Relay:
 
     def _start_and_wait(self, container: str) -> None:
         """socat says on standard error that it listens, which is quicker than asking."""
-        api = self._engine.api
-        with self._engine.errors(f"starting a relay from {self._image}"):
-            lines = api.attach(container, stream=True, logs=False)
+
+        def all_listen(said: bytes) -> bool:
+            return said.count(b"listening on") == len(self._sockets)
+
+        api, wanted = self._engine.api, {"stdout": 1, "stderr": 1, "stream": 1}
+        with (
+            self._engine.errors(f"starting a relay from {self._image}"),
+            closing(ExecStream(api.attach_socket(container, wanted))) as stream,
+        ):
             api.start(container)
-            said = b""
-            for chunk in lines:
-                said += chunk
-                if said.count(b"listening on") == len(self._sockets):
-                    lines.close()
-                    return
-        raise SandboxError(f"the relay ended at once: {said.decode(errors='replace').strip()}")
+            said = stream.rest(self._engine.patience_s, all_listen)
+        if not all_listen(said):
+            raise SandboxError(f"the relay ended at once: {said.decode(errors='replace').strip()}")

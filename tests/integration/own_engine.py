@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -61,6 +62,15 @@ class OwnEngine:
                 with suppress(psutil.NoSuchProcess):
                     for one in (*process.children(recursive=True), process):
                         one.kill()
+
+    def hang(self) -> None:
+        """Take every request, and answer none until :meth:`go_on`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def _unmount(self, below: str) -> None:
         lines = Path("/proc/mounts").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The engine dies in the middle of rollouts and comes back: nothing is lost or misjudged."""
+"""The engine dies or hangs in the middle of rollouts: nothing is lost, misjudged or waited for."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
 from docker import APIClient
 
 from harnesses.base import Status
+from sandboxes.base import SandboxError
+from sandboxes.docker import OWNER_LABEL, DockerEngine
+from sandboxes.owner import current_owner
 from skillopt.events import Event
 from skillopt.records import RolloutRan
 from skillopt.tasks.harbor import read_task
-from skillopt.workbench import Workbench
+from skillopt.workbench import PausedError, Workbench
 from tests.integration.own_engine import OwnEngine, own_engine
 from tests.integration.scripted import Scripted
 from tests.integration.test_isolation import make_task
@@ -74,12 +78,52 @@ def test_rollouts_under_way_are_run_again_and_scored_right(
     assert APIClient(other.host).containers(all=True) == []
 
 
+@pytest.mark.parametrize("containers", [1, 5], ids=["starting", "working"])
+def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
+    other: OwnEngine, containers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_task(tmp_path / "task", JUDGE.format(wait=0))
+    (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
+    model = Scripted(["sleep 2; echo right > answer.txt"])
+    monkeypatch.setenv("DOCKER_HOST", other.host)
+    monkeypatch.setattr("skillopt.workbench.open_upstream", lambda _: nullcontext(model))
+    impatient = partial(DockerEngine, patience_s=2)
+    config = small_config(tmp_path, "direct", workers=3)
+    tasks = [read_task(folder)]
+    with monkeypatch.context() as patched, ExitStack() as stack:
+        patched.setattr("skillopt.workbench.DockerEngine", impatient)
+        bench = stack.enter_context(Workbench(config, lambda _: None))
+        with ThreadPoolExecutor(3) as pool:
+            futures = [pool.submit(bench.rollouts, tasks, None, replicate=n) for n in range(3)]
+            _when_running(other, containers)
+            other.hang()
+            began = time.monotonic()
+            ended = [future.exception() for future in futures]
+            with pytest.raises(SandboxError, match="skillopt clean"):
+                bench.cancel()
+        assert time.monotonic() - began < 60
+        assert [type(error) for error in ended] == [PausedError] * 3
+        other.go_on()
+    with Workbench(config, lambda _: None) as bench:
+        done = [bench.rollouts(tasks, None, replicate=n)[0] for n in range(3)]
+    assert [(r.status, r.reward.hard) for r in done] == [(Status.COMPLETED, 1.0)] * 3
+    api, mine = APIClient(other.host), f"{OWNER_LABEL}={current_owner()}"
+    left = api.containers(all=True, filters={"label": mine})
+    assert left == api.containers(all=True)  # For 'skillopt clean', once this process has ended.
+    for container in left:
+        api.remove_container(container["Id"], force=True)
+
+
 def _crash(engine: OwnEngine, running: int) -> None:
     """Kill the engine once so many containers have run for a second, and start it again."""
-    api = APIClient(engine.host)
-    end = time.monotonic() + 30
-    while len(api.containers()) < running and time.monotonic() < end:
-        time.sleep(0.1)
+    _when_running(engine, running)
     time.sleep(1)
     engine.kill()
     engine.start()
+
+
+def _when_running(engine: OwnEngine, containers: int) -> None:
+    api = APIClient(engine.host)
+    end = time.monotonic() + 30
+    while len(api.containers()) < containers and time.monotonic() < end:
+        time.sleep(0.05)

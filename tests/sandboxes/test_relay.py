@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandboxes.base import ImageMissingError, Sandbox, SandboxError
-from sandboxes.docker import DockerEngine
+from sandboxes.docker import ENGINE_LABEL, DockerEngine
 from sandboxes.relay import RELAY_PORT, Relay
 
 pytestmark = pytest.mark.engine
@@ -77,3 +77,14 @@ def test_missing_image(engine: DockerEngine, gateway: Path) -> None:
     relay = Relay(engine, {RELAY_PORT: gateway}, image="skillopt/none:1")
     with pytest.raises(ImageMissingError, match="skillopt/none:1"):
         relay.start()
+
+
+def test_one_that_never_listens_is_not_waited_for(
+    relay_image: str, gateway: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandboxes.relay._FORWARD", "sleep infinity")
+    with DockerEngine(patience_s=2) as engine:
+        with pytest.raises(SandboxError, match="not passed on the output in 2 s"):
+            Relay(engine, {RELAY_PORT: gateway}).start()
+        mine = {"label": f"{ENGINE_LABEL}={engine.id}"}
+        assert engine.api.containers(all=True, filters=mine) == []

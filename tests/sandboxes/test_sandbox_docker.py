@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sandboxes.base import (
@@ -21,7 +22,7 @@ from sandboxes.base import (
     SandboxError,
     SandboxSpec,
 )
-from sandboxes.docker import DockerEngine
+from sandboxes.docker import ENGINE_LABEL, DockerEngine
 
 pytestmark = pytest.mark.engine
 MakeSandbox = Callable[..., Sandbox]
@@ -182,3 +183,34 @@ def test_import_is_quick() -> None:
     script += "sys.exit('docker' in sys.modules or 'requests' in sys.modules)"
     top = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", script], cwd=top).returncode == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="stops a process of the engine's: needs root")
+def test_a_container_that_the_engine_cannot_remove_holds_nothing_else_up(image: str) -> None:
+    spec = SandboxSpec(image=image)
+    with DockerEngine(patience_s=3) as engine:
+        mine = {"label": f"{ENGINE_LABEL}={engine.id}"}
+        engine.sandbox(spec).start()
+        (stuck,) = (found["Id"] for found in engine.api.containers(filters=mine))
+        keeper = _keeper_of(stuck)
+        keeper.suspend()
+        try:
+            began = time.monotonic()
+            with pytest.raises(SandboxError, match=f"removing container {stuck[:12]}"):
+                engine.remove(stuck)
+            with engine.sandbox(spec) as other:
+                assert shell(other, "echo works") == "works\n"
+            assert time.monotonic() - began < 30
+        finally:
+            keeper.resume()
+    with DockerEngine() as engine:
+        assert engine.api.containers(all=True, filters=mine) == []
+
+
+def _keeper_of(container: str) -> psutil.Process:
+    """The process that a container's end is told by."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if words and "containerd-shim" in words[0] and container in words:
+            return process
+    raise AssertionError(f"no shim of {container}")
