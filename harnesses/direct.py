@@ -123,8 +123,11 @@ class Direct:
                 messages.append(Message("user", left.pop(0)))
                 continue
             results = []
+            began = time.monotonic()
+            box = shell()
+            deadline += time.monotonic() - began  # To wait for the sandbox costs the agent nothing.
             for call in reply.calls:
-                result = _execute(call, shell(), deadline)
+                result = _execute(call, box, deadline)
                 if result is None:
                     return _timeout(request)
                 results.append(result)

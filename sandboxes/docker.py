@@ -42,6 +42,9 @@ _SETTLING_S = 2.0
 _CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 _OPEN_FILES = 16384
 _EXIT_POLL_S = 0.05
+_TURNS = 8
+"""Containers that are started or removed at the same time. An engine that is given hundreds loses
+sight of some: it takes them to be still alive, and waits."""
 
 
 class DockerEngine:
@@ -60,6 +63,7 @@ class DockerEngine:
         self.id = uuid.uuid4().hex
         self._closed = threading.Event()
         self._abandoned: set[str] = set()
+        self._turns = threading.Semaphore(_TURNS)
 
     def __enter__(self) -> DockerEngine:
         return self
@@ -113,12 +117,17 @@ class DockerEngine:
         self.check_open()
         self._remove_abandoned()
         doing = f"creating a {kind} container from {spec.image}"
-        with self.errors(doing, spec.image):
+        with self._turns, self.errors(doing, spec.image):
             created = self._create(spec, kind, user, command)
         if self.closed:  # close() may have listed the containers before this one was there.
             self.remove(created)
             self.check_open()
         return created
+
+    def start(self, container: str) -> None:
+        """Start a container that :meth:`launch` has made; raises SandboxError."""
+        with self._turns, self.errors(f"starting container {container[:12]}"):
+            self.api.start(container)
 
     def check_open(self) -> None:
         """Raise SandboxError when :meth:`close` has been called."""
@@ -146,7 +155,7 @@ class DockerEngine:
     def _remove(self, container: str) -> None:
         from docker.errors import APIError, NotFound
 
-        with self.errors(f"removing container {container[:12]}"):
+        with self._turns, self.errors(f"removing container {container[:12]}"):
             try:
                 self.api.remove_container(container, force=True, v=True)
             except NotFound:
@@ -272,7 +281,7 @@ class DockerSandbox:
         self._container = engine.launch(spec, kind="sandbox", user=_IDLE_USER, command=_IDLE)
         try:
             with engine.errors(f"starting a sandbox from {spec.image}"):
-                engine.api.start(self._container)
+                engine.start(self._container)
         except BaseException:
             self.stop()
             raise

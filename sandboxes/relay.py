@@ -123,7 +123,7 @@ class Relay:
             self._engine.errors(f"starting a relay from {self._image}"),
             closing(ExecStream(api.attach_socket(container, wanted))) as stream,
         ):
-            api.start(container)
+            self._engine.start(container)
             said = stream.rest(self._engine.patience_s, all_listen)
         if not all_listen(said):
             raise SandboxError(f"the relay ended at once: {said.decode(errors='replace').strip()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,8 @@ from harnesses.direct import Direct
 from harnesses.gateway import Gateway
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
 from harnesses.upstreams import Upstream
-from sandboxes.base import Limits
-from sandboxes.local import local_sandbox
+from sandboxes.base import Limits, SandboxFactory
+from sandboxes.local import LocalSandbox, local_sandbox
 from sandboxes.owner import scratch_dir
 from tests.integration.scripted import Scripted
 
@@ -28,15 +29,21 @@ def no_volume(image: str) -> str:
 
 
 @contextmanager
-def place(upstream: Upstream) -> Iterator[Site]:
+def place(upstream: Upstream, sandbox: SandboxFactory = local_sandbox) -> Iterator[Site]:
     with (
         TemporaryDirectory(dir=scratch_dir()) as folder,
         Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
     ):
-        yield Site(gateway, local_sandbox, "none", "", no_volume)
+        yield Site(gateway, sandbox, "none", "", no_volume)
 
 
-def run(upstream: Upstream, folder: Path, harness: Direct | None = None, **fields: Any) -> Outcome:
+def run(
+    upstream: Upstream,
+    folder: Path,
+    harness: Direct | None = None,
+    sandbox: SandboxFactory = local_sandbox,
+    **fields: Any,
+) -> Outcome:
     (folder / "record").mkdir()
     (folder / "workspace").mkdir()
     values: dict[str, Any] = {
@@ -54,7 +61,7 @@ def run(upstream: Upstream, folder: Path, harness: Direct | None = None, **field
         "env": {},
         "record": folder / "record",
     }
-    with place(upstream) as site:
+    with place(upstream, sandbox) as site:
         return (harness or Direct()).run(Request(**{**values, **fields}), site)
 
 
@@ -107,6 +114,16 @@ def test_the_end_of_its_time_ends_what_it_runs(tmp_path: Path) -> None:
     outcome = run(Scripted(["sleep 30"]), tmp_path, timeout_s=1.5)
     assert outcome.status is Status.AGENT_TIMEOUT
     assert outcome.duration_s < 8
+
+
+def test_the_wait_for_its_sandbox_is_not_its_time(tmp_path: Path) -> None:
+    class Slow(LocalSandbox):
+        def start(self) -> None:
+            time.sleep(2)
+            super().start()
+
+    outcome = run(Scripted(["echo hi"]), tmp_path, sandbox=Slow, timeout_s=1.5)
+    assert outcome.status is Status.COMPLETED
 
 
 def test_turns_are_limited(tmp_path: Path) -> None:
