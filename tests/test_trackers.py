@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,11 @@ def test_wandb_stays_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("WANDB_MODE", raising=False)
     result = tracked(folder, "wandb")
     (log,) = (result.folder / "wandb").glob("offline-run-*/*.wandb")
-    data = log.read_bytes()
-    assert all(word in data for word in (b"best_score", b"best_skill", b"step-0001", b"step-0002"))
+    words = (b"best_score", b"best_skill", b"step-0001", b"step-0002")
+    end = time.monotonic() + 20  # Its own process writes the last of it after it has said so.
+    while not all(word in log.read_bytes() for word in words) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [word for word in words if word not in log.read_bytes()] == []
 
 
 def test_opentelemetry_has_a_span_for_each_rollout(folder: Path) -> None:
