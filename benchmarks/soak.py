@@ -58,5 +58,6 @@ def _soak(config: Config, count: int) -> dict[str, float]:
         "file descriptors": files[-1],
         "descriptor slope per 1,000": round(float(np.polyfit(at, files[late:], 1)[0]), 2),
         "rollouts per second": round(sum(speeds) / len(speeds), 2),
+        "slowest tenth against first": round(min(speeds) / speeds[0], 3),
         "last tenth against first": round(speeds[-1] / speeds[0], 3),
     }
