@@ -90,7 +90,7 @@ def docker_command(
     ]
     env = {"HOME": HOME, **launch.env}
     return [
-        "docker", "run", "--rm", "--init", "--network", site.network, "--cap-drop", "ALL",
+        "docker", "run", "--rm", "--init", "--network", site.network(), "--cap-drop", "ALL",
         "--security-opt", "no-new-privileges", "--pids-limit", "256", "--memory", "2048m",
         "--user", f"{engine.uid}:{engine.gid}", "--workdir", request.workdir,
         *[part for mount in mounts for part in ("-v", mount)],

@@ -156,8 +156,9 @@ class Site:
 
     gateway: Gateway
     sandbox: SandboxFactory
-    network: str
-    """Network of agent sandboxes (``SandboxSpec.network``)."""
+    network: Callable[[], str]
+    """Network of agent sandboxes (``SandboxSpec.network``). Its relay starts when it is first asked
+    for; SandboxError where it does not."""
     base_url: str
     """The gateway as seen from inside an agent's sandbox, without ``/v1``."""
     volume: Callable[[str], str]

@@ -168,7 +168,7 @@ class CliHarness:
                 mounts=self._mounts(request, site, home),
                 env={"LANG": "C.UTF-8", **request.env, "HOME": HOME, **launch.env},
                 limits=request.limits,
-                network=site.network,
+                network=site.network(),
             )
             with site.sandbox(spec) as box:
                 end = (self._batch if self.mode == "batch" else self._interactive)(

@@ -89,7 +89,7 @@ class Direct:
                     request.env,
                     request.limits,
                     # The chat itself goes on here, so that without an outside there is no relay.
-                    network=site.network if site.outside else "none",
+                    network=site.network() if site.outside else "none",
                 )
                 with _starting(site.sandbox(spec)) as shell:
                     return self._chat(request, client, shell, deadline)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harnesses.base import Site
 from harnesses.gateway import Gateway
 from sandboxes.base import Sandbox, SandboxError, SandboxFactory, SandboxSpec
-from sandboxes.proxy import Proxy
+from sandboxes.proxy import Proxy, Visit
 from sandboxes.relay import OPEN_NETWORK, PROXY_PORT, RELAY_PORT, Relay
 from skillopt.network import Network, proxy_variables, rules_of
 
@@ -77,10 +77,9 @@ class Places:
         if network == "open":
             return self.sandbox(replace(spec, network=OPEN_NETWORK))
         with self._lock:
-            self._connect(self._engine, self._judges, gateway=False)
-        assert self._judges.relay is not None
+            relayed = self._connect(self._engine, self._judges, gateway=False)
         env = {**proxy_variables(network), **spec.env}
-        return self.sandbox(replace(spec, network=self._judges.relay.network, env=env))
+        return self.sandbox(replace(spec, network=relayed, env=env))
 
     def __enter__(self) -> Places:
         return self
@@ -95,11 +94,7 @@ class Places:
 
     @contextmanager
     def site(self) -> Iterator[Site]:
-        """A free place, waited for; given back at the end.
-
-        Raises:
-            SandboxError: the relay does not start.
-        """
+        """A free place, waited for; given back at the end."""
         slot = self._slots.get()
         try:
             yield self._site(slot)
@@ -110,22 +105,26 @@ class Places:
         def broken() -> str:
             return self._broken(slot)
 
+        def network() -> str:
+            assert self._engine is not None
+            return self._connect(self._engine, slot, gateway=True)
+
+        def visits() -> Sequence[Visit]:
+            return slot.proxy.take_visits() if slot.proxy is not None else ()
+
         if self._engine is None:
-            return Site(self._gateway, self.sandbox, "none", "", _no_volume, broken=broken)
-        self._connect(self._engine, slot, gateway=True)
-        assert slot.relay is not None
-        if slot.proxy is not None:
-            slot.proxy.take_visits()  # Of the rollout before.
+            return Site(self._gateway, self.sandbox, _no_network, "", _no_volume, broken=broken)
+        visits()  # Of the rollout before.
         return Site(
             gateway=self._gateway,
             sandbox=self.sandbox,
-            network=slot.relay.network,
+            network=network,
             base_url=f"http://127.0.0.1:{RELAY_PORT}",
             volume=self._volume,
             outside=slot.network != "none",
             anywhere=slot.network == "open",
             env=proxy_variables(slot.network),
-            visits=slot.proxy.take_visits if slot.proxy else list,
+            visits=visits,
             broken=broken,
         )
 
@@ -140,15 +139,15 @@ class Places:
             return str(error)
         return ""
 
-    def _connect(self, engine: DockerEngine, slot: Slot, *, gateway: bool) -> None:
-        """See to it that a slot's proxy and relay run."""
+    def _connect(self, engine: DockerEngine, slot: Slot, *, gateway: bool) -> str:
+        """See to it that a slot's proxy and relay run; the network that leads to them."""
         if slot.relay is not None:
             try:
                 slot.relay.check()
             except SandboxError:
                 slot.relay = None  # The dead one is removed with the rest, at the end.
         if slot.relay is not None:
-            return
+            return slot.relay.network
         rules = rules_of(slot.network)
         if rules and slot.proxy is None:
             proxy = Proxy(self._gateway.socket.parent / slot.name, rules)
@@ -158,6 +157,7 @@ class Places:
             sockets[PROXY_PORT] = slot.proxy.socket
         network = OPEN_NETWORK if slot.network == "open" else "none"
         slot.relay = self._stack.enter_context(Relay(engine, sockets, network=network))
+        return slot.relay.network
 
     def _volume(self, image: str) -> str:
         from sandboxes.volumes import toolchain_volume
@@ -167,6 +167,10 @@ class Places:
             if image not in self._volumes:
                 self._volumes[image] = toolchain_volume(self._engine, image)
             return self._volumes[image]
+
+
+def _no_network() -> str:
+    return "none"
 
 
 def _no_volume(image: str) -> str:

@@ -34,7 +34,7 @@ def place(upstream: Upstream, sandbox: SandboxFactory = local_sandbox) -> Iterat
         TemporaryDirectory(dir=scratch_dir()) as folder,
         Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
     ):
-        yield Site(gateway, sandbox, "none", "", no_volume)
+        yield Site(gateway, sandbox, lambda: "none", "", no_volume)
 
 
 def run(

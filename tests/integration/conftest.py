@@ -78,10 +78,6 @@ class Lab:
         return agent.run(request, self.site)
 
 
-def _free(*_: object) -> float:
-    return 0.0
-
-
 MakeLab = Callable[[Upstream], Lab]
 
 

@@ -68,7 +68,7 @@ def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]
                 Mount(here.site.volume(tool.image), tool.target),
             ),
             env={"LANG": "C.UTF-8", "HOME": HOME, **launch.env},
-            network=here.site.network,
+            network=here.site.network(),
         )
         with here.engine.sandbox(spec) as box:
             result = box.run(launch.commands[0], deadline_s=60)

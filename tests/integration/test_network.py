@@ -100,7 +100,7 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
     networks: tuple[Network, ...] = ("none", "open")
     for network in networks:
         with Places(here.gateway, engine, 1, network, network) as places, places.site() as site:
-            agent = SandboxSpec("skillopt/agent-base:1", network=site.network)
+            agent = SandboxSpec("skillopt/agent-base:1", network=site.network())
             boxes = (engine.sandbox(agent), places.verifier_sandbox(SandboxSpec(agent.image)))
             for box in boxes:
                 with box:
