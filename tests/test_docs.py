@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tests.documents import (
     run,
 )
 from tests.small import small_config, small_set
+from tests.test_local_model import has_learnt
 
 README = (ROOT / "README.md").read_text("utf-8")
 VENV = Path(sys.prefix)
@@ -112,6 +114,10 @@ SUBSTITUTIONS = (
 )
 
 
+AFTERWARDS: dict[str, Callable[[Path], None]] = {"docs/local-model.md": has_learnt}
+"""What has to be so in the folder once a document's blocks have run."""
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a reader has it: tasks, a skill, a config, and a run that has been trained."""
@@ -173,6 +179,8 @@ def test_every_block_runs(document: str, folder: Path, reader: dict[str, str]) -
     for block in blocks(document):
         if block.title or block.language != "text":
             run(block, substituted(document, block.text), folder, reader)
+    if document in AFTERWARDS:
+        AFTERWARDS[document](folder)
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:

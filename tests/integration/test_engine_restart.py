@@ -31,7 +31,6 @@ from tests.small import small_config
 IMAGE = "skillopt/relay:1"
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.alone,
     pytest.mark.skipif(
         os.getuid() != 0 or shutil.which("dockerd") is None, reason="starts an engine: needs root"
     ),
