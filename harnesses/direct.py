@@ -75,11 +75,10 @@ class Direct:
         return recorded(request, site, self.name, VERSION, act)
 
     def _run(self, request: Request, site: Site, session: Session) -> tuple[Status, str]:
-        deadline = time.monotonic() + request.timeout_s
         try:
             with ChatClient(session, request.timeout_s) as client:
                 if request.workspace is None:
-                    return self._chat(request, client, None, deadline)
+                    return self._chat(request, client, None)
                 mount = Mount(str(request.workspace), request.workdir, read_only=False)
                 mounts = (mount, *_skill_mounts(request))
                 spec = SandboxSpec(
@@ -92,19 +91,17 @@ class Direct:
                     network=site.network() if site.outside else "none",
                 )
                 with _starting(site.sandbox(spec)) as shell:
-                    return self._chat(request, client, shell, deadline)
+                    return self._chat(request, client, shell)
         except SandboxError as error:
             return Status.INFRA_ERROR, f"sandbox: {error}"
         except ChatError as error:
-            if time.monotonic() > deadline:
-                return _timeout(request)
             blamed = Status.AGENT_ERROR if agents_fault(session) else Status.INFRA_ERROR
             return blamed, str(error)
         except _LimitError as error:
             return Status.AGENT_ERROR, str(error)
 
     def _chat(
-        self, request: Request, client: ChatClient, shell: Shell | None, deadline: float
+        self, request: Request, client: ChatClient, shell: Shell | None
     ) -> tuple[Status, str]:
         messages = [
             Message("system", _system(request, shell)),
@@ -112,8 +109,14 @@ class Direct:
         ]
         left = list(request.follow_ups)
         tools = (SHELL,) if shell else ()
+        deadline = time.monotonic() + request.timeout_s
         for _ in range(self.max_turns):
-            reply = client.say(Conversation(request.model.name, tuple(messages), tools))
+            try:
+                reply = client.say(Conversation(request.model.name, tuple(messages), tools))
+            except ChatError:
+                if time.monotonic() > deadline:
+                    return _timeout(request)
+                raise
             if time.monotonic() > deadline:
                 return _timeout(request)
             if not reply.calls or shell is None:
