@@ -280,8 +280,7 @@ class DockerSandbox:
                 engine.prepare_writable(Path(mount.source))
         self._container = engine.launch(spec, kind="sandbox", user=_IDLE_USER, command=_IDLE)
         try:
-            with engine.errors(f"starting a sandbox from {spec.image}"):
-                engine.start(self._container)
+            engine.start(self._container)
         except BaseException:
             self.stop()
             raise
@@ -313,16 +312,7 @@ class DockerSandbox:
         elif exit_code != 0 and (kills := self._kernel_kills(container)) > self._kills_before:
             self._kills_before = kills
             limit = "memory"
-        timed_out = limit == "time"
-        return ExecResult(
-            exit_code=exit_code,
-            stdout=output.stdout,
-            stderr=output.stderr,
-            duration_s=time.monotonic() - began,
-            timed_out=timed_out,
-            limit=None if timed_out else limit,
-            truncated=output.truncated,
-        )
+        return output.result(exit_code, limit, began)
 
     def spawn(self, argv: Sequence[str]) -> bool:
         container, api = self._alive(), self._engine.api
@@ -359,15 +349,7 @@ class DockerSandbox:
         if exit_code is None:
             why = f"was killed at its {limit} limit" if limit else "was ended with its terminal"
             self._kill(container, why)
-        timed_out = limit == "time"
-        return ExecResult(
-            exit_code=exit_code,
-            stdout=b"",
-            stderr=b"",
-            duration_s=time.monotonic() - began,
-            timed_out=timed_out,
-            limit=None if timed_out else limit,
-        )
+        return Output(0).result(exit_code, limit, began)
 
     def path(self, target: str) -> str:
         return target

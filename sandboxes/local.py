@@ -112,16 +112,9 @@ class LocalSandbox:
         if not _session_members(process.pid):  # Its number may be given to somebody else now.
             self._sessions.discard(process.pid)
         code = process.returncode
-        return ExecResult(
-            # A signal's number becomes what a shell, and a container engine, makes of it.
-            exit_code=None if limit else code if code >= 0 else 128 - code,
-            stdout=output.stdout,
-            stderr=output.stderr,
-            duration_s=time.monotonic() - began,
-            timed_out=limit == "time",
-            limit=None if limit == "time" else limit,
-            truncated=output.truncated,
-        )
+        # A signal's number becomes what a shell, and a container engine, makes of it.
+        exit_code = None if limit else code if code >= 0 else 128 - code
+        return output.result(exit_code, limit, began)
 
     def spawn(self, argv: Sequence[str]) -> bool:
         return False  # This machine has no user to spare.

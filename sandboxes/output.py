@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sandboxes.base import OnOutput
+import time
+
+from sandboxes.base import ExecResult, OnOutput
 
 STREAMS = ("stdout", "stderr")
 
@@ -11,7 +13,7 @@ class Output:
     """Both output streams of one command. Of each, the first and last half of ``max_bytes`` are
     kept and what lies between is dropped."""
 
-    def __init__(self, max_bytes: int, on_output: OnOutput | None) -> None:
+    def __init__(self, max_bytes: int, on_output: OnOutput | None = None) -> None:
         self._streams = {name: _HeadAndTail(max_bytes) for name in STREAMS}
         self._on_output = on_output
 
@@ -20,17 +22,17 @@ class Output:
         if self._on_output is not None:
             self._on_output(stream, chunk)
 
-    @property
-    def stdout(self) -> bytes:
-        return self._streams["stdout"].kept()
-
-    @property
-    def stderr(self) -> bytes:
-        return self._streams["stderr"].kept()
-
-    @property
-    def truncated(self) -> bool:
-        return any(stream.truncated for stream in self._streams.values())
+    def result(self, exit_code: int | None, limit: str | None, began: float) -> ExecResult:
+        """How the command ended that began at that ``time.monotonic()``; ``limit`` may be time."""
+        kept = {name: stream.kept() for name, stream in self._streams.items()}
+        return ExecResult(
+            exit_code=exit_code,
+            **kept,
+            duration_s=time.monotonic() - began,
+            timed_out=limit == "time",
+            limit=None if limit == "time" else limit,
+            truncated=any(stream.truncated for stream in self._streams.values()),
+        )
 
 
 class _HeadAndTail:
