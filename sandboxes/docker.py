@@ -43,8 +43,8 @@ _CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.
 _OPEN_FILES = 16384
 _EXIT_POLL_S = 0.05
 _TURNS = 8
-"""Containers that are started or removed at the same time. An engine that is given hundreds loses
-sight of some: it takes them to be still alive, and waits."""
+"""Containers that are made, started or removed at the same time. An engine that is given hundreds
+loses sight of some: it takes them to be still alive, and waits."""
 
 
 class DockerEngine:
@@ -148,9 +148,13 @@ class DockerEngine:
 
     def _remove_abandoned(self) -> None:
         """Try each once more, which holds up one thread at most and makes none of its work fail."""
-        for _ in tuple(self._abandoned):
-            with contextlib.suppress(SandboxError, KeyError):
-                self.remove(self._abandoned.pop())
+        for _ in range(len(self._abandoned)):
+            try:
+                container = self._abandoned.pop()
+            except KeyError:
+                return  # Other threads have taken the rest.
+            with contextlib.suppress(SandboxError):  # It is abandoned again.
+                self.remove(container)
 
     def _remove(self, container: str) -> None:
         from docker.errors import APIError, NotFound
@@ -179,7 +183,7 @@ class DockerEngine:
             mine = {"label": f"{ENGINE_LABEL}={self.id}"}
             containers = [found["Id"] for found in self.api.containers(all=True, filters=mine)]
         try:
-            with ThreadPoolExecutor(max_workers=8) as pool:
+            with ThreadPoolExecutor(_TURNS) as pool:
                 list(pool.map(self.remove, containers))
         finally:
             self.api.close()

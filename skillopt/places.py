@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -102,23 +103,17 @@ class Places:
             self._slots.put(slot)
 
     def _site(self, slot: Slot) -> Site:
-        def broken() -> str:
-            return self._broken(slot)
-
-        def network() -> str:
-            assert self._engine is not None
-            return self._connect(self._engine, slot, gateway=True)
-
         def visits() -> Sequence[Visit]:
             return slot.proxy.take_visits() if slot.proxy is not None else ()
 
-        if self._engine is None:
-            return Site(self._gateway, self.sandbox, _no_network, "", _no_volume, broken=broken)
+        engine, broken = self._engine, partial(self._broken, slot)
+        if engine is None:
+            return Site(self._gateway, self.sandbox, lambda: "none", "", _no_volume, broken=broken)
         visits()  # Of the rollout before.
         return Site(
             gateway=self._gateway,
             sandbox=self.sandbox,
-            network=network,
+            network=partial(self._connect, engine, slot, gateway=True),
             base_url=f"http://127.0.0.1:{RELAY_PORT}",
             volume=self._volume,
             outside=slot.network != "none",
@@ -167,10 +162,6 @@ class Places:
             if image not in self._volumes:
                 self._volumes[image] = toolchain_volume(self._engine, image)
             return self._volumes[image]
-
-
-def _no_network() -> str:
-    return "none"
 
 
 def _no_volume(image: str) -> str:
