@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from skillopt import train
-from skillopt.inputs import read_config
-from skillopt.journal import read_records
-from skillopt.optimizer.render import estimate_tokens
-from skillopt.records import Replied
-from skillopt.resources import resource
-from skillopt.stats import mean
+from skillopt.config.inputs import read_config
+from skillopt.core.resources import resource
+from skillopt.core.text import estimate_tokens
+from skillopt.evaluation.stats import mean
+from skillopt.run.journal import read_records
+from skillopt.run.records import Replied
 
 SEEDS = (1, 2, 3, 4, 5)
 HARMS = (0.15, 0.5)

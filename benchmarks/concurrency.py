@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from benchmarks.place import Bench, place
-from harnesses.base import NAMES, Harness, Status
-from harnesses.registry import make_harness
-from harnesses.upstreams import Answer, Call
+from harnesses.agents.registry import make_harness
+from harnesses.base import NAMES, Status
+from harnesses.gateway.upstreams import Answer, Call
+from harnesses.harness import Harness
 from tests.integration.scripted import Scripted
 
 WORKERS = 16

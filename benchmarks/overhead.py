@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 
 from benchmarks.place import Bench, place
-from harnesses.base import PROGRAMS, Request, Site, Status
-from harnesses.cli_agent import HOME, CliHarness
-from harnesses.registry import make_harness
-from harnesses.session import Grant
+from harnesses.agents.cli_agent import HOME, CliHarness
+from harnesses.agents.registry import make_harness
+from harnesses.base import PROGRAMS, Request, Status
+from harnesses.gateway.session import Grant
+from harnesses.harness import RolloutSite
 from tests.integration.scripted import Scripted
 
 ROUNDS = 12
@@ -52,12 +53,12 @@ def timed(act: Callable[[], None]) -> Callable[[], float]:
     return call
 
 
-def rollout(bench: Bench, site: Site, harness: CliHarness) -> None:
+def rollout(bench: Bench, site: RolloutSite, harness: CliHarness) -> None:
     outcome = harness.run(bench.request(), site)
     assert outcome.status is Status.COMPLETED, outcome.message
 
 
-def bare_run(bench: Bench, site: Site, harness: CliHarness) -> None:
+def bare_run(bench: Bench, site: RolloutSite, harness: CliHarness) -> None:
     request = bench.request()
     home = request.record / "home"
     home.mkdir()
@@ -69,7 +70,7 @@ def bare_run(bench: Bench, site: Site, harness: CliHarness) -> None:
 
 
 def docker_command(
-    bench: Bench, site: Site, harness: CliHarness, request: Request, token: str
+    bench: Bench, site: RolloutSite, harness: CliHarness, request: Request, token: str
 ) -> list[str]:
     launch = harness.agent.launch(request, token, site.base_url, "batch")
     home = request.record / "home"

@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harnesses.base import Budget, ModelSpec, Request
-from harnesses.gateway import Gateway
-from harnesses.upstreams import Upstream
+from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.upstreams import Upstream
 from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
-from skillopt.places import Places
+from skillopt.rollouts.slots import Places
 
 SKILL = "---\nname: bench\ndescription: Rules for every task.\n---\n\n# Rules\n\n- Be quick.\n"
 

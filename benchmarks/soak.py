@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import psutil
 
-from skillopt.config import Config
-from skillopt.inputs import initial_skill, read_config
+from skillopt.config.inputs import initial_skill, read_config
+from skillopt.config.schema import Config
+from skillopt.rollouts.runner import Workbench
 from skillopt.tasks.splits import load_splits
-from skillopt.workbench import Workbench
 
 COUNTS = {"direct": 2000, "codex": 200}
 PARTS = 10

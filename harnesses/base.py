@@ -6,23 +6,21 @@ model and limits; it gives back a trajectory, a final answer, usage and a status
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from sandboxes.base import Limits, SandboxFactory
+from sandboxes.base import Limits
 
 if TYPE_CHECKING:
     from atif import Trajectory
 
-    from harnesses.gateway import Gateway
-    from sandboxes.proxy import Visit
-
 
 PROGRAMS = ("codex", "claude-code", "opencode")
-"""The agent programs that have an adapter; :mod:`harnesses.registry` knows them."""
+"""The agent programs that have an adapter; :mod:`harnesses.agents.registry` knows them."""
 
 NAMES = ("direct", *PROGRAMS)
 """Of the project's own harnesses."""
@@ -81,6 +79,14 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
             None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
         )
+
+    @classmethod
+    def total(cls, usages: Iterable[Usage]) -> Usage:
+        """A sum whose cost does not depend on the order of its parts."""
+        given = list(usages)
+        costs = [usage.cost_usd for usage in given if usage.cost_usd is not None]
+        known = len(costs) == len(given)
+        return replace(sum(given, cls()), cost_usd=math.fsum(costs) if known else None)
 
 
 @dataclass(frozen=True)
@@ -145,45 +151,3 @@ class Outcome:
     duration_s: float
     others_opened: tuple[str, ...] = ()
     """Names of the skills beside it whose text reached the model."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where rollouts run: the gateway, what makes sandboxes, and the relay's network.
-
-    One per worker slot: two rollouts never share a relay at the same time.
-    """
-
-    gateway: Gateway
-    sandbox: SandboxFactory
-    network: Callable[[], str]
-    """Network of agent sandboxes (``SandboxSpec.network``). Its relay starts when it is first asked
-    for; SandboxError where it does not."""
-    base_url: str
-    """The gateway as seen from inside an agent's sandbox, without ``/v1``."""
-    volume: Callable[[str], str]
-    """From a toolchain's image to the volume that holds its files."""
-    outside: bool = False
-    """Whether sandboxes may reach anything but the gateway, through ``network``."""
-    anywhere: bool = False
-    """Whether that is everything, so that the model service may act outside too."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Variables by which programs find the way outside."""
-    visits: Callable[[], Sequence[Visit]] = list
-    """What was reached outside, or refused, since the last call."""
-    broken: Callable[[], str] = str
-    """What on the way to the model does not run any more; empty while all does."""
-
-
-class Harness(Protocol):
-    """An agent that can be run on a task. Adding one touches a new file and the registry."""
-
-    @property
-    def name(self) -> str: ...
-
-    def version(self) -> str:
-        """Version of the agent program, part of a rollout's identity."""
-
-    def run(self, request: Request, site: Site) -> Outcome:
-        """Run one rollout. Never raises for what the agent, the model service or the sandbox
-        does: those are statuses. Raises only for programming errors."""

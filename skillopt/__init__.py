@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skillopt.api import RunResult as RunResult
-    from skillopt.api import evaluate as evaluate
-    from skillopt.api import train as train
-    from skillopt.plugins import Plugins as Plugins
+    from skillopt.evaluation.evaluate import evaluate as evaluate
+    from skillopt.rollouts.plugins import Plugins as Plugins
+    from skillopt.training.start import RunResult as RunResult
+    from skillopt.training.start import train as train
 
 __all__ = ["Plugins", "RunResult", "evaluate", "train"]
 
@@ -19,6 +19,6 @@ __all__ = ["Plugins", "RunResult", "evaluate", "train"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'skillopt' has no attribute {name!r}")
-    import skillopt.api
+    import skillopt.training.start
 
-    return getattr(skillopt.api, name)
+    return getattr(skillopt.training.start, name)

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from skillopt.config import Config
-from skillopt.yaml_config import load_config
+from skillopt.config.loading import load_config
+from skillopt.config.schema import Config
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r'^( *)```(\w*)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)

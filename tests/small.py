@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from skillopt.config import Config
-from skillopt.resources import resource
+from skillopt.config.loading import load_config
+from skillopt.config.schema import Config
+from skillopt.core.resources import resource
 from skillopt.tasks.quickstart.generator import generate
-from skillopt.yaml_config import load_config
 
 FAMILIES = ("logs", "reconcile")
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from skillopt.core.skill import Skill, read_skill, write_skill
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
 from skillopt.deploy.ledger import Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
-from skillopt.skill import Skill, read_skill, write_skill
 from tests.small import small_config
 from tests.test_cli import skillopt
 
@@ -169,9 +169,9 @@ def test_a_file_that_its_owner_made_is_kept_though_it_is_empty(home: Path) -> No
 KILLED = """
 import os, pathlib, signal, sys
 import skillopt.deploy.actions as actions, skillopt.deploy.ledger as ledgers
-import skillopt.files as files
+import skillopt.core.files as files
 from skillopt.deploy.places import place_of
-from skillopt.skill import Skill
+from skillopt.core.skill import Skill
 left = int(sys.argv[1])
 for module, name in [
     (ledgers.Ledger, "write"), (actions, "_copy"), (actions, "replace_folder"),

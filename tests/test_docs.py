@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from skillopt.cli import COMMANDS
-from skillopt.config import Config
-from skillopt.inputs import initial_skill
-from skillopt.resources import resource
-from skillopt.skill import write_skill
-from skillopt.yaml_config import load_config
+from skillopt.config.inputs import initial_skill
+from skillopt.config.loading import load_config
+from skillopt.config.schema import Config
+from skillopt.core.resources import resource
+from skillopt.core.skill import write_skill
 from tests.documents import (
     FILES,
     KINDS,

@@ -15,7 +15,7 @@ import click
 import pytest
 
 from skillopt.cli import COMMANDS
-from skillopt.config import Config
+from skillopt.config.schema import Config
 from tests.documents import ROOT
 
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}

@@ -18,11 +18,11 @@ import pytest
 from harnesses.protocols.base import Reply, ToolCall
 from harnesses.protocols.registry import CODECS
 from skillopt import evaluate, train
-from skillopt.config import Config
-from skillopt.follow import Followed, Happening, find_rollout, follow
-from skillopt.journal import read_records
-from skillopt.records import RolloutRan
-from skillopt.store import RolloutStore
+from skillopt.config.schema import Config
+from skillopt.report.follow import Followed, Happening, find_rollout, follow
+from skillopt.rollouts.store import RolloutStore
+from skillopt.run.journal import read_records
+from skillopt.run.records import RolloutRan
 from tests.small import small_config
 from tests.test_cli import skillopt
 

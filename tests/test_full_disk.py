@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from skillopt.journal import LOG
-from skillopt.store import MIN_FREE_BYTES
+from skillopt.rollouts.store import MIN_FREE_BYTES
+from skillopt.run.journal import LOG
 from tests.small import small_set
 
 CAN_MOUNT = subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
@@ -60,8 +60,8 @@ def test_a_record_that_does_not_fit_leaves_the_log_whole(tmp_path: Path) -> None
     disk = tmp_path / "disk"
     code = f"""
 import pathlib
-from skillopt.journal import Journal, read_records
-from skillopt.records import RunStopped
+from skillopt.run.journal import Journal, read_records
+from skillopt.run.records import RunStopped
 root = pathlib.Path({str(disk)!r}) / "run"
 with Journal(root) as journal:
     kept = 0

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillopt.config import Metric
-from skillopt.gate import Evaluate, GateDecision, mean_score, strict_gate
-from skillopt.types import Reward, Rollout, Task
+from skillopt.config.schema import Metric
+from skillopt.core.types import Reward, Rollout, Task
+from skillopt.gates.strict import Evaluate, GateDecision, mean_score, strict_gate
 from tests.optimizer.making import a_rollout, a_task
 
 

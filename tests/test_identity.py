@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
+from harnesses.agents.direct import VERSION
 from harnesses.base import ModelSpec
-from harnesses.direct import VERSION
 from skillopt import evaluate, train
-from skillopt.config import Config
-from skillopt.fingerprint import FingerprintError, fingerprint
-from skillopt.inputs import initial_skill, skills_beside
-from skillopt.plugins import Plugins
-from skillopt.skill import SkillError, read_skill
-from skillopt.store import identity, key_of
+from skillopt.config.inputs import initial_skill, skills_beside
+from skillopt.config.schema import Config
+from skillopt.core.skill import SkillError, read_skill
+from skillopt.core.types import Task
+from skillopt.rollouts.identity import FingerprintError, fingerprint
+from skillopt.rollouts.plugins import Plugins
+from skillopt.rollouts.runner import Workbench
+from skillopt.rollouts.store import identity, key_of
 from skillopt.tasks.splits import load_splits
-from skillopt.types import Task
-from skillopt.workbench import Workbench
 from tests.small import small_config, small_set
 
 PETS = "---\nname: pets\ndescription: Food for pets.\n---\n\n- Feed the cat.\n- Water it.\n"

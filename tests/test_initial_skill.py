@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from skillopt import train
-from skillopt.inputs import initial_skill, read_skill_or_run
-from skillopt.optimizer.render import estimate_tokens
-from skillopt.skill import Skill, SkillError, read_skill, write_skill
+from skillopt.config.inputs import initial_skill, read_skill_or_run
+from skillopt.core.skill import Skill, SkillError, read_skill, write_skill
+from skillopt.core.text import estimate_tokens
 from tests.small import small_config
 
 

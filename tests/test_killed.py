@@ -16,15 +16,16 @@ from typing import Any
 import pytest
 
 from sandboxes.docker import OWNER_LABEL, DockerEngine
-from skillopt.files import to_json
-from skillopt.journal import LOG, read_records
-from skillopt.records import EpochDone, Replied, RolloutRan, RunStarted, StepDone
+from skillopt.core.files import to_json
+from skillopt.run.journal import LOG, read_records
+from skillopt.run.records import EpochDone, Replied, RolloutRan, RunStarted, StepDone
 from tests.small import small_config, small_set
 from tests.test_trainer import untimed
 
 # Children are forked from a process that has imported all this: they are at work at once.
 PRELOADED = ["boot",
-    "tests.test_killed", "skillopt.api", "skillopt.sim.optimizer", "skillopt.sim.target", "openai",
+    "tests.test_killed", "skillopt.training.start",
+    "skillopt.sim.optimizer", "skillopt.sim.target", "openai",
     "scipy.stats", "uvicorn", "starlette.applications", "openpyxl", "skills_ref.validator",
 ]  # fmt: skip
 SETTINGS: dict[str, Any] = {"upstreams.sim.harm": 0.5, "upstreams.sim.noise": 0.1, "workers": 3}

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from skillopt import Plugins, train
+from skillopt.core.skill import Skill
+from skillopt.core.types import Edit, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.leaks import WITHHELD, LeakGuard, leak_guard
 from skillopt.optimizer.model import StageResult
 from skillopt.sim.knowledge import HABITS
-from skillopt.skill import Skill
 from skillopt.tasks.harbor import read_splits
 from skillopt.tasks.quickstart.generator import generate
-from skillopt.types import Edit, Task
 from tests.optimizer.making import a_briefing, a_rollout, a_task
 from tests.small import small_config
 

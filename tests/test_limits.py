@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from harnesses.base import Status, Usage
 from skillopt import RunResult, train
-from skillopt.config import (
+from skillopt.config.loading import ConfigError
+from skillopt.config.prices import load_prices, price_table
+from skillopt.config.schema import (
     AllConfig,
     NoAcceptConfig,
     RunLimitsConfig,
@@ -22,10 +24,7 @@ from skillopt.config import (
     SpentConfig,
     TargetScoreConfig,
 )
-from skillopt.limits import LimitReachedError, Meter, Spent
-from skillopt.plan import make_plan
-from skillopt.prices import load_prices, price_table
-from skillopt.records import (
+from skillopt.run.records import (
     AnyRecord,
     Replied,
     RolloutRan,
@@ -33,10 +32,11 @@ from skillopt.records import (
     RunStopped,
     StageStarted,
 )
-from skillopt.state import State
-from skillopt.stop import make_stop
+from skillopt.run.spending import LimitReachedError, Meter, Spent
+from skillopt.run.state import State
+from skillopt.run.stop import make_stop
 from skillopt.tasks.splits import load_splits
-from skillopt.yaml_config import ConfigError
+from skillopt.training.plan import make_plan
 from tests.small import small_config
 from tests.test_cli import skillopt, small_options
 from tests.test_trainer import untimed

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from skillopt.inputs import read_config
-from skillopt.local_demo import train_and_compare
+from skillopt.cli.local_demo import train_and_compare
+from skillopt.config.inputs import read_config
 
 
 def has_learnt(folder: Path) -> None:

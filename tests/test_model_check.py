@@ -16,9 +16,10 @@ from harnesses.base import Usage
 from harnesses.protocols.base import Reply
 from harnesses.protocols.registry import CODECS
 from skillopt.cli import main
-from skillopt.config import Config, UpstreamsConfig
-from skillopt.resources import resource
-from skillopt.yaml_config import ConfigError, load_config
+from skillopt.config.loading import ConfigError, load_config
+from skillopt.config.schema import Config
+from skillopt.config.upstreams import UpstreamsConfig
+from skillopt.core.resources import resource
 from tests.harnesses.test_gateway import KEY, serve
 
 CONFIG = """\

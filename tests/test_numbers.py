@@ -10,14 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harnesses.base import Status, Usage
-from skillopt.display import Progress, clock, money, printable
-from skillopt.events import EvaluationStarted, RolloutFinished, RolloutStarted
-from skillopt.prices import load_prices
-from skillopt.records import Replied
-from skillopt.resources import resource
-from skillopt.stats import mean, paired_difference, rate, rate_difference
-from skillopt.tables import percent, points
-from skillopt.yaml_config import ConfigError
+from skillopt.cli.progress import Progress, clock
+from skillopt.config.loading import ConfigError
+from skillopt.config.prices import load_prices, money
+from skillopt.core.resources import resource
+from skillopt.core.text import printable
+from skillopt.evaluation.stats import (
+    mean,
+    paired_difference,
+    percent,
+    points,
+    rate,
+    rate_difference,
+)
+from skillopt.run.events import EvaluationStarted, RolloutFinished, RolloutStarted
+from skillopt.run.records import Replied
 from tests.optimizer.making import a_rollout
 
 

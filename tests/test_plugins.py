@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 
-from harnesses.base import Outcome, Request, Site, Status, Usage
+from harnesses.base import Outcome, Request, Status, Usage
+from harnesses.harness import RolloutSite
 from skillopt import Plugins, evaluate, train
-from skillopt.events import Event
-from skillopt.fingerprint import FingerprintError
-from skillopt.limits import Spent
+from skillopt.config.loading import ConfigError
+from skillopt.core.import_path import PluginError
+from skillopt.core.types import Edit, Reward, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import StageResult
-from skillopt.plugins import PluginError
-from skillopt.records import StepDone
-from skillopt.state import State
-from skillopt.types import Edit, Reward, Task
-from skillopt.workbench import PausedError
-from skillopt.yaml_config import ConfigError
+from skillopt.rollouts.identity import FingerprintError
+from skillopt.rollouts.runner import PausedError
+from skillopt.run.events import Event
+from skillopt.run.records import StepDone
+from skillopt.run.spending import Spent
+from skillopt.run.state import State
 from tests.small import small_config
 
 
@@ -32,7 +33,7 @@ class Echo:
     def version(self) -> str:
         return "1"
 
-    def run(self, request: Request, site: Site) -> Outcome:
+    def run(self, request: Request, site: RolloutSite) -> Outcome:
         text = (request.skill / "SKILL.md").read_text() if request.skill else ""
         assert request.workspace is not None
         (request.workspace / "said.txt").write_text(text)

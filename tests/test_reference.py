@@ -15,24 +15,24 @@ import pytest
 
 from harnesses.base import Status
 from skillopt import Plugins, RunResult, train
-from skillopt.config import Config, TrainConfig
-from skillopt.events import Event, RolloutStarted
-from skillopt.fingerprint import FingerprintError
-from skillopt.gate import strict_gate
-from skillopt.inputs import initial_skill
-from skillopt.journal import read_records
+from skillopt.config.inputs import initial_skill
+from skillopt.config.loading import ConfigError
+from skillopt.config.prices import price_table
+from skillopt.config.schema import Config, TrainConfig
+from skillopt.core.skill import Skill, SkillError
+from skillopt.core.types import Edit, Reward, Rollout, Task
+from skillopt.gates.strict import strict_gate
 from skillopt.optimizer.edits import apply_edits
 from skillopt.optimizer.model import OptimizerUnavailableError
 from skillopt.optimizer.regions import GUIDANCE, with_region
-from skillopt.plan import make_plan
-from skillopt.prices import price_table
-from skillopt.records import BatchDone, StageStarted, StepDone
-from skillopt.skill import Skill, SkillError
-from skillopt.steps import compared_tasks, plan_steps
-from skillopt.store import RolloutStore
-from skillopt.types import Edit, Reward, Rollout, Task
-from skillopt.workbench import PausedError
-from skillopt.yaml_config import ConfigError
+from skillopt.rollouts.identity import FingerprintError
+from skillopt.rollouts.runner import PausedError
+from skillopt.rollouts.store import RolloutStore
+from skillopt.run.events import Event, RolloutStarted
+from skillopt.run.journal import read_records
+from skillopt.run.records import BatchDone, StageStarted, StepDone
+from skillopt.training.plan import make_plan
+from skillopt.training.steps import compared_tasks, plan_steps
 from tests.optimizer.making import a_rollout, a_task
 from tests.small import small_config
 from tests.test_trainer import untimed

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skillopt import RunResult, train
-from skillopt.events import Event, RolloutStarted
-from skillopt.files import digest_of, end_whole
-from skillopt.fingerprint import FingerprintError, refuse_another
-from skillopt.journal import LOG, Journal, JournalError, read_records
-from skillopt.records import Replied, RunCreated, RunStarted, StepDone, skill_made
-from skillopt.run_folder import rebuild
-from skillopt.skill import Skill
-from skillopt.state import fold
+from skillopt.core.files import digest_of, end_whole
+from skillopt.core.skill import Skill
+from skillopt.rollouts.identity import FingerprintError, refuse_another
+from skillopt.run.events import Event, RolloutStarted
+from skillopt.run.folder import rebuild
+from skillopt.run.journal import LOG, Journal, JournalError, read_records
+from skillopt.run.records import Replied, RunCreated, RunStarted, StepDone, skill_made
+from skillopt.run.state import fold
 from tests.small import small_config
 from tests.test_cli import skillopt
 from tests.test_trainer import untimed
@@ -152,7 +152,7 @@ def small(result: RunResult) -> Path:
 
 def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     code = (
-        "import os, signal, pathlib\nfrom skillopt.journal import Journal\n"
+        "import os, signal, pathlib\nfrom skillopt.run.journal import Journal\n"
         f"with Journal(pathlib.Path({str(tmp_path)!r})):\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skillopt.skill import (
+from skillopt.core.skill import (
     Skill,
     SkillError,
     canonical_body,

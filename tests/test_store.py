@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harnesses.base import ModelSpec, Status, Usage
-from skillopt.store import Result, RolloutStore, identity, key_of
+from skillopt.rollouts.store import Result, RolloutStore, identity, key_of
 from tests.optimizer.making import a_task
 
 TASK = a_task()

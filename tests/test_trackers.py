@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skillopt import RunResult, train
-from skillopt.trackers import TrackerError
+from skillopt.run.trackers import TrackerError
 from tests.small import small_config
 
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skillopt import RunResult, train
-from skillopt.events import Event, RolloutFinished, RolloutStarted
-from skillopt.fingerprint import FingerprintError
-from skillopt.records import StageStarted
-from skillopt.steps import batches
+from skillopt.rollouts.identity import FingerprintError
+from skillopt.rollouts.runner import PausedError
+from skillopt.run.events import Event, RolloutFinished, RolloutStarted
+from skillopt.run.records import StageStarted
 from skillopt.tasks.harbor import TaskError
-from skillopt.workbench import PausedError
+from skillopt.training.steps import batches
 from tests.optimizer.making import a_task
 from tests.small import small_config, small_set
 

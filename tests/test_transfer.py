@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from skillopt import RunResult, train
-from skillopt.events import Event, RolloutStarted
-from skillopt.skill import Skill
-from skillopt.stats import kept_share
-from skillopt.transfer import Place, cell_json, subjects_of, to_svg, transfer
-from skillopt.workbench import PausedError, Workbench
-from skillopt.yaml_config import ConfigError
+from skillopt.config.loading import ConfigError
+from skillopt.core.skill import Skill
+from skillopt.evaluation.stats import kept_share
+from skillopt.evaluation.transfer import Place, cell_json, subjects_of, to_svg, transfer
+from skillopt.rollouts.runner import PausedError, Workbench
+from skillopt.run.events import Event, RolloutStarted
 from tests.small import small_config
 from tests.test_cli import skillopt, small_options
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from skillopt.core.skill import Skill, write_skill
 from skillopt.deploy.actions import Standing, deploy
+from skillopt.deploy.drift import watch_deployed
 from skillopt.deploy.ledger import Ledger
 from skillopt.deploy.places import place_of
-from skillopt.skill import Skill, write_skill
-from skillopt.watch import Cancelled, Problem, Scored, subset, watch, watch_deployed
+from skillopt.evaluation.watch import Cancelled, Problem, Scored, subset, watch
 from tests.small import small_config
 from tests.test_cli import SKILLOPT, small_options
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from skillopt.config import Config
-from skillopt.resources import resource
-from skillopt.yaml_config import ConfigError, load_config
+from skillopt.config.loading import ConfigError, load_config
+from skillopt.config.schema import Config
+from skillopt.core.resources import resource
 
 GOOD = """\
 name: x

@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from skillopt import config as config_module
 from skillopt.cli import COMMANDS
-from skillopt.config import Config
+from skillopt.config.schema import Config
 
 PAGES: list[Any] = [
     {"Home": "index.md"},

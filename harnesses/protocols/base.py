@@ -1,7 +1,8 @@
 """A conversation with a model in one shape, whatever protocol it goes over.
 
 Each protocol module reads request bodies, responses and streams into these types and writes them
-from these types. So any protocol can be translated into any other (:mod:`harnesses.translation`).
+from these types. So any protocol can be translated into any other
+(:mod:`harnesses.gateway.translation`).
 """
 
 from __future__ import annotations

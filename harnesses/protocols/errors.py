@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from harnesses.json_values import loads
 from harnesses.protocols.base import ProtocolName
-from harnesses.protocols.fields import loads
 from harnesses.protocols.sse import event
 
 _KINDS = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from harnesses.json_values import loads
 from harnesses.protocols.base import Content, Image, ProtocolError, Tool
 
 T = TypeVar("T")
@@ -17,20 +17,6 @@ FREE_TEXT = {
     "additionalProperties": False,
 }
 """The parameters of a custom tool where a protocol has none: its free text as one argument."""
-
-
-def loads(raw: str | bytes) -> Any:
-    """JSON as a value that can be written as UTF-8: a lone surrogate, which JSON can escape and
-    UTF-8 cannot express, becomes a question mark. Raises ValueError for what is not JSON, or is
-    nested too deeply to be read."""
-    try:
-        value = json.loads(raw)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    text = raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")
-    if b"\\ud" in text or b"\\uD" in text:
-        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    return value
 
 
 def object_in(raw: str | bytes, what: str) -> Mapping[str, Any]:

@@ -75,20 +75,20 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        from harnesses.gateway import GatewayError
+        from harnesses.gateway.gateway import GatewayError
         from sandboxes.base import SandboxError
+        from skillopt.config.loading import ConfigError
+        from skillopt.core.import_path import PluginError
+        from skillopt.core.skill import SkillError
         from skillopt.deploy.places import DeployError
-        from skillopt.fingerprint import FingerprintError
-        from skillopt.journal import JournalError
-        from skillopt.limits import LimitReachedError
         from skillopt.optimizer.templates import PromptError
-        from skillopt.plugins import PluginError
         from skillopt.report.server import ServerError
-        from skillopt.skill import SkillError
+        from skillopt.rollouts.identity import FingerprintError
+        from skillopt.rollouts.runner import PausedError
+        from skillopt.run.journal import JournalError
+        from skillopt.run.spending import LimitReachedError
+        from skillopt.run.trackers import TrackerError
         from skillopt.tasks.harbor import TaskError
-        from skillopt.trackers import TrackerError
-        from skillopt.workbench import PausedError
-        from skillopt.yaml_config import ConfigError
 
         # Asked to end by whatever means, a run tidies up as after Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

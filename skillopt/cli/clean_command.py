@@ -19,8 +19,8 @@ def command(dry_run: bool, as_json: bool) -> None:
     from sandboxes.base import EngineUnavailableError
     from sandboxes.docker import DockerEngine
     from sandboxes.reaper import clean
-    from skillopt.display import say
-    from skillopt.files import to_json
+    from skillopt.cli.progress import say
+    from skillopt.core.files import to_json
 
     try:
         with DockerEngine() as engine:

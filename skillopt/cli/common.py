@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harnesses.base import PROGRAMS
-from skillopt.yaml_config import ConfigError
+from skillopt.config.loading import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from skillopt.config import Config
+    from skillopt.config.schema import Config
     from skillopt.report.view import RunView
 
 DESTINATION = f"{', '.join(PROGRAMS)} or a folder of skills"

@@ -12,10 +12,10 @@ from skillopt.cli import guarded
 from skillopt.cli.common import output
 
 if TYPE_CHECKING:
-    from skillopt.api import RunResult
-    from skillopt.config import Config
-    from skillopt.display import Display
-    from skillopt.scoring import Row
+    from skillopt.cli.progress import Display
+    from skillopt.config.schema import Config
+    from skillopt.evaluation.scoring import Row
+    from skillopt.training.start import RunResult
 
 
 @click.command("demo")
@@ -36,9 +36,9 @@ def command(runs: Path, local_model: bool) -> None:
     if local_model:
         _local(runs)
         return
-    from skillopt.display import Display, say
-    from skillopt.doctor import missing_for_docker
-    from skillopt.inputs import read_config
+    from skillopt.cli.doctor import missing_for_docker
+    from skillopt.cli.progress import Display, say
+    from skillopt.config.inputs import read_config
 
     started = time.monotonic()
     missing = missing_for_docker()
@@ -57,8 +57,9 @@ def command(runs: Path, local_model: bool) -> None:
 def _train_and_score(
     config: Config, harnesses: tuple[str, ...], display: Display
 ) -> tuple[RunResult, list[Row]]:
-    from skillopt.api import evaluate, train
-    from skillopt.events import Note
+    from skillopt.evaluation.evaluate import evaluate
+    from skillopt.run.events import Note
+    from skillopt.training.start import train
 
     result = train(config, listeners=[display])
     display(Note(f"scoring both skills on the test split in {', '.join(harnesses)}"))
@@ -67,7 +68,7 @@ def _train_and_score(
 
 
 def _report(result: RunResult, rows: list[Row]) -> None:
-    from skillopt.tables import print_diff, print_scores
+    from skillopt.cli.tables import print_diff, print_scores
 
     console = output()
     print_diff(console, result.initial.text, result.best.text, ("initial", "trained"))
@@ -77,10 +78,10 @@ def _report(result: RunResult, rows: list[Row]) -> None:
 
 def _local(runs: Path) -> None:
     """SmolLM2, trained by itself, beside what it is to be compared with."""
-    from skillopt.display import Display, say
-    from skillopt.inputs import read_config
-    from skillopt.local_demo import train_and_compare
-    from skillopt.tables import print_diff, print_scores
+    from skillopt.cli.local_demo import train_and_compare
+    from skillopt.cli.progress import Display, say
+    from skillopt.cli.tables import print_diff, print_scores
+    from skillopt.config.inputs import read_config
 
     started = time.monotonic()
     config = read_config("quickstart/smollm2", {"runs": str(runs)})

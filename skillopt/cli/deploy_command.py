@@ -12,8 +12,8 @@ from skillopt.cli import EXIT_FAILED, guarded
 from skillopt.cli.common import DESTINATION, output, place_options
 
 if TYPE_CHECKING:
+    from skillopt.core.skill import Skill
     from skillopt.deploy.places import Place
-    from skillopt.skill import Skill
 
 
 @click.command("deploy")
@@ -46,12 +46,12 @@ def command(
         return
     if skill is None or to is None:
         raise click.UsageError(f"name a SKILL and where it goes: --to {DESTINATION}")
+    from skillopt.config.inputs import read_skill_or_run
+    from skillopt.core.skill import SkillError
     from skillopt.deploy.actions import deploy, with_provenance
     from skillopt.deploy.ledger import Ledger
     from skillopt.deploy.places import place_of
     from skillopt.deploy.source import source_of
-    from skillopt.inputs import read_skill_or_run
-    from skillopt.skill import SkillError
 
     chosen = read_skill_or_run(skill)
     if chosen is None:
@@ -72,16 +72,16 @@ def command(
 
 def _show(skill: Skill, place: Place) -> None:
     """The difference to what stands there."""
+    from skillopt.cli.tables import print_diff
     from skillopt.deploy.actions import planned
-    from skillopt.tables import print_diff
 
     before, after = planned(skill, place)
     print_diff(output(), before, after, (str(place.target(skill.name)), "to be deployed"))
 
 
 def _prove(skill: Skill, place: Place) -> None:
+    from skillopt.core.text import printable
     from skillopt.deploy.proof import prove
-    from skillopt.display import printable
 
     proof = prove(place, skill)
     word = {True: "proved", False: "FAILED", None: "not proved"}[proof.ok]
@@ -93,10 +93,10 @@ def _prove(skill: Skill, place: Place) -> None:
 def _list(as_json: bool) -> None:
     from dataclasses import asdict
 
+    from skillopt.cli.tables import print_deployments
+    from skillopt.core.files import to_json
     from skillopt.deploy.actions import list_standing
     from skillopt.deploy.ledger import Ledger
-    from skillopt.files import to_json
-    from skillopt.tables import print_deployments
 
     with Ledger() as ledger:
         found = list_standing(ledger)

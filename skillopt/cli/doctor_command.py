@@ -26,8 +26,8 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
     if model is not None:
         _try_model(model, config, as_json)
         return
-    from skillopt.doctor import engine_answers, examine
-    from skillopt.files import to_json
+    from skillopt.cli.doctor import engine_answers, examine
+    from skillopt.core.files import to_json
 
     checks = []
     for check in [engine_answers()] if engine_only else examine():
@@ -45,8 +45,8 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
 
 def _try_model(model: str, config: str | None, as_json: bool) -> None:
     """Print what came of one request to a model."""
-    from skillopt.files import to_json
-    from skillopt.model_check import check_model
+    from skillopt.cli.model_check import check_model
+    from skillopt.core.files import to_json
 
     check = check_model(model, config)
     if as_json:

@@ -49,11 +49,11 @@ def command(
 
     The first is what the others are compared with.
     """
-    from skillopt.api import evaluate
-    from skillopt.display import Display
-    from skillopt.files import to_json
-    from skillopt.inputs import label, read_config, read_skill_or_run
-    from skillopt.tables import print_details, print_scores, print_tasks
+    from skillopt.cli.progress import Display
+    from skillopt.cli.tables import print_details, print_scores, print_tasks
+    from skillopt.config.inputs import label, read_config, read_skill_or_run
+    from skillopt.core.files import to_json
+    from skillopt.evaluation.evaluate import evaluate
 
     checked = read_config(config, parse_settings(settings))
     warn_of_network(checked)

@@ -44,12 +44,12 @@ def build(
 
     Where the public base image cannot be pulled, the base is made with debootstrap.
     """
-    from harnesses.registry import toolchains
-    from harnesses.toolchains import image_specs
+    from harnesses.agents.registry import toolchains
+    from harnesses.agents.toolchains import image_specs
     from sandboxes import images
     from sandboxes.base_image import PUBLIC_BASE
     from sandboxes.docker import DockerEngine
-    from skillopt.display import say
+    from skillopt.cli.progress import say
 
     chosen = toolchains({name.replace("_", "-"): told for name, told in versions.items()})
     with DockerEngine() as engine:
@@ -66,7 +66,7 @@ def list_(as_json: bool) -> None:
 
     from sandboxes.docker import DockerEngine
     from sandboxes.images import list_images
-    from skillopt.files import to_json
+    from skillopt.core.files import to_json
 
     with DockerEngine() as engine:
         found = list_images(engine)

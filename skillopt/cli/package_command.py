@@ -17,11 +17,11 @@ from skillopt.cli import guarded
 @guarded
 def command(skill: str, plugin: Path | None, archive: Path | None, version: str) -> None:
     """Package SKILL (a folder, a Markdown file, or a run's best) to hand it on."""
+    from skillopt.config.inputs import read_skill_or_run
+    from skillopt.core.skill import SkillError
     from skillopt.deploy.actions import with_provenance
     from skillopt.deploy.packages import write_archive, write_plugin
     from skillopt.deploy.source import source_of
-    from skillopt.inputs import read_skill_or_run
-    from skillopt.skill import SkillError
 
     if plugin is None and archive is None:
         raise click.UsageError("give --plugin DIR or --archive FILE, or both")

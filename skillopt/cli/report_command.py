@@ -32,7 +32,7 @@ def command(runs: tuple[Path, ...], out: Path | None, trajectories: int) -> None
     The file needs no other file and asks no server for anything. With several runs it shows them
     side by side.
     """
-    from skillopt.files import write_atomic
+    from skillopt.core.files import write_atomic
     from skillopt.report.document import report
 
     views = read_views(runs)

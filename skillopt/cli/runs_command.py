@@ -23,8 +23,8 @@ def list_(folder: Path, as_json: bool) -> None:
     """List the runs in FOLDER (``runs`` when absent)."""
     import json
 
-    from skillopt.files import to_json
-    from skillopt.tables import print_runs
+    from skillopt.cli.tables import print_runs
+    from skillopt.core.files import to_json
 
     found = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("*/summary.json"))]
     if as_json:
@@ -38,7 +38,7 @@ def list_(folder: Path, as_json: bool) -> None:
 @guarded
 def rebuild(run: Path) -> None:
     """Write history, summary, skills and steps of RUN again from its events.jsonl."""
-    from skillopt.run_folder import rebuild as write_again
+    from skillopt.run.folder import rebuild as write_again
 
     state = write_again(run)
     click.echo(f"{run}: {state.steps} steps, best score {state.best_score:.3f}")

@@ -30,8 +30,8 @@ MARKS = {"message": "•", "call": "→", "result": "←", "side": "~", "end": "
 @guarded
 def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> None:
     """Show a RUN: its scores and decisions step by step, and how the skill changed."""
-    from skillopt.files import to_json
-    from skillopt.run_folder import read_history
+    from skillopt.core.files import to_json
+    from skillopt.run.folder import read_history
 
     if rollout is not None:
         _follow(run, rollout, as_json)
@@ -53,7 +53,7 @@ def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> 
 def _print_history(history: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from skillopt.display import printable
+    from skillopt.core.text import printable
 
     console = output()
     table = Table(title=f"{summary['name']}", title_justify="left")
@@ -81,7 +81,7 @@ def _print_history(history: list[dict[str, Any]], summary: dict[str, Any]) -> No
             )  # fmt: skip
     console.print(table)
     if summary["test"]:
-        from skillopt.tables import print_test_scores
+        from skillopt.cli.tables import print_test_scores
 
         print_test_scores(console, summary["test"])
     if not summary["done"]:
@@ -90,7 +90,7 @@ def _print_history(history: list[dict[str, Any]], summary: dict[str, Any]) -> No
 
 
 def _print_diff(run: Path) -> None:
-    from skillopt.tables import print_diff
+    from skillopt.cli.tables import print_diff
 
     before = (run / "skills" / "skill_v0000.md").read_text("utf-8")
     after = (run / "best_skill.md").read_text("utf-8")
@@ -105,7 +105,7 @@ def _show_step(run: Path, step: int, as_json: bool) -> None:
     if as_json:
         click.echo(text, nl=False)
         return
-    from skillopt.display import printable
+    from skillopt.core.text import printable
 
     console = output()
     for outcome in json.loads(text):
@@ -117,8 +117,8 @@ def _show_step(run: Path, step: int, as_json: bool) -> None:
 
 
 def _follow(run: Path, rollout: str, as_json: bool) -> None:
-    from skillopt.display import printable
-    from skillopt.follow import FollowError, find_rollout, follow
+    from skillopt.core.text import printable
+    from skillopt.report.follow import FollowError, find_rollout, follow
 
     try:
         found = find_rollout(run, rollout)

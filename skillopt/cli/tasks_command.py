@@ -40,7 +40,7 @@ def make(folder: Path, seed: int) -> None:
 @guarded
 def list_(folder: Path, as_json: bool) -> None:
     """List the tasks of FOLDER."""
-    from skillopt.files import to_json
+    from skillopt.core.files import to_json
     from skillopt.tasks.harbor import read_tasks
 
     tasks = read_tasks(folder)
@@ -62,7 +62,7 @@ def validate(folder: Path, solve: bool, local: bool, as_json: bool) -> None:
 
     With --solve each task's solution must get reward 1, and an empty run less.
     """
-    from skillopt.files import to_json
+    from skillopt.core.files import to_json
     from skillopt.tasks import validate as checks
 
     problems = checks.validate(folder)

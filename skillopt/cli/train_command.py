@@ -11,8 +11,8 @@ from skillopt.cli import EXIT_LIMIT, guarded
 from skillopt.cli.common import output, parse_settings, set_option, warn_of_network
 
 if TYPE_CHECKING:
-    from skillopt.api import RunResult
-    from skillopt.config import Config
+    from skillopt.config.schema import Config
+    from skillopt.training.start import RunResult
 
 
 @click.command("train")
@@ -30,10 +30,10 @@ def command(
     Progress goes to standard error, the result to standard output. After an interruption, a
     failure or a limit the same command goes on where the run stopped.
     """
-    from skillopt.api import train
-    from skillopt.display import Display
-    from skillopt.files import to_json
-    from skillopt.inputs import read_config
+    from skillopt.cli.progress import Display
+    from skillopt.config.inputs import read_config
+    from skillopt.core.files import to_json
+    from skillopt.training.start import train
 
     checked = read_config(config, parse_settings(settings))
     warn_of_network(checked)
@@ -51,7 +51,7 @@ def command(
 
 
 def _print(result: RunResult) -> None:
-    from skillopt.tables import print_diff, print_test_scores
+    from skillopt.cli.tables import print_diff, print_test_scores
 
     console, summary = output(), result.summary
     print_diff(console, result.initial.text, result.best.text, ("initial", "best"))
@@ -74,11 +74,11 @@ def _print(result: RunResult) -> None:
 
 
 def _print_plan(config: Config, as_json: bool) -> None:
-    from skillopt.files import to_json
-    from skillopt.plan import make_plan
-    from skillopt.prices import price_table
-    from skillopt.tables import print_plan
+    from skillopt.cli.tables import print_plan
+    from skillopt.config.prices import price_table
+    from skillopt.core.files import to_json
     from skillopt.tasks.splits import load_splits
+    from skillopt.training.plan import make_plan
 
     splits = load_splits(config.tasks, config.seed, config.runs / "tasks")
     plan = make_plan(config, splits, price_table(config))

@@ -60,11 +60,18 @@ def command(
     run does not stop the others. After that, or an interruption, the same command goes on:
     finished rollouts are in the store.
     """
-    from skillopt.display import Display
-    from skillopt.files import to_json, write_atomic
-    from skillopt.inputs import read_config
-    from skillopt.tables import print_transfer
-    from skillopt.transfer import cell_json, places_of, subjects_of, to_csv, to_svg, transfer
+    from skillopt.cli.progress import Display
+    from skillopt.cli.tables import print_transfer
+    from skillopt.config.inputs import read_config
+    from skillopt.core.files import to_json, write_atomic
+    from skillopt.evaluation.transfer import (
+        cell_json,
+        places_of,
+        subjects_of,
+        to_csv,
+        to_svg,
+        transfer,
+    )
 
     checked = read_config(config, parse_settings(settings))
     warn_of_network(checked)

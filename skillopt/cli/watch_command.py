@@ -13,7 +13,7 @@ from skillopt.cli.common import parse_settings, set_option, warn_of_network
 
 if TYPE_CHECKING:
     from skillopt.deploy.actions import Standing
-    from skillopt.watch import Cancelled, Problem, Scored
+    from skillopt.evaluation.watch import Cancelled, Problem, Scored
 
 
 @click.command("watch")
@@ -38,9 +38,10 @@ def command(
 
     The tasks are the same each time. A save while an evaluation runs cancels it.
     """
-    from skillopt.display import say
-    from skillopt.inputs import read_config
-    from skillopt.watch import watch, watch_deployed
+    from skillopt.cli.progress import say
+    from skillopt.config.inputs import read_config
+    from skillopt.deploy.drift import watch_deployed
+    from skillopt.evaluation.watch import watch
 
     stop = threading.Event()
     try:
@@ -66,9 +67,9 @@ def command(
 
 
 def _tell(what: Scored | Problem | Cancelled) -> None:
-    from skillopt.display import printable
-    from skillopt.tables import percent, points
-    from skillopt.watch import Cancelled, Problem
+    from skillopt.core.text import printable
+    from skillopt.evaluation.stats import percent, points
+    from skillopt.evaluation.watch import Cancelled, Problem
 
     if isinstance(what, Problem):
         text = what.message
@@ -86,7 +87,7 @@ def _tell(what: Scored | Problem | Cancelled) -> None:
 
 
 def _tell_drift(standing: Standing) -> None:
-    from skillopt.display import printable
+    from skillopt.core.text import printable
 
     words = {"unchanged": "is again as it was deployed", "changed": "has been changed since",
              "missing": "is gone"}  # fmt: skip

@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from skillopt.core.files import replace_folder, sync_folder, write_atomic
+from skillopt.core.skill import SKILL_FILE, Skill, write_skill
 from skillopt.deploy.ledger import Entry, Ledger, new_entry, new_id
 from skillopt.deploy.places import DeployError, Place, tree_digest
-from skillopt.files import replace_folder, sync_folder, write_atomic
-from skillopt.skill import SKILL_FILE, Skill, write_skill
 
 
 @dataclass(frozen=True)

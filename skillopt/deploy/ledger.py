@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from skillopt.core.files import end_whole, sync_folder
 from skillopt.deploy.places import Place, tree_digest
-from skillopt.files import end_whole, sync_folder
 
 Action = Literal["deploy", "undo"]
 

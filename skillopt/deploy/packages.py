@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from skillopt.files import replace_folder, to_json, write_atomic
-from skillopt.skill import SKILL_FILE, Skill, write_skill
+from skillopt.core.files import replace_folder, to_json, write_atomic
+from skillopt.core.skill import SKILL_FILE, Skill, write_skill
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

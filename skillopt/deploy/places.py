@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harnesses.registry import PROGRAMS
+from harnesses.agents.registry import PROGRAMS
 
 Scope = Literal["user", "project"]
 Form = Literal["skill", "instructions"]

@@ -14,21 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from harnesses.agents.registry import PROGRAMS, make_harness
 from harnesses.base import Budget, ModelSpec, Request, Status, Usage
-from harnesses.gateway import Gateway
+from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
-from harnesses.registry import PROGRAMS, make_harness
-from harnesses.upstreams import Answer, Call
 from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
+from skillopt.core.skill import Skill
 from skillopt.deploy.places import Place, seen_by
-from skillopt.places import Places
+from skillopt.rollouts.slots import Places
 from skillopt.sim.prompt import ListedSkill, listed_skills, opens_skill, turns
 from skillopt.sim.target import open_skill
-from skillopt.skill import Skill
 
 MODEL = "opens-only"
 PROJECT = "/app"

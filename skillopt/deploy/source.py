@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from skillopt.skill import Skill
-from skillopt.stats import Estimate
-from skillopt.tables import percent, points
+from skillopt.core.skill import Skill
+from skillopt.evaluation.stats import Estimate, percent, points
 
 
 def source_of(path: Path, skill: Skill) -> dict[str, Any]:

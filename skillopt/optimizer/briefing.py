@@ -11,14 +11,14 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from skillopt.core.skill import Skill
+from skillopt.core.types import RejectedEdit, Rollout
 from skillopt.optimizer.files import editable_files
 from skillopt.optimizer.leaks import LeakGuard
 from skillopt.optimizer.memory import render_memory
 from skillopt.optimizer.model import OptimizerModel, ParallelMap
 from skillopt.optimizer.render import render_rollout
 from skillopt.optimizer.templates import Prompts
-from skillopt.skill import Skill
-from skillopt.types import RejectedEdit, Rollout
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from skillopt.core.skill import Skill, canonical_body, skill_problems
+from skillopt.core.text import estimate_tokens
+from skillopt.core.types import Edit, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.reflect import Minibatch, minibatches
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, protected_regions, region, with_region
-from skillopt.optimizer.render import clip, estimate_tokens
+from skillopt.optimizer.render import clip
 from skillopt.optimizer.replies import Compression, Document, Draft, Rewrite
-from skillopt.skill import Skill, canonical_body, skill_problems
-from skillopt.types import Edit, Rollout, Task
 
 TRIES = 2
 TASK_TOKENS = 400

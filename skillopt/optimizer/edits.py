@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from skillopt.core.skill import SKILL_FILE, Skill, canonical_body, skill_problems
+from skillopt.core.types import Edit, EditOutcome
 from skillopt.optimizer.files import content_problem, editable_files, path_problem
 from skillopt.optimizer.markdown import Splice, breakage, is_rows, leaves, list_kind
 from skillopt.optimizer.regions import (
@@ -20,8 +22,6 @@ from skillopt.optimizer.regions import (
     region,
     with_region,
 )
-from skillopt.skill import SKILL_FILE, Skill, canonical_body, skill_problems
-from skillopt.types import Edit, EditOutcome
 
 Guard = Callable[[Skill, Skill], str]
 """From the skill before and after an edit to a reason to refuse it, or ''."""

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from skillopt.core.skill import Skill, skill_problems
+from skillopt.core.text import estimate_tokens
+from skillopt.core.types import Rollout
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.regions import GUIDANCE, region, with_region
-from skillopt.optimizer.render import clip, estimate_tokens
+from skillopt.optimizer.render import clip
 from skillopt.optimizer.replies import Guidance, Notes
-from skillopt.skill import Skill, skill_problems
-from skillopt.types import Rollout
 
 GUIDANCE_TOKENS = 400
 NOTES_TOKENS = 600

@@ -14,10 +14,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from skillopt.core.types import Edit, Patch, Rollout
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import Call, Exemplified, OptimizerReplyError, StageResult
 from skillopt.tasks.questions import expected_answer
-from skillopt.types import Edit, Patch, Rollout
 
 SYSTEM = "Each mistake becomes an example that shows how it is done right."
 _INPUT = re.compile(r"^Input: (.+)$", re.MULTILINE)

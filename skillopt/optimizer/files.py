@@ -10,7 +10,7 @@ import unicodedata
 import warnings
 from collections.abc import Collection
 
-from skillopt.skill import SKILL_FILE, Skill
+from skillopt.core.skill import SKILL_FILE, Skill
 
 SUFFIXES = (".md", ".py", ".sh", ".bash", ".js", ".mjs", ".ts", ".rb", ".pl", ".txt")
 FOLDERS = ("references", "scripts", "assets")

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from skillopt.core.skill import Skill
+from skillopt.core.types import Task
 from skillopt.optimizer.render import clip
-from skillopt.skill import Skill
 from skillopt.tasks.literals import Literals, literals_of
 from skillopt.tasks.wording import (
     SHINGLE,
@@ -27,7 +28,6 @@ from skillopt.tasks.wording import (
     token_spans,
     word_spans,
 )
-from skillopt.types import Task
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skillopt.gate import GateDecision
-from skillopt.optimizer.render import clip, estimate_tokens
-from skillopt.types import Edit, RejectedEdit
+from skillopt.core.text import estimate_tokens
+from skillopt.core.types import Edit, RejectedEdit
+from skillopt.gates.strict import GateDecision
+from skillopt.optimizer.render import clip
 
 MEMORY_TOKENS = 2000
 """Of a prompt, for what was rejected."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from skillopt.core.types import Edit, Patch
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import Merge
-from skillopt.types import Edit, Patch
 
 
 @dataclass(frozen=True)

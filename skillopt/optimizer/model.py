@@ -1,6 +1,6 @@
 """The optimizer model as the stages see it: a question in, a checked value out.
 
-The implementation over the gateway is :mod:`skillopt.models`.
+The implementation over the gateway is :mod:`skillopt.training.optimizer_model`.
 """
 
 from __future__ import annotations

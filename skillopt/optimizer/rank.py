@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from skillopt.core.types import Edit
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import ChosenRanking, Ranking
-from skillopt.types import Edit
 
 
 def rank(edits: Sequence[Edit], briefing: Briefing) -> StageResult[tuple[Edit, ...]]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from skillopt.core.types import Patch, Rollout
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import FailureReflection, SuccessReflection
-from skillopt.types import Patch, Rollout
 
 Kind = Literal["failure", "success"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from skillopt.core.skill import canonical_body
 from skillopt.optimizer.markdown import Splice, breakage, is_closed
-from skillopt.skill import canonical_body
 
 GUIDANCE = "guidance"
 """Name of the slow update's region."""
@@ -48,7 +48,7 @@ def with_region(body: str, name: str, content: str) -> str:
     Reminders stand before the guidance. Adding a region and removing it gives the same body.
 
     Args:
-        body: as :func:`skillopt.skill.canonical_body` makes it.
+        body: as :func:`skillopt.core.skill.canonical_body` makes it.
         name: of the region.
         content: what is to stand between its markers.
 

@@ -6,19 +6,18 @@ Everything that an agent or a tool wrote is untrusted: it is fenced and cleaned 
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skillopt.skill import Skill
-from skillopt.types import Rollout
+from skillopt.core.skill import Skill
+from skillopt.core.text import CHARS_PER_TOKEN, estimate_tokens
+from skillopt.core.types import Rollout
 
 if TYPE_CHECKING:
     from atif import Step
 
-CHARS_PER_TOKEN = 4
 SKILL_NOTE = "[the skill's text, which stands above]"
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
@@ -31,11 +30,6 @@ _TROUBLE = re.compile(
     re.IGNORECASE,
 )
 _LINE_NUMBER = re.compile(r"^\s*\d+\s*[→│|:\t]\s?")
-
-
-def estimate_tokens(text: str) -> int:
-    """Tokens of a text, roughly: no model's own tokenizer is at hand."""
-    return math.ceil(len(text) / CHARS_PER_TOKEN)
 
 
 def clip(text: str, tokens: int) -> str:

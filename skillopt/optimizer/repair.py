@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from skillopt.core.skill import Skill
+from skillopt.core.types import Edit, EditOutcome
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.edits import ALREADY_THERE, apply_edits
 from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import Repair
-from skillopt.skill import Skill
-from skillopt.types import Edit, EditOutcome
 
 Applied = tuple[Skill, tuple[EditOutcome, ...]]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from skillopt.types import Edit, EditKind
+from skillopt.core.types import Edit, EditKind
 
 
 class _Reply(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from skillopt.config import Schedule
+from skillopt.config.schema import Schedule
 
 
 def edit_budget(

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from skillopt.core.skill import Skill
+from skillopt.core.types import Edit, Patch
 from skillopt.optimizer.epochs import meta_skill, slow_update
 from skillopt.optimizer.merge import merge
 from skillopt.optimizer.model import StageResult
 from skillopt.optimizer.rank import rank
 from skillopt.optimizer.reflect import reflect
 from skillopt.optimizer.repair import Applied, apply_or_repair
-from skillopt.skill import Skill
-from skillopt.types import Edit, Patch
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import jinja2.meta
 
+from skillopt.core.skill import Skill
 from skillopt.optimizer.render import fenced
-from skillopt.skill import Skill
 
 OWN = Path(__file__).parent / "prompts"
 

@@ -9,7 +9,7 @@ from typing import Any
 from skillopt.report.page import render
 from skillopt.report.trajectory import IN_FILE, rollout_view
 from skillopt.report.view import RunView
-from skillopt.store import place_of
+from skillopt.rollouts.store import place_of
 
 RULE = (
     "The file holds {held} of {all} trajectories, chosen in this order: held-out tasks that the "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandboxes.trees import entries_below
 from skillopt.report.terminal import read_frames
-from skillopt.store import Result
+from skillopt.rollouts.store import Result
 
 if TYPE_CHECKING:
     from atif import Step

@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skillopt.gate import mean_score
-from skillopt.journal import LogReader
-from skillopt.limits import Meter
-from skillopt.records import (
+from skillopt.core.types import RejectedEdit
+from skillopt.evaluation.stats import Estimate, mean, rate
+from skillopt.gates.strict import mean_score
+from skillopt.report.diff import side_by_side
+from skillopt.run.journal import LogReader
+from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
     EpochDone,
@@ -27,10 +29,8 @@ from skillopt.records import (
     StageStarted,
     StepDone,
 )
-from skillopt.report.diff import side_by_side
-from skillopt.state import State
-from skillopt.stats import Estimate, mean, rate
-from skillopt.types import RejectedEdit
+from skillopt.run.spending import Meter
+from skillopt.run.state import State
 
 STATUSES = ("completed", "agent_timeout", "agent_error")
 REFLECTIONS = ("reflect", "merge", "rank", "slow", "meta", "repair", "compress", "draft")

@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from harnesses.base import Usage
+from harnesses.gateway.upstreams import Answer, Call, UpstreamError
 from harnesses.protocols.base import Codec, Conversation, ProtocolError, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
-from harnesses.upstreams import Answer, Call, UpstreamError
 
 _DURATION = re.compile(r"\d+\.\d+")
 ALL: frozenset[ProtocolName] = frozenset({"responses", "chat", "messages"})

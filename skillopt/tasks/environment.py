@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.owner import scratch_dir
+from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.harbor import folder_digest
-from skillopt.types import Task
 
 if TYPE_CHECKING:
     from sandboxes.docker import DockerEngine

@@ -1,4 +1,4 @@
-"""Reads task folders in Harbor's format into :class:`skillopt.types.Task`.
+"""Reads task folders in Harbor's format into :class:`skillopt.core.types.Task`.
 
 Keys that Harbor adds are let pass; what would change a task's meaning and cannot be honoured here
 is refused. Runs nothing and writes nothing.
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from skillopt.core.types import Split, Task
 from skillopt.tasks.dockerfile import final_workdir
 from skillopt.tasks.questions import is_question
-from skillopt.types import Split, Task
 
 T = TypeVar("T")
 

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from re import compile as pattern
 from typing import Any
 
+from skillopt.core.types import Task
 from skillopt.tasks.wording import (
     PUNCTUATION,
     date,
@@ -37,7 +38,6 @@ from skillopt.tasks.wording import (
     word_set,
     words,
 )
-from skillopt.types import Task
 
 MAX_BYTES = 2_000_000
 MAX_BOOK_BYTES = 20_000_000

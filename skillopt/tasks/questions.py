@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skillopt.types import Reward, Task
+from skillopt.core.types import Reward, Task
 
 SHOWN = 200
 """Characters of an answer in the feedback."""

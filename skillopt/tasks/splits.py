@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skillopt.config import TasksConfig
+from skillopt.config.schema import TasksConfig
+from skillopt.core.types import Split, Task
 from skillopt.tasks.harbor import SPLITS, read_splits, read_tasks
 from skillopt.tasks.quickstart import generator as quickstart
 from skillopt.tasks.words import generator as words
-from skillopt.types import Split, Task
 
 GENERATED: dict[str, Callable[[Path, int], None]] = {
     "quickstart": quickstart.generate,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sandboxes.base import Limits, Mount, SandboxFactory, SandboxSpec
 from sandboxes.owner import scratch_dir
+from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import SPLITS, TaskError, read_task, read_tasks, task_folders
 from skillopt.tasks.verifier import VerifierError, verify
-from skillopt.types import Reward, Task
 
 SOLUTION = "/solution"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sandboxes.base import ExecResult, Limits, Mount, Sandbox, SandboxFactory, SandboxSpec
 from sandboxes.trees import remove_tree
-from skillopt.types import Reward, Task
+from skillopt.core.types import Reward, Task
 
 Verify = Callable[[Task, Path, str], Reward]
 """A user's own verifier: task, workspace as the agent left it (hostile) and the agent's last words.

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harnesses.agents.cli_agent import CliAgent
+from harnesses.agents.options import Options
+from harnesses.agents.registry import PROGRAMS as KNOWN
 from harnesses.base import PROGRAMS
-from harnesses.cli_agent import CliAgent
-from harnesses.options import Options
-from harnesses.registry import PROGRAMS as KNOWN
 
 
 def agent(name: str) -> CliAgent:

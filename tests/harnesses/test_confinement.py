@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harnesses.confinement import confined, remote_address
+from harnesses.gateway.confinement import confined, remote_address
 from harnesses.protocols.base import ProtocolName
 
 RECORDED = Path(__file__).parent / "recorded"

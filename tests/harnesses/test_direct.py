@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from harnesses.base import Budget, ModelSpec, Outcome, Request, Site, Status
-from harnesses.direct import Direct
-from harnesses.gateway import Gateway
+from harnesses.agents.direct import Direct
+from harnesses.base import Budget, ModelSpec, Outcome, Request, Status
+from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.upstreams import Upstream
+from harnesses.harness import RolloutSite
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
-from harnesses.upstreams import Upstream
 from sandboxes.base import Limits, SandboxFactory
 from sandboxes.local import LocalSandbox, local_sandbox
 from sandboxes.owner import scratch_dir
@@ -29,12 +30,12 @@ def no_volume(image: str) -> str:
 
 
 @contextmanager
-def place(upstream: Upstream, sandbox: SandboxFactory = local_sandbox) -> Iterator[Site]:
+def place(upstream: Upstream, sandbox: SandboxFactory = local_sandbox) -> Iterator[RolloutSite]:
     with (
         TemporaryDirectory(dir=scratch_dir()) as folder,
         Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
     ):
-        yield Site(gateway, sandbox, lambda: "none", "", no_volume)
+        yield RolloutSite(gateway, sandbox, lambda: "none", "", no_volume)
 
 
 def run(

@@ -20,14 +20,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from harnesses.base import Budget, ModelSpec, Usage
-from harnesses.exchange import GONE
-from harnesses.gateway import Gateway, GatewayError
+from harnesses.gateway.exchange import GONE
+from harnesses.gateway.gateway import Gateway, GatewayError
+from harnesses.gateway.session import Grant, Session
+from harnesses.gateway.upstreams import HttpUpstream, protocols_of
 from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
-from harnesses.session import Grant, Session
-from harnesses.threads import read_wire
-from harnesses.upstreams import HttpUpstream, protocols_of
+from harnesses.trajectories.threads import read_wire
 from tests.integration.scripted import Scripted
 
 Answer = Callable[[Request], Awaitable[Response]]

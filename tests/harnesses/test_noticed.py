@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harnesses.noticed import SCHEMAS, ignored
+from harnesses.gateway.ignored_fields import SCHEMAS, ignored
 from harnesses.protocols.base import (
     Conversation,
     Message,

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harnesses.toml import to_toml
-from skillopt.config import HarnessConfig
-from skillopt.yaml_config import ConfigError, load_config
+from harnesses.agents.toml import to_toml
+from skillopt.config.loading import ConfigError, load_config
+from skillopt.config.schema import HarnessConfig
 from tests.small import small_config, small_set
 
 TAKEN: list[tuple[str, dict[str, Any]]] = [

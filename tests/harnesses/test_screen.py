@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harnesses.screen import CAST, TEXT, Screen
+from harnesses.agents.screen import CAST, TEXT, Screen
 
 escapes = st.sampled_from([b"\x1b[", b"\x1b]", b"\x1b", b"?", b">", b"4m", b"6n", b"9999L", b";"])
 output = st.lists(st.binary(max_size=20) | escapes, max_size=20).map(b"".join)
@@ -51,7 +51,7 @@ def test_no_output_breaks_it(data: bytes) -> None:
 
 
 def test_the_recording_ends_at_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harnesses.screen.CAST_BYTES", 4096)
+    monkeypatch.setattr("harnesses.agents.screen.CAST_BYTES", 4096)
     with Screen(tmp_path) as screen:
         for number in range(100):
             screen.feed(b"\rline %d" % number * 9)

@@ -11,10 +11,15 @@ import pytest
 from atif import Trajectory
 
 from harnesses.base import Usage
-from harnesses.exchange import MAIN, Exchange
+from harnesses.gateway.exchange import MAIN, Exchange
 from harnesses.protocols.base import Reply, ToolCall
-from harnesses.threads import read_wire, turns
-from harnesses.trajectory import body_lines, build_trajectory, final_answer, skill_activated
+from harnesses.trajectories.threads import read_wire, turns
+from harnesses.trajectories.trajectory import (
+    body_lines,
+    build_trajectory,
+    final_answer,
+    skill_activated,
+)
 
 SCHEMA = json.loads((Path(__file__).parent / "atif-v1.8.schema.json").read_text())
 

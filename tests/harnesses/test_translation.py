@@ -22,6 +22,8 @@ from openai.types.responses import ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
 from harnesses.base import PROGRAMS, Usage
+from harnesses.gateway.translation import Translated, chosen, prepared, translate
+from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import (
     Conversation,
     Image,
@@ -37,8 +39,6 @@ from harnesses.protocols.base import (
 )
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
-from harnesses.translation import Translated, chosen, prepared, translate
-from harnesses.upstreams import Answer, Call
 from tests.harnesses.test_protocols import names, texts
 from tests.harnesses.typed import problems
 

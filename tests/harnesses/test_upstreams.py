@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from harnesses.base import ModelSpec, Usage
-from harnesses.chat import ChatClient
-from harnesses.gateway import Gateway
+from harnesses.gateway.chat import ChatClient
+from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.session import Grant, Session
+from harnesses.gateway.upstreams import HttpUpstream, protocols_of
 from harnesses.protocols.base import Conversation, Message, Options, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
-from harnesses.session import Grant, Session
-from harnesses.upstreams import HttpUpstream, protocols_of
 from tests.harnesses.test_gateway import KEY, ask, client, serve
 
 PATHS: dict[str, ProtocolName] = {

@@ -10,14 +10,15 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from harnesses.base import Budget, Harness, ModelSpec, Outcome, Request, Site
-from harnesses.gateway import Gateway
-from harnesses.registry import make_harness
-from harnesses.upstreams import Upstream
+from harnesses.agents.registry import make_harness
+from harnesses.base import Budget, ModelSpec, Outcome, Request
+from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.upstreams import Upstream
+from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
-from skillopt.places import Places
+from skillopt.rollouts.slots import Places
 
 IMAGE = "skillopt/agent-base:1"
 SKILL = """\
@@ -39,7 +40,7 @@ class Lab:
 
     engine: DockerEngine
     gateway: Gateway
-    site: Site
+    site: RolloutSite
     folder: Path
     count: int = 0
 

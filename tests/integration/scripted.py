@@ -6,9 +6,9 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, ToolCall
 from harnesses.protocols.registry import CODECS
-from harnesses.upstreams import Answer, Call
 from skillopt.sim.model import ALL
 
 SHELLS = {"exec_command": "cmd", "Bash": "command", "bash": "command", "shell": "command"}

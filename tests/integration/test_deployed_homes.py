@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from harnesses.agents.cli_agent import HOME, CliHarness
+from harnesses.agents.registry import PROGRAMS, make_harness
 from harnesses.base import ModelSpec
-from harnesses.cli_agent import HOME, CliHarness
-from harnesses.registry import PROGRAMS, make_harness
-from harnesses.session import Grant
+from harnesses.gateway.session import Grant
 from sandboxes.base import Mount, SandboxSpec
+from skillopt.core.skill import Skill, write_skill
 from skillopt.deploy.places import tree_digest
 from skillopt.sim.model import SimUpstream
-from skillopt.skill import Skill, write_skill
 from tests.integration.conftest import IMAGE, SKILL, Lab, MakeLab
 from tests.integration.test_harnesses import TASK, amount, ledger
 from tests.test_cli import skillopt

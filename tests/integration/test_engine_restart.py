@@ -19,10 +19,10 @@ from harnesses.base import Status
 from sandboxes.base import SandboxError
 from sandboxes.docker import OWNER_LABEL, DockerEngine
 from sandboxes.owner import current_owner
-from skillopt.events import Event
-from skillopt.records import RolloutRan
+from skillopt.rollouts.runner import PausedError, Workbench
+from skillopt.run.events import Event
+from skillopt.run.records import RolloutRan
 from skillopt.tasks.harbor import read_task
-from skillopt.workbench import PausedError, Workbench
 from tests.integration.own_engine import OwnEngine, own_engine
 from tests.integration.scripted import Scripted
 from tests.integration.test_isolation import make_task
@@ -58,7 +58,7 @@ def test_rollouts_under_way_are_run_again_and_scored_right(
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
     model = Scripted([f"sleep {agent_s}; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
-    monkeypatch.setattr("skillopt.workbench.open_upstream", lambda _: nullcontext(model))
+    monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
     config = small_config(tmp_path, "direct", workers=3)
     told: list[Event] = []
     with Workbench(config, told.append) as bench:
@@ -85,12 +85,12 @@ def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
     model = Scripted(["sleep 2; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
-    monkeypatch.setattr("skillopt.workbench.open_upstream", lambda _: nullcontext(model))
+    monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
     impatient = partial(DockerEngine, patience_s=2)
     config = small_config(tmp_path, "direct", workers=3, rollout_tries=1)
     tasks = [read_task(folder)]
     with monkeypatch.context() as patched, ExitStack() as stack:
-        patched.setattr("skillopt.workbench.DockerEngine", impatient)
+        patched.setattr("skillopt.rollouts.runner.DockerEngine", impatient)
         bench = stack.enter_context(Workbench(config, lambda _: None))
         with ThreadPoolExecutor(3) as pool:
             futures = [pool.submit(bench.rollouts, tasks, None, replicate=n) for n in range(3)]

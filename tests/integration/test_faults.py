@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from harnesses import codex, registry
+from harnesses.agents import codex, registry
+from harnesses.agents.cli_agent import CliHarness
+from harnesses.agents.codex import Codex
+from harnesses.agents.options import Options
 from harnesses.base import NAMES, PROGRAMS, Status
-from harnesses.cli_agent import CliHarness
-from harnesses.codex import Codex
-from harnesses.options import Options
+from harnesses.gateway.upstreams import Answer, Call, UpstreamError
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, ToolCall
-from harnesses.upstreams import Answer, Call, UpstreamError
 from skillopt.sim.model import ALL, SimUpstream
 from tests.integration.conftest import MakeLab
 from tests.integration.scripted import SHELLS, Scripted

@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 from atif import Trajectory
 
-from harnesses import codex
+from harnesses.agents import codex
+from harnesses.agents.registry import toolchains
 from harnesses.base import NAMES, PROGRAMS, Status
-from harnesses.registry import toolchains
 from skillopt.sim.model import SimUpstream
 from tests.harnesses.test_trajectory import SCHEMA
 from tests.integration.conftest import SKILL, MakeLab

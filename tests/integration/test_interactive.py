@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from harnesses import claude_code, codex
+from harnesses.agents import claude_code, codex
+from harnesses.agents.claude_code import ClaudeCode
+from harnesses.agents.cli_agent import CliHarness, Launch
+from harnesses.agents.codex import Codex
+from harnesses.agents.registry import make_harness
 from harnesses.base import PROGRAMS, Budget, Mode, Request, Status
-from harnesses.claude_code import ClaudeCode
-from harnesses.cli_agent import CliHarness, Launch
-from harnesses.codex import Codex
-from harnesses.registry import make_harness
 from skillopt import evaluate
-from skillopt.inputs import initial_skill
-from skillopt.skill import Skill
-from skillopt.types import Rollout
+from skillopt.config.inputs import initial_skill
+from skillopt.core.skill import Skill
+from skillopt.core.types import Rollout
 from tests.integration.conftest import MakeLab
 from tests.integration.scripted import Scripted
 from tests.integration.test_faults import Refusing

@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harnesses import registry
+from harnesses.agents import registry
 from harnesses.base import NAMES, PROGRAMS, Budget, Status
 from sandboxes.base import Limits
-from skillopt.rollout import Job, run_job
-from skillopt.store import identity
+from skillopt.rollouts.rollout import Job, run_job
+from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from tests.integration.conftest import SKILL, Lab, MakeLab

@@ -10,9 +10,9 @@ import pytest
 from harnesses.base import Status
 from sandboxes.docker import OWNER_LABEL, DockerEngine
 from sandboxes.owner import current_owner
-from skillopt.inputs import initial_skill
+from skillopt.config.inputs import initial_skill
+from skillopt.rollouts.runner import Workbench
 from skillopt.tasks.splits import load_splits
-from skillopt.workbench import Workbench
 from tests.small import small_config
 
 ROLLOUTS = 200

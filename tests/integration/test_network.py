@@ -12,9 +12,9 @@ import pytest
 
 from harnesses.base import Status
 from sandboxes.docker import DockerEngine
-from skillopt.config import Config
-from skillopt.network import Network
-from skillopt.workbench import Workbench
+from skillopt.config.network import Network
+from skillopt.config.schema import Config
+from skillopt.rollouts.runner import Workbench
 from tests.integration.conftest import MakeLab
 from tests.integration.scripted import Scripted
 from tests.integration.test_isolation import job, make_task
@@ -36,8 +36,8 @@ def port() -> Iterator[int]:
 def test_an_allow_list_opens_its_hosts_and_nothing_else(
     harness: str, lab: MakeLab, tmp_path: Path, port: int, engine: DockerEngine
 ) -> None:
-    from skillopt.places import Places
-    from skillopt.rollout import run_job
+    from skillopt.rollouts.rollout import run_job
+    from skillopt.rollouts.slots import Places
     from skillopt.tasks.environment import Environments
 
     model = Scripted([
@@ -71,8 +71,8 @@ def test_an_allow_list_opens_its_hosts_and_nothing_else(
 def test_verifiers_have_a_list_of_their_own(
     lab: MakeLab, tmp_path: Path, port: int, engine: DockerEngine
 ) -> None:
-    from skillopt.places import Places
-    from skillopt.rollout import run_job
+    from skillopt.rollouts.rollout import run_job
+    from skillopt.rollouts.slots import Places
     from skillopt.tasks.environment import Environments
 
     model = Scripted(["env | grep -ci proxy; ls /sys/class/net"])
@@ -94,7 +94,7 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
     engine: DockerEngine, lab: MakeLab
 ) -> None:
     from sandboxes.base import SandboxSpec
-    from skillopt.places import Places
+    from skillopt.rollouts.slots import Places
 
     here = lab(Scripted([]))
     networks: tuple[Network, ...] = ("none", "open")
@@ -111,7 +111,7 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
 def test_the_network_is_part_of_a_rollouts_identity_where_there_is_one(tmp_path: Path) -> None:
     def key(**changes: object) -> str:
         config: Config = small_config(tmp_path, **changes)
-        from skillopt.skill import Skill
+        from skillopt.core.skill import Skill
         from skillopt.tasks.splits import load_splits
 
         task = load_splits(config.tasks, config.seed, config.runs / "tasks")["val"][0]

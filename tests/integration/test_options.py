@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from harnesses.agents.options import McpServer, Options
+from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Request, Status
-from harnesses.options import McpServer, Options
+from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, Reply, ToolCall
-from harnesses.registry import make_harness
-from harnesses.upstreams import Answer, Call
 from tests.integration.conftest import Lab, MakeLab
 from tests.integration.scripted import Scripted
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from harnesses.agents.registry import make_harness
 from harnesses.base import NAMES, Budget, ModelSpec, Status
-from harnesses.registry import make_harness
 from sandboxes.base import Limits
-from skillopt.rollout import Job, run_job
-from skillopt.store import identity
+from skillopt.rollouts.rollout import Job, run_job
+from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from tests.integration.conftest import MakeLab

@@ -10,13 +10,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+from harnesses.agents.options import Options
+from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Request, Status, Usage
-from harnesses.options import Options
+from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, Reply, ToolCall
-from harnesses.registry import make_harness
-from harnesses.threads import read_wire
-from harnesses.trajectory import build_trajectory
-from harnesses.upstreams import Answer, Call
+from harnesses.trajectories.threads import read_wire
+from harnesses.trajectories.trajectory import build_trajectory
 from tests.harnesses.test_trajectory import SCHEMA
 from tests.integration.conftest import MakeLab
 from tests.integration.scripted import SHELLS, Scripted

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from harnesses.base import ModelSpec, Outcome, Status
+from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
 from harnesses.protocols.registry import CODECS
-from harnesses.upstreams import Answer, Call
 from skillopt.sim.model import SimUpstream
 from tests.harnesses.recorded.record import PATCH, PICTURE, picture
 from tests.integration.conftest import MakeLab

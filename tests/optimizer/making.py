@@ -12,10 +12,10 @@ from atif import Agent, Observation, ObservationResult, Step, ToolCall, Trajecto
 from pydantic import BaseModel
 
 from harnesses.base import Status, Usage
+from skillopt.core.skill import Skill
+from skillopt.core.types import Reward, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import OptimizerModel, OptimizerReplyError
-from skillopt.skill import Skill
-from skillopt.types import Reward, Rollout, Task
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from skillopt.core.skill import Skill
+from skillopt.core.text import estimate_tokens
+from skillopt.core.types import Edit, RejectedEdit
 from skillopt.optimizer.documents import draft, fit, learn, rewrite
 from skillopt.optimizer.epochs import Pair, meta_skill, slow_update
 from skillopt.optimizer.model import OptimizerReplyError
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, region, with_region
-from skillopt.optimizer.render import estimate_tokens
-from skillopt.skill import Skill
-from skillopt.types import Edit, RejectedEdit
 from tests.optimizer.making import SKILL, Scripted, a_briefing, a_rollout, a_task
 
 LONG = replace(SKILL, body=SKILL.body + "\n\n" + "Many words that say little. " * 100)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skillopt.core.skill import Skill, canonical_body, read_skill, skill_problems, write_skill
+from skillopt.core.types import Edit, EditKind
 from skillopt.optimizer.edits import apply_edits
 from skillopt.optimizer.regions import REMINDERS, protected_regions, with_region
-from skillopt.skill import Skill, canonical_body, read_skill, skill_problems, write_skill
-from skillopt.types import Edit, EditKind
 
 GUIDE = "---\ntitle: Guide\n---\n\n# Guide\n\n- one\n- two\n"
 SCRIPT = "#!/usr/bin/env python3\nimport sys\n\n\ndef main():\n    return 0\n"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skillopt.core.skill import Skill, canonical_body, skill_problems
+from skillopt.core.types import Edit
 from skillopt.optimizer.edits import ALREADY_THERE, apply_edits
 from skillopt.optimizer.markdown import leaves
 from skillopt.optimizer.regions import protected_regions
-from skillopt.skill import Skill, canonical_body, skill_problems
-from skillopt.types import Edit
 
 BODY = """\
 # Rules

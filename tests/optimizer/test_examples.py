@@ -12,13 +12,13 @@ import pytest
 from pydantic import BaseModel
 
 from harnesses.protocols.base import Message
+from skillopt.core.skill import Skill
+from skillopt.core.types import Rollout
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.examples import Example, merge, rank, reflect
 from skillopt.optimizer.model import OptimizerReplyError, ask_with_repair
 from skillopt.optimizer.stages import make_stages
-from skillopt.skill import Skill
 from skillopt.tasks.harbor import read_task
-from skillopt.types import Rollout
 from tests.optimizer.making import a_rollout
 from tests.tasks.test_questions import question
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skillopt.core.skill import Skill
+from skillopt.core.types import Task
 from skillopt.optimizer.leaks import WITHHELD, LeakGuard, leak_guard
 from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES
-from skillopt.skill import Skill
 from skillopt.tasks.harbor import read_tasks
 from skillopt.tasks.quickstart.generator import generate
-from skillopt.types import Task
 from tests.optimizer.making import SKILL, a_task
 
 SENTENCE = "tell the bookkeeper which of the customers owes the largest sum"

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skillopt.core.skill import Skill, canonical_body
+from skillopt.core.types import Edit
 from skillopt.optimizer.edits import NOTE_CHARS, apply_edits
 from skillopt.optimizer.regions import (
     GUIDANCE,
@@ -15,8 +17,6 @@ from skillopt.optimizer.regions import (
     region,
     with_region,
 )
-from skillopt.skill import Skill, canonical_body
-from skillopt.types import Edit
 
 BODY = "# Rules\n\n- one\n- two"
 

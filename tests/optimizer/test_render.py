@@ -13,17 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harnesses.base import Status
-from skillopt.optimizer.render import (
-    SKILL_NOTE,
-    clean,
-    clip,
-    estimate_tokens,
-    fenced,
-    render_rollout,
-)
+from skillopt.core.skill import Skill
+from skillopt.core.text import estimate_tokens
+from skillopt.core.types import Edit, EditOutcome
+from skillopt.optimizer.render import SKILL_NOTE, clean, clip, fenced, render_rollout
 from skillopt.optimizer.templates import OWN, PromptError, Prompts
-from skillopt.skill import Skill
-from skillopt.types import Edit, EditOutcome
 from tests.optimizer.making import SKILL, a_rollout, a_task, keep_trajectory
 
 EDIT = Edit("insert_after", "a target", "- a rule", "a reason", 3, "references/more.md")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillopt.config import Schedule
+from skillopt.config.schema import Schedule
 from skillopt.optimizer.schedule import edit_budget
 
 

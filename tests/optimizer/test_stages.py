@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harnesses.base import Status
-from skillopt.gate import GateDecision
+from skillopt.core.text import estimate_tokens
+from skillopt.core.types import Edit, Patch, RejectedEdit, Rollout
+from skillopt.gates.strict import GateDecision
 from skillopt.optimizer.memory import rejection, render_memory
 from skillopt.optimizer.merge import merge
 from skillopt.optimizer.model import OptimizerUnavailableError, StageResult
 from skillopt.optimizer.rank import rank
 from skillopt.optimizer.reflect import reflect
-from skillopt.optimizer.render import estimate_tokens
 from skillopt.optimizer.repair import apply_or_repair
-from skillopt.types import Edit, Patch, RejectedEdit, Rollout
 from tests.optimizer.making import SKILL, Scripted, a_briefing, a_rollout, a_task, edit
 
 

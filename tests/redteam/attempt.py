@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, Status
-from harnesses.registry import make_harness
 from sandboxes.base import Limits
-from skillopt.rollout import Job, run_job
-from skillopt.store import Result, identity
+from skillopt.rollouts.rollout import Job, run_job
+from skillopt.rollouts.store import Result, identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from tests.integration.conftest import SKILL, Lab

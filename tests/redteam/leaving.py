@@ -43,7 +43,7 @@ def _nothing_followed(attempt: Attempt) -> None:
 
 
 def _quiet_terminal(attempt: Attempt) -> None:
-    from skillopt.display import printable
+    from skillopt.core.text import printable
 
     assert "\x1b" in attempt.said
     assert "\x1b" not in printable(attempt.said) and "\x07" not in printable(attempt.said)

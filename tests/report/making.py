@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from harnesses.base import Status, Usage
-from skillopt.files import digest_of
-from skillopt.gate import GateDecision
-from skillopt.journal import LOG
-from skillopt.records import (
+from skillopt.core.files import digest_of
+from skillopt.core.skill import Skill
+from skillopt.core.types import Edit, EditOutcome, RejectedEdit
+from skillopt.evaluation.stats import rate
+from skillopt.gates.strict import GateDecision
+from skillopt.rollouts.store import Result
+from skillopt.run.journal import LOG
+from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
     GateResult,
@@ -19,10 +23,6 @@ from skillopt.records import (
     StepDone,
     skill_made,
 )
-from skillopt.skill import Skill
-from skillopt.stats import rate
-from skillopt.store import Result
-from skillopt.types import Edit, EditOutcome, RejectedEdit
 
 USAGE = Usage(3, 900, 0, 100, 0.01)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from skillopt.journal import LOG
+from skillopt.run.journal import LOG
 from tests.test_cli import skillopt
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from skillopt.journal import LOG, JournalError
 from skillopt.report.view import RunView, read_run
+from skillopt.run.journal import LOG, JournalError
 from tests.report.making import synthetic_run
 
 

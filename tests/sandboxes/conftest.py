@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harnesses.toolchains import image_specs
+from harnesses.agents.toolchains import image_specs
 from sandboxes.base import Sandbox, SandboxSpec
 from sandboxes.docker import DockerEngine
 from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, build

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harnesses import base, claude_code, codex, opencode
-from harnesses.registry import PROGRAMS, toolchains
-from harnesses.toolchains import image_specs
+from harnesses import base
+from harnesses.agents import claude_code, codex, opencode
+from harnesses.agents.registry import PROGRAMS, toolchains
+from harnesses.agents.toolchains import image_specs
 from sandboxes.base import ImageMissingError, Mount, Sandbox, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.images import ImageSpec, build, image_id, list_images, remove_image

@@ -15,7 +15,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from harnesses.protocols.base import Message
-from skillopt.gate import Evaluate, strict_gate
+from skillopt.core.skill import Skill
+from skillopt.core.types import Edit, EditOutcome, RejectedEdit, Rollout, Task
+from skillopt.gates.strict import Evaluate, strict_gate
 from skillopt.optimizer import replies
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.memory import rejection
@@ -29,8 +31,6 @@ from skillopt.optimizer.schedule import edit_budget
 from skillopt.optimizer.templates import Prompts
 from skillopt.sim import optimizer
 from skillopt.sim.knowledge import BAD_RULES, HABITS, habit_for, quirks_in
-from skillopt.skill import Skill
-from skillopt.types import Edit, EditOutcome, RejectedEdit, Rollout, Task
 from tests.optimizer.making import SKILL, a_rollout, a_task
 
 T = TypeVar("T", bound=BaseModel)

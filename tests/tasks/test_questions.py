@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from harnesses.agents.direct import Direct
 from harnesses.base import Budget, ModelSpec, Status
-from harnesses.direct import Direct
 from harnesses.protocols.base import Conversation, Reply
 from sandboxes.base import Limits
 from sandboxes.local import local_sandbox
-from skillopt.rollout import Job, run_job
-from skillopt.store import identity
+from skillopt.core.types import Task
+from skillopt.rollouts.rollout import Job, run_job
+from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import TaskError, read_splits, read_task
 from skillopt.tasks.questions import judged
 from skillopt.tasks.validate import validate
 from skillopt.tasks.words.generator import KINDS, deal, generate
-from skillopt.types import Task
 from tests.harnesses.test_direct import place
 from tests.integration.scripted import Scripted
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sandboxes.base import SandboxError
+from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import final_workdir, read_simple
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
-from skillopt.types import Task
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from sandboxes.base import SandboxFactory
 from sandboxes.docker import DockerEngine
 from sandboxes.local import local_sandbox
+from skillopt.core.types import Reward
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.verifier import verify
-from skillopt.types import Reward
 
 Judge = Callable[[str, str], Reward]
 IMAGE = "skillopt/agent-base:1"

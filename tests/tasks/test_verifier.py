@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sandboxes.local import local_sandbox
+from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.validate import solve
 from skillopt.tasks.verifier import VerifierError, verify
-from skillopt.types import Reward, Task
 
 Verify = Callable[[str], Reward]
 LOGS = '"${VERIFIER_LOGS:-/logs/verifier}"'

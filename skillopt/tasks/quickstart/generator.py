@@ -11,9 +11,9 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+from skillopt.core.types import Split
 from skillopt.tasks.quickstart.chore import Chore
 from skillopt.tasks.quickstart.families import ledger, logs, migrate, reconcile, repair, report
-from skillopt.types import Split
 
 Make = Callable[[random.Random, bool], Chore]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from skillopt.types import Split
+from skillopt.core.types import Split
 
 KINDS = {
     "animal": (

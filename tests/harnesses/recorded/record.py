@@ -15,14 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, ModelSpec, Request
-from harnesses.gateway import Gateway
+from harnesses.gateway.gateway import Gateway
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
-from harnesses.registry import make_harness
 from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
-from skillopt.places import Places
+from skillopt.rollouts.slots import Places
 from tests.integration.scripted import SHELLS, Scripted
 
 HERE = Path(__file__).parent

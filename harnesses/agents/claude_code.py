@@ -1,0 +1,226 @@
+"""Claude Code CLI (npm ``@anthropic-ai/claude-code``) in batch mode: ``claude -p``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from harnesses.agents.cli_agent import (
+    HOME,
+    TERMINAL_ENV,
+    Launch,
+    Manners,
+    Page,
+    Program,
+    events,
+    text_at,
+)
+from harnesses.agents.folders import Folders
+from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
+from harnesses.agents.toolchains import Toolchain, npm_architecture
+from harnesses.base import Mode, Request
+
+VERSION = "2.1.197"
+
+
+def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
+    """See :class:`harnesses.agents.cli_agent.Program`."""
+    return Toolchain(
+        name="claude-code",
+        version=version or VERSION,
+        package=f"@anthropic-ai/claude-code-linux-{npm_architecture(machine)}",
+        npm_version=version or VERSION,
+        root="",
+        keep=("claude",),
+        program="claude",
+    )
+
+
+FOLDERS = Folders(
+    own=".claude",
+    variable="CLAUDE_CONFIG_DIR",
+    instructions="CLAUDE.md",
+    project=(".claude/skills",),
+)
+
+MODEL_VARIABLES = (
+    "ANTHROPIC_MODEL",
+    "ANTHROPIC_SMALL_FAST_MODEL",
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL",
+    "ANTHROPIC_DEFAULT_SONNET_MODEL",
+    "ANTHROPIC_DEFAULT_OPUS_MODEL",
+    "CLAUDE_CODE_SUBAGENT_MODEL",
+)
+"""Side requests and sub-agents use the rollout's model too: its token works for no other."""
+
+MCP_FILE = ".claude/mcp-servers.json"
+
+_KEY = "a key of the rollout's own is used, through the gateway"
+_NETWORK = "agents have no network"
+_SKILL = "the skill would not be found"
+
+RULES = Rules(
+    efforts=("low", "medium", "high", "xhigh", "max"),
+    tools=(
+        "Agent", "Artifact", "AskUserQuestion", "Bash", "CronCreate", "CronDelete", "CronList",
+        "Edit", "EnterPlanMode", "EnterWorktree", "ExitPlanMode", "ExitWorktree", "Glob", "Grep",
+        "LSP", "NotebookEdit", "Read", "ReportFindings", "ScheduleWakeup", "SendMessage", "Skill",
+        "TaskCreate", "TaskGet", "TaskList", "TaskOutput", "TaskStop", "TaskUpdate", "TodoWrite",
+        "ToolSearch", "WebFetch", "WebSearch", "Workflow", "Write",
+    ),
+    skill_tool="Skill",
+    flags={
+        **dict.fromkeys(("--append-system-prompt", "--system-prompt"), True),
+        **dict.fromkeys(("--agents", "--agent", "--betas", "--plugin-dir"), True),
+        **dict.fromkeys(("--disallowedTools", "--disallowed-tools"), True),
+        **dict.fromkeys(("--max-budget-usd", "--json-schema"), True),
+        **dict.fromkeys(("--brief", "--exclude-dynamic-system-prompt-sections"), False),
+    },
+    batch_flags=("--max-budget-usd", "--json-schema"),
+    refused_flags={
+        **dict.fromkeys(("--model", "--fallback-model"), MODEL),
+        **dict.fromkeys(("--bare", "--safe-mode", "--disable-slash-commands"), _SKILL),
+        **dict.fromkeys(("--setting-sources", "--add-dir"), _SKILL),
+        **dict.fromkeys(("--permission-mode", "--dangerously-skip-permissions"), CONTAINER),
+        "--allow-dangerously-skip-permissions": CONTAINER,
+        **dict.fromkeys(("-p", "--print", "--verbose", "--output-format"), RECORD),
+        **dict.fromkeys(("--input-format", "--include-partial-messages"), RECORD),
+        **dict.fromkeys(("--include-hook-events", "--replay-user-messages"), RECORD),
+        **dict.fromkeys(("-d", "--debug", "--debug-file", "--no-session-persistence"), RECORD),
+        **dict.fromkeys(("-c", "--continue", "-r", "--resume", "--fork-session"), RECORD),
+        **dict.fromkeys(("--session-id", "--bg", "--background", "-n", "--name"), RECORD),
+        **dict.fromkeys(("--from-pr", "--remote-control", "--chrome", "--ide"), _NETWORK),
+        **dict.fromkeys(("--plugin-url", "--file"), _NETWORK),
+        **dict.fromkeys(("-w", "--worktree", "--tmux"), "the task's working directory is used"),
+        "--settings": "put its keys under settings, where they are checked",
+        "--mcp-config": "use options.mcp_servers",
+        "--strict-mcp-config": "it is set already where there are options.mcp_servers",
+        "--effort": "use options.effort",
+        **dict.fromkeys(("--tools", "--allowedTools", "--allowed-tools"), "use allowed_tools"),
+    },
+    # The program passes over what it does not know, without a word.
+    settings=(
+        "agent", "alwaysThinkingEnabled", "attribution", "autoCompactEnabled", "autoCompactWindow",
+        "claudeMdExcludes", "defaultShell", "disableAllHooks", "disableArtifact",
+        "disableBundledSkills", "disableSkillShellExecution", "disableWorkflows", "env",
+        "fileCheckpointingEnabled", "hooks", "includeCoAuthoredBy", "includeGitInstructions",
+        "language", "outputStyle", "permissions", "precomputeCompactionEnabled",
+        "respectGitignore", "showThinkingSummaries", "skillListingBudgetFraction",
+        "skillListingMaxDescChars", "skillOverrides", "skipWebFetchPreflight",
+        "todoFeatureEnabled", "totalTokensReminder", "totalTokensReminderBudget",
+    ),
+    refused_settings={
+        **dict.fromkeys(("model", "modelOverrides", "availableModels"), MODEL),
+        **dict.fromkeys(("fallbackModel", "advisorModel"), MODEL),
+        **dict.fromkeys(("apiKeyHelper", "proxyAuthHelper", "awsAuthRefresh"), _KEY),
+        **dict.fromkeys(("awsCredentialExport", "gcpAuthRefresh", "forceLoginMethod"), _KEY),
+        **dict.fromkeys(("sandbox", "permissions.defaultMode"), CONTAINER),
+        "permissions.disableBypassPermissionsMode": CONTAINER,
+        **dict.fromkeys(("cleanupPeriodDays", "otelHeadersHelper"), RECORD),
+        **dict.fromkeys(("enabledPlugins", "extraKnownMarketplaces"), _NETWORK),
+        **dict.fromkeys(("autoMemoryEnabled", "autoMemoryDirectory"),
+                        "rollouts must not learn from each other"),
+        "effortLevel": "use options.effort",
+    },
+    settings_env=(
+        "BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_OUTPUT_LENGTH", "BASH_MAX_TIMEOUT_MS",
+        "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE", "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS",
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS", "ENABLE_TOOL_SEARCH", "MAX_MCP_OUTPUT_TOKENS",
+        "MAX_THINKING_TOKENS", "MCP_TIMEOUT", "MCP_TOOL_TIMEOUT",
+    ),
+)  # fmt: skip
+
+
+ASKING = ("AskUserQuestion", "EnterPlanMode", "ExitPlanMode")
+"""Tools that wait for a person; batch mode does not offer them either."""
+
+MANNERS = Manners(
+    ready=r"bypass permissions on",
+    busy=r"^  (\S.* · )?esc to interrupt",
+    again=r"again to (exit|quit)",
+    parting=r"^Resume this session with:",
+    asks=r"Enter to confirm|Esc to cancel",
+    cursor="❯",
+    pages=(
+        Page("Is this a project you created or one you trust", "Yes, I trust"),
+        Page("in Bypass Permissions mode", "Yes, I accept"),
+        Page("Do you want to ", r"\d\. Yes"),
+        Page("Choose the text style", "Dark mode$"),
+        Page("Use Claude Code's terminal setup", "No"),
+    ),
+)
+
+
+def _started(token: str) -> dict[str, Any]:
+    """What it keeps of earlier starts: without it, it would begin by calling its vendor."""
+    key = {"approved": [token[-20:]], "rejected": []}
+    return {"hasCompletedOnboarding": True, "customApiKeyResponses": key}
+
+
+@dataclass(frozen=True)
+class ClaudeCode:
+    """See :class:`harnesses.agents.cli_agent.CliAgent`."""
+
+    toolchain: Toolchain
+    options: Options = Options()
+    name: str = "claude-code"
+    folders: Folders = FOLDERS
+    transcripts: str = ".claude/projects/**/*.jsonl"
+    eager: bool = False
+    manners: Manners = MANNERS
+
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
+        env = {
+            "ANTHROPIC_BASE_URL": base_url,
+            "ANTHROPIC_API_KEY": token,
+            "CLAUDE_CONFIG_DIR": f"{HOME}/.claude",
+            # Keeps rollouts from learning from each other behind the trainer's back.
+            "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "DISABLE_AUTOUPDATER": "1",
+            "PATH": f"{self.toolchain.target}:/usr/local/bin:/usr/bin:/bin",
+            **dict.fromkeys(MODEL_VARIABLES, request.model.name),
+        }
+        files = {".claude/settings.json": json.dumps(self.options.settings) + "\n"}
+        if self.options.mcp_servers:
+            servers = self.options.mcp_servers.items()
+            told = {"mcpServers": {name: server.model_dump() for name, server in servers}}
+            files[MCP_FILE] = json.dumps(told)
+        if mode == "interactive":
+            env |= TERMINAL_ENV | {"DISABLE_INSTALLATION_CHECKS": "1"}
+            files[".claude/.claude.json"] = json.dumps(_started(token))
+        return Launch(self._commands(request, mode), env, files)
+
+    def _commands(self, request: Request, mode: Mode) -> list[list[str]]:
+        model = ["--model", request.model.name]
+        common = [self.toolchain.binary, "--dangerously-skip-permissions", *model]
+        common += self._arguments()
+        if mode == "interactive":
+            return [[*common, f"--disallowedTools={','.join(ASKING)}"]]
+        batch = [*common, "--output-format", "stream-json", "--verbose"]
+        first, *others = request.prompts
+        resumed = [[*batch, "--continue", "-p", "--", prompt] for prompt in others]
+        return [[*batch, "-p", "--", first], *resumed]
+
+    def _arguments(self) -> list[str]:
+        options = self.options
+        found = arguments(options.flags, RULES)
+        if options.effort is not None:
+            found.append(f"--effort={options.effort}")
+        if options.allowed_tools is not None:
+            found.append(f"--tools={','.join(options.allowed_tools)}")
+        if options.mcp_servers:
+            found += [f"--mcp-config={HOME}/{MCP_FILE}", "--strict-mcp-config"]
+        return found
+
+    def complaint(self, stdout: str) -> str:
+        results = [event for event in events(stdout) if event.get("type") == "result"]
+        if not results:
+            return "no result event was printed"
+        if not results[-1].get("is_error"):
+            return ""
+        return text_at(results[-1], "result") or "an error without a text"
+
+
+PROGRAM = Program(ClaudeCode, toolchain, RULES, FOLDERS)

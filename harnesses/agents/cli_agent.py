@@ -1,0 +1,326 @@
+"""Running a coding agent's own command-line program on a task: what all such harnesses share.
+
+A program is described by a :class:`CliAgent` (see ``codex.py``); this module mounts, starts,
+records and judges how it ended.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harnesses.agents.folders import Folders
+from harnesses.agents.options import Options, Rules
+from harnesses.agents.outcome import agents_fault, recorded
+from harnesses.agents.toolchains import Toolchain
+from harnesses.base import Mode, Outcome, Request, Status
+from harnesses.gateway.session import Session
+from harnesses.harness import RolloutSite
+from harnesses.json_values import loads
+from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
+from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
+from sandboxes.trees import remove_tree
+
+if TYPE_CHECKING:
+    from sandboxes.terminal import Terminal
+
+HOME = "/home/agent"
+TERMINAL_ENV = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start a program: environment, files that are written into its home first, and
+    commands: in batch mode one for each turn, each going on with the conversation."""
+
+    commands: Sequence[Sequence[str]]
+    env: Mapping[str, str]
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page or question with options.
+
+    Args:
+        shows: pattern by which it is recognised.
+        choose: pattern of the option to take.
+    """
+
+    shows: str
+    choose: str
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a program behaves on a terminal; patterns are searched line by line on the screen.
+
+    Args:
+        ready: the first prompt waits for input.
+        busy: it is at work.
+        again: it wants to be interrupted once more before it ends.
+        parting: its last words; it may linger after them, with nothing left to do.
+        asks: a page waits for an answer.
+        cursor: the mark before the chosen option of a page; options are numbered.
+        pages: those that may come, with the answers.
+    """
+
+    ready: str
+    busy: str
+    again: str
+    parting: str
+    asks: str
+    cursor: str
+    pages: tuple[Page, ...]
+
+
+class CliAgent(Protocol):
+    """What differs between command-line agents. One per file, stateless."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def toolchain(self) -> Toolchain: ...
+
+    @property
+    def folders(self) -> Folders:
+        """Where it finds skills and instructions."""
+
+    @property
+    def transcripts(self) -> str:
+        """Glob of its own transcripts, relative to its home."""
+
+    @property
+    def eager(self) -> bool:
+        """Whether it begins to do what a reply asks for before all of the reply has come."""
+
+    @property
+    def manners(self) -> Manners:
+        """How it behaves on a terminal."""
+
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch: ...
+
+    def complaint(self, stdout: str) -> str:
+        """The error that the program itself reports at its end; empty when it reports none."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """All that the project has to know of a command-line agent: what its file says of it.
+
+    Args:
+        agent: its adapter, made of a toolchain and options.
+        toolchain: of a version, the pinned one when None, for an architecture as the kernel names
+            it, this machine's when None; ValueError when there is no build for it.
+        rules: what options it takes.
+        folders: where it finds skills and instructions.
+    """
+
+    agent: Callable[[Toolchain, Options], CliAgent]
+    toolchain: Callable[[str | None, str | None], Toolchain]
+    rules: Rules
+    folders: Folders
+
+
+@dataclass(frozen=True)
+class CliHarness:
+    """A harness that runs a command-line agent.
+
+    Args:
+        agent: which one.
+        mode: how.
+        patience_s: in interactive mode, after which a screen that does not change is unknown.
+    """
+
+    agent: CliAgent
+    mode: Mode = "batch"
+    patience_s: float = 20.0
+
+    @property
+    def name(self) -> str:
+        return self.agent.name
+
+    def version(self) -> str:
+        return self.agent.toolchain.version
+
+    def run(self, request: Request, site: RolloutSite) -> Outcome:
+        def act(session: Session) -> tuple[Status, str]:
+            return self._run(request, site, session)
+
+        return recorded(request, site, self.name, self.version(), act)
+
+    def _run(self, request: Request, site: RolloutSite, session: Session) -> tuple[Status, str]:
+        home = request.record / "home"
+        home.mkdir()
+        if request.home is not None:
+            shutil.copytree(request.home, home, symlinks=True, dirs_exist_ok=True)
+        launch = self.agent.launch(request, session.token, site.base_url, self.mode)
+        for name, text in launch.files.items():
+            _write(home / name, text)
+        try:
+            spec = SandboxSpec(
+                image=request.image,
+                workdir=request.workdir,
+                mounts=self._mounts(request, site, home),
+                env={"LANG": "C.UTF-8", **request.env, "HOME": HOME, **launch.env},
+                limits=request.limits,
+                network=site.network(),
+            )
+            with site.sandbox(spec) as box:
+                end = (self._batch if self.mode == "batch" else self._interactive)(
+                    box, launch, request, session
+                )
+        except SandboxError as error:
+            return Status.INFRA_ERROR, f"sandbox: {error}"
+        finally:
+            self._keep_transcripts(home, request.record / "transcript")
+        return self._verdict(end, session, request)
+
+    def _batch(self, box: Sandbox, launch: Launch, request: Request, session: Session) -> _End:
+        end = time.monotonic() + request.timeout_s
+        with (
+            (request.record / "agent.stdout.jsonl").open("wb") as out,
+            (request.record / "agent.stderr.txt").open("wb") as err,
+        ):
+            for session.part, command in enumerate(launch.commands):
+                result = box.run(command, deadline_s=max(0.0, end - time.monotonic()))
+                out.write(result.stdout)
+                err.write(result.stderr)
+                if result.exit_code != 0 or session.failure or session.exhausted:
+                    break
+        complaint = self.agent.complaint(result.stdout.decode("utf-8", "replace"))
+        if result.exit_code and not complaint:
+            complaint = result.stderr.decode("utf-8", "replace").strip()[-1000:]
+        return _End(result, complaint)
+
+    def _interactive(
+        self, box: Sandbox, launch: Launch, request: Request, session: Session
+    ) -> _End:
+        import pexpect
+
+        from harnesses.agents.interactive import UnknownScreenError, converse
+        from harnesses.agents.screen import Screen
+
+        complaint, lost, done = "", False, False
+
+        def talk(terminal: Terminal) -> None:
+            nonlocal complaint, lost, done
+            manners = self.agent.manners
+            try:
+                converse(terminal, screen, session, request.prompts, manners, self.patience_s)
+                done = True
+            except UnknownScreenError as error:
+                complaint, lost = str(error), True
+            except pexpect.EOF:
+                complaint = f"it left before its work was done:\n{screen.text}"
+
+        with Screen(request.record) as screen:
+            result = box.converse(launch.commands[0], talk, deadline_s=request.timeout_s)
+        return _End(result, complaint, lost, done)
+
+    def _mounts(self, request: Request, site: RolloutSite, home: Path) -> tuple[Mount, ...]:
+        toolchain = self.agent.toolchain
+        mounts = [
+            Mount(str(home), HOME, read_only=False),
+            Mount(site.volume(toolchain.image), toolchain.target),
+        ]
+        if request.workspace is not None:
+            mounts.append(Mount(str(request.workspace), request.workdir, read_only=False))
+        mounts += [self._native(skill, request, home) for skill in request.beside]
+        if request.skill is not None:
+            mounts.append(self._skill(request.skill, request, home))
+        return tuple(mounts)
+
+    def _skill(self, skill: Path, request: Request, home: Path) -> Mount:
+        """The skill where the request wants it."""
+        if request.mount == "instructions":
+            copy = sandbox_copy(skill, request)
+            mount = Mount(str(copy), f"{SKILL_FILES}/{skill.name}")
+        else:
+            mount = self._native(skill, request, home)
+        if request.mount != "native":
+            told = as_instructions(skill, mount.target)
+            _write(home / self.agent.folders.user_instructions, told)
+        return mount
+
+    def _native(self, skill: Path, request: Request, home: Path) -> Mount:
+        place = f"{self.agent.folders.skills}/{skill.name}"
+        # The mount point must belong to the agent, who also writes beside it.
+        (home / place).mkdir(parents=True)
+        return Mount(str(sandbox_copy(skill, request)), f"{HOME}/{place}")
+
+    def _keep_transcripts(self, home: Path, target: Path) -> None:
+        """Copy the program's transcripts and drop its home, where the agent could do as it liked:
+        a link may lead to the transcripts of whoever runs this."""
+        for file in sorted(home.glob(self.agent.transcripts)):
+            if file.resolve().is_relative_to(home.resolve()) and file.is_file():
+                target.mkdir(exist_ok=True)
+                shutil.copyfile(file, target / file.name)
+        remove_tree(home)
+
+    def _verdict(self, end: _End, session: Session, request: Request) -> tuple[Status, str]:
+        result = end.result
+        if session.failure:
+            return Status.INFRA_ERROR, session.failure
+        if session.cuts and self.agent.eager:
+            told = "the model service cut a stream"
+            return Status.INFRA_ERROR, f"{told}: {self.name} may have done a part of its work twice"
+        if end.done and not session.exhausted:
+            return Status.COMPLETED, ""
+        if result.timed_out:
+            return Status.AGENT_TIMEOUT, f"agent was still running after {request.timeout_s:g} s"
+        if result.limit:
+            return Status.AGENT_ERROR, f"agent was stopped at its {result.limit} limit"
+        if session.exhausted:
+            return Status.AGENT_ERROR, session.exhausted
+        if result.exit_code == 0 and not end.complaint:
+            return Status.COMPLETED, ""
+        what = f"{self.name} ended with exit code {result.exit_code}: {end.complaint}"
+        last = session.exchanges[-1] if session.exchanges else None
+        if end.lost:
+            what = f"{self.name} was ended: {end.complaint}"
+        # At an unknown screen only a request that was itself wrong is the agent's doing.
+        if agents_fault(session) and not (end.lost and last and last.reply):
+            return Status.AGENT_ERROR, what
+        service = last.error if last else "was never reached"
+        return Status.INFRA_ERROR, what if end.lost else f"{what} (model service: {service})"
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a program ended. ``lost``: at a screen that is not known, by force. ``done``: after its
+    work was done, whatever its exit code."""
+
+    result: ExecResult
+    complaint: str
+    lost: bool = False
+    done: bool = False
+
+
+def events(stdout: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects that a program printed, one a line; it prints plain warnings between them.
+    An agent can have written there too."""
+    for line in stdout.split("\n"):
+        try:
+            event = loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def text_at(event: Any, *keys: str) -> str:
+    """The value at a path of keys as text; empty where there is none."""
+    for key in keys:
+        event = event.get(key) if isinstance(event, dict) else None
+    return "" if event is None else str(event)
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")

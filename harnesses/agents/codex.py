@@ -1,0 +1,206 @@
+"""Codex CLI (npm ``@openai/codex``) in batch mode: ``codex exec --json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harnesses.agents.cli_agent import (
+    HOME,
+    TERMINAL_ENV,
+    Launch,
+    Manners,
+    Page,
+    Program,
+    events,
+    text_at,
+)
+from harnesses.agents.folders import Folders
+from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
+from harnesses.agents.toml import to_toml
+from harnesses.agents.toolchains import Toolchain, npm_architecture
+from harnesses.base import Mode, Request
+from harnesses.json_values import merged
+
+VERSION = "0.169.0"
+_TARGETS = {"x64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"}
+
+
+def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
+    """See :class:`harnesses.agents.cli_agent.Program`."""
+    architecture = npm_architecture(machine)
+    return Toolchain(
+        name="codex",
+        version=version or VERSION,
+        package="@openai/codex",
+        npm_version=f"{version or VERSION}-linux-{architecture}",
+        root=f"vendor/{_TARGETS[architecture]}",
+        keep=("bin", "codex-path", "codex-package.json", "codex-resources/bwrap"),
+        program="bin/codex",
+    )
+
+
+FOLDERS = Folders(
+    own=".codex",
+    variable="CODEX_HOME",
+    instructions="AGENTS.md",
+    project=(".agents/skills", ".codex/skills"),
+    shared=(".agents/skills",),
+)
+
+_TOOLS: dict[str, dict[str, Any]] = {
+    "shell": {"features": {"shell_tool": False}},
+    "view_image": {"features": {"view_image": False}},
+    "multi_agent": {"features": {"multi_agent": False}},
+    "goals": {"features": {"goals": False}},
+    "web_search": {"web_search": "disabled"},
+    "request_user_input": {"tools": {"experimental_request_user_input": {"enabled": False}}},
+}
+"""Its built-in tools, some of them groups, and the setting that takes each away. There is none for
+what it gives a model by its catalogue: ``apply_patch``, or all tools as one of JavaScript."""
+
+_GATEWAY = "model calls go through the gateway, which records them"
+_PLACE = "the program works in the task's working directory"
+
+RULES = Rules(
+    efforts=("none", "minimal", "low", "medium", "high", "xhigh"),
+    tools=_TOOLS,
+    skill_tool="shell",
+    flags={
+        "--enable": True,
+        "--disable": True,
+        "--dangerously-bypass-hook-trust": False,
+        "--ignore-rules": False,
+        "--output-schema": True,
+    },
+    batch_flags=("--ignore-rules", "--output-schema"),
+    refused_flags={
+        **dict.fromkeys(("-c", "--config"), "put it under settings, where it is checked"),
+        **dict.fromkeys(("-m", "--model"), MODEL),
+        **dict.fromkeys(("--oss", "--local-provider", "--remote"), _GATEWAY),
+        **dict.fromkeys(("-p", "--profile"), "put its keys under settings, where they are checked"),
+        **dict.fromkeys(("-s", "--sandbox", "-a", "--ask-for-approval"), CONTAINER),
+        **dict.fromkeys(("--approve-for-me", "--trust"), CONTAINER),
+        "--dangerously-bypass-approvals-and-sandbox": CONTAINER,
+        **dict.fromkeys(("-C", "--cd", "--worktree", "--add-dir"), _PLACE),
+        **dict.fromkeys(("--json", "-o", "--output-last-message", "--ephemeral"), RECORD),
+        "--ignore-user-config": "the gateway stands in that config",
+        "--strict-config": "it is set already where there are settings",
+        **dict.fromkeys(("-i", "--image"), "name the file in the task's instruction"),
+        "--search": "agents have no network",
+    },
+    refused_settings={
+        **dict.fromkeys(("model", "review_model", "oss_provider"), MODEL),
+        **dict.fromkeys(("model_provider", "model_providers"), _GATEWAY),
+        **dict.fromkeys(("openai_base_url", "chatgpt_base_url"), _GATEWAY),
+        **dict.fromkeys(("profile", "profiles"), "put the keys themselves under settings"),
+        **dict.fromkeys(("sandbox_mode", "sandbox_workspace_write"), CONTAINER),
+        **dict.fromkeys(("approval_policy", "default_permissions", "projects"), CONTAINER),
+        **dict.fromkeys(("history", "log_dir", "sqlite_home", "otel", "analytics"), RECORD),
+        "model_reasoning_effort": "use options.effort",
+        "mcp_servers": "use options.mcp_servers",
+        "check_for_update_on_startup": "the version is fixed by harness.version",
+        "forced_login_method": "a key of the rollout's own is used",
+        "cli_auth_credentials_store": "a key of the rollout's own is used",
+    },
+)
+
+_TERMINAL: dict[str, Any] = {
+    "tui": {"animations": False, "show_tooltips": False},
+    # Nobody is there to be asked.
+    **_TOOLS["request_user_input"],
+}
+
+MANNERS = Manners(
+    ready=r"permissions: YOLO mode",
+    busy=r"\([\dhms ]+ • esc to interrupt\)",
+    again=r"again to (exit|quit)",
+    parting=r"^To continue this session, run:",
+    asks=r"[Pp]ress enter to|enter select",
+    cursor="›",
+    pages=(
+        Page("Do you trust", r"\d\. Yes"),
+        Page("Would you like to (run|make)", r"\d\. Yes"),
+        Page("Choose what happens to the current task", "Exit +Stop"),
+        Page("Update available", "Skip"),
+        Page("Introducing|[Tt]ry new model", "existing model"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Codex:
+    """See :class:`harnesses.agents.cli_agent.CliAgent`."""
+
+    toolchain: Toolchain
+    options: Options = Options()
+    name: str = "codex"
+    folders: Folders = FOLDERS
+    transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
+    eager: bool = False
+    manners: Manners = MANNERS
+
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
+        batch = mode == "batch"
+        common = [
+            "--dangerously-bypass-approvals-and-sandbox",
+            *(["--strict-config"] if self.options.settings else []),
+            *arguments(self.options.flags, RULES),
+        ]
+        place = ["-C", request.workdir]
+        exec_ = ["exec", "--json", "--skip-git-repo-check", *common]
+        first = [self.toolchain.binary, *exec_, *place, "--", request.instruction]
+        resume = [self.toolchain.binary, *exec_, "resume", "--last", "--"]
+        commands = [first, *([*resume, prompt] for prompt in request.follow_ups)]
+        if not batch:
+            # A background server would outlive the terminal, with the work in it.
+            commands = [[self.toolchain.binary, "--no-daemon", *common, *place]]
+        env = {
+            "CODEX_HOME": f"{HOME}/.codex",
+            "GATEWAY_TOKEN": token,
+            "PATH": f"{self.toolchain.target}/codex-path:/usr/local/bin:/usr/bin:/bin",
+        }
+        config = self._config(request.model.name, f"{base_url}/v1")
+        if not batch:
+            env |= TERMINAL_ENV
+            config = merged(_TERMINAL, config)
+        return Launch(commands, env, {".codex/config.toml": to_toml(config)})
+
+    def _config(self, model: str, base_url: str) -> dict[str, Any]:
+        options = self.options
+        config: dict[str, Any] = {
+            "model": model,
+            "model_provider": "gateway",
+            "check_for_update_on_startup": False,
+            "analytics": {"enabled": False},
+            "skills": {"bundled": {"enabled": False}},
+            "model_providers": {
+                "gateway": {
+                    "name": "gateway",
+                    "base_url": base_url,
+                    "env_key": "GATEWAY_TOKEN",
+                    "wire_api": "responses",
+                }
+            },
+        }
+        if options.effort is not None:
+            config["model_reasoning_effort"] = options.effort
+        if options.mcp_servers:
+            servers = options.mcp_servers.items()
+            config["mcp_servers"] = {name: server.model_dump() for name, server in servers}
+        for tool, without in _TOOLS.items():
+            if options.allowed_tools is not None and tool not in options.allowed_tools:
+                config = merged(config, without)
+        return merged(config, options.settings)
+
+    def complaint(self, stdout: str) -> str:
+        failure = ""
+        for event in events(stdout):
+            if event.get("type") == "turn.failed":
+                failure = text_at(event, "error", "message") or "a turn failed without a reason"
+            elif event.get("type") == "turn.completed":
+                failure = ""
+        return failure
+
+
+PROGRAM = Program(Codex, toolchain, RULES, FOLDERS)

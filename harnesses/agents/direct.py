@@ -1,0 +1,228 @@
+"""Direct chat: a plain loop over a model's chat API. With a workspace, its one tool is a shell in
+the same kind of sandbox as any agent's; without one (question tasks) it has no tool.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harnesses.agents.outcome import agents_fault, recorded
+from harnesses.base import Outcome, Request, Status
+from harnesses.gateway.chat import ChatClient, ChatError
+from harnesses.gateway.session import Session
+from harnesses.harness import RolloutSite
+from harnesses.protocols.base import Conversation, Message, Tool, ToolCall, ToolResult
+from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy, skill_text
+from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
+
+SHELL = Tool(
+    "shell",
+    "Run a bash command in the working directory. Returns its output and exit code.",
+    {
+        "type": "object",
+        "properties": {"command": {"type": "string", "description": "The command."}},
+        "required": ["command"],
+        "additionalProperties": False,
+    },
+)
+
+SYSTEM = """\
+You complete a task for the user. Work with the tools you have; when the task is done, reply \
+with a short closing message and no tool call."""
+
+OFFER = """\
+<skills_instructions>
+Where one of these skills fits the task, read its file before you begin, and follow it.
+{skills}
+</skills_instructions>"""
+QUESTION = "Answer the user's question."
+"""The same for a question, which comes without tools."""
+
+Shell = Callable[[], Sandbox]
+
+COMMAND_TIMEOUT_S = 120
+OUTPUT_CHARS = 16_000
+VERSION = "2"
+"""Of this loop and its prompt, raised when either changes: part of a rollout's identity."""
+
+
+class _LimitError(Exception):
+    """A limit ended the sandbox; the message names it."""
+
+
+@dataclass(frozen=True)
+class Direct:
+    """The direct chat harness.
+
+    Args:
+        max_turns: model replies after which the rollout ends as ``agent_error``.
+    """
+
+    name: str = "direct"
+    max_turns: int = 40
+
+    def version(self) -> str:
+        return VERSION
+
+    def run(self, request: Request, site: RolloutSite) -> Outcome:
+        def act(session: Session) -> tuple[Status, str]:
+            return self._run(request, site, session)
+
+        return recorded(request, site, self.name, VERSION, act)
+
+    def _run(self, request: Request, site: RolloutSite, session: Session) -> tuple[Status, str]:
+        try:
+            with ChatClient(session, request.timeout_s) as client:
+                if request.workspace is None:
+                    return self._chat(request, client, None)
+                mount = Mount(str(request.workspace), request.workdir, read_only=False)
+                mounts = (mount, *_skill_mounts(request))
+                spec = SandboxSpec(
+                    request.image,
+                    request.workdir,
+                    mounts,
+                    request.env,
+                    request.limits,
+                    # The chat itself goes on here, so that without an outside there is no relay.
+                    network=site.network() if site.outside else "none",
+                )
+                with _starting(site.sandbox(spec)) as shell:
+                    return self._chat(request, client, shell)
+        except SandboxError as error:
+            return Status.INFRA_ERROR, f"sandbox: {error}"
+        except ChatError as error:
+            blamed = Status.AGENT_ERROR if agents_fault(session) else Status.INFRA_ERROR
+            return blamed, str(error)
+        except _LimitError as error:
+            return Status.AGENT_ERROR, str(error)
+
+    def _chat(
+        self, request: Request, client: ChatClient, shell: Shell | None
+    ) -> tuple[Status, str]:
+        messages = [
+            Message("system", _system(request, shell)),
+            Message("user", request.instruction),
+        ]
+        left = list(request.follow_ups)
+        tools = (SHELL,) if shell else ()
+        deadline = time.monotonic() + request.timeout_s
+        for _ in range(self.max_turns):
+            try:
+                reply = client.say(Conversation(request.model.name, tuple(messages), tools))
+            except ChatError:
+                if time.monotonic() > deadline:
+                    return _timeout(request)
+                raise
+            if time.monotonic() > deadline:
+                return _timeout(request)
+            if not reply.calls or shell is None:
+                if not left:
+                    return Status.COMPLETED, ""
+                messages.append(Message("assistant", reply.text))
+                messages.append(Message("user", left.pop(0)))
+                continue
+            results = []
+            began = time.monotonic()
+            box = shell()
+            deadline += time.monotonic() - began  # To wait for the sandbox costs the agent nothing.
+            for call in reply.calls:
+                result = _execute(call, box, deadline)
+                if result is None:
+                    return _timeout(request)
+                results.append(result)
+            said = Message("assistant", reply.text, reply.calls, thoughts=reply.thoughts)
+            messages.append(said)
+            messages.append(Message("user", results=tuple(results)))
+        return Status.AGENT_ERROR, f"agent had not finished after {self.max_turns} turns"
+
+
+@contextmanager
+def _starting(box: Sandbox) -> Iterator[Shell]:
+    """A sandbox that starts while the model thinks; it is waited for when it is first used."""
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(box.start)
+
+        def shell() -> Sandbox:
+            started.result()
+            return box
+
+        try:
+            yield shell
+        finally:
+            wait([started])
+            box.stop()
+
+
+def _timeout(request: Request) -> tuple[Status, str]:
+    return Status.AGENT_TIMEOUT, f"agent was still working after {request.timeout_s:g} s"
+
+
+def _skill_mounts(request: Request) -> list[Mount]:
+    """Folders that the model is told of; the one skill that it is shown whole needs none."""
+    own = [request.skill] if request.skill else []
+    if request.mount == "native" and not request.beside:
+        return []
+    return [
+        Mount(str(sandbox_copy(skill, request)), f"{SKILL_FILES}/{skill.name}")
+        for skill in (*request.beside, *own)
+    ]
+
+
+def _system(request: Request, shell: Shell | None) -> str:
+    """The system message. A single skill stands in it whole. Where there are several to choose
+    from, and a shell to read them with, they are offered as other agents do it."""
+    own = [request.skill] if request.skill else []
+    if shell is None or (request.mount == "native" and not request.beside):
+        system = QUESTION if shell is None else SYSTEM
+        return "\n\n".join([system, *(_whole(skill) for skill in (*request.beside, *own))])
+    parts = [SYSTEM]
+    offered = [*request.beside, *(own if request.mount != "instructions" else [])]
+    if offered:
+        lines = [
+            f"- {skill.name}: {' '.join(skill_text(skill).description.split())} "
+            f"(file: {_place(skill, shell)}/SKILL.md)"
+            for skill in offered
+        ]
+        parts.append(OFFER.format(skills="\n".join(lines)))
+    if request.skill and request.mount != "native":
+        parts.append(as_instructions(request.skill, _place(request.skill, shell)))
+    return "\n\n".join(parts)
+
+
+def _whole(skill: Path) -> str:
+    text = (skill / "SKILL.md").read_text("utf-8")
+    return f"Follow this skill where it applies.\n\n{text}"
+
+
+def _place(skill: Path, shell: Shell) -> str:
+    return shell().path(f"{SKILL_FILES}/{skill.name}")
+
+
+def _execute(call: ToolCall, box: Sandbox, deadline: float) -> ToolResult | None:
+    """Run one command; None when the rollout's time ended first."""
+    command = call.arguments.get("command")
+    if call.name != SHELL.name or not isinstance(command, str):
+        text = f"There is only the tool {SHELL.name} with a string argument 'command'."
+        return ToolResult(call.id, text, is_error=True)
+    # ``timeout`` ends the command alone; the sandbox's own deadline would end the rollout.
+    argv = ["timeout", "-s", "KILL", str(COMMAND_TIMEOUT_S), "bash", "-c", command]
+    left = deadline - time.monotonic()
+    result = box.run(argv, deadline_s=max(0.1, min(left, COMMAND_TIMEOUT_S + 10)))
+    if result.timed_out:
+        return None
+    if result.exit_code is None:
+        raise _LimitError(f"agent was stopped at its {result.limit} limit")
+    return ToolResult(call.id, _shown(result), is_error=result.exit_code != 0)
+
+
+def _shown(result: ExecResult) -> str:
+    text = (result.stdout + result.stderr).decode("utf-8", "replace")
+    if len(text) > OUTPUT_CHARS:
+        half = OUTPUT_CHARS // 2
+        text = f"{text[:half]}\n[{len(text) - OUTPUT_CHARS} characters left out]\n{text[-half:]}"
+    return f"{text}\n[exit code {result.exit_code}]"

@@ -1,0 +1,224 @@
+"""Driving an agent program on its terminal as a person does: start-up pages, prompts, turns, exit.
+
+What the program is doing is seen in two places: on its screen, and on the wire. Where neither
+makes sense the conversation ends with :class:`UnknownScreenError`, never by waiting for good.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pexpect
+
+from harnesses.agents.cli_agent import Manners
+from harnesses.agents.screen import Screen
+from harnesses.gateway.session import Session
+from harnesses.trajectories.threads import Turn, main_conversation, turns
+from sandboxes.terminal import Terminal
+
+_TICK_S = 0.1
+_SETTLED_S = 0.3
+_TURN_SETTLED_S = 0.6
+_ENTER_AGAIN_S = 2.0
+_LOW_LINES = 8
+"""Of the screen, where programs say that they are at work; above is what was said."""
+_EXIT_TRIES, _EXIT_S = 4, 4.0
+_UP, _DOWN, _ENTER, _INTERRUPT = b"\x1b[A", b"\x1b[B", b"\r", b"\x03"
+_PASTE = b"\x1b[200~%s\x1b[201~"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class UnknownScreenError(Exception):
+    """The program shows something that is not known; the message has the screen."""
+
+
+@dataclass
+class _Driver:
+    terminal: Terminal
+    screen: Screen
+    session: Session
+    manners: Manners
+    patience_s: float
+    _main: tuple[int, Sequence[Turn]] = (-1, ())
+    """The main conversation, with the number of exchanges that it was found in."""
+    _turns_before: int = 0
+    _pasted: str = ""
+
+    def start(self) -> None:
+        self._until(
+            lambda: self._shows(self.manners.ready) and self.screen.quiet_s > _SETTLED_S,
+            "the prompt",
+        )
+        self.screen.note("ready")
+
+    def say(self, prompt: str) -> None:
+        """Paste a prompt and send it. Enter may be taken for a part of it, and is repeated."""
+        before, asked = self.screen.text, self.session.requests
+        self._turns_before = len(self._conversation())
+        text = _CONTROL.sub("", prompt.replace("\r\n", "\n")).strip()
+        # At the beginning these are commands to the program, at the end they want completing.
+        text = f" {text}" if text[:1] in ("/", "!", "#", "&") else text
+        text = f"{text} " if re.search(r"(^|\s)[@$/#]\S*$", text) else text
+        self.terminal.send(_PASTE % text.encode("utf-8", "replace"))
+        self._until(
+            lambda: self.screen.text != before and self.screen.quiet_s > _SETTLED_S,
+            "the pasted prompt",
+        )
+        self.screen.note("prompt")
+        self._pasted = self.screen.text
+        pressed = 0.0
+
+        def sent() -> bool:
+            nonlocal pressed
+            if self.session.requests > asked or self.over:
+                return True
+            if time.monotonic() - pressed > _ENTER_AGAIN_S:
+                pressed = time.monotonic()
+                self.terminal.send(_ENTER)
+            return False
+
+        self._until(sent, "a request to the model")
+
+    def work(self) -> None:
+        """Wait for the end of the turn."""
+        self._until(
+            lambda: (
+                self.over
+                or (
+                    self._answered()
+                    and self._moved_on()
+                    and not self._busy()
+                    and self.screen.quiet_s > _TURN_SETTLED_S
+                )
+            ),
+            "the end of the turn",
+        )
+        self.screen.note("turn ended")
+
+    def leave(self) -> None:
+        """Interrupt the program until it takes its leave; pexpect.EOF where it ends as well."""
+        for _ in range(_EXIT_TRIES):
+            self.terminal.send(_INTERRUPT)
+            self.screen.changed = pressed = time.monotonic()
+            while time.monotonic() - pressed < _EXIT_S:
+                self._look()
+                self._answer_page()
+                if self._shows(self.manners.parting) and self.screen.quiet_s > _SETTLED_S:
+                    return
+                if self._shows(self.manners.again) and self.screen.quiet_s > _TICK_S:
+                    break
+        self._until(lambda: False, "its end")
+
+    @property
+    def over(self) -> bool:
+        """Whether the model service or the budget has ended the rollout."""
+        return bool(self.session.failure or self.session.exhausted)
+
+    def _answered(self) -> bool:
+        """Whether the last request of this turn got a reply without tool calls."""
+        main = self._conversation()
+        last = main[-1].reply if len(main) > self._turns_before else None
+        return last is not None and not last.calls
+
+    def _conversation(self) -> Sequence[Turn]:
+        exchanges = tuple(self.session.exchanges)
+        if self._main[0] != len(exchanges):
+            self._main = (len(exchanges), main_conversation(turns(exchanges)))
+        return self._main[1]
+
+    def _moved_on(self) -> bool:
+        """Whether the prompt has left the place where it was pasted: a reply may be faster."""
+        return self.screen.text != self._pasted
+
+    def _busy(self) -> bool:
+        low = "\n".join(self.screen.text.split("\n")[-_LOW_LINES:])
+        return bool(self.session.active) or bool(re.search(self.manners.busy, low, re.MULTILINE))
+
+    def _until(self, reached: Callable[[], bool], what: str) -> None:
+        """Look until something is so; answer pages on the way."""
+        waited = time.monotonic()
+        while not reached():
+            self._look()
+            if self._answer_page() or self._busy():
+                waited = time.monotonic()
+            if min(self.screen.quiet_s, time.monotonic() - waited) > self.patience_s:
+                raise UnknownScreenError(self._told(what))
+
+    def _look(self) -> None:
+        try:
+            data = self.terminal.read_nonblocking(timeout=_TICK_S)
+        except pexpect.TIMEOUT:
+            return
+        if answer := self.screen.feed(data):
+            self.terminal.send(answer)
+
+    def _answer_page(self) -> bool:
+        """One key towards the right option of a page that is shown; whether there is one."""
+        if not self._shows(self.manners.asks):
+            return False  # What an agent or a user says may look like a page.
+        for page in self.manners.pages:
+            if not self._shows(page.shows):
+                continue
+            if self.screen.quiet_s < _SETTLED_S:
+                return True
+            lines = self.screen.text.split("\n")
+            # What stands above the page may look like its options.
+            lines = lines[_matching(lines, page.shows)[-1] :]
+            wanted = next(iter(_matching(lines, page.choose)), None)
+            marked = rf"^\W*{re.escape(self.manners.cursor)} *\d\."
+            chosen = next(iter(_matching(lines, marked)), None)
+            if wanted is None or chosen is None:
+                continue
+            self.screen.note("page")
+            self.terminal.send(_ENTER if chosen == wanted else _DOWN if wanted > chosen else _UP)
+            self.screen.changed = time.monotonic()
+            return True
+        return False
+
+    def _shows(self, pattern: str) -> bool:
+        return re.search(pattern, self.screen.text, re.MULTILINE) is not None
+
+    def _told(self, what: str) -> str:
+        return f"waited {self.patience_s:g} s for {what}, and the screen shows:\n{self.screen.text}"
+
+
+def converse(
+    terminal: Terminal,
+    screen: Screen,
+    session: Session,
+    prompts: Sequence[str],
+    manners: Manners,
+    patience_s: float,
+) -> None:
+    """Hold a whole conversation, one turn for each prompt, and leave.
+
+    Args:
+        terminal: of the program, just started.
+        screen: what it writes is shown on it.
+        session: of the gateway that it talks to.
+        prompts: what the user says; at least one.
+        manners: of the program.
+        patience_s: after which a screen that does not change is unknown.
+
+    Raises:
+        UnknownScreenError: the program shows something that is not known.
+        pexpect.EOF: it has ended before its work was done.
+    """
+    driver = _Driver(terminal, screen, session, manners, patience_s)
+    driver.start()
+    for prompt in prompts:
+        driver.say(prompt)
+        driver.work()
+        if driver.over:
+            return
+    try:
+        driver.leave()
+    except pexpect.EOF:
+        return
+
+
+def _matching(lines: Sequence[str], pattern: str) -> list[int]:
+    return [number for number, line in enumerate(lines) if re.search(pattern, line)]

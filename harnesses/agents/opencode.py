@@ -1,0 +1,187 @@
+"""OpenCode (npm ``opencode-ai``) in batch mode: ``opencode run --format json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from harnesses.agents.cli_agent import TERMINAL_ENV, Launch, Manners, Program, events, text_at
+from harnesses.agents.folders import Folders
+from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
+from harnesses.agents.toolchains import Toolchain, npm_architecture
+from harnesses.base import Mode, Request
+from harnesses.json_values import merged
+
+VERSION = "1.18.34"
+
+
+def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
+    """See :class:`harnesses.agents.cli_agent.Program`."""
+    return Toolchain(
+        name="opencode",
+        version=version or VERSION,
+        package=f"opencode-linux-{npm_architecture(machine)}",
+        npm_version=version or VERSION,
+        root="bin",
+        keep=("opencode",),
+        program="opencode",
+    )
+
+
+FOLDERS = Folders(
+    own=".config/opencode",
+    variable="XDG_CONFIG_HOME",
+    below="opencode",
+    instructions="AGENTS.md",
+    project=(".opencode/skills", ".claude/skills", ".agents/skills"),
+    shared=(".claude/skills", ".agents/skills"),
+)
+
+TOOLS = ("bash", "edit", "glob", "grep", "read", "skill", "task", "todowrite", "webfetch")
+"""As it grants them: ``edit`` is also writing and patching."""
+
+_GATEWAY = "model calls go through the gateway, which records them"
+_NETWORK = "agents have no network"
+_PLACE = "the program works in the task's working directory"
+
+RULES = Rules(
+    efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+    tools=TOOLS,
+    skill_tool="skill",
+    flags={"--agent": True, "--thinking": False},
+    batch_flags=("--thinking",),
+    refused_flags={
+        **dict.fromkeys(("-m", "--model"), MODEL),
+        **dict.fromkeys(("--variant",), "use options.effort"),
+        **dict.fromkeys(("--auto",), CONTAINER),
+        **dict.fromkeys(("--format", "--print-logs", "--log-level", "--title"), RECORD),
+        **dict.fromkeys(("-c", "--continue", "-s", "--session", "--fork"), RECORD),
+        **dict.fromkeys(("--command", "-i", "--interactive", "--mini"), RECORD),
+        **dict.fromkeys(("--share", "--attach", "--port", "-p", "--password"), _NETWORK),
+        **dict.fromkeys(("-u", "--username"), _NETWORK),
+        "--dir": _PLACE,
+        "--pure": "the home has no plugins",
+        **dict.fromkeys(("-f", "--file"), "name the file in the task's instruction"),
+    },
+    # The program refuses a config that has a key it does not know.
+    settings=(
+        "agent", "attachment", "command", "compaction", "default_agent", "experimental",
+        "formatter", "instructions", "lsp", "permission", "references", "shell", "skills",
+        "snapshot", "subagent_depth", "tool_output", "tools", "username", "watcher",
+    ),
+    refused_settings={
+        **dict.fromkeys(("model", "small_model"), MODEL),
+        **dict.fromkeys(("provider", "disabled_providers", "enabled_providers"), _GATEWAY),
+        **dict.fromkeys(("share", "autoshare", "server", "enterprise", "plugin"), _NETWORK),
+        "autoupdate": "the version is fixed by harness.version",
+        "mcp": "use options.mcp_servers",
+        **dict.fromkeys(("logLevel", "experimental.openTelemetry"), RECORD),
+        "skills.urls": _NETWORK,
+    },
+)  # fmt: skip
+
+CONTEXT, OUTPUT = 200_000, 32_000
+"""Tokens that a model is taken to have room for, and to say in one reply: for a model that it does
+not know, the program would never make room. ``target.sampling.max_tokens`` changes the latter."""
+
+MANNERS = Manners(
+    ready=r"Ask anything",
+    busy=r"esc interrupt",
+    again=r"again to exit",
+    parting=r"opencode -s ses_",
+    asks=r"enter confirm",
+    cursor="›",
+    pages=(),
+)
+
+STDIN = 'printf %s "$0" | exec "$@"'
+"""An argument with a space would be put in quotes, and the model shown them."""
+
+
+@dataclass(frozen=True)
+class OpenCode:
+    """See :class:`harnesses.agents.cli_agent.CliAgent`."""
+
+    toolchain: Toolchain
+    options: Options = Options()
+    name: str = "opencode"
+    folders: Folders = FOLDERS
+    transcripts: str = ".local/share/opencode/log/*.log"
+    eager: bool = True
+    manners: Manners = MANNERS
+
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
+        model = request.model.name
+        env = {
+            "GATEWAY_TOKEN": token,
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
+            "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "XDG_CONFIG_HOME": "",
+        }
+        if mode == "interactive":
+            env |= TERMINAL_ENV
+        config = merged(self._config(model, f"{base_url}/v1"), self.options.settings)
+        files = {f"{FOLDERS.own}/opencode.json": json.dumps(config) + "\n"}
+        return Launch(self._commands(request, mode), env, files)
+
+    def _commands(self, request: Request, mode: Mode) -> list[list[str]]:
+        binary, model = self.toolchain.binary, request.model.name
+        common = ["--auto", f"--model=gateway/{model}", *arguments(self.options.flags, RULES)]
+        if mode == "interactive":
+            return [[binary, *common]]
+        batch = [binary, "run", "--format=json", *common]
+        first, *others = request.prompts
+        resumed = [["sh", "-c", STDIN, prompt, *batch, "--continue"] for prompt in others]
+        # Without a title it would ask the model for one.
+        return [["sh", "-c", STDIN, first, *batch, "--title=task"], *resumed]
+
+    def _config(self, model: str, base_url: str) -> dict[str, Any]:
+        options = self.options
+        known: dict[str, Any] = {
+            "limit": {"context": CONTEXT, "output": OUTPUT},
+            "modalities": {"input": ["text", "image"], "output": ["text"]},
+            "interleaved": {"field": "reasoning_content"},
+        }
+        if options.effort is not None:
+            known |= {"reasoning": True, "options": {"reasoningEffort": options.effort}}
+        config: dict[str, Any] = {
+            "small_model": f"gateway/{model}",
+            "share": "disabled",
+            "provider": {
+                "gateway": {
+                    "npm": "@ai-sdk/openai-compatible",
+                    "options": {"baseURL": base_url, "apiKey": "{env:GATEWAY_TOKEN}"},
+                    "models": {model: known},
+                }
+            },
+        }
+        if options.allowed_tools is not None:
+            without = [tool for tool in TOOLS if tool not in options.allowed_tools]
+            config["permission"] = dict.fromkeys(without, "deny")
+        if options.mcp_servers:
+            config["mcp"] = {
+                name: {
+                    "type": "local",
+                    "command": [server.command, *server.args],
+                    "environment": server.env,
+                }
+                for name, server in options.mcp_servers.items()
+            }
+        return config
+
+    def complaint(self, stdout: str) -> str:
+        failure = ""
+        for event in events(stdout):
+            if event.get("type") == "error":
+                told = text_at(event, "error", "data", "message")
+                failure = told or text_at(event, "error", "name") or "an error without a name"
+            elif event.get("type") == "step_finish":
+                failure = ""
+        return failure
+
+
+PROGRAM = Program(OpenCode, toolchain, RULES, FOLDERS)

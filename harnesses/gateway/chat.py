@@ -1,0 +1,115 @@
+"""A chat with a model through the gateway, by the official SDKs: for direct chat and the optimizer.
+
+Calls go over the gateway's Unix socket with a session's token, so they are recorded, priced and
+limited like those of any agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from harnesses.gateway.session import Session
+from harnesses.protocols.base import Conversation, ProtocolError, Reply
+from harnesses.protocols.chat import ChatCodec
+from harnesses.protocols.messages import MessagesCodec
+
+if TYPE_CHECKING:
+    import httpx2
+
+Create = Callable[[Conversation], Reply]
+
+BASE_URL = "http://gateway"
+
+
+class ChatError(Exception):
+    """The model service did not answer; the session's ``failure`` or ``exhausted`` says why."""
+
+
+@dataclass
+class ChatClient:
+    """One session's chat. A context manager: closes its connections on exit.
+
+    Args:
+        session: whose token, model and upstream are used.
+        timeout_s: for one reply.
+    """
+
+    session: Session
+    timeout_s: float = 600.0
+    _http: httpx2.Client = field(init=False, repr=False)
+    _create: Create = field(init=False, repr=False)
+
+    def __enter__(self) -> ChatClient:
+        import httpx2
+
+        transport = httpx2.HTTPTransport(uds=str(self.session.gateway.socket))
+        self._http = httpx2.Client(transport=transport, timeout=self.timeout_s)
+        spoken = self.session.gateway.protocols(self.session.grant.model.upstream)
+        own = "chat" in spoken or "messages" not in spoken
+        self._create = self._openai() if own else self._anthropic()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._http.close()
+
+    # One SDK is imported, as that takes a second; its own retries are off, the gateway has them.
+    def _openai(self) -> Create:
+        import openai
+
+        client = openai.OpenAI(
+            api_key=self.session.token,
+            base_url=f"{BASE_URL}/v1",
+            http_client=self._http,
+            max_retries=0,
+        )
+
+        def create(shown: Conversation) -> Reply:
+            body = cast(Any, ChatCodec().write_request(shown))
+            try:
+                answer = client.chat.completions.create(**body)
+            except openai.OpenAIError as error:
+                raise self._error(error) from error
+            return ChatCodec().read_response(answer.model_dump())
+
+        return create
+
+    def _anthropic(self) -> Create:
+        import anthropic
+
+        client = anthropic.Anthropic(
+            api_key=self.session.token,
+            base_url=BASE_URL,
+            http_client=self._http,
+            max_retries=0,
+        )
+
+        def create(shown: Conversation) -> Reply:
+            body = cast(Any, MessagesCodec().write_request(shown))
+            try:
+                answer = client.messages.create(**body)
+            except anthropic.AnthropicError as error:
+                raise self._error(error) from error
+            return MessagesCodec().read_response(answer.model_dump())
+
+        return create
+
+    def _error(self, error: Exception) -> ChatError:
+        known = self.session.failure or self.session.exhausted
+        return ChatError(known or f"{type(error).__name__}: {error}")
+
+    def say(self, shown: Conversation, schema: Mapping[str, Any] | None = None) -> Reply:
+        """The model's next reply.
+
+        Args:
+            shown: the conversation so far; its ``model`` is the session's.
+            schema: JSON schema of the reply, named by ``shown.schema_name``.
+
+        Raises:
+            ChatError: no reply, after the gateway's own retries, or one that cannot be read.
+        """
+        try:
+            return self._create(replace(shown, schema=schema))
+        except ProtocolError as error:
+            raise self._error(error) from error

@@ -1,0 +1,31 @@
+"""JSON values: read as text that UTF-8 can express, and laid over one another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def loads(raw: str | bytes) -> Any:
+    """JSON as a value that can be written as UTF-8: a lone surrogate, which JSON can escape and
+    UTF-8 cannot express, becomes a question mark. Raises ValueError for what is not JSON, or is
+    nested too deeply to be read."""
+    try:
+        value = json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    text = raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")
+    if b"\\ud" in text or b"\\uD" in text:
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return value
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; where both have a value, that of ``above`` counts."""
+    found = dict(below)
+    for key, value in above.items():
+        old = found.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        found[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return found

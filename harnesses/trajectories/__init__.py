@@ -1,0 +1,1 @@
+"""Trajectories, built from what went over the wire."""

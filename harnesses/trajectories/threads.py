@@ -1,0 +1,163 @@
+"""Which conversation each model call belongs to: the main one, a sub-agent's, or none.
+
+Codex says it in its requests, Claude Code and OpenCode in headers and by their tools. Of other
+agents only openings can be compared. What an agent says of itself is used for sorting, and for
+nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harnesses.gateway.exchange import MAIN, Exchange
+from harnesses.json_values import loads
+from harnesses.protocols.base import Conversation, Message, ProtocolError, Reply
+from harnesses.protocols.registry import CODECS
+
+Kind = Literal["turn", "compaction", "side"]
+_CODEX_KINDS: dict[str, Kind] = {"turn": "turn", "compaction": "compaction"}
+_SUMMARY = re.compile(
+    r"Your task is to create a detailed summary of (the|this) conversation"
+    r"|\AHere is the conversation so far:\s+<conversation>"
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One exchange as a conversation: what the model was shown, and what it said.
+
+    Args:
+        shown, reply, started: as they went over the wire.
+        thread: ``MAIN``, or a sub-agent's name for its own conversation.
+        kind: ``compaction`` asks for a summary that takes the place of what came before; ``side``
+            belongs to no conversation, such as the request for a title.
+        label: what a side request is for, in the agent's own words.
+        part: number of the program's start that it comes from.
+    """
+
+    shown: Conversation
+    reply: Reply | None
+    started: float
+    thread: str = MAIN
+    kind: Kind = "turn"
+    label: str = ""
+    part: int = 0
+
+
+def turns(exchanges: Iterable[Exchange]) -> list[Turn]:
+    """The exchanges that can be read, in order of their requests."""
+    found = []
+    for exchange in sorted(exchanges, key=lambda e: e.started):
+        try:
+            shown = CODECS[exchange.protocol].read_request(exchange.request)
+        except ProtocolError:
+            continue  # The upstream answered 400 to it; it stays in wire.jsonl.
+        found.append((exchange, shown))
+    opening = _opening(shown for exchange, shown in found if _told(exchange, shown) is None)
+    sorted_ = []
+    for exchange, shown in found:
+        thread, kind, label = _told(exchange, shown) or _guessed(shown, opening)
+        sorted_.append(
+            Turn(shown, exchange.reply, exchange.started, thread, kind, label, exchange.part)
+        )
+    return sorted_
+
+
+def main_conversation(found: Iterable[Turn]) -> list[Turn]:
+    """The turns of the task itself, without sub-agents, summaries and side requests."""
+    return [turn for turn in found if turn.thread == MAIN and turn.kind == "turn"]
+
+
+def read_wire(file: Path) -> list[Exchange]:
+    """The exchanges of a ``wire.jsonl``; a line that is not whole yet is left out."""
+    found = []
+    for line in file.read_text("utf-8", "replace").split("\n"):
+        try:
+            told = loads(line)
+            said = told["response"]
+            reply = CODECS[told["protocol"]].read_response(said) if said else None
+            found.append(
+                Exchange(
+                    protocol=told["protocol"],
+                    request=told["request"],
+                    reply=reply,
+                    status=told["status"],
+                    error=told["error"],
+                    started=told["started"],
+                    ended=told["ended"],
+                    # Logs of before say "" where the client said nothing.
+                    thread=told["thread"] if "thread" in told else told.get("agent") or None,
+                    part=told.get("part", 0),
+                )
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _told(exchange: Exchange, shown: Conversation) -> tuple[str, Kind, str] | None:
+    """Thread, kind and label as the agent itself tells them; None when it does not."""
+    told = _codex(exchange.request) if exchange.protocol == "responses" else None
+    if told is not None:
+        return told
+    thread = exchange.thread
+    if thread is None and not _is_claude_code(exchange.request):
+        return None
+    return _by_tools(thread or MAIN, shown)
+
+
+def _codex(body: Mapping[str, Any]) -> tuple[str, Kind, str] | None:
+    told = _json_at(body, "client_metadata", "x-codex-turn-metadata")
+    source, kind = told.get("thread_source"), told.get("request_kind")
+    if not isinstance(source, str) or not isinstance(kind, str):
+        return None
+    if source == "user":
+        return MAIN, _CODEX_KINDS.get(kind, "side"), kind
+    if source == "subagent":
+        return str(told.get("thread_id")), _CODEX_KINDS.get(kind, "side"), kind
+    return MAIN, "side", source
+
+
+def _is_claude_code(body: Mapping[str, Any]) -> bool:
+    return "session_id" in _json_at(body, "metadata", "user_id")
+
+
+def _by_tools(thread: str, shown: Conversation) -> tuple[str, Kind, str]:
+    last = next((m.text for m in reversed(shown.messages) if m.role == "user"), "")
+    if _SUMMARY.search(last):
+        return thread, "compaction", "compaction"
+    return (thread, "turn", "turn") if shown.tools else (thread, "side", "without tools")
+
+
+def _opening(shown: Iterable[Conversation]) -> Message | None:
+    """The first user message of the first request that has tools; None without one."""
+    return next((_first_user(one) for one in shown if one.tools), None)
+
+
+def _guessed(shown: Conversation, opening: Message | None) -> tuple[str, Kind, str]:
+    """Side requests have no tools, or begin with another user message than the first request that
+    has tools. A chat without any tools is all main conversation."""
+    if opening is None or (shown.tools and _first_user(shown) == opening):
+        return MAIN, "turn", "turn"
+    return MAIN, "side", "another opening" if shown.tools else "without tools"
+
+
+def _first_user(shown: Conversation) -> Message | None:
+    return next((m for m in shown.messages if m.role == "user" and m.text), None)
+
+
+def _json_at(body: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """The object in the JSON text at a path of keys; empty for anything else."""
+    value: Any = body
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    try:
+        found = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,312 @@
+"""A trajectory in ATIF (Agent Trajectory Interchange Format v1.8), built from what went over the
+wire: the same shape for every agent, whole also after a crash. Also: was the skill opened?
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harnesses.base import Usage
+from harnesses.gateway.exchange import MAIN
+from harnesses.protocols.base import Message, ToolResult
+from harnesses.protocols.base import ToolCall as Call
+from harnesses.skills import skill_text
+from harnesses.trajectories.threads import Turn, main_conversation, turns
+
+if TYPE_CHECKING:
+    from atif import Agent, Step, SubagentTrajectoryRef, Trajectory
+
+    from harnesses.gateway.exchange import Exchange
+
+SCHEMA_VERSION = "ATIF-v1.8"
+SPAWNING = ("Agent", "Task", "spawn_agent", "task")
+"""The tools by which agents begin sub-agents, without the names of groups."""
+SIDE_CHARS = 500
+"""Of a side request's reply, kept in the trajectory."""
+
+
+def build_trajectory(
+    exchanges: Iterable[Exchange],
+    *,
+    agent: str,
+    version: str,
+    model: str,
+    session_id: str,
+    usage: Usage,
+) -> Trajectory | None:
+    """The whole trajectory, or None when the model was never reached.
+
+    Sub-agents' conversations are in ``subagent_trajectories`` and referred to from the tool calls
+    that began them; side requests are in ``extra``. Where a conversation goes on after a summary
+    (compaction) or in a new process (resume), the step at the join says so in its ``extra``.
+
+    Args:
+        exchanges: of one session.
+        agent, version, model, session_id: recorded as they are.
+        usage: of all exchanges, side requests and failed tries included.
+    """
+    from atif import Agent, FinalMetrics
+
+    found = turns(exchanges)
+    own = [turn for turn in found if turn.kind != "side"]
+    # An agent that got no further than its title has that for a conversation.
+    threads = _by_thread(own)
+    if MAIN not in threads:
+        threads = {MAIN: [replace(turn, thread=MAIN, kind="turn") for turn in own or found]}
+    if not threads[MAIN]:
+        return None
+    tools = [
+        _definition(tool.name, tool.description, tool.parameters)
+        for tool in threads[MAIN][0].shown.tools
+    ]
+    who = Agent(name=agent, version=version, model_name=model, tool_definitions=tools or None)
+    builder = _Builder(threads, who, session_id)
+    if not builder.steps[MAIN]:
+        return None
+    whole = builder.build(MAIN)
+    side = [turn for turn in found if turn.kind == "side"] if own else []
+    return whole.model_copy(
+        update={
+            "session_id": session_id,
+            "final_metrics": FinalMetrics(
+                total_prompt_tokens=usage.prompt_tokens,
+                total_completion_tokens=usage.completion_tokens,
+                total_cached_tokens=usage.cached_tokens,
+                total_cost_usd=usage.cost_usd,
+                total_steps=len(whole.steps),
+            ),
+            "extra": {
+                "side_requests": len(side),
+                "failed_requests": sum(turn.reply is None for turn in threads[MAIN]),
+                **({"side": [_side(turn) for turn in side]} if side else {}),
+            },
+        }
+    )
+
+
+def final_answer(exchanges: Iterable[Exchange]) -> str:
+    """The last text that the model said in the main conversation."""
+    found = turns(exchanges)
+    said = [turn.reply.text for turn in main_conversation(found) or found if turn.reply]
+    return next((text for text in reversed(said) if text.strip()), "")
+
+
+def skill_activated(exchanges: Iterable[Exchange], skill: Path | None) -> bool | None:
+    """Whether the skill's body was put before the model, by a tool, by injection or in the prompt.
+
+    True when at least half of the body's lines occur in one message: a skill read with
+    ``head -20`` counts, the listing of its description does not. None without a skill.
+    """
+    if skill is None:
+        return None
+    lines = body_lines(skill)
+    if not lines:
+        return False
+    for turn in turns(exchanges):
+        for message in turn.shown.messages:
+            for text in (message.text, *(result.text for result in message.results)):
+                if sum(line in text for line in lines) * 2 >= len(lines):
+                    return True
+    return False
+
+
+def skills_opened(exchanges: Iterable[Exchange], skills: Iterable[Path]) -> tuple[str, ...]:
+    """The names of those skills whose body was put before the model."""
+    known = tuple(exchanges)
+    return tuple(skill.name for skill in skills if skill_activated(known, skill))
+
+
+def body_lines(skill: Path) -> list[str]:
+    """The lines of ``SKILL.md`` after the front matter that are not blank."""
+    return [line.strip() for line in skill_text(skill).body.splitlines() if line.strip()]
+
+
+@dataclass
+class _Builder:
+    """Makes the trajectories of all threads, each with those that it began inside it."""
+
+    threads: Mapping[str, Sequence[Turn]]
+    agent: Agent
+    session_id: str
+    begun: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """From a sub-agent's thread to the thread and the id of the tool call that began it."""
+    steps: dict[str, list[Step]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        left = [thread for thread in self.threads if thread != MAIN]
+        for parent, found in self.threads.items():
+            results = _results(found)
+            for call in (call for turn in found if turn.reply for call in turn.reply.calls):
+                result = results.get(call.id)
+                for thread in left:
+                    if thread != parent and _began(call, result, thread, self.threads[thread][0]):
+                        self.begun[thread] = parent, call.id
+                        left.remove(thread)
+                        break
+        self.steps = {thread: self._steps(thread) for thread in self.threads}
+
+    def build(self, thread: str) -> Trajectory:
+        from atif import Trajectory
+
+        below = [sub for sub, (parent, _) in self.begun.items() if parent == thread]
+        if thread == MAIN:  # Nobody is seen to have begun the others.
+            below += [sub for sub in self.threads if sub not in (MAIN, *self.begun)]
+        told = [sub for sub in below if self.steps[sub]]
+        return Trajectory(
+            schema_version=SCHEMA_VERSION,
+            session_id=self.session_id,
+            trajectory_id=None if thread == MAIN else thread,
+            agent=self.agent
+            if thread == MAIN
+            else self.agent.model_copy(update={"tool_definitions": None}),
+            steps=self.steps[thread],
+            subagent_trajectories=[self.build(sub) for sub in told] or None,
+        )
+
+    def _steps(self, thread: str) -> list[Step]:
+        found = self.threads[thread]
+        results = _results(found)
+        steps: list[Step] = []
+        seen: Counter[tuple[str, str]] = Counter()
+        part, summarised = found[0].part, False
+        for turn in found:
+            if turn.kind == "compaction" and turn is not found[0]:
+                # Its prompt is the program's own, and what it is shown is known.
+                summarised = True
+            else:
+                joins = ["compaction"] * summarised + ["resume"] * (turn.part != part)
+                now = Counter(_key(m) for m in turn.shown.messages if _is_said(m))
+                steps += _new_messages(turn, seen, len(steps), joins)
+                # After a summary the conversation is counted anew.
+                seen = now if summarised else seen | now
+                part, summarised = turn.part, False
+            if turn.reply is not None:
+                steps.append(self._agent_step(len(steps) + 1, turn, results))
+        return steps
+
+    def _agent_step(self, number: int, turn: Turn, results: Mapping[str, ToolResult]) -> Step:
+        from atif import Metrics, Observation, ObservationResult, Step, ToolCall
+
+        reply = turn.reply
+        assert reply is not None
+        observed = []
+        for call in reply.calls:
+            refs = self._refs(turn.thread, call.id)
+            result = results.get(call.id)
+            if result is not None or refs:
+                observed.append(
+                    ObservationResult(
+                        source_call_id=call.id,
+                        content=result.text if result else None,
+                        subagent_trajectory_ref=refs or None,
+                    )
+                )
+        return Step(
+            step_id=number,
+            timestamp=_time(turn.started),
+            source="agent",
+            message=reply.text,
+            reasoning_content=reply.reasoning or None,
+            tool_calls=[
+                ToolCall(tool_call_id=c.id, function_name=c.name, arguments=dict(c.arguments))
+                for c in reply.calls
+            ]
+            or None,
+            observation=Observation(results=observed) if observed else None,
+            llm_call_count=1,
+            metrics=Metrics(
+                prompt_tokens=reply.usage.prompt_tokens,
+                completion_tokens=reply.usage.completion_tokens,
+                cached_tokens=reply.usage.cached_tokens,
+            ),
+            extra={"kind": "compaction"} if turn.kind == "compaction" else None,
+        )
+
+    def _refs(self, thread: str, call: str) -> list[SubagentTrajectoryRef]:
+        from atif import SubagentTrajectoryRef
+
+        return [
+            SubagentTrajectoryRef(trajectory_id=sub, session_id=self.session_id)
+            for sub, began in self.begun.items()
+            if began == (thread, call)
+        ]
+
+
+def _new_messages(
+    turn: Turn, seen: Counter[tuple[str, str]], before: int, joins: Sequence[str]
+) -> list[Step]:
+    """Steps for what was said since the turn before; the first of a user carries the joins."""
+    from atif import Step
+
+    steps: list[Step] = []
+    now: Counter[tuple[str, str]] = Counter()
+    for message in turn.shown.messages:
+        if not _is_said(message):
+            continue
+        now[_key(message)] += 1
+        if now[_key(message)] > seen[_key(message)]:
+            steps.append(
+                Step(
+                    step_id=before + len(steps) + 1,
+                    timestamp=_time(turn.started),
+                    source=message.role,
+                    message=message.text,
+                )
+            )
+    if joins and steps:
+        # Programs may say their system prompt again, too.
+        at = next((n for n, step in enumerate(steps) if step.source == "user"), 0)
+        told = {"extra": {"joins": list(joins)}}
+        copied = {"is_copied_context": True} if "compaction" in joins else {}
+        steps[at] = steps[at].model_copy(update={**told, **copied})
+    return steps
+
+
+def _by_thread(found: Iterable[Turn]) -> dict[str, list[Turn]]:
+    threads: dict[str, list[Turn]] = {}
+    for turn in found:
+        threads.setdefault(turn.thread, []).append(turn)
+    return threads
+
+
+def _results(found: Iterable[Turn]) -> dict[str, ToolResult]:
+    return {r.call_id: r for turn in found for m in turn.shown.messages for r in m.results}
+
+
+def _began(call: Call, result: ToolResult | None, thread: str, first: Turn) -> bool:
+    """Whether a tool call began a sub-agent: its result names it, or it was told the same."""
+    # A tool of a group has the group's name before its own.
+    if call.name.rpartition("__")[2] not in SPAWNING:
+        return False
+    if result is not None and thread in result.text:
+        return True
+    opening = "\n".join(m.text for m in first.shown.messages if m.role == "user")
+    told = (call.arguments.get(key) for key in ("prompt", "message"))
+    return any(isinstance(text, str) and text.strip() and text in opening for text in told)
+
+
+def _is_said(message: Message) -> bool:
+    return message.role != "assistant" and bool(message.text)
+
+
+def _key(message: Message) -> tuple[str, str]:
+    return message.role, message.text
+
+
+def _side(turn: Turn) -> dict[str, Any]:
+    said = turn.reply.text if turn.reply else ""
+    return {"timestamp": _time(turn.started), "for": turn.label, "reply": said[:SIDE_CHARS]}
+
+
+def _definition(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    function = {"name": name, "description": description, "parameters": dict(parameters)}
+    return {"type": "function", "function": function}
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

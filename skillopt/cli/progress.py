@@ -1,0 +1,206 @@
+"""Live progress of a run on standard error: a panel on a terminal, plain lines elsewhere.
+
+A listener of :mod:`skillopt.run.events`; nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from skillopt.config.prices import money
+from skillopt.core.text import printable
+from skillopt.run.events import EvaluationStarted, Event, Note, RolloutFinished, RolloutStarted
+from skillopt.run.records import (
+    BaselineDone,
+    EpochDone,
+    Replied,
+    RunDone,
+    RunStarted,
+    RunStopped,
+    StageStarted,
+    StepDone,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+
+@dataclass
+class Progress:
+    """The numbers that are shown, kept up to date by events."""
+
+    name: str = ""
+    epochs: int = 0
+    steps: int = 0
+    rollouts_planned: int = 0
+    epoch: int = 0
+    step: int = 0
+    stage: str = "starting"
+    stage_total: int = 0
+    stage_done: int = 0
+    running: int = 0
+    done: int = 0
+    stored: int = 0
+    failed: int = 0
+    current: float | None = None
+    best: float | None = None
+    tokens: int = 0
+    cost_usd: float | None = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def update(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self.name, self.epochs = event.name, event.epochs
+                self.steps, self.rollouts_planned = event.steps, event.rollouts
+                self._begin()
+            case EvaluationStarted():
+                self.name, self.rollouts_planned = "evaluation", event.rollouts
+                self.epoch = self.step = 0
+                self._begin()
+            case StageStarted():
+                self.stage, self.epoch, self.step = event.stage, event.epoch, event.step
+                self.stage_total, self.stage_done = event.total, 0
+            case RolloutStarted():
+                self.running += 1
+            case RolloutFinished():
+                self._finished(event)
+            case Replied():
+                self.stage_done += 1
+                usage = event.usage
+                self._spend(usage.prompt_tokens + usage.completion_tokens, usage.cost_usd)
+            case BaselineDone():
+                self.current = self.best = event.score
+            case StepDone() | EpochDone() if event.gate and event.gate.accepted:
+                self.current = event.gate.score_after
+                self.best = max(self.best or 0.0, self.current or 0.0)
+
+    def _begin(self) -> None:
+        self.done = self.stored = self.failed = 0
+        self.current = self.best = None
+        self.started = time.monotonic()
+
+    def _finished(self, event: RolloutFinished) -> None:
+        self.done += 1
+        self.stage_done += 1
+        if event.stored:
+            self.stored += 1
+            return
+        self.running -= 1
+        self.failed += not event.rollout.status.scored
+        usage = event.rollout.usage
+        self._spend(usage.prompt_tokens + usage.completion_tokens, usage.cost_usd)
+
+    def _spend(self, tokens: int, cost: float | None) -> None:
+        self.tokens += tokens
+        self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
+
+    def seconds_left(self) -> float | None:
+        """From the rollouts that were really run; None before there are enough to tell."""
+        ran = self.done - self.stored
+        left = self.rollouts_planned - self.done
+        if ran < 4 or left < 0:
+            return None
+        return (time.monotonic() - self.started) / ran * left
+
+    def scores(self) -> str:
+        return f"score {self.current or 0.0:.3f}, best {self.best or 0.0:.3f}"
+
+    def text(self) -> str:
+        """One line with everything."""
+        parts = []
+        if self.step:
+            parts.append(f"epoch {self.epoch}/{self.epochs} step {self.step}/{self.steps}")
+        parts.append(f"{self.stage} {self.stage_done}/{self.stage_total}")
+        parts.append(f"rollouts {self.done} done, {self.running} running, {self.failed} failed")
+        if self.current is not None and self.best is not None:
+            parts.append(f"score {self.current:.2f}, best {self.best:.2f}")
+        parts.append(f"{self.tokens / 1000:,.0f}k tokens, {money(self.cost_usd)}")
+        left = self.seconds_left()
+        if left is not None:
+            parts.append(f"about {clock(left)} left")
+        return " · ".join(parts)
+
+
+class Display:
+    """Shows progress while open. Call it with each event, from any thread."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console
+
+        self._console = console or Console(stderr=True, highlight=False)
+        self._progress = Progress()
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            from rich.live import Live
+
+            # The callable is asked for a new picture at each refresh: the clock goes on.
+            self._live = Live(
+                get_renderable=self._picture, console=self._console, refresh_per_second=4
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._progress.update(event)
+            line = self._line(event)
+        if line:
+            self._console.print(printable(line), markup=False, soft_wrap=True)
+
+    def _line(self, event: Event) -> str:
+        if isinstance(event, Note):
+            return event.text
+        if isinstance(event, Replied) and event.error:
+            return f"optimizer call ({event.stage}) gave nothing: {event.error}"
+        if isinstance(event, RolloutFinished) and not event.rollout.status.scored:
+            rollout = event.rollout
+            return f"{rollout.task.name}: {rollout.status}: {rollout.message}"
+        if isinstance(event, StepDone):
+            edits = event.row["edits_applied"]
+            return f"step {event.step}: {event.action}, {edits} edits, {self._progress.scores()}"
+        if isinstance(event, EpochDone) and event.action != "off":
+            return f"epoch {event.epoch}: slow update: {event.action}, {self._progress.scores()}"
+        if isinstance(event, RunDone | RunStopped):
+            return f"{'done' if isinstance(event, RunDone) else 'stopped'}: {event.reason}"
+        if self._live is None and time.monotonic() - self._last_line > 5:
+            self._last_line = time.monotonic()
+            return self._progress.text()
+        return ""
+
+    def _picture(self) -> RenderableType:
+        from rich.panel import Panel
+
+        with self._lock:
+            progress = self._progress
+            took = clock(time.monotonic() - progress.started)
+            return Panel(progress.text().replace(" · ", "\n"), title=progress.name, subtitle=took)
+
+
+def clock(seconds: float) -> str:
+    """``m:ss``."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def say(text: str) -> None:
+    """One plain line on standard error."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Configuration: its schema, reading it, and what its names refer to."""

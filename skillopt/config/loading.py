@@ -1,0 +1,143 @@
+"""Reading YAML into a checked model: ``base:`` inheritance, errors with file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from harnesses.json_values import merged
+
+Model = TypeVar("Model", bound=BaseModel)
+Where = tuple[Path, int]
+Key = tuple[str | int, ...]
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; each line names file, line, key and what to do."""
+
+
+def load_config(path: Path, kind: type[Model], overrides: Mapping[str, Any] | None = None) -> Model:
+    """Read a YAML file and those it is based on.
+
+    Args:
+        path: the file. ``base:`` in it names another, relative to it, whose values it overrides
+            key by key; lists are replaced whole.
+        kind: the model to fill.
+        overrides: dotted keys and values that win over the files.
+
+    Raises:
+        ConfigError: a file that is missing, not YAML, circular, or does not fit the model.
+    """
+    values, places = _read(path, ())
+    for dotted, value in (overrides or {}).items():
+        _set(values, dotted.split("."), value)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(item, places, path, kind) for item in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key, Where]]:
+    path = path.resolve()
+    if path in above:
+        raise ConfigError(f"{path}: base: leads back to itself through {above[-1]}")
+    try:
+        text = path.read_text("utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except FileNotFoundError as error:
+        by = f" (named by base: in {above[-1]})" if above else ""
+        raise ConfigError(f"{path}: no such file{by}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a mapping of keys to values")
+    places: dict[Key, Where] = {}
+    _mark(node, (), path, places)
+    base = values.pop("base", None)
+    if base is None:
+        return values, places
+    below, below_places = _read(path.parent / str(base), (*above, path))
+    return merged(below, values), {**below_places, **places}
+
+
+def _mark(node: Any, key: Key, path: Path, places: dict[Key, Where]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            at = (*key, str(name.value))
+            places[at] = (path, name.start_mark.line + 1)
+            _mark(value, at, path, places)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            places[*key, index] = (path, value.start_mark.line + 1)
+            _mark(value, (*key, index), path, places)
+
+
+def _set(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    for key in keys[:-1]:
+        below = values.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"{'.'.join(keys)}: {key} has no keys below it")
+        values = below
+    values[keys[-1]] = value
+
+
+def _explain(item: Any, places: Mapping[Key, Where], path: Path, kind: type[BaseModel]) -> str:
+    location = tuple(part for part in item["loc"])
+    # The discriminator of a union is part of pydantic's location but not of the file.
+    key = tuple(p for i, p in enumerate(location) if not _is_tag(location, i, places))
+    at = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in places), ())
+    file, line = places.get(at, (path, 1))
+    name = ".".join(str(part) for part in key) or "file"
+    where = f"{file}:{line}: {name}"
+    if item["type"] == "extra_forbidden":
+        known = _fields(kind, key[:-1])
+        close = difflib.get_close_matches(str(key[-1]), known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        return f"{where}: unknown key; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "literal_error":
+        close = difflib.get_close_matches(str(item["input"]), _words(item["ctx"]["expected"]), 1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"{where}: {item['input']!r} is not one of {item['ctx']['expected']}{hint}"
+    if item["type"] == "missing":
+        return f"{where}: is missing; add it"
+    if item["type"] == "value_error":
+        return f"{where}: {message}" if key else f"{file}: {message}"
+    return f"{where}: {message}, got {item['input']!r}"
+
+
+def _is_tag(location: Key, index: int, places: Mapping[Key, Where]) -> bool:
+    before = location[:index]
+    return (
+        index > 0
+        and (*before, location[index]) not in places
+        and (*before, "kind") in places
+        and index + 1 < len(location)
+    )
+
+
+def _words(expected: str) -> list[str]:
+    return [word.strip(" '") for part in expected.split(",") for word in part.split(" or ")]
+
+
+def _fields(kind: type[BaseModel], key: Key) -> list[str]:
+    """The keys that may stand at a place: those of any model that its type allows."""
+    models = [kind]
+    for part in key:
+        fields = [model.model_fields[str(part)] for model in models if part in model.model_fields]
+        # Below a mapping of free names stand the models of its values.
+        models = [m for f in fields for m in _models(f.annotation)] or models
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

@@ -1,0 +1,11 @@
+"""What every section of a config is: strict and frozen."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A mapping of known keys; an unknown one is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

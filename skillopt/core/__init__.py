@@ -1,0 +1,1 @@
+"""What every room uses: values, skills, files, import paths, errors."""

@@ -1,0 +1,37 @@
+"""Telling when a deployed skill is no longer what was deployed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from skillopt.core.changes import settled, watching
+from skillopt.deploy.actions import Standing, list_standing
+from skillopt.deploy.ledger import Ledger
+
+
+def watch_deployed(
+    report: Callable[[Standing], None], stop: threading.Event, ledger_root: Path | None = None
+) -> None:
+    """Tell of each deployed skill whose files are no longer those that were deployed.
+
+    Args:
+        report: told of each that drifts, and of each that is again as it was.
+        stop: ends the watch.
+        ledger_root: of the deployments' log; the user's own when absent.
+    """
+    known: dict[str, str] = {}
+    changed = threading.Event()
+    changed.set()
+    with Ledger(ledger_root) as ledger:
+        targets = [Path(standing.entry.target) for standing in list_standing(ledger)]
+    with watching(targets, changed) as look:
+        while settled(changed, stop):
+            look()
+            with Ledger(ledger_root) as ledger:
+                standing = list_standing(ledger)
+            for one in standing:
+                if known.get(one.entry.target, "unchanged") != one.state:
+                    report(one)
+                known[one.entry.target] = one.state

@@ -1,0 +1,234 @@
+"""Scoring skills on the same tasks, with intervals and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harnesses.base import Usage
+from skillopt.core.skill import Skill
+from skillopt.core.types import Rollout, Task
+from skillopt.evaluation.stats import Estimate, mean, paired_difference, rate, rate_difference
+from skillopt.rollouts.runner import Workbench
+
+FLIP = 0.5
+"""Difference in a task's mean over its repetitions that counts as a flip."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The tasks of one family: how many, their score, and the gain on them."""
+
+    tasks: int
+    score: Estimate
+    gain: Estimate | None
+
+
+@dataclass(frozen=True)
+class OnTask:
+    """One task under one skill."""
+
+    family: str
+    runs: int
+    solved: float
+    """Share of the runs."""
+    gain: float | None
+    """Difference to the first row's share; None for that row itself."""
+    interval: Estimate | None
+    """The same with its interval; None for single runs, which have none."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One skill on a set of tasks in one harness with one model."""
+
+    skill: str
+    harness: str
+    model: str
+    rollouts: tuple[Rollout, ...]
+    first: Row | None = None
+    """The row that this one is compared with; None for that row itself."""
+
+    @property
+    def solved(self) -> dict[str, float]:
+        """Of each task the share of its repetitions that were fully solved."""
+        return {name: math.fsum(runs) / len(runs) for name, runs in self._runs().items()}
+
+    def _runs(self) -> dict[str, list[float]]:
+        """The hard rewards of each task's repetitions."""
+        found: dict[str, list[float]] = {}
+        for rollout in self.rollouts:
+            found.setdefault(rollout.task.name, []).append(rollout.reward.hard)
+        return found
+
+    @property
+    def score(self) -> Estimate:
+        """Share of rollouts fully solved. Repetitions of a task are not independent: with them the
+        interval is over tasks."""
+        return _score(list(self.solved.values()), len(self.rollouts))
+
+    @property
+    def gain(self) -> Estimate | None:
+        """Mean difference in the share solved to the first row, task by task."""
+        if self.first is None:
+            return None
+        before, after = self.first.solved, self.solved
+        return paired_difference([before[name] for name in after], list(after.values()))
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Tasks that the first row's skill mostly failed and this one mostly solves."""
+        return self._flipped(1)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The other way round."""
+        return self._flipped(-1)
+
+    def _flipped(self, sign: int) -> tuple[str, ...]:
+        if self.first is None:
+            return ()
+        before = self.first.solved
+        return tuple(n for n, now in self.solved.items() if sign * (now - before[n]) >= FLIP)
+
+    @property
+    def families(self) -> dict[str, Part]:
+        """Score and gain of each kind of task."""
+        kinds = {rollout.task.name: rollout.task.family for rollout in self.rollouts}
+        found = {}
+        for family in sorted(set(kinds.values())):
+            names = [name for name, kind in kinds.items() if kind == family]
+            now = [self.solved[name] for name in names]
+            count = sum(r.task.family == family for r in self.rollouts)
+            gain = None
+            if self.first is not None:
+                gain = paired_difference([self.first.solved[name] for name in names], now)
+            found[family] = Part(len(names), _score(now, count), gain)
+        return found
+
+    @property
+    def by_task(self) -> dict[str, OnTask]:
+        """Each task by itself, in the order in which they were run."""
+        kinds = {rollout.task.name: rollout.task.family for rollout in self.rollouts}
+        shares, before = self.solved, self.first.solved if self.first else None
+        old = self.first._runs() if self.first else {}
+        return {
+            name: OnTask(
+                kinds[name],
+                len(runs),
+                shares[name],
+                None if before is None else shares[name] - before[name],
+                rate_difference(old[name], runs) if old else None,
+            )
+            for name, runs in self._runs().items()
+        }
+
+    @property
+    def activation(self) -> float | None:
+        """Share of rollouts in which the skill was opened; None for runs without a skill."""
+        seen = [r.skill_activated for r in self.rollouts if r.skill_activated is not None]
+        return sum(seen) / len(seen) if seen else None
+
+    @property
+    def usage(self) -> Usage:
+        return sum((r.usage for r in self.rollouts), Usage())
+
+    def scores(self) -> dict[str, Any]:
+        """Score and gain with their intervals, without what differs from run to run."""
+        return {
+            "tasks": len(self.solved),
+            "hard": vars(self.score),
+            "soft": sum(r.reward.soft for r in self.rollouts) / max(1, len(self.rollouts)),
+            "gain": vars(self.gain) if self.gain else None,
+            "skill_activated": self.activation,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        usage = self.usage
+        return {
+            "skill": self.skill,
+            "harness": self.harness,
+            "model": self.model,
+            "score": vars(self.score),
+            "soft": sum(r.reward.soft for r in self.rollouts) / max(1, len(self.rollouts)),
+            "gain": vars(self.gain) if self.gain else None,
+            "skill_activated": self.activation,
+            "tokens": usage.prompt_tokens + usage.completion_tokens,
+            "cost_usd": usage.cost_usd,
+            "seconds": sum(r.duration_s for r in self.rollouts),
+            "fixed": self.fixed,
+            "broken": self.broken,
+            "families": {
+                family: {
+                    "tasks": part.tasks,
+                    "score": vars(part.score),
+                    "gain": vars(part.gain) if part.gain else None,
+                }
+                for family, part in self.families.items()
+            },
+            "by_task": {
+                name: vars(one) | {"interval": vars(one.interval) if one.interval else None}
+                for name, one in self.by_task.items()
+            },
+            "tasks": [
+                {
+                    "task": r.task.name,
+                    "family": r.task.family,
+                    "status": r.status.value,
+                    "hard": r.reward.hard,
+                    "soft": r.reward.soft,
+                    "skill_activated": r.skill_activated,
+                    **({"others_opened": r.others_opened} if r.others_opened else {}),
+                    "key": r.key,
+                }
+                for r in self.rollouts
+            ],
+        }
+
+
+def compare(
+    bench: Workbench,
+    skills: Mapping[str, Skill | None],
+    tasks: Sequence[Task],
+    *,
+    harness: str | None = None,
+    replicates: int = 1,
+    stage: str = "eval",
+) -> list[Row]:
+    """Run every skill on the same tasks.
+
+    Args:
+        bench: where.
+        skills: by the name to show; None stands for no skill. The first is what others are
+            compared with.
+        tasks: each is run ``replicates`` times.
+        harness: another one than the config's.
+        stage: that the rollouts are run for.
+
+    Raises:
+        PausedError: a rollout could not be run; those that were are in the store.
+        LimitReachedError: a limit of the run is used up.
+    """
+    rows: list[Row] = []
+    name_of_harness = harness or bench.config.harness.name
+    for name, skill in skills.items():
+        rollouts = tuple(
+            rollout
+            for replicate in range(replicates)
+            for rollout in bench.rollouts(
+                tasks, skill, stage=stage, harness=harness, replicate=replicate
+            )
+        )
+        first = rows[0] if rows else None
+        rows.append(Row(name, name_of_harness, bench.config.target.name, rollouts, first))
+    return rows
+
+
+def _score(shares: Sequence[float], rollouts: int) -> Estimate:
+    """A score from the shares of tasks: Wilson's interval for single rollouts, else bootstrap."""
+    if rollouts == len(shares):
+        return rate(int(sum(shares)), rollouts)
+    return mean(shares)

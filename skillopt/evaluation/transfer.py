@@ -1,0 +1,272 @@
+"""Whether a skill holds elsewhere: skills × agents × models × splits, against its origin."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skillopt.config.inputs import label, read_skill_or_run
+from skillopt.config.loading import ConfigError
+from skillopt.config.schema import Config
+from skillopt.core.skill import Skill, SkillError
+from skillopt.core.types import Split
+from skillopt.evaluation.evaluate import evaluate, with_target
+from skillopt.evaluation.scoring import Row
+from skillopt.evaluation.stats import Estimate, kept_share
+from skillopt.rollouts.runner import PausedError
+from skillopt.run.events import Listener, Note
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Place:
+    """An agent with a model."""
+
+    harness: str
+    model: str
+    """``NAME`` or ``UPSTREAM:NAME``, as the config's upstreams are called."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.harness}:{self.model.rpartition(':')[2]}"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A skill to try, with the place where it was trained if that is known."""
+
+    name: str
+    skill: Skill | None
+    source: Place | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One skill in one place on one split."""
+
+    subject: str
+    place: Place
+    split: Split
+    row: Row | None
+    """Compared with no skill in the same place; None where it could not be run."""
+    failed: str
+    """Why it could not be run, or empty."""
+    is_source: bool
+    kept: Estimate | None
+    """Share of the gain in the source cell that is left here; None where there is no source cell,
+    or no gain in it to speak of."""
+
+
+def places_of(config: Config, texts: Sequence[str]) -> list[Place]:
+    """Places by their text, such as ``codex:gpt-5.5``; the config's own when there are none.
+
+    Raises:
+        ConfigError: there is no such agent or upstream.
+    """
+    try:
+        return [Place(*config.place(text)) for text in texts or [config.harness.name]]
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def subjects_of(config: Config, arguments: Sequence[str]) -> list[Subject]:
+    """Skills by path; of a run its best skill, with where it was trained.
+
+    Raises:
+        SkillError: one of them cannot be used.
+        ConfigError: a run was trained with an upstream that the config does not have.
+    """
+    if not arguments or NONE in arguments:
+        why = "is measured in every place by itself" if arguments else "name a skill or a run"
+        raise SkillError(f"{', '.join(arguments) or 'no skill to transfer'}: {why}")
+    found = []
+    for text in dict.fromkeys(arguments):
+        source = None
+        if (Path(text) / "summary.json").is_file():
+            target = yaml.safe_load((Path(text) / "config.yaml").read_text("utf-8"))["target"]
+            told = json.loads((Path(text) / "summary.json").read_text("utf-8"))
+            trained = f"{told['harness']}:{target['upstream']}:{target['name']}"
+            (source,) = places_of(config, [trained])
+        short = label(text, arguments)
+        found.append(Subject(text if short == NONE else short, read_skill_or_run(text), source))
+    return found
+
+
+def transfer(
+    config: Config,
+    subjects: Sequence[Subject],
+    places: Sequence[Place],
+    splits: Sequence[Split],
+    *,
+    replicates: int = 1,
+    listeners: Sequence[Listener] = (),
+) -> Iterator[Cell]:
+    """Fill the matrix, cell by cell: where skills were trained first, then the others.
+
+    What is in the rollout store is not run again, so a matrix that was interrupted goes on. A cell
+    that cannot be run is told as failed, and the others are filled.
+
+    Args:
+        config: says tasks, upstreams and sandbox.
+        subjects, places, splits: of the matrix; the source places of the subjects are added.
+        replicates: rollouts of each task.
+        listeners: told of everything that happens.
+
+    Raises:
+        ConfigError: a place's agent or upstream is not known.
+        SandboxError: no engine.
+    """
+    sources = [subject.source for subject in subjects if subject.source]
+    ordered = list(dict.fromkeys([*sources, *places]))
+    skills = {NONE: None, **{subject.name: subject.skill for subject in subjects}}
+
+    def scored(place: Place, split: Split) -> dict[str, Row | str]:
+        """The rows of all skills, each compared with none; in place of one what went wrong."""
+        found: dict[str, Row | str] = {}
+        for name in skills:
+            try:
+                *_, found[name] = evaluate(
+                    with_target(config, place.model),
+                    {NONE: None, name: skills[name]},
+                    split=split,
+                    harnesses=[place.harness],
+                    replicates=replicates,
+                    listeners=listeners,
+                )
+            except PausedError as error:
+                for listener in listeners:
+                    listener(Note(f"{name} in {place.label}, {split}: failed: {error}"))
+                if name == NONE:  # There is nothing to compare the others with.
+                    return dict.fromkeys(skills, str(error))
+                found[name] = str(error)
+        return found
+
+    for split in dict.fromkeys(splits):
+        # What a cell keeps is told against the source cells, so all of these come first.
+        known = {place: scored(place, split) for place in dict.fromkeys(sources)}
+        for place in ordered:
+            rows = known.get(place) or scored(place, split)
+            for subject in subjects:
+                row, is_source = rows[subject.name], place == subject.source
+                source = known[subject.source][subject.name] if subject.source else ""
+                kept = None if is_source else _kept(source, row)
+                whole, failed = (None, row) if isinstance(row, str) else (row, "")
+                yield Cell(subject.name, place, split, whole, failed, is_source, kept)
+
+
+def _kept(source: Row | str, row: Row | str) -> Estimate | None:
+    if isinstance(source, str) or isinstance(row, str):
+        return None
+    return kept_share(_gains(source), _gains(row))
+
+
+def _gains(row: Row) -> list[float]:
+    assert row.first is not None
+    before = row.first.solved
+    return [now - before[name] for name, now in sorted(row.solved.items())]
+
+
+def cell_json(cell: Cell) -> dict[str, Any]:
+    """One cell, flat: for CSV and JSON."""
+    row = cell.row
+    first = row.first if row else None
+    usage = row.usage if row else None
+    return {
+        "skill": cell.subject,
+        "harness": cell.place.harness,
+        "model": cell.place.model,
+        "split": cell.split,
+        "trained_here": cell.is_source,
+        "tasks": len(row.solved) if row else None,
+        "none": first.score.value if first else None,
+        **_interval("solved", row.score if row else None),
+        **_interval("gain", row.gain if row else None),
+        **_interval("gain_kept", cell.kept),
+        "skill_activated": row.activation if row else None,
+        "tokens": usage.prompt_tokens + usage.completion_tokens if usage else None,
+        "cost_usd": usage.cost_usd if usage else None,
+        "failed": cell.failed,
+    }
+
+
+def _interval(name: str, estimate: Estimate | None) -> Mapping[str, float | None]:
+    if estimate is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def to_csv(cells: Sequence[Cell]) -> str:
+    """All cells as CSV with a header."""
+    rows = [cell_json(cell) for cell in cells]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def to_svg(cells: Sequence[Cell]) -> str:
+    """A heat map: one row per skill and split, one column per place, coloured by the gain."""
+    from html import escape
+
+    columns = list(dict.fromkeys(cell.place.label for cell in cells))
+    lines = list(dict.fromkeys((cell.subject, cell.split) for cell in cells))
+    width, height, left, top = 190, 56, 220, 60
+    size = (left + width * len(columns) + 20, top + height * len(lines) + 40)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" '
+        'font-family="system-ui, sans-serif" font-size="14">',
+        f'<rect width="{size[0]}" height="{size[1]}" fill="#ffffff"/>',
+    ]
+    for x, column in enumerate(columns):
+        parts.append(_text(left + x * width + width / 2, top - 14, escape(column), "middle"))
+    for y, (subject, split) in enumerate(lines):
+        parts.append(
+            _text(
+                left - 12, top + y * height + height / 2 + 5, escape(f"{subject}, {split}"), "end"
+            )
+        )
+    for cell in cells:
+        x, y = columns.index(cell.place.label), lines.index((cell.subject, cell.split))
+        at = (left + x * width, top + y * height)
+        stroke = ' stroke="#1a1a1a" stroke-width="2"' if cell.is_source else ""
+        parts.append(
+            f'<rect x="{at[0] + 2}" y="{at[1] + 2}" width="{width - 4}" height="{height - 4}" '
+            f'rx="4" fill="{_colour(cell)}"{stroke}/>'
+        )
+        shown = "failed"
+        if cell.row and cell.row.gain:
+            shown = f"{100 * cell.row.score.value:.0f} % ({100 * cell.row.gain.value:+.0f})"
+        kept = "trained here" if cell.is_source else ""
+        kept = f"{100 * cell.kept.value:.0f} % of the gain kept" if cell.kept else kept
+        parts.append(_text(at[0] + width / 2, at[1] + height / 2, shown, "middle", 600))
+        parts.append(_text(at[0] + width / 2, at[1] + height / 2 + 17, kept, "middle", 400, 11))
+    note = "solved (gain in points over no skill); framed: where the skill was trained"
+    parts.append(_text(left, size[1] - 12, note, "start", 400, 11))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _text(x: float, y: float, text: str, anchor: str, weight: int = 400, size: int = 14) -> str:
+    return (
+        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-weight="{weight}" '
+        f'font-size="{size}" fill="#1a1a1a">{text}</text>'
+    )
+
+
+def _colour(cell: Cell) -> str:
+    """From orange by white to blue, for -1 to 1: told apart by people who see colours badly."""
+    if cell.row is None or cell.row.gain is None:
+        return "#cccccc"
+    gain = cell.row.gain.value
+    strength = min(abs(gain), 1.0)
+    end = (94, 160, 214) if gain >= 0 else (236, 150, 70)
+    mixed = (round(255 + (channel - 255) * strength) for channel in end)
+    return f"rgb({','.join(map(str, mixed))})"

@@ -1,0 +1,168 @@
+"""A run's files, derived from its records, with the names that users of the reference know.
+
+config.yaml, {train,val,test}/items.json, skills/skill_v0000.md, steps/step_0001/, history.json,
+summary.json, best_skill.md and best_skill/NAME/. ``events.jsonl`` is :mod:`skillopt.run.journal`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skillopt.core.files import to_json, write_atomic
+from skillopt.core.skill import Skill, SkillError, read_skill, write_skill
+from skillopt.run.journal import LOG, JournalError, read_records
+from skillopt.run.records import (
+    AnyRecord,
+    BaselineDone,
+    EpochDone,
+    GateResult,
+    RolloutRow,
+    RunCreated,
+    StepDone,
+)
+from skillopt.run.spending import Meter
+from skillopt.run.state import State
+
+
+class RunFolder:
+    """The folder of one run. Every file in it can be written again from the records."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def step(self, step: int) -> Path:
+        folder = self.root / "steps" / f"step_{step:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def write(self, record: AnyRecord, state: State) -> None:
+        """Write the files that one record alone decides.
+
+        Args:
+            record: the last one.
+            state: after it.
+        """
+        match record:
+            case RunCreated():
+                self._created(record)
+            case BaselineDone():
+                self._rollouts(0, "selection", record.rollouts)
+                self._skill(0, state.skills[record.skill])
+            case StepDone():
+                self._step(record, state)
+            case EpochDone():
+                self._epoch(record, state)
+
+    def write_standing(self, state: State, meter: Meter) -> None:
+        """Write the files that say where the run stands: history, summary, best skill."""
+        if state.best:
+            self._best(state)
+        if state.history:
+            self._put("rejected_edits.json", to_json([asdict(entry) for entry in state.memory]))
+            self._put("history.json", to_json(state.history))
+        self._put("summary.json", to_json(state.summary | {"spent": meter.to_json()}))
+
+    def _created(self, record: RunCreated) -> None:
+        self._put("config.yaml", yaml.safe_dump(record.config, sort_keys=False))
+        for split, items in record.splits.items():
+            self._put(f"{split}/items.json", to_json(items))
+
+    def _step(self, record: StepDone, state: State) -> None:
+        step = record.step
+        self._rollouts(step, "rollouts", record.rollouts)
+        self._lines(step, "patches", [asdict(patch) for patch in record.patches])
+        self._lines(step, "edits", [asdict(outcome) for outcome in record.report])
+        self._candidate(step, "", record.candidate, record.gate, state)
+        self._skill(step, state.skills[state.current])
+
+    def _epoch(self, record: EpochDone, state: State) -> None:
+        self._candidate(record.step, "slow_", record.candidate, record.gate, state)
+        if record.notes:
+            self._put(f"steps/step_{record.step:04d}/meta_skill.md", record.notes + "\n")
+        self._skill(record.step, state.skills[state.current])
+
+    def _candidate(
+        self, step: int, prefix: str, digest: str | None, gate: GateResult | None, state: State
+    ) -> None:
+        if digest is not None:
+            text = state.skills[digest].text
+            self._put(f"steps/step_{step:04d}/{prefix}candidate_skill.md", text)
+        if gate is not None:
+            self._rollouts(step, f"{prefix}selection", gate.rollouts)
+
+    def _skill(self, step: int, skill: Skill) -> None:
+        """The current skill after a step; step 0 is the initial one."""
+        self._put(f"skills/skill_v{step:04d}.md", skill.text)
+
+    def _best(self, state: State) -> None:
+        """The best skill so far, as a file and as the folder that is deployed."""
+        best = state.skills[state.best]
+        folder = self.root / "best_skill" / best.name
+        if _digest(folder) != best.digest:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            write_skill(best, folder)
+            # What a process that was killed in the middle of this has left.
+            for left in folder.parent.glob(f".{best.name}.*"):
+                shutil.rmtree(left, ignore_errors=True)
+        self._put("best_skill.md", best.text)
+
+    def _rollouts(self, step: int, name: str, rollouts: list[RolloutRow]) -> None:
+        self._lines(step, name, [row.model_dump(mode="json") for row in rollouts])
+
+    def _lines(self, step: int, name: str, values: list[dict[str, Any]]) -> None:
+        self._put(f"steps/step_{step:04d}/{name}.json", to_json(values))
+
+    def _put(self, name: str, text: str) -> None:
+        path = self.root / name
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+
+
+def rebuild(root: Path) -> State:
+    """Write all files of a run again from its event log.
+
+    Raises:
+        JournalError: there is no log, or it is damaged.
+    """
+    records = read_records(root)
+    if not records:
+        raise JournalError(f"{root / LOG}: no such file or no record in it; is {root} a run?")
+    return replay(root, records, Meter())
+
+
+def replay(root: Path, records: list[AnyRecord], meter: Meter) -> State:
+    """The state after some records, with ``meter`` and the run's files brought up to it."""
+    folder, state = RunFolder(root), State()
+    for record in records:
+        state.apply(record)
+        meter.add(record)
+        folder.write(record, state)
+    if records:
+        folder.write_standing(state, meter)
+    return state
+
+
+def read_history(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The history and summary of a run.
+
+    Raises:
+        FileNotFoundError: the folder is not that of a run, or the run has no step yet.
+    """
+    history = json.loads((root / "history.json").read_text("utf-8"))
+    return history, json.loads((root / "summary.json").read_text("utf-8"))
+
+
+def _digest(folder: Path) -> str:
+    """Of the skill in a folder; empty where there is none that can be read."""
+    try:
+        return read_skill(folder).digest if folder.is_dir() else ""
+    except SkillError:
+        return ""

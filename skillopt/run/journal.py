@@ -1,0 +1,140 @@
+"""A run's event log on disk: ``events.jsonl``, append-only, one record a line, one writer.
+
+It is the truth about a run. What the records mean is :mod:`skillopt.run.state`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from skillopt.core.files import end_whole, sync_folder
+from skillopt.run.records import RECORD, AnyRecord, RunStarted
+
+LOG = "events.jsonl"
+
+
+class JournalError(Exception):
+    """A log that cannot be used; the message names file, line and what to do."""
+
+
+class Journal:
+    """The log of one run, open for writing. A context manager; holds the run's lock.
+
+    Args:
+        root: the run's folder, which is made.
+
+    Attributes:
+        records: what was in the log when it was opened.
+
+    Raises:
+        JournalError: another process has it open, or a line in the middle of it is damaged.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.records: list[AnyRecord] = []
+        self._lock = FileLock(root / ".lock")
+
+    def __enter__(self) -> Journal:
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise JournalError(f"{self.root}: {_owner(self.root)} is training this run; wait for "
+                               "it, or name another run (--set name=...)") from error  # fmt: skip
+        try:
+            # A process that was killed while it wrote leaves a torn last line: it never happened.
+            end_whole(self.root / LOG)
+            self.records = read_records(self.root)
+            self._file = (self.root / LOG).open("ab")
+            sync_folder(self.root)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._lock.release()
+
+    def append(self, record: AnyRecord) -> None:
+        """Write a record, synced: when this returns it survives anything.
+
+        Raises:
+            OSError: the disk is full or broken; the log is as it was before.
+        """
+        line = record.model_dump_json().encode() + b"\n"
+        log = self._file.fileno()
+        size = os.fstat(log).st_size
+        try:
+            if os.write(log, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.root / LOG))
+            os.fsync(log)
+        except OSError:
+            os.ftruncate(log, size)
+            raise
+
+
+def read_records(root: Path) -> list[AnyRecord]:
+    """The records of a run, without a torn last line.
+
+    Raises:
+        JournalError: a line is damaged that is not the last.
+    """
+    return LogReader(root).new()
+
+
+class LogReader:
+    """Reads a run's log as it grows; another process may be writing it.
+
+    Args:
+        root: the run's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / LOG
+        self._offset = self._lines = 0
+
+    def new(self) -> list[AnyRecord]:
+        """The records since the last call, without a torn last line.
+
+        Raises:
+            JournalError: a line is damaged that is not the last.
+        """
+        if not self._path.is_file():
+            return []
+        with self._path.open("rb") as log:
+            log.seek(self._offset)
+            *lines, _torn = log.read().split(b"\n")
+        records: list[AnyRecord] = []
+        for line in lines:
+            self._lines += 1
+            self._offset += len(line) + 1
+            try:
+                records.append(RECORD.validate_json(line))
+            except ValidationError as error:
+                raise JournalError(
+                    f"{self._path}:{self._lines}: not a record of this version: "
+                    f"{error.errors()[0]['msg']}; restore the file from a copy, or start a new run "
+                    "(--fork NAME), which takes the finished rollouts from the store"
+                ) from error
+        return records
+
+
+def _owner(root: Path) -> str:
+    try:
+        started = [r for r in read_records(root) if isinstance(r, RunStarted)]
+    except JournalError:
+        started = []  # Whoever holds the lock will say what is wrong with the log.
+    return f"process {started[-1].pid} on {started[-1].host}" if started else "another process"

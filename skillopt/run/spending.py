@@ -1,0 +1,163 @@
+"""What a run has spent, by stage, and the limits on it. Counts over every start of the run."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from harnesses.base import Usage
+from skillopt.config.schema import RunLimitsConfig, SpendingConfig
+from skillopt.run.records import (
+    AnyRecord,
+    Replied,
+    RolloutRan,
+    RunStarted,
+    RunStopped,
+    StageStarted,
+)
+
+
+class LimitReachedError(Exception):
+    """A limit of the config is used up. The message names its key and the amounts."""
+
+
+@dataclass
+class Spent:
+    """What a stage, or all of them, has cost so far."""
+
+    rollouts: int = 0
+    usage: Usage = Usage()
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.usage.prompt_tokens + self.usage.completion_tokens
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rollouts": self.rollouts,
+            "tokens": self.tokens,
+            "usd": self.usage.cost_usd,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass
+class Meter:
+    """Adds up records, and says when a limit is reached. Safe to use from several threads.
+
+    Args:
+        limits: of the config.
+    """
+
+    limits: RunLimitsConfig = field(default_factory=RunLimitsConfig)
+    stages: defaultdict[str, Spent] = field(default_factory=lambda: defaultdict(Spent))
+    _running: Counter[str] = field(default_factory=Counter)
+    _stage: str = ""
+    _last: float | None = None
+    """Time of the last record of a process that still ran."""
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def add(self, record: AnyRecord) -> None:
+        """Count what a record says was spent."""
+        with self._lock:
+            if isinstance(record, RunStarted):
+                # Nothing was spent between the end of one process and the start of the next.
+                self._last, self._stage = None, ""
+            self._tick(record.at)
+            match record:
+                case StageStarted():
+                    self._stage = record.stage
+                case RolloutRan():
+                    spent = self.stages[record.stage]
+                    spent.rollouts += 1
+                    spent.usage += record.usage
+                case Replied():
+                    self.stages[record.stage].usage += record.usage
+                case RunStopped():
+                    self._last = None
+
+    def _tick(self, now: float) -> None:
+        if self._last is not None:
+            self.stages[self._stage].seconds += max(0.0, now - self._last)
+        self._last = now
+
+    @property
+    def total(self) -> Spent:
+        """All stages together."""
+        with self._lock:
+            return _sum(self.stages.values())
+
+    @contextmanager
+    def admit(self, stage: str, now: float, rollout: bool = False) -> Iterator[None]:
+        """Let one rollout or optimizer call of a stage begin.
+
+        Args:
+            stage: that spends.
+            now: time in seconds since the epoch.
+            rollout: whether it is one; those that are running count against the limit.
+
+        Raises:
+            LimitReachedError: a limit is used up.
+        """
+        with self._lock:
+            used = self._since(now)
+            running = sum(self._running.values())
+            reason = _over(self.limits, self.total, used, running if rollout else 0, "limits")
+            own = self.limits.stages.get(stage)  # type: ignore[call-overload]  # any stage may ask
+            if not reason and own is not None:
+                since = used if stage == self._stage else 0.0
+                key = f"limits.stages.{stage}"
+                running = self._running[stage] if rollout else 0
+                reason = _over(own, self.stages[stage], since, running, key)
+            if reason:
+                raise LimitReachedError(reason)
+            self._running[stage] += rollout
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running[stage] -= rollout
+
+    def _since(self, now: float) -> float:
+        """Seconds since the last record, not counted yet."""
+        return max(0.0, now - self._last) if self._last is not None else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``summary.json``: in all and by stage."""
+        with self._lock:
+            stages = {name: self.stages[name].to_json() for name in sorted(self.stages) if name}
+            return self.total.to_json() | {"stages": stages}
+
+
+def spending_reached(limits: SpendingConfig, spent: Spent, key: str) -> str:
+    """Which of some limits is reached; empty when none is."""
+    return _over(limits, spent, 0.0, 0, key)
+
+
+def _over(limits: SpendingConfig, spent: Spent, since: float, running: int, key: str) -> str:
+    cost = spent.usage.cost_usd
+    if limits.usd is not None and (cost is None or cost >= limits.usd):
+        # An unknown price is never taken for free.
+        used = "a cost that is unknown" if cost is None else f"${cost:.4f}"
+        return f"{key}.usd: {used} of ${limits.usd:g} used"
+    if limits.tokens is not None and spent.tokens >= limits.tokens:
+        return f"{key}.tokens: {spent.tokens:,} of {limits.tokens:,} used"
+    if limits.rollouts is not None and spent.rollouts + running >= limits.rollouts:
+        return f"{key}.rollouts: {limits.rollouts:,} run or running"
+    if limits.seconds is not None and spent.seconds + since >= limits.seconds:
+        return f"{key}.seconds: {spent.seconds + since:,.0f} of {limits.seconds:,g} used"
+    return ""
+
+
+def _sum(parts: Iterable[Spent]) -> Spent:
+    total = Spent()
+    for part in parts:
+        total.rollouts += part.rollouts
+        total.usage += part.usage
+        total.seconds += part.seconds
+    return total

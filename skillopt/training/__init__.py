@@ -1,0 +1,1 @@
+"""Training: the loop, its plan, and starting or resuming a run."""

@@ -1,0 +1,127 @@
+"""Rows of ``history.json``, under the names that users of the reference plot; the run's end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harnesses.base import Usage
+from skillopt.core.types import Rollout
+from skillopt.evaluation.scoring import Row
+from skillopt.gates.strict import GateDecision
+from skillopt.optimizer.epochs import Pair
+from skillopt.optimizer.memory import describe
+from skillopt.run.records import RunDone, rows_of
+from skillopt.run.state import State
+from skillopt.training.proposal import Proposal
+from skillopt.training.steps import StepPlan
+
+
+def history_row(
+    at: StepPlan,
+    action: str,
+    rollouts: Sequence[Rollout],
+    proposal: Proposal,
+    decision: GateDecision | None,
+    usage: Mapping[str, Usage],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """One step. The scores after it are added by the state.
+
+    Args:
+        at, action, rollouts, proposal: of the step.
+        decision: None when there was nothing to judge.
+        usage: of the optimizer, by stage.
+        seconds: by stage, of the process that finished the step.
+    """
+    used = {"rollout": Usage.total(r.usage for r in rollouts)} | dict(usage)
+    return {
+        "step": at.step,
+        "epoch": at.epoch,
+        "action": action,
+        "edit_budget": proposal.budget,
+        "edits_proposed": sum(len(patch.edits) for patch in proposal.patches[:-1]),
+        "edits_applied": len(proposal.edits),
+        "edits_refused": sum(not outcome.applied for outcome in proposal.report),
+        "rollout_hard": _average([r.reward.hard for r in rollouts]),
+        "rollout_soft": _average([r.reward.soft for r in rollouts]),
+        **_judged(decision),
+        "optimizer_errors": list(proposal.errors),
+        **_cost(used, decision),
+        "seconds": dict(seconds),
+    }
+
+
+def epoch_row(
+    action: str,
+    pairs: Sequence[Pair],
+    errors: Sequence[str],
+    decision: GateDecision | None,
+    usage: Mapping[str, Usage],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """An epoch's end: the same keys, and how many of the compared tasks changed how."""
+    ran = [rollout for pair in pairs for rollout in (pair.before, pair.after)]
+    changes = [pair.change for pair in pairs]
+    return {
+        "action": action,
+        "pairs": {change: changes.count(change) for change in sorted(set(changes))},
+        **_judged(decision),
+        "optimizer_errors": list(errors),
+        **_cost({"pairs": Usage.total(r.usage for r in ran)} | dict(usage), decision),
+        "seconds": dict(seconds),
+    }
+
+
+def decisions_of(state: State, epoch: int, slow: str) -> list[str]:
+    """What the gate made of an epoch's edits, one line a step, for the optimizer's notes."""
+    lines = []
+    for row in state.history:
+        if row["epoch"] != epoch:
+            continue
+        rejected = [entry for entry in state.memory if entry.step == row["step"]]
+        edits = [describe(edit) for entry in rejected for edit in entry.edits]
+        made = f" ({'; '.join(edits)})" if edits else ""
+        lines.append(f"step {row['step']}: {row['action']}: {row['gate']}{made}")
+    return [*lines, f"slow update: {slow}"] if slow != "off" else lines
+
+
+def run_done(reason: str, final_selection: float, rows: Sequence[Row]) -> RunDone:
+    """The last record of a run.
+
+    Args:
+        reason: why training ended.
+        final_selection: score of the last current skill on the selection split.
+        rows: on the test split, named by the skills' roles; none where it is not scored.
+    """
+    return RunDone(
+        reason=reason,
+        final_selection=final_selection,
+        test={row.skill: row.scores() for row in rows},
+        test_rollouts={row.skill: rows_of(row.rollouts) for row in rows},
+    )
+
+
+def _judged(decision: GateDecision | None) -> dict[str, Any]:
+    selection = decision.rollouts if decision else ()
+    complete = decision is not None and decision.evaluated == decision.total
+    return {
+        "selection_hard": _average([r.reward.hard for r in selection]) if complete else None,
+        "selection_soft": _average([r.reward.soft for r in selection]) if complete else None,
+        "selection_bound": decision.upper_bound if decision else None,
+        "selection_evaluated": len(selection),
+        "gate": decision.reason if decision else "nothing to judge",
+    }
+
+
+def _cost(used: dict[str, Usage], decision: GateDecision | None) -> dict[str, Any]:
+    used["gate"] = Usage.total(r.usage for r in (decision.rollouts if decision else ()))
+    return {
+        "tokens": {name: u.prompt_tokens + u.completion_tokens for name, u in used.items()},
+        "cost_usd": Usage.total(used.values()).cost_usd,
+    }
+
+
+def _average(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None

@@ -1,0 +1,108 @@
+"""The optimizer model over the gateway: structured replies, recorded, priced, asked only once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from harnesses.base import ModelSpec, Usage
+from harnesses.clock import now
+from harnesses.gateway.chat import ChatClient, ChatError
+from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.session import Grant
+from harnesses.protocols.base import Conversation, Message
+from skillopt.core.files import digest_of, end_whole
+from skillopt.optimizer.model import (
+    OptimizerReplyError,
+    OptimizerUnavailableError,
+    ask_with_repair,
+)
+from skillopt.run.events import Listener
+from skillopt.run.records import Replied
+from skillopt.run.spending import Meter
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@dataclass
+class GatewayModel:
+    """The optimizer of one step. Implements :class:`skillopt.optimizer.model.OptimizerModel`.
+
+    Args:
+        gateway, spec: where the model is.
+        seed: of the run and step; with what a call is about it seeds the model.
+        step: its number, for the records.
+        record: folder in which ``wire.jsonl`` is written.
+        listener: told of each reply.
+        meter: asked before each call.
+        known: replies of earlier starts of the run, by id. They are not asked for again.
+    """
+
+    gateway: Gateway
+    spec: ModelSpec
+    seed: str
+    step: int
+    record: Path
+    listener: Listener
+    meter: Meter
+    known: Mapping[str, Replied]
+    _replies: dict[str, Replied] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        end_whole(self.record / "wire.jsonl")
+
+    def ask(self, stage: str, about: str, system: str, prompt: str, schema: type[T]) -> T:
+        id = digest_of([self.seed, stage, about, system, prompt, schema.model_json_schema()])
+        reply = self.known.get(id) or self._asked(id, stage, about, system, prompt, schema)
+        with self._lock:
+            self._replies[id] = reply
+        if reply.reply is None:
+            raise OptimizerReplyError(reply.error)
+        return schema.model_validate_json(reply.reply)
+
+    def _asked(
+        self, id: str, stage: str, about: str, system: str, prompt: str, schema: type[T]
+    ) -> Replied:
+        """A new reply, kept before it is used."""
+        seed = int(digest_of([self.seed, stage, about])[:12], 16)
+        grant = Grant(self.spec, seed, self.record)
+        value, error = None, ""
+        with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
+            try:
+                with ChatClient(session) as client:
+
+                    def send(messages: Sequence[Message]) -> str:
+                        shown = Conversation(
+                            self.spec.name, tuple(messages), schema_name=schema.__name__
+                        )
+                        return client.say(shown, schema.model_json_schema()).text
+
+                    value = ask_with_repair(send, system, prompt, schema).model_dump_json()
+            except ChatError as unavailable:
+                raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
+            except OptimizerReplyError as malformed:
+                neglected = sorted({f for e in session.exchanges for f in e.ignored})
+                note = f" (the service ignored {', '.join(neglected)})" if neglected else ""
+                error = f"{malformed}{note}"
+            record = Replied(
+                id=id, stage=stage, step=self.step, about=about,
+                reply=value, error=error, usage=session.usage,
+            )  # fmt: skip
+            self.listener(record)
+            return record
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """What was used, by stage; the same whoever was asked first."""
+        with self._lock:
+            replies = [self._replies[id] for id in sorted(self._replies)]
+        stages = sorted({reply.stage for reply in replies})
+        return {
+            stage: Usage.total(r.usage for r in replies if r.stage == stage) for stage in stages
+        }

@@ -1,0 +1,197 @@
+"""What a run will come to, from its config and the number of tasks: ``train --dry-run``.
+
+Upper bounds for rollouts and calls; tokens and money by assumptions that the plan states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harnesses.base import Usage
+from skillopt.config.prices import Prices
+from skillopt.config.schema import Config
+from skillopt.core.types import Split, Task
+from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
+from skillopt.optimizer.epochs import PAIR_TOKENS
+from skillopt.optimizer.memory import MEMORY_TOKENS
+from skillopt.training.steps import plan_steps
+
+ROLLOUT_TOKENS = {
+    "direct": (8_000, 1_000),
+    "codex": (60_000, 2_000),
+    "claude-code": (120_000, 2_000),
+    "opencode": (50_000, 2_000),
+}
+"""Assumed for one rollout: prompt and completion tokens of all its requests together. The agents'
+own prompts are counted (about 10,000, 20,000 and 8,000 tokens, measured), over some six
+requests."""
+REPLY_TOKENS = 1_500
+"""Assumed for one optimizer reply."""
+FRAME_TOKENS = 1_500
+"""Of an optimizer prompt without skill, memory and material."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of the whole run, at most."""
+
+    stage: str
+    rollouts: int
+    calls: int
+    usage: Usage
+    """Expected; ``cost_usd`` None where the price is not known."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run."""
+
+    name: str
+    epochs: int
+    steps: int
+    budgets: tuple[int | None, ...]
+    """Edits that each step may make."""
+    tasks: Mapping[str, int]
+    stages: tuple[PlannedStage, ...]
+    priced: str
+    """Date of the price table."""
+    assumption: str
+    """What the tokens of rollouts are taken from."""
+
+    @property
+    def rollouts(self) -> int:
+        return sum(stage.rollouts for stage in self.stages)
+
+    @property
+    def usage(self) -> Usage:
+        return Usage.total(stage.usage for stage in self.stages)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        stages = [
+            {
+                "stage": s.stage,
+                "rollouts": s.rollouts,
+                "calls": s.calls,
+                "tokens": s.usage.prompt_tokens + s.usage.completion_tokens,
+                "usd": s.usage.cost_usd,
+            }
+            for s in self.stages
+        ]
+        total = self.usage
+        return {
+            "name": self.name,
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "edit_budgets": self.budgets,
+            "tasks": dict(self.tasks),
+            "rollouts": self.rollouts,
+            "tokens": total.prompt_tokens + total.completion_tokens,
+            "usd": total.cost_usd,
+            "prices_of": self.priced,
+            "stages": stages,
+        }
+
+
+def make_plan(config: Config, splits: Mapping[Split, Sequence[Task]], prices: Prices) -> Plan:
+    """The plan of a run; nothing is run or asked.
+
+    Args:
+        config: of the run.
+        splits: its tasks.
+        prices: the price table.
+    """
+    steps = plan_steps(splits["train"], config.train, config.seed)
+    counts: dict[str, int] = {name: len(tasks) for name, tasks in splits.items()}
+    rollouts, calls = _rollouts(config, splits), _calls(config, splits)
+    harness = _assumed(config)
+    prompt, completion = ROLLOUT_TOKENS[harness]
+    stages = tuple(
+        PlannedStage(
+            stage,
+            rollouts.get(stage, 0),
+            calls.get(stage, 0),
+            _expected(config, stage, rollouts.get(stage, 0), calls.get(stage, 0), prices),
+        )
+        for stage in dict.fromkeys([*rollouts, *calls])
+    )
+    return Plan(
+        name=config.name,
+        epochs=config.train.epochs,
+        steps=len(steps),
+        budgets=tuple(at.budget for at in steps),
+        tasks=counts,
+        stages=stages,
+        priced=prices.date.isoformat(),
+        assumption=f"{prompt:,} and {completion:,} in one rollout of {harness}",
+    )
+
+
+def rollouts_at_most(config: Config, splits: Mapping[Split, Sequence[Task]]) -> int:
+    """Of a whole run, those in the store included."""
+    return sum(_rollouts(config, splits).values())
+
+
+def _rollouts(config: Config, splits: Mapping[Split, Sequence[Task]]) -> dict[str, int]:
+    train, val = config.train, len(splits["val"])
+    steps = plan_steps(splits["train"], train, config.seed)
+    ends = train.epochs - 1 if train.slow_update or train.meta_skill else 0
+    gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
+    found = {"baseline": val, "rollout": sum(at.rollouts for at in steps), "gate": gated * val}
+    if ends:
+        found["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
+    if config.final.test:
+        # The best skill is the final one unless the gate's metric lets it differ.
+        found["test"] = 2 * len(splits["test"])
+    return found
+
+
+def _calls(config: Config, splits: Mapping[Split, Sequence[Task]]) -> dict[str, int]:
+    train = config.train
+    steps = plan_steps(splits["train"], train, config.seed)
+    # Failures and successes are cut apart: one more minibatch than of all together.
+    reflections = [sum(-(-len(p) // train.minibatch) + 1 for p in at.parts) for at in steps]
+    found = {"draft": 1} if config.skill.init == "draft" else {}
+    found["reflect"] = sum(reflections)
+    if train.update != "full_rewrite":
+        found |= {"merge": sum(map(_merges, reflections)), "rank": len(steps)}
+    found["apply"] = len(steps)
+    ends = train.epochs - 1
+    found |= {"slow": ends} if train.slow_update and ends else {}
+    return found | ({"meta": ends} if train.meta_skill and ends else {})
+
+
+def _merges(patches: int) -> int:
+    """Calls to merge some patches of two kinds, in groups of eight, into one."""
+    return -(-patches // 8) + 2 if patches > 1 else 0
+
+
+def _expected(config: Config, stage: str, rollouts: int, calls: int, prices: Prices) -> Usage:
+    prompt, completion = ROLLOUT_TOKENS[_assumed(config)]
+    target = Usage(0, rollouts * prompt, 0, rollouts * completion)
+    asked = calls * (
+        FRAME_TOKENS + config.skill.max_tokens + MEMORY_TOKENS + _material(config, stage)
+    )
+    optimizer = Usage(0, asked, 0, calls * REPLY_TOKENS)
+    return Usage.total(
+        Usage(0, u.prompt_tokens, 0, u.completion_tokens, prices.cost(model.name, u) if n else 0.0)
+        for n, u, model in (
+            (rollouts, target, config.target),
+            (calls, optimizer, config.optimizer),
+        )
+    )
+
+
+def _assumed(config: Config) -> str:
+    """The harness whose tokens are assumed; a user's own is taken for one like Codex."""
+    return config.harness.name if config.harness.name in ROLLOUT_TOKENS else "codex"
+
+
+def _material(config: Config, stage: str) -> int:
+    if stage == "reflect":
+        return config.train.minibatch * TRAJECTORY_TOKENS
+    if stage in ("slow", "meta"):
+        return 2 * config.train.slow_tasks * PAIR_TOKENS
+    return config.train.merge_batch * 300

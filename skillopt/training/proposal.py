@@ -1,0 +1,116 @@
+"""From a batch's rollouts to a candidate skill: reflect, merge, rank, apply, fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from skillopt.config.schema import TrainConfig
+from skillopt.core.skill import Skill
+from skillopt.core.types import Edit, EditOutcome, Patch, Rollout
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.documents import fit, learn, rewrite
+from skillopt.optimizer.model import StageResult
+from skillopt.optimizer.stages import Stages
+
+Stage = Callable[[str, int], AbstractContextManager[None]]
+"""Announces a stage with the number of its calls, and takes its time."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the optimizer made of a batch."""
+
+    candidate: Skill
+    edits: tuple[Edit, ...] = ()
+    """Those that are in it; a whole document counts as one edit."""
+    report: tuple[EditOutcome, ...] = ()
+    patches: tuple[Patch, ...] = ()
+    """Of the reflections, then the merged one."""
+    errors: tuple[str, ...] = ()
+    budget: int | None = None
+    """Edits that the step could make, also where the optimizer chose it."""
+
+
+def propose(
+    batches: Sequence[Sequence[Rollout]],
+    briefing: Briefing,
+    train: TrainConfig,
+    stages: Stages,
+    stage: Stage,
+) -> Proposal:
+    """Ask the optimizer for a candidate.
+
+    Args:
+        batches: the step's rollouts, batch by batch.
+        briefing, train: of the step and the run.
+        stages, stage: the functions, and what announces them.
+
+    Raises:
+        OptimizerUnavailableError: from the model.
+    """
+    if train.update == "full_rewrite":
+        made = _learned(batches, briefing, train, stage)
+    else:
+        made = _edited(batches, briefing, train, stages, stage)
+    if made.candidate.digest == briefing.skill.digest:
+        return made
+    with stage("apply", 1):
+        fitted = fit(made.candidate, briefing)
+    errors = made.errors + fitted.errors
+    if fitted.value is None:
+        return Proposal(briefing.skill, (), made.report, made.patches, errors, made.budget)
+    edits = made.edits
+    return Proposal(fitted.value, edits, made.report, made.patches, errors, made.budget)
+
+
+def _edited(
+    batches: Sequence[Sequence[Rollout]],
+    briefing: Briefing,
+    train: TrainConfig,
+    stages: Stages,
+    stage: Stage,
+) -> Proposal:
+    results: list[StageResult[object]] = []
+    patches: list[Patch] = []
+    for number, rollouts in enumerate(batches, start=1):
+        name = f"batch {number} of {len(batches)}, " if len(batches) > 1 else ""
+        with stage("reflect", -(-len(rollouts) // train.minibatch)):
+            reflected = stages.reflect(rollouts, briefing, minibatch=train.minibatch, batch=name)
+        results.append(reflected)
+        patches += reflected.value
+    with stage("merge", len(patches)):
+        merged = stages.merge(patches, briefing, batch=train.merge_batch)
+    with stage("rank", 1):
+        ranked = stages.rank(merged.value.edits, briefing)
+    budget = len(ranked.value) if briefing.autonomous else briefing.budget
+    results += [merged, ranked]
+    report: tuple[EditOutcome, ...] = ()
+    with stage("apply", 1):
+        if train.update == "patch":
+            applied = stages.apply(ranked.value, briefing)
+            candidate, report = applied.value
+            edits = tuple(outcome.edit for outcome in report if outcome.applied)
+            results.append(applied)
+        else:
+            rewritten = rewrite(ranked.value, briefing)
+            candidate, edits = rewritten.value, ranked.value
+            results.append(rewritten)
+    errors = tuple(error for result in results for error in result.errors)
+    return Proposal(candidate, edits, report, (*patches, merged.value), errors, budget)
+
+
+def _learned(
+    batches: Sequence[Sequence[Rollout]], briefing: Briefing, train: TrainConfig, stage: Stage
+) -> Proposal:
+    skill = briefing.skill
+    errors: list[str] = []
+    for number, rollouts in enumerate(batches, start=1):
+        name = f"batch {number} of {len(batches)}, " if len(batches) > 1 else ""
+        with stage("reflect", -(-len(rollouts) // train.minibatch)):
+            learned = learn(rollouts, briefing, start=skill, minibatch=train.minibatch, batch=name)
+        skill = learned.value
+        errors += learned.errors
+    edit = Edit("replace", "", skill.body, "the skill written anew from each minibatch in turn")
+    return Proposal(skill, (edit,), errors=tuple(errors))
