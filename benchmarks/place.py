@@ -15,7 +15,7 @@ from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
-from skillopt.rollouts.slots import Places
+from skillopt.rollouts.slots import SandboxSlots
 
 SKILL = "---\nname: bench\ndescription: Rules for every task.\n---\n\n# Rules\n\n- Be quick.\n"
 
@@ -24,7 +24,7 @@ SKILL = "---\nname: bench\ndescription: Rules for every task.\n---\n\n# Rules\n\
 class Bench:
     engine: DockerEngine
     gateway: Gateway
-    places: Places
+    places: SandboxSlots
     folder: Path
     count: int = 0
 
@@ -66,6 +66,6 @@ def place(upstream: Upstream, workers: int) -> Iterator[Bench]:
         DockerEngine() as engine,
         TemporaryDirectory(dir=scratch_dir()) as scratch,
         Gateway({"up": upstream}, Path(scratch) / "s", lambda *_: 0.0) as gateway,
-        Places(gateway, engine, workers) as places,
+        SandboxSlots(gateway, engine, workers) as places,
     ):
         yield Bench(engine, gateway, places, Path(folder))

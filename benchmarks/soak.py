@@ -11,7 +11,7 @@ import psutil
 
 from skillopt.config.inputs import initial_skill, read_config
 from skillopt.config.schema import Config
-from skillopt.rollouts.runner import Workbench
+from skillopt.rollouts.runner import RolloutRunner
 from skillopt.tasks.splits import load_splits
 
 COUNTS = {"direct": 2000, "codex": 200}
@@ -38,7 +38,7 @@ def _soak(config: Config, count: int) -> dict[str, float]:
     skill = initial_skill(config)
     done, replicate = [0], 0
     memory, files, speeds = [], [], []
-    with Workbench(config, lambda _: None) as bench:
+    with RolloutRunner(config, lambda _: None) as bench:
         bench.rollouts(tasks, skill, replicate=10**6)  # Imports, images, every worker's relay.
         while done[-1] < count:
             started, began = time.perf_counter(), done[-1]

@@ -22,7 +22,7 @@ _CHUNK = 64 * 1024
 _SEND_S = 10.0
 
 
-class LimitReachedError(Exception):
+class SandboxLimitError(Exception):
     """The command's time or disk is used up; ends the conversation."""
 
 
@@ -30,7 +30,7 @@ class Terminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its stubs a
     """A pexpect spawn: ``read_nonblocking``, ``send`` and what is built on them, in bytes.
 
     Raises ``pexpect.EOF`` once the command has closed its terminal, ``pexpect.TIMEOUT`` when
-    nothing came in time, and LimitReachedError, which is for whoever started the command.
+    nothing came in time, and SandboxLimitError, which is for whoever started the command.
     """
 
     def __init__(self, raw: Any, guard: DiskGuard, end: float) -> None:
@@ -70,9 +70,9 @@ class Terminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its stubs a
     def _check_limits(self) -> None:
         now = time.monotonic()
         if now >= self._end:
-            raise LimitReachedError("time")
+            raise SandboxLimitError("time")
         if now >= self._guard.due and self._guard.exceeded():
-            raise LimitReachedError("disk")
+            raise SandboxLimitError("disk")
 
 
 Talk = Callable[[Terminal], None]
@@ -84,6 +84,6 @@ def hold(talk: Talk, raw: Any, guard: DiskGuard, end: float) -> str | None:
     ended it, ``time`` or ``disk``, or None."""
     try:
         talk(Terminal(raw, guard, end))
-    except LimitReachedError as reached:
+    except SandboxLimitError as reached:
         return str(reached)
     return None

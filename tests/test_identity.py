@@ -16,7 +16,7 @@ from skillopt.core.skill import SkillError, read_skill
 from skillopt.core.types import Task
 from skillopt.rollouts.identity import FingerprintError, fingerprint
 from skillopt.rollouts.plugins import Plugins
-from skillopt.rollouts.runner import Workbench
+from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.store import identity, key_of
 from skillopt.tasks.splits import load_splits
 from tests.small import small_config, small_set
@@ -40,12 +40,12 @@ def first_task(config: Config) -> Task:
 def key(config: Config) -> str:
     skill = initial_skill(config)
     assert skill is not None
-    return Workbench(config, print).key(first_task(config), skill)
+    return RolloutRunner(config, print).key(first_task(config), skill)
 
 
 def print_of(config: Config) -> dict[str, Any]:
     splits = load_splits(config.tasks, config.seed, config.runs / "tasks")
-    agent = Workbench(config, print).harness(config.harness.name)
+    agent = RolloutRunner(config, print).harness(config.harness.name)
     beside = skills_beside(config)
     return fingerprint(config, splits, initial_skill(config), agent, Plugins(), beside)
 
@@ -110,7 +110,7 @@ def test_options_are_part_of_it_for_their_own_harness_only(tasks: Path, tmp_path
     skill, task = initial_skill(empty), first_task(empty)
     assert skill is not None
     shared = {
-        Workbench(config, print).key(task, skill, harness="claude-code") for config in configs
+        RolloutRunner(config, print).key(task, skill, harness="claude-code") for config in configs
     }
     assert len(shared) == 1
 

@@ -15,8 +15,8 @@ from skillopt import RunResult, train
 from skillopt.config.loading import ConfigError
 from skillopt.core.skill import Skill
 from skillopt.evaluation.stats import kept_share
-from skillopt.evaluation.transfer import Place, cell_json, subjects_of, to_svg, transfer
-from skillopt.rollouts.runner import PausedError, Workbench
+from skillopt.evaluation.transfer import AgentModel, cell_json, subjects_of, to_svg, transfer
+from skillopt.rollouts.runner import PausedError, RolloutRunner
 from skillopt.run.events import Event, RolloutStarted
 from tests.small import small_config
 from tests.test_cli import skillopt, small_options
@@ -33,7 +33,7 @@ def result(folder: Path) -> RunResult:
 
 
 def test_the_source_comes_first_and_nothing_is_run_twice(result: RunResult, folder: Path) -> None:
-    places = [Place("direct", "sim-2"), Place("direct", "sim-1")]
+    places = [AgentModel("direct", "sim-2"), AgentModel("direct", "sim-1")]
     paths = [str(result.folder), str(result.folder / "skills/skill_v0000.md")]
     subjects = subjects_of(small_config(folder), paths)
     cells = list(transfer(small_config(folder), subjects, places, ["test", "val"]))
@@ -58,7 +58,7 @@ def test_what_is_kept_is_told_also_where_another_skill_was_trained(
     result: RunResult, folder: Path
 ) -> None:
     subjects = subjects_of(small_config(folder), [str(result.folder)])
-    other = type(subjects[0])("other", subjects[0].skill, Place("direct", "sim-2"))
+    other = type(subjects[0])("other", subjects[0].skill, AgentModel("direct", "sim-2"))
     cells = list(transfer(small_config(folder), [*subjects, other], [], ["test"]))
     assert [(c.subject, c.place.model, c.is_source) for c in cells] == [
         ("quickstart-local", "sim-1", True),
@@ -179,16 +179,18 @@ def test_one_skill_that_fails_does_not_lose_the_others(
     result: RunResult, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [str(result.folder / "skills" / "skill_v0000.md"), str(result.folder)]
-    real = Workbench.rollouts
+    real = RolloutRunner.rollouts
 
-    def failing(bench: Workbench, tasks: Any, skill: Skill | None, **more: Any) -> Any:
+    def failing(runner: RolloutRunner, tasks: Any, skill: Skill | None, **more: Any) -> Any:
         if skill is not None and skill.digest == result.initial.digest:
             raise PausedError("no luck")
-        return real(bench, tasks, skill, **more)
+        return real(runner, tasks, skill, **more)
 
-    monkeypatch.setattr(Workbench, "rollouts", failing)
+    monkeypatch.setattr(RolloutRunner, "rollouts", failing)
     subjects = subjects_of(small_config(folder), paths)
-    cells = list(transfer(small_config(folder), subjects, [Place("direct", "sim-2")], ["test"]))
+    cells = list(
+        transfer(small_config(folder), subjects, [AgentModel("direct", "sim-2")], ["test"])
+    )
     assert [cell.failed for cell in cells] == ["no luck", "", "no luck", ""]
     assert cells[3].row and cells[3].row.gain and cells[3].row.gain.value == 0.5
 
@@ -209,6 +211,8 @@ def test_hostile_names_stay_text_in_the_heat_map(result: RunResult, folder: Path
     (path / "SKILL.md").write_text("---\nname: x\ndescription: d\n---\n")
     subject = subjects_of(small_config(folder), [str(path)])[0]
     renamed = type(subject)("<script>&", subject.skill, None)
-    cells = list(transfer(small_config(folder), [renamed], [Place("direct", "sim-1")], ["val"]))
+    cells = list(
+        transfer(small_config(folder), [renamed], [AgentModel("direct", "sim-1")], ["val"])
+    )
     root = ElementTree.fromstring(to_svg(cells))
     assert not [node for node in root.iter() if node.tag.endswith("script")]

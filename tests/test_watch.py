@@ -17,7 +17,7 @@ from skillopt.deploy.actions import Standing, deploy
 from skillopt.deploy.drift import watch_deployed
 from skillopt.deploy.ledger import Ledger
 from skillopt.deploy.places import place_of
-from skillopt.evaluation.watch import Cancelled, Problem, Scored, subset, watch
+from skillopt.evaluation.watch import Cancelled, Scored, Unscorable, subset, watch
 from tests.small import small_config
 from tests.test_cli import SKILLOPT, small_options
 
@@ -72,7 +72,7 @@ def test_saves_are_scored_and_compared_with_the_version_before(
     assert isinstance(first, Scored) and first.row.gain is None
     assert isinstance(second, Scored) and second.row.gain is not None
     assert second.row.gain.value > 0 and len(second.row.fixed) == 1
-    assert isinstance(third, Problem) and "no front matter" in third.message
+    assert isinstance(third, Unscorable) and "no front matter" in third.message
 
 
 def test_a_hundred_rapid_saves_end_with_one_evaluation_of_the_last(

@@ -20,8 +20,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from skillopt import config as config_module
 from skillopt.cli import COMMANDS
+from skillopt.config import schema, upstreams
 from skillopt.config.schema import Config
 
 PAGES: list[Any] = [
@@ -219,9 +219,10 @@ def _type(annotation: Any) -> str:
 
 def _notes() -> dict[str, dict[str, str]]:
     """The docstrings below the fields of the configuration's models."""
-    tree = ast.parse(inspect.getsource(config_module))
     found: dict[str, dict[str, str]] = {}
-    for model in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+    trees = [ast.parse(inspect.getsource(module)) for module in (schema, upstreams)]
+    nodes = [node for tree in trees for node in tree.body]
+    for model in (node for node in nodes if isinstance(node, ast.ClassDef)):
         own = found.setdefault(model.name, {})
         for field, below in zip(model.body, model.body[1:], strict=False):
             if (

@@ -92,7 +92,7 @@ class Tool:
 
 
 @dataclass(frozen=True)
-class Options:
+class GenerationOptions:
     """How the model is asked to reply. None leaves it to the service."""
 
     max_tokens: int | None = None
@@ -117,7 +117,7 @@ class Conversation:
     schema_name: str | None = None
     """Name of the JSON schema that the reply must follow, where the caller asked for one."""
     schema: Mapping[str, Any] | None = None
-    options: Options = Options()
+    options: GenerationOptions = GenerationOptions()
     left_out: tuple[str, ...] = ()
     """What of the request is not in here, such as ``tools: web_search``."""
 

@@ -10,9 +10,9 @@ from typing import Any
 from harnesses.protocols.base import (
     Content,
     Conversation,
+    GenerationOptions,
     Image,
     Message,
-    Options,
     ProtocolError,
     ProtocolName,
     Reply,
@@ -157,10 +157,10 @@ class ChatCodec:
         }
 
 
-def _options(body: Mapping[str, Any]) -> Options:
+def _options(body: Mapping[str, Any]) -> GenerationOptions:
     choice = body.get("tool_choice")
     named = maybe(choice, "function", dict) or {} if isinstance(choice, dict) else {}
-    return Options(
+    return GenerationOptions(
         max_tokens=maybe(body, "max_completion_tokens", int) or maybe(body, "max_tokens", int),
         temperature=maybe(body, "temperature", float),
         top_p=maybe(body, "top_p", float),

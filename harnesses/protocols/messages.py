@@ -9,9 +9,9 @@ from typing import Any
 from harnesses.protocols.base import (
     Content,
     Conversation,
+    GenerationOptions,
     Image,
     Message,
-    Options,
     ProtocolError,
     ProtocolName,
     Reply,
@@ -149,11 +149,11 @@ class MessagesCodec:
         }
 
 
-def _options(body: Mapping[str, Any]) -> Options:
+def _options(body: Mapping[str, Any]) -> GenerationOptions:
     choice = maybe(body, "tool_choice", dict) or {}
     single = maybe(choice, "disable_parallel_tool_use", bool)
     mode = _MODES.get(str(choice.get("type")))
-    return Options(
+    return GenerationOptions(
         max_tokens=maybe(body, "max_tokens", int),
         temperature=maybe(body, "temperature", float),
         top_p=maybe(body, "top_p", float),
@@ -164,7 +164,7 @@ def _options(body: Mapping[str, Any]) -> Options:
     )
 
 
-def _written_choice(options: Options) -> dict[str, Any]:
+def _written_choice(options: GenerationOptions) -> dict[str, Any]:
     choice: dict[str, Any] = {}
     if options.tool:
         choice = {"type": "tool", "name": options.tool}

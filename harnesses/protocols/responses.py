@@ -9,8 +9,8 @@ from typing import Any
 
 from harnesses.protocols.base import (
     Conversation,
+    GenerationOptions,
     Message,
-    Options,
     ProtocolError,
     ProtocolName,
     Reply,
@@ -139,11 +139,11 @@ class ResponsesCodec:
         return ended({**response, "output": output}, reply.stop, reply.usage)
 
 
-def _options(body: Mapping[str, Any]) -> Options:
+def _options(body: Mapping[str, Any]) -> GenerationOptions:
     choice = body.get("tool_choice")
     named = maybe(choice, "name", str) if isinstance(choice, dict) else None
     group = maybe(choice, "namespace", str) if isinstance(choice, dict) else None
-    return Options(
+    return GenerationOptions(
         max_tokens=maybe(body, "max_output_tokens", int),
         temperature=maybe(body, "temperature", float),
         top_p=maybe(body, "top_p", float),

@@ -23,10 +23,10 @@ def command(runs: tuple[Path, ...], host: str, port: int, expose: bool, open_: b
 
     Only who has the printed address, with its random token, can look; nothing can be changed.
     """
-    from skillopt.report.server import Site, check_host, listen, serve
+    from skillopt.report.server import PageServer, check_host, listen, serve
 
     check_host(host, expose)
-    site = Site(read_views(runs), any_host=expose)
+    site = PageServer(read_views(runs), any_host=expose)
     with listen(host, port) as sock:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{sock.getsockname()[1]}/{site.token}/"

@@ -13,7 +13,7 @@ from skillopt.cli.common import parse_settings, set_option, warn_of_network
 
 if TYPE_CHECKING:
     from skillopt.deploy.actions import Standing
-    from skillopt.evaluation.watch import Cancelled, Problem, Scored
+    from skillopt.evaluation.watch import Cancelled, Scored, Unscorable
 
 
 @click.command("watch")
@@ -66,12 +66,12 @@ def command(
         stop.set()
 
 
-def _tell(what: Scored | Problem | Cancelled) -> None:
+def _tell(what: Scored | Unscorable | Cancelled) -> None:
     from skillopt.core.text import printable
     from skillopt.evaluation.stats import percent, points
-    from skillopt.evaluation.watch import Cancelled, Problem
+    from skillopt.evaluation.watch import Cancelled, Unscorable
 
-    if isinstance(what, Problem):
+    if isinstance(what, Unscorable):
         text = what.message
     elif isinstance(what, Cancelled):
         text = f"{what.skill.digest[:12]}: given up for a newer version"

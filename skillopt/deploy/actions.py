@@ -18,7 +18,7 @@ from typing import Any
 
 from skillopt.core.files import replace_folder, sync_folder, write_atomic
 from skillopt.core.skill import SKILL_FILE, Skill, write_skill
-from skillopt.deploy.ledger import Entry, Ledger, new_entry, new_id
+from skillopt.deploy.ledger import Deployment, Ledger, new_entry, new_id
 from skillopt.deploy.places import DeployError, Place, tree_digest
 
 
@@ -26,7 +26,7 @@ from skillopt.deploy.places import DeployError, Place, tree_digest
 class Standing:
     """A deployment that has not been undone, and what has become of it."""
 
-    entry: Entry
+    entry: Deployment
     state: str
     """unchanged, changed (by somebody else since), or missing."""
 
@@ -44,7 +44,7 @@ def with_provenance(skill: Skill, source: Mapping[str, Any]) -> Skill:
     return replace(skill, extra={**skill.extra, "metadata": {**known, **told}})
 
 
-def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]) -> Entry:
+def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]) -> Deployment:
     """Put a skill into its place; what stands there is backed up first.
 
     Args:
@@ -83,7 +83,7 @@ def planned(skill: Skill, place: Place) -> tuple[str, str]:
     return _read(target / SKILL_FILE), skill.text
 
 
-def undo(entry: Entry, ledger: Ledger) -> Entry:
+def undo(entry: Deployment, ledger: Ledger) -> Deployment:
     """Put back what a deployment replaced, byte for byte.
 
     In a file of instructions only the skill's own block is put back, so that what its owner wrote
@@ -132,7 +132,7 @@ def list_standing(ledger: Ledger) -> list[Standing]:
     return found
 
 
-def _carry_out(entry: Entry, made: Path | None, ledger: Ledger) -> Entry:
+def _carry_out(entry: Deployment, made: Path | None, ledger: Ledger) -> Deployment:
     """The change itself, between two entries of the log."""
     ledger.write(entry)
     target = Path(entry.target)
@@ -153,7 +153,7 @@ def _carry_out(entry: Entry, made: Path | None, ledger: Ledger) -> Entry:
     return done
 
 
-def _undoing(entry: Entry) -> dict[str, Any]:
+def _undoing(entry: Deployment) -> dict[str, Any]:
     return {"undoes": entry.id, "made": entry.source.get("made", [])}
 
 
@@ -179,7 +179,7 @@ def _refuse_edited(target: Path, name: str, place: Place, ledger: Ledger) -> Non
     raise DeployError(_edited(target, standing[-1]))
 
 
-def _edited(target: Path, entry: Entry) -> str:
+def _edited(target: Path, entry: Deployment) -> str:
     what = "is gone" if not target.exists() else "has been changed"
     return (
         f"{target} {what} since {entry.name} was deployed there, and is left as it is: keep what "
@@ -221,7 +221,7 @@ def _with_block(target: Path, skill: Skill) -> bytes:
     return f"{text}{gap}{_block(skill)}".encode()
 
 
-def _with_old_block(target: Path, backup: Path, entry: Entry) -> bytes:
+def _with_old_block(target: Path, backup: Path, entry: Deployment) -> bytes:
     """The file as it is, with the block that stood there before the deployment, or none."""
     text = _read(target)
     now = _find_block(text, entry.name, target)

@@ -22,7 +22,7 @@ Action = Literal["deploy", "undo"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class Deployment:
     """One change to one target. Written before it is made (``done`` false) and after.
 
     ``before`` and ``after`` are digests of the target; empty where there was, or is, nothing.
@@ -80,17 +80,17 @@ class Ledger:
         """Where what an entry replaced is kept: a folder or a file of that name."""
         return self.root / "backups" / entry_id
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[Deployment]:
         """All entries, the last of each id, in the order of their beginning."""
         end_whole(self.log)
-        found: dict[str, Entry] = {}
+        found: dict[str, Deployment] = {}
         if self.log.is_file():
             for line in self.log.read_text("utf-8").splitlines():
-                entry = Entry(**json.loads(line))
+                entry = Deployment(**json.loads(line))
                 found[entry.id] = entry
         return list(found.values())
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: Deployment) -> None:
         """Append an entry, synced."""
         line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
         with self.log.open("a", encoding="utf-8") as log:
@@ -99,15 +99,15 @@ class Ledger:
             os.fsync(log.fileno())
         sync_folder(self.root)
 
-    def standing(self, target: Path) -> list[Entry]:
+    def standing(self, target: Path) -> list[Deployment]:
         """The deployments to a target that have not been undone, oldest first."""
         chain = self.chain(target)
         undone = {entry.source["undoes"] for entry in chain if entry.action == "undo"}
         return [e for e in chain if e.action == "deploy" and e.id not in undone]
 
-    def chain(self, target: Path) -> list[Entry]:
+    def chain(self, target: Path) -> list[Deployment]:
         """The changes to a target since none of its deployments stood, oldest first."""
-        found: list[Entry] = []
+        found: list[Deployment] = []
         standing: set[str] = set()
         for entry in self.entries():
             if entry.target != str(target) or not entry.done:
@@ -128,9 +128,9 @@ def new_id() -> str:
 
 def new_entry(
     action: Action, name: str, place: Place, before: str, after: str, source: dict[str, Any]
-) -> Entry:
+) -> Deployment:
     """An entry that is about to be carried out."""
-    return Entry(
+    return Deployment(
         id=new_id(),
         action=action,
         name=name,

@@ -26,7 +26,7 @@ from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from skillopt.core.skill import Skill
 from skillopt.deploy.places import Place, seen_by
-from skillopt.rollouts.slots import Places
+from skillopt.rollouts.slots import SandboxSlots
 from skillopt.sim.prompt import ListedSkill, listed_skills, opens_skill, turns
 from skillopt.sim.target import open_skill
 
@@ -157,8 +157,8 @@ def _start(agent: str, name: str) -> list[Conversation] | str:
         gateway = stack.enter_context(
             Gateway({"opener": opener}, scratch / "gateway.sock", lambda *_: 0.0)
         )
-        places = stack.enter_context(Places(gateway, engine, 1))
-        site = stack.enter_context(places.site())
+        slots = stack.enter_context(SandboxSlots(gateway, engine, 1))
+        site = stack.enter_context(slots.site())
         for folder in ("record", "home", "project"):
             (scratch / folder).mkdir()
         for where, source in seen_by(agent).items():

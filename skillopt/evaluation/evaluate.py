@@ -15,7 +15,7 @@ from skillopt.core.skill import Skill
 from skillopt.core.types import Split
 from skillopt.evaluation.scoring import Row, compare
 from skillopt.rollouts.plugins import Plugins, load_plugins
-from skillopt.rollouts.runner import PausedError, Workbench
+from skillopt.rollouts.runner import PausedError, RolloutRunner
 from skillopt.run.events import EvaluationStarted, Event, Listener
 from skillopt.run.records import StageStarted
 from skillopt.tasks.harbor import TaskError
@@ -65,10 +65,10 @@ def evaluate(
     parts = load_plugins(config, plugins)
     rows: list[Row] = []
     for one in configs:
-        with _pausing(one), Workbench(one, listener, plugins=parts) as bench:
+        with _pausing(one), RolloutRunner(one, listener, plugins=parts) as runner:
             for name in names:
                 listener(StageStarted(stage=f"eval in {name}", total=each))
-                rows += compare(bench, skills, tasks, harness=name, replicates=replicates)
+                rows += compare(runner, skills, tasks, harness=name, replicates=replicates)
     return rows
 
 

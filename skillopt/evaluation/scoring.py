@@ -11,7 +11,7 @@ from harnesses.base import Usage
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout, Task
 from skillopt.evaluation.stats import Estimate, mean, paired_difference, rate, rate_difference
-from skillopt.rollouts.runner import Workbench
+from skillopt.rollouts.runner import RolloutRunner
 
 FLIP = 0.5
 """Difference in a task's mean over its repetitions that counts as a flip."""
@@ -190,7 +190,7 @@ class Row:
 
 
 def compare(
-    bench: Workbench,
+    runner: RolloutRunner,
     skills: Mapping[str, Skill | None],
     tasks: Sequence[Task],
     *,
@@ -201,7 +201,7 @@ def compare(
     """Run every skill on the same tasks.
 
     Args:
-        bench: where.
+        runner: where.
         skills: by the name to show; None stands for no skill. The first is what others are
             compared with.
         tasks: each is run ``replicates`` times.
@@ -213,17 +213,17 @@ def compare(
         LimitReachedError: a limit of the run is used up.
     """
     rows: list[Row] = []
-    name_of_harness = harness or bench.config.harness.name
+    name_of_harness = harness or runner.config.harness.name
     for name, skill in skills.items():
         rollouts = tuple(
             rollout
             for replicate in range(replicates)
-            for rollout in bench.rollouts(
+            for rollout in runner.rollouts(
                 tasks, skill, stage=stage, harness=harness, replicate=replicate
             )
         )
         first = rows[0] if rows else None
-        rows.append(Row(name, name_of_harness, bench.config.target.name, rollouts, first))
+        rows.append(Row(name, name_of_harness, runner.config.target.name, rollouts, first))
     return rows
 
 

@@ -27,7 +27,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class Place:
+class AgentModel:
     """An agent with a model."""
 
     harness: str
@@ -45,7 +45,7 @@ class Subject:
 
     name: str
     skill: Skill | None
-    source: Place | None
+    source: AgentModel | None
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Cell:
     """One skill in one place on one split."""
 
     subject: str
-    place: Place
+    place: AgentModel
     split: Split
     row: Row | None
     """Compared with no skill in the same place; None where it could not be run."""
@@ -65,14 +65,14 @@ class Cell:
     or no gain in it to speak of."""
 
 
-def places_of(config: Config, texts: Sequence[str]) -> list[Place]:
+def places_of(config: Config, texts: Sequence[str]) -> list[AgentModel]:
     """Places by their text, such as ``codex:gpt-5.5``; the config's own when there are none.
 
     Raises:
         ConfigError: there is no such agent or upstream.
     """
     try:
-        return [Place(*config.place(text)) for text in texts or [config.harness.name]]
+        return [AgentModel(*config.place(text)) for text in texts or [config.harness.name]]
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -103,7 +103,7 @@ def subjects_of(config: Config, arguments: Sequence[str]) -> list[Subject]:
 def transfer(
     config: Config,
     subjects: Sequence[Subject],
-    places: Sequence[Place],
+    places: Sequence[AgentModel],
     splits: Sequence[Split],
     *,
     replicates: int = 1,
@@ -128,7 +128,7 @@ def transfer(
     ordered = list(dict.fromkeys([*sources, *places]))
     skills = {NONE: None, **{subject.name: subject.skill for subject in subjects}}
 
-    def scored(place: Place, split: Split) -> dict[str, Row | str]:
+    def scored(place: AgentModel, split: Split) -> dict[str, Row | str]:
         """The rows of all skills, each compared with none; in place of one what went wrong."""
         found: dict[str, Row | str] = {}
         for name in skills:

@@ -14,7 +14,7 @@ from skillopt.core.changes import settled, watching
 from skillopt.core.skill import Skill, SkillError, read_skill
 from skillopt.core.types import Split, Task
 from skillopt.evaluation.scoring import Row, compare
-from skillopt.rollouts.runner import PausedError, Workbench
+from skillopt.rollouts.runner import PausedError, RolloutRunner
 from skillopt.run.events import Listener
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.splits import load_splits
@@ -31,7 +31,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Unscorable:
     """A version that cannot be scored: not a valid skill, or an evaluation that failed."""
 
     message: str
@@ -44,7 +44,7 @@ class Cancelled:
     skill: Skill
 
 
-Report = Callable[[Scored | Problem | Cancelled], None]
+Report = Callable[[Scored | Unscorable | Cancelled], None]
 
 
 def watch(
@@ -84,7 +84,7 @@ def watch(
             try:
                 skill = read_skill(path)
             except SkillError as error:
-                report(Problem(str(error)))
+                report(Unscorable(str(error)))
                 continue
             if skill.digest == scored:
                 continue
@@ -117,16 +117,16 @@ def _evaluate(
     changed: threading.Event,
     stop: threading.Event,
     listener: Listener,
-) -> Row | Problem | Cancelled:
+) -> Row | Unscorable | Cancelled:
     """The skill's row, unless the files change or the watch ends before it is whole."""
-    found: list[Row | Problem] = []
-    with Workbench(config, listener) as bench:
+    found: list[Row | Unscorable] = []
+    with RolloutRunner(config, listener) as runner:
 
         def run() -> None:
             try:
-                found.extend(compare(bench, {skill.name: skill}, tasks))
+                found.extend(compare(runner, {skill.name: skill}, tasks))
             except PausedError as error:
-                found.append(Problem(str(error)))
+                found.append(Unscorable(str(error)))
 
         worker = threading.Thread(target=run, name="evaluation")
         worker.start()
@@ -134,6 +134,6 @@ def _evaluate(
             time.sleep(_POLL_S)
         cut = worker.is_alive()
         if cut:
-            bench.cancel()
+            runner.cancel()
         worker.join()
     return Cancelled(skill) if cut or not found else found[0]

@@ -12,7 +12,7 @@ from skillopt.core.skill import Skill, canonical_body, skill_problems
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
+from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.reflect import Minibatch, minibatches
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, protected_regions, region, with_region
 from skillopt.optimizer.render import clip
@@ -112,7 +112,7 @@ def _ask(
     skill: Skill,
     briefing: Briefing,
     material: Material,
-) -> tuple[Skill | None, Call]:
+) -> tuple[Skill | None, OptimizerCall]:
     """Ask for a document, and once more with the reason when it cannot be used."""
     shown, problem = _bare(skill), ""
     values, limit = _values(template, material, briefing), round(briefing.max_tokens * AIM)
@@ -121,7 +121,7 @@ def _ask(
             asked = values | {"problem": problem, "limit": limit}
             reply = briefing.ask(stage, f"{about}, {attempt}", template, schema, asked, skill=shown)
         except OptimizerReplyError as error:
-            return None, Call(stage, about, str(error))
+            return None, OptimizerCall(stage, about, str(error))
         try:
             made = _dressed(shown, skill, reply)
         except ValueError as error:
@@ -129,8 +129,8 @@ def _ask(
             continue
         problem = _problem(made, skill, briefing)
         if not problem:
-            return made, Call(stage, about)
-    return None, Call(stage, about, problem)
+            return made, OptimizerCall(stage, about)
+    return None, OptimizerCall(stage, about, problem)
 
 
 def _values(template: str, material: Material, briefing: Briefing) -> dict[str, object]:

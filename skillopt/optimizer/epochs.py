@@ -14,7 +14,7 @@ from skillopt.core.skill import Skill, skill_problems
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Rollout
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
+from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.regions import GUIDANCE, region, with_region
 from skillopt.optimizer.render import clip
 from skillopt.optimizer.replies import Guidance, Notes
@@ -68,9 +68,9 @@ def slow_update(pairs: Sequence[Pair], briefing: Briefing) -> StageResult[Skill]
     try:
         reply = briefing.ask("slow", about, "slow", Guidance, values)
     except OptimizerReplyError as error:
-        return StageResult(skill, (Call("slow", about, str(error)),))
+        return StageResult(skill, (OptimizerCall("slow", about, str(error)),))
     made, problem = _guided(skill, reply.guidance.strip(), briefing)
-    return StageResult(made, (Call("slow", about, problem),))
+    return StageResult(made, (OptimizerCall("slow", about, problem),))
 
 
 def meta_skill(
@@ -94,9 +94,9 @@ def meta_skill(
     try:
         reply = briefing.ask("meta", about, "meta", Notes, values)
     except OptimizerReplyError as error:
-        return StageResult(briefing.notes, (Call("meta", about, str(error)),))
+        return StageResult(briefing.notes, (OptimizerCall("meta", about, str(error)),))
     notes = clip(reply.notes.strip(), 2 * NOTES_TOKENS)
-    return StageResult(notes or briefing.notes, (Call("meta", about),))
+    return StageResult(notes or briefing.notes, (OptimizerCall("meta", about),))
 
 
 def _shown(pairs: Sequence[Pair], briefing: Briefing) -> dict[str, object]:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from skillopt.core.types import Edit, Patch, Rollout
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.model import Call, Exemplified, OptimizerReplyError, StageResult
+from skillopt.optimizer.model import Exemplified, OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.tasks.questions import expected_answer
 
 SYSTEM = "Each mistake becomes an example that shows how it is done right."
@@ -80,16 +80,16 @@ def rank(edits: Sequence[Edit], briefing: Briefing) -> StageResult[tuple[Edit, .
     return StageResult(tuple(edits[: briefing.budget]))
 
 
-def _ask(rollout: Rollout, briefing: Briefing, batch: str) -> tuple[Patch | None, Call]:
+def _ask(rollout: Rollout, briefing: Briefing, batch: str) -> tuple[Patch | None, OptimizerCall]:
     about = f"{batch}{rollout.task.name}"
     try:
         example = briefing.model.ask("reflect", about, SYSTEM, _prompt(rollout), Example)
     except OptimizerReplyError as error:
-        return None, Call("reflect", about, str(error))
+        return None, OptimizerCall("reflect", about, str(error))
     if example.op == "skip":
-        return None, Call("reflect", about)
+        return None, OptimizerCall("reflect", about)
     edit = Edit("append", content=example.text, reason=f"{rollout.task.name} failed")
-    return Patch((edit,), source="failure"), Call("reflect", about)
+    return Patch((edit,), source="failure"), OptimizerCall("reflect", about)
 
 
 def _prompt(rollout: Rollout) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from skillopt.core.types import Edit, Patch
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
+from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import Merge
 
 
@@ -34,7 +34,7 @@ def merge(patches: Sequence[Patch], briefing: Briefing, *, batch: int = 8) -> St
     Raises:
         OptimizerUnavailableError: from the model.
     """
-    calls: list[Call] = []
+    calls: list[OptimizerCall] = []
 
     def merge_groups(groups: Sequence[_Group]) -> list[Patch]:
         answers = list(briefing.parallel(lambda group: _merge_group(group, briefing), groups))
@@ -55,7 +55,7 @@ def merge(patches: Sequence[Patch], briefing: Briefing, *, batch: int = 8) -> St
     return StageResult(tops[0] if tops else Patch(()), tuple(calls))
 
 
-def _merge_group(group: _Group, briefing: Briefing) -> tuple[Patch, Call | None]:
+def _merge_group(group: _Group, briefing: Briefing) -> tuple[Patch, OptimizerCall | None]:
     edits = _united(group.patches)
     reasoning = "\n\n".join(patch.reasoning for patch in group.patches if patch.reasoning)
     if len(group.patches) == 1 or len(edits) == 1:
@@ -65,9 +65,11 @@ def _merge_group(group: _Group, briefing: Briefing) -> tuple[Patch, Call | None]
     try:
         reply = briefing.ask("merge", group.about, "merge", Merge, values)
     except OptimizerReplyError as error:
-        return Patch(edits, reasoning), Call("merge", group.about, f"{error}; edits kept unmerged")
+        return Patch(edits, reasoning), OptimizerCall(
+            "merge", group.about, f"{error}; edits kept unmerged"
+        )
     merged, problem = _checked(reply, edits)
-    return Patch(merged, reply.reasoning), Call("merge", group.about, problem)
+    return Patch(merged, reply.reasoning), OptimizerCall("merge", group.about, problem)
 
 
 def _united(patches: Sequence[Patch]) -> tuple[Edit, ...]:

@@ -46,7 +46,7 @@ class OptimizerModel(Protocol):
 
         Args:
             stage: reflect, merge, rank or repair; for accounting.
-            about: what it is about, as in :class:`Call`; with the stage it tells the calls of
+            about: what it is about, as in :class:`OptimizerCall`; with the stage it tells calls of
                 one step apart.
             system, prompt: what the model is shown.
             schema: of the reply.
@@ -64,7 +64,7 @@ class ParallelMap(Protocol):
 
 
 @dataclass(frozen=True)
-class Call:
+class OptimizerCall:
     """One optimizer call that a stage made. ``error`` is empty when its reply was of use."""
 
     stage: str
@@ -78,7 +78,7 @@ class StageResult(Generic[V]):
     """What a stage found, and every call that it made for it."""
 
     value: V
-    calls: tuple[Call, ...] = ()
+    calls: tuple[OptimizerCall, ...] = ()
 
     @property
     def errors(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skillopt.core.types import Edit
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
+from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import ChosenRanking, Ranking
 
 
@@ -48,4 +48,6 @@ def rank(edits: Sequence[Edit], briefing: Briefing) -> StageResult[tuple[Edit, .
     except OptimizerReplyError as error:
         problem = f"{error}; the first {budget} stay"
     order += [n for n in range(1, len(edits) + 1) if n not in order]
-    return StageResult(tuple(edits[n - 1] for n in order[:budget]), (Call("rank", about, problem),))
+    return StageResult(
+        tuple(edits[n - 1] for n in order[:budget]), (OptimizerCall("rank", about, problem),)
+    )

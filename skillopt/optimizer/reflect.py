@@ -9,7 +9,7 @@ from typing import Literal
 
 from skillopt.core.types import Patch, Rollout
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
+from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import FailureReflection, SuccessReflection
 
 Kind = Literal["failure", "success"]
@@ -69,7 +69,7 @@ def minibatches(
     return found
 
 
-def _ask(batch: Minibatch, briefing: Briefing) -> tuple[Patch | None, Call]:
+def _ask(batch: Minibatch, briefing: Briefing) -> tuple[Patch | None, OptimizerCall]:
     failed = batch.kind == "failure"
     values: dict[str, object] = {
         "trajectories": [briefing.show(rollout) for rollout in batch.rollouts],
@@ -83,6 +83,6 @@ def _ask(batch: Minibatch, briefing: Briefing) -> tuple[Patch | None, Call]:
         else:
             reply = briefing.ask("reflect", batch.about, "successes", SuccessReflection, values)
     except OptimizerReplyError as error:
-        return None, Call("reflect", batch.about, str(error))
+        return None, OptimizerCall("reflect", batch.about, str(error))
     edits = tuple(edit.edit() for edit in reply.edits[: briefing.budget])
-    return Patch(edits, reply.reasoning, batch.kind), Call("reflect", batch.about)
+    return Patch(edits, reply.reasoning, batch.kind), OptimizerCall("reflect", batch.about)

@@ -8,7 +8,7 @@ from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, EditOutcome
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.edits import ALREADY_THERE, apply_edits
-from skillopt.optimizer.model import Call, OptimizerReplyError, StageResult
+from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import Repair
 
 Applied = tuple[Skill, tuple[EditOutcome, ...]]
@@ -38,10 +38,10 @@ def apply_or_repair(edits: Sequence[Edit], briefing: Briefing) -> StageResult[Ap
     try:
         reply = briefing.ask("apply", about, "repair", Repair, values, skill=candidate)
     except OptimizerReplyError as error:
-        return StageResult((candidate, outcomes), (Call("apply", about, str(error)),))
+        return StageResult((candidate, outcomes), (OptimizerCall("apply", about, str(error)),))
     mended = [edit.edit() for edit in reply.edits]
     candidate, more = _apply(candidate, mended, left, briefing)
-    return StageResult((candidate, outcomes + more), (Call("apply", about),))
+    return StageResult((candidate, outcomes + more), (OptimizerCall("apply", about),))
 
 
 def _apply(skill: Skill, edits: Sequence[Edit], budget: int | None, briefing: Briefing) -> Applied:

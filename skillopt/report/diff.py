@@ -24,7 +24,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Row:
+class DiffRow:
     """A line of both versions beside each other; a side without a line is None.
 
     A ``gap`` stands for unchanged lines that are left out; it has no sides.
@@ -36,38 +36,40 @@ class Row:
     skipped: int = 0
 
 
-def side_by_side(before: str, after: str) -> list[Row]:
+def side_by_side(before: str, after: str) -> list[DiffRow]:
     """The rows of a comparison; empty where nothing differs."""
     old, new = before.splitlines(), after.splitlines()
     matcher = SequenceMatcher(None, old, new, autojunk=False)
-    rows: list[Row] = []
+    rows: list[DiffRow] = []
     last = 0
     for group in matcher.get_grouped_opcodes(CONTEXT):
         if group[0][1] > last:
-            rows.append(Row("gap", skipped=group[0][1] - last))
+            rows.append(DiffRow("gap", skipped=group[0][1] - last))
         for tag, i1, i2, j1, j2 in group:
             if tag == "equal":
                 rows += [
-                    Row("same", _plain(i, old), _plain(j, new))
+                    DiffRow("same", _plain(i, old), _plain(j, new))
                     for i, j in zip(range(i1, i2), range(j1, j2), strict=True)
                 ]
             else:
                 rows += _changed(old, new, range(i1, i2), range(j1, j2))
         last = group[-1][2]
     if rows and last < len(old):
-        rows.append(Row("gap", skipped=len(old) - last))
+        rows.append(DiffRow("gap", skipped=len(old) - last))
     return rows
 
 
-def _changed(old: Sequence[str], new: Sequence[str], left: range, right: range) -> Iterator[Row]:
+def _changed(
+    old: Sequence[str], new: Sequence[str], left: range, right: range
+) -> Iterator[DiffRow]:
     pairs = min(len(left), len(right))
     for i, j in zip(left[:pairs], right[:pairs], strict=True):
         one, other = _words(old[i], new[j])
-        yield Row("changed", Side(i + 1, one), Side(j + 1, other))
+        yield DiffRow("changed", Side(i + 1, one), Side(j + 1, other))
     for i in left[pairs:]:
-        yield Row("removed", left=_plain(i, old))
+        yield DiffRow("removed", left=_plain(i, old))
     for j in right[pairs:]:
-        yield Row("added", right=_plain(j, new))
+        yield DiffRow("added", right=_plain(j, new))
 
 
 def _plain(index: int, lines: Sequence[str]) -> Side:

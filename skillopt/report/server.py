@@ -53,7 +53,7 @@ def check_host(host: str, expose: bool) -> None:
 
 
 @dataclass
-class Site:
+class PageServer:
     """The pages of some runs, behind a token.
 
     Args:
@@ -168,7 +168,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise ServerError(f"{host}:{port}: {error.strerror}: choose another --port") from error
 
 
-def serve(site: Site, sock: socket.socket) -> None:
+def serve(site: PageServer, sock: socket.socket) -> None:
     """Serve until interrupted."""
     import uvicorn
 

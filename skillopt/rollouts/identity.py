@@ -13,12 +13,12 @@ from skillopt.core.skill import Skill
 from skillopt.core.types import Split, Task
 from skillopt.rollouts.plugins import Plugins, described
 
-FREE = (
+MAY_CHANGE = (
     "name", "runs", "workers", "rollout_tries", "max_infra_share", "limits", "prices", "trackers",
     "transfer",
 )  # fmt: skip
 """Keys of the config that may change from one start to the next: they do not change the result."""
-LATER: dict[str, dict[str, Any]] = {
+KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
     "harness": {
         "mount": "native",
         "mode": "batch",
@@ -53,11 +53,11 @@ def fingerprint(
         plugins: the user's own parts.
         beside: the skills that the agent has besides.
     """
-    settings = config.model_dump(mode="json", exclude=set(FREE))
+    settings = config.model_dump(mode="json", exclude=set(MAY_CHANGE))
     for upstream in settings["upstreams"].values():
         for key in FREE_UPSTREAM:
             upstream.pop(key, None)
-    for section in LATER:
+    for section in KEYS_ADDED_LATER:
         settings[section] = without_later(section, settings[section])
     tasks = {split: {task.name: task.digest for task in splits[split]} for split in splits}
     return _flat(
@@ -74,8 +74,8 @@ def fingerprint(
 
 
 def without_later(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A section of a config without the keys of :data:`LATER` that change nothing."""
-    later = LATER[section]
+    """A section of a config without the keys of :data:`KEYS_ADDED_LATER` that change nothing."""
+    later = KEYS_ADDED_LATER[section]
     return {k: v for k, v in settings.items() if k not in later or v != later[k]}
 
 

@@ -33,7 +33,7 @@ from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.identity import without_later
 from skillopt.rollouts.plugins import Plugins, label
 from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.slots import Places
+from skillopt.rollouts.slots import SandboxSlots
 from skillopt.rollouts.store import RolloutStore, identity, unstored
 from skillopt.run.events import Listener, RolloutFinished, RolloutStarted
 from skillopt.run.records import RolloutRan
@@ -48,7 +48,7 @@ class PausedError(Exception):
     """Infrastructure failed too often to go on. The same command continues from here."""
 
 
-class Workbench:
+class RolloutRunner:
     """Runs rollouts as a config says. A context manager; leaving it kills all that still runs.
 
     Args:
@@ -76,7 +76,7 @@ class Workbench:
         self._harnesses: dict[str, Harness] = {}
         self._engine: DockerEngine | None = None
 
-    def __enter__(self) -> Workbench:
+    def __enter__(self) -> RolloutRunner:
         with ExitStack() as stack:
             engine: DockerEngine | None = None
             if self.config.sandbox.kind == "docker":
@@ -93,8 +93,8 @@ class Workbench:
                 Gateway(upstreams, scratch / "gateway.sock", prices.cost)
             )
             sandbox = self.config.sandbox
-            self._places = stack.enter_context(
-                Places(
+            self._slots = stack.enter_context(
+                SandboxSlots(
                     self.gateway,
                     engine,
                     self.config.workers,
@@ -278,8 +278,8 @@ class Workbench:
         with self.store.begin() as folder:
             self.store.announce(folder, job.key, job.task.name)
             try:
-                with self._places.site() as site:
-                    judges = self._places.verifier_sandbox
+                with self._slots.site() as site:
+                    judges = self._slots.verifier_sandbox
                     result = run_job(job, site, self._environments, judges, folder)
             except SandboxError as error:
                 result = job.failed(str(error))

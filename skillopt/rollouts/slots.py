@@ -32,7 +32,7 @@ class Slot:
     relay: Relay | None = None
 
 
-class Places:
+class SandboxSlots:
     """The slots of a run. A context manager; leaving it kills every sandbox.
 
     Args:
@@ -82,7 +82,7 @@ class Places:
         env = {**proxy_variables(network), **spec.env}
         return self.sandbox(replace(spec, network=relayed, env=env))
 
-    def __enter__(self) -> Places:
+    def __enter__(self) -> SandboxSlots:
         return self
 
     def __exit__(

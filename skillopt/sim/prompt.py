@@ -48,7 +48,7 @@ class ListedSkill:
 
 
 @dataclass(frozen=True)
-class Turn:
+class PromptTurn:
     """A tool call of the model and what came of it."""
 
     call: ToolCall
@@ -70,10 +70,12 @@ def task_text(message: Message) -> str:
     return _INJECTED.sub("", message.text).strip()
 
 
-def turns(messages: tuple[Message, ...]) -> list[Turn]:
+def turns(messages: tuple[Message, ...]) -> list[PromptTurn]:
     """All tool calls in order, each with its result."""
     results = {result.call_id: result for message in messages for result in message.results}
-    return [Turn(call, results.get(call.id)) for message in messages for call in message.calls]
+    return [
+        PromptTurn(call, results.get(call.id)) for message in messages for call in message.calls
+    ]
 
 
 def listed_skills(conversation: Conversation) -> list[ListedSkill]:

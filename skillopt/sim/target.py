@@ -14,7 +14,7 @@ from skillopt.sim.knowledge import Habit, habit_for, quirks_in
 from skillopt.sim.prompt import (
     SKILL_TOOLS,
     ListedSkill,
-    Turn,
+    PromptTurn,
     listed_skills,
     opens_skill,
     task_index,
@@ -147,11 +147,11 @@ def _id(conversation: Conversation) -> str:
     return f"call_{len(turns(conversation.messages)) + 1:04d}"
 
 
-def _command(turn: Turn) -> str:
+def _command(turn: PromptTurn) -> str:
     return str(turn.call.arguments.get(_SHELLS.get(turn.call.name, ""), ""))
 
 
-def _succeeded(turn: Turn) -> bool:
+def _succeeded(turn: PromptTurn) -> bool:
     """Every procedure ends by saying what it wrote; harnesses report exit codes in many ways."""
     result = turn.result
     return bool(result and not result.is_error and re.search(r"^wrote ", result.text, re.MULTILINE))

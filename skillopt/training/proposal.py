@@ -51,9 +51,9 @@ def propose(
         OptimizerUnavailableError: from the model.
     """
     if train.update == "full_rewrite":
-        made = _learned(batches, briefing, train, stage)
+        made = _by_rewriting(batches, briefing, train, stage)
     else:
-        made = _edited(batches, briefing, train, stages, stage)
+        made = _by_patches(batches, briefing, train, stages, stage)
     if made.candidate.digest == briefing.skill.digest:
         return made
     with stage("apply", 1):
@@ -65,7 +65,7 @@ def propose(
     return Proposal(fitted.value, edits, made.report, made.patches, errors, made.budget)
 
 
-def _edited(
+def _by_patches(
     batches: Sequence[Sequence[Rollout]],
     briefing: Briefing,
     train: TrainConfig,
@@ -101,7 +101,7 @@ def _edited(
     return Proposal(candidate, edits, report, (*patches, merged.value), errors, budget)
 
 
-def _learned(
+def _by_rewriting(
     batches: Sequence[Sequence[Rollout]], briefing: Briefing, train: TrainConfig, stage: Stage
 ) -> Proposal:
     skill = briefing.skill

@@ -24,7 +24,7 @@ from skillopt.optimizer.stages import make_stages
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.identity import fingerprint, refuse_another
 from skillopt.rollouts.plugins import Plugins, load_plugins
-from skillopt.rollouts.runner import PausedError, Workbench, model_spec
+from skillopt.rollouts.runner import PausedError, RolloutRunner, model_spec
 from skillopt.run.events import Listener
 from skillopt.run.folder import RunFolder, replay
 from skillopt.run.journal import Journal
@@ -40,7 +40,7 @@ from skillopt.training.plan import rollouts_at_most
 from skillopt.training.steps import plan_steps
 from skillopt.training.trainer import Training
 
-MEND = "nothing is lost: mend it ('skillopt doctor' helps) and start the same command"
+RESUME_HINT = "nothing is lost: mend it ('skillopt doctor' helps) and start the same command"
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def _train(
         trackers = stack.enter_context(tracking(config, journal.root, state))
         told = _all([*trackers, listener])
         record = Recorder(journal, RunFolder(journal.root), state, meter, told)
-        bench = stack.enter_context(Workbench(config, record, meter, plugins))
-        harness = bench.harness(config.harness.name)
-        print_ = fingerprint(config, splits, initial, harness, plugins, bench.beside)
+        runner = stack.enter_context(RolloutRunner(config, record, meter, plugins))
+        harness = runner.harness(config.harness.name)
+        print_ = fingerprint(config, splits, initial, harness, plugins, runner.beside)
         if state.created is not None:
             refuse_another(state.created.fingerprint, print_, str(journal.root))
         else:
@@ -120,7 +120,7 @@ def _train(
                 config=config,
                 splits=splits,
                 record=record,
-                bench=bench,
+                runner=runner,
                 stages=make_stages(plugins.stages),
                 prompts=prompts,
                 guard=leak_guard(task for split in splits.values() for task in split),
@@ -154,7 +154,7 @@ def _run(training: Training, initial: Skill | None) -> None:
         raise
     except OptimizerUnavailableError as error:
         record(RunStopped(reason=str(error)))
-        raise PausedError(f"step {record.state.steps + 1}: {error}\n{MEND}") from error
+        raise PausedError(f"step {record.state.steps + 1}: {error}\n{RESUME_HINT}") from error
     except OptimizerReplyError as error:
         record(RunStopped(reason=str(error)))
         raise SkillError(

@@ -27,7 +27,7 @@ from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.regions import GUIDANCE, region
 from skillopt.optimizer.stages import Stages
 from skillopt.optimizer.templates import Prompts
-from skillopt.rollouts.runner import Workbench
+from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.recorder import Recorder
 from skillopt.run.records import (
     BaselineDone,
@@ -53,7 +53,7 @@ class Training:
     Args:
         config, splits: of the run.
         record: keeps and tells what happens; its state is where the run stands.
-        bench: runs rollouts.
+        runner: runs rollouts.
         stages, prompts, guard, stop: how the optimizer is asked, and when to end early.
         spec: the optimizer model.
     """
@@ -61,7 +61,7 @@ class Training:
     config: Config
     splits: dict[Split, tuple[Task, ...]]
     record: Recorder
-    bench: Workbench
+    runner: RolloutRunner
     stages: Stages
     prompts: Prompts
     guard: LeakGuard
@@ -107,7 +107,7 @@ class Training:
         """The initial skill is scored once on the selection split before the first step."""
         val = self.splits["val"]
         with self._stage("baseline", len(val)):
-            rollouts = self.bench.rollouts(val, initial, stage="baseline")
+            rollouts = self.runner.rollouts(val, initial, stage="baseline")
         score = self._score(rollouts)
         self.record(skill_made(initial))
         self.record(BaselineDone(skill=initial.digest, score=score, rollouts=rows_of(rollouts)))
@@ -161,8 +161,8 @@ class Training:
         keys = state.batches.get((at.step, part)) if asked else None
         with self._stage("rollout", len(tasks), at):
             if keys is not None:
-                tasks = [t for t in tasks if self.bench.key(t, skill) in keys]
-            done = self.bench.rollouts(tasks, skill, stage="rollout", max_infra_share=share)
+                tasks = [t for t in tasks if self.runner.key(t, skill) in keys]
+            done = self.runner.rollouts(tasks, skill, stage="rollout", max_infra_share=share)
         scored = [rollout for rollout in done if rollout.status.scored]
         if keys is None:
             self.record(BatchDone(step=at.step, part=part, keys=[r.key for r in scored]))
@@ -175,7 +175,7 @@ class Training:
         val, gate = self.splits["val"], self.config.gate
 
         def evaluate(tasks: Sequence[Task]) -> list[Rollout]:
-            return self.bench.rollouts(tasks, candidate, stage="gate")
+            return self.runner.rollouts(tasks, candidate, stage="gate")
 
         self.record(skill_made(candidate))
         with self._stage("gate", len(val), at):
@@ -232,21 +232,21 @@ class Training:
         tasks = compared_tasks(self.splits["train"], count, seed, at.epoch)
         earlier = self.record.state.skills[self.record.state.epoch_skills[-1]]
         with self._stage("pairs", 2 * len(tasks), at):
-            before = self.bench.rollouts(tasks, earlier, stage="pairs")
-            after = self.bench.rollouts(tasks, current, stage="pairs")
+            before = self.runner.rollouts(tasks, earlier, stage="pairs")
+            after = self.runner.rollouts(tasks, current, stage="pairs")
         return [Pair(*both) for both in zip(before, after, strict=True)]
 
     def _finish(self, reason: str) -> None:
         """The last selection score of the current skill, and the scores on the test split."""
         state, val, test = self.record.state, self.splits["val"], self.splits["test"]
         with self._stage("final", len(val)):
-            final = self._score(self.bench.rollouts(val, self._current, stage="final"))
+            final = self._score(self.runner.rollouts(val, self._current, stage="final"))
         rows: list[Row] = []
         if self.config.final.test and test:
             roles = {"initial": state.initial, "best": state.best, "final": state.current}
             skills = {role: state.skills[digest] for role, digest in roles.items()}
             with self._stage("test", 3 * len(test)):
-                rows = compare(self.bench, skills, test, stage="test")
+                rows = compare(self.runner, skills, test, stage="test")
         self.record(run_done(reason, final, rows))
 
     @property
@@ -257,14 +257,14 @@ class Training:
         config, state, step = self.config, self.record.state, at.step if at else 0
         train, seed = config.train, f"{config.seed}/{about}"
         self._model = GatewayModel(
-            self.bench.gateway, self.spec, seed, step, self.record.folder.step(step),
+            self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, state.replies,
         )  # fmt: skip
         return Briefing(
             skill=skill,
             budget=at.budget if at else None,
             model=self._model,
-            parallel=self.bench.pool.map,
+            parallel=self.runner.pool.map,
             seed=seed,
             memory=state.memory if train.memory else (),
             notes=state.notes if train.meta_skill else "",

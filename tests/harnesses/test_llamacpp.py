@@ -25,7 +25,7 @@ from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.llamacpp import SMOLLM2, LlamaUpstream, weights
 from harnesses.gateway.session import Grant, Session
 from harnesses.gateway.upstreams import HttpUpstream, UnusableUpstreamError
-from harnesses.protocols.base import Conversation, Message, Options, ProtocolName
+from harnesses.protocols.base import Conversation, GenerationOptions, Message, ProtocolName
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
 from tests.harnesses.test_gateway import client
@@ -38,7 +38,9 @@ SCHEMA = {
     "additionalProperties": False,
 }
 TOOLS = [{"name": "run", "description": "Runs.", "input_schema": {"type": "object"}}]
-STORY = Conversation(SMOLLM2, (Message("user", "Tell me about dogs."),), options=Options(24, 0.0))
+STORY = Conversation(
+    SMOLLM2, (Message("user", "Tell me about dogs."),), options=GenerationOptions(24, 0.0)
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_direct_chat_and_a_schema_that_is_kept(server: LlamaUpstream, folder: Pa
         reply = chat.say(STORY)
         asked = Conversation(
             SMOLLM2, (Message("user", "A dog as JSON."),), schema_name="Pet",
-            options=Options(60, 0.0),
+            options=GenerationOptions(60, 0.0),
         )  # fmt: skip
         pet = json.loads(chat.say(asked, SCHEMA).text)
     assert reply.text.strip() and reply.model == SMOLLM2 and reply.stop == "length"
@@ -118,7 +120,7 @@ def test_a_schema_is_kept_by_translation_and_its_neglect_is_noticed(
 ) -> None:
     shown = Conversation(
         SMOLLM2, (Message("user", "Say: yes."),), schema_name="Pet", schema=SCHEMA,
-        options=Options(200, 0.0),
+        options=GenerationOptions(200, 0.0),
     )  # fmt: skip
     body = CODECS[protocol].write_request(shown)
     with session(server, folder, protocol) as opened:
@@ -163,7 +165,7 @@ def test_a_client_that_goes_away_does_not_keep_the_server_busy(
 def test_a_prompt_that_is_too_long_is_refused_in_the_clients_protocol(
     protocol: ProtocolName, server: LlamaUpstream, folder: Path
 ) -> None:
-    shown = Conversation(SMOLLM2, (Message("user", "word " * 3000),), options=Options(5))
+    shown = Conversation(SMOLLM2, (Message("user", "word " * 3000),), options=GenerationOptions(5))
     with session(server, folder) as opened:
         answer = post(opened, protocol, CODECS[protocol].write_request(shown))
     assert answer.status_code == 400

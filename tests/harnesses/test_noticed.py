@@ -7,8 +7,8 @@ import pytest
 from harnesses.gateway.ignored_fields import SCHEMAS, ignored
 from harnesses.protocols.base import (
     Conversation,
+    GenerationOptions,
     Message,
-    Options,
     ProtocolName,
     Reply,
     Tool,
@@ -46,16 +46,16 @@ def test_schemas(protocol: ProtocolName, reply: Reply, noticed: bool) -> None:
 @pytest.mark.parametrize(
     ("options", "called", "noticed"),
     [
-        (Options(tool="run"), ("run",), False),
-        (Options(tool="run"), ("see",), True),
-        (Options(tool="run"), (), True),
-        (Options(tool_choice="required"), ("see",), False),
-        (Options(tool_choice="required"), (), True),
-        (Options(tool_choice="auto"), (), False),
+        (GenerationOptions(tool="run"), ("run",), False),
+        (GenerationOptions(tool="run"), ("see",), True),
+        (GenerationOptions(tool="run"), (), True),
+        (GenerationOptions(tool_choice="required"), ("see",), False),
+        (GenerationOptions(tool_choice="required"), (), True),
+        (GenerationOptions(tool_choice="auto"), (), False),
     ],
 )
 def test_forced_tools(
-    protocol: ProtocolName, options: Options, called: tuple[str, ...], noticed: bool
+    protocol: ProtocolName, options: GenerationOptions, called: tuple[str, ...], noticed: bool
 ) -> None:
     tools = (Tool("run", "d", {}), Tool("see", "d", {}))
     body = CODECS[protocol].write_request(Conversation("m", ASKED.messages, tools, options=options))

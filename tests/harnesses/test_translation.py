@@ -26,9 +26,9 @@ from harnesses.gateway.translation import Translated, chosen, prepared, translat
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import (
     Conversation,
+    GenerationOptions,
     Image,
     Message,
-    Options,
     ProtocolError,
     ProtocolName,
     Reply,
@@ -166,7 +166,7 @@ def test_the_conversation_is_marked_for_the_cache_that_bills_it() -> None:
 
 def test_options_have_their_equal_in_each_protocol() -> None:
     tools = (Tool("run", "d", {"type": "object"}), Tool("see", "d", {"type": "object"}))
-    options = Options(100, 0.3, 0.9, ("END",), "required", "see", False)
+    options = GenerationOptions(100, 0.3, 0.9, ("END",), "required", "see", False)
     schema = {"type": "object", "title": "Answer", "properties": {}}
     for client, to in PAIRS:
         shown = Conversation(
@@ -183,7 +183,7 @@ def test_options_have_their_equal_in_each_protocol() -> None:
 
 
 def test_default_temperatures_are_not_sent_and_fields_of_the_config_win() -> None:
-    shown = Conversation("m", (Message("user", "q"),), options=Options(50, 1.0, 1.0))
+    shown = Conversation("m", (Message("user", "q"),), options=GenerationOptions(50, 1.0, 1.0))
     body = CODECS["messages"].write_request(shown)
     way = translate(call("messages", body), "responses", {"reasoning": {"effort": "low"}}, {})
     assert "temperature" not in way.call.body and "top_p" not in way.call.body

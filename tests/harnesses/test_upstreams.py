@@ -16,7 +16,7 @@ from harnesses.gateway.chat import ChatClient
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
 from harnesses.gateway.upstreams import HttpUpstream, protocols_of
-from harnesses.protocols.base import Conversation, Message, Options, ProtocolName, Reply
+from harnesses.protocols.base import Conversation, GenerationOptions, Message, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
 from tests.harnesses.test_gateway import KEY, ask, client, serve
 
@@ -115,7 +115,7 @@ def test_each_service_is_called_where_and_as_it_wants(
 def test_openai_gets_the_token_limit_by_its_new_name(folder: Path) -> None:
     service = Service("authorization", "Bearer ")
     with session(service, "openai", folder) as opened, ChatClient(opened) as chat:
-        shown = Conversation("m", (Message("user", "hi"),), options=Options(max_tokens=7))
+        shown = Conversation("m", (Message("user", "hi"),), options=GenerationOptions(max_tokens=7))
         assert chat.say(shown).text == "hi"
     assert (
         service.seen[0][1]["max_completion_tokens"] == 7 and "max_tokens" not in service.seen[0][1]

@@ -18,7 +18,7 @@ from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
-from skillopt.rollouts.slots import Places
+from skillopt.rollouts.slots import SandboxSlots
 
 IMAGE = "skillopt/agent-base:1"
 SKILL = """\
@@ -93,7 +93,7 @@ def lab(engine: DockerEngine, tmp_path: Path) -> Iterator[MakeLab]:
                 Gateway(
                     {"up": upstream}, Path(scratch) / "s", lambda *_: 0.0, backoff_s=0.01
                 ) as gateway,
-                Places(gateway, engine, 1) as places,
+                SandboxSlots(gateway, engine, 1) as places,
                 places.site() as site,
             ):
                 yield Lab(engine, gateway, site, tmp_path)

@@ -19,7 +19,7 @@ from harnesses.base import Status
 from sandboxes.base import SandboxError
 from sandboxes.docker import OWNER_LABEL, DockerEngine
 from sandboxes.owner import current_owner
-from skillopt.rollouts.runner import PausedError, Workbench
+from skillopt.rollouts.runner import PausedError, RolloutRunner
 from skillopt.run.events import Event
 from skillopt.run.records import RolloutRan
 from skillopt.tasks.harbor import read_task
@@ -61,12 +61,12 @@ def test_rollouts_under_way_are_run_again_and_scored_right(
     monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
     config = small_config(tmp_path, "direct", workers=3)
     told: list[Event] = []
-    with Workbench(config, told.append) as bench:
+    with RolloutRunner(config, told.append) as runner:
         crash = threading.Thread(target=_crash, args=(other, 3))
         crash.start()
         task = read_task(folder)
         with ThreadPoolExecutor(3) as pool:
-            futures = [pool.submit(bench.rollouts, [task], None, replicate=n) for n in range(3)]
+            futures = [pool.submit(runner.rollouts, [task], None, replicate=n) for n in range(3)]
             done = [rollout for future in futures for rollout in future.result(60)]
         crash.join()
         sandboxes = {"label": "skillopt.kind=sandbox"}
@@ -91,20 +91,20 @@ def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
     tasks = [read_task(folder)]
     with monkeypatch.context() as patched, ExitStack() as stack:
         patched.setattr("skillopt.rollouts.runner.DockerEngine", impatient)
-        bench = stack.enter_context(Workbench(config, lambda _: None))
+        runner = stack.enter_context(RolloutRunner(config, lambda _: None))
         with ThreadPoolExecutor(3) as pool:
-            futures = [pool.submit(bench.rollouts, tasks, None, replicate=n) for n in range(3)]
+            futures = [pool.submit(runner.rollouts, tasks, None, replicate=n) for n in range(3)]
             _when_running(other, containers)
             other.hang()
             began = time.monotonic()
             ended = [future.exception() for future in futures]
             with pytest.raises(SandboxError, match="skillopt clean"):
-                bench.cancel()
+                runner.cancel()
         assert time.monotonic() - began < 60
         assert [type(error) for error in ended] == [PausedError] * 3
         other.go_on()
-    with Workbench(config, lambda _: None) as bench:
-        done = [bench.rollouts(tasks, None, replicate=n)[0] for n in range(3)]
+    with RolloutRunner(config, lambda _: None) as runner:
+        done = [runner.rollouts(tasks, None, replicate=n)[0] for n in range(3)]
     assert [(r.status, r.reward.hard) for r in done] == [(Status.COMPLETED, 1.0)] * 3
     api, mine = APIClient(other.host), f"{OWNER_LABEL}={current_owner()}"
     left = api.containers(all=True, filters={"label": mine})

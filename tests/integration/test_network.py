@@ -14,7 +14,7 @@ from harnesses.base import Status
 from sandboxes.docker import DockerEngine
 from skillopt.config.network import Network
 from skillopt.config.schema import Config
-from skillopt.rollouts.runner import Workbench
+from skillopt.rollouts.runner import RolloutRunner
 from tests.integration.conftest import MakeLab
 from tests.integration.scripted import Scripted
 from tests.integration.test_isolation import job, make_task
@@ -37,7 +37,7 @@ def test_an_allow_list_opens_its_hosts_and_nothing_else(
     harness: str, lab: MakeLab, tmp_path: Path, port: int, engine: DockerEngine
 ) -> None:
     from skillopt.rollouts.rollout import run_job
-    from skillopt.rollouts.slots import Places
+    from skillopt.rollouts.slots import SandboxSlots
     from skillopt.tasks.environment import Environments
 
     model = Scripted([
@@ -53,7 +53,7 @@ def test_an_allow_list_opens_its_hosts_and_nothing_else(
     )
     folder = tmp_path / "record"
     folder.mkdir()
-    with Places(here.gateway, engine, 1, allowed) as places, places.site() as site:
+    with SandboxSlots(here.gateway, engine, 1, allowed) as places, places.site() as site:
         judges = places.verifier_sandbox
         result = run_job(job(here, harness, task), site, Environments(engine), judges, folder)
     assert result.status is Status.COMPLETED and result.feedback == "0"
@@ -72,7 +72,7 @@ def test_verifiers_have_a_list_of_their_own(
     lab: MakeLab, tmp_path: Path, port: int, engine: DockerEngine
 ) -> None:
     from skillopt.rollouts.rollout import run_job
-    from skillopt.rollouts.slots import Places
+    from skillopt.rollouts.slots import SandboxSlots
     from skillopt.tasks.environment import Environments
 
     model = Scripted(["env | grep -ci proxy; ls /sys/class/net"])
@@ -82,7 +82,7 @@ def test_verifiers_have_a_list_of_their_own(
     folder = tmp_path / "record"
     folder.mkdir()
     listed = (f"127.0.0.1:{port}",)
-    with Places(here.gateway, engine, 1, "none", listed) as places, places.site() as site:
+    with SandboxSlots(here.gateway, engine, 1, "none", listed) as places, places.site() as site:
         judges = places.verifier_sandbox
         result = run_job(job(here, "codex", task), site, Environments(engine), judges, folder)
     assert f"/judge 127.0.0.1:{port}" in result.feedback
@@ -94,12 +94,15 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
     engine: DockerEngine, lab: MakeLab
 ) -> None:
     from sandboxes.base import SandboxSpec
-    from skillopt.rollouts.slots import Places
+    from skillopt.rollouts.slots import SandboxSlots
 
     here = lab(Scripted([]))
     networks: tuple[Network, ...] = ("none", "open")
     for network in networks:
-        with Places(here.gateway, engine, 1, network, network) as places, places.site() as site:
+        with (
+            SandboxSlots(here.gateway, engine, 1, network, network) as places,
+            places.site() as site,
+        ):
             agent = SandboxSpec("skillopt/agent-base:1", network=site.network())
             boxes = (engine.sandbox(agent), places.verifier_sandbox(SandboxSpec(agent.image)))
             for box in boxes:
@@ -115,7 +118,7 @@ def test_the_network_is_part_of_a_rollouts_identity_where_there_is_one(tmp_path:
         from skillopt.tasks.splits import load_splits
 
         task = load_splits(config.tasks, config.seed, config.runs / "tasks")["val"][0]
-        return Workbench(config, print).key(task, Skill("a", "b", "c"))
+        return RolloutRunner(config, print).key(task, Skill("a", "b", "c"))
 
     changes = [
         {}, {"sandbox.network": "registries"}, {"sandbox.network": ["pypi.org"]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillopt.report.diff import Row, Side, side_by_side
+from skillopt.report.diff import DiffRow, Side, side_by_side
 
 lines = st.lists(st.sampled_from(["# A", "", "- one rule", "- other rule", "text <b>", "é\tz"]))
 
@@ -25,7 +25,7 @@ def test_every_line_stands_where_it_was_or_is_counted_as_unchanged(
     assert any(row.kind not in ("same", "gap") for row in rows)
 
 
-def rebuilt(rows: list[Row], lines: list[str], which: str) -> list[str]:
+def rebuilt(rows: list[DiffRow], lines: list[str], which: str) -> list[str]:
     """One version from the rows; gaps are filled from the version itself."""
     found: list[str] = []
     for row in rows:

@@ -22,7 +22,7 @@ from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought,
 from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
-from skillopt.rollouts.slots import Places
+from skillopt.rollouts.slots import SandboxSlots
 from tests.integration.scripted import SHELLS, Scripted
 
 HERE = Path(__file__).parent
@@ -90,7 +90,9 @@ def scrubbed(value: Any) -> Any:
     return text if len(text) <= KEPT else f"{text[: KEPT - 1]}…"
 
 
-def record(harness: str, model: str, folder: Path, gateway: Gateway, places: Places) -> object:
+def record(
+    harness: str, model: str, folder: Path, gateway: Gateway, places: SandboxSlots
+) -> object:
     """The last request as the program made it."""
     (folder / "workspace").mkdir()
     (folder / "record").mkdir()
@@ -117,7 +119,7 @@ def main() -> None:
             TemporaryDirectory(dir=scratch_dir()) as folder,
             DockerEngine() as engine,
             Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
-            Places(gateway, engine, 1) as places,
+            SandboxSlots(gateway, engine, 1) as places,
         ):
             last = record(harness, model, Path(folder), gateway, places)
         text = json.dumps(scrubbed(last), indent=1, ensure_ascii=False)
