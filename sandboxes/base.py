@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sandboxes.errors import SkillOptError
+
 if TYPE_CHECKING:
     from sandboxes.terminal import Talk
 
@@ -18,8 +20,10 @@ OnOutput = Callable[[str, bytes], None]
 """Called with ``"stdout"`` or ``"stderr"`` and a chunk, as the chunk arrives."""
 
 
-class SandboxError(Exception):
+class SandboxError(SkillOptError):
     """The sandbox, not the command in it, failed. Never a verdict on the agent's work."""
+
+    exit_code = 3
 
 
 class EngineUnavailableError(SandboxError):

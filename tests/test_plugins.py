@@ -12,12 +12,12 @@ from harnesses.base import Outcome, Request, Status, Usage
 from harnesses.harness import RolloutSite
 from skillopt import Plugins, evaluate, train
 from skillopt.config.loading import ConfigError
+from skillopt.core.errors import PausedError
 from skillopt.core.import_path import PluginError
 from skillopt.core.types import Edit, Reward, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import StageResult
 from skillopt.rollouts.identity import FingerprintError
-from skillopt.rollouts.runner import PausedError
 from skillopt.run.events import Event
 from skillopt.run.records import StepDone
 from skillopt.run.spending import Spent

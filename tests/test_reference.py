@@ -19,6 +19,7 @@ from skillopt.config.inputs import initial_skill
 from skillopt.config.loading import ConfigError
 from skillopt.config.prices import price_table
 from skillopt.config.schema import Config, TrainConfig
+from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Edit, Reward, Rollout, Task
 from skillopt.gates.strict import strict_gate
@@ -26,7 +27,6 @@ from skillopt.optimizer.edits import apply_edits
 from skillopt.optimizer.model import OptimizerUnavailableError
 from skillopt.optimizer.regions import GUIDANCE, with_region
 from skillopt.rollouts.identity import FingerprintError
-from skillopt.rollouts.runner import PausedError
 from skillopt.rollouts.store import RolloutStore
 from skillopt.run.events import Event, RolloutStarted
 from skillopt.run.journal import read_records

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skillopt import RunResult, train
+from skillopt.core.errors import PausedError
 from skillopt.rollouts.identity import FingerprintError
-from skillopt.rollouts.runner import PausedError
 from skillopt.run.events import Event, RolloutFinished, RolloutStarted
 from skillopt.run.records import StageStarted
 from skillopt.tasks.harbor import TaskError

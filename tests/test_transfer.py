@@ -13,10 +13,11 @@ import pytest
 
 from skillopt import RunResult, train
 from skillopt.config.loading import ConfigError
+from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill
 from skillopt.evaluation.stats import kept_share
 from skillopt.evaluation.transfer import AgentModel, cell_json, subjects_of, to_svg, transfer
-from skillopt.rollouts.runner import PausedError, RolloutRunner
+from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import Event, RolloutStarted
 from tests.small import small_config
 from tests.test_cli import skillopt, small_options

@@ -34,6 +34,7 @@ from harnesses.protocols.base import ProtocolError, ProtocolName, Reply
 from harnesses.protocols.errors import error_body
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
+from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -53,8 +54,10 @@ Price = Callable[[str, Usage], float | None]
 """Cost in USD of a usage of a model; None where the price is not known."""
 
 
-class GatewayError(Exception):
+class GatewayError(SkillOptError):
     """The gateway did not start."""
+
+    exit_code = 3
 
 
 class Gateway:

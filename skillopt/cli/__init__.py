@@ -78,13 +78,13 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         from harnesses.gateway.gateway import GatewayError
         from sandboxes.base import SandboxError
         from skillopt.config.loading import ConfigError
+        from skillopt.core.errors import PausedError
         from skillopt.core.import_path import PluginError
         from skillopt.core.skill import SkillError
         from skillopt.deploy.places import DeployError
         from skillopt.optimizer.templates import PromptError
         from skillopt.report.server import ServerError
         from skillopt.rollouts.identity import FingerprintError
-        from skillopt.rollouts.runner import PausedError
         from skillopt.run.journal import JournalError
         from skillopt.run.spending import LimitReachedError
         from skillopt.run.trackers import TrackerError

@@ -11,13 +11,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harnesses.json_values import merged
+from skillopt.core.errors import SkillOptError
 
 Model = TypeVar("Model", bound=BaseModel)
 Where = tuple[Path, int]
 Key = tuple[str | int, ...]
 
 
-class ConfigError(Exception):
+class ConfigError(SkillOptError):
     """A configuration that cannot be used; each line names file, line, key and what to do."""
 
 

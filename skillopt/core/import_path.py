@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from skillopt.core.errors import SkillOptError
 
-class PluginError(Exception):
+
+class PluginError(SkillOptError):
     """An import path that leads nowhere; the message names the key and what to do."""
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from skillopt.core.errors import SkillOptError
 from skillopt.core.files import digest_of, replace_folder, sync_folder
 
 SKILL_FILE = "SKILL.md"
@@ -32,7 +33,7 @@ _DASHES = "front matter must not contain '---': readers take it for its end"
 FrontValue = str | Mapping[str, str]
 
 
-class SkillError(Exception):
+class SkillError(SkillOptError):
     """A skill that cannot be used. The message names the file, what is wrong and what to do."""
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from harnesses.agents.registry import PROGRAMS
+from skillopt.core.errors import SkillOptError
 
 Scope = Literal["user", "project"]
 Form = Literal["skill", "instructions"]
 
 
-class DeployError(Exception):
+class DeployError(SkillOptError):
     """Something that deploying must not do, or cannot; the message says what to do instead."""
 
 

@@ -11,11 +11,12 @@ from harnesses.base import NAMES
 from skillopt.config.inputs import read_config, read_skill_or_run
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
+from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill
 from skillopt.core.types import Split
 from skillopt.evaluation.scoring import Row, compare
 from skillopt.rollouts.plugins import Plugins, load_plugins
-from skillopt.rollouts.runner import PausedError, RolloutRunner
+from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import EvaluationStarted, Event, Listener
 from skillopt.run.records import StageStarted
 from skillopt.tasks.harbor import TaskError

@@ -15,12 +15,12 @@ import yaml
 from skillopt.config.inputs import label, read_skill_or_run
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
+from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Split
 from skillopt.evaluation.evaluate import evaluate, with_target
 from skillopt.evaluation.scoring import Row
 from skillopt.evaluation.stats import Estimate, kept_share
-from skillopt.rollouts.runner import PausedError
 from skillopt.run.events import Listener, Note
 
 NONE = "none"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from skillopt.config.schema import Config
 from skillopt.core.changes import settled, watching
+from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill, SkillError, read_skill
 from skillopt.core.types import Split, Task
 from skillopt.evaluation.scoring import Row, compare
-from skillopt.rollouts.runner import PausedError, RolloutRunner
+from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import Listener
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.splits import load_splits

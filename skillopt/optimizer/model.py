@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harnesses.protocols.base import Message
+from skillopt.core.errors import SkillOptError
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -23,11 +24,11 @@ V = TypeVar("V", covariant=True)
 Send = Callable[[Sequence[Message]], str]
 
 
-class OptimizerReplyError(Exception):
+class OptimizerReplyError(SkillOptError):
     """The reply was not what was asked for, also after it was asked for again."""
 
 
-class OptimizerUnavailableError(Exception):
+class OptimizerUnavailableError(SkillOptError):
     """The optimizer's model service is down or refuses. Nothing is wrong with the run."""
 
 

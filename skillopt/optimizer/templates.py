@@ -10,13 +10,14 @@ from typing import Any
 import jinja2
 import jinja2.meta
 
+from skillopt.core.errors import SkillOptError
 from skillopt.core.skill import Skill
 from skillopt.optimizer.render import fenced
 
 OWN = Path(__file__).parent / "prompts"
 
 
-class PromptError(Exception):
+class PromptError(SkillOptError):
     """A template that cannot be used; the message names the file and what to do."""
 
 

@@ -21,6 +21,7 @@ from harnesses.json_values import loads
 from harnesses.trajectories.threads import read_wire
 from harnesses.trajectories.trajectory import build_trajectory
 from skillopt.core.changes import watching
+from skillopt.core.errors import SkillOptError
 from skillopt.rollouts.store import Result, RolloutStore
 from skillopt.run.records import RolloutRan
 
@@ -33,7 +34,7 @@ DEPTH = 8
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class FollowError(Exception):
+class FollowError(SkillOptError):
     """There is no such rollout; the message says which there are."""
 
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from skillopt.core.errors import SkillOptError
 from skillopt.report.document import folder_of
 from skillopt.report.page import policy, render
 from skillopt.report.trajectory import LIVE, rollout_view
@@ -31,7 +32,7 @@ POLL_S = 0.5
 RULE = "Every trajectory can be opened; it is read from the rollout store."
 
 
-class ServerError(Exception):
+class ServerError(SkillOptError):
     """The page cannot be served there; the message says what to do."""
 
 

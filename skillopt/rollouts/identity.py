@@ -9,6 +9,7 @@ from typing import Any
 from harnesses.agents.options import Options
 from harnesses.harness import Harness
 from skillopt.config.schema import Config
+from skillopt.core.errors import SkillOptError
 from skillopt.core.skill import Skill
 from skillopt.core.types import Split, Task
 from skillopt.rollouts.plugins import Plugins, described
@@ -32,7 +33,7 @@ FREE_UPSTREAM = ("key_env", "max_concurrency", "latency_s", "error_rate", "cut_r
 SHOWN = 12
 
 
-class FingerprintError(Exception):
+class FingerprintError(SkillOptError):
     """A run was started again as something else; the message lists what differs."""
 
 

@@ -28,6 +28,7 @@ from skillopt.config.inputs import skills_beside
 from skillopt.config.prices import price_table
 from skillopt.config.schema import Config, ModelConfig
 from skillopt.config.upstreams import LlamaConfig, SimConfig, UpstreamConfig
+from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill, SkillError, write_skill
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.identity import without_later
@@ -42,10 +43,6 @@ from skillopt.tasks.environment import Environments
 
 RETRY_WAIT_S = 1.0
 """Before the second attempt at a rollout that failed for infrastructure; doubles with each."""
-
-
-class PausedError(Exception):
-    """Infrastructure failed too often to go on. The same command continues from here."""
 
 
 class RolloutRunner:

@@ -13,13 +13,14 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from skillopt.core.errors import SkillOptError
 from skillopt.core.files import end_whole, sync_folder
 from skillopt.run.records import RECORD, AnyRecord, RunStarted
 
 LOG = "events.jsonl"
 
 
-class JournalError(Exception):
+class JournalError(SkillOptError):
     """A log that cannot be used; the message names file, line and what to do."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from harnesses.base import Usage
 from skillopt.config.schema import RunLimitsConfig, SpendingConfig
+from skillopt.core.errors import SkillOptError
 from skillopt.run.records import (
     AnyRecord,
     Replied,
@@ -21,8 +22,10 @@ from skillopt.run.records import (
 )
 
 
-class LimitReachedError(Exception):
+class LimitReachedError(SkillOptError):
     """A limit of the config is used up. The message names its key and the amounts."""
+
+    exit_code = 4
 
 
 @dataclass

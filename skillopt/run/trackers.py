@@ -12,12 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from skillopt.config.schema import Config, TrackerName
+from skillopt.core.errors import SkillOptError
 from skillopt.run.events import Event, Listener
 from skillopt.run.records import BaselineDone, RolloutRan, RunDone, StepDone
 from skillopt.run.state import State
 
 
-class TrackerError(Exception):
+class TrackerError(SkillOptError):
     """A tracker's package is not installed; the message says how to get it."""
 
 

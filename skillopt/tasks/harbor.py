@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from skillopt.core.errors import SkillOptError
 from skillopt.core.types import Split, Task
 from skillopt.tasks.dockerfile import final_workdir
 from skillopt.tasks.questions import is_question
@@ -28,7 +29,7 @@ DEFAULT_WORKDIR = "/app"
 _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024}
 
 
-class TaskError(ValueError):
+class TaskError(SkillOptError):
     """A task that cannot be used. The message names the file, the key and what to do."""
 
 

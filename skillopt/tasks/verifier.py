@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sandboxes.base import ExecResult, Limits, Mount, Sandbox, SandboxFactory, SandboxSpec
 from sandboxes.trees import remove_tree
+from skillopt.core.errors import SkillOptError
 from skillopt.core.types import Reward, Task
 
 Verify = Callable[[Task, Path, str], Reward]
@@ -32,7 +33,7 @@ FEEDBACK_CHARS = 8_000
 TAIL_CHARS = 2_000
 
 
-class VerifierError(Exception):
+class VerifierError(SkillOptError):
     """The verifier gave no verdict. The message says what it did instead, and where to look."""
 
 

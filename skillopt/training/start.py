@@ -15,6 +15,7 @@ from skillopt.config.inputs import initial_skill, read_config, skills_beside
 from skillopt.config.loading import ConfigError
 from skillopt.config.prices import price_table
 from skillopt.config.schema import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
+from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Split, Task
 from skillopt.evaluation.evaluate import _all, _pausing
@@ -24,7 +25,7 @@ from skillopt.optimizer.stages import make_stages
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.identity import fingerprint, refuse_another
 from skillopt.rollouts.plugins import Plugins, load_plugins
-from skillopt.rollouts.runner import PausedError, RolloutRunner, model_spec
+from skillopt.rollouts.runner import RolloutRunner, model_spec
 from skillopt.run.events import Listener
 from skillopt.run.folder import RunFolder, replay
 from skillopt.run.journal import Journal

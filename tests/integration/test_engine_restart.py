@@ -19,7 +19,8 @@ from harnesses.base import Status
 from sandboxes.base import SandboxError
 from sandboxes.docker import OWNER_LABEL, DockerEngine
 from sandboxes.owner import current_owner
-from skillopt.rollouts.runner import PausedError, RolloutRunner
+from skillopt.core.errors import PausedError
+from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import Event
 from skillopt.run.records import RolloutRan
 from skillopt.tasks.harbor import read_task

@@ -53,8 +53,8 @@ def test_an_allow_list_opens_its_hosts_and_nothing_else(
     )
     folder = tmp_path / "record"
     folder.mkdir()
-    with SandboxSlots(here.gateway, engine, 1, allowed) as places, places.site() as site:
-        judges = places.verifier_sandbox
+    with SandboxSlots(here.gateway, engine, 1, allowed) as slots, slots.site() as site:
+        judges = slots.verifier_sandbox
         result = run_job(job(here, harness, task), site, Environments(engine), judges, folder)
     assert result.status is Status.COMPLETED and result.feedback == "0"
     said = model.outputs[0]
@@ -82,8 +82,8 @@ def test_verifiers_have_a_list_of_their_own(
     folder = tmp_path / "record"
     folder.mkdir()
     listed = (f"127.0.0.1:{port}",)
-    with SandboxSlots(here.gateway, engine, 1, "none", listed) as places, places.site() as site:
-        judges = places.verifier_sandbox
+    with SandboxSlots(here.gateway, engine, 1, "none", listed) as slots, slots.site() as site:
+        judges = slots.verifier_sandbox
         result = run_job(job(here, "codex", task), site, Environments(engine), judges, folder)
     assert f"/judge 127.0.0.1:{port}" in result.feedback
     assert "\n0\nlo" in model.outputs[0] and "eth0" not in model.outputs[0]
@@ -100,11 +100,11 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
     networks: tuple[Network, ...] = ("none", "open")
     for network in networks:
         with (
-            SandboxSlots(here.gateway, engine, 1, network, network) as places,
-            places.site() as site,
+            SandboxSlots(here.gateway, engine, 1, network, network) as slots,
+            slots.site() as site,
         ):
             agent = SandboxSpec("skillopt/agent-base:1", network=site.network())
-            boxes = (engine.sandbox(agent), places.verifier_sandbox(SandboxSpec(agent.image)))
+            boxes = (engine.sandbox(agent), slots.verifier_sandbox(SandboxSpec(agent.image)))
             for box in boxes:
                 with box:
                     links = box.run(["ls", "/sys/class/net"], deadline_s=10).stdout.split()

@@ -90,9 +90,7 @@ def scrubbed(value: Any) -> Any:
     return text if len(text) <= KEPT else f"{text[: KEPT - 1]}…"
 
 
-def record(
-    harness: str, model: str, folder: Path, gateway: Gateway, places: SandboxSlots
-) -> object:
+def record(harness: str, model: str, folder: Path, gateway: Gateway, slots: SandboxSlots) -> object:
     """The last request as the program made it."""
     (folder / "workspace").mkdir()
     (folder / "record").mkdir()
@@ -103,7 +101,7 @@ def record(
         model=ModelSpec("up", model), timeout_s=60, limits=Limits(), budget=Budget(), seed=1,
         env={}, record=folder / "record",
     )  # fmt: skip
-    with places.site() as site:
+    with slots.site() as site:
         # Or the gateway would take out what it does not pass on.
         outcome = make_harness(harness).run(request, replace(site, anywhere=True))
     print(harness, model, outcome.status, outcome.message)
@@ -119,9 +117,9 @@ def main() -> None:
             TemporaryDirectory(dir=scratch_dir()) as folder,
             DockerEngine() as engine,
             Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
-            SandboxSlots(gateway, engine, 1) as places,
+            SandboxSlots(gateway, engine, 1) as slots,
         ):
-            last = record(harness, model, Path(folder), gateway, places)
+            last = record(harness, model, Path(folder), gateway, slots)
         text = json.dumps(scrubbed(last), indent=1, ensure_ascii=False)
         (HERE / f"{name}.json").write_text(text + "\n", "utf-8")
 
