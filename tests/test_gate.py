@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skillopt.config.schema import Metric
-from skillopt.core.types import Reward, Rollout, Task
-from skillopt.gates.strict import Evaluate, GateDecision, mean_score, strict_gate
+from skillopt.core.types import GateDecision, Reward, Rollout, Task
+from skillopt.gates.base import mean_score
+from skillopt.gates.strict import Evaluate, strict_gate
 from tests.optimizer.making import a_rollout, a_task
 
 

@@ -18,7 +18,7 @@ from skillopt.rollouts.identity import FingerprintError, fingerprint
 from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.store import identity, key_of
-from skillopt.tasks.splits import load_splits
+from skillopt.tasks.sources import load_splits
 from tests.small import small_config, small_set
 
 PETS = "---\nname: pets\ndescription: Food for pets.\n---\n\n- Feed the cat.\n- Water it.\n"

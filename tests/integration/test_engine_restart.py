@@ -59,7 +59,7 @@ def test_rollouts_under_way_are_run_again_and_scored_right(
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
     model = Scripted([f"sleep {agent_s}; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
-    monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
+    monkeypatch.setattr("skillopt.rollouts.upstreams.open_upstream", lambda _: nullcontext(model))
     config = small_config(tmp_path, "direct", workers=3)
     told: list[Event] = []
     with RolloutRunner(config, told.append) as runner:
@@ -86,7 +86,7 @@ def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
     model = Scripted(["sleep 2; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
-    monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
+    monkeypatch.setattr("skillopt.rollouts.upstreams.open_upstream", lambda _: nullcontext(model))
     impatient = partial(DockerEngine, patience_s=2)
     config = small_config(tmp_path, "direct", workers=3, rollout_tries=1)
     tasks = [read_task(folder)]

@@ -12,7 +12,7 @@ from sandboxes.docker import OWNER_LABEL, DockerEngine
 from sandboxes.owner import current_owner
 from skillopt.config.inputs import initial_skill
 from skillopt.rollouts.runner import RolloutRunner
-from skillopt.tasks.splits import load_splits
+from skillopt.tasks.sources import load_splits
 from tests.small import small_config
 
 ROLLOUTS = 200

@@ -115,7 +115,7 @@ def test_the_network_is_part_of_a_rollouts_identity_where_there_is_one(tmp_path:
     def key(**changes: object) -> str:
         config: Config = small_config(tmp_path, **changes)
         from skillopt.core.skill import Skill
-        from skillopt.tasks.splits import load_splits
+        from skillopt.tasks.sources import load_splits
 
         task = load_splits(config.tasks, config.seed, config.runs / "tasks")["val"][0]
         return RolloutRunner(config, print).key(task, Skill("a", "b", "c"))

@@ -7,9 +7,8 @@ from pathlib import Path
 from harnesses.base import Status, Usage
 from skillopt.core.files import digest_of
 from skillopt.core.skill import Skill
-from skillopt.core.types import Edit, EditOutcome, RejectedEdit
+from skillopt.core.types import Edit, EditOutcome, GateDecision, RejectedEdit
 from skillopt.evaluation.stats import rate
-from skillopt.gates.strict import GateDecision
 from skillopt.rollouts.store import Result
 from skillopt.run.journal import LOG
 from skillopt.run.records import (
