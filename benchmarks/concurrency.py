@@ -15,7 +15,7 @@ from harnesses.agents.registry import make_harness
 from harnesses.base import NAMES, Status
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.harness import Harness
-from tests.integration.scripted import Scripted
+from tests.helpers.scripted_model import Scripted
 
 WORKERS = 16
 ROUNDS = 4

@@ -16,7 +16,7 @@ from harnesses.agents.registry import make_harness
 from harnesses.base import PROGRAMS, Request, Status
 from harnesses.gateway.session import Grant
 from harnesses.harness import RolloutSite
-from tests.integration.scripted import Scripted
+from tests.helpers.scripted_model import Scripted
 
 ROUNDS = 12
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.conftest import chromium
-from tests.report.making import synthetic_run
+from tests.helpers.synthetic_run import synthetic_run
 
 
 def run() -> dict[str, float]:

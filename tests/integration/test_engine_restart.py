@@ -24,10 +24,10 @@ from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import Event
 from skillopt.run.records import RolloutRan
 from skillopt.tasks.harbor import read_task
-from tests.integration.own_engine import OwnEngine, own_engine
-from tests.integration.scripted import Scripted
+from tests.helpers.own_engine import OwnEngine, own_engine
+from tests.helpers.scripted_model import Scripted
+from tests.helpers.small import small_config
 from tests.integration.test_isolation import make_task
-from tests.small import small_config
 
 IMAGE = "skillopt/relay:1"
 pytestmark = [

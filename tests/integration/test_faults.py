@@ -19,8 +19,8 @@ from harnesses.base import NAMES, PROGRAMS, Status
 from harnesses.gateway.upstreams import Answer, Call, UpstreamError
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, ToolCall
 from skillopt.sim.model import ALL, SimUpstream
+from tests.helpers.scripted_model import SHELLS, Scripted
 from tests.integration.conftest import MakeLab
-from tests.integration.scripted import SHELLS, Scripted
 
 pytestmark = pytest.mark.engine
 

@@ -13,9 +13,9 @@ from harnesses.agents import codex
 from harnesses.agents.registry import toolchains
 from harnesses.base import NAMES, PROGRAMS, Status
 from skillopt.sim.model import SimUpstream
-from tests.harnesses.test_trajectory import SCHEMA
+from tests.harnesses.trajectories.test_trajectory import SCHEMA
+from tests.helpers.scripted_model import Scripted
 from tests.integration.conftest import SKILL, MakeLab
-from tests.integration.scripted import Scripted
 
 pytestmark = pytest.mark.engine
 VERSIONS = {tool.name: tool.version for tool in toolchains()}

@@ -21,10 +21,10 @@ from skillopt import evaluate
 from skillopt.config.inputs import initial_skill
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout
+from tests.helpers.scripted_model import Scripted
+from tests.helpers.small import small_config, small_set
 from tests.integration.conftest import MakeLab
-from tests.integration.scripted import Scripted
 from tests.integration.test_faults import Refusing
-from tests.small import small_config, small_set
 
 pytestmark = pytest.mark.engine
 PATIENCE_S = 6.0

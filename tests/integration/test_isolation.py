@@ -16,8 +16,8 @@ from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
+from tests.helpers.scripted_model import Scripted
 from tests.integration.conftest import SKILL, Lab, MakeLab
-from tests.integration.scripted import Scripted
 
 pytestmark = pytest.mark.engine
 KEY = "sk-real-key-of-the-user"

@@ -10,8 +10,8 @@ import pytest
 from harnesses.base import NAMES, MountMode, Status
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.model import SimUpstream
+from tests.helpers.scripted_model import SHELLS, Scripted
 from tests.integration.conftest import SKILL, MakeLab
-from tests.integration.scripted import SHELLS, Scripted
 from tests.integration.test_harnesses import TASK, amount, ledger
 
 pytestmark = pytest.mark.engine

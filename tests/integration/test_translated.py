@@ -16,8 +16,8 @@ from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought,
 from harnesses.protocols.registry import CODECS
 from skillopt.sim.model import SimUpstream
 from tests.harnesses.recorded.record import PATCH, PICTURE, picture
+from tests.helpers.scripted_model import SHELLS, Scripted
 from tests.integration.conftest import MakeLab
-from tests.integration.scripted import SHELLS, Scripted
 from tests.integration.test_faults import Cutting, Refusing
 from tests.integration.test_harnesses import TASK, amount, ledger
 

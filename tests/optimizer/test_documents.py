@@ -15,7 +15,7 @@ from skillopt.optimizer.documents import draft, fit, learn, rewrite
 from skillopt.optimizer.epochs import Pair, meta_skill, slow_update
 from skillopt.optimizer.model import OptimizerReplyError
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, region, with_region
-from tests.optimizer.making import SKILL, Scripted, a_briefing, a_rollout, a_task
+from tests.helpers.values import SKILL, Scripted, a_briefing, a_rollout, a_task
 
 LONG = replace(SKILL, body=SKILL.body + "\n\n" + "Many words that say little. " * 100)
 GUIDED = replace(SKILL, body=with_region(SKILL.body, GUIDANCE, "Broader advice."))

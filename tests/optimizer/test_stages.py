@@ -21,7 +21,7 @@ from skillopt.optimizer.model import OptimizerUnavailableError, StageResult
 from skillopt.optimizer.rank import rank
 from skillopt.optimizer.reflect import reflect
 from skillopt.optimizer.repair import apply_or_repair
-from tests.optimizer.making import SKILL, Scripted, a_briefing, a_rollout, a_task, edit
+from tests.helpers.values import SKILL, Scripted, a_briefing, a_rollout, a_task, edit
 
 
 def by_kind(prompt: str) -> dict[str, Any]:

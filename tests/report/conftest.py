@@ -10,7 +10,7 @@ import pytest
 
 from skillopt import train
 from tests.conftest import chromium
-from tests.small import small_config
+from tests.helpers.small import small_config
 
 
 @pytest.fixture(scope="session")

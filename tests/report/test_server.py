@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from skillopt.run.journal import LOG
-from tests.test_cli import skillopt
+from tests.cli.test_cli import skillopt
 
 
 @contextmanager

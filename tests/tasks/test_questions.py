@@ -19,8 +19,8 @@ from skillopt.tasks.harbor import TaskError, read_splits, read_task
 from skillopt.tasks.questions import judged
 from skillopt.tasks.validate import validate
 from skillopt.tasks.words.generator import KINDS, deal, generate
-from tests.harnesses.test_direct import place
-from tests.integration.scripted import Scripted
+from tests.harnesses.agents.test_direct import place
+from tests.helpers.scripted_model import Scripted
 
 
 def question(folder: Path, answer: str = "food\n") -> Path:

@@ -23,7 +23,7 @@ from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
 from skillopt.rollouts.slots import SandboxSlots
-from tests.integration.scripted import SHELLS, Scripted
+from tests.helpers.scripted_model import SHELLS, Scripted
 
 HERE = Path(__file__).parent
 MODELS = {
