@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.conftest import chromium
+from tests.helpers.chromium import chromium
 from tests.helpers.synthetic_run import synthetic_run
 
 

@@ -12,28 +12,9 @@ import pexpect
 import pytest
 
 from skillopt.cli import COMMANDS
-from tests.helpers.small import small_set
+from tests.helpers.command_line import SKILLOPT, skillopt, small_options
 
-SKILLOPT = [sys.executable, "-m", "skillopt"]
 ESCAPE = "\x1b"
-
-
-def skillopt(*argv: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*SKILLOPT, *map(str, argv)], capture_output=True, text=True, timeout=100, cwd=cwd
-    )
-
-
-def small_options(folder: Path) -> list[str]:
-    tasks = folder / "small" if (folder / "small").is_dir() else small_set(folder)
-    settings = {
-        "runs": folder / "runs",
-        "tasks.source": tasks,
-        "train.batch_size": 2,
-        "upstreams.sim.noise": 0,
-        "upstreams.sim.harm": 0,
-    }
-    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from skillopt.config.loading import ConfigError, load_config
 from skillopt.config.schema import Config
 from skillopt.config.upstreams import UpstreamsConfig
 from skillopt.core.resources import resource
-from tests.harnesses.gateway.test_gateway import KEY, serve
+from tests.helpers.services import KEY, serve
 
 CONFIG = """\
 name: x

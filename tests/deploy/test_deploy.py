@@ -17,7 +17,7 @@ from skillopt.core.skill import Skill, read_skill, write_skill
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
 from skillopt.deploy.ledger import Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
-from tests.cli.test_cli import skillopt
+from tests.helpers.command_line import skillopt
 from tests.helpers.small import small_config
 
 SKILL = Skill("mine", "Use it for chores.", "# Mine\n\n- one", {}, {"references/x.md": b"# X\n"})

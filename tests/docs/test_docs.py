@@ -20,7 +20,6 @@ from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
 from skillopt.core.resources import resource
 from skillopt.core.skill import write_skill
-from tests.cli.test_local_model import has_learnt
 from tests.helpers.documents import (
     FILES,
     KINDS,
@@ -30,6 +29,7 @@ from tests.helpers.documents import (
     documents,
     run,
 )
+from tests.helpers.local_model import has_learnt
 from tests.helpers.small import small_config, small_set
 
 README = (ROOT / "README.md").read_text("utf-8")

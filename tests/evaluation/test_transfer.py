@@ -19,7 +19,7 @@ from skillopt.evaluation.stats import kept_share
 from skillopt.evaluation.transfer import AgentModel, cell_json, subjects_of, to_svg, transfer
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import Event, RolloutStarted
-from tests.cli.test_cli import skillopt, small_options
+from tests.helpers.command_line import skillopt, small_options
 from tests.helpers.small import small_config
 
 

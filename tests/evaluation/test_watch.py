@@ -18,7 +18,7 @@ from skillopt.deploy.drift import watch_deployed
 from skillopt.deploy.ledger import Ledger
 from skillopt.deploy.places import place_of
 from skillopt.evaluation.watch import Cancelled, Scored, Unscorable, subset, watch
-from tests.cli.test_cli import SKILLOPT, small_options
+from tests.helpers.command_line import SKILLOPT, small_options
 from tests.helpers.small import small_config
 
 RULE = "- When matching ids between files, ignore leading zeros and letter case."

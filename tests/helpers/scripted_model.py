@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from harnesses.gateway.upstreams import Answer, Call
+from harnesses.gateway.upstreams import Answer, Call, UpstreamError
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, ToolCall
 from harnesses.protocols.registry import CODECS
 from skillopt.sim.model import ALL
@@ -75,3 +75,37 @@ def _wants_title(call: Call, shown: Conversation) -> bool:
 async def _all(chunks: list[bytes]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
+
+
+@dataclass(frozen=True)
+class Refusing:
+    """A service that gives every call the same status."""
+
+    status: int
+    protocols: frozenset[ProtocolName] = ALL
+    max_concurrency: int = 10
+
+    async def send(self, call: Call) -> Answer:
+        async def body() -> AsyncIterator[bytes]:
+            yield json.dumps({"error": {"message": "try later"}}).encode()
+
+        return Answer(self.status, "application/json", body(), retry_after_s=0.0)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass
+class Cutting(Scripted):
+    """The scripted model, whose streams break in the middle from the second on."""
+
+    calls: int = 0
+
+    async def send(self, call: Call) -> Answer:
+        answer = await super().send(call)
+        self.calls += 1
+        return answer if self.calls == 1 else replace(answer, chunks=self._cut(answer.chunks))
+
+    async def _cut(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield await anext(chunks)
+        raise UpstreamError("connection reset")

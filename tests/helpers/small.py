@@ -38,3 +38,14 @@ def small_config(folder: Path, shipped: str = "local", **overrides: Any) -> Conf
         **overrides,
     }
     return load_config(resource("configs") / "quickstart" / f"{shipped}.yaml", Config, settings)
+
+
+def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without durations."""
+    found = []
+    for row in history:
+        kept = {key: value for key, value in row.items() if key != "seconds"}
+        if "epoch_end" in kept:
+            (kept["epoch_end"],) = untimed([kept["epoch_end"]])
+        found.append(kept)
+    return found

@@ -27,7 +27,7 @@ from skillopt.tasks.harbor import read_task
 from tests.helpers.own_engine import OwnEngine, own_engine
 from tests.helpers.scripted_model import Scripted
 from tests.helpers.small import small_config
-from tests.integration.test_isolation import make_task
+from tests.helpers.tasks import make_task
 
 IMAGE = "skillopt/relay:1"
 pytestmark = [

@@ -17,30 +17,12 @@ from harnesses.agents.codex import Codex
 from harnesses.agents.options import Options
 from harnesses.base import NAMES, PROGRAMS, Status
 from harnesses.gateway.upstreams import Answer, Call, UpstreamError
-from harnesses.protocols.base import Conversation, ProtocolName, Reply, ToolCall
-from skillopt.sim.model import ALL, SimUpstream
-from tests.helpers.scripted_model import SHELLS, Scripted
-from tests.integration.conftest import MakeLab
+from harnesses.protocols.base import Conversation, Reply, ToolCall
+from skillopt.sim.model import SimUpstream
+from tests.helpers.lab import MakeLab
+from tests.helpers.scripted_model import SHELLS, Cutting, Refusing, Scripted
 
 pytestmark = pytest.mark.engine
-
-
-@dataclass(frozen=True)
-class Refusing:
-    """A service that gives every call the same status."""
-
-    status: int
-    protocols: frozenset[ProtocolName] = ALL
-    max_concurrency: int = 10
-
-    async def send(self, call: Call) -> Answer:
-        async def body() -> AsyncIterator[bytes]:
-            yield json.dumps({"error": {"message": "try later"}}).encode()
-
-        return Answer(self.status, "application/json", body(), retry_after_s=0.0)
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 @pytest.mark.parametrize("harness", NAMES)
@@ -63,22 +45,6 @@ def test_a_model_service_that_stalls_is_not_the_agents_fault(harness: str, lab: 
     outcome = here.run(harness, here.request(timeout_s=4))
     assert outcome.status is Status.INFRA_ERROR
     assert "model service was too slow: a call had waited" in outcome.message
-
-
-@dataclass
-class Cutting(Scripted):
-    """The scripted model, whose streams break in the middle from the second on."""
-
-    calls: int = 0
-
-    async def send(self, call: Call) -> Answer:
-        answer = await super().send(call)
-        self.calls += 1
-        return answer if self.calls == 1 else replace(answer, chunks=self._cut(answer.chunks))
-
-    async def _cut(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        yield await anext(chunks)
-        raise UpstreamError("connection reset")
 
 
 @pytest.mark.parametrize("harness", PROGRAMS)  # direct chat does not stream

@@ -21,10 +21,9 @@ from skillopt import evaluate
 from skillopt.config.inputs import initial_skill
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout
-from tests.helpers.scripted_model import Scripted
+from tests.helpers.lab import MakeLab
+from tests.helpers.scripted_model import Refusing, Scripted
 from tests.helpers.small import small_config, small_set
-from tests.integration.conftest import MakeLab
-from tests.integration.test_faults import Refusing
 
 pytestmark = pytest.mark.engine
 PATIENCE_S = 6.0

@@ -15,7 +15,7 @@ import pytest
 
 from sandboxes.docker import OWNER_LABEL, DockerEngine
 from sandboxes.owner import scratch_root
-from tests.cli.test_cli import SKILLOPT, skillopt
+from tests.helpers.command_line import SKILLOPT, skillopt
 from tests.helpers.small import small_set
 
 # They look at the whole machine, and every run begins with cleaning up.

@@ -10,14 +10,12 @@ import psutil
 import pytest
 
 from harnesses.agents import registry
-from harnesses.base import NAMES, PROGRAMS, Budget, Status
-from sandboxes.base import Limits
-from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.store import identity
+from harnesses.base import NAMES, PROGRAMS, Status
+from skillopt.rollouts.rollout import run_job
 from skillopt.tasks.environment import Environments
-from skillopt.tasks.harbor import read_task
+from tests.helpers.lab import SKILL, Lab, MakeLab, job
 from tests.helpers.scripted_model import Scripted
-from tests.integration.conftest import SKILL, Lab, MakeLab
+from tests.helpers.tasks import make_task
 
 pytestmark = pytest.mark.engine
 KEY = "sk-real-key-of-the-user"
@@ -80,30 +78,6 @@ def test_the_skill_cannot_be_changed(harness: str, lab: MakeLab) -> None:
     skill = here.skill()
     assert "treat an amount" in outputs(here, model, harness, skill=skill)[1]
     assert (skill / "SKILL.md").read_text() == SKILL
-
-
-def make_task(folder: Path, verify: str, timeout: float = 60) -> Path:
-    for name, text in {
-        "task.toml": f'schema_version = "1.4"\n[agent]\ntimeout_sec = {timeout}\n'
-        "[verifier]\ntimeout_sec = 30.0\n[environment]\nmemory_mb = 1536\nstorage_mb = 64\n",
-        "instruction.md": "Do it.\n",
-        "environment/Dockerfile": "FROM skillopt/agent-base:1\nWORKDIR /app\n",
-        "tests/test.sh": verify,
-        "tests/secret.txt": "expected-answer-4711\n",
-        "solution/solve.sh": "echo expected-answer-4711\n",
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
-def job(here: Lab, harness: str, task: Path) -> Job:
-    agent, request = registry.make_harness(harness), here.request()
-    read = read_task(task)
-    named = identity(None, read.digest, {"name": harness}, request.model, {}, 0)
-    return Job(
-        read, None, agent, request.model, named, Limits(memory_mb=1536, disk_mb=64), Budget()
-    )
 
 
 def run(here: Lab, harness: str, task: Path):  # type: ignore[no-untyped-def]

@@ -10,9 +10,9 @@ import pytest
 from harnesses.base import NAMES, MountMode, Status
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.model import SimUpstream
+from tests.helpers.lab import SKILL, MakeLab
+from tests.helpers.ledger import TASK, amount, ledger
 from tests.helpers.scripted_model import SHELLS, Scripted
-from tests.integration.conftest import SKILL, MakeLab
-from tests.integration.test_harnesses import TASK, amount, ledger
 
 pytestmark = pytest.mark.engine
 BOTH = [(harness, "both") for harness in ("direct", "codex", "opencode")]

@@ -15,11 +15,11 @@ from sandboxes.docker import DockerEngine
 from skillopt.config.network import Network
 from skillopt.config.schema import Config
 from skillopt.rollouts.runner import RolloutRunner
+from tests.helpers.lab import MakeLab, job
 from tests.helpers.scripted_model import Scripted
 from tests.helpers.small import small_config
-from tests.integration.conftest import MakeLab
-from tests.integration.test_isolation import job, make_task
-from tests.sandboxes.test_proxy import Site
+from tests.helpers.tasks import make_task
+from tests.helpers.web_site import Site
 
 pytestmark = pytest.mark.engine
 

@@ -16,8 +16,8 @@ from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Request, Status
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, Reply, ToolCall
+from tests.helpers.lab import Lab, MakeLab
 from tests.helpers.scripted_model import Scripted
-from tests.integration.conftest import Lab, MakeLab
 
 pytestmark = pytest.mark.engine
 SERVER = Path(__file__).parent / "mcp_server.py"

@@ -13,9 +13,9 @@ from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
+from tests.helpers.lab import MakeLab
 from tests.helpers.scripted_model import Scripted
-from tests.integration.conftest import MakeLab
-from tests.tasks.test_questions import question
+from tests.helpers.tasks import question
 
 pytestmark = pytest.mark.engine
 

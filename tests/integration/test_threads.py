@@ -17,9 +17,9 @@ from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from harnesses.trajectories.threads import read_wire
 from harnesses.trajectories.trajectory import build_trajectory
-from tests.harnesses.trajectories.test_trajectory import SCHEMA
+from tests.helpers.atif_schema import SCHEMA
+from tests.helpers.lab import MakeLab
 from tests.helpers.scripted_model import SHELLS, Scripted
-from tests.integration.conftest import MakeLab
 
 pytestmark = pytest.mark.engine
 

@@ -17,8 +17,8 @@ from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.store import Result, identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
+from tests.helpers.lab import SKILL, Lab
 from tests.helpers.scripted_model import Scripted
-from tests.integration.conftest import SKILL, Lab
 
 GOLD = "expected-answer-4711"
 SECRET = "verifier-secret-0815"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.helpers.lab import MakeLab
 from tests.helpers.scripted_model import Scripted
-from tests.integration.conftest import MakeLab
-from tests.integration.conftest import lab as lab
 from tests.redteam.attempt import Case, attempt
 from tests.redteam.gateway import GATEWAY
 from tests.redteam.leaving import LEAVING, RUNNING, TAMPERING

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skillopt import train
-from tests.conftest import chromium
+from tests.helpers.chromium import chromium
 from tests.helpers.small import small_config
 
 

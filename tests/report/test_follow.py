@@ -23,7 +23,7 @@ from skillopt.report.follow import Followed, Happening, find_rollout, follow
 from skillopt.rollouts.store import RolloutStore
 from skillopt.run.journal import read_records
 from skillopt.run.records import RolloutRan
-from tests.cli.test_cli import skillopt
+from tests.helpers.command_line import skillopt
 from tests.helpers.small import small_config
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from skillopt.report.document import folder_of, report
 from skillopt.report.page import render
 from skillopt.report.view import read_run
-from tests.cli.test_cli import skillopt
+from tests.helpers.command_line import skillopt
 from tests.helpers.synthetic_run import rows, stored_result, synthetic_run
 
 

@@ -19,8 +19,7 @@ from sandboxes.docker import OWNER_LABEL, DockerEngine
 from skillopt.core.files import to_json
 from skillopt.run.journal import LOG, read_records
 from skillopt.run.records import EpochDone, Replied, RolloutRan, RunStarted, StepDone
-from tests.helpers.small import small_config, small_set
-from tests.training.test_trainer import untimed
+from tests.helpers.small import small_config, small_set, untimed
 
 # Children are forked from a process that has imported all this: they are at work at once.
 PRELOADED = ["boot",

@@ -37,9 +37,8 @@ from skillopt.run.state import State
 from skillopt.run.stop import make_stop
 from skillopt.tasks.splits import load_splits
 from skillopt.training.plan import make_plan
-from tests.cli.test_cli import skillopt, small_options
-from tests.helpers.small import small_config
-from tests.training.test_trainer import untimed
+from tests.helpers.command_line import skillopt, small_options
+from tests.helpers.small import small_config, untimed
 
 
 def meter_of(limits: RunLimitsConfig, records: Iterable[AnyRecord]) -> Meter:

@@ -23,9 +23,8 @@ from skillopt.run.folder import rebuild
 from skillopt.run.journal import LOG, Journal, JournalError, read_records
 from skillopt.run.records import Replied, RunCreated, RunStarted, StepDone, skill_made
 from skillopt.run.state import fold
-from tests.cli.test_cli import skillopt
-from tests.helpers.small import small_config
-from tests.training.test_trainer import untimed
+from tests.helpers.command_line import skillopt
+from tests.helpers.small import small_config, untimed
 
 
 @pytest.fixture(scope="module")

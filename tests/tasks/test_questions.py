@@ -19,19 +19,9 @@ from skillopt.tasks.harbor import TaskError, read_splits, read_task
 from skillopt.tasks.questions import judged
 from skillopt.tasks.validate import validate
 from skillopt.tasks.words.generator import KINDS, deal, generate
-from tests.harnesses.agents.test_direct import place
+from tests.helpers.lab import place
 from tests.helpers.scripted_model import Scripted
-
-
-def question(folder: Path, answer: str = "food\n") -> Path:
-    for name, text in {
-        "task.toml": 'schema_version = "1.4"\n',
-        "instruction.md": "Input: bread\nOutput:\n",
-        "tests/answer.txt": answer,
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
+from tests.helpers.tasks import question
 
 
 def test_a_folder_without_environment_and_with_an_answer_is_a_question(tmp_path: Path) -> None:

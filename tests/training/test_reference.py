@@ -33,9 +33,8 @@ from skillopt.run.journal import read_records
 from skillopt.run.records import BatchDone, StageStarted, StepDone
 from skillopt.training.plan import make_plan
 from skillopt.training.steps import compared_tasks, plan_steps
-from tests.helpers.small import small_config
+from tests.helpers.small import small_config, untimed
 from tests.helpers.values import a_rollout, a_task
-from tests.training.test_trainer import untimed
 
 SPLITS = {
     "SearchQA": (400, 200, 1400),

@@ -18,7 +18,7 @@ from skillopt.run.events import Event, RolloutFinished, RolloutStarted
 from skillopt.run.records import StageStarted
 from skillopt.tasks.harbor import TaskError
 from skillopt.training.steps import batches
-from tests.helpers.small import small_config, small_set
+from tests.helpers.small import small_config, small_set, untimed
 from tests.helpers.values import a_task
 
 KEYS = {
@@ -98,17 +98,6 @@ def test_the_number_of_workers_does_not_change_the_result(
         assert (other.folder / "best_skill.md").read_bytes() == result.best.text.encode()
         assert untimed(other.history) == untimed(result.history)
         assert other.summary["test"] == result.summary["test"]
-
-
-def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without durations."""
-    found = []
-    for row in history:
-        kept = {key: value for key, value in row.items() if key != "seconds"}
-        if "epoch_end" in kept:
-            (kept["epoch_end"],) = untimed([kept["epoch_end"]])
-        found.append(kept)
-    return found
 
 
 def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:

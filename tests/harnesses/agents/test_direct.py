@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from harnesses.agents.direct import Direct
 from harnesses.base import Budget, ModelSpec, Outcome, Request, Status
-from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.upstreams import Upstream
-from harnesses.harness import RolloutSite
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
 from sandboxes.base import Limits, SandboxFactory
 from sandboxes.local import LocalSandbox, local_sandbox
-from sandboxes.owner import scratch_dir
+from tests.helpers.lab import place
 from tests.helpers.scripted_model import Scripted
 
 SKILL = "---\nname: s\ndescription: d\n---\n\n# Rules\n\n- Be brief.\n"
-
-
-def no_volume(image: str) -> str:
-    raise AssertionError(f"{image} is not needed here")
-
-
-@contextmanager
-def place(upstream: Upstream, sandbox: SandboxFactory = local_sandbox) -> Iterator[RolloutSite]:
-    with (
-        TemporaryDirectory(dir=scratch_dir()) as folder,
-        Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
-    ):
-        yield RolloutSite(gateway, sandbox, lambda: "none", "", no_volume)
 
 
 def run(

@@ -6,32 +6,27 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.gateway.exchange import GONE
 from harnesses.gateway.gateway import Gateway, GatewayError
-from harnesses.gateway.session import Grant, Session
+from harnesses.gateway.session import Grant
 from harnesses.gateway.upstreams import HttpUpstream, protocols_of
 from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
 from harnesses.trajectories.threads import read_wire
 from tests.helpers.scripted_model import Scripted
-
-Answer = Callable[[Request], Awaitable[Response]]
-KEY = "sk-real-key-of-the-user"
+from tests.helpers.services import KEY, ask, client, serve
 
 
 class Service:
@@ -75,45 +70,11 @@ class Service:
 
 
 @contextmanager
-def serve(answer: Answer, path: str = "/v1/chat/completions") -> Iterator[str]:
-    app = Starlette(routes=[Route(path, answer, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        pass
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(5)
-
-
-@contextmanager
 def gateway(url: str, socket: Path, **options: Any) -> Iterator[Gateway]:
     upstream = HttpUpstream("openai-compatible", url, "TEST_KEY", protocols_of("openai-compatible"))
     price = lambda model, usage: usage.prompt_tokens / 1000  # noqa: E731
     with Gateway({"up": upstream}, socket, price, backoff_s=0.01) as running:
         yield running
-
-
-def client(running: Gateway, token: str) -> httpx2.Client:
-    return httpx2.Client(
-        transport=httpx2.HTTPTransport(uds=str(running.socket)),
-        base_url="http://gateway",
-        headers={"authorization": f"Bearer {token}"},
-        timeout=20,
-    )
-
-
-def ask(
-    session: Session,
-    model: str = "m",
-    stream: bool = False,
-    headers: Mapping[str, str] | None = None,
-) -> httpx2.Response:
-    with client(session.gateway, session.token) as http:
-        body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
-        return http.post("/v1/chat/completions", json=body, headers=headers)
 
 
 @pytest.fixture(autouse=True)

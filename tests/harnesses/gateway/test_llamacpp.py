@@ -28,7 +28,7 @@ from harnesses.gateway.upstreams import HttpUpstream, UnusableUpstreamError
 from harnesses.protocols.base import Conversation, GenerationOptions, Message, ProtocolName
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
-from tests.harnesses.gateway.test_gateway import client
+from tests.helpers.services import client
 
 SCHEMA = {
     "title": "Pet",

@@ -39,7 +39,7 @@ from harnesses.protocols.base import (
 )
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import read_events
-from tests.harnesses.protocols.test_protocols import names, texts
+from tests.helpers.strategies import names, texts
 from tests.helpers.typed import problems
 
 RECORDED = {

@@ -18,7 +18,7 @@ from harnesses.gateway.session import Grant, Session
 from harnesses.gateway.upstreams import HttpUpstream, protocols_of
 from harnesses.protocols.base import Conversation, GenerationOptions, Message, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
-from tests.harnesses.gateway.test_gateway import KEY, ask, client, serve
+from tests.helpers.services import KEY, ask, client, serve
 
 PATHS: dict[str, ProtocolName] = {
     "/v1/responses": "responses",

@@ -14,9 +14,8 @@ from harnesses.base import Usage
 from harnesses.protocols.base import Codec, ProtocolError, Reply, ToolCall
 from harnesses.protocols.registry import CODECS
 from harnesses.protocols.sse import read_events
+from tests.helpers.strategies import names, texts
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-names = st.from_regex(r"[a-z_]{1,20}", fullmatch=True)
 arguments = st.dictionaries(names, texts | st.integers() | st.lists(texts, max_size=3), max_size=3)
 
 

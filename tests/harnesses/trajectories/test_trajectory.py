@@ -20,8 +20,7 @@ from harnesses.trajectories.trajectory import (
     final_answer,
     skill_activated,
 )
-
-SCHEMA = json.loads((Path(__file__).parents[2] / "helpers" / "atif-v1.8.schema.json").read_text())
+from tests.helpers.atif_schema import SCHEMA
 
 SKILL = "---\nname: s\ndescription: d\n---\n\n# Rules\n\n- Negative in parentheses.\n- UTC.\n"
 
