@@ -16,7 +16,7 @@ SHELLS = {"exec_command": "cmd", "Bash": "command", "bash": "command", "shell": 
 
 
 @dataclass
-class Scripted:
+class ScriptedAgentModel:
     """Runs ``commands`` by the agent's own shell tool, one per turn.
 
     ``outputs`` collects what the agent's tool reported back, in order of the commands.
@@ -96,7 +96,7 @@ class Refusing:
 
 
 @dataclass
-class Cutting(Scripted):
+class Cutting(ScriptedAgentModel):
     """The scripted model, whose streams break in the middle from the second on."""
 
     calls: int = 0

@@ -95,7 +95,7 @@ def keep_trajectory(folder: Path, calls: Sequence[tuple[str, str]]) -> Path:
     return folder
 
 
-class Scripted:
+class ScriptedOptimizer:
     """An optimizer model that answers by stage; a stage without an answer fails.
 
     Answers are what the schema takes, or a function from the prompt to it.

@@ -15,7 +15,7 @@ from skillopt.sim.model import SimUpstream
 from tests.helpers.atif_schema import SCHEMA
 from tests.helpers.lab import SKILL, MakeLab
 from tests.helpers.ledger import TASK, amount, ledger
-from tests.helpers.scripted_model import Scripted
+from tests.helpers.scripted_model import ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
 VERSIONS = {tool.name: tool.version for tool in toolchains()}
@@ -23,7 +23,7 @@ VERSIONS = {tool.name: tool.version for tool in toolchains()}
 
 @pytest.mark.parametrize("harness", NAMES)
 def test_a_rollout_runs_real_tools_and_keeps_everything(harness: str, lab: MakeLab) -> None:
-    model = Scripted(["pwd; echo made > made.txt", "cat made.txt"])
+    model = ScriptedAgentModel(["pwd; echo made > made.txt", "cat made.txt"])
     here = lab(model)
     request = here.request()
     outcome = here.run(harness, request)
@@ -91,7 +91,7 @@ def test_an_empty_mount_leaves_the_skill_unopened(harness: str, lab: MakeLab) ->
 
 
 def test_claude_code_lists_the_mounted_skill_before_any_model_call(lab: MakeLab) -> None:
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     request = here.request(skill=here.skill())
     here.run("claude-code", request)
     first = json.loads((request.record / "agent.stdout.jsonl").read_text().split("\n")[0])
@@ -101,7 +101,7 @@ def test_claude_code_lists_the_mounted_skill_before_any_model_call(lab: MakeLab)
 def test_codex_puts_the_mounted_skill_into_its_prompt_without_a_model_call(lab: MakeLab) -> None:
     from sandboxes.base import Mount, SandboxSpec
 
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     tool = codex.toolchain()
     place = "/home/agent/.codex/skills/house-rules"
     home = here.folder / "home"

@@ -18,7 +18,7 @@ from skillopt.sim.model import SimUpstream
 from tests.helpers.lab import MakeLab
 from tests.helpers.ledger import TASK, amount, ledger
 from tests.helpers.pictures import PATCH, PICTURE, picture
-from tests.helpers.scripted_model import SHELLS, Cutting, Refusing, Scripted
+from tests.helpers.scripted_model import SHELLS, Cutting, Refusing, ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
 OWN: dict[str, ProtocolName] = {
@@ -74,7 +74,7 @@ def test_a_task_is_solved_with_the_skill_whatever_the_service_speaks(
 
 
 @dataclass
-class Demanding(Scripted):
+class Demanding(ScriptedAgentModel):
     """Thinks, calls two tools at once of which one fails, looks at a picture, writes a patch."""
 
     bodies: list[Mapping[str, Any]] = field(default_factory=list)

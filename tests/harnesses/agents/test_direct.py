@@ -15,7 +15,7 @@ from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought,
 from sandboxes.base import Limits, SandboxFactory
 from sandboxes.local import LocalSandbox, local_sandbox
 from tests.helpers.lab import place
-from tests.helpers.scripted_model import Scripted
+from tests.helpers.scripted_model import ScriptedAgentModel
 
 SKILL = "---\nname: s\ndescription: d\n---\n\n# Rules\n\n- Be brief.\n"
 
@@ -50,7 +50,7 @@ def run(
 
 @pytest.mark.parametrize("protocol", ["chat", "messages"])
 def test_either_sdk_drives_the_shell(protocol: ProtocolName, tmp_path: Path) -> None:
-    model = Scripted(["echo $GREETING > out.txt; cat out.txt; exit 3"])
+    model = ScriptedAgentModel(["echo $GREETING > out.txt; cat out.txt; exit 3"])
     model.protocols = frozenset({protocol})
     outcome = run(model, tmp_path, env={"GREETING": "hello"})
     assert (outcome.status, outcome.answer) == (Status.COMPLETED, "finished")
@@ -78,7 +78,7 @@ def test_thoughts_go_back_to_the_service_that_thought_them(
         seen.append(shown)
         return Reply("finished")
 
-    model = Scripted([think, end], protocols=frozenset({protocol}))
+    model = ScriptedAgentModel([think, end], protocols=frozenset({protocol}))
     assert run(model, tmp_path).status is Status.COMPLETED
     assert [t for message in seen[0].messages for t in message.thoughts] == [thought]
 
@@ -86,7 +86,7 @@ def test_thoughts_go_back_to_the_service_that_thought_them(
 def test_a_question_is_answered_without_tools_and_with_the_skill(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "SKILL.md").write_text(SKILL)
-    outcome = run(Scripted([]), tmp_path, workspace=None, skill=tmp_path / "s")
+    outcome = run(ScriptedAgentModel([]), tmp_path, workspace=None, skill=tmp_path / "s")
     assert (outcome.status, outcome.answer) == (Status.COMPLETED, "finished")
     assert outcome.skill_activated is True
     assert outcome.trajectory is not None
@@ -94,7 +94,7 @@ def test_a_question_is_answered_without_tools_and_with_the_skill(tmp_path: Path)
 
 
 def test_the_end_of_its_time_ends_what_it_runs(tmp_path: Path) -> None:
-    outcome = run(Scripted(["sleep 30"]), tmp_path, timeout_s=1.5)
+    outcome = run(ScriptedAgentModel(["sleep 30"]), tmp_path, timeout_s=1.5)
     assert outcome.status is Status.AGENT_TIMEOUT
     assert outcome.duration_s < 8
 
@@ -105,22 +105,22 @@ def test_the_wait_for_its_sandbox_is_not_its_time(tmp_path: Path) -> None:
             time.sleep(2)
             super().start()
 
-    outcome = run(Scripted(["echo hi"]), tmp_path, sandbox=Slow, timeout_s=1.5)
+    outcome = run(ScriptedAgentModel(["echo hi"]), tmp_path, sandbox=Slow, timeout_s=1.5)
     assert outcome.status is Status.COMPLETED
 
 
 def test_turns_are_limited(tmp_path: Path) -> None:
-    outcome = run(Scripted(["true"] * 9), tmp_path, Direct(max_turns=3))
+    outcome = run(ScriptedAgentModel(["true"] * 9), tmp_path, Direct(max_turns=3))
     assert outcome.status is Status.AGENT_ERROR and "3 turns" in outcome.message
 
 
 def test_the_budget_of_model_requests_ends_the_rollout_as_the_agents_error(tmp_path: Path) -> None:
-    outcome = run(Scripted(["true"] * 9), tmp_path, budget=Budget(requests=2))
+    outcome = run(ScriptedAgentModel(["true"] * 9), tmp_path, budget=Budget(requests=2))
     assert outcome.status is Status.AGENT_ERROR
     assert "budget of 2 model requests is used up" in outcome.message
 
 
 def test_a_tool_that_it_does_not_have_is_answered_and_not_run(tmp_path: Path) -> None:
-    model = Scripted([lambda _: Reply("", (ToolCall("call_0", "rm", {"path": "/"}),))])
+    model = ScriptedAgentModel([lambda _: Reply("", (ToolCall("call_0", "rm", {"path": "/"}),))])
     assert run(model, tmp_path).status is Status.COMPLETED
     assert "There is only the tool shell" in model.outputs[0]

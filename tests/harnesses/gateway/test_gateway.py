@@ -25,7 +25,7 @@ from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
 from harnesses.trajectories.threads import read_wire
-from tests.helpers.scripted_model import Scripted
+from tests.helpers.scripted_model import ScriptedAgentModel
 from tests.helpers.services import KEY, ask, client, serve
 
 
@@ -277,7 +277,9 @@ def test_the_official_sdks_stream_from_a_service_of_any_protocol(
     import openai
 
     call = ToolCall("c1", "run", {"cmd": "ls"})
-    model = Scripted([lambda _: Reply("I look.", (call,), Usage(1, 50, 20, 5), "tool_calls")])
+    model = ScriptedAgentModel(
+        [lambda _: Reply("I look.", (call,), Usage(1, 50, 20, 5), "tool_calls")]
+    )
     model.protocols = frozenset({spoken})
     with (
         Gateway({"up": model}, socket, lambda *_: 0.0) as running,

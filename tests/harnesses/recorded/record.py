@@ -24,7 +24,7 @@ from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
 from skillopt.rollouts.slots import SandboxSlots
 from tests.helpers.pictures import PATCH, PICTURE, picture
-from tests.helpers.scripted_model import SHELLS, Scripted
+from tests.helpers.scripted_model import SHELLS, ScriptedAgentModel
 
 HERE = Path(__file__).parent
 MODELS = {
@@ -101,7 +101,7 @@ def record(harness: str, model: str, folder: Path, gateway: Gateway, slots: Sand
 def main() -> None:
     for name, model in MODELS.items():
         # By number of results so far: two after the first turn.
-        upstream = Scripted([two_at_once, patch, picture, patch])
+        upstream = ScriptedAgentModel([two_at_once, patch, picture, patch])
         harness = name.removesuffix("-other-model")
         with (
             TemporaryDirectory(dir=scratch_dir()) as folder,
