@@ -62,7 +62,9 @@ def test_the_run_folder_has_the_files_and_keys_that_users_know(result: RunResult
         step = run / "steps" / f"step_{row['step']:04d}"
         assert (run / "skills" / f"skill_v{row['step']:04d}.md").is_file()
         rollouts = json.loads((step / "rollouts.json").read_text())
-        assert len(rollouts) == 2 and all((run.parent / "store" / r["key"][:2]) for r in rollouts)
+        store = run.parent / "store"
+        assert len(rollouts) == 2
+        assert all((store / r["key"][:2] / r["key"]).is_dir() for r in rollouts)
         assert {"patches.json", "edits.json"} <= {file.name for file in step.iterdir()}
     for split in ("train", "val", "test"):
         assert len(json.loads((run / split / "items.json").read_text())) == 2
