@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from skillopt.config.loading import load_config
@@ -16,14 +19,20 @@ FAMILIES = ("logs", "reconcile")
 
 def small_set(folder: Path, families: tuple[str, ...] = FAMILIES) -> Path:
     """Of the quickstart's tasks the first of each of some families in each split."""
-    everything = folder / "everything"
-    generate(everything, 7)
     for split in ("train", "val", "test"):
         for family in families:
-            first = sorted((everything / split).glob(f"{family}-*"))[0]
+            first = sorted((_quickstart() / split).glob(f"{family}-*"))[0]
             shutil.copytree(first, folder / "small" / split / first.name)
-    shutil.rmtree(everything)
     return folder / "small"
+
+
+@cache
+def _quickstart() -> Path:
+    """The whole set, made once in a process: it takes longer than most tests."""
+    folder = Path(mkdtemp(prefix="so-quickstart-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    generate(folder, 7)
+    return folder
 
 
 def small_config(folder: Path, shipped: str = "local", **overrides: Any) -> Config:

@@ -82,7 +82,9 @@ def test_all_of_them_as_objects(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     result = train(config, plugins=plugins)
     assert result.summary["best_score"] == 1.0
-    with pytest.raises(FingerprintError, match=r"own\.verifier: tests\.test_plugins:has_rule"):
+    with pytest.raises(
+        FingerprintError, match=r"own\.verifier: tests\.rollouts\.test_plugins:has_rule"
+    ):
         train(config, plugins=Plugins(Echo(), stages={"rank": first_rule}, stop=[after_one]))
 
 
