@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SkipValidation, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, model_validator
 
 from harnesses.base import Status, Usage
 from skillopt.core.errors import FormatError
@@ -100,7 +100,7 @@ class Rollout(BaseModel):
     """Of the file."""
     key: str
     """Address in the rollout store."""
-    identity: dict[str, Any]
+    identity: dict[str, Any] = Field(default_factory=dict)
     """What the key is the digest of; see :mod:`skillopt.rollouts.identity`."""
     task: SkipValidation[Task]
     status: Status
