@@ -127,7 +127,7 @@ def _act(
     else:
         image, place = environments.prepare(job.task, workspace), workspace
     shutil.copytree(workspace, before, symlinks=True)
-    with own_code(f"harness {job.harness.name}"):
+    with own_code(f"harness {job.harness.name}", passing=(OSError,)):
         outcome = job.harness.run(_request(job, image, place, folder, site.env), site)
     _keep_visits(site, folder)
     if outcome.trajectory is not None:

@@ -123,6 +123,8 @@ class Replied(Record):
     reply: str | None
     """As checked JSON; None when it was malformed twice."""
     error: str = ""
+    refused: bool = False
+    """Whether the service refused the prompt, as it would again."""
     usage: Usage
 
 

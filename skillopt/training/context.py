@@ -23,6 +23,7 @@ from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.documents import draft
 from skillopt.optimizer.leaks import LeakGuard
 from skillopt.optimizer.memory import rejection
+from skillopt.optimizer.model import OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.runner import RolloutRunner
@@ -180,6 +181,7 @@ class Training:
         Returns:
             The gate's decision; None if there was nothing to judge.
         """
+        self._check_answered()
         for problem in proposal.errors:
             self.record.note(f"step {plan.step}: {problem}", step=plan.step)
         decision = self.judge(plan, proposal.candidate, asking.clock)
@@ -227,7 +229,7 @@ class Training:
         train, seed = config.train, f"{config.seed}/{about}"
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
-            self.record, self.record.meter, state.replies, self.replies,
+            self.record, self.record.meter, _answered(state.replies), self.replies,
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,
@@ -264,6 +266,17 @@ class Training:
         with (clock or Clock()).measure(name):
             yield
 
+    def _check_answered(self) -> None:
+        """A service that has refused everything so far is set up wrongly, and training on would
+        spend rollouts for nothing."""
+        replies = self.state.replies.values()
+        refused = [reply.error for reply in replies if reply.refused]
+        if refused and not any(reply.reply is not None for reply in replies):
+            raise OptimizerUnavailableError(
+                f"optimizer: every request so far was refused: {refused[-1]}; check "
+                "optimizer.name, optimizer.sampling and the service's context length"
+            )
+
     def _draft(self) -> Skill:
         """The optimizer's one-shot draft."""
         named = self.config.skill
@@ -281,6 +294,14 @@ class Training:
     def _score(self, rollouts: Sequence[Rollout]) -> float:
         gate = self.config.gate
         return mean_score((r.reward for r in rollouts), gate.metric, gate.mix)
+
+
+def _answered(replies: Mapping[str, Replied]) -> Mapping[str, Replied]:
+    """The replies that need not be asked for again. As long as a service has refused everything,
+    what it refused is asked again: its set-up may have been corrected."""
+    if any(reply.reply is not None for reply in replies.values()):
+        return replies
+    return {id: reply for id, reply in replies.items() if not reply.refused}
 
 
 def action_of(decision: GateDecision | None) -> str:

@@ -173,6 +173,8 @@ def _used(key: str, state: State) -> bool:
     match since(key, drafted):
         case Since.BASELINE:
             return state.initial_score is not None
+        case Since.STEPS if key.startswith("optimizer."):
+            return any(reply.reply is not None for reply in state.replies.values())
         case Since.STEPS:
             return state.steps > 0 or (state.stage is not None and state.stage.step > 0)
         case Since.EPOCH_ENDS:

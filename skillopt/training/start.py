@@ -16,6 +16,7 @@ from sandboxes.owner import current_owner
 from skillopt.config.inputs import read_config
 from skillopt.config.schema import Config
 from skillopt.core.errors import RESUME_HINT, FormatError, PausedError, file_errors
+from skillopt.core.import_path import own_code
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Task
 from skillopt.gates import make_gate
@@ -229,7 +230,8 @@ def _run(training: Training, parts: TrainingParts) -> None:
     try:
         if state.initial_score is None:
             training.baseline(parts.initial)
-        reason = parts.method.run(training)
+        with own_code("method", passing=(OSError,)):
+            reason = parts.method.run(training)
         if state.done is None:
             training.finish(reason)
     except OptimizerUnavailableError as error:
