@@ -81,7 +81,8 @@ class Lazy(click.Group):
         except click.Abort:
             if not standalone_mode:
                 raise
-            _leave("Interrupted", "interrupted: nothing was changed", EXIT_INTERRUPTED, False)
+            click.echo("Aborted!", err=True)  # A question was not answered with yes.
+            sys.exit(EXIT_FAILED)
         if standalone_mode:
             sys.exit(code if isinstance(code, int) else 0)
         return code

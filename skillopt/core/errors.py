@@ -66,7 +66,7 @@ def file_error(error: OSError) -> SkillOptError:
     where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
     what = f"{where}{error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return PausedError(f"{what}: free some space. {RESUME_HINT}")
+        return PausedError(f"{what}: the disk is full: free some space. {RESUME_HINT}")
     return FileError(f"{what}; {_ADVICE.get(error.errno or 0, 'check that path')}")
 
 

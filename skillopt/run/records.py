@@ -125,6 +125,8 @@ class Replied(Record):
     error: str = ""
     refused: bool = False
     """Whether the service refused the prompt, as it would again."""
+    inherited: bool = False
+    """Whether it was taken from the run that this one was forked from, and cost nothing here."""
     usage: Usage
 
 

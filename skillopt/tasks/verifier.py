@@ -81,13 +81,18 @@ def verify_with(own: Verify, task: Task, workspace: Path, answer: str, folder: P
 
     Raises:
         OwnCodeError: it raised, or returned something other than a reward in [0, 1].
-        VerifierError: it raised this one itself, for a failure of the infrastructure.
+        VerifierError: a failure of the infrastructure: it raised this one itself, or could not
+            reach a service.
     """
     given = (task, workspace, answer, folder)
-    with own_code(f"verifier, on task {task.name}"):
-        reward = own(*given[: _parameters(own)])
-        if not isinstance(reward, Reward) or not 0.0 <= reward.soft <= 1.0:
-            raise TypeError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
+    what = f"verifier, on task {task.name}"
+    try:
+        with own_code(what, passing=(ConnectionError, TimeoutError)):
+            reward = own(*given[: _parameters(own)])
+            if not isinstance(reward, Reward) or not 0.0 <= reward.soft <= 1.0:
+                raise TypeError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
+    except (ConnectionError, TimeoutError) as error:
+        raise VerifierError(f"{what}: {type(error).__name__}: {error}") from error
     return reward
 
 

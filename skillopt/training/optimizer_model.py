@@ -82,7 +82,7 @@ class GatewayModel:
         found = self.inherited.get(id)
         if found is None:
             return None
-        reply = found.model_copy(update={"at": now(), "step": self.step, "usage": Usage()})
+        reply = found.model_copy(update={"at": now(), "step": self.step, "inherited": True})
         self.listener(reply)
         return reply
 

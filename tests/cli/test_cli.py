@@ -62,7 +62,9 @@ def test_show_and_its_json(run: Path) -> None:
 
 def test_show_of_what_is_no_run_says_so(tmp_path: Path) -> None:
     done = skillopt("show", tmp_path)
-    assert done.returncode == 2 and f"is {tmp_path} a run?" in re.sub(r"\s+", " ", done.stderr)
+    assert done.returncode == 2 and f"{tmp_path}: no run: it has no events.jsonl" in re.sub(
+        r"\s+", " ", done.stderr
+    )
 
 
 def test_eval_takes_runs_files_folders_and_none(run: Path, folder: Path) -> None:

@@ -42,7 +42,7 @@ def test_shipped_configs_are_valid(file: Path) -> None:
         (
             "harness: {name: codx}\n",
             "/c.yaml:8: harness.name: 'codx' is not one of direct, codex, claude-code, opencode, "
-            "nor an import path like 'my_package.module:MyHarness' (did you mean 'codex'?)",
+            "nor an import path like 'my_package.module:name' (did you mean 'codex'?)",
         ),
         ("train:\n  epochs: 0\n", "/c.yaml:9: train.epochs: Input should be greater than or"),
         (

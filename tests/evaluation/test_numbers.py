@@ -96,13 +96,14 @@ def test_progress_counts_what_ran_and_what_was_stored_apart() -> None:
     progress = Progress()
     progress.update(EvaluationStarted(10))
     assert progress.seconds_left() is None
-    for _ in range(4):
+    for _ in range(8):
         progress.update(RolloutStarted("t"))
-    for _ in range(3):
+    for _ in range(7):
+        assert progress.seconds_left() is None
         progress.update(RolloutFinished(a_rollout(), stored=False))
     progress.update(RolloutFinished(a_rollout(status=Status.INFRA_ERROR), stored=False))
     progress.update(RolloutFinished(a_rollout(), stored=True))
-    assert (progress.done, progress.stored, progress.running, progress.failed) == (5, 1, 0, 1)
+    assert (progress.done, progress.stored, progress.running, progress.failed) == (9, 1, 0, 1)
     assert progress.seconds_left() is not None
     progress.update(
         Replied(id="i", stage="reflect", step=1, about="", reply="{}", usage=Usage(cost_usd=None))

@@ -18,6 +18,7 @@ from skillopt.deploy.drift import watch_deployed
 from skillopt.deploy.ledger import Ledger
 from skillopt.deploy.places import place_of
 from skillopt.evaluation.watch import Cancelled, Scored, Unscorable, subset, watch
+from skillopt.rollouts.prepare import prepare
 from tests.helpers.command_line import SKILLOPT, small_options
 from tests.helpers.small import small_config
 
@@ -106,9 +107,9 @@ def test_a_save_cancels_the_evaluation_under_way(folder: Path, tmp_path: Path) -
 
 
 def test_the_subset_is_always_the_same(folder: Path) -> None:
-    config = small_config(folder)
-    assert subset(config, "val", 1) == subset(config, "val", 1)
-    assert len(subset(config, "val", 99)) == 2
+    prepared = prepare(small_config(folder))
+    assert subset(prepared, "val", 1) == subset(prepared, "val", 1)
+    assert len(subset(prepared, "val", 99)) == 2
 
 
 def test_drift_of_what_is_deployed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +168,7 @@ def test_a_rollout_that_did_not_complete_says_why() -> None:
 
 
 def test_a_rollout_says_which_other_skills_were_opened() -> None:
-    rollout = replace(a_rollout(activated=False), others_opened=("pets", "plants"))
+    rollout = a_rollout(activated=False).model_copy(update={"others_opened": ("pets", "plants")})
     text = render_rollout(rollout, SKILL, 1000)
     assert "- skill opened: no\n- other skills opened: pets, plants\n" in text
 

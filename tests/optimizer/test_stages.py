@@ -268,7 +268,10 @@ def test_a_failed_repair_is_said() -> None:
 
 
 def decision(accepted: bool) -> GateDecision:
-    return GateDecision(accepted, 0.5, None, 0.25, 4, 8, ("t1", "t2"), (), (), "")
+    return GateDecision(
+        accepted=accepted, score_before=0.5, score_after=0.75 if accepted else None,
+        upper_bound=0.25, total=8, broken=("t1", "t2"), rollouts=(), reason="",
+    )  # fmt: skip
 
 
 def test_memory_keeps_rejected_edits_and_shows_them_newest_first() -> None:

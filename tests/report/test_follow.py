@@ -25,6 +25,7 @@ from skillopt.run.journal import read_records
 from skillopt.run.records import RolloutRan
 from tests.helpers.command_line import skillopt
 from tests.helpers.small import small_config
+from tests.helpers.synthetic_run import synthetic_run
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_links_and_pipes_in_the_agents_home_are_not_followed(tmp_path: Path) -> 
     output = {"payload": {"type": "function_call_output", "call_id": "c1", "output": "private"}}
     (secret / "s.jsonl").write_text(json.dumps(output) + "\n")
     seen: list[Happening] = []
-    with store.begin() as folder:
+    with store.begin("ab" * 32) as folder:
         store.announce(folder, "ab" * 32, "task")
         home = folder / "home" / "sessions"
         home.mkdir(parents=True)
@@ -175,5 +176,6 @@ def test_what_agents_write_cannot_steer_the_terminal(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     reply = Reply("\x1b[31mred\x07")
     (folder / "wire.jsonl").write_text(exchange([{"role": "user", "content": "go"}], reply) + "\n")
+    synthetic_run(tmp_path / "run", steps=1, train=2, val=2, test=1, batch=2)
     done = skillopt("show", tmp_path / "run", "--follow", "cdcd")
     assert "red" in done.stdout and "\x1b" not in done.stdout and "\x07" not in done.stdout

@@ -102,4 +102,6 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     assert skillopt("report", run, tmp_path / "other", "-o", out).returncode == 0
     assert '"name":"other"' in out.read_text()
     nothing = skillopt("report", tmp_path)
-    assert nothing.returncode == 2 and "is its folder a run?" in nothing.stderr
+    assert nothing.returncode == 2 and "no run: it has no events.jsonl" in " ".join(
+        nothing.stderr.split()
+    )

@@ -37,6 +37,7 @@ from skillopt.run.state import State
 from skillopt.run.stop import make_stop
 from skillopt.tasks.sources import load_splits
 from skillopt.training.plan import make_plan
+from skillopt.training.trainer import SkillOpt
 from tests.helpers.command_line import skillopt, small_options
 from tests.helpers.small import small_config, untimed
 
@@ -248,14 +249,14 @@ def test_a_run_stops_early_and_is_done(folder: Path, whole: RunResult) -> None:
 def test_the_plan_counts_what_the_config_says(folder: Path, whole: RunResult) -> None:
     config = small_config(folder)
     splits = load_splits(config.tasks, config.seed, folder / "made")
-    plan = make_plan(config, splits, price_table(config))
+    plan = make_plan(config, splits, SkillOpt(), price_table(config))
     assert (plan.epochs, plan.steps, plan.budgets) == (2, 2, (3, 2))
     counts = {stage.stage: stage.rollouts for stage in plan.stages if stage.rollouts}
     assert counts == {"baseline": 2, "rollout": 4, "gate": 6, "pairs": 4, "test": 4}
     assert plan.usage.cost_usd == 0.0
     assert whole.summary["spent"]["rollouts"] <= plan.rollouts
     unknown = config.model_copy(update={"target": config.target.model_copy(update={"name": "x"})})
-    assert make_plan(unknown, splits, price_table(config)).usage.cost_usd is None
+    assert make_plan(unknown, splits, SkillOpt(), price_table(config)).usage.cost_usd is None
 
 
 def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harnesses.base import Status
+from sandboxes.owner import Owner, current_owner
 from skillopt import Plugins, RunResult, train
 from skillopt.config.inputs import initial_skill
 from skillopt.config.loading import ConfigError
@@ -34,6 +35,7 @@ from skillopt.run.records import BatchDone, StageStarted, StepDone
 from skillopt.training.fingerprint import FingerprintError
 from skillopt.training.plan import make_plan
 from skillopt.training.steps import compared_tasks, plan_steps
+from skillopt.training.trainer import SkillOpt
 from tests.helpers.small import small_config, untimed
 from tests.helpers.values import a_rollout, a_task
 
@@ -105,7 +107,7 @@ def test_the_cosine_schedule_is_the_references() -> None:
 def test_a_default_run_costs_about_as_many_rollouts(benchmark: str, tmp_path: Path) -> None:
     config = small_config(tmp_path).model_copy(update={"train": defaults()})
     splits = dict(zip(("train", "val", "test"), map(tasks, SPLITS[benchmark]), strict=True))
-    plan = make_plan(config, splits, price_table(config))  # type: ignore[arg-type]
+    plan = make_plan(config, splits, SkillOpt(), price_table(config))  # type: ignore[arg-type]
     # Ours gates the slow update, and scores two skills on the test split, not three.
     assert plan.rollouts == pytest.approx(1000 * ROLLOUTS[benchmark], rel=0.25)
 
@@ -228,10 +230,11 @@ def test_2_what_an_outage_took_from_a_batch_is_tried_again(tmp_path: Path) -> No
 def test_3_what_an_interrupted_rollout_left_is_not_scored(tmp_path: Path) -> None:
     """Defect 3: stale output of an interrupted run is scored."""
     store = RolloutStore(tmp_path)
-    with pytest.raises(KeyboardInterrupt), store.begin() as rollout:
+    with pytest.raises(KeyboardInterrupt), store.begin("ab12") as rollout:
         (rollout / "result.json").write_text("{}")
         raise KeyboardInterrupt
-    dead = tmp_path / "tmp" / "999999999-abc"
+    here = current_owner()
+    dead = tmp_path / "tmp" / f"{Owner(here.machine, here.boot, here.pid, '0')}.abc"
     dead.mkdir()
     (dead / "answer.txt").write_text("stale")
     assert not list((RolloutStore(tmp_path).root / "tmp").iterdir())
