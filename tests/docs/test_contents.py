@@ -6,7 +6,7 @@ import importlib.util
 import re
 import tomllib
 
-from tests.documents import ROOT, documents
+from tests.helpers.documents import ROOT, documents
 
 
 def read(document: str) -> str:

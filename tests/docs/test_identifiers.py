@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.docs.identifiers import exists, spans
-from tests.documents import ROOT, documents
+from tests.helpers.documents import ROOT, documents
+from tests.helpers.identifiers import exists, spans
 
 FOREIGN = {
     "options of pip": {"--no-deps"},

@@ -24,10 +24,10 @@ from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import Event
 from skillopt.run.records import RolloutRan
 from skillopt.tasks.harbor import read_task
-from tests.integration.own_engine import OwnEngine, own_engine
-from tests.integration.scripted import Scripted
-from tests.integration.test_isolation import make_task
-from tests.small import small_config
+from tests.helpers.own_engine import OwnEngine, own_engine
+from tests.helpers.scripted_model import ScriptedAgentModel
+from tests.helpers.small import small_config
+from tests.helpers.tasks import make_task
 
 IMAGE = "skillopt/relay:1"
 pytestmark = [
@@ -57,7 +57,7 @@ def test_rollouts_under_way_are_run_again_and_scored_right(
 ) -> None:
     folder = make_task(tmp_path / "task", JUDGE.format(wait=judge_s))
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
-    model = Scripted([f"sleep {agent_s}; echo right > answer.txt"])
+    model = ScriptedAgentModel([f"sleep {agent_s}; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
     monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
     config = small_config(tmp_path, "direct", workers=3)
@@ -84,7 +84,7 @@ def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
 ) -> None:
     folder = make_task(tmp_path / "task", JUDGE.format(wait=0))
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
-    model = Scripted(["sleep 2; echo right > answer.txt"])
+    model = ScriptedAgentModel(["sleep 2; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
     monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
     impatient = partial(DockerEngine, patience_s=2)

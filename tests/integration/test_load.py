@@ -13,7 +13,7 @@ from sandboxes.owner import current_owner
 from skillopt.config.inputs import initial_skill
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.tasks.splits import load_splits
-from tests.small import small_config
+from tests.helpers.small import small_config
 
 ROLLOUTS = 200
 

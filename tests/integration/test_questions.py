@@ -13,16 +13,16 @@ from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
-from tests.integration.conftest import MakeLab
-from tests.integration.scripted import Scripted
-from tests.tasks.test_questions import question
+from tests.helpers.lab import MakeLab
+from tests.helpers.scripted_model import ScriptedAgentModel
+from tests.helpers.tasks import question
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.mark.parametrize("harness", NAMES)
 def test_an_agent_answers_a_question(harness: str, lab: MakeLab, tmp_path: Path) -> None:
-    here = lab(Scripted([]))  # Says "finished".
+    here = lab(ScriptedAgentModel([]))  # Says "finished".
     task = read_task(question(tmp_path / "q", "finished\n"))
     model = ModelSpec("up", "sim-1")
     named = identity(None, task.digest, {"name": harness}, model, {}, 0)

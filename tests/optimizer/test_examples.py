@@ -19,8 +19,8 @@ from skillopt.optimizer.examples import Example, merge, rank, reflect
 from skillopt.optimizer.model import OptimizerReplyError, ask_with_repair
 from skillopt.optimizer.stages import make_stages
 from skillopt.tasks.harbor import read_task
-from tests.optimizer.making import a_rollout
-from tests.tasks.test_questions import question
+from tests.helpers.tasks import question
+from tests.helpers.values import a_rollout
 
 T = TypeVar("T", bound=BaseModel)
 SKILL = Skill("word-kinds", "d", "# Kinds")

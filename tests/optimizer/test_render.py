@@ -18,7 +18,7 @@ from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, EditOutcome
 from skillopt.optimizer.render import SKILL_NOTE, clean, clip, fenced, render_rollout
 from skillopt.optimizer.templates import OWN, PromptError, Prompts
-from tests.optimizer.making import SKILL, a_rollout, a_task, keep_trajectory
+from tests.helpers.values import SKILL, a_rollout, a_task, keep_trajectory
 
 EDIT = Edit("insert_after", "a target", "- a rule", "a reason", 3, "references/more.md")
 CONTEXT = {"skill": "S", "files": {"references/more.md": "F"}, "memory": "M", "notes": "N"}

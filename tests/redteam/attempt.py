@@ -17,8 +17,8 @@ from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.store import Result, identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
-from tests.integration.conftest import SKILL, Lab
-from tests.integration.scripted import Scripted
+from tests.helpers.lab import SKILL, Lab
+from tests.helpers.scripted_model import ScriptedAgentModel
 
 GOLD = "expected-answer-4711"
 SECRET = "verifier-secret-0815"
@@ -93,7 +93,7 @@ class Attempt:
         assert GOLD not in self.said and SECRET not in self.said
 
 
-def attempt(case: Case, here: Lab, model: Scripted) -> Attempt:
+def attempt(case: Case, here: Lab, model: ScriptedAgentModel) -> Attempt:
     """Run a case, in a lab whose upstream is ``model``."""
     task = _task(case, here.folder / "task")
     folder = here.folder / "record"

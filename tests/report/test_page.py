@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from skillopt.report.document import folder_of, report
 from skillopt.report.page import render
 from skillopt.report.view import read_run
-from tests.report.making import rows, stored_result, synthetic_run
-from tests.test_cli import skillopt
+from tests.helpers.command_line import skillopt
+from tests.helpers.synthetic_run import rows, stored_result, synthetic_run
 
 
 class Blocks(HTMLParser):

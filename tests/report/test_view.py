@@ -10,7 +10,7 @@ import pytest
 
 from skillopt.report.view import RunView, read_run
 from skillopt.run.journal import LOG, JournalError
-from tests.report.making import synthetic_run
+from tests.helpers.synthetic_run import synthetic_run
 
 
 def test_it_tells_the_runs_own_history(run: Path) -> None:

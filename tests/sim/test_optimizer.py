@@ -31,7 +31,7 @@ from skillopt.optimizer.schedule import edit_budget
 from skillopt.optimizer.templates import Prompts
 from skillopt.sim import optimizer
 from skillopt.sim.knowledge import BAD_RULES, HABITS, habit_for, quirks_in
-from tests.optimizer.making import SKILL, a_rollout, a_task
+from tests.helpers.values import SKILL, a_rollout, a_task
 
 T = TypeVar("T", bound=BaseModel)
 
