@@ -32,7 +32,6 @@ from tests.helpers.documents import (
 from tests.helpers.local_model import has_learnt
 from tests.helpers.small import small_config, small_set
 
-README = (ROOT / "README.md").read_text("utf-8")
 VENV = Path(sys.prefix)
 
 SUBSTITUTIONS = (
@@ -45,13 +44,18 @@ SUBSTITUTIONS = (
         f"PYTHONPATH=. make demo VENV={VENV}",
         "the packages are there already; without an engine, as with one it takes minutes",
     ),
+    Substitution(
+        "README.md", "pip install .", "python -c 'import skillopt'", "the package is there already"
+    ),
     Substitution("README.md", "path/to/tasks", "tasks", "two tasks a split"),
     Substitution("README.md", "path/to/my-skill", "my-skill", "a skill to train"),
     Substitution(
         "README.md", "{kind: anthropic, key_env: ANTHROPIC_API_KEY}", "{kind: sim}", "no key"
     ),
     Substitution("README.md", "{kind: openai, key_env: OPENAI_API_KEY}", "{kind: sim}", "no key"),
-    Substitution("README.md", "# or codex, or direct", "\ntrain: {epochs: 1}", "one epoch of four"),
+    Substitution(
+        "README.md", "# or codex, opencode, direct", "\ntrain: {epochs: 1}", "one epoch of four"
+    ),
     Substitution("README.md", "claude-sonnet-5", "sim-1", "the simulated model"),
     Substitution("README.md", "gpt-5.5", "sim-1", "the simulated model"),
     Substitution("README.md", "/tmp/chores", "chores", "left behind nowhere else"),
@@ -68,10 +72,16 @@ SUBSTITUTIONS = (
         "it ends with an interrupt",
     ),
     Substitution(
-        "README.md",
-        ".venv/bin/skillopt ui",
-        "told 'http://' .venv/bin/skillopt ui",
-        "it ends with an interrupt",
+        "docs/configuration.md",
+        "harness: {name: codex,",
+        "sandbox: {kind: docker}\nharness: {name: codex,",
+        "the reader's config has local processes",
+    ),
+    Substitution(
+        "docs/configuration.md",
+        "harness:\n  name: codex\n",
+        "sandbox: {kind: docker}\nharness:\n  name: codex\n",
+        "the reader's config has local processes",
     ),
     Substitution(
         "docs/commands/ui.md",
@@ -207,7 +217,8 @@ def test_every_substitution_is_needed() -> None:
 
 def test_the_switches_exist_with_their_defaults(tmp_path: Path) -> None:
     """Every key of the table of parts is one of the config."""
-    section = README.partition("### The algorithm")[2].partition("\n### ")[0]
+    document = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    section = document.partition("## The algorithm")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| [^|]+ \| ([^|]+) \|$", section, re.MULTILINE)[2:]
     assert len(cells) >= 12
     text = next(block.text for block in blocks("README.md") if block.language == "yaml")
@@ -230,7 +241,8 @@ def test_the_switches_exist_with_their_defaults(tmp_path: Path) -> None:
 
 
 def test_every_command_is_in_the_table_and_no_other() -> None:
-    assert set(re.findall(r"^\| `skillopt (\w+)", README, re.MULTILINE)) == set(COMMANDS)
+    table = (ROOT / "docs" / "commands" / "index.md").read_text("utf-8")
+    assert set(re.findall(r"^\| \[`skillopt (\w+)", table, re.MULTILINE)) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("document", documents())
