@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from sandboxes.base import Limits, SandboxError, SandboxSpec
+from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
+from skillopt.core.import_path import own_code
 from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.harbor import folder_digest
@@ -52,8 +54,13 @@ class Environments:
         Raises:
             SandboxError: the image cannot be built or read, or there is no engine for it.
         """
-        simple = simple_dockerfile(task)
-        if simple is not None:
+        simple = None if task.workspace else simple_dockerfile(task)
+        if task.workspace is not None:
+            image = self.image(task)
+            target.mkdir(parents=True)
+            with own_code(f"the workspace of task {task.name}", passing=(OSError,)):
+                task.workspace(target)
+        elif simple is not None:
             image = self._present(simple.image)
             prepare_workspace(task, simple, target)
         else:
@@ -62,6 +69,15 @@ class Environments:
         if self._engine is not None:
             self._engine.prepare_writable(target)
         return image
+
+    def image(self, task: Task) -> str:
+        """The image of a task, as :meth:`prepare` returns it."""
+        if task.question:
+            return AGENT_BASE_IMAGE
+        if task.workspace is not None:
+            return self._present(task.docker_image or AGENT_BASE_IMAGE)
+        simple = simple_dockerfile(task)
+        return self._present(simple.image) if simple is not None else self._built(task)[0]
 
     def _present(self, image: str) -> str:
         """The image, pulled if need be; our own are made by ``skillopt images build`` alone."""

@@ -38,9 +38,11 @@ class GatewayModel:
         seed: of the run and step; with what a call is about it seeds the model.
         step: its number, for the records.
         record: folder in which ``wire.jsonl`` is written.
-        listener: told of each reply.
+        listener: receives each reply.
         meter: asked before each call.
         known: replies of earlier starts of the run, by id. They are not asked for again.
+        inherited: replies of the run that this one was forked from, likewise; they are recorded
+            here when they are first used, and cost nothing.
     """
 
     gateway: Gateway
@@ -51,6 +53,7 @@ class GatewayModel:
     listener: Listener
     meter: Meter
     known: Mapping[str, Replied]
+    inherited: Mapping[str, Replied] = field(default_factory=dict)
     _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -58,13 +61,25 @@ class GatewayModel:
         end_whole(self.record / "wire.jsonl")
 
     def ask(self, stage: str, about: str, system: str, prompt: str, schema: type[T]) -> T:
-        id = digest_of([self.seed, stage, about, system, prompt, schema.model_json_schema()])
-        reply = self.known.get(id) or self._asked(id, stage, about, system, prompt, schema)
+        model = [self.spec.name, dict(self.spec.sampling)]
+        question = [self.seed, stage, about, system, prompt, schema.model_json_schema(), model]
+        id = digest_of(question)
+        reply = self.known.get(id) or self._taken(id)
+        reply = reply or self._asked(id, stage, about, system, prompt, schema)
         with self._lock:
             self._replies[id] = reply
         if reply.reply is None:
             raise OptimizerReplyError(reply.error)
         return schema.model_validate_json(reply.reply)
+
+    def _taken(self, id: str) -> Replied | None:
+        """A reply of the run that this one was forked from, as one of this run."""
+        found = self.inherited.get(id)
+        if found is None:
+            return None
+        reply = found.model_copy(update={"at": now(), "step": self.step, "usage": Usage()})
+        self.listener(reply)
+        return reply
 
     def _asked(
         self, id: str, stage: str, about: str, system: str, prompt: str, schema: type[T]

@@ -9,27 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skillopt.config.schema import Metric
-from skillopt.core.types import Reward, Rollout, Task
-from skillopt.gates.strict import Evaluate, GateDecision, mean_score, strict_gate
+from skillopt.core.types import GateDecision, Reward, Rollout, Task
+from skillopt.gates.base import Measure, Side, Trial, mean_score
+from skillopt.gates.strict import StrictGate
 from tests.helpers.values import a_rollout, a_task
 
 
-def evaluation(rewards: dict[str, float], asked: list[int]) -> Evaluate:
-    def evaluate(tasks: Sequence[Task]) -> list[Rollout]:
+def measuring(rewards: dict[str, float], asked: list[int]) -> Measure:
+    def measure(side: Side, tasks: Sequence[Task], replicate: int) -> list[Rollout]:
+        assert (side, replicate) == ("candidate", 0)
         asked.append(len(tasks))
         return [a_rollout(task, rewards[task.name]) for task in tasks]
 
-    return evaluate
+    return measure
 
 
 def decide(
     before: Sequence[float], after: Sequence[float], metric: Metric = "hard", block: int = 1
 ) -> tuple[GateDecision, list[int]]:
     tasks = [a_task(f"t{i:02}") for i in range(len(before))]
-    incumbent = {t.name: Reward(r) for t, r in zip(tasks, before, strict=True)}
+    known = {t.name: [Reward(r)] for t, r in zip(tasks, before, strict=True)}
     rewards = {t.name: r for t, r in zip(tasks, after, strict=True)}
     asked: list[int] = []
-    return strict_gate(evaluation(rewards, asked), tasks, incumbent, metric, block), asked
+    gate = StrictGate(metric, block=block)
+    return gate.decide(Trial(tasks, known, measuring(rewards, asked))), asked
 
 
 TENTHS = st.integers(0, 10).map(lambda n: n / 10)
@@ -92,7 +95,7 @@ def test_says_which_tasks_changed() -> None:
     assert decision.accepted
     assert decision.fixed == ("t00", "t01")
     assert decision.broken == ("t02",)
-    assert [r.task.name for r in decision.rollouts] == ["t00", "t01", "t02", "t03"]
+    assert [row.task for row in decision.rollouts] == ["t00", "t01", "t02", "t03"]
     assert decision.reason == "0.7500 is greater than 0.5000"
 
 
@@ -103,8 +106,16 @@ def test_a_perfect_incumbent_needs_no_evaluation() -> None:
 
 
 def test_a_failing_evaluation_is_the_callers() -> None:
-    def broken(_: Sequence[Task]) -> list[Rollout]:
+    def broken(side: Side, tasks: Sequence[Task], replicate: int) -> list[Rollout]:
         raise ConnectionError("engine gone")
 
     with pytest.raises(ConnectionError):
-        strict_gate(broken, [a_task("a")], {"a": Reward(0.0)})
+        StrictGate().decide(Trial([a_task("a")], {"a": [Reward(0.0)]}, broken))
+
+
+def test_the_latest_reward_of_the_current_skill_counts() -> None:
+    tasks = [a_task("a")]
+    known = {"a": [Reward(1.0), Reward(0.0)]}
+    assert StrictGate().decide(Trial(tasks, known, measuring({"a": 1.0}, []))).accepted
+    known = {"a": [Reward(0.0), Reward(1.0)]}
+    assert not StrictGate().decide(Trial(tasks, known, measuring({"a": 1.0}, []))).accepted

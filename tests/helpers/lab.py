@@ -20,9 +20,9 @@ from sandboxes.base import Limits, SandboxFactory
 from sandboxes.docker import DockerEngine
 from sandboxes.local import local_sandbox
 from sandboxes.owner import scratch_dir
+from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import SandboxSlots
-from skillopt.rollouts.store import identity
 from skillopt.tasks.harbor import read_task
 
 IMAGE = "skillopt/agent-base:1"
@@ -98,8 +98,8 @@ def lab(engine: DockerEngine, tmp_path: Path) -> Iterator[MakeLab]:
                 Gateway(
                     {"up": upstream}, Path(scratch) / "s", lambda *_: 0.0, backoff_s=0.01
                 ) as gateway,
-                SandboxSlots(gateway, engine, 1) as places,
-                places.site() as site,
+                SandboxSlots(gateway, engine, 1) as slots,
+                slots.site() as site,
             ):
                 yield Lab(engine, gateway, site, tmp_path)
 
@@ -122,7 +122,7 @@ def place(upstream: Upstream, sandbox: SandboxFactory = local_sandbox) -> Iterat
 def job(here: Lab, harness: str, task: Path) -> Job:
     agent, request = registry.make_harness(harness), here.request()
     read = read_task(task)
-    named = identity(None, read.digest, {"name": harness}, request.model, {}, 0)
+    named = RolloutIdentity(None, read.digest, {"name": harness}, request.model, {}, 0)
     return Job(
         read, None, agent, request.model, named, Limits(memory_mb=1536, disk_mb=64), Budget()
     )

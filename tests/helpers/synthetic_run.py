@@ -5,19 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from harnesses.base import Status, Usage
-from skillopt.core.files import digest_of
+from skillopt.core.files import digest_of, to_json
 from skillopt.core.skill import Skill
-from skillopt.core.types import Edit, EditOutcome, RejectedEdit
+from skillopt.core.types import (
+    Edit,
+    EditOutcome,
+    GateDecision,
+    RejectedEdit,
+    Reward,
+    Rollout,
+    RolloutRow,
+    named_task,
+)
 from skillopt.evaluation.stats import rate
-from skillopt.gates.strict import GateDecision
-from skillopt.rollouts.store import Result
 from skillopt.run.journal import LOG
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
-    GateResult,
     RolloutRan,
-    RolloutRow,
     RunCreated,
     RunDone,
     StepDone,
@@ -92,12 +97,13 @@ def stored_result(folder: Path, row: RolloutRow, text: str) -> None:
     from atif import Agent, Observation, ObservationResult, Step, ToolCall, Trajectory
 
     folder.mkdir(parents=True)
-    result = Result(
+    result = Rollout(
         key=row.key, identity={"harness": {"name": text}, "model": {"name": text}, "replicate": 0},
-        task=row.task, status=row.status, message=text, reward=row.soft, metrics={}, feedback=text,
-        skill_activated=True, answer=text, usage=row.usage, agent_version=text, duration_s=1.0,
+        task=named_task(row.task), status=row.status, message=text,
+        reward=Reward(row.soft, {}, text), skill_activated=True, answer=text, usage=row.usage,
+        agent_version=text, duration_s=1.0, folder=folder,
     )  # fmt: skip
-    (folder / "result.json").write_text(result.model_dump_json(), "utf-8")
+    (folder / "result.json").write_text(to_json(result.to_json()), "utf-8")
     steps = [
         Step(step_id=1, source="user", message=text),
         Step(
@@ -139,9 +145,11 @@ def _step(
     solved = {row.task: row.hard for row in before}
     fixed = tuple(row.task for row in judged if row.hard > solved[row.task])
     broken = tuple(row.task for row in judged if row.hard < solved[row.task])
-    decision = GateDecision(accepted, _mean(before), _mean(judged), _mean(judged), len(judged),
-                            len(judged), broken, fixed, (), "compared")  # fmt: skip
-    told = {key: value for key, value in vars(decision).items() if key != "evaluated"}
+    decision = GateDecision(
+        accepted=accepted, score_before=_mean(before), score_after=_mean(judged),
+        upper_bound=_mean(judged), total=len(judged), broken=broken, fixed=fixed,
+        rollouts=tuple(judged), reason="compared",
+    )  # fmt: skip
     history = {
         "step": step, "epoch": 1, "action": "accept" if accepted else "reject", "edit_budget": 4,
         "edits_proposed": 2, "edits_applied": 1, "edits_refused": 0, "tokens": {"rollout": 1000},
@@ -150,7 +158,7 @@ def _step(
     return StepDone(
         step=step, epoch=1, action=history["action"], row=history, rollouts=trained, patches=[],
         report=[EditOutcome(edit, True)], candidate=candidate.digest,
-        gate=GateResult(**{**told, "rollouts": judged}),
+        gate=decision,
         rejected=None if accepted else RejectedEdit(step, (edit,), _mean(before), _mean(judged),
                                                     broken),
     )  # fmt: skip

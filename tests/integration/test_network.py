@@ -14,7 +14,7 @@ from harnesses.base import Status
 from sandboxes.docker import DockerEngine
 from skillopt.config.network import Network
 from skillopt.config.schema import Config
-from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.prepare import prepare
 from tests.helpers.lab import MakeLab, job
 from tests.helpers.scripted_model import ScriptedAgentModel
 from tests.helpers.small import small_config
@@ -115,10 +115,10 @@ def test_the_network_is_part_of_a_rollouts_identity_where_there_is_one(tmp_path:
     def key(**changes: object) -> str:
         config: Config = small_config(tmp_path, **changes)
         from skillopt.core.skill import Skill
-        from skillopt.tasks.splits import load_splits
+        from skillopt.tasks.sources import load_splits
 
         task = load_splits(config.tasks, config.seed, config.runs / "tasks")["val"][0]
-        return RolloutRunner(config, print).key(task, Skill("a", "b", "c"))
+        return prepare(config).runner(print).key(task, Skill("a", "b", "c"))
 
     changes = [
         {}, {"sandbox.network": "registries"}, {"sandbox.network": ["pypi.org"]},

@@ -9,8 +9,8 @@ import pytest
 from harnesses.agents.registry import make_harness
 from harnesses.base import NAMES, Budget, ModelSpec, Status
 from sandboxes.base import Limits
+from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from tests.helpers.lab import MakeLab
@@ -25,9 +25,9 @@ def test_an_agent_answers_a_question(harness: str, lab: MakeLab, tmp_path: Path)
     here = lab(ScriptedAgentModel([]))  # Says "finished".
     task = read_task(question(tmp_path / "q", "finished\n"))
     model = ModelSpec("up", "sim-1")
-    named = identity(None, task.digest, {"name": harness}, model, {}, 0)
+    named = RolloutIdentity(None, task.digest, {"name": harness}, model, {}, 0)
     job = Job(task, None, make_harness(harness), model, named, Limits(), Budget())
     folder = tmp_path / "rollout"
     folder.mkdir()
     result = run_job(job, here.site, Environments(here.engine), here.engine.sandbox, folder)
-    assert (result.status, result.message, result.reward) == (Status.COMPLETED, "", 1.0)
+    assert (result.status, result.message, result.reward.hard) == (Status.COMPLETED, "", 1.0)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from harnesses.base import Status
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import Edit, Patch, RejectedEdit, Rollout
-from skillopt.gates.strict import GateDecision
+from skillopt.core.types import Edit, GateDecision, Patch, RejectedEdit, Rollout
 from skillopt.optimizer.memory import rejection, render_memory
 from skillopt.optimizer.merge import merge
 from skillopt.optimizer.model import OptimizerUnavailableError, StageResult

@@ -13,8 +13,9 @@ from pathlib import Path
 from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, Status
 from sandboxes.base import Limits
+from skillopt.core.types import Rollout
+from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.store import Result, identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from tests.helpers.lab import SKILL, Lab
@@ -71,7 +72,7 @@ class Case:
 class Attempt:
     """What came of a case."""
 
-    result: Result
+    result: Rollout
     outputs: list[str]
     """What the agent's shell said, command by command."""
     skill: Path
@@ -84,7 +85,7 @@ class Attempt:
 
     def lost(self) -> None:
         """The rollout was judged, and its attack has won nothing."""
-        assert (self.result.status, self.result.reward) == (Status.COMPLETED, 0.0), self.said
+        assert (self.result.status, self.result.reward.hard) == (Status.COMPLETED, 0.0), self.said
         self.untouched()
 
     def untouched(self) -> None:
@@ -106,7 +107,7 @@ def attempt(case: Case, here: Lab, model: ScriptedAgentModel) -> Attempt:
         skill=skill,
         harness=agent,
         model=request.model,
-        identity=identity("s", read.digest, {"name": case.harness}, request.model, {}, 0),
+        identity=RolloutIdentity("s", read.digest, {"name": case.harness}, request.model, {}, 0),
         limits=Limits(memory_mb=512, disk_mb=64, pids=128),
         budget=Budget(requests=30),
     )

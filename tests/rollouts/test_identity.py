@@ -10,15 +10,15 @@ import pytest
 from harnesses.agents.direct import VERSION
 from harnesses.base import ModelSpec
 from skillopt import evaluate, train
-from skillopt.config.inputs import initial_skill, skills_beside
+from skillopt.config.inputs import initial_skill
 from skillopt.config.schema import Config
 from skillopt.core.skill import SkillError, read_skill
 from skillopt.core.types import Task
-from skillopt.rollouts.identity import FingerprintError, fingerprint
-from skillopt.rollouts.plugins import Plugins
-from skillopt.rollouts.runner import RolloutRunner
-from skillopt.rollouts.store import identity, key_of
-from skillopt.tasks.splits import load_splits
+from skillopt.optimizer.templates import Prompts
+from skillopt.rollouts.identity import RolloutIdentity
+from skillopt.rollouts.prepare import prepare
+from skillopt.tasks.sources import load_splits
+from skillopt.training.fingerprint import FingerprintError, fingerprint
 from tests.helpers.small import small_config, small_set
 
 PETS = "---\nname: pets\ndescription: Food for pets.\n---\n\n- Feed the cat.\n- Water it.\n"
@@ -40,14 +40,13 @@ def first_task(config: Config) -> Task:
 def key(config: Config) -> str:
     skill = initial_skill(config)
     assert skill is not None
-    return RolloutRunner(config, print).key(first_task(config), skill)
+    return prepare(config).runner(print).key(first_task(config), skill)
 
 
 def print_of(config: Config) -> dict[str, Any]:
-    splits = load_splits(config.tasks, config.seed, config.runs / "tasks")
-    agent = RolloutRunner(config, print).harness(config.harness.name)
-    beside = skills_beside(config)
-    return fingerprint(config, splits, initial_skill(config), agent, Plugins(), beside)
+    prepared = prepare(config)
+    agent = prepared.runner(print).harness(config.harness.name)
+    return fingerprint(prepared, initial_skill(config), agent, Prompts())
 
 
 def pets(folder: Path, text: str = PETS) -> Path:
@@ -68,12 +67,15 @@ def test_without_them_key_and_fingerprint_are_what_they_were(tasks: Path, tmp_pa
     harness = {
         "name": "direct",
         "version": VERSION,
-        "sandbox": config.sandbox.model_dump(mode="json", exclude={"network", "verifier_network"}),
+        "sandbox": config.sandbox.model_dump(
+            mode="json", exclude={"network", "verifier_network", "options"}
+        ),
         "budget": [200, 20_000_000],
     }
     service = {"kind": "sim", "seed": 0, "noise": 0.0, "malformed": 0.0, "harm": 0.0}
     model = ModelSpec("sim", "sim-1")
-    assert key(config) == key_of(identity(skill.digest, task.digest, harness, model, service, 0))
+    identity = RolloutIdentity(skill.digest, task.digest, harness, model, service, 0)
+    assert key(config) == identity.key
     known = print_of(config)
     assert not [name for name in known if "mount" in name or "beside" in name]
 
@@ -110,7 +112,7 @@ def test_options_are_part_of_it_for_their_own_harness_only(tasks: Path, tmp_path
     skill, task = initial_skill(empty), first_task(empty)
     assert skill is not None
     shared = {
-        RolloutRunner(config, print).key(task, skill, harness="claude-code") for config in configs
+        prepare(config).runner(print).key(task, skill, harness="claude-code") for config in configs
     }
     assert len(shared) == 1
 

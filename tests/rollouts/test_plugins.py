@@ -12,16 +12,15 @@ from harnesses.base import Outcome, Request, Status, Usage
 from harnesses.harness import RolloutSite
 from skillopt import Plugins, evaluate, train
 from skillopt.config.loading import ConfigError
-from skillopt.core.errors import PausedError
-from skillopt.core.import_path import PluginError
+from skillopt.core.import_path import OwnCodeError, PluginError
 from skillopt.core.types import Edit, Reward, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import StageResult
-from skillopt.rollouts.identity import FingerprintError
 from skillopt.run.events import Event
 from skillopt.run.records import StepDone
 from skillopt.run.spending import Spent
 from skillopt.run.state import State
+from skillopt.training.fingerprint import FingerprintError
 from tests.helpers.small import small_config
 
 
@@ -96,9 +95,10 @@ def test_a_verifier_that_raises_is_never_a_score(tmp_path: Path) -> None:
         return Reward(7.0)
 
     config = small_config(tmp_path, rollout_tries=1)
-    with pytest.raises(PausedError, match="verifier: RuntimeError: no model loaded"):
+    with pytest.raises(OwnCodeError, match="raised RuntimeError: no model loaded") as caught:
         train(config, plugins=Plugins(Echo(), broken))
-    with pytest.raises(PausedError, match=r"not a Reward in \[0, 1\]"):
+    assert "in broken\n" in caught.value.traceback and "skillopt/" not in caught.value.traceback
+    with pytest.raises(OwnCodeError, match=r"return a skillopt.Reward in \[0, 1\]"):
         train(config, plugins=Plugins(Echo(), wild), fork="wild")
 
 

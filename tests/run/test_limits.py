@@ -35,7 +35,7 @@ from skillopt.run.records import (
 from skillopt.run.spending import LimitReachedError, Meter, Spent
 from skillopt.run.state import State
 from skillopt.run.stop import make_stop
-from skillopt.tasks.splits import load_splits
+from skillopt.tasks.sources import load_splits
 from skillopt.training.plan import make_plan
 from tests.helpers.command_line import skillopt, small_options
 from tests.helpers.small import small_config, trained, untimed

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from skillopt import RunResult, train
 from skillopt.core.files import digest_of, end_whole
 from skillopt.core.skill import Skill
-from skillopt.rollouts.identity import FingerprintError, refuse_another
 from skillopt.run.events import Event, RolloutStarted
 from skillopt.run.folder import rebuild
 from skillopt.run.journal import LOG, Journal, JournalError, read_records
 from skillopt.run.records import Replied, RunCreated, RunStarted, StepDone, skill_made
 from skillopt.run.state import fold
+from skillopt.training.fingerprint import FingerprintError, changes
 from tests.helpers.command_line import skillopt
 from tests.helpers.small import small_config, trained, untimed
 
@@ -163,18 +163,18 @@ def test_a_changed_task_version_or_skill_is_named(result: RunResult, tmp_path: P
     created = read_records(result.folder)[0]
     assert isinstance(created, RunCreated)
     before = created.fingerprint
-    assert {"skill", "harness.version", "skillopt", "config.target.name"} <= before.keys()
+    assert {"skill.digest", "harness.version", "skillopt", "target.name"} <= before.keys()
     assert any(key.startswith("tasks.val.logs-") for key in before)
-    now = {**before, "harness.version": "9", "config.gate.metric": "soft"}
-    del now["config.train.epochs"]
+    now = {**before, "harness.version": "9", "gate.metric": "soft"}
+    del now["train.epochs"]
     with pytest.raises(FingerprintError) as caught:
-        refuse_another(before, now, "runs/x")
+        changes(before, now, fold(read_records(result.folder)), "runs/x")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "runs/x: this run was begun as something else:"
+    assert lines[0] == "runs/x: this run was started with different inputs:"
     assert lines[1:4] == [
-        "  config.gate.metric: hard -> soft",
-        "  config.train.epochs: 2 -> (none)",
+        "  gate.metric: hard -> soft",
         f"  harness.version: {before['harness.version']} -> 9",
+        "  train.epochs: 2 -> (none)",
     ]
 
 

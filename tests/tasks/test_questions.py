@@ -12,8 +12,8 @@ from harnesses.protocols.base import Conversation, Reply
 from sandboxes.base import Limits
 from sandboxes.local import local_sandbox
 from skillopt.core.types import Task
+from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import TaskError, read_splits, read_task
 from skillopt.tasks.questions import judged
@@ -43,12 +43,12 @@ def test_the_answer_counts_word_for_word(answer: str, reward: float, tmp_path: P
 
 
 def run(task: Task, model: ScriptedAgentModel, folder: Path) -> tuple[Status, float]:
-    named = identity(None, task.digest, {}, ModelSpec("up", "m"), {}, 0)
+    named = RolloutIdentity(None, task.digest, {}, ModelSpec("up", "m"), {}, 0)
     job = Job(task, None, Direct(), ModelSpec("up", "m"), named, Limits(), Budget())
     folder.mkdir()
     with place(model) as site:
         result = run_job(job, site, Environments(None), local_sandbox, folder)
-    return result.status, result.reward
+    return result.status, result.reward.soft
 
 
 def test_a_rollout_gives_no_tools_and_judges_what_was_said(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from skillopt import RunResult, train
 from skillopt.core.errors import PausedError
-from skillopt.rollouts.identity import FingerprintError
 from skillopt.run.events import Event, RolloutFinished, RolloutStarted
 from skillopt.run.records import StageStarted
 from skillopt.tasks.harbor import TaskError
+from skillopt.training.fingerprint import FingerprintError
 from skillopt.training.steps import batches
 from tests.helpers.small import small_config, small_set, trained, untimed, with_rollouts
 from tests.helpers.values import a_task
@@ -203,7 +203,7 @@ def test_the_folder_of_another_config_is_not_written_over(result: RunResult, fol
     before = (result.folder / "history.json").read_bytes()
     with pytest.raises(FingerprintError) as caught:
         train(small_config(folder, seed=5, workers=2, **{"train.epochs": 1}))
-    assert "config.seed: 42 -> 5\n  config.train.epochs: 2 -> 1\n" in str(caught.value)
+    assert "seed: 42 -> 5\n  train.epochs: 2 -> 1\n" in str(caught.value)
     assert "--fork" in str(caught.value)
     assert (result.folder / "history.json").read_bytes() == before
 
