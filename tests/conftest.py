@@ -3,14 +3,17 @@ in CI, where SKILLOPT_REQUIRE_ENGINE is set, that is a failure."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harnesses.gateway.gateway import Gateway
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
 from tests.helpers.chromium import chromium
@@ -69,6 +72,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def engine() -> Iterator[DockerEngine]:
     with DockerEngine() as running:
         yield running
+
+
+class _Impatient:
+    """``asyncio`` for uvicorn, which looks ten times a second whether it is to end, then waits."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.01))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def servers_end_at_once() -> Iterator[None]:
+    """Hundreds of tests start a gateway or a model service."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("uvicorn.server.asyncio", _Impatient())
+        yield
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway asks a service that fails again, but does not wait for seconds before."""
+    monkeypatch.setattr(Gateway.__init__, "__defaults__", (0.01,))
 
 
 @pytest.fixture(autouse=True)

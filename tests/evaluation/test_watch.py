@@ -93,10 +93,10 @@ def test_a_hundred_rapid_saves_end_with_one_evaluation_of_the_last(
 
 def test_a_save_cancels_the_evaluation_under_way(folder: Path, tmp_path: Path) -> None:
     path, seen = tmp_path / "mine", []
-    config = small_config(folder, **{"upstreams.sim.latency_s": 3})
+    config = small_config(folder, runs=str(tmp_path), **{"upstreams.sim.latency_s": 1})
     write_skill(version("- slow one"), path)
     with running(lambda stop: watch(path, config, seen.append, stop)):
-        time.sleep(1.5)
+        wait_for(lambda: any(tmp_path.glob("store/tmp/*")))
         started = time.monotonic()
         write_skill(version("- slow two"), path)
         wait_for(lambda: bool(seen))

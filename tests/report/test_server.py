@@ -33,6 +33,12 @@ def served(*arguments: str | Path) -> Iterator[str]:
     assert code == 0
 
 
+@pytest.fixture(scope="module")
+def address(run: Path) -> Iterator[str]:
+    with served(run) as url:
+        yield url
+
+
 def status(url: str, method: str = "GET", **headers: str) -> int:
     request = urllib.request.Request(url, method=method, headers=headers)
     try:
@@ -47,8 +53,9 @@ def fetched(url: str) -> Any:
         return json.loads(answer.read())
 
 
-def test_only_the_address_with_its_token_answers(run: Path) -> None:
-    with served(run) as url, served(run) as other:
+def test_only_the_address_with_its_token_answers(address: str, run: Path) -> None:
+    url = address
+    with served(run) as other:
         assert url.startswith("http://127.0.0.1:")
         token = url.rstrip("/").rpartition("/")[2]
         assert len(token) >= 32 and token not in other
@@ -61,14 +68,13 @@ def test_only_the_address_with_its_token_answers(run: Path) -> None:
             assert status(url + "data.json", method) == 405
 
 
-def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(run: Path) -> None:
-    with served(run) as url:
-        view = fetched(url + "data.json")["runs"][0]
-        key = view["rollouts"]["key"][0]
-        found = fetched(f"{url}rollouts/{key}.json")
-        assert found["key"] == key and found["steps"]
-        for other in ("0" * 64, "..%2f..%2fsummary", f"{key[:2]}%2f{key}%2fresult", key[:-1]):
-            assert status(f"{url}rollouts/{other}.json") == 404
+def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(address: str) -> None:
+    view = fetched(address + "data.json")["runs"][0]
+    key = view["rollouts"]["key"][0]
+    found = fetched(f"{address}rollouts/{key}.json")
+    assert found["key"] == key and found["steps"]
+    for other in ("0" * 64, "..%2f..%2fsummary", f"{key[:2]}%2f{key}%2fresult", key[:-1]):
+        assert status(f"{address}rollouts/{other}.json") == 404
 
 
 def test_addresses_that_others_can_reach_are_refused_unless_told(run: Path) -> None:
@@ -79,11 +85,10 @@ def test_addresses_that_others_can_reach_are_refused_unless_told(run: Path) -> N
         assert status(url.replace("0.0.0.0", "127.0.0.1"), Host="my-machine") == 200
 
 
-def test_a_port_that_is_taken_is_named(run: Path) -> None:
-    with served(run) as url:
-        port = url.split(":")[2].partition("/")[0]
-        done = skillopt("ui", run, "--port", port)
-        assert done.returncode == 2 and f"127.0.0.1:{port}: Address already in use" in done.stderr
+def test_a_port_that_is_taken_is_named(address: str, run: Path) -> None:
+    port = address.split(":")[2].partition("/")[0]
+    done = skillopt("ui", run, "--port", port)
+    assert done.returncode == 2 and f"127.0.0.1:{port}: Address already in use" in done.stderr
 
 
 @pytest.mark.browser

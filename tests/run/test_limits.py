@@ -39,7 +39,7 @@ from skillopt.tasks.sources import load_splits
 from skillopt.training.plan import make_plan
 from skillopt.training.trainer import SkillOpt
 from tests.helpers.command_line import skillopt, small_options
-from tests.helpers.small import small_config, untimed
+from tests.helpers.small import small_config, trained, untimed
 
 
 def meter_of(limits: RunLimitsConfig, records: Iterable[AnyRecord]) -> Meter:
@@ -148,7 +148,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> RunResult:
-    return train(small_config(folder))
+    return trained(folder)
 
 
 @pytest.mark.parametrize(

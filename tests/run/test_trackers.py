@@ -10,12 +10,12 @@ import pytest
 
 from skillopt import RunResult, train
 from skillopt.run.trackers import TrackerError
-from tests.helpers.small import small_config
+from tests.helpers.small import small_config, with_rollouts
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("trackers")
+    return with_rollouts(tmp_path_factory.mktemp("trackers"))
 
 
 def tracked(folder: Path, name: str) -> RunResult:
