@@ -16,7 +16,7 @@ from harnesses.gateway.gateway import Gateway
 from sandboxes.docker import DockerEngine
 from sandboxes.reaper import clean
 from skillopt.config.schema import Config
-from skillopt.core.import_path import make
+from skillopt.core.import_path import check, make
 from skillopt.core.types import Rollout
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.slots import SandboxSlots
@@ -74,6 +74,12 @@ def make_executor(config: Config, gateway: Gateway) -> Executor:
     setup = ExecutorSetup(config, gateway)
     executor: Executor = make(EXECUTORS.get(kind, kind), "executor.kind", "attempt", setup)
     return executor
+
+
+def check_executor(config: Config) -> None:
+    """Raise PluginError if the executor that a config names cannot be used."""
+    kind = config.executor.kind
+    check(EXECUTORS.get(kind, kind), "executor.kind", "attempt")
 
 
 class LocalExecutor:
