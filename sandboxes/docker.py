@@ -15,19 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from posixpath import normpath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandboxes.archive import pack, unpack
-from sandboxes.base import ExecResult, OnOutput, SandboxError, SandboxSpec
+from sandboxes.base import ExecResult, OnOutput, SandboxError, SandboxSpec, Talk
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.execution import ExecStream
 from sandboxes.mounts import agent_ids, engine_mount, is_bind, prepare_writable
 from sandboxes.output import Output
 from sandboxes.owner import current_owner
-
-if TYPE_CHECKING:
-    from sandboxes.terminal import Talk
 
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"

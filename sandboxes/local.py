@@ -17,19 +17,22 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
 from sandboxes.archive import pack, unpack
-from sandboxes.base import CopyRefusedError, ExecResult, OnOutput, SandboxError, SandboxSpec
+from sandboxes.base import (
+    CopyRefusedError,
+    ExecResult,
+    OnOutput,
+    SandboxError,
+    SandboxSpec,
+    Talk,
+)
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.output import STREAMS, Output
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
-
-if TYPE_CHECKING:
-    from sandboxes.terminal import Talk
 
 _MARKER = "SKILLOPT_SANDBOX"
 """Environment variable by which processes are found that have left their session and parents."""

@@ -10,14 +10,13 @@ from harnesses.agents.cli_agent import (
     HOME,
     TERMINAL_ENV,
     Launch,
-    Manners,
-    Page,
     Program,
     events,
     text_at,
 )
 from harnesses.agents.folders import Folders
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
+from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
 
@@ -135,12 +134,12 @@ RULES = Rules(
 ASKING = ("AskUserQuestion", "EnterPlanMode", "ExitPlanMode")
 """Tools that wait for a person; batch mode does not offer them either."""
 
-MANNERS = Manners(
+TERMINAL_PROFILE = TerminalProfile(
     ready=r"bypass permissions on",
     busy=r"^  (\S.* · )?esc to interrupt",
-    again=r"again to (exit|quit)",
-    parting=r"^Resume this session with:",
-    asks=r"Enter to confirm|Esc to cancel",
+    exit_hint=r"again to (exit|quit)",
+    goodbye=r"^Resume this session with:",
+    question=r"Enter to confirm|Esc to cancel",
     cursor="❯",
     pages=(
         Page("Is this a project you created or one you trust", "Yes, I trust"),
@@ -168,7 +167,7 @@ class ClaudeCode:
     folders: Folders = FOLDERS
     transcripts: str = ".claude/projects/**/*.jsonl"
     eager: bool = False
-    manners: Manners = MANNERS
+    terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
         env = {

@@ -9,14 +9,13 @@ from harnesses.agents.cli_agent import (
     HOME,
     TERMINAL_ENV,
     Launch,
-    Manners,
-    Page,
     Program,
     events,
     text_at,
 )
 from harnesses.agents.folders import Folders
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
+from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toml import to_toml
 from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
@@ -111,12 +110,12 @@ _TERMINAL: dict[str, Any] = {
     **_TOOLS["request_user_input"],
 }
 
-MANNERS = Manners(
+TERMINAL_PROFILE = TerminalProfile(
     ready=r"permissions: YOLO mode",
     busy=r"\([\dhms ]+ • esc to interrupt\)",
-    again=r"again to (exit|quit)",
-    parting=r"^To continue this session, run:",
-    asks=r"[Pp]ress enter to|enter select",
+    exit_hint=r"again to (exit|quit)",
+    goodbye=r"^To continue this session, run:",
+    question=r"[Pp]ress enter to|enter select",
     cursor="›",
     pages=(
         Page("Do you trust", r"\d\. Yes"),
@@ -138,7 +137,7 @@ class Codex:
     folders: Folders = FOLDERS
     transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
     eager: bool = False
-    manners: Manners = MANNERS
+    terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
         batch = mode == "batch"

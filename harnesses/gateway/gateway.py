@@ -132,7 +132,13 @@ class Gateway:
         if grant.model.upstream not in self._upstreams:
             known = ", ".join(sorted(self._upstreams))
             raise GatewayError(f"no upstream named {grant.model.upstream!r}; there are: {known}")
-        session = Session("so-" + secrets.token_urlsafe(32), grant, self)
+        session = Session(
+            token="so-" + secrets.token_urlsafe(32),
+            grant=grant,
+            revoke=self.revoke,
+            socket=self.socket,
+            protocols=self._upstreams[grant.model.upstream].protocols,
+        )
         with self._lock:
             self._sessions[session.token] = session
         return session
@@ -141,10 +147,6 @@ class Gateway:
         """End a token; calls under way with it get no further byte."""
         with self._lock:
             self._sessions.pop(token, None)
-
-    def protocols(self, upstream: str) -> frozenset[ProtocolName]:
-        """Those that the upstream speaks; calls in others are translated."""
-        return self._upstreams[upstream].protocols
 
     def _alive(self, session: Session) -> bool:
         with self._lock:

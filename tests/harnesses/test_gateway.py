@@ -96,7 +96,7 @@ def gateway(url: str, socket: Path, **options: Any) -> Iterator[Gateway]:
         yield running
 
 
-def client(running: Gateway, token: str) -> httpx2.Client:
+def client(running: Gateway | Session, token: str) -> httpx2.Client:
     return httpx2.Client(
         transport=httpx2.HTTPTransport(uds=str(running.socket)),
         base_url="http://gateway",
@@ -111,7 +111,7 @@ def ask(
     stream: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> httpx2.Response:
-    with client(session.gateway, session.token) as http:
+    with client(session, session.token) as http:
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
         return http.post("/v1/chat/completions", json=body, headers=headers)
 

@@ -117,7 +117,7 @@ def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: Ma
 
 def test_an_unknown_screen_ends_the_rollout_with_what_it_shows(lab: MakeLab) -> None:
     agent = ClaudeCode(claude_code.toolchain())
-    agent = replace(agent, manners=replace(agent.manners, pages=()))
+    agent = replace(agent, terminal_profile=replace(agent.terminal_profile, pages=()))
     here = lab(Scripted([]))
     started = time.monotonic()
     outcome = here.run(CliHarness(agent, "interactive", PATIENCE_S), here.request())
@@ -155,9 +155,11 @@ ASKING = {
 
 def asking(harness: str, known: bool) -> CliHarness:
     agent = ASKING[harness]
-    pages = tuple(page for page in agent.manners.pages if known or " you " not in page.shows[:12])
-    manners = replace(agent.manners, ready="for shortcuts", pages=pages)
-    return CliHarness(replace(agent, manners=manners), "interactive", PATIENCE_S)
+    pages = tuple(
+        page for page in agent.terminal_profile.pages if known or " you " not in page.shows[:12]
+    )
+    profile = replace(agent.terminal_profile, ready="for shortcuts", pages=pages)
+    return CliHarness(replace(agent, terminal_profile=profile), "interactive", PATIENCE_S)
 
 
 @pytest.mark.parametrize("harness", ASKING)
