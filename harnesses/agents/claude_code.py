@@ -9,8 +9,8 @@ from typing import Any
 from harnesses.agents.cli_agent import (
     HOME,
     TERMINAL_ENV,
+    AgentKind,
     Launch,
-    Program,
     events,
     text_at,
 )
@@ -24,7 +24,7 @@ VERSION = "2.1.197"
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
-    """See :class:`harnesses.agents.cli_agent.Program`."""
+    """See :class:`harnesses.agents.cli_agent.AgentKind`."""
     return Toolchain(
         name="claude-code",
         version=version or VERSION,
@@ -222,4 +222,4 @@ class ClaudeCode:
         return text_at(results[-1], "result") or "an error without a text"
 
 
-PROGRAM = Program(ClaudeCode, toolchain, RULES, FOLDERS)
+KIND = AgentKind(ClaudeCode, toolchain, RULES, FOLDERS)

@@ -72,8 +72,8 @@ class CliAgent(Protocol):
 
 
 @dataclass(frozen=True)
-class Program:
-    """All that the project has to know of a command-line agent: what its file says of it.
+class AgentKind:
+    """All that the project has to know of a command-line agent: its module's ``KIND``.
 
     Args:
         agent: its adapter, made of a toolchain and options.

@@ -8,8 +8,8 @@ from typing import Any
 from harnesses.agents.cli_agent import (
     HOME,
     TERMINAL_ENV,
+    AgentKind,
     Launch,
-    Program,
     events,
     text_at,
 )
@@ -26,7 +26,7 @@ _TARGETS = {"x64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
-    """See :class:`harnesses.agents.cli_agent.Program`."""
+    """See :class:`harnesses.agents.cli_agent.AgentKind`."""
     architecture = npm_architecture(machine)
     return Toolchain(
         name="codex",
@@ -202,4 +202,4 @@ class Codex:
         return failure
 
 
-PROGRAM = Program(Codex, toolchain, RULES, FOLDERS)
+KIND = AgentKind(Codex, toolchain, RULES, FOLDERS)

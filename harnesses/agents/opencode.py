@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from harnesses.agents.cli_agent import TERMINAL_ENV, Launch, Program, events, text_at
+from harnesses.agents.cli_agent import TERMINAL_ENV, AgentKind, Launch, events, text_at
 from harnesses.agents.folders import Folders
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.agents.terminal_profile import TerminalProfile
@@ -18,7 +18,7 @@ VERSION = "1.18.34"
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
-    """See :class:`harnesses.agents.cli_agent.Program`."""
+    """See :class:`harnesses.agents.cli_agent.AgentKind`."""
     return Toolchain(
         name="opencode",
         version=version or VERSION,
@@ -185,4 +185,4 @@ class OpenCode:
         return failure
 
 
-PROGRAM = Program(OpenCode, toolchain, RULES, FOLDERS)
+KIND = AgentKind(OpenCode, toolchain, RULES, FOLDERS)

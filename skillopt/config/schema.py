@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from harnesses.agents.options import Options, OptionsError, check
-from harnesses.agents.registry import PROGRAMS
-from harnesses.base import NAMES as HARNESSES
+from harnesses.agents.registry import CLI_AGENTS, agent_kind
+from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from skillopt.config.network import Network
 from skillopt.config.section import Section
@@ -112,20 +112,19 @@ class HarnessConfig(Section):
 
     @model_validator(mode="after")
     def _takes_options(self) -> HarnessConfig:
-        if self.mode != "batch" and self.name not in PROGRAMS:
-            raise ValueError(f"mode: interactive is for {', '.join(PROGRAMS)} only; remove it")
+        if self.mode != "batch" and self.name not in CLI_AGENTS:
+            raise ValueError(f"mode: interactive is for {', '.join(CLI_AGENTS)} only; remove it")
         if not self.options.set():
             return self
-        if self.name not in PROGRAMS:
+        if self.name not in CLI_AGENTS:
             raise ValueError(
-                f"options: are for {', '.join(PROGRAMS)} only; remove them (target.sampling is "
+                f"options: are for {', '.join(CLI_AGENTS)} only; remove them (target.sampling is "
                 "added to every request)"
             )
         finds, interactive = self.mount != "instructions", self.mode == "interactive"
+        rules = agent_kind(self.name).rules
         try:
-            check(
-                self.options, PROGRAMS[self.name].rules, finds_skills=finds, interactive=interactive
-            )
+            check(self.options, rules, finds_skills=finds, interactive=interactive)
         except OptionsError as error:
             raise ValueError(f"options.{error}") from error
         return self
@@ -339,7 +338,7 @@ class Config(Section):
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))
                 raise ValueError(f"{role}.upstream: {upstream!r} is not in upstreams ({known})")
-        if self.harness.name in PROGRAMS and self.sandbox.kind == "local":
+        if self.harness.name in CLI_AGENTS and self.sandbox.kind == "local":
             raise ValueError(
                 f"harness.name: {self.harness.name!r} runs in Docker only: "
                 "set sandbox.kind to docker, or harness.name to direct"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harnesses.agents.registry import PROGRAMS, make_harness
+from harnesses.agents.registry import CLI_AGENTS, make_harness
 from harnesses.base import Budget, ModelSpec, Request, Status, Usage
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.upstreams import Answer, Call
@@ -90,7 +90,7 @@ def prove(place: Place, skill: Skill) -> Proof:
         place: where the skill was deployed; of the project's own agents.
         skill: that was.
     """
-    if place.agent not in PROGRAMS:
+    if place.agent not in CLI_AGENTS:
         return Proof(None, f"{place.agent} is no agent that can be started")
     try:
         shown = _start(place.agent, skill.name)

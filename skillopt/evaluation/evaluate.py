@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harnesses.base import NAMES
+from harnesses.agents.registry import NAMES
 from skillopt.config.inputs import read_config, read_skill_or_run
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config

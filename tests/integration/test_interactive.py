@@ -15,8 +15,8 @@ from harnesses.agents import claude_code, codex
 from harnesses.agents.claude_code import ClaudeCode
 from harnesses.agents.cli_agent import CliHarness, Launch
 from harnesses.agents.codex import Codex
-from harnesses.agents.registry import make_harness
-from harnesses.base import PROGRAMS, Budget, Mode, Request, Status
+from harnesses.agents.registry import CLI_AGENTS, make_harness
+from harnesses.base import Budget, Mode, Request, Status
 from skillopt import evaluate
 from skillopt.config.inputs import initial_skill
 from skillopt.core.skill import Skill
@@ -63,7 +63,7 @@ def sides(rollout: Rollout) -> set[str]:
     return {side["for"] for side in found}
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
     harness: str, folder: Path
 ) -> None:
@@ -93,7 +93,10 @@ def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
 
 @pytest.mark.parametrize(
     ("harness", "mode"),
-    [("direct", "batch"), *[(cli, mode) for cli in PROGRAMS for mode in ("batch", "interactive")]],
+    [
+        ("direct", "batch"),
+        *[(cli, mode) for cli in CLI_AGENTS for mode in ("batch", "interactive")],
+    ],
 )
 def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: MakeLab) -> None:
     model = Scripted(["echo one"])

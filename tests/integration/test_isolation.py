@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from harnesses.agents import registry
-from harnesses.base import NAMES, PROGRAMS, Budget, Status
+from harnesses.agents.registry import CLI_AGENTS, NAMES
+from harnesses.base import Budget, Status
 from sandboxes.base import Limits
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.store import identity
@@ -68,9 +69,9 @@ def test_no_key_of_the_user_is_anywhere(
         assert not (file.is_file() and KEY.encode() in file.read_bytes()), file
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_the_skill_cannot_be_changed(harness: str, lab: MakeLab) -> None:
-    place = f"~/{registry.PROGRAMS[harness].folders.skills}/house-rules"
+    place = f"~/{registry.agent_kind(harness).folders.skills}/house-rules"
     model = Scripted([
         f"cd {place} && (echo more >> SKILL.md; rm SKILL.md; touch new; "
         "chmod 777 SKILL.md; mv ../house-rules ../away); ls -la . ..",

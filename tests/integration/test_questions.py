@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harnesses.agents.registry import make_harness
-from harnesses.base import NAMES, Budget, ModelSpec, Status
+from harnesses.agents.registry import NAMES, make_harness
+from harnesses.base import Budget, ModelSpec, Status
 from sandboxes.base import Limits
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.store import identity
