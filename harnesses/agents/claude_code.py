@@ -166,7 +166,7 @@ class ClaudeCode:
     name: str = "claude-code"
     folders: Folders = FOLDERS
     transcripts: str = ".claude/projects/**/*.jsonl"
-    eager: bool = False
+    starts_tools_early: bool = False
     terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:

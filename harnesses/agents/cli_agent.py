@@ -58,7 +58,7 @@ class CliAgent(Protocol):
         """Glob of its own transcripts, relative to its home."""
 
     @property
-    def eager(self) -> bool:
+    def starts_tools_early(self) -> bool:
         """Whether it begins to do what a reply asks for before all of the reply has come."""
 
     @property
@@ -229,7 +229,7 @@ class CliHarness:
         result = end.result
         if session.failure:
             return Status.INFRA_ERROR, session.failure
-        if session.cuts and self.agent.eager:
+        if session.cuts and self.agent.starts_tools_early:
             told = "the model service cut a stream"
             return Status.INFRA_ERROR, f"{told}: {self.name} may have done a part of its work twice"
         if end.done and not session.exhausted:

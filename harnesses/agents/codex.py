@@ -136,7 +136,7 @@ class Codex:
     name: str = "codex"
     folders: Folders = FOLDERS
     transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
-    eager: bool = False
+    starts_tools_early: bool = False
     terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:

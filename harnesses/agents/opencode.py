@@ -109,7 +109,7 @@ class OpenCode:
     name: str = "opencode"
     folders: Folders = FOLDERS
     transcripts: str = ".local/share/opencode/log/*.log"
-    eager: bool = True
+    starts_tools_early: bool = True
     terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:

@@ -23,7 +23,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 
 from harnesses.agents.registry import CLI_AGENTS
 from harnesses.base import Usage
-from harnesses.gateway.translation import Translated, chosen, prepared, translate
+from harnesses.gateway.translation import Translated, pick_protocol, prepared, translate
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import (
     Conversation,
@@ -214,7 +214,7 @@ def test_a_conversation_that_another_service_keeps_is_refused() -> None:
 def test_a_service_is_spoken_to_in_the_clients_protocol_or_the_nearest(
     spoken: set[ProtocolName], client: ProtocolName, to: ProtocolName
 ) -> None:
-    assert chosen(client, spoken) == to
+    assert pick_protocol(client, spoken) == to
 
 
 # Replies
