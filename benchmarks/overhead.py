@@ -79,7 +79,7 @@ def docker_command(
         (home / name).write_text(text)
     skill = f"{harness.agent.folders.skills}/bench"
     (home / skill).mkdir(parents=True)
-    engine, toolchain = bench.engine, harness.agent.toolchain
+    engine, toolchain = bench.backend.engine, harness.agent.toolchain
     assert request.workspace is not None
     for folder in (home, request.workspace):
         engine.prepare_writable(folder)

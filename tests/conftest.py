@@ -8,12 +8,14 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_backend import DockerBackend
 
 REQUIRED = os.environ.get("SKILLOPT_REQUIRE_ENGINE") == "1"
 
@@ -71,9 +73,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[DockerEngine]:
-    with DockerEngine() as running:
+def backend() -> Iterator[DockerBackend]:
+    with closing(DockerBackend()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def engine(backend: DockerBackend) -> DockerEngine:
+    return backend.engine
 
 
 @pytest.fixture(autouse=True)

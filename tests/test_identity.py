@@ -68,7 +68,9 @@ def test_without_them_key_and_fingerprint_are_what_they_were(tasks: Path, tmp_pa
     harness = {
         "name": "direct",
         "version": VERSION,
-        "sandbox": config.sandbox.model_dump(mode="json", exclude={"network", "verifier_network"}),
+        "sandbox": config.sandbox.model_dump(
+            mode="json", exclude={"options", "network", "verifier_network"}
+        ),
         "budget": [200, 20_000_000],
     }
     service = {"kind": "sim", "seed": 0, "noise": 0.0, "malformed": 0.0, "harm": 0.0}

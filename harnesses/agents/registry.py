@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harnesses.agents.toolchains import Toolchain
     from harnesses.base import Mode
     from harnesses.harness import Harness
+    from sandboxes.backend import Traits
 
 CLI_AGENTS: Mapping[str, str] = {
     "codex": "harnesses.agents.codex",
@@ -63,6 +64,23 @@ def make_harness(
 
     kind = agent_kind(name)
     return CliHarness(kind.agent(kind.toolchain(version, None), options or Options()), mode)
+
+
+def check_backend(agent: str, backend: Traits) -> None:
+    """Check that a command-line agent can run in the sandboxes of a backend: its program comes
+    from an image, and is started without asking for permissions.
+
+    Raises:
+        BackendError: it cannot.
+    """
+    if not (backend.isolated and backend.images):
+        from sandboxes.registry import BackendError
+
+        raise BackendError(
+            f"harness.name: {agent!r} needs sandboxes that are isolated and run images, and those "
+            f"of {backend.name!r} are not or do not: set sandbox.kind to docker, or harness.name "
+            "to direct"
+        )
 
 
 def toolchains(versions: Mapping[str, str | None] | None = None) -> list[Toolchain]:

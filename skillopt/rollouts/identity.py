@@ -8,11 +8,12 @@ from typing import Any
 
 from harnesses.agents.options import Options
 from harnesses.harness import Harness
+from sandboxes.registry import BACKENDS, load_backend
 from skillopt.config.schema import Config
 from skillopt.core.errors import SkillOptError
 from skillopt.core.skill import Skill
 from skillopt.core.types import Split, Task
-from skillopt.rollouts.plugins import Plugins, described
+from skillopt.rollouts.plugins import Plugins, described, label
 
 MAY_CHANGE = (
     "name", "runs", "workers", "rollout_tries", "max_infra_share", "limits", "prices", "trackers",
@@ -26,7 +27,7 @@ KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
         "options": Options().model_dump(mode="json"),
     },
     "skill": {"beside": []},
-    "sandbox": {"network": "none", "verifier_network": "none"},
+    "sandbox": {"options": {}, "network": "none", "verifier_network": "none"},
 }
 """Keys that came after the first runs, with the value that changes nothing: left out with it."""
 FREE_UPSTREAM = ("key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate")
@@ -67,11 +68,17 @@ def fingerprint(
             "tasks": tasks,
             "skill": initial.digest if initial else "draft",
             "harness": {"name": harness.name, "version": harness.version()},
-            "own": described(plugins),
+            "own": described(plugins) | own_backend(config),
             "beside": {other.name: other.digest for other in beside},
             "skillopt": package_version(),
         }
     )
+
+
+def own_backend(config: Config) -> dict[str, str]:
+    """Name and version of a user's own backend; empty for one of the project's."""
+    kind = config.sandbox.kind
+    return {} if kind in BACKENDS else {"backend": label(load_backend(kind))}
 
 
 def without_later(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,16 +14,17 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
-from harnesses.agents.registry import make_harness
+from harnesses.agents.cli_agent import CliHarness
+from harnesses.agents.registry import check_backend, make_harness
 from harnesses.base import Budget, ModelSpec, Status
 from harnesses.clock import now
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.upstreams import BASE_URLS, HttpUpstream, Upstream, protocols_of
 from harnesses.harness import Harness
+from sandboxes.backend import Backend
 from sandboxes.base import Limits, SandboxError
-from sandboxes.docker import DockerEngine
 from sandboxes.owner import scratch_dir
-from sandboxes.reaper import clean
+from sandboxes.registry import make_backend
 from skillopt.config.inputs import skills_beside
 from skillopt.config.prices import price_table
 from skillopt.config.schema import Config, ModelConfig
@@ -31,7 +32,7 @@ from skillopt.config.upstreams import LlamaConfig, SimConfig, UpstreamConfig
 from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill, SkillError, write_skill
 from skillopt.core.types import Rollout, Task
-from skillopt.rollouts.identity import without_later
+from skillopt.rollouts.identity import own_backend, without_later
 from skillopt.rollouts.plugins import Plugins, label
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.slots import SandboxSlots
@@ -71,15 +72,17 @@ class RolloutRunner:
         self._stack = ExitStack()
         self._cancelled = threading.Event()
         self._harnesses: dict[str, Harness] = {}
-        self._engine: DockerEngine | None = None
+        self._backend: Backend | None = None
 
     def __enter__(self) -> RolloutRunner:
         with ExitStack() as stack:
-            engine: DockerEngine | None = None
-            if self.config.sandbox.kind == "docker":
-                engine = stack.enter_context(DockerEngine())
+            sandbox = self.config.sandbox
+            backend = make_backend(sandbox.kind, sandbox.options)
+            stack.callback(backend.close)
+            self._backend = backend
+            self._check_backend(self.harness(self.config.harness.name))
             # What an earlier start of this run left, if it was killed, and of other dead runs.
-            clean(engine)
+            backend.clean()
             upstreams = {
                 name: stack.enter_context(open_upstream(block))
                 for name, block in self.config.upstreams.items()
@@ -89,21 +92,19 @@ class RolloutRunner:
             self.gateway = stack.enter_context(
                 Gateway(upstreams, scratch / "gateway.sock", prices.cost)
             )
-            sandbox = self.config.sandbox
             self._slots = stack.enter_context(
                 SandboxSlots(
                     self.gateway,
-                    engine,
+                    backend,
                     self.config.workers,
                     sandbox.network,
                     sandbox.verifier_network,
                 )
             )
-            self._environments = Environments(engine)
+            self._environments = Environments(backend)
             self.pool = ThreadPoolExecutor(self.config.workers, "rollout")
             stack.callback(self.pool.shutdown, wait=True, cancel_futures=True)
             # First on the way out: what runs is killed, then the workers are waited for.
-            self._engine = engine
             stack.callback(self.cancel)
             self._stack = stack.pop_all()
         return self
@@ -120,8 +121,8 @@ class RolloutRunner:
         """Kill all that runs, from any thread; nothing more can be run here."""
         self._cancelled.set()
         self.gateway.close()
-        if self._engine is not None:
-            self._engine.close()
+        if self._backend is not None:
+            self._backend.close()
 
     def harness(self, name: str) -> Harness:
         """The harness of that name, at the config's version where it is the config's."""
@@ -171,6 +172,7 @@ class RolloutRunner:
         folder = self._skill_folder(skill) if skill else None
         self._check_name(skill)
         agent = self.harness(harness or self.config.harness.name)
+        self._check_backend(agent)
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
         futures = [self.pool.submit(self._rollout, job, stage) for job in jobs]
         try:
@@ -197,6 +199,7 @@ class RolloutRunner:
         options: dict[str, Any] = {
             "sandbox": without_later("sandbox", self.config.sandbox.model_dump(mode="json")),
             "budget": [own.max_requests, own.max_tokens],
+            **own_backend(self.config),
         }
         if verifier is not None:
             options["verifier"] = label(verifier)
@@ -244,6 +247,10 @@ class RolloutRunner:
                 f"skill.beside: one of them is named {skill.name!r} like the skill itself; "
                 "an agent can have one of a name only"
             )
+
+    def _check_backend(self, agent: Harness) -> None:
+        if self._backend is not None and isinstance(agent, CliHarness):
+            check_backend(agent.name, self._backend)
 
     def _skill_folder(self, skill: Skill) -> Path:
         folder = self.store.root / "skills" / skill.digest / skill.name

@@ -17,32 +17,32 @@ from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.upstreams import Upstream
 from harnesses.harness import RolloutSite
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
-from sandboxes.base import Limits, SandboxFactory
-from sandboxes.local import LocalSandbox, local_sandbox
+from sandboxes.access import Access
+from sandboxes.backend import Backend
+from sandboxes.base import Limits, Sandbox, SandboxSpec
+from sandboxes.local import LocalSandbox
+from sandboxes.local_backend import LocalBackend
 from sandboxes.owner import scratch_dir
 from tests.integration.scripted import Scripted
 
 SKILL = "---\nname: s\ndescription: d\n---\n\n# Rules\n\n- Be brief.\n"
 
 
-def no_volume(image: str) -> str:
-    raise AssertionError(f"{image} is not needed here")
-
-
 @contextmanager
-def place(upstream: Upstream, sandbox: SandboxFactory = local_sandbox) -> Iterator[RolloutSite]:
+def place(upstream: Upstream, backend: Backend | None = None) -> Iterator[RolloutSite]:
+    backend = backend or LocalBackend()
     with (
         TemporaryDirectory(dir=scratch_dir()) as folder,
         Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
     ):
-        yield RolloutSite(gateway, sandbox, lambda: "none", "", no_volume)
+        yield RolloutSite(gateway, backend, backend.outlet(Access(), gateway.socket))
 
 
 def run(
     upstream: Upstream,
     folder: Path,
     harness: Direct | None = None,
-    sandbox: SandboxFactory = local_sandbox,
+    backend: Backend | None = None,
     **fields: Any,
 ) -> Outcome:
     (folder / "record").mkdir()
@@ -62,7 +62,7 @@ def run(
         "env": {},
         "record": folder / "record",
     }
-    with place(upstream, sandbox) as site:
+    with place(upstream, backend) as site:
         return (harness or Direct()).run(Request(**{**values, **fields}), site)
 
 
@@ -123,7 +123,11 @@ def test_the_wait_for_its_sandbox_is_not_its_time(tmp_path: Path) -> None:
             time.sleep(2)
             super().start()
 
-    outcome = run(Scripted(["echo hi"]), tmp_path, sandbox=Slow, timeout_s=1.5)
+    class SlowBackend(LocalBackend):
+        def sandbox(self, spec: SandboxSpec) -> Sandbox:
+            return self.track(Slow(spec))
+
+    outcome = run(Scripted(["echo hi"]), tmp_path, backend=SlowBackend(), timeout_s=1.5)
     assert outcome.status is Status.COMPLETED
 
 

@@ -17,6 +17,7 @@ from harnesses.gateway.upstreams import Upstream
 from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_backend import DockerBackend
 from sandboxes.owner import scratch_dir
 from skillopt.rollouts.slots import SandboxSlots
 
@@ -38,11 +39,15 @@ description: House rules for spreadsheets, CSV, logs, JSON, scripts and reports.
 class Lab:
     """Runs requests; ``folder`` is the test's own."""
 
-    engine: DockerEngine
+    backend: DockerBackend
     gateway: Gateway
     site: RolloutSite
     folder: Path
     count: int = 0
+
+    @property
+    def engine(self) -> DockerEngine:
+        return self.backend.engine
 
     def request(self, **changes: object) -> Request:
         """A request with an empty workspace and no skill, changed as told."""
@@ -83,7 +88,7 @@ MakeLab = Callable[[Upstream], Lab]
 
 
 @pytest.fixture
-def lab(engine: DockerEngine, tmp_path: Path) -> Iterator[MakeLab]:
+def lab(backend: DockerBackend, tmp_path: Path) -> Iterator[MakeLab]:
     with ExitStack() as stack:
 
         @contextmanager
@@ -93,9 +98,9 @@ def lab(engine: DockerEngine, tmp_path: Path) -> Iterator[MakeLab]:
                 Gateway(
                     {"up": upstream}, Path(scratch) / "s", lambda *_: 0.0, backoff_s=0.01
                 ) as gateway,
-                SandboxSlots(gateway, engine, 1) as places,
+                SandboxSlots(gateway, backend, 1) as places,
                 places.site() as site,
             ):
-                yield Lab(engine, gateway, site, tmp_path)
+                yield Lab(backend, gateway, site, tmp_path)
 
         yield lambda upstream: stack.enter_context(made(upstream))
