@@ -15,7 +15,7 @@ from harnesses.agents.registry import NAMES, make_harness
 from harnesses.base import Status
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.harness import Harness
-from tests.integration.scripted import Scripted
+from tests.helpers.scripted_model import ScriptedAgentModel
 
 WORKERS = 16
 ROUNDS = 4
@@ -24,7 +24,7 @@ REPLIES = 2
 
 
 @dataclass
-class Slow(Scripted):
+class Slow(ScriptedAgentModel):
     """The scripted model, with the latency of a real one."""
 
     max_concurrency: int = 1000

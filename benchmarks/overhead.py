@@ -16,7 +16,7 @@ from harnesses.agents.registry import CLI_AGENTS, make_harness
 from harnesses.base import Request, Status
 from harnesses.gateway.session import Grant
 from harnesses.harness import RolloutSite
-from tests.integration.scripted import Scripted
+from tests.helpers.scripted_model import ScriptedAgentModel
 
 ROUNDS = 12
 
@@ -25,7 +25,7 @@ def run() -> dict[str, dict[str, float]]:
     """Median seconds of each side, and their ratio."""
     results = {}
     for name in CLI_AGENTS:
-        with place(Scripted(["echo hi"]), 1) as bench, bench.places.site() as site:
+        with place(ScriptedAgentModel(["echo hi"]), 1) as bench, bench.places.site() as site:
             harness = make_harness(name)
             assert isinstance(harness, CliHarness)
             bare = timed(lambda h=harness: bare_run(bench, site, h))  # type: ignore[misc]

@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.conftest import chromium
-from tests.report.making import synthetic_run
+from tests.helpers.chromium import chromium
+from tests.helpers.synthetic_run import synthetic_run
 
 
 def run() -> dict[str, float]:

@@ -11,8 +11,8 @@ import psutil
 
 from skillopt.config.inputs import initial_skill, read_config
 from skillopt.config.schema import Config
-from skillopt.rollouts.runner import RolloutRunner
-from skillopt.tasks.splits import load_splits
+from skillopt.rollouts.prepare import prepare
+from skillopt.tasks.sources import load_splits
 
 COUNTS = {"direct": 2000, "codex": 200}
 PARTS = 10
@@ -38,7 +38,7 @@ def _soak(config: Config, count: int) -> dict[str, float]:
     skill = initial_skill(config)
     done, replicate = [0], 0
     memory, files, speeds = [], [], []
-    with RolloutRunner(config, lambda _: None) as bench:
+    with prepare(config).runner(lambda _: None) as bench:
         bench.rollouts(tasks, skill, replicate=10**6)  # Imports, images, every worker's relay.
         while done[-1] < count:
             started, began = time.perf_counter(), done[-1]

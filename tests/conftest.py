@@ -4,7 +4,6 @@ in CI, where SKILLOPT_REQUIRE_ENGINE is set, that is a failure."""
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
+from tests.helpers.chromium import chromium
 
 REQUIRED = os.environ.get("SKILLOPT_REQUIRE_ENGINE") == "1"
 
@@ -35,11 +35,6 @@ def pytest_configure() -> None:
     # Images of Python often set it; hundreds of programs would each compile the project anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-
-
-def chromium() -> str | None:
-    """The program of the browser that the page's tests look with."""
-    return shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def _browser_error() -> str:

@@ -29,14 +29,22 @@ PAGES: list[Any] = [
     {"Quickstart": "quickstart.md"},
     {"Concepts": "concepts.md"},
     {"Configuration": "configuration.md"},
+    {"Models": [
+        {"Models and their services": "models.md"},
+        {"Any agent on any model": "translation.md"},
+        {"A real local model": "local-model.md"},
+    ]},
     {"Commands": [{"All commands": "commands/index.md"}]},
+    {"Python": "python.md"},
     {"Extending": [
         {"Add a benchmark": "add-a-benchmark.md"},
         {"Add a harness": "add-a-harness.md"},
         {"Add a sandbox": "add-a-sandbox.md"},
         {"Add an upstream": "add-an-upstream.md"},
     ]},
+    {"Design": "design.md"},
     {"Security": "security.md"},
+    {"Figures": "figures.md"},
     {"Ablations": "ablations.md"},
     {"Questions": "faq.md"},
 ]  # fmt: skip
@@ -70,8 +78,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     path = page.file.src_uri
     if path == "configuration.md":
         return f"{markdown}\n\n{configuration_reference()}"
-    if path == "commands/index.md":
-        return f"{markdown}\n\n{command_list()}"
     for name in COMMANDS:
         if path == page_of(name):
             return f"{markdown}\n\n{command_reference(name)}"
@@ -80,12 +86,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 def page_of(command: str) -> str:
     return f"commands/{command}.md"
-
-
-def command_list() -> str:
-    """A table of all commands."""
-    rows = [f"| [`skillopt {name}`]({name}.md) | {about} |" for name, about in COMMANDS.items()]
-    return "\n".join(["| command | what it does |", "| --- | --- |", *rows])
 
 
 def command_reference(name: str) -> str:

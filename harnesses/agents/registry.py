@@ -74,7 +74,7 @@ def check_backend(agent: str, backend: Traits) -> None:
         BackendError: it cannot.
     """
     if not (backend.isolated and backend.images):
-        from sandboxes.registry import BackendError
+        from sandboxes.errors import BackendError
 
         raise BackendError(
             f"harness.name: {agent!r} needs sandboxes that are isolated and run images, and those "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -36,9 +37,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 """The arguments, a config, a task or a skill cannot be used (click's own code)."""
 EXIT_PAUSED = 3
-"""Infrastructure failed; the same command goes on from here."""
+"""Infrastructure failed; the same command resumes from here."""
 EXIT_LIMIT = 4
-"""A limit of the config was reached; with a higher one the same command goes on from here."""
+"""A limit of the config was reached; with a higher one the same command resumes from here."""
 EXIT_INTERRUPTED = 130
 
 
@@ -59,6 +60,33 @@ class Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command; under ``--json`` what cannot be used is reported as JSON too."""
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            if not standalone_mode:
+                raise
+            if "--json" in (sys.argv[1:] if args is None else args):
+                _print_json(type(error).__name__, error.format_message(), error.exit_code)
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            if not standalone_mode:
+                raise
+            click.echo("Aborted!", err=True)  # A question was not answered with yes.
+            sys.exit(EXIT_FAILED)
+        if standalone_mode:
+            sys.exit(code if isinstance(code, int) else 0)
+        return code
+
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="skillopt-harness")
@@ -66,7 +94,7 @@ def main() -> None:
     """Train agent skills inside the real coding agents that will use them.
 
     Exit codes: 0 done, 1 the answer is no, 2 unusable input, 3 paused by an infrastructure
-    failure (the same command goes on), 4 stopped at a limit, 130 interrupted.
+    failure (the same command resumes), 4 stopped at a limit, 130 interrupted.
     """
 
 
@@ -75,40 +103,34 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        from harnesses.gateway.gateway import GatewayError
-        from sandboxes.base import SandboxError
-        from skillopt.config.loading import ConfigError
-        from skillopt.core.errors import PausedError
-        from skillopt.core.import_path import PluginError
-        from skillopt.core.skill import SkillError
-        from skillopt.deploy.places import DeployError
-        from skillopt.optimizer.templates import PromptError
-        from skillopt.report.server import ServerError
-        from skillopt.rollouts.identity import FingerprintError
-        from skillopt.run.journal import JournalError
-        from skillopt.run.spending import LimitReachedError
-        from skillopt.run.trackers import TrackerError
-        from skillopt.tasks.harbor import TaskError
+        from skillopt.core.errors import SkillOptError, file_errors
+        from skillopt.core.import_path import OwnCodeError
 
+        as_json = bool(kwargs.get("as_json"))
         # Asked to end by whatever means, a run tidies up as after Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            return function(*args, **kwargs)
-        except (
-            ConfigError, DeployError, FingerprintError, JournalError, PluginError, PromptError,
-            ServerError, SkillError, TaskError, TrackerError,
-        ) as error:  # fmt: skip
-            _leave(str(error), EXIT_USAGE)
-        except (PausedError, SandboxError, GatewayError) as error:
-            _leave(str(error), EXIT_PAUSED)
-        except LimitReachedError as error:
-            _leave(str(error), EXIT_LIMIT)
+            with file_errors():
+                return function(*args, **kwargs)
+        except OwnCodeError as error:
+            print(error.traceback, end="", file=sys.stderr)
+            _leave(type(error).__name__, str(error), error.exit_code, as_json)
+        except SkillOptError as error:
+            _leave(type(error).__name__, str(error), error.exit_code, as_json)
         except KeyboardInterrupt:
-            _leave("interrupted: the same command goes on from here", EXIT_INTERRUPTED)
+            message = "interrupted: the same command resumes from here"
+            _leave("Interrupted", message, EXIT_INTERRUPTED, as_json)
 
     return call
 
 
-def _leave(message: str, code: int) -> None:
+def _leave(kind: str, message: str, code: int, as_json: bool) -> NoReturn:
+    if as_json:
+        _print_json(kind, message, code)
     print(f"skillopt: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def _print_json(kind: str, message: str, code: int) -> None:
+    """An error where the result would have been."""
+    print(json.dumps({"error": {"type": kind, "message": message, "exit_code": code}}, indent=2))

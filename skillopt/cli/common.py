@@ -19,13 +19,23 @@ if TYPE_CHECKING:
 
 DESTINATION = f"{', '.join(CLI_AGENTS)} or a folder of skills"
 
-runs_argument = click.argument(
-    "runs",
-    nargs=-1,
-    required=True,
-    metavar="RUN...",
-    type=click.Path(path_type=Path),
-)
+
+class Run(click.ParamType[Path]):
+    """A run's folder, or its name below ``runs``."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path:
+        from skillopt.run.folder import RunError, find_run
+
+        try:
+            return find_run(value)
+        except RunError as error:
+            self.fail(str(error), param, ctx)
+
+
+run_argument = click.argument("run", type=Run(), metavar="RUN")
+runs_argument = click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=Run())
 set_option = click.option(
     "--set",
     "settings",
@@ -80,10 +90,7 @@ def read_views(runs: Sequence[Path]) -> list[RunView]:
     """The views of runs that were named on the command line."""
     from skillopt.report.view import read_run
 
-    try:
-        return [read_run(run) for run in runs]
-    except FileNotFoundError as error:
-        raise click.UsageError(f"{error}: no such file or empty; is its folder a run?") from error
+    return [read_run(run) for run in runs]
 
 
 def place_options(function: Callable[..., Any]) -> Callable[..., Any]:

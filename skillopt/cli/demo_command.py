@@ -58,11 +58,11 @@ def _train_and_score(
     config: Config, harnesses: tuple[str, ...], display: Display
 ) -> tuple[RunResult, list[Row]]:
     from skillopt.evaluation.evaluate import evaluate
-    from skillopt.run.events import Note
+    from skillopt.run.records import Noted
     from skillopt.training.start import train
 
     result = train(config, listeners=[display])
-    display(Note(f"scoring both skills on the test split in {', '.join(harnesses)}"))
+    display(Noted(text=f"scoring both skills on the test split in {', '.join(harnesses)}"))
     skills = {"initial": result.initial, "trained": result.best}
     return result, evaluate(config, skills, harnesses=harnesses, listeners=[display])
 

@@ -17,7 +17,7 @@ from skillopt.evaluation.evaluate import evaluate
 from skillopt.evaluation.scoring import Row
 from skillopt.run.events import Listener
 from skillopt.tasks.questions import expected_answer
-from skillopt.tasks.splits import load_splits
+from skillopt.tasks.sources import load_splits
 from skillopt.training.start import RunResult, train
 
 DRAWS = 5

@@ -23,7 +23,7 @@ from skillopt.config.schema import Config
 from skillopt.config.upstreams import UpstreamConfig, UpstreamsConfig
 from skillopt.core.resources import resource
 from skillopt.optimizer.replies import Ranking
-from skillopt.rollouts.runner import model_spec, open_upstream
+from skillopt.rollouts.upstreams import model_spec, open_upstream
 
 QUESTION = (
     "Put the numbers 3, 1 and 2 in order. Answer with a JSON object that has the fields "

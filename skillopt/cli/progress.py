@@ -8,16 +8,18 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from skillopt.config.prices import money
 from skillopt.core.text import printable
-from skillopt.run.events import EvaluationStarted, Event, Note, RolloutFinished, RolloutStarted
+from skillopt.run.events import EvaluationStarted, Event, RolloutFinished, RolloutStarted
 from skillopt.run.records import (
     BaselineDone,
     EpochDone,
+    Noted,
     Replied,
     RunDone,
     RunStarted,
@@ -29,6 +31,10 @@ from skillopt.run.records import (
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
+
+
+PACE = 16
+"""Rollouts from which the time left is estimated."""
 
 
 @dataclass
@@ -53,6 +59,8 @@ class Progress:
     tokens: int = 0
     cost_usd: float | None = 0.0
     started: float = field(default_factory=time.monotonic)
+    finished: deque[float] = field(default_factory=lambda: deque(maxlen=PACE))
+    """When the last rollouts ended."""
 
     def update(self, event: Event) -> None:
         match event:
@@ -84,6 +92,7 @@ class Progress:
     def _begin(self) -> None:
         self.done = self.stored = self.failed = 0
         self.current = self.best = None
+        self.finished.clear()
         self.started = time.monotonic()
 
     def _finished(self, event: RolloutFinished) -> None:
@@ -92,6 +101,7 @@ class Progress:
         if event.stored:
             self.stored += 1
             return
+        self.finished.append(time.monotonic())
         self.running -= 1
         self.failed += not event.rollout.status.scored
         usage = event.rollout.usage
@@ -102,12 +112,12 @@ class Progress:
         self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
 
     def seconds_left(self) -> float | None:
-        """From the rollouts that were really run; None before there are enough to tell."""
-        ran = self.done - self.stored
+        """At the pace of the last rollouts that were really run; None before there are enough."""
         left = self.rollouts_planned - self.done
-        if ran < 4 or left < 0:
+        if len(self.finished) < PACE // 2 or left < 0:
             return None
-        return (time.monotonic() - self.started) / ran * left
+        pace = (self.finished[-1] - self.finished[0]) / (len(self.finished) - 1)
+        return pace * left
 
     def scores(self) -> str:
         return f"score {self.current or 0.0:.3f}, best {self.best or 0.0:.3f}"
@@ -168,7 +178,7 @@ class Display:
             self._console.print(printable(line), markup=False, soft_wrap=True)
 
     def _line(self, event: Event) -> str:
-        if isinstance(event, Note):
+        if isinstance(event, Noted):
             return event.text
         if isinstance(event, Replied) and event.error:
             return f"optimizer call ({event.stage}) gave nothing: {event.error}"
@@ -177,9 +187,13 @@ class Display:
             return f"{rollout.task.name}: {rollout.status}: {rollout.message}"
         if isinstance(event, StepDone):
             edits = event.row["edits_applied"]
-            return f"step {event.step}: {event.action}, {edits} edits, {self._progress.scores()}"
+            why = f" ({event.skipped})" if event.skipped else ""
+            scores = self._progress.scores()
+            return f"step {event.step}: {event.action}{why}, {edits} edits, {scores}"
         if isinstance(event, EpochDone) and event.action != "off":
-            return f"epoch {event.epoch}: slow update: {event.action}, {self._progress.scores()}"
+            why = f" ({event.skipped})" if event.skipped else ""
+            scores = self._progress.scores()
+            return f"epoch {event.epoch}: slow update: {event.action}{why}, {scores}"
         if isinstance(event, RunDone | RunStopped):
             return f"{'done' if isinstance(event, RunDone) else 'stopped'}: {event.reason}"
         if self._live is None and time.monotonic() - self._last_line > 5:

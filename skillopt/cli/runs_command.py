@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from skillopt.cli import guarded
-from skillopt.cli.common import output
+from skillopt.cli.common import output, run_argument
 
 
 @click.group("runs")
@@ -21,20 +21,21 @@ def command() -> None:
 @guarded
 def list_(folder: Path, as_json: bool) -> None:
     """List the runs in FOLDER (``runs`` when absent)."""
-    import json
-
     from skillopt.cli.tables import print_runs
     from skillopt.core.files import to_json
+    from skillopt.run.folder import list_runs
 
-    found = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("*/summary.json"))]
+    found = list_runs(folder)
     if as_json:
         click.echo(to_json(found), nl=False)
-    else:
+    elif found:
         print_runs(output(), found)
+    else:
+        click.echo(f"no runs in {folder}")
 
 
 @command.command("rebuild")
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @guarded
 def rebuild(run: Path) -> None:
     """Write history, summary, skills and steps of RUN again from its events.jsonl."""

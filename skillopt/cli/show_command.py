@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from skillopt.cli import guarded
-from skillopt.cli.common import output
+from skillopt.cli.common import output, run_argument
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from skillopt.run.records import Noted
+    from skillopt.run.state import State
 
 SHOWN_CHARS = 2000
 """Of one message or result, as followed by a person."""
+SHOWN_FAILURES = 10
 MARKS = {"message": "•", "call": "→", "result": "←", "side": "~", "end": "■"}
 
 
 @click.command("show")
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @click.option("--step", type=int, help="The edits of one step, with what became of each.")
 @click.option(
     "--follow",
@@ -29,91 +37,118 @@ MARKS = {"message": "•", "call": "→", "result": "←", "side": "~", "end": "
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @guarded
 def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> None:
-    """Show a RUN: its scores and decisions step by step, and how the skill changed."""
+    """Show a RUN: its scores and decisions step by step, and how the skill changed.
+
+    RUN is a run's folder, or its name below ``runs``. It may be running.
+    """
     from skillopt.core.files import to_json
-    from skillopt.run.folder import read_history
+    from skillopt.run.folder import read_state
 
     if rollout is not None:
         _follow(run, rollout, as_json)
         return
+    state, meter = read_state(run)
     if step is not None:
-        _show_step(run, step, as_json)
+        _show_step(run, state, step, as_json)
         return
-    try:
-        history, summary = read_history(run)
-    except FileNotFoundError as error:
-        raise click.UsageError(f"{error.filename}: no such file; is {run} a run?") from error
     if as_json:
-        click.echo(to_json({"summary": summary, "history": history}), nl=False)
+        summary = state.summary | {"spent": meter.to_json()}
+        told: dict[str, Any] = {"summary": summary, "history": state.history}
+        told["failures"] = [_failure(state, key) for key in state.failures]
+        told["notes"] = [note.text for note in state.notes_of_run]
+        click.echo(to_json(told), nl=False)
         return
-    _print_history(history, summary)
-    _print_diff(run)
+    _print_history(state)
+    _print_diff(state)
 
 
-def _print_history(history: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    from skillopt.core.text import printable
+def _print_history(state: State) -> None:
+    from skillopt.cli.tables import print_history, print_test_scores
 
     console = output()
-    table = Table(title=f"{summary['name']}", title_justify="left")
-    for column in ("step", "epoch", "action", "budget", "edits", "train", "selection", "best"):
-        table.add_column(column, justify="left" if column == "action" else "right")
-    for row in history:
-        after = row["selection_hard"]
-        shown = f"≤ {row['selection_bound']:.3f}" if row["selection_bound"] is not None else ""
-        table.add_row(
-            str(row["step"]),
-            str(row["epoch"]),
-            row["action"],
-            "∞" if row["edit_budget"] is None else str(row["edit_budget"]),
-            str(row["edits_applied"]),
-            f"{row['rollout_hard']:.3f}",
-            shown if after is None else f"{after:.3f}",
-            f"{row['best_score']:.3f}",
-        )
-        end = row.get("epoch_end")
-        if end:
-            after = end["selection_hard"]
-            table.add_row(
-                "", str(row["epoch"]), f"slow update: {end['action']}", "", "", "",
-                "" if after is None else f"{after:.3f}", f"{end['best_score']:.3f}",
-            )  # fmt: skip
-    console.print(table)
-    if summary["test"]:
-        from skillopt.cli.tables import print_test_scores
-
-        print_test_scores(console, summary["test"])
-    if not summary["done"]:
-        why = printable(summary["stopped"] or "it is running, or was killed")
-        console.print(f"not done: {why}", markup=False, soft_wrap=True)
+    print_history(console, state.summary, state.history)
+    test = state.summary["test"]
+    if test:
+        print_test_scores(console, test)
+    _print_failures(console, state)
+    for line in _standing(state):
+        console.print(line, markup=False, soft_wrap=True)
 
 
-def _print_diff(run: Path) -> None:
+def _standing(state: State) -> Iterator[str]:
+    """Where the run stands, in words."""
+    from skillopt.core.text import printable
+
+    match state.doing:
+        case "stopped":
+            yield printable(f"not done: {state.stopped}")
+        case "killed":
+            yield "not done: its process was killed; the same command resumes it"
+        case "running":
+            at = state.stage
+            where = f": {at.stage}" + (f" of step {at.step}" if at.step else "") if at else ""
+            yield f"running{where}"
+        case "not started":
+            yield "not started: nothing has been run yet"
+    if state.initial_score is None:
+        yield "no score yet: the initial skill has not been scored on the selection split"
+
+
+def _print_failures(console: Console, state: State) -> None:
+    """Rollouts that ended for infrastructure, each with its reason."""
+    from skillopt.core.text import printable
+
+    rows = [_failure(state, key) for key in state.failures]
+    if rows:
+        console.print(f"{len(rows)} rollouts have failed for infrastructure and are not scored:")
+    for row in rows[-SHOWN_FAILURES:]:
+        text = f"  {row['task']} ({row['stage']}, {row['key'][:8]}): {row['message']}"
+        console.print(printable(text), markup=False, soft_wrap=True)
+    if len(rows) > SHOWN_FAILURES:
+        console.print(f"  and {len(rows) - SHOWN_FAILURES} before these (--json has all)")
+
+
+def _failure(state: State, key: str) -> dict[str, Any]:
+    found = state.failures[key]
+    told = found.model_dump(mode="json", include={"task", "stage", "key", "status", "message"})
+    return dict(told)
+
+
+def _print_diff(state: State) -> None:
     from skillopt.cli.tables import print_diff
 
-    before = (run / "skills" / "skill_v0000.md").read_text("utf-8")
-    after = (run / "best_skill.md").read_text("utf-8")
-    print_diff(output(), before, after, ("initial", "best"))
+    if state.initial and state.best:
+        before, after = state.skills[state.initial].text, state.skills[state.best].text
+        print_diff(output(), before, after, ("initial", "best"))
 
 
-def _show_step(run: Path, step: int, as_json: bool) -> None:
+def _show_step(run: Path, state: State, step: int, as_json: bool) -> None:
+    row = next((row for row in state.history if row["step"] == step), None)
+    if row is None:
+        there = f"there are 1 to {state.steps}" if state.steps else "no step is done yet"
+        raise click.UsageError(f"{run}: no step {step}; {there}")
     file = run / "steps" / f"step_{step:04d}" / "edits.json"
-    if not file.is_file():
-        raise click.UsageError(f"{file}: no such file; the run has no such step")
-    text = file.read_text("utf-8")
+    outcomes = json.loads(file.read_text("utf-8"))
     if as_json:
-        click.echo(text, nl=False)
+        click.echo(json.dumps(outcomes, indent=2, ensure_ascii=False))
         return
     from skillopt.core.text import printable
 
     console = output()
-    for outcome in json.loads(text):
+    decision = f"step {step}: {row['action']}: {row['gate']}"
+    console.print(printable(decision), markup=False, soft_wrap=True)
+    for outcome in outcomes:
         edit = outcome["edit"]
         fate = "applied" if outcome["applied"] else f"refused: {outcome['reason']}"
         body = edit["content"] or f"delete {edit['target']!r}"
         text = f"{edit['kind']} ({fate})\n  {body}\n  why: {edit['reason']}"
         console.print(printable(text), markup=False, soft_wrap=True)
+    for note in _notes_of(state, step):
+        console.print(printable(f"note: {note.text}"), markup=False, soft_wrap=True)
+
+
+def _notes_of(state: State, step: int) -> list[Noted]:
+    return [note for note in state.notes_of_run if note.step == step]
 
 
 def _follow(run: Path, rollout: str, as_json: bool) -> None:

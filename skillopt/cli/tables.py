@@ -154,9 +154,8 @@ def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None
     """One line per run."""
     table = _table("")
     for column in ("run", "harness", "target", "steps", "initial", "best", "state"):
-        table.add_column(
-            column, justify="right" if column in ("steps", "initial", "best") else "left"
-        )
+        right = column in ("steps", "initial", "best")
+        table.add_column(column, justify="right" if right else "left", no_wrap=right)
     for summary in summaries:
         scores = [summary[key] for key in ("initial_score", "best_score")]
         table.add_row(
@@ -165,11 +164,50 @@ def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None
             summary["target"],
             str(summary["steps"]),
             *("" if score is None else f"{score:.3f}" for score in scores),
-            "done"
-            if summary["done"]
-            else printable(f"not done: {summary['stopped'] or 'running or killed'}"),
+            printable(_state(summary)),
         )
     console.print(table)
+
+
+def _state(summary: Mapping[str, Any]) -> str:
+    if summary["state"] == "stopped":
+        return f"not done: {summary['stopped']}"
+    return "not done: killed" if summary["state"] == "killed" else str(summary["state"])
+
+
+def print_history(
+    console: Console, summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> None:
+    """One line per step, and per epoch's end; below, why steps were skipped."""
+    table = _table(printable(summary["name"]))
+    for column in ("step", "epoch", "action", "budget", "edits", "train", "selection", "best"):
+        left = column == "action"
+        table.add_column(column, justify="left" if left else "right", no_wrap=not left)
+    why: list[str] = []
+    for row in history:
+        budget = "∞" if row["edit_budget"] is None else str(row["edit_budget"])
+        train = "" if row["rollout_hard"] is None else f"{row['rollout_hard']:.3f}"
+        numbers = (budget, str(row["edits_applied"]), train)
+        table.add_row(
+            str(row["step"]), str(row["epoch"]), row["action"], *numbers, *_selection(row)
+        )
+        if row["action"] == "skip":
+            why.append(f"step {row['step']} was skipped: {row['gate']}")
+        end = row.get("epoch_end")
+        if end:
+            name = f"slow update: {end['action']}"
+            table.add_row("", str(row["epoch"]), name, "", "", "", *_selection(end))
+            if end["action"] == "skip":
+                why.append(f"slow update of epoch {row['epoch']} was skipped: {end['gate']}")
+    console.print(table)
+    for line in why:
+        console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def _selection(row: Mapping[str, Any]) -> tuple[str, str]:
+    after, bound = row["selection_hard"], row["selection_bound"]
+    shown = "" if bound is None else f"≤ {bound:.3f}"
+    return shown if after is None else f"{after:.3f}", f"{row['best_score']:.3f}"
 
 
 def _table(title: str) -> Table:

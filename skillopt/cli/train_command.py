@@ -75,13 +75,10 @@ def _print(result: RunResult) -> None:
 
 def _print_plan(config: Config, as_json: bool) -> None:
     from skillopt.cli.tables import print_plan
-    from skillopt.config.prices import price_table
     from skillopt.core.files import to_json
-    from skillopt.tasks.splits import load_splits
-    from skillopt.training.plan import make_plan
+    from skillopt.training.start import prepare_training
 
-    splits = load_splits(config.tasks, config.seed, config.runs / "tasks")
-    plan = make_plan(config, splits, price_table(config))
+    plan = prepare_training(config).plan
     if as_json:
         click.echo(to_json(plan.to_json()), nl=False)
     else:

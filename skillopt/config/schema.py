@@ -6,6 +6,7 @@ Reading them (``base:``, line numbers in errors) is :mod:`skillopt.config.loadin
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,10 +17,11 @@ from harnesses.agents.options import Options, OptionsError, check
 from harnesses.agents.registry import CLI_AGENTS, agent_kind, check_backend
 from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
-from sandboxes.registry import BACKENDS, check_kind, check_options, traits_of
+from sandboxes.registry import BACKENDS, check_options, traits_of
 from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
+from skillopt.core.import_path import PATH
 from skillopt.core.types import Split
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
@@ -30,14 +32,20 @@ StageName = Literal[
     "pairs", "slow", "meta", "final", "test", "eval",
 ]  # fmt: skip
 """The stages of a run, in their order; ``pairs`` are the rollouts of the slow update."""
+OwnStage = Literal["reflect", "merge", "rank", "apply", "slow", "meta"]
+"""Those that a function of the user's own can replace."""
 
 
 class TasksConfig(Section):
     """Where the tasks come from and how they are split."""
 
     source: str
-    """``quickstart`` or ``words``, or a folder of task folders, or one with train, val and test in
-    it."""
+    """``quickstart`` or ``words``, a folder of task folders, one with train, val and test in it, or
+    the import path of a source of your own."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keyword arguments of a source of your own."""
+    exclude: tuple[str, ...] = ()
+    """Names of tasks to leave out, such as one whose tests are broken."""
     seed: int = 7
     """Of the generator of quickstart and words."""
     split: tuple[int, int, int] = (2, 1, 7)
@@ -104,12 +112,7 @@ class HarnessConfig(Section):
     @field_validator("name")
     @classmethod
     def _exists(cls, name: str) -> str:
-        if name not in HARNESSES and ":" not in name:
-            raise ValueError(
-                f"{name!r} is not one of {', '.join(HARNESSES)}, nor an import path like "
-                f"'my_package.module:MyHarness'{_hint(name, HARNESSES)}"
-            )
-        return name
+        return _known_or_path(name, HARNESSES)
 
     @model_validator(mode="after")
     def _takes_options(self) -> HarnessConfig:
@@ -150,8 +153,7 @@ class SandboxConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        check_kind(kind)
-        return kind
+        return _known_or_path(kind, list(BACKENDS))
 
 
 class ModelConfig(Section):
@@ -209,7 +211,7 @@ class TrainConfig(Section):
     """Training tasks in that comparison."""
     meta_skill: bool = True
     """Whether the optimizer keeps notes for itself from the same pairs."""
-    stages: dict[StageName, str] = Field(default_factory=dict)
+    stages: dict[OwnStage, str] = Field(default_factory=dict)
     """Your own functions in place of the project's, by import path: ``rank: my_module:my_rank``."""
 
     @field_validator("stages")
@@ -224,9 +226,47 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """The gate on the selection split."""
 
+    kind: str = "strict"
+    """``strict`` (the paper's), or the import path of a gate of your own."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """More keyword arguments of a gate of your own."""
+
+    @field_validator("kind")
+    @classmethod
+    def _exists(cls, kind: str) -> str:
+        return _known_or_path(kind, ("strict",))
+
     metric: Metric = "hard"
     mix: float = Field(0.5, ge=0, le=1)
     """Weight of the soft reward where the metric is ``mixed``; the hard one has the rest."""
+
+
+class MethodConfig(Section):
+    """What runs a training."""
+
+    kind: str = "skillopt"
+    """``skillopt``, or the import path of a method of your own."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keyword arguments of a method of your own."""
+
+    @field_validator("kind")
+    @classmethod
+    def _exists(cls, kind: str) -> str:
+        return _known_or_path(kind, ("skillopt",))
+
+
+class ExecutorConfig(Section):
+    """Where attempts at rollouts run."""
+
+    kind: str = "local"
+    """``local`` for this machine, or the import path of an executor of your own."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """For an executor of your own, which finds them in the config that it is given."""
+
+    @field_validator("kind")
+    @classmethod
+    def _exists(cls, kind: str) -> str:
+        return _known_or_path(kind, ("local",))
 
 
 class SpendingConfig(Section):
@@ -325,6 +365,8 @@ class Config(Section):
     optimizer: OptimizerConfig
     upstreams: dict[str, UpstreamConfig]
     train: TrainConfig = TrainConfig()
+    method: MethodConfig = MethodConfig()
+    executor: ExecutorConfig = ExecutorConfig()
     gate: GateConfig = GateConfig()
     final: FinalConfig = FinalConfig()
     transfer: TransferConfig = TransferConfig()
@@ -378,6 +420,16 @@ class Config(Section):
         if colon and upstream == self.target.upstream:
             return harness, name
         return harness, model or self.target.name
+
+
+def _known_or_path(word: str, known: Sequence[str]) -> str:
+    """A word that is one of the project's own names or an import path; else ValueError."""
+    if word in known or re.match(PATH, word):
+        return word
+    raise ValueError(
+        f"{word!r} is not one of {', '.join(known)}, nor an import path like "
+        f"'my_package.module:name'{_hint(word, known)}"
+    )
 
 
 def _hint(word: str, known: Sequence[str]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
 from harnesses.protocols.base import ProtocolName
 from skillopt.config.section import Section
+from skillopt.core.import_path import PATH
 
 
 class SimConfig(Section):
@@ -86,7 +87,37 @@ class LlamaConfig(Section):
     """llama.cpp has all three, but ignores JSON schemas and forced tools in the other two."""
 
 
-UpstreamConfig = Annotated[SimConfig | HttpConfig | LlamaConfig, Field(discriminator="kind")]
+class OwnUpstreamConfig(Section):
+    """A model service of your own: ``kind`` is the import path of a class that implements
+    :class:`harnesses.gateway.upstreams.Upstream`."""
+
+    kind: str = Field(pattern=PATH)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keyword arguments of the class."""
+
+
+def _tag(value: Any) -> str:
+    """Which of the sections a mapping is, by its kind."""
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    if kind in ("sim", "llamacpp"):
+        return str(kind)
+    if kind in get_args(HttpConfig.model_fields["kind"].annotation):
+        return "http"
+    return "own" if isinstance(kind, str) and ":" in kind else "unknown"
+
+
+UpstreamConfig = Annotated[
+    Annotated[SimConfig, Tag("sim")]
+    | Annotated[HttpConfig, Tag("http")]
+    | Annotated[LlamaConfig, Tag("llamacpp")]
+    | Annotated[OwnUpstreamConfig, Tag("own")],
+    Discriminator(
+        _tag,
+        custom_error_type="upstream_kind",
+        custom_error_message="kind must be one of openai, azure-openai, anthropic, "
+        "openai-compatible, llamacpp, sim, or an import path like 'my_package.module:MyUpstream'",
+    ),
+]
 
 
 class UpstreamsConfig(Section):

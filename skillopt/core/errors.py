@@ -9,9 +9,10 @@
     │   └── OwnCodeError               2  a user's own function raised; it has its traceback
     ├── PromptError · TrackerError     2  a prompt template, an experiment tracker
     ├── FingerprintError               2  a run was started with different inputs
-    ├── JournalError                   2  a run's event log cannot be used
+    ├── JournalError · RunError        2  a run's event log cannot be used, or there is no run
     ├── DeployError · ServerError      2  a deployment, the server of the page
     ├── FileError                      2  a file or folder that cannot be read or written
+    ├── FormatError                    2  a file of another version, or not one of ours
     ├── SandboxError                   3  a sandbox or its engine failed
     ├── GatewayError                   3  the gateway did not start
     ├── PausedError                    3  infrastructure failed too often; resume later
@@ -22,11 +23,65 @@ The number is :attr:`SkillOptError.exit_code`. Errors of the layers below carry 
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sandboxes.errors import SkillOptError as SkillOptError
+
+RESUME_HINT = (
+    "No work is lost. Fix the problem ('skillopt doctor' can help), then run the same command "
+    "again to resume."
+)
 
 
 class FileError(SkillOptError):
     """A file or folder that cannot be read or written; the message names it and what to do."""
+
+
+class FormatError(SkillOptError):
+    """A file that this version does not read: older, newer, or damaged."""
+
+
+@contextmanager
+def file_errors() -> Iterator[None]:
+    """At the edges of the program: what the file system refuses becomes an error with advice.
+
+    Raises:
+        PausedError: the disk is full.
+        FileError: a file or folder cannot be read or written, or is of the wrong kind.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # Who reads our output has gone: click's to deal with.
+        raise file_error(error) from error
+
+
+def file_error(error: OSError) -> SkillOptError:
+    """An error of the file system as one of ours."""
+    name = error.filename
+    where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
+    what = f"{where}{error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return PausedError(f"{what}: the disk is full: free some space. {RESUME_HINT}")
+    return FileError(f"{what}; {_ADVICE.get(error.errno or 0, 'check that path')}")
+
+
+_WRITABLE = "choose a place that can be written (key 'runs', or the option that names the output)"
+_ADVICE = {
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: f"check its permissions, or {_WRITABLE}",
+    errno.EPERM: f"check its permissions, or {_WRITABLE}",
+    errno.EISDIR: "a file is expected there, and it is a folder",
+    errno.ENOTDIR: "a folder is expected there, and it is a file",
+    errno.EEXIST: "it exists already: remove it, or choose another name",
+    errno.ENOENT: "check the path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit on open files (ulimit -n), or lower the key 'workers'",
+}
 
 
 class PausedError(SkillOptError):

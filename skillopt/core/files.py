@@ -8,8 +8,11 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from skillopt.core.errors import FormatError
 
 _HERE, _RENAME_EXCHANGE = -100, 2
 """From the Linux headers: AT_FDCWD and a flag of renameat2."""
@@ -88,6 +91,42 @@ def end_whole(log: Path) -> None:
 def to_json(value: Any) -> str:
     """JSON as all files of a run have it: indented, keys in the order given, one final newline."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def read_json(file: Path, format: int, older: Upgrade | None = None) -> dict[str, Any]:
+    """A JSON object of the project with its format number.
+
+    Args:
+        file: must exist.
+        format: the number that this version writes.
+        older: turns one without a number into one of this version.
+
+    Raises:
+        FormatError: it is not JSON, or has another number.
+    """
+    try:
+        value = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise FormatError(
+            f"{file}: not JSON: {error}; restore it from a copy or remove it"
+        ) from error
+    if older is not None and isinstance(value, dict) and "format" not in value:
+        value = older(value)
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != format:
+        what = (
+            "no format number (it was written before version 0.2)"
+            if found is None
+            else f"format {found!r}"
+        )
+        raise FormatError(
+            f"{file}: has {what}, and this version reads format {format}; use the version that "
+            "wrote it, or move the file away to begin anew"
+        )
+    return dict(value)
 
 
 def digest_of(value: Any) -> str:

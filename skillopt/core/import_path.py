@@ -1,15 +1,46 @@
-"""Import paths: what ``module:name`` in a config refers to."""
+"""Import paths: what ``module:name`` in a config refers to, and calling what a user wrote.
+
+An exception of a user's own code is theirs: it becomes an :class:`OwnCodeError` that keeps their
+traceback, so that nobody takes it for a failure of the infrastructure or of this project.
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from skillopt.core.errors import SkillOptError
 
+PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+"""Pattern of an import path."""
+_PROJECT = tuple(
+    str(Path(__file__).parents[2] / name) for name in ("skillopt", "harnesses", "sandboxes")
+)
+
 
 class PluginError(SkillOptError):
     """An import path that leads nowhere; the message names the key and what to do."""
+
+
+class OwnCodeError(PluginError):
+    """A user's own function raised. ``__cause__`` is what it raised."""
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of the user's code alone, from its first line on."""
+        cause = self.__cause__
+        if cause is None:
+            return ""
+        told = traceback.TracebackException.from_exception(cause)
+        frames = list(told.stack)
+        theirs = [n for n, frame in enumerate(frames) if not _ours(frame.filename)]
+        told.stack = traceback.StackSummary.from_list(frames[theirs[0] :] if theirs else [])
+        return "".join(told.format())
 
 
 def load(path: str, key: str) -> Any:
@@ -21,10 +52,12 @@ def load(path: str, key: str) -> Any:
 
     Raises:
         PluginError: there is no such module or name in it.
+        OwnCodeError: the module raised while it was imported.
     """
     module, _, name = path.partition(":")
     try:
-        found: Any = importlib.import_module(module)
+        with own_code(f"{key}: {path}", passing=(ImportError,)):
+            found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
@@ -32,3 +65,60 @@ def load(path: str, key: str) -> Any:
             f"{key}: {path}: {error}; give an importable 'module:name' (is it on PYTHONPATH?)"
         ) from error
     return found
+
+
+def make(path: str, key: str, method: str, /, *arguments: Any, **settings: Any) -> Any:
+    """An object by import path.
+
+    Args:
+        path: of a class or function that makes it, or of the object itself.
+        key: of the config, for messages.
+        method: that the object must have.
+        arguments, settings: that a class or function is called with.
+
+    Raises:
+        PluginError: the path leads nowhere, the class does not take these arguments, or the
+            object has no such method.
+        OwnCodeError: the class or function raised.
+    """
+    found = load(path, key)
+    if isinstance(found, type) or not hasattr(found, method):
+        found = _called(found, path, key, *arguments, **settings)
+    if not callable(getattr(found, method, None)):
+        raise PluginError(f"{key}: {path}: has no method {method!r}; add it (see the documents)")
+    return found
+
+
+@contextmanager
+def own_code(what: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Around a call of what a user wrote.
+
+    Args:
+        what: is called, for the message.
+        passing: exceptions that are not the user's programming errors here.
+
+    Raises:
+        OwnCodeError: it raised something that is not an error of this project.
+    """
+    expected: tuple[type[BaseException], ...] = (SkillOptError, *passing)
+    try:
+        yield
+    except expected:
+        raise
+    except Exception as error:
+        name = type(error).__name__
+        raise OwnCodeError(f"{what}: your own code raised {name}: {error}") from error
+
+
+def _called(factory: Any, path: str, key: str, *arguments: Any, **settings: Any) -> Any:
+    try:
+        inspect.signature(factory).bind(*arguments, **settings)
+    except (TypeError, ValueError) as error:
+        given = ", ".join([*(type(a).__name__ for a in arguments), *settings]) or "nothing"
+        raise PluginError(f"{key}: {path}: cannot be called with {given}: {error}") from error
+    with own_code(f"{key}: {path}"):
+        return factory(*arguments, **settings)
+
+
+def _ours(file: str) -> bool:
+    return file.startswith(_PROJECT) or file.startswith("<frozen importlib")

@@ -14,7 +14,7 @@ import shutil
 import stat
 import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,8 @@ def skill_problems(skill: Skill) -> tuple[str, ...]:
     from skills_ref.parser import parse_frontmatter
     from skills_ref.validator import validate_metadata
 
-    odd = sorted({f"U+{ord(c):04X}" for c in skill.body + skill.description if _is_control(c)})
+    texts = [skill.body, skill.description, *_values(skill.extra)]
+    odd = sorted({f"U+{ord(c):04X}" for text in texts for c in text if _is_control(c)})
     if odd:
         return (f"contains control characters: {', '.join(odd)}",)
     try:
@@ -92,6 +93,11 @@ def skill_problems(skill: Skill) -> tuple[str, ...]:
     if not problems and body != canonical_body(skill.body).strip():
         problems.append(_DASHES)
     return tuple(problems)
+
+
+def _values(front: Mapping[str, FrontValue]) -> Iterator[str]:
+    for value in front.values():
+        yield from (value,) if isinstance(value, str) else value.values()
 
 
 def read_skill(path: Path) -> Skill:

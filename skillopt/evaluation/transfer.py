@@ -6,22 +6,26 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from harnesses.agents.registry import CLI_AGENTS
 from skillopt.config.inputs import label, read_skill_or_run
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Split
-from skillopt.evaluation.evaluate import evaluate, with_target
+from skillopt.evaluation.evaluate import score, with_target
 from skillopt.evaluation.scoring import Row
 from skillopt.evaluation.stats import Estimate, kept_share
-from skillopt.run.events import Listener, Note
+from skillopt.rollouts.plugins import Plugins
+from skillopt.rollouts.prepare import prepare
+from skillopt.run.events import EvaluationStarted, Listener, tell_all
+from skillopt.run.records import Noted
 
 NONE = "none"
 
@@ -108,6 +112,7 @@ def transfer(
     *,
     replicates: int = 1,
     listeners: Sequence[Listener] = (),
+    plugins: Plugins = Plugins(),
 ) -> Iterator[Cell]:
     """Fill the matrix, cell by cell: where skills were trained first, then the others.
 
@@ -118,32 +123,32 @@ def transfer(
         config: says tasks, upstreams and sandbox.
         subjects, places, splits: of the matrix; the source places of the subjects are added.
         replicates: rollouts of each task.
-        listeners: told of everything that happens.
+        listeners, plugins: as for :func:`skillopt.train`.
 
     Raises:
         ConfigError: a place's agent or upstream is not known.
+        LimitReachedError: a limit of the config was reached; it holds for the whole matrix.
         SandboxError: no engine.
     """
     sources = [subject.source for subject in subjects if subject.source]
     ordered = list(dict.fromkeys([*sources, *places]))
     skills = {NONE: None, **{subject.name: subject.skill for subject in subjects}}
+    agents = [place.harness for place in ordered if place.harness in CLI_AGENTS]
+    needs = tuple(dict.fromkeys(splits))
+    prepared = prepare(config, plugins=plugins, needs=needs, harnesses=agents)
+    listener = tell_all(listeners)
 
     def scored(place: AgentModel, split: Split) -> dict[str, Row | str]:
         """The rows of all skills, each compared with none; in place of one what went wrong."""
         found: dict[str, Row | str] = {}
         for name in skills:
             try:
-                *_, found[name] = evaluate(
-                    with_target(config, place.model),
-                    {NONE: None, name: skills[name]},
-                    split=split,
-                    harnesses=[place.harness],
-                    replicates=replicates,
-                    listeners=listeners,
-                )
+                there = replace(prepared, config=with_target(config, place.model))
+                pair = {NONE: None, name: skills[name]}
+                listener(EvaluationStarted(len(pair) * replicates * len(prepared.splits[split])))
+                *_, found[name] = score(there, pair, split, [place.harness], listener, replicates)
             except PausedError as error:
-                for listener in listeners:
-                    listener(Note(f"{name} in {place.label}, {split}: failed: {error}"))
+                listener(Noted(text=f"{name} in {place.label}, {split}: failed: {error}"))
                 if name == NONE:  # There is nothing to compare the others with.
                     return dict.fromkeys(skills, str(error))
                 found[name] = str(error)

@@ -12,13 +12,14 @@ from pathlib import Path
 from skillopt.config.schema import Config
 from skillopt.core.changes import settled, watching
 from skillopt.core.errors import PausedError
+from skillopt.core.import_path import OwnCodeError
 from skillopt.core.skill import Skill, SkillError, read_skill
 from skillopt.core.types import Split, Task
 from skillopt.evaluation.scoring import Row, compare
-from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.plugins import Plugins
+from skillopt.rollouts.prepare import Prepared, prepare
 from skillopt.run.events import Listener
-from skillopt.tasks.harbor import TaskError
-from skillopt.tasks.splits import load_splits
+from skillopt.run.spending import LimitReachedError
 
 _POLL_S = 0.05
 
@@ -57,6 +58,7 @@ def watch(
     split: Split = "val",
     count: int = 6,
     listener: Listener = lambda _: None,
+    plugins: Plugins = Plugins(),
 ) -> None:
     """Score a skill now and after each save, until told to stop.
 
@@ -68,13 +70,17 @@ def watch(
         report: told of each version.
         stop: ends the watch.
         split, count: the fixed subset of tasks that versions are scored on.
-        listener: told of each rollout.
+        listener: receives each rollout.
+        plugins: as for :func:`skillopt.train`.
 
     Raises:
         TaskError: the split has no tasks.
         SandboxError: no engine.
     """
-    tasks = subset(config, split, count)
+    if not path.exists():
+        raise SkillError(f"{path}: no such skill; name a skill folder or a Markdown file")
+    prepared = prepare(config, plugins=plugins, needs=(split,))
+    tasks = subset(prepared, split, count)
     changed = threading.Event()
     changed.set()
     scored = ""
@@ -89,7 +95,7 @@ def watch(
                 continue
             if skill.digest == scored:
                 continue
-            outcome = _evaluate(skill, config, tasks, changed, stop, listener)
+            outcome = _evaluate(skill, prepared, tasks, changed, stop, listener)
             if isinstance(outcome, Row):
                 scored = skill.digest
                 report(Scored(skill, replace(outcome, first=before)))
@@ -98,22 +104,16 @@ def watch(
                 report(outcome)
 
 
-def subset(config: Config, split: Split, count: int) -> tuple[Task, ...]:
-    """The same few tasks of a split each time, by the config's seed.
-
-    Raises:
-        TaskError: the split has none.
-    """
-    tasks = load_splits(config.tasks, config.seed, config.runs / "tasks")[split]
-    if not tasks:
-        raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
-    chosen = random.Random(f"{config.seed}/watch").sample(range(len(tasks)), min(count, len(tasks)))
+def subset(prepared: Prepared, split: Split, count: int) -> tuple[Task, ...]:
+    """The same few tasks of a split each time, by the config's seed."""
+    tasks, seed = prepared.splits[split], prepared.config.seed
+    chosen = random.Random(f"{seed}/watch").sample(range(len(tasks)), min(count, len(tasks)))
     return tuple(tasks[index] for index in sorted(chosen))
 
 
 def _evaluate(
     skill: Skill,
-    config: Config,
+    prepared: Prepared,
     tasks: Sequence[Task],
     changed: threading.Event,
     stop: threading.Event,
@@ -121,13 +121,15 @@ def _evaluate(
 ) -> Row | Unscorable | Cancelled:
     """The skill's row, unless the files change or the watch ends before it is whole."""
     found: list[Row | Unscorable] = []
-    with RolloutRunner(config, listener) as runner:
+    with prepared.runner(listener) as runner:
 
         def run() -> None:
             try:
                 found.extend(compare(runner, {skill.name: skill}, tasks))
-            except PausedError as error:
+            except (PausedError, LimitReachedError) as error:
                 found.append(Unscorable(str(error)))
+            except OwnCodeError as error:
+                found.append(Unscorable(f"{error}\n{error.traceback}"))
 
         worker = threading.Thread(target=run, name="evaluation")
         worker.start()

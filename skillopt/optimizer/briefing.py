@@ -5,7 +5,7 @@ A value; the trainer makes a new one for each step. Stages add what is theirs an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from skillopt.core.types import RejectedEdit, Rollout
 from skillopt.optimizer.files import editable_files
 from skillopt.optimizer.leaks import LeakGuard
 from skillopt.optimizer.memory import render_memory
-from skillopt.optimizer.model import OptimizerModel, ParallelMap
+from skillopt.optimizer.model import OptimizerModel, OptimizerRefusedError, ParallelMap
 from skillopt.optimizer.render import render_rollout
 from skillopt.optimizer.templates import Prompts
 
@@ -25,6 +25,8 @@ T = TypeVar("T", bound=BaseModel)
 TRAJECTORY_TOKENS = 3000
 """For each rollout in a prompt."""
 ANSWER_TOKENS = 300
+SHARES = (1.0, 0.5, 0.2)
+"""Of the usual tokens for material, tried in turn while the service refuses the prompt."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,35 @@ class Briefing:
             "system", edit_files=self.edit_files, skill_aware=self.skill_aware
         )
         return self.model.ask(stage, about, system, prompt, schema)
+
+    def ask_fitting(
+        self,
+        stage: str,
+        about: str,
+        template: str,
+        schema: type[T],
+        values_at: Callable[[float], Mapping[str, object]],
+    ) -> T:
+        """Ask as :meth:`ask` does, and with less material as long as the service refuses the
+        prompt: one that is too long for it would be refused for ever.
+
+        Args:
+            stage, about, template, schema: as for :meth:`ask`.
+            values_at: from the share of the usual tokens for material to the template's variables.
+
+        Raises:
+            OptimizerRefusedError: the service refuses the smallest one too.
+            OptimizerReplyError, OptimizerUnavailableError: from the model.
+        """
+        *shrinking, last = SHARES
+        for share in shrinking:
+            what = about if share == 1 else f"{about}, {share:.0%} of the material"
+            try:
+                return self.ask(stage, what, template, schema, values_at(share))
+            except OptimizerRefusedError:
+                continue
+        what = f"{about}, {last:.0%} of the material"
+        return self.ask(stage, what, template, schema, values_at(last))
 
     def show(self, rollout: Rollout, tokens: int = TRAJECTORY_TOKENS) -> str:
         """A rollout as the optimizer may see it."""

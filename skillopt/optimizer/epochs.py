@@ -64,9 +64,10 @@ def slow_update(pairs: Sequence[Pair], briefing: Briefing) -> StageResult[Skill]
     """
     skill, about = briefing.skill, f"{len(pairs)} pairs"
     shown = {"guidance": region(skill.body, GUIDANCE), "limit": GUIDANCE_TOKENS}
-    values = shown | _shown(pairs, briefing)
     try:
-        reply = briefing.ask("slow", about, "slow", Guidance, values)
+        reply = briefing.ask_fitting(
+            "slow", about, "slow", Guidance, lambda share: shown | _shown(pairs, briefing, share)
+        )
     except OptimizerReplyError as error:
         return StageResult(skill, (OptimizerCall("slow", about, str(error)),))
     made, problem = _guided(skill, reply.guidance.strip(), briefing)
@@ -90,17 +91,20 @@ def meta_skill(
         OptimizerUnavailableError: from the model.
     """
     about = f"{len(pairs)} pairs, {len(decisions)} decisions"
-    values = {"decisions": decisions, "limit": NOTES_TOKENS} | _shown(pairs, briefing)
+    fixed = {"decisions": decisions, "limit": NOTES_TOKENS}
     try:
-        reply = briefing.ask("meta", about, "meta", Notes, values)
+        reply = briefing.ask_fitting(
+            "meta", about, "meta", Notes, lambda share: fixed | _shown(pairs, briefing, share)
+        )
     except OptimizerReplyError as error:
         return StageResult(briefing.notes, (OptimizerCall("meta", about, str(error)),))
     notes = clip(reply.notes.strip(), 2 * NOTES_TOKENS)
     return StageResult(notes or briefing.notes, (OptimizerCall("meta", about),))
 
 
-def _shown(pairs: Sequence[Pair], briefing: Briefing) -> dict[str, object]:
+def _shown(pairs: Sequence[Pair], briefing: Briefing, share: float) -> dict[str, object]:
     """The pairs as the templates want them: what got worse first, what is stable as a number."""
+    tokens = round(PAIR_TOKENS * share)
     titles: dict[Change, str] = {
         "regressed": "Got worse",
         "still failing": "Still failing",
@@ -111,8 +115,8 @@ def _shown(pairs: Sequence[Pair], briefing: Briefing) -> dict[str, object]:
         chosen = [pair for pair in pairs if pair.change == change][:SHOWN_PAIRS]
         shown = [
             {
-                "before": briefing.show(pair.before, PAIR_TOKENS),
-                "after": briefing.show(pair.after, PAIR_TOKENS),
+                "before": briefing.show(pair.before, tokens),
+                "after": briefing.show(pair.after, tokens),
             }
             for pair in chosen
         ]

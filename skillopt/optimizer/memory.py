@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import Edit, RejectedEdit
-from skillopt.gates.strict import GateDecision
+from skillopt.core.types import Edit, GateDecision, RejectedEdit
 from skillopt.optimizer.render import clip
 
 MEMORY_TOKENS = 2000

@@ -28,6 +28,10 @@ class OptimizerReplyError(SkillOptError):
     """The reply was not what was asked for, also after it was asked for again."""
 
 
+class OptimizerRefusedError(OptimizerReplyError):
+    """The service refuses this prompt, and will refuse it again: it is too long, say."""
+
+
 class OptimizerUnavailableError(SkillOptError):
     """The optimizer's model service is down or refuses. Nothing is wrong with the run."""
 
@@ -54,6 +58,7 @@ class OptimizerModel(Protocol):
 
         Raises:
             OptimizerReplyError: malformed twice.
+            OptimizerRefusedError: the service refuses the prompt.
             OptimizerUnavailableError: no reply at all.
         """
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from skillopt.core.types import Patch, Rollout
-from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.briefing import TRAJECTORY_TOKENS, Briefing
 from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import FailureReflection, SuccessReflection
 
@@ -71,17 +72,22 @@ def minibatches(
 
 def _ask(batch: Minibatch, briefing: Briefing) -> tuple[Patch | None, OptimizerCall]:
     failed = batch.kind == "failure"
-    values: dict[str, object] = {
-        "trajectories": [briefing.show(rollout) for rollout in batch.rollouts],
-        "budget": briefing.budget,
-        "skill_aware": briefing.skill_aware,
-    }
+
+    def values(share: float) -> dict[str, object]:
+        tokens = round(TRAJECTORY_TOKENS * share)
+        return {
+            "trajectories": [briefing.show(rollout, tokens) for rollout in batch.rollouts],
+            "budget": briefing.budget,
+            "skill_aware": briefing.skill_aware,
+        }
+
+    ask = partial(briefing.ask_fitting, "reflect", batch.about)
     reply: FailureReflection | SuccessReflection
     try:
         if failed:
-            reply = briefing.ask("reflect", batch.about, "failures", FailureReflection, values)
+            reply = ask("failures", FailureReflection, values)
         else:
-            reply = briefing.ask("reflect", batch.about, "successes", SuccessReflection, values)
+            reply = ask("successes", SuccessReflection, values)
     except OptimizerReplyError as error:
         return None, OptimizerCall("reflect", batch.about, str(error))
     edits = tuple(edit.edit() for edit in reply.edits[: briefing.budget])

@@ -11,6 +11,7 @@ import jinja2
 import jinja2.meta
 
 from skillopt.core.errors import SkillOptError
+from skillopt.core.files import digest_of
 from skillopt.core.skill import Skill
 from skillopt.optimizer.render import fenced
 
@@ -36,8 +37,12 @@ class Prompts:
     def __init__(self, folder: Path | None = None, beside: Sequence[Skill] = ()) -> None:
         self._beside = "\n".join(f"- {other.name}: {other.description}" for other in beside)
         self._environment = _environment([folder, OWN] if folder else [OWN])
+        self.digest = ""
+        """Of the templates in the folder, by name and content; empty without one."""
         if folder is not None:
             _check(folder, self._environment)
+            texts = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.md"))}
+            self.digest = digest_of(texts)
 
     def render(self, name: str, **values: Any) -> str:
         """The prompt ``NAME.md`` with its variables filled in.

@@ -22,7 +22,8 @@ from harnesses.trajectories.threads import read_wire
 from harnesses.trajectories.trajectory import build_trajectory
 from skillopt.core.changes import watching
 from skillopt.core.errors import SkillOptError
-from skillopt.rollouts.store import Result, RolloutStore
+from skillopt.core.types import Rollout
+from skillopt.rollouts.store import RolloutStore
 from skillopt.run.records import RolloutRan
 
 POLL_S = 0.5
@@ -118,8 +119,7 @@ def follow(rollout: Followed) -> Iterator[Happening]:
 
 def _resting_places(store: RolloutStore, key: str) -> list[Path]:
     """Where a rollout is that has ended: scored, or failed for infrastructure."""
-    places = (store.folder(key), store.root / "failed" / key)
-    return [place for place in places if place.is_dir()]
+    return [place for place in (store.folder(key), store.failed(key)) if place.is_dir()]
 
 
 def _ran(run: Path) -> list[tuple[str, str]]:
@@ -130,12 +130,12 @@ def _ran(run: Path) -> list[tuple[str, str]]:
 
 
 def _ending(folder: Path) -> Happening:
-    file = folder / "result.json"
-    if not file.is_file():
+    if not (folder / "result.json").is_file():
         return Happening("end", "", "wire", "infra_error", "it failed and is not scored")
-    result = Result.model_validate_json(file.read_bytes())
-    text = f"reward {result.reward:.2f}" + (f": {result.message}" if result.message else "")
-    return Happening("end", "", "wire", result.status.value, text)
+    rollout = Rollout.read(folder)
+    text = f"reward {rollout.reward.soft:.2f}" if rollout.status.scored else "not scored"
+    text += f": {rollout.message}" if rollout.message else ""
+    return Happening("end", "", "wire", rollout.status.value, text)
 
 
 @dataclass

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandboxes.trees import entries_below
+from skillopt.core.types import Rollout
 from skillopt.report.terminal import read_frames
-from skillopt.rollouts.store import Result
 
 if TYPE_CHECKING:
     from atif import Step
@@ -34,16 +34,16 @@ def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
     Raises:
         FileNotFoundError: the rollout is not there (any more).
     """
-    result = Result.model_validate_json((folder / "result.json").read_bytes())
+    result = Rollout.read(folder)
     cast = folder / "terminal.cast"
     return {
         "key": result.key,
-        "task": result.task,
+        "task": result.task.name,
         "status": result.status.value,
         "message": result.message,
-        "soft": result.reward,
-        "metrics": result.metrics,
-        "feedback": _clipped(result.feedback, limit),
+        "soft": result.reward.soft,
+        "metrics": result.reward.metrics,
+        "feedback": _clipped(result.reward.feedback, limit),
         "opened": result.skill_activated,
         "answer": _clipped(result.answer, limit),
         "usage": asdict(result.usage),

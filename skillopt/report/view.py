@@ -11,19 +11,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skillopt.core.types import RejectedEdit
+from skillopt.core.types import GateDecision, RejectedEdit, RolloutRow
 from skillopt.evaluation.stats import Estimate, mean, rate
-from skillopt.gates.strict import mean_score
+from skillopt.gates.base import mean_score
 from skillopt.report.diff import side_by_side
-from skillopt.run.journal import LogReader
+from skillopt.run.folder import RunError
+from skillopt.run.journal import LOG, LogReader
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
     EpochDone,
-    GateResult,
     Replied,
     RolloutRan,
-    RolloutRow,
     RunCreated,
     RunDone,
     StageStarted,
@@ -172,7 +171,7 @@ class RunView:
         entry: dict[str, Any],
         step: int,
         candidate: str | None,
-        gate: GateResult | None,
+        gate: GateDecision | None,
         rejected: RejectedEdit | None,
         before: str,
     ) -> None:
@@ -282,12 +281,12 @@ def read_run(root: Path) -> RunView:
     """The view of a run.
 
     Raises:
-        FileNotFoundError: there is no log; the folder is not that of a run.
+        RunError: the folder is not that of a run, or nothing is recorded yet.
         JournalError: the log is damaged.
     """
     view = RunView(root)
     if view.state.created is None:
-        raise FileNotFoundError(str(root / "events.jsonl"))
+        raise RunError(f"{root / LOG}: no record in it; is {root} a run that has started?")
     return view
 
 

@@ -1,18 +1,22 @@
-"""A user's own parts, as objects or by import path: harness, verifier, stages, stop conditions."""
+"""A user's own parts: objects given to the Python interface, or named by import path."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from harnesses.gateway.upstreams import Upstream
 from harnesses.harness import Harness
 from skillopt.config.schema import Config
-from skillopt.core.import_path import load
+from skillopt.core.import_path import load, make
+from skillopt.core.types import Split, Task
+from skillopt.gates.base import Gate
+from skillopt.run.stop import StopCondition
+from skillopt.tasks.verifier import Verify
 
 if TYPE_CHECKING:
-    from skillopt.run.stop import StopCondition
-    from skillopt.tasks.verifier import Verify
+    from skillopt.rollouts.executors import Executor
 
 
 @dataclass(frozen=True)
@@ -25,37 +29,54 @@ class Plugins:
         stages: functions with the signature of the project's own, by stage: reflect, merge,
             rank, apply, slow, meta.
         stop: more stop conditions.
+        gate: in place of ``gate.kind``.
+        method: in place of ``method.kind``: an object with ``run``, as
+            :class:`skillopt.training.method.Method`.
+        executor: in place of ``executor.kind``.
+        tasks: by split, in place of ``tasks.source``.
+        upstreams: by name, in place of those of the config.
     """
 
     harness: Harness | None = None
     verifier: Verify | None = None
     stages: Mapping[str, Any] = field(default_factory=dict)
     stop: Sequence[StopCondition] = ()
+    gate: Gate | None = None
+    method: Any = None
+    executor: Executor | None = None
+    tasks: Mapping[Split, Sequence[Task]] | None = None
+    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
 
 
 def load_plugins(config: Config, given: Plugins) -> Plugins:
     """The parts that a config names by import path, with those given as objects before them.
 
+    Harness, verifier and stages only: what has a room of its own is made there.
+
     Raises:
         PluginError: an import path leads nowhere.
+        OwnCodeError: a module or a class raised.
     """
     harness = given.harness
     if harness is None and ":" in config.harness.name:
-        harness = load(config.harness.name, "harness.name")
-        harness = harness() if isinstance(harness, type) else harness
+        harness = make(config.harness.name, "harness.name", "run")
     verifier = given.verifier
     if verifier is None and config.verifier is not None:
         verifier = load(config.verifier, "verifier")
     named: dict[str, Any] = {
         s: load(path, f"train.stages.{s}") for s, path in config.train.stages.items()
     }
-    return Plugins(harness, verifier, {**named, **given.stages}, given.stop)
+    return replace(given, harness=harness, verifier=verifier, stages={**named, **given.stages})
 
 
 def described(plugins: Plugins) -> dict[str, str]:
-    """What a run's fingerprint says about them: name, and ``version`` where they have one."""
-    parts = {"verifier": plugins.verifier, **{f"stages.{k}": v for k, v in plugins.stages.items()}}
-    parts |= {f"stop.{n}": condition for n, condition in enumerate(plugins.stop)}
+    """What a run's fingerprint says about them: name, and ``version`` if they have one."""
+    parts: dict[str, Any] = {
+        "verifier": plugins.verifier,
+        "gate": plugins.gate,
+        "method": plugins.method,
+        **{f"stages.{name}": stage for name, stage in plugins.stages.items()},
+    }
     return {key: label(part) for key, part in parts.items() if part is not None}
 
 

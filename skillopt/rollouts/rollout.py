@@ -1,4 +1,8 @@
-"""One rollout from task to result: workspace, agent, verifier. Knows no store and no retries."""
+"""One rollout from task to result: workspace, agent, verifier. Knows no store and no retries.
+
+What the agent did is kept before it is judged, so that a verifier that fails can be repaired and
+run again on the same work.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,19 @@ import filecmp
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harnesses.base import Budget, ModelSpec, MountMode, Outcome, Request, Status, Usage
 from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits, SandboxError, SandboxFactory
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.trees import entries_below, remove_tree
-from skillopt.core.files import to_json
-from skillopt.core.types import Reward, Task
-from skillopt.rollouts.store import Result, key_of, seed_of
+from skillopt.core.files import read_json, to_json, write_atomic
+from skillopt.core.import_path import own_code
+from skillopt.core.types import Reward, Rollout, Task
+from skillopt.rollouts.identity import RolloutIdentity
+from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.links import remove_outward_links
 from skillopt.tasks.questions import judged
@@ -25,18 +30,20 @@ from skillopt.tasks.verifier import VerifierError, Verify, verify, verify_with
 
 KEPT_BYTES = 5 * 1024 * 1024
 """Of the files that an agent changed, kept with the rollout for people to look at."""
+COPIED_BYTES = 256 * 1024 * 1024
+"""Of a workspace, that is judged on a copy; a larger one is judged itself, and only once."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A rollout to run."""
+    """A rollout to run. Everything in it is plain data, apart from the user's own parts."""
 
     task: Task
     skill: Path | None
     """Skill folder, named as the skill."""
     harness: Harness
     model: ModelSpec
-    identity: dict[str, Any]
+    identity: RolloutIdentity
     limits: Limits
     budget: Budget
     verifier: Verify | None = None
@@ -47,30 +54,31 @@ class Job:
 
     @property
     def key(self) -> str:
-        return key_of(self.identity)
+        return self.identity.key
 
-    def failed(self, message: str) -> Result:
-        """The result where the rollout could not be run at all."""
-        return Result(
+    def failed(self, message: str, folder: Path) -> Rollout:
+        """The rollout if it could not be run, or not be judged, with what its agent has used."""
+        used = _read_outcome(folder) if (folder / OUTCOME).is_file() else None
+        return Rollout(
             key=self.key,
-            identity=self.identity,
-            task=self.task.name,
+            identity=self.identity.to_json(),
+            task=self.task,
             status=Status.INFRA_ERROR,
             message=message,
-            reward=0.0,
-            metrics={},
-            feedback="",
-            skill_activated=None,
-            answer="",
-            usage=Usage(),
+            usage=used.usage if used else Usage(),
+            duration_s=used.duration_s if used else 0.0,
             agent_version=self.harness.version(),
-            duration_s=0.0,
+            folder=folder,
         )
 
 
 def run_job(
-    job: Job, site: RolloutSite, environments: Environments, verifier: SandboxFactory, folder: Path
-) -> Result:
+    job: Job,
+    site: RolloutSite,
+    environments: Environments,
+    verifier: SandboxFactory,
+    folder: Path,
+) -> Rollout:
     """Run one rollout.
 
     Args:
@@ -78,41 +86,105 @@ def run_job(
         site: where its agent runs.
         environments: gives the task's image and first workspace.
         verifier: makes the fresh sandbox in which the result is judged, after the agent's is gone.
-        folder: exists, empty; trajectory, wire log, transcript, changed files land here.
+        folder: exists; empty, or with what the agent did at an earlier attempt whose verifier
+            failed, which is then judged again. Trajectory, wire log, transcript, changed files
+            land here.
 
     Returns:
-        The result, of whatever status; raises only for programming errors.
+        The rollout, of whatever status.
+
+    Raises:
+        OwnCodeError: the user's own verifier or harness raised.
     """
-    scratch = folder / "scratch"
-    workspace, before = scratch / "workspace", scratch / "before"
+    workspace = folder / "scratch" / "workspace"
+    remove_tree(folder / "verifier")  # Of an earlier attempt.
     try:
-        if job.task.question:
-            workspace.mkdir(parents=True)
-            image, place = AGENT_BASE_IMAGE, None
+        if (folder / OUTCOME).is_file():
+            image = environments.image(job.task)
+            outcome = _read_outcome(folder)
         else:
-            image, place = environments.prepare(job.task, workspace), workspace
-        shutil.copytree(workspace, before, symlinks=True)
-        outcome = job.harness.run(_request(job, image, place, folder, site.env), site)
-        _keep_visits(site, folder)
-        status, message, reward = outcome.status, outcome.message, Reward(0.0)
-        if status is Status.COMPLETED:
-            own = job.verifier is not None
-            removed = remove_outward_links(workspace, job.task.workdir, programs=not own)
-            if removed:
-                message = "links out of the workspace were removed: " + ", ".join(removed[:5])
-            if job.verifier is not None:
-                reward = verify_with(job.verifier, job.task, workspace, outcome.answer)
-            elif job.task.question:
-                reward = judged(job.task, outcome.answer)
-            else:
-                reward = verify(job.task, workspace, verifier, image, folder)
+            image, outcome = _act(job, site, environments, folder)
+        rollout = _rollout(job, outcome, folder)
+        if outcome.status is Status.COMPLETED:
+            judged_on = _copy_to_judge(workspace, folder)
+            reward = _judge(job, outcome, judged_on, verifier, image, folder)
+            rollout = rollout.model_copy(update={"reward": reward})
     except (SandboxError, VerifierError) as error:
-        return job.failed(f"{type(error).__name__}: {error}")
+        return job.failed(f"{type(error).__name__}: {error}", folder)
+    remove_tree(folder / "scratch")
+    (folder / OUTCOME).unlink(missing_ok=True)
+    return rollout
+
+
+def _act(
+    job: Job, site: RolloutSite, environments: Environments, folder: Path
+) -> tuple[str, Outcome]:
+    """Let the agent work, and keep what it did."""
+    workspace, before = folder / "scratch" / "workspace", folder / "scratch" / "before"
+    if job.task.question:
+        workspace.mkdir(parents=True)
+        image, place = AGENT_BASE_IMAGE, None
     else:
-        _keep_changes(before, workspace, folder / "workspace")
-        return _result(job, outcome, status, message, reward, folder)
-    finally:
-        remove_tree(scratch)
+        image, place = environments.prepare(job.task, workspace), workspace
+    shutil.copytree(workspace, before, symlinks=True)
+    with own_code(f"harness {job.harness.name}", passing=(OSError,)):
+        outcome = job.harness.run(_request(job, image, place, folder, site.env), site)
+    _keep_visits(site, folder)
+    if outcome.trajectory is not None:
+        trajectory = to_json(outcome.trajectory.to_json_dict())
+        (folder / "trajectory.json").write_text(trajectory, "utf-8")
+    if outcome.status is Status.COMPLETED:
+        own = (job.verifier or job.task.verify) is not None
+        removed = remove_outward_links(workspace, job.task.workdir, programs=not own)
+        if removed:
+            what = "links out of the workspace were removed: " + ", ".join(removed[:5])
+            outcome = replace(outcome, message=what)
+    _keep_changes(before, workspace, folder / "workspace")
+    remove_tree(before)
+    if outcome.status is Status.COMPLETED:
+        kept = asdict(replace(outcome, trajectory=None))
+        write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
+    return image, outcome
+
+
+def _read_outcome(folder: Path) -> Outcome:
+    """What :func:`_act` has kept; the trajectory is in the folder already."""
+    values = read_json(folder / OUTCOME, format=1)
+    values.pop("format")
+    values |= {"status": Status(values["status"]), "usage": Usage(**values["usage"])}
+    return Outcome(**values | {"others_opened": tuple(values["others_opened"])})
+
+
+def _copy_to_judge(workspace: Path, folder: Path) -> Path:
+    """A copy of the agent's work for the verifier, whose tests may change what they look at: if
+    they fail, the work is still as the agent left it. The work itself if it cannot be copied."""
+    target = folder / "scratch" / "judged"
+    remove_tree(target)
+    try:
+        size = sum(entry.stat(follow_symlinks=False).st_size for entry in entries_below(workspace))
+        if size <= COPIED_BYTES:
+            shutil.copytree(workspace, target, symlinks=True)
+            return target
+    except (OSError, shutil.Error):
+        remove_tree(target)
+    (folder / OUTCOME).unlink(missing_ok=True)
+    return workspace
+
+
+def _judge(
+    job: Job,
+    outcome: Outcome,
+    workspace: Path,
+    verifier: SandboxFactory,
+    image: str,
+    folder: Path,
+) -> Reward:
+    own = job.verifier or job.task.verify
+    if own is not None:
+        return verify_with(own, job.task, workspace, outcome.answer, folder)
+    if job.task.question:
+        return judged(job.task, outcome.answer)
+    return verify(job.task, workspace, verifier, image, folder)
 
 
 def _request(
@@ -135,7 +207,7 @@ def _request(
             max(limits.disk_mb, task.disk_mb),
         ),
         budget=job.budget,
-        seed=seed_of(job.key),
+        seed=job.identity.seed,
         env={**env, **dict(task.env)},
         record=folder,
         mount=job.mount,
@@ -145,34 +217,27 @@ def _request(
 
 
 def _keep_visits(site: RolloutSite, folder: Path) -> None:
-    """What the agent reached outside of its sandbox, or wished to: ``network.jsonl``."""
+    """What the agent reached outside of its sandbox, or tried to: ``network.jsonl``."""
     visits = site.visits()
     if visits:
         lines = [json.dumps(asdict(visit), ensure_ascii=False) for visit in visits]
         (folder / "network.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _result(
-    job: Job, outcome: Outcome, status: Status, message: str, reward: Reward, folder: Path
-) -> Result:
-    if outcome.trajectory is not None:
-        trajectory = to_json(outcome.trajectory.to_json_dict())
-        (folder / "trajectory.json").write_text(trajectory, "utf-8")
-    return Result(
+def _rollout(job: Job, outcome: Outcome, folder: Path) -> Rollout:
+    return Rollout(
         key=job.key,
-        identity=job.identity,
-        task=job.task.name,
-        status=status,
-        message=message,
-        reward=reward.soft,
-        metrics=reward.metrics,
-        feedback=reward.feedback,
+        identity=job.identity.to_json(),
+        task=job.task,
+        status=outcome.status,
+        message=outcome.message,
         skill_activated=outcome.skill_activated,
         answer=outcome.answer,
         usage=outcome.usage,
         agent_version=outcome.version,
         duration_s=outcome.duration_s,
         others_opened=outcome.others_opened,
+        folder=folder,
     )
 
 

@@ -7,12 +7,43 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
+from typing import Any
 
 from harnesses.gateway.gateway import Gateway
 from harnesses.harness import RolloutSite
 from sandboxes.backend import Backend
 from sandboxes.base import Sandbox, SandboxSpec
+from sandboxes.registry import BACKENDS, missing_members
 from skillopt.config.network import Network, access_to
+from skillopt.config.schema import Config, SandboxConfig
+from skillopt.core.import_path import PluginError, load, make
+from skillopt.rollouts.identity import without_later
+from skillopt.rollouts.plugins import label
+
+
+def open_backend(sandbox: SandboxConfig) -> Backend:
+    """The backend that a config names, which the caller closes. A user's own is a class or function
+    that is called with ``sandbox.options`` as keyword arguments.
+
+    Raises:
+        PluginError: an import path leads nowhere, or to what is no backend.
+        SandboxError: the backend cannot be reached.
+    """
+    path = BACKENDS.get(sandbox.kind, sandbox.kind)
+    backend: Backend = make(path, "sandbox.kind", "sandbox", **sandbox.options)
+    if missing := missing_members(backend):
+        raise PluginError(
+            f"sandbox.kind: {path}: a backend also has {', '.join(missing)}; add what is missing"
+        )
+    return backend
+
+
+def sandbox_identity(config: Config) -> dict[str, Any]:
+    """The config's section as rollouts and runs are identified by it, with the name and version of
+    a user's own backend."""
+    kind = config.sandbox.kind
+    own = {} if kind in BACKENDS else {"own": label(load(kind, "sandbox.kind"))}
+    return without_later("sandbox", config.sandbox.model_dump(mode="json")) | own
 
 
 class SandboxSlots:

@@ -7,77 +7,29 @@ one lookup. Infrastructure failures are never in it.
 from __future__ import annotations
 
 import errno
-import json
-import os
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
-from pydantic import BaseModel
-
-from harnesses.base import ModelSpec, Status, Usage
+from sandboxes.owner import Owner, current_owner, is_dead
 from sandboxes.trees import remove_tree
-from skillopt.core.files import digest_of, sync_folder, to_json, write_atomic
-from skillopt.core.types import Reward, Rollout, Task
+from skillopt.core.errors import FileError
+from skillopt.core.files import read_json, sync_folder, to_json, write_atomic
+from skillopt.core.types import Rollout, Task
 
+OUTCOME = "outcome.json"
+"""In a folder of a rollout: what its agent did, until that is judged. The work itself is in
+``scratch/workspace``."""
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """On the store's disk: below this, agents and verifiers fail for want of room."""
 
 
 UNDER_WAY = "under_way.json"
-
-
-class Result(BaseModel):
-    """``result.json``: everything about a rollout except its files."""
-
-    key: str
-    identity: dict[str, Any]
-    task: str
-    status: Status
-    message: str
-    reward: float
-    metrics: dict[str, float]
-    feedback: str
-    skill_activated: bool | None
-    answer: str
-    usage: Usage
-    agent_version: str
-    duration_s: float
-    others_opened: tuple[str, ...] = ()
-
-
-def identity(
-    skill: str | None,
-    task: str,
-    harness: dict[str, Any],
-    model: ModelSpec,
-    service: dict[str, Any],
-    replicate: int,
-) -> dict[str, Any]:
-    """What a rollout is addressed by.
-
-    Args:
-        skill: digest of the skill, None for a run without one.
-        task: digest of the task.
-        harness: name, version and options.
-        model: name and sampling; the upstream's name in the config does not count.
-        service: what else of the upstream decides the replies, such as the dials of ``sim``.
-        replicate: number of the repetition, from 0.
-    """
-    return {
-        "skill": skill,
-        "task": task,
-        "harness": harness,
-        "model": {"name": model.name, "sampling": dict(model.sampling), "service": service},
-        "replicate": replicate,
-    }
 
 
 @dataclass(frozen=True)
@@ -93,7 +45,8 @@ class UnderWay:
 class RolloutStore:
     """A folder of rollouts: ``ab/abcdef…/`` by key, and ``tmp/`` for those under way.
 
-    What processes that are dead by now left under way is removed.
+    What processes left under way that are known to be dead by now is removed; anything else in
+    ``tmp/`` is left alone, whoever it belongs to.
     """
 
     def __init__(self, root: Path) -> None:
@@ -101,7 +54,8 @@ class RolloutStore:
         tmp = self.root / "tmp"
         tmp.mkdir(parents=True, exist_ok=True)
         for left in tmp.iterdir():
-            if not psutil.pid_exists(int(left.name.partition("-")[0])):
+            owner = Owner.parse(left.name.partition(".")[0])
+            if owner is not None and is_dead(owner):
                 remove_tree(left)
 
     def check_room(self) -> None:
@@ -114,18 +68,34 @@ class RolloutStore:
         return place_of(self.root, key)
 
     def get(self, key: str, task: Task) -> Rollout | None:
-        """The finished rollout of that key, if there is one."""
+        """The finished rollout of that key, if there is one.
+
+        Raises:
+            FormatError: its file is of another version.
+        """
         folder = self.folder(key)
-        file = folder / "result.json"
-        if not file.is_file():
-            return None
-        return _rollout(Result.model_validate_json(file.read_bytes()), task, folder)
+        return Rollout.read(folder, task) if (folder / "result.json").is_file() else None
 
     @contextmanager
-    def begin(self) -> Iterator[Path]:
-        """A new empty folder for a rollout under way; removed unless committed."""
-        folder = self.root / "tmp" / f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        folder.mkdir()
+    def begin(self, key: str) -> Iterator[Path]:
+        """A folder for a rollout under way: new and empty, or with what its agent did at an
+        attempt that could not be judged. Removed unless committed.
+
+        Raises:
+            FileError: the store's folder has gone or cannot be written.
+        """
+        folder = self.root / "tmp" / f"{current_owner()}.{uuid.uuid4().hex[:12]}"
+        unjudged = self.failed(key)
+        try:
+            if (unjudged / OUTCOME).is_file():
+                shutil.copytree(unjudged, folder, symlinks=True)
+            else:
+                folder.mkdir()
+        except (OSError, shutil.Error) as error:
+            raise FileError(
+                f"{folder}: {error}; the rollout store must stay where it is, and writable, while "
+                "a run is under way"
+            ) from error
         try:
             yield folder
         finally:
@@ -133,7 +103,7 @@ class RolloutStore:
 
     def announce(self, folder: Path, key: str, task: str) -> None:
         """Say which rollout is under way in a folder, for those who want to follow it."""
-        told = {"key": key, "task": task, "started": time.time()}
+        told = {"format": 1, "key": key, "task": task, "started": time.time()}
         write_atomic(folder / UNDER_WAY, to_json(told))
 
     def under_way(self) -> list[UnderWay]:
@@ -141,10 +111,10 @@ class RolloutStore:
         found = []
         for file in (self.root / "tmp").glob(f"*/{UNDER_WAY}"):
             try:
-                told = json.loads(file.read_text("utf-8"))
+                told = read_json(file, format=1)
             except FileNotFoundError:
                 continue  # It has just ended.
-            found.append(UnderWay(folder=file.parent, **told))
+            found.append(UnderWay(told["key"], told["task"], told["started"], file.parent))
         return found
 
     def keys(self, beginning: str) -> list[str]:
@@ -153,60 +123,51 @@ class RolloutStore:
             return []
         return [path.name for path in self.root.glob(f"{beginning[:2]}/{beginning}*")]
 
-    def commit(self, folder: Path, result: Result, task: Task) -> Rollout:
-        """Give a finished rollout its place; one that another process put there first stays."""
-        (folder / UNDER_WAY).unlink(missing_ok=True)
-        write_atomic(folder / "result.json", to_json(result.model_dump(mode="json")))
-        target = self.folder(result.key)
-        target.parent.mkdir(exist_ok=True)
-        try:
-            folder.rename(target)
-        except OSError:
-            if not (target / "result.json").is_file():
-                raise
-        sync_folder(target.parent)
-        return _rollout(result, task, target)
+    def commit(self, rollout: Rollout) -> Rollout:
+        """Give a finished rollout its place; one that another process put there first stays.
 
-    def keep_failed(self, folder: Path, key: str) -> None:
-        """Keep the logs of a rollout that failed for infrastructure, the last one of its key."""
-        (folder / UNDER_WAY).unlink(missing_ok=True)
-        target = self.root / "failed" / key
-        remove_tree(target)
-        target.parent.mkdir(exist_ok=True)
-        folder.rename(target)
+        Args:
+            rollout: in a folder that :meth:`begin` has made.
+
+        Returns:
+            The same in its place, with which paths in its message agree.
+        """
+        placed = _placed(rollout, self.folder(rollout.key))
+        _seal(rollout.folder, placed)
+        placed.folder.parent.mkdir(exist_ok=True)
+        try:
+            rollout.folder.rename(placed.folder)
+        except OSError:
+            if not (placed.folder / "result.json").is_file():
+                raise
+        sync_folder(placed.folder.parent)
+        return placed
+
+    def failed(self, key: str) -> Path:
+        """Where the last attempt at a rollout is kept that failed for infrastructure."""
+        return self.root / "failed" / key
+
+    def keep_failed(self, rollout: Rollout) -> Rollout:
+        """Keep a rollout that failed for infrastructure, the last one of its key, with the reason
+        in its ``result.json``."""
+        placed = _placed(rollout, self.failed(rollout.key))
+        _seal(rollout.folder, placed)
+        remove_tree(placed.folder)
+        placed.folder.parent.mkdir(exist_ok=True)
+        rollout.folder.rename(placed.folder)
+        return placed
+
+
+def _placed(rollout: Rollout, place: Path) -> Rollout:
+    message = rollout.message.replace(str(rollout.folder), str(place))
+    return rollout.model_copy(update={"folder": place, "message": message})
+
+
+def _seal(folder: Path, rollout: Rollout) -> None:
+    (folder / UNDER_WAY).unlink(missing_ok=True)
+    write_atomic(folder / "result.json", to_json(rollout.to_json()))
 
 
 def place_of(root: Path, key: str) -> Path:
     """Where a store keeps the rollout of a key."""
     return root / key[:2] / key
-
-
-def key_of(identity: dict[str, Any]) -> str:
-    """The address of an identity."""
-    return digest_of(identity)
-
-
-def seed_of(key: str) -> int:
-    """The seed of a rollout: different for every task, skill and replicate, and reproducible."""
-    return int(key[:12], 16)
-
-
-def unstored(result: Result, task: Task, folder: Path) -> Rollout:
-    """A rollout that is in no store: an infrastructure failure or a cancelled one."""
-    return _rollout(result, task, folder)
-
-
-def _rollout(result: Result, task: Task, folder: Path) -> Rollout:
-    return Rollout(
-        key=result.key,
-        task=task,
-        status=result.status,
-        message=result.message,
-        reward=Reward(result.reward, result.metrics, result.feedback),
-        skill_activated=result.skill_activated,
-        answer=result.answer,
-        usage=Usage(**asdict(result.usage)),
-        duration_s=result.duration_s,
-        folder=folder,
-        others_opened=result.others_opened,
-    )

@@ -1,22 +1,17 @@
-"""What happens during training and evaluation, told to whoever listens: display, trackers, tests.
+"""What happens during training and evaluation, for listeners: display, trackers, tests.
 
-The records of the event log are told too. What is defined here is only told and never kept.
+The records of the event log are events too. What is defined here is reported and never kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from skillopt.core.types import Rollout
-from skillopt.run.records import AnyRecord
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something worth a line: what is being done, or what went wrong and was dealt with."""
-
-    text: str
+from skillopt.run.records import AnyRecord, Noted
 
 
 @dataclass(frozen=True)
@@ -38,10 +33,39 @@ class RolloutFinished:
     """Found in the store: nothing was run."""
 
 
-Event = AnyRecord | Note | EvaluationStarted | RolloutStarted | RolloutFinished
+Event = AnyRecord | EvaluationStarted | RolloutStarted | RolloutFinished
 Listener = Callable[[Event], None]
 """Called for every event, from any thread."""
 
 
 def nobody(_: Event) -> None:
     """A listener that does nothing."""
+
+
+def tell_all(listeners: Sequence[Listener]) -> Listener:
+    """One listener for several. One that raises is reported once, and receives nothing more: what
+    only looks at a run must not end it."""
+    listening = list(listeners)
+    lock = threading.RLock()
+
+    def tell(event: Event) -> None:
+        for listener in tuple(listening):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  # Reported to all others.
+                with lock:
+                    if listener not in listening:
+                        continue  # Another thread has reported it.
+                    listening.remove(listener)
+                tell(Noted(text=_raised(listener, error)))
+
+    return tell
+
+
+def _raised(listener: Listener, error: Exception) -> str:
+    name = getattr(listener, "__qualname__", type(listener).__qualname__)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"listener {name} raised {type(error).__name__}: {error} ({last.filename}:{last.lineno}); "
+        "it is switched off, and the run goes on"
+    )

@@ -6,28 +6,33 @@ summary.json, best_skill.md and best_skill/NAME/. ``events.jsonl`` is :mod:`skil
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from skillopt.core.errors import SkillOptError
 from skillopt.core.files import to_json, write_atomic
 from skillopt.core.skill import Skill, SkillError, read_skill, write_skill
-from skillopt.run.journal import LOG, JournalError, read_records
+from skillopt.core.types import GateDecision, RolloutRow
+from skillopt.run.journal import LOG, read_records
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
     EpochDone,
-    GateResult,
-    RolloutRow,
+    RunChanged,
     RunCreated,
     StepDone,
 )
 from skillopt.run.spending import Meter
 from skillopt.run.state import State
+
+
+class RunError(SkillOptError):
+    """There is no such run; the message names those that there are."""
 
 
 class RunFolder:
@@ -49,7 +54,7 @@ class RunFolder:
             state: after it.
         """
         match record:
-            case RunCreated():
+            case RunCreated() | RunChanged():
                 self._created(record)
             case BaselineDone():
                 self._rollouts(0, "selection", record.rollouts)
@@ -68,7 +73,7 @@ class RunFolder:
             self._put("history.json", to_json(state.history))
         self._put("summary.json", to_json(state.summary | {"spent": meter.to_json()}))
 
-    def _created(self, record: RunCreated) -> None:
+    def _created(self, record: RunCreated | RunChanged) -> None:
         self._put("config.yaml", yaml.safe_dump(record.config, sort_keys=False))
         for split, items in record.splits.items():
             self._put(f"{split}/items.json", to_json(items))
@@ -88,7 +93,7 @@ class RunFolder:
         self._skill(record.step, state.skills[state.current])
 
     def _candidate(
-        self, step: int, prefix: str, digest: str | None, gate: GateResult | None, state: State
+        self, step: int, prefix: str, digest: str | None, gate: GateDecision | None, state: State
     ) -> None:
         if digest is not None:
             text = state.skills[digest].text
@@ -112,7 +117,7 @@ class RunFolder:
                 shutil.rmtree(left, ignore_errors=True)
         self._put("best_skill.md", best.text)
 
-    def _rollouts(self, step: int, name: str, rollouts: list[RolloutRow]) -> None:
+    def _rollouts(self, step: int, name: str, rollouts: Sequence[RolloutRow]) -> None:
         self._lines(step, name, [row.model_dump(mode="json") for row in rollouts])
 
     def _lines(self, step: int, name: str, values: list[dict[str, Any]]) -> None:
@@ -130,11 +135,12 @@ def rebuild(root: Path) -> State:
     """Write all files of a run again from its event log.
 
     Raises:
-        JournalError: there is no log, or it is damaged.
+        RunError: there is no record.
+        JournalError: the log is damaged.
     """
     records = read_records(root)
     if not records:
-        raise JournalError(f"{root / LOG}: no such file or no record in it; is {root} a run?")
+        raise RunError(f"{root / LOG}: no record in it; is {root} a run that has started?")
     return replay(root, records, Meter())
 
 
@@ -150,14 +156,56 @@ def replay(root: Path, records: list[AnyRecord], meter: Meter) -> State:
     return state
 
 
-def read_history(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The history and summary of a run.
+def find_run(name: str | Path) -> Path:
+    """The folder of a run: a path, or the name of a run below ``runs``.
 
     Raises:
-        FileNotFoundError: the folder is not that of a run, or the run has no step yet.
+        RunError: there is no such run.
     """
-    history = json.loads((root / "history.json").read_text("utf-8"))
-    return history, json.loads((root / "summary.json").read_text("utf-8"))
+    path = Path(name)
+    for folder in (path, Path("runs") / path):
+        if (folder / LOG).is_file():
+            return folder
+    if path.is_file():
+        raise RunError(f"{path}: is a file; name a run's folder, such as runs/NAME")
+    there = path.parent if path.parent.is_dir() and path.parent != Path() else Path("runs")
+    names = sorted(file.parent.name for file in there.glob(f"*/{LOG}"))
+    known = f"runs in {there}: {', '.join(names)}" if names else f"there are none in {there}"
+    what = "no run: it has no events.jsonl" if path.is_dir() else "no such run"
+    raise RunError(f"{path}: {what}; {known}")
+
+
+def list_runs(folder: Path) -> list[dict[str, Any]]:
+    """The summaries of all runs in a folder, by name, from their logs: also of those that have no
+    score yet.
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such folder of runs; name the one that key 'runs' names")
+    found = []
+    for log in sorted(folder.glob(f"*/{LOG}")):
+        state, meter = read_state(log.parent)
+        found.append(state.summary | {"spent": meter.to_json()})
+    return found
+
+
+def read_state(root: Path) -> tuple[State, Meter]:
+    """Where a run stands and what it has spent, from its log; it may be running.
+
+    Raises:
+        RunError: the folder is not that of a run, or nothing is recorded yet.
+        JournalError: its log is damaged.
+    """
+    records = read_records(root)
+    if not records:
+        raise RunError(f"{root / LOG}: no record in it yet; is {root} a run that has started?")
+    state, meter = State(), Meter()
+    for record in records:
+        state.apply(record)
+        meter.add(record)
+    return state, meter
 
 
 def _digest(folder: Path) -> str:

@@ -1,16 +1,29 @@
-"""Keeps and tells what happens in a run: log first, then state, spending, files and listeners."""
+"""Keeps and reports what happens: log first, then state, spending, files and listeners."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
 
-from skillopt.run.events import Event, Listener, Note
+from skillopt.run.events import Event, Listener
 from skillopt.run.folder import RunFolder
 from skillopt.run.journal import Journal
-from skillopt.run.records import BaselineDone, EpochDone, Record, RunDone, RunStopped, StepDone
+from skillopt.run.records import (
+    BaselineDone,
+    EpochDone,
+    Noted,
+    Record,
+    RolloutRan,
+    RunDone,
+    RunStarted,
+    RunStopped,
+    StepDone,
+)
 from skillopt.run.spending import Meter
 from skillopt.run.state import State
+
+STANDING = RunStarted | BaselineDone | StepDone | EpochDone | RunDone | RunStopped
+"""Records after which the files that say where the run stands are written."""
 
 
 @dataclass
@@ -20,7 +33,7 @@ class Recorder:
     Args:
         journal, folder: the run on disk.
         state, meter: what the records so far come to; brought up to each new one.
-        listener: told of each event after that.
+        listener: receives each event after that.
     """
 
     journal: Journal
@@ -35,13 +48,13 @@ class Recorder:
             with self._lock:
                 self.journal.append(event)
                 self.state.apply(event)
-                self.meter.add(event)
+                if not isinstance(event, RolloutRan):  # Whoever ran it has counted it.
+                    self.meter.add(event)
                 self.folder.write(event, self.state)
-                if isinstance(event, BaselineDone | StepDone | EpochDone | RunDone | RunStopped):
+                if isinstance(event, STANDING):
                     self.folder.write_standing(self.state, self.meter)
         self.listener(event)
 
-    def note(self, *texts: str) -> None:
-        """Tell something that need not be kept."""
-        for text in texts:
-            self.listener(Note(text))
+    def note(self, text: str, step: int = 0) -> None:
+        """Record and report a line about a step, or about the run."""
+        self(Noted(text=text, step=step))

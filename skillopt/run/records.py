@@ -15,8 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from harnesses.base import Status, Usage
 from harnesses.clock import now
 from skillopt.core.skill import Skill
-from skillopt.core.types import EditOutcome, Patch, RejectedEdit, Reward, Rollout
-from skillopt.gates.strict import GateDecision
+from skillopt.core.types import (
+    EditOutcome,
+    GateDecision,
+    Patch,
+    RejectedEdit,
+    Rollout,
+    RolloutRow,
+)
+
+FORMAT = 1
+"""Of the event log, and of every file of a run that is derived from it."""
 
 
 class Record(BaseModel):
@@ -28,15 +37,28 @@ class Record(BaseModel):
 
 
 class RunCreated(Record):
-    """The first record: what the run is. A later start must have the same fingerprint."""
+    """The first record: what the run is."""
 
     kind: Literal["run_created"] = "run_created"
+    format: int = 0
+    """Of the log, :data:`FORMAT`; 0 in logs from before there was one."""
     name: str
     config: dict[str, Any]
     fingerprint: dict[str, Any]
     splits: dict[str, list[dict[str, str]]]
     """Of each split the tasks' id, family and digest."""
     forked_from: str | None = None
+
+
+class RunChanged(Record):
+    """The run goes on with other inputs, of which nothing that is finished depended."""
+
+    kind: Literal["run_changed"] = "run_changed"
+    config: dict[str, Any]
+    fingerprint: dict[str, Any]
+    splits: dict[str, list[dict[str, str]]]
+    changes: dict[str, list[Any]]
+    """By key of the fingerprint or the config the value before and after."""
 
 
 class RunStarted(Record):
@@ -46,6 +68,8 @@ class RunStarted(Record):
     name: str
     pid: int
     host: str
+    owner: str = ""
+    """The process as :mod:`sandboxes.owner` identifies it."""
     epochs: int
     steps: int
     """Of the whole run."""
@@ -64,27 +88,6 @@ class StageStarted(Record):
     """Rollouts or model calls that the stage has at most."""
 
 
-class RolloutRow(BaseModel):
-    """A scored rollout in the log; its files are in the store."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    key: str
-    task: str
-    family: str
-    status: Status
-    hard: float
-    soft: float
-    skill_activated: bool | None
-    feedback: str
-    message: str
-    usage: Usage
-
-    @property
-    def reward(self) -> Reward:
-        return Reward(self.soft, {}, self.feedback)
-
-
 class RolloutRan(Record):
     """A rollout was really run, whatever its end: what it cost."""
 
@@ -93,8 +96,19 @@ class RolloutRan(Record):
     key: str
     task: str
     status: Status
+    message: str = ""
+    """What happened, if the status is not ``completed``."""
     usage: Usage
     seconds: float
+
+
+class Noted(Record):
+    """Something worth a line: what is being done, or what went wrong and was dealt with."""
+
+    kind: Literal["noted"] = "noted"
+    text: str
+    step: int = 0
+    """That it is about; 0 for the run."""
 
 
 class Replied(Record):
@@ -109,6 +123,10 @@ class Replied(Record):
     reply: str | None
     """As checked JSON; None when it was malformed twice."""
     error: str = ""
+    refused: bool = False
+    """Whether the service refused the prompt, as it would again."""
+    inherited: bool = False
+    """Whether it was taken from the run that this one was forked from, and cost nothing here."""
     usage: Usage
 
 
@@ -148,22 +166,6 @@ class BatchDone(Record):
     keys: list[str]
 
 
-class GateResult(BaseModel):
-    """A gate decision, with the rollouts that led to it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    accepted: bool
-    score_before: float
-    score_after: float | None
-    upper_bound: float
-    total: int
-    broken: tuple[str, ...]
-    fixed: tuple[str, ...]
-    reason: str
-    rollouts: list[RolloutRow]
-
-
 class StepDone(Record):
     """A step, whole. ``row`` is its line in ``history.json``."""
 
@@ -175,9 +177,11 @@ class StepDone(Record):
     rollouts: list[RolloutRow]
     patches: list[Patch]
     report: list[EditOutcome]
+    skipped: str = ""
+    """Why there was nothing to judge, if the action is ``skip``."""
     candidate: str | None
-    """Digest; None when no edit could be applied."""
-    gate: GateResult | None
+    """Digest; None if there was nothing to judge."""
+    gate: GateDecision | None
     rejected: RejectedEdit | None
 
 
@@ -191,8 +195,10 @@ class EpochDone(Record):
     """How each compared task changed."""
     action: str
     """Of the slow update: accept, reject, skip or off."""
+    skipped: str = ""
+    """Why there was nothing to judge, if the action is ``skip``."""
     candidate: str | None
-    gate: GateResult | None
+    gate: GateDecision | None
     rejected: RejectedEdit | None
     notes: str
     row: dict[str, Any]
@@ -218,8 +224,8 @@ class RunStopped(Record):
 
 
 AnyRecord = Annotated[
-    RunCreated | RunStarted | StageStarted | RolloutRan | Replied | SkillMade | BaselineDone
-    | BatchDone | StepDone | EpochDone | RunDone | RunStopped,
+    RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | Noted | Replied | SkillMade
+    | BaselineDone | BatchDone | StepDone | EpochDone | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
@@ -237,38 +243,6 @@ def skill_made(skill: Skill) -> SkillMade:
     )
 
 
-def row_of(rollout: Rollout) -> RolloutRow:
-    """A rollout as a row."""
-    return RolloutRow(
-        key=rollout.key,
-        task=rollout.task.name,
-        family=rollout.task.family,
-        status=rollout.status,
-        hard=rollout.reward.hard,
-        soft=rollout.reward.soft,
-        skill_activated=rollout.skill_activated,
-        feedback=rollout.reward.feedback,
-        message=rollout.message,
-        usage=rollout.usage,
-    )
-
-
-def gate_result(decision: GateDecision | None) -> GateResult | None:
-    """A gate decision as a record has it."""
-    if decision is None:
-        return None
-    return GateResult(
-        accepted=decision.accepted,
-        score_before=decision.score_before,
-        score_after=decision.score_after,
-        upper_bound=decision.upper_bound,
-        total=decision.total,
-        broken=decision.broken,
-        fixed=decision.fixed,
-        reason=decision.reason,
-        rollouts=rows_of(decision.rollouts),
-    )
-
-
 def rows_of(rollouts: Sequence[Rollout]) -> list[RolloutRow]:
-    return [row_of(rollout) for rollout in rollouts]
+    """The log's lines for some rollouts."""
+    return [rollout.row for rollout in rollouts]

@@ -79,7 +79,7 @@ class Meter:
                     spent = self.stages[record.stage]
                     spent.rollouts += 1
                     spent.usage += record.usage
-                case Replied():
+                case Replied() if not record.inherited:
                     self.stages[record.stage].usage += record.usage
                 case RunStopped():
                     self._last = None

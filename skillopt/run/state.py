@@ -6,19 +6,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandboxes.owner import Owner, is_dead
 from skillopt.core.skill import Skill
-from skillopt.core.types import RejectedEdit, Reward
+from skillopt.core.types import GateDecision, RejectedEdit, Reward, RolloutRow
 from skillopt.run.records import (
+    FORMAT,
     AnyRecord,
     BaselineDone,
     BatchDone,
     EpochDone,
-    GateResult,
+    Noted,
     Replied,
+    RolloutRan,
+    RunChanged,
     RunCreated,
     RunDone,
+    RunStarted,
     RunStopped,
     SkillMade,
+    StageStarted,
     StepDone,
 )
 
@@ -34,8 +40,8 @@ class State:
     """Digests, as for the two below."""
     current: str = ""
     best: str = ""
-    rewards: dict[str, Reward] = field(default_factory=dict)
-    """Of the current skill on the selection split, by task name."""
+    rewards: dict[str, list[Reward]] = field(default_factory=dict)
+    """All that the current skill has had on the selection split, by task name, oldest first."""
     initial_score: float | None = None
     current_score: float = 0.0
     best_score: float = 0.0
@@ -54,15 +60,35 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     replies: dict[str, Replied] = field(default_factory=dict)
     batches: dict[tuple[int, int], list[str]] = field(default_factory=dict)
+    stage: StageStarted | None = None
+    """The last that has begun."""
+    notes_of_run: list[Noted] = field(default_factory=list)
+    failures: dict[str, RolloutRan] = field(default_factory=dict)
+    """The last failure for infrastructure of each rollout that has not succeeded since, by key."""
     done: RunDone | None = None
+    started: RunStarted | None = None
+    """The last start."""
     stopped: str = ""
-    """Why the last process ended before the run was done."""
+    """Why the last process ended before the run was done; empty while one is at work."""
 
     def apply(self, record: AnyRecord) -> None:
         """Take in the next record."""
         match record:
             case RunCreated():
                 self.created = record
+            case RunChanged() if self.created:
+                changed = record.model_dump(include={"config", "fingerprint", "splits"})
+                self.created = self.created.model_copy(update=changed)
+            case RunStarted():
+                self.started, self.stopped = record, ""
+            case StageStarted():
+                self.stage = record
+            case Noted():
+                self.notes_of_run.append(record)
+            case RolloutRan():
+                self.failures.pop(record.key, None)
+                if not record.status.scored:
+                    self.failures[record.key] = record
             case SkillMade():
                 self.skills[record.digest] = record.skill
             case Replied():
@@ -71,7 +97,7 @@ class State:
                 self.batches[record.step, record.part] = record.keys
             case BaselineDone():
                 self.initial = self.current = self.best = record.skill
-                self.rewards = {row.task: row.reward for row in record.rollouts}
+                self.rewards = _rewards(record.rollouts)
                 self.initial_score = self.current_score = self.best_score = record.score
             case StepDone():
                 self._step(record)
@@ -100,17 +126,22 @@ class State:
     def _judge(
         self,
         candidate: str | None,
-        gate: GateResult | None,
+        gate: GateDecision | None,
         rejected: RejectedEdit | None,
         step: int,
     ) -> None:
         if rejected is not None:
             self.memory = (*self.memory, rejected)
-        if candidate is None or gate is None or not gate.accepted:
+        if candidate is None or gate is None:
             return
-        assert gate.score_after is not None, "a gate accepts full evaluations only"
+        if not gate.accepted:
+            self.current_score = gate.score_before
+            for name, rewards in _rewards(gate.remeasured).items():
+                self.rewards.setdefault(name, []).extend(rewards)
+            return
+        assert gate.score_after is not None, "checked by GateDecision"
         self.current, self.current_score = candidate, gate.score_after
-        self.rewards = {row.task: row.reward for row in gate.rollouts}
+        self.rewards = _rewards(gate.rollouts)
         self.accepted.append(candidate)
         self.last_accepted = step
         if self.current_score > self.best_score:
@@ -120,18 +151,33 @@ class State:
         return {"current_score": self.current_score, "best_score": self.best_score}
 
     @property
+    def doing(self) -> str:
+        """``done``, ``stopped``, ``running``, ``killed``, or ``not started``: by the last event,
+        and by whether the process that started last still lives."""
+        if self.done is not None:
+            return "done"
+        if self.stopped:
+            return "stopped"
+        if self.started is None:
+            return "not started"
+        owner = Owner.parse(self.started.owner)
+        return "killed" if owner is not None and is_dead(owner) else "running"
+
+    @property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` says, apart from what was spent."""
         config = self.created.config if self.created else {}
         return {
+            "format": FORMAT,
             "name": self.created.name if self.created else "",
+            "state": self.doing,
             "done": self.done is not None,
             "stopped": self.done.reason if self.done else self.stopped,
             "steps": self.steps,
             "initial_score": self.initial_score,
             "current_score": self.current_score,
             "best_score": self.best_score,
-            "accepted": sum(row["action"] == "accept" for row in self.history),
+            "accepted": len(self.accepted),
             "initial_skill": self.initial,
             "best_skill": self.best,
             "harness": config.get("harness", {}).get("name", ""),
@@ -148,3 +194,10 @@ def fold(records: Iterable[AnyRecord]) -> State:
     for record in records:
         state.apply(record)
     return state
+
+
+def _rewards(rows: Iterable[RolloutRow]) -> dict[str, list[Reward]]:
+    found: dict[str, list[Reward]] = {}
+    for row in rows:
+        found.setdefault(row.task, []).append(row.reward)
+    return found

@@ -14,7 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from sandboxes.backend import Backend
 from sandboxes.base import Limits, SandboxError, SandboxSpec
+from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
+from skillopt.core.import_path import own_code
 from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.harbor import folder_digest
@@ -44,20 +46,38 @@ class Environments:
         Raises:
             SandboxError: the image cannot be built or read, or sandboxes run no images.
         """
-        simple = simple_dockerfile(task)
-        if simple is not None:
-            with self._lock:
-                image = self._image(simple.image)
+        simple = None if task.workspace else simple_dockerfile(task)
+        if task.workspace is not None:
+            image = self.image(task)
+            target.mkdir(parents=True)
+            with own_code(f"the workspace of task {task.name}", passing=(OSError,)):
+                task.workspace(target)
+        elif simple is not None:
+            image = self._present(simple.image)
             prepare_workspace(task, simple, target)
         else:
             image, content = self._built(task)
             shutil.copytree(content, target)
         return image
 
-    def _image(self, name: str, folder: Path | None = None) -> str:
-        if name not in self._images:
-            self._images[name] = self._backend.image(name, folder)
-        return self._images[name]
+    def image(self, task: Task) -> str:
+        """The image of a task, as :meth:`prepare` returns it."""
+        if task.question:
+            return AGENT_BASE_IMAGE
+        if task.workspace is not None:
+            return self._present(task.docker_image or AGENT_BASE_IMAGE)
+        simple = simple_dockerfile(task)
+        return self._present(simple.image) if simple is not None else self._built(task)[0]
+
+    def _present(self, image: str) -> str:
+        with self._lock:
+            return self._made(image)
+
+    def _made(self, image: str, folder: Path | None = None) -> str:
+        """An image made available; to be called by the one who holds the lock."""
+        if image not in self._images:
+            self._images[image] = self._backend.image(image, folder)
+        return self._images[image]
 
     def _built(self, task: Task) -> tuple[str, Path]:
         """The image of a task that has its own, and its working directory's content."""
@@ -68,10 +88,10 @@ class Environments:
             )
         with self._lock:
             if task.docker_image is not None:
-                image = self._image(task.docker_image)
+                image = self._made(task.docker_image)
             else:
                 folder = task.folder / "environment"
-                image = self._image(f"skillopt/task:{folder_digest(folder)[:12]}", folder)
+                image = self._made(f"skillopt/task:{folder_digest(folder)[:12]}", folder)
             content = self._contents.get((image, task.workdir))
             if content is None:
                 content = Path(self._cache.name) / str(len(self._contents))

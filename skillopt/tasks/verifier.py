@@ -5,6 +5,7 @@ A verifier that fails is an infrastructure failure and never a reward of 0.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -16,11 +17,13 @@ from pathlib import Path
 from sandboxes.base import ExecResult, Limits, Mount, Sandbox, SandboxFactory, SandboxSpec
 from sandboxes.trees import remove_tree
 from skillopt.core.errors import SkillOptError
+from skillopt.core.import_path import own_code
 from skillopt.core.types import Reward, Task
 
-Verify = Callable[[Task, Path, str], Reward]
-"""A user's own verifier: task, workspace as the agent left it (hostile) and the agent's last words.
-It runs in this process; what it raises counts as a failure of the verifier."""
+Verify = Callable[..., Reward]
+"""A user's own verifier: a function of the task, the workspace as the agent left it (hostile) and
+the agent's last words; and, if it has a fourth parameter, the rollout's folder, in which
+``trajectory.json`` is. It runs in this process; what it raises stops the run."""
 
 UNTRUSTED = Path(__file__).parent / "untrusted"
 """The programs by which a verifier runs those of the agent; they say how."""
@@ -31,6 +34,8 @@ LOGS = "/logs/verifier"
 REWARD_BYTES = 64 * 1024
 FEEDBACK_CHARS = 8_000
 TAIL_CHARS = 2_000
+SHOWN_LINES = 5
+"""Of the output of tests that gave no verdict, in the message."""
 
 
 class VerifierError(SkillOptError):
@@ -71,19 +76,33 @@ def verify(
         remove_tree(folder / "tests")
 
 
-def verify_with(own: Verify, task: Task, workspace: Path, answer: str) -> Reward:
+def verify_with(own: Verify, task: Task, workspace: Path, answer: str, folder: Path) -> Reward:
     """Judge by a user's own verifier.
 
     Raises:
-        VerifierError: it raised, or gave no valid reward.
+        OwnCodeError: it raised, or returned something other than a reward in [0, 1].
+        VerifierError: a failure of the infrastructure: it raised this one itself, or could not
+            reach a service.
     """
+    given = (task, workspace, answer, folder)
+    what = f"verifier, on task {task.name}"
     try:
-        reward = own(task, workspace, answer)
-    except Exception as error:
-        raise VerifierError(f"{task.name}: verifier: {type(error).__name__}: {error}") from error
-    if not isinstance(reward, Reward) or not 0.0 <= reward.soft <= 1.0:
-        raise VerifierError(f"{task.name}: verifier gave {reward!r}, not a Reward in [0, 1]")
+        with own_code(what, passing=(ConnectionError, TimeoutError)):
+            reward = own(*given[: _parameters(own)])
+            if not isinstance(reward, Reward) or not 0.0 <= reward.soft <= 1.0:
+                raise TypeError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
+    except (ConnectionError, TimeoutError) as error:
+        raise VerifierError(f"{what}: {type(error).__name__}: {error}") from error
     return reward
+
+
+def _parameters(own: Verify) -> int:
+    """How many of its four arguments a verifier takes."""
+    try:
+        inspect.signature(own).bind(*range(4))
+    except TypeError:
+        return 3
+    return 4
 
 
 def _verify(
@@ -109,18 +128,28 @@ def _verify(
     (folder / "test-stdout.txt").write_bytes(result.stdout + result.stderr)
     if result.timed_out or result.limit:
         what = f"its {result.limit} limit" if result.limit else f"{task.verifier_timeout_s:g} s"
-        raise VerifierError(f"{task.name}: tests/test.sh was stopped at {what}; see {folder}")
+        raise VerifierError(
+            f"{task.name}: tests/test.sh was stopped at {what}{_last_lines(result)}; see {folder}"
+        )
     try:
         metrics = _read_reward(logs)
         soft = _soft(metrics)
     except VerifierError as error:
         raise VerifierError(
-            f"{task.name}: tests/test.sh {error} (exit code {result.exit_code}); see {folder}"
+            f"{task.name}: tests/test.sh {error} (exit code {result.exit_code})"
+            f"{_last_lines(result)}; see {folder}"
         ) from None
     feedback = _feedback(logs, result)
     (folder / "reward.json").write_text(json.dumps(metrics) + "\n", encoding="utf-8")
     (folder / "feedback.txt").write_text(feedback, encoding="utf-8")
     return Reward(soft, metrics, feedback)
+
+
+def _last_lines(result: ExecResult) -> str:
+    """The end of what the tests wrote, for a message that outlives their folder."""
+    written = (result.stdout + result.stderr).decode("utf-8", "replace").strip()
+    lines = written.splitlines()[-SHOWN_LINES:]
+    return ": " + " | ".join(line.strip()[:200] for line in lines) if lines else ""
 
 
 def _tests(task: Task, folder: Path) -> tuple[Mount, ...]:

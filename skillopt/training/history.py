@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harnesses.base import Usage
-from skillopt.core.types import Rollout
+from skillopt.core.types import GateDecision, Rollout
 from skillopt.evaluation.scoring import Row
-from skillopt.gates.strict import GateDecision
 from skillopt.optimizer.epochs import Pair
 from skillopt.optimizer.memory import describe
 from skillopt.run.records import RunDone, rows_of
@@ -19,7 +18,7 @@ from skillopt.training.steps import StepPlan
 
 
 def history_row(
-    at: StepPlan,
+    plan: StepPlan,
     action: str,
     rollouts: Sequence[Rollout],
     proposal: Proposal,
@@ -30,15 +29,15 @@ def history_row(
     """One step. The scores after it are added by the state.
 
     Args:
-        at, action, rollouts, proposal: of the step.
+        plan, action, rollouts, proposal: of the step.
         decision: None when there was nothing to judge.
         usage: of the optimizer, by stage.
         seconds: by stage, of the process that finished the step.
     """
     used = {"rollout": Usage.total(r.usage for r in rollouts)} | dict(usage)
     return {
-        "step": at.step,
-        "epoch": at.epoch,
+        "step": plan.step,
+        "epoch": plan.epoch,
         "action": action,
         "edit_budget": proposal.budget,
         "edits_proposed": sum(len(patch.edits) for patch in proposal.patches[:-1]),
@@ -46,7 +45,7 @@ def history_row(
         "edits_refused": sum(not outcome.applied for outcome in proposal.report),
         "rollout_hard": _average([r.reward.hard for r in rollouts]),
         "rollout_soft": _average([r.reward.soft for r in rollouts]),
-        **_judged(decision),
+        **_judged(decision, proposal.skipped),
         "optimizer_errors": list(proposal.errors),
         **_cost(used, decision),
         "seconds": dict(seconds),
@@ -60,6 +59,7 @@ def epoch_row(
     decision: GateDecision | None,
     usage: Mapping[str, Usage],
     seconds: Mapping[str, float],
+    skipped: str = "",
 ) -> dict[str, Any]:
     """An epoch's end: the same keys, and how many of the compared tasks changed how."""
     ran = [rollout for pair in pairs for rollout in (pair.before, pair.after)]
@@ -67,7 +67,7 @@ def epoch_row(
     return {
         "action": action,
         "pairs": {change: changes.count(change) for change in sorted(set(changes))},
-        **_judged(decision),
+        **_judged(decision, skipped),
         "optimizer_errors": list(errors),
         **_cost({"pairs": Usage.total(r.usage for r in ran)} | dict(usage), decision),
         "seconds": dict(seconds),
@@ -103,15 +103,15 @@ def run_done(reason: str, final_selection: float, rows: Sequence[Row]) -> RunDon
     )
 
 
-def _judged(decision: GateDecision | None) -> dict[str, Any]:
+def _judged(decision: GateDecision | None, skipped: str = "") -> dict[str, Any]:
     selection = decision.rollouts if decision else ()
     complete = decision is not None and decision.evaluated == decision.total
     return {
         "selection_hard": _average([r.reward.hard for r in selection]) if complete else None,
         "selection_soft": _average([r.reward.soft for r in selection]) if complete else None,
         "selection_bound": decision.upper_bound if decision else None,
-        "selection_evaluated": len(selection),
-        "gate": decision.reason if decision else "nothing to judge",
+        "selection_evaluated": decision.evaluated if decision else 0,
+        "gate": decision.reason if decision else skipped or "nothing to judge",
     }
 
 

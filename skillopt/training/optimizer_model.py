@@ -18,6 +18,7 @@ from harnesses.gateway.session import Grant
 from harnesses.protocols.base import Conversation, Message
 from skillopt.core.files import digest_of, end_whole
 from skillopt.optimizer.model import (
+    OptimizerRefusedError,
     OptimizerReplyError,
     OptimizerUnavailableError,
     ask_with_repair,
@@ -27,6 +28,8 @@ from skillopt.run.records import Replied
 from skillopt.run.spending import Meter
 
 T = TypeVar("T", bound=BaseModel)
+REFUSALS = (400, 413, 422)
+"""Answers of a service to a request that is itself at fault."""
 
 
 @dataclass
@@ -38,9 +41,11 @@ class GatewayModel:
         seed: of the run and step; with what a call is about it seeds the model.
         step: its number, for the records.
         record: folder in which ``wire.jsonl`` is written.
-        listener: told of each reply.
+        listener: receives each reply.
         meter: asked before each call.
         known: replies of earlier starts of the run, by id. They are not asked for again.
+        inherited: replies of the run that this one was forked from, likewise; they are recorded
+            here when they are first used, and cost nothing.
     """
 
     gateway: Gateway
@@ -51,6 +56,7 @@ class GatewayModel:
     listener: Listener
     meter: Meter
     known: Mapping[str, Replied]
+    inherited: Mapping[str, Replied] = field(default_factory=dict)
     _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -58,13 +64,27 @@ class GatewayModel:
         end_whole(self.record / "wire.jsonl")
 
     def ask(self, stage: str, about: str, system: str, prompt: str, schema: type[T]) -> T:
-        id = digest_of([self.seed, stage, about, system, prompt, schema.model_json_schema()])
-        reply = self.known.get(id) or self._asked(id, stage, about, system, prompt, schema)
+        model = [self.spec.name, dict(self.spec.sampling)]
+        question = [self.seed, stage, about, system, prompt, schema.model_json_schema(), model]
+        id = digest_of(question)
+        reply = self.known.get(id) or self._taken(id)
+        reply = reply or self._asked(id, stage, about, system, prompt, schema)
         with self._lock:
             self._replies[id] = reply
+        if reply.refused:
+            raise OptimizerRefusedError(reply.error)
         if reply.reply is None:
             raise OptimizerReplyError(reply.error)
         return schema.model_validate_json(reply.reply)
+
+    def _taken(self, id: str) -> Replied | None:
+        """A reply of the run that this one was forked from, as one of this run."""
+        found = self.inherited.get(id)
+        if found is None:
+            return None
+        reply = found.model_copy(update={"at": now(), "step": self.step, "inherited": True})
+        self.listener(reply)
+        return reply
 
     def _asked(
         self, id: str, stage: str, about: str, system: str, prompt: str, schema: type[T]
@@ -72,7 +92,7 @@ class GatewayModel:
         """A new reply, kept before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
         grant = Grant(self.spec, seed, self.record)
-        value, error = None, ""
+        value, error, refused = None, "", False
         with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
             try:
                 with ChatClient(session) as client:
@@ -85,14 +105,17 @@ class GatewayModel:
 
                     value = ask_with_repair(send, system, prompt, schema).model_dump_json()
             except ChatError as unavailable:
-                raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
+                status = session.exchanges[-1].status if session.exchanges else 0
+                if status not in REFUSALS:
+                    raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
+                refused, error = True, f"the service refuses the prompt: {unavailable}"
             except OptimizerReplyError as malformed:
                 neglected = sorted({f for e in session.exchanges for f in e.ignored})
                 note = f" (the service ignored {', '.join(neglected)})" if neglected else ""
                 error = f"{malformed}{note}"
             record = Replied(
                 id=id, stage=stage, step=self.step, about=about,
-                reply=value, error=error, usage=session.usage,
+                reply=value, error=error, refused=refused, usage=session.usage,
             )  # fmt: skip
             self.listener(record)
             return record

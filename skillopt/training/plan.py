@@ -16,7 +16,8 @@ from skillopt.core.types import Split, Task
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.epochs import PAIR_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
-from skillopt.training.steps import plan_steps
+from skillopt.training.method import Estimate, Method
+from skillopt.training.steps import StepPlan, plan_steps
 
 ROLLOUT_TOKENS = {
     "direct": (8_000, 1_000),
@@ -95,17 +96,20 @@ class Plan:
         }
 
 
-def make_plan(config: Config, splits: Mapping[Split, Sequence[Task]], prices: Prices) -> Plan:
+def make_plan(
+    config: Config, splits: dict[Split, tuple[Task, ...]], method: Method, prices: Prices
+) -> Plan:
     """The plan of a run; nothing is run or asked.
 
     Args:
-        config: of the run.
-        splits: its tasks.
+        config, splits: of the run.
+        method: that trains.
         prices: the price table.
     """
-    steps = plan_steps(splits["train"], config.train, config.seed)
+    expected = method.estimate(config, splits)
     counts: dict[str, int] = {name: len(tasks) for name, tasks in splits.items()}
-    rollouts, calls = _rollouts(config, splits), _calls(config, splits)
+    rollouts = rollouts_by_stage(config, splits, expected)
+    calls = ({"draft": 1} if config.skill.init == "draft" else {}) | dict(expected.calls)
     harness = _assumed(config)
     prompt, completion = ROLLOUT_TOKENS[harness]
     stages = tuple(
@@ -120,8 +124,8 @@ def make_plan(config: Config, splits: Mapping[Split, Sequence[Task]], prices: Pr
     return Plan(
         name=config.name,
         epochs=config.train.epochs,
-        steps=len(steps),
-        budgets=tuple(at.budget for at in steps),
+        steps=expected.steps,
+        budgets=expected.budgets,
         tasks=counts,
         stages=stages,
         priced=prices.date.isoformat(),
@@ -129,32 +133,39 @@ def make_plan(config: Config, splits: Mapping[Split, Sequence[Task]], prices: Pr
     )
 
 
-def rollouts_at_most(config: Config, splits: Mapping[Split, Sequence[Task]]) -> int:
-    """Of a whole run, those in the store included."""
-    return sum(_rollouts(config, splits).values())
-
-
-def _rollouts(config: Config, splits: Mapping[Split, Sequence[Task]]) -> dict[str, int]:
-    train, val = config.train, len(splits["val"])
-    steps = plan_steps(splits["train"], train, config.seed)
-    ends = train.epochs - 1 if train.slow_update or train.meta_skill else 0
-    gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
-    found = {"baseline": val, "rollout": sum(at.rollouts for at in steps), "gate": gated * val}
-    if ends:
-        found["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
+def rollouts_by_stage(
+    config: Config, splits: dict[Split, tuple[Task, ...]], expected: Estimate
+) -> dict[str, int]:
+    """Rollouts of a whole run at most, those in the store included."""
+    found = {"baseline": len(splits["val"]), **dict(expected.rollouts)}
     if config.final.test:
         # The best skill is the final one unless the gate's metric lets it differ.
         found["test"] = 2 * len(splits["test"])
     return found
 
 
-def _calls(config: Config, splits: Mapping[Split, Sequence[Task]]) -> dict[str, int]:
-    train = config.train
+def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
+    """What SkillOpt's loop will do at most."""
+    train, val = config.train, len(splits["val"])
     steps = plan_steps(splits["train"], train, config.seed)
+    ends = train.epochs - 1 if train.slow_update or train.meta_skill else 0
+    gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
+    rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": gated * val}
+    if ends:
+        rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
+    return Estimate(
+        steps=len(steps),
+        budgets=tuple(plan.budget for plan in steps),
+        rollouts=tuple(rollouts.items()),
+        calls=tuple(_calls(config, steps).items()),
+    )
+
+
+def _calls(config: Config, steps: Sequence[StepPlan]) -> dict[str, int]:
+    train = config.train
     # Failures and successes are cut apart: one more minibatch than of all together.
-    reflections = [sum(-(-len(p) // train.minibatch) + 1 for p in at.parts) for at in steps]
-    found = {"draft": 1} if config.skill.init == "draft" else {}
-    found["reflect"] = sum(reflections)
+    reflections = [sum(-(-len(p) // train.minibatch) + 1 for p in plan.parts) for plan in steps]
+    found = {"reflect": sum(reflections)}
     if train.update != "full_rewrite":
         found |= {"merge": sum(map(_merges, reflections)), "rank": len(steps)}
     found["apply"] = len(steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skillopt.config.schema import TrainConfig
 from skillopt.core.skill import Skill
@@ -15,7 +15,7 @@ from skillopt.optimizer.model import StageResult
 from skillopt.optimizer.stages import Stages
 
 Stage = Callable[[str, int], AbstractContextManager[None]]
-"""Announces a stage with the number of its calls, and takes its time."""
+"""Announces a stage with the number of its calls, and measures its duration."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Proposal:
     """Of the reflections, then the merged one."""
     errors: tuple[str, ...] = ()
     budget: int | None = None
-    """Edits that the step could make, also where the optimizer chose it."""
+    """Edits that the step could make, also if the optimizer chose the number."""
+    skipped: str = ""
+    """Why the candidate is the skill as it was; empty if it is another."""
 
 
 def propose(
@@ -55,14 +57,31 @@ def propose(
     else:
         made = _by_patches(batches, briefing, train, stages, stage)
     if made.candidate.digest == briefing.skill.digest:
-        return made
+        return replace(made, skipped=_why_nothing(batches, made))
     with stage("apply", 1):
         fitted = fit(made.candidate, briefing)
     errors = made.errors + fitted.errors
     if fitted.value is None:
-        return Proposal(briefing.skill, (), made.report, made.patches, errors, made.budget)
-    edits = made.edits
-    return Proposal(fitted.value, edits, made.report, made.patches, errors, made.budget)
+        why = f"compression failed: {'; '.join(fitted.errors) or 'no usable reply'}"
+        return replace(made, candidate=briefing.skill, edits=(), errors=errors, skipped=why)
+    return replace(made, candidate=fitted.value, errors=errors)
+
+
+def _why_nothing(batches: Sequence[Sequence[Rollout]], made: Proposal) -> str:
+    """Why a step has nothing to judge, in one line."""
+    if not any(batches):
+        return "no rollouts to reflect on"
+    proposed = sum(len(patch.edits) for patch in made.patches[:-1])
+    refused = [outcome for outcome in made.report if not outcome.applied]
+    if refused:
+        return f"no edit could be applied: {len(refused)} refused, the first: {refused[0].reason}"
+    if made.errors and not proposed:
+        return f"unusable replies: {made.errors[0]}"
+    if made.errors:
+        return f"nothing was left to judge: {made.errors[0]}"
+    if made.budget == 0 and proposed:
+        return "the edit budget of this step is 0"
+    return "no edits: the optimizer proposed nothing that changes the skill"
 
 
 def _by_patches(

@@ -1,47 +1,53 @@
-"""The Python interface: ``skillopt.train`` and ``skillopt.evaluate``; the command line uses it."""
+"""``skillopt.train``: assembles a training run, starts it or resumes it."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harnesses.base import Usage
-from skillopt.config.inputs import initial_skill, read_config, skills_beside
-from skillopt.config.loading import ConfigError
-from skillopt.config.prices import price_table
-from skillopt.config.schema import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
-from skillopt.core.errors import PausedError
+from harnesses.agents.registry import make_harness
+from harnesses.harness import Harness
+from sandboxes.owner import current_owner
+from skillopt.config.inputs import read_config
+from skillopt.config.schema import Config
+from skillopt.core.errors import RESUME_HINT, FormatError, PausedError, file_errors
+from skillopt.core.import_path import own_code
 from skillopt.core.skill import Skill, SkillError
-from skillopt.core.types import Split, Task
-from skillopt.evaluation.evaluate import _all, _pausing
+from skillopt.core.types import Task
+from skillopt.gates import make_gate
+from skillopt.gates.base import Gate
 from skillopt.optimizer.leaks import leak_guard
 from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
-from skillopt.optimizer.stages import make_stages
+from skillopt.optimizer.stages import Stages, make_stages
 from skillopt.optimizer.templates import Prompts
-from skillopt.rollouts.identity import fingerprint, refuse_another
-from skillopt.rollouts.plugins import Plugins, load_plugins
-from skillopt.rollouts.runner import RolloutRunner, model_spec
-from skillopt.run.events import Listener
+from skillopt.rollouts.plugins import Plugins
+from skillopt.rollouts.prepare import Prepared, Splits, prepare, prepared_skill
+from skillopt.rollouts.upstreams import model_spec
+from skillopt.run.events import Listener, tell_all
 from skillopt.run.folder import RunFolder, replay
-from skillopt.run.journal import Journal
+from skillopt.run.journal import Journal, read_records
 from skillopt.run.recorder import Recorder
-from skillopt.run.records import RunCreated, RunStarted, RunStopped
+from skillopt.run.records import (
+    FORMAT,
+    Replied,
+    RunChanged,
+    RunCreated,
+    RunStarted,
+    RunStopped,
+)
 from skillopt.run.spending import LimitReachedError, Meter
 from skillopt.run.state import State
-from skillopt.run.stop import make_stop
+from skillopt.run.stop import StopCondition, make_stop
 from skillopt.run.trackers import tracking
-from skillopt.tasks.harbor import TaskError
-from skillopt.tasks.splits import load_splits
-from skillopt.training.plan import rollouts_at_most
-from skillopt.training.steps import plan_steps
-from skillopt.training.trainer import Training
-
-RESUME_HINT = "nothing is lost: mend it ('skillopt doctor' helps) and start the same command"
+from skillopt.training.context import Training
+from skillopt.training.fingerprint import changes, fingerprint
+from skillopt.training.method import Method, make_method
+from skillopt.training.plan import Plan, make_plan, rollouts_by_stage
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,49 @@ class RunResult:
 
     @property
     def done(self) -> bool:
-        """Whether training has ended; False when a limit of the config stopped it before."""
+        """Whether training has ended; False if a limit of the config stopped it before."""
         return bool(self.summary["done"])
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """A prepared config with everything that a training needs besides: gate, method, optimizer."""
+
+    prepared: Prepared
+    initial: Skill | None
+    gate: Gate
+    method: Method
+    stages: Stages
+    prompts: Prompts
+    stop: StopCondition
+
+    @property
+    def plan(self) -> Plan:
+        """What the run will come to at most."""
+        prepared = self.prepared
+        return make_plan(prepared.config, prepared.splits, self.method, prepared.prices)
+
+
+def prepare_training(
+    config: Config, plugins: Plugins = Plugins(), meter: Meter | None = None
+) -> TrainingParts:
+    """Read and check everything that a training needs: what :func:`train` does up to its first
+    rollout, and ``--dry-run`` does alone.
+
+    Raises:
+        ConfigError, TaskError, SkillError, PromptError, PluginError: unusable input.
+    """
+    prepared = prepare(config, plugins=plugins, needs=("train", "val"), meter=meter)
+    given = prepared.plugins
+    return TrainingParts(
+        prepared=prepared,
+        initial=prepared_skill(config),
+        gate=given.gate or make_gate(config.gate),
+        method=given.method or make_method(config.method),
+        stages=make_stages(given.stages),
+        prompts=Prompts(config.optimizer.prompts, prepared.beside),
+        stop=make_stop(config.stop, given.stop),
+    )
 
 
 def train(
@@ -67,24 +114,26 @@ def train(
     plugins: Plugins = Plugins(),
     fork: str | None = None,
 ) -> RunResult:
-    """Train a skill, or go on with a run that was begun before.
+    """Train a skill, or resume a run that was started before.
 
     Args:
         config: of the run, or its file; the run's folder is ``config.runs / config.name``.
-        listeners: told of everything that happens, from any thread.
-        plugins: objects in place of what the config names: harness, verifier, stages, stop.
-        fork: name of a new run, in place of the config's, that begins anew with what is in the
-            store.
+        listeners: receive everything that happens, from any thread.
+        plugins: objects in place of what the config names.
+        fork: name of a new run, in place of the config's, that starts with what is in the store
+            and takes the optimizer's replies along as long as their prompts are the same.
 
     Returns:
-        What the run came to. Where a limit of the config was reached it is not ``done``.
+        What the run came to. If a limit of the config was reached it is not ``done``.
 
     Raises:
         ConfigError, TaskError, SkillError, PromptError, PluginError, TrackerError: unusable
             input.
-        FingerprintError: the run was begun as something else.
+        OwnCodeError: a part of the user's own raised.
+        FingerprintError: the finished part of the run depended on something that differs now.
         JournalError: another process is training this run, or its log is damaged.
-        PausedError: infrastructure failed too often; the same call goes on from here.
+        FileError: a file or folder cannot be read or written.
+        PausedError: infrastructure failed too often; the same call resumes from here.
         SandboxError: no engine, or an image is missing.
         LimitReachedError: a limit was reached before there was a skill to return.
     """
@@ -92,128 +141,152 @@ def train(
     origin = config.name if fork else None
     if fork:
         config = Config.model_validate(config.model_dump() | {"name": fork})
-    _check_prices(config)
-    with _pausing(config), Journal(config.runs / config.name) as journal:
-        return _train(config, journal, _all(listeners), load_plugins(config, plugins), origin)
+    with file_errors():
+        # What cannot be used is refused before there is a folder.
+        meter = Meter(config.limits)
+        parts = prepare_training(config, plugins, meter)
+        with Journal(config.runs / config.name) as journal:
+            return _train(parts, journal, tell_all(listeners), origin)
 
 
 def _train(
-    config: Config, journal: Journal, listener: Listener, plugins: Plugins, origin: str | None
+    parts: TrainingParts, journal: Journal, listener: Listener, origin: str | None
 ) -> RunResult:
-    prompts = Prompts(config.optimizer.prompts, skills_beside(config))
-    splits = _splits(config)
-    initial = initial_skill(config)
-    meter = Meter(config.limits)
+    prepared, config, meter = parts.prepared, parts.prepared.config, parts.prepared.meter
     state = replay(journal.root, journal.records, meter)
     with ExitStack() as stack:
         trackers = stack.enter_context(tracking(config, journal.root, state))
-        told = _all([*trackers, listener])
+        told = tell_all([*trackers, listener])
         record = Recorder(journal, RunFolder(journal.root), state, meter, told)
-        runner = stack.enter_context(RolloutRunner(config, record, meter, plugins))
-        harness = runner.harness(config.harness.name)
-        print_ = fingerprint(config, splits, initial, harness, plugins, runner.beside)
-        if state.created is not None:
-            refuse_another(state.created.fingerprint, print_, str(journal.root))
-        else:
-            record(_created(config, splits, print_, origin))
+        _begin(parts, record, origin)
+        runner = stack.enter_context(prepared.runner(record))
         if state.done is None:
+            guard = leak_guard(task for tasks in prepared.splits.values() for task in tasks)
             training = Training(
                 config=config,
-                splits=splits,
+                splits=prepared.splits,
                 record=record,
                 runner=runner,
-                stages=make_stages(plugins.stages),
-                prompts=prompts,
-                guard=leak_guard(task for split in splits.values() for task in split),
-                stop=make_stop(config.stop, plugins.stop),
+                gate=parts.gate,
+                stages=parts.stages,
+                prompts=parts.prompts,
+                guard=guard,
+                stop=parts.stop,
                 spec=model_spec(config.optimizer),
+                replies=_inherited(config, state),
             )
-            _run(training, initial)
-    return _result(journal.root, state, meter, initial)
+            _run(training, parts)
+    return _result(journal.root, state, meter, parts.initial)
 
 
-def _run(training: Training, initial: Skill | None) -> None:
-    """Run, and record why when it ends before it is done."""
+def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
+    """Record what the run is, or what has changed since it was started before."""
+    prepared, state = parts.prepared, record.state
+    config, root = prepared.config, record.journal.root
+    print_ = fingerprint(prepared, parts.initial, _harness(prepared), parts.prompts)
+    settings, items = config.model_dump(mode="json"), _items(prepared.splits)
+    if state.created is None:
+        record(
+            RunCreated(
+                format=FORMAT,
+                name=config.name,
+                config=settings,
+                fingerprint=print_,
+                splits=items,
+                forked_from=origin,
+            )
+        )
+        return
+    if state.created.format != FORMAT:
+        raise FormatError(
+            f"{root}: this run was started by a version whose logs had "
+            f"{f'format {state.created.format}' if state.created.format else 'no format number'}, "
+            f"and this one reads format {FORMAT}; start a new run, which takes the finished "
+            "rollouts from the store: --fork NEW-NAME"
+        )
+    found = changes(state.created.fingerprint, print_, state, str(root))
+    found |= _config_changes(state.created.config, settings)
+    if found:
+        record(RunChanged(config=settings, fingerprint=print_, splits=items, changes=found))
+        record.note(f"resumed with other inputs: {', '.join(sorted(found))}")
+
+
+def _run(training: Training, parts: TrainingParts) -> None:
+    """Run, and record why if it ends before it is done."""
     config, record = training.config, training.record
-    plan = plan_steps(training.splits["train"], config.train, config.seed)
+    expected = parts.method.estimate(config, training.splits)
     record(
         RunStarted(
             name=config.name,
             pid=os.getpid(),
             host=socket.gethostname(),
+            owner=str(current_owner()),
             epochs=config.train.epochs,
-            steps=len(plan),
-            rollouts=rollouts_at_most(config, training.splits),
+            steps=expected.steps,
+            rollouts=sum(rollouts_by_stage(config, training.splits, expected).values()),
         )
     )
+    state = record.state
     try:
-        training.run(initial)
-    except LimitReachedError as limit:
-        record(RunStopped(reason=str(limit)))
-    except PausedError as error:
-        record(RunStopped(reason=str(error)))
-        raise
+        if state.initial_score is None:
+            training.baseline(parts.initial)
+        with own_code("method", passing=(OSError,)):
+            reason = parts.method.run(training)
+        if state.done is None:
+            training.finish(reason)
     except OptimizerUnavailableError as error:
         record(RunStopped(reason=str(error)))
-        raise PausedError(f"step {record.state.steps + 1}: {error}\n{RESUME_HINT}") from error
+        where = f"step {state.stage.step}" if state.stage and state.stage.step else "before step 1"
+        raise PausedError(f"{where}: {error}\n{RESUME_HINT}") from error
     except OptimizerReplyError as error:
         record(RunStopped(reason=str(error)))
         raise SkillError(
             f"skill.init: {error}; start from an empty skill or one of yours"
         ) from error
+    except LimitReachedError as limit:
+        record(RunStopped(reason=str(limit)))
     except KeyboardInterrupt:
         record(RunStopped(reason="interrupted"))
         raise
+    except Exception as error:
+        record(RunStopped(reason=str(error) or type(error).__name__))
+        raise
 
 
-def _created(
-    config: Config,
-    splits: Mapping[Split, Sequence[Task]],
-    fingerprint: dict[str, Any],
-    origin: str | None,
-) -> RunCreated:
-    items = {
-        split: [{"id": t.name, "family": t.family, "digest": t.digest} for t in tasks]
-        for split, tasks in splits.items()
-    }
-    return RunCreated(
-        name=config.name,
-        config=config.model_dump(mode="json"),
-        fingerprint=fingerprint,
-        splits=dict(items),
-        forked_from=origin,
-    )
+def _harness(prepared: Prepared) -> Harness:
+    own = prepared.config.harness
+    return prepared.plugins.harness or make_harness(own.name, own.version, own.options, own.mode)
 
 
-def _splits(config: Config) -> dict[Split, tuple[Task, ...]]:
-    splits = load_splits(config.tasks, config.seed, config.runs / "tasks")
-    for split in ("train", "val"):
-        if not splits[split]:
-            raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
-    return splits
+def _items(splits: Splits) -> dict[str, list[dict[str, str]]]:
+    def rows(tasks: Sequence[Task]) -> list[dict[str, str]]:
+        return [{"id": t.name, "family": t.family, "digest": t.digest} for t in tasks]
+
+    return {split: rows(tasks) for split, tasks in splits.items()}
 
 
-def _check_prices(config: Config) -> None:
-    """A limit on money needs prices: what is unknown cannot be counted."""
-    limits = [config.limits, *config.limits.stages.values(), *_spent_conditions(config.stop)]
-    if all(limit.usd is None for limit in limits):
-        return
-    prices = price_table(config)
-    for model in (config.target.name, config.optimizer.name):
-        if prices.cost(model, Usage()) is None:
-            where = config.prices or "configs/prices.yaml"
-            raise ConfigError(
-                f"{where}: no price for {model!r}, which a limit in usd needs: add one to a "
-                "copy of it and name that in prices:"
-            )
+def _config_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Keys of the config that differ, by section, for the log."""
+    found: dict[str, list[Any]] = {}
+    for section in sorted(before.keys() | now.keys()):
+        old, new = before.get(section), now.get(section)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = _config_changes(old, new)
+            found |= {f"config.{section}.{k.removeprefix('config.')}": v for k, v in inner.items()}
+        else:
+            found[f"config.{section}"] = [old, new]
+    return found
 
 
-def _spent_conditions(conditions: Sequence[StopConfig]) -> Iterator[SpendingConfig]:
-    for condition in conditions:
-        if isinstance(condition, AllConfig):
-            yield from _spent_conditions(condition.of)
-        elif isinstance(condition, SpentConfig):
-            yield condition
+def _inherited(config: Config, state: State) -> dict[str, Replied]:
+    """The optimizer's replies of the run that this one was forked from, if that is still there."""
+    origin = state.created.forked_from if state.created else None
+    if not origin:
+        return {}
+    found = read_records(config.runs / origin)
+    return {record.id: record for record in found if isinstance(record, Replied)}
 
 
 def _result(root: Path, state: State, meter: Meter, initial: Skill | None) -> RunResult:

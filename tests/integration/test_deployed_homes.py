@@ -18,9 +18,9 @@ from sandboxes.base import Mount, SandboxSpec
 from skillopt.core.skill import Skill, write_skill
 from skillopt.deploy.places import tree_digest
 from skillopt.sim.model import SimUpstream
-from tests.integration.conftest import IMAGE, SKILL, Lab, MakeLab
-from tests.integration.test_harnesses import TASK, amount, ledger
-from tests.test_cli import skillopt
+from tests.helpers.command_line import skillopt
+from tests.helpers.lab import IMAGE, SKILL, Lab, MakeLab
+from tests.helpers.ledger import TASK, amount, ledger
 
 pytestmark = pytest.mark.engine
 NAME = "house-rules"

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,15 @@ from sandboxes.base import SandboxError
 from sandboxes.docker import OWNER_LABEL
 from sandboxes.owner import current_owner
 from skillopt.core.errors import PausedError
-from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.plugins import Plugins
+from skillopt.rollouts.prepare import prepare
 from skillopt.run.events import Event
 from skillopt.run.records import RolloutRan
 from skillopt.tasks.harbor import read_task
-from tests.integration.own_engine import OwnEngine, own_engine
-from tests.integration.scripted import Scripted
-from tests.integration.test_isolation import make_task
-from tests.small import small_config
+from tests.helpers.own_engine import OwnEngine, own_engine
+from tests.helpers.scripted_model import ScriptedAgentModel
+from tests.helpers.small import small_config
+from tests.helpers.tasks import make_task
 
 IMAGE = "skillopt/relay:1"
 pytestmark = [
@@ -56,12 +57,12 @@ def test_rollouts_under_way_are_run_again_and_scored_right(
 ) -> None:
     folder = make_task(tmp_path / "task", JUDGE.format(wait=judge_s))
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
-    model = Scripted([f"sleep {agent_s}; echo right > answer.txt"])
+    model = ScriptedAgentModel([f"sleep {agent_s}; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
-    monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
+    own = Plugins(upstreams={"sim": model})
     config = small_config(tmp_path, "direct", workers=3)
     told: list[Event] = []
-    with RolloutRunner(config, told.append) as runner:
+    with prepare(config, plugins=own).runner(told.append) as runner:
         crash = threading.Thread(target=_crash, args=(other, 3))
         crash.start()
         task = read_task(folder)
@@ -83,14 +84,14 @@ def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
 ) -> None:
     folder = make_task(tmp_path / "task", JUDGE.format(wait=0))
     (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
-    model = Scripted(["sleep 2; echo right > answer.txt"])
+    model = ScriptedAgentModel(["sleep 2; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
-    monkeypatch.setattr("skillopt.rollouts.runner.open_upstream", lambda _: nullcontext(model))
+    own = Plugins(upstreams={"sim": model})
     changes = {"rollout_tries": 1, "sandbox.options": {"patience_s": 2}}
     config = small_config(tmp_path, "direct", workers=3, **changes)
     tasks = [read_task(folder)]
     with ExitStack() as stack:
-        runner = stack.enter_context(RolloutRunner(config, lambda _: None))
+        runner = stack.enter_context(prepare(config, plugins=own).runner(lambda _: None))
         with ThreadPoolExecutor(3) as pool:
             futures = [pool.submit(runner.rollouts, tasks, None, replicate=n) for n in range(3)]
             _when_running(other, containers)
@@ -102,7 +103,7 @@ def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
         assert time.monotonic() - began < 60
         assert [type(error) for error in ended] == [PausedError] * 3
         other.go_on()
-    with RolloutRunner(config, lambda _: None) as runner:
+    with prepare(config, plugins=own).runner(lambda _: None) as runner:
         done = [runner.rollouts(tasks, None, replicate=n)[0] for n in range(3)]
     assert [(r.status, r.reward.hard) for r in done] == [(Status.COMPLETED, 1.0)] * 3
     api, mine = APIClient(other.host), f"{OWNER_LABEL}={current_owner()}"

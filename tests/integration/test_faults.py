@@ -18,30 +18,12 @@ from harnesses.agents.options import Options
 from harnesses.agents.registry import CLI_AGENTS, NAMES
 from harnesses.base import Status
 from harnesses.gateway.upstreams import Answer, Call, UpstreamError
-from harnesses.protocols.base import Conversation, ProtocolName, Reply, ToolCall
-from skillopt.sim.model import ALL, SimUpstream
-from tests.integration.conftest import MakeLab
-from tests.integration.scripted import SHELLS, Scripted
+from harnesses.protocols.base import Conversation, Reply, ToolCall
+from skillopt.sim.model import SimUpstream
+from tests.helpers.lab import MakeLab
+from tests.helpers.scripted_model import SHELLS, Cutting, Refusing, ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
-
-
-@dataclass(frozen=True)
-class Refusing:
-    """A service that gives every call the same status."""
-
-    status: int
-    protocols: frozenset[ProtocolName] = ALL
-    max_concurrency: int = 10
-
-    async def send(self, call: Call) -> Answer:
-        async def body() -> AsyncIterator[bytes]:
-            yield json.dumps({"error": {"message": "try later"}}).encode()
-
-        return Answer(self.status, "application/json", body(), retry_after_s=0.0)
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 @pytest.mark.parametrize("harness", NAMES)
@@ -66,22 +48,6 @@ def test_a_model_service_that_stalls_is_not_the_agents_fault(harness: str, lab: 
     assert "model service was too slow: a call had waited" in outcome.message
 
 
-@dataclass
-class Cutting(Scripted):
-    """The scripted model, whose streams break in the middle from the second on."""
-
-    calls: int = 0
-
-    async def send(self, call: Call) -> Answer:
-        answer = await super().send(call)
-        self.calls += 1
-        return answer if self.calls == 1 else replace(answer, chunks=self._cut(answer.chunks))
-
-    async def _cut(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        yield await anext(chunks)
-        raise UpstreamError("connection reset")
-
-
 @pytest.mark.parametrize("harness", CLI_AGENTS)  # direct chat does not stream
 def test_streams_that_are_cut_are_an_infrastructure_failure_also_late_in_the_work(
     harness: str, lab: MakeLab
@@ -93,7 +59,7 @@ def test_streams_that_are_cut_are_an_infrastructure_failure_also_late_in_the_wor
 
 
 @dataclass
-class CutOnce(Scripted):
+class CutOnce(ScriptedAgentModel):
     """The scripted model, whose first stream with a tool call breaks after some of its events."""
 
     after: int = 0
@@ -145,7 +111,7 @@ def test_passing_outages_are_not_seen_by_the_agent(harness: str, lab: MakeLab) -
 
 @pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_a_cli_that_crashes_at_work_is_the_agents_error(harness: str, lab: MakeLab) -> None:
-    here = lab(Scripted([f"pkill -9 -f /opt/skillopt/{harness}/; sleep 5"]))
+    here = lab(ScriptedAgentModel([f"pkill -9 -f /opt/skillopt/{harness}/; sleep 5"]))
     outcome = here.run(harness, here.request())
     assert outcome.status is Status.AGENT_ERROR
     assert f"{harness} ended with exit code" in outcome.message
@@ -157,7 +123,7 @@ def test_a_cli_that_does_not_even_start_is_an_infrastructure_failure(
 ) -> None:
     program = registry.agent_kind(harness)
     broken = replace(program.toolchain(None, None), program="no-such-program")
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     outcome = here.run(CliHarness(program.agent(broken, Options())), here.request())
     assert outcome.status is Status.INFRA_ERROR
     assert "model service: was never reached" in outcome.message
@@ -165,7 +131,7 @@ def test_a_cli_that_does_not_even_start_is_an_infrastructure_failure(
 
 @pytest.mark.parametrize("harness", NAMES)
 def test_a_missing_image_is_named_with_what_to_do(harness: str, lab: MakeLab) -> None:
-    here = lab(Scripted(["true"]))
+    here = lab(ScriptedAgentModel(["true"]))
     outcome = here.run(harness, here.request(image="skillopt/no-such-image:1"))
     assert outcome.status is Status.INFRA_ERROR
     assert "skillopt/no-such-image:1" in outcome.message
@@ -173,7 +139,7 @@ def test_a_missing_image_is_named_with_what_to_do(harness: str, lab: MakeLab) ->
 
 
 def test_a_missing_toolchain_is_named_with_what_to_do(lab: MakeLab) -> None:
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     outcome = here.run(CliHarness(Codex(codex.toolchain("0.0.1"))), here.request())
     assert outcome.status is Status.INFRA_ERROR
     assert "skillopt/toolchain-codex:0.0.1" in outcome.message
@@ -181,7 +147,7 @@ def test_a_missing_toolchain_is_named_with_what_to_do(lab: MakeLab) -> None:
 
 
 def test_a_relay_that_died_is_replaced_for_the_next_rollout(lab: MakeLab) -> None:
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     here.engine.api.kill(here.site.network().removeprefix("container:"))
     assert here.run("codex", here.request()).status is Status.COMPLETED
 
@@ -210,12 +176,12 @@ def test_an_agent_that_loses_its_model_at_work_is_not_scored(
         call = ToolCall("call_0", tool, {SHELLS[tool]: "sleep 2"})
         return Reply("", (call,), stop="tool_calls")
 
-    here = lab(Scripted([working]))
+    here = lab(ScriptedAgentModel([working]))
     outcome = here.run(harness, here.request(timeout_s=8))
     assert (outcome.status, told in outcome.message) == (Status.INFRA_ERROR, True), outcome.message
 
 
-class TooLong(Scripted):
+class TooLong(ScriptedAgentModel):
     """A model with little room: the second request is more than it takes."""
 
     async def send(self, call: Call) -> Answer:
@@ -232,14 +198,14 @@ def test_a_conversation_that_outgrows_the_model_is_the_agents_error(
 
 
 def test_an_agent_that_talks_without_end_is_stopped_by_its_budget(lab: MakeLab) -> None:
-    here = lab(Scripted(["true"] * 1000))
+    here = lab(ScriptedAgentModel(["true"] * 1000))
     outcome = here.run("direct", here.request())
     assert outcome.status is Status.AGENT_ERROR
     assert "40 turns" in outcome.message
 
 
 def test_the_model_sees_no_path_of_the_host(lab: MakeLab, tmp_path: Path) -> None:
-    here = lab(Scripted(["mount | head -50; true"]))
+    here = lab(ScriptedAgentModel(["mount | head -50; true"]))
     request = here.request(skill=here.skill())
     here.run("claude-code", request)
     first = json.loads((request.record / "wire.jsonl").read_text().split("\n")[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -13,9 +12,10 @@ from harnesses.agents import codex
 from harnesses.agents.registry import CLI_AGENTS, NAMES, toolchains
 from harnesses.base import Status
 from skillopt.sim.model import SimUpstream
-from tests.harnesses.test_trajectory import SCHEMA
-from tests.integration.conftest import SKILL, MakeLab
-from tests.integration.scripted import Scripted
+from tests.helpers.atif_schema import SCHEMA
+from tests.helpers.lab import SKILL, MakeLab
+from tests.helpers.ledger import TASK, amount, ledger
+from tests.helpers.scripted_model import ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
 VERSIONS = {tool.name: tool.version for tool in toolchains()}
@@ -23,7 +23,7 @@ VERSIONS = {tool.name: tool.version for tool in toolchains()}
 
 @pytest.mark.parametrize("harness", NAMES)
 def test_a_rollout_runs_real_tools_and_keeps_everything(harness: str, lab: MakeLab) -> None:
-    model = Scripted(["pwd; echo made > made.txt", "cat made.txt"])
+    model = ScriptedAgentModel(["pwd; echo made > made.txt", "cat made.txt"])
     here = lab(model)
     request = here.request()
     outcome = here.run(harness, request)
@@ -49,31 +49,6 @@ def test_a_rollout_runs_real_tools_and_keeps_everything(harness: str, lab: MakeL
         kept = "".join([*own, (request.record / "agent.stdout.jsonl").read_text()])
         assert own and "made.txt" in kept and outcome.version in kept
     assert not (request.record / "home").exists()
-
-
-TASK = (
-    "The amounts in `ledger.xlsx` were typed as text. Please fix the spreadsheet and save it as "
-    "`fixed.xlsx`: in the sheet `Ledger` the Amount column must hold real numbers. Add a sheet "
-    "`Totals` with the columns Account and Total."
-)
-
-
-def ledger(workspace: Path) -> None:
-    import openpyxl
-
-    book = openpyxl.Workbook()
-    sheet = book.worksheets[0]
-    sheet.title = "Ledger"
-    for row in (["Date", "Account", "Description", "Amount"], ["d", "Rent", "x", "(10.00)"]):
-        sheet.append(row)
-    book.save(workspace / "ledger.xlsx")
-    (workspace / "ledger.xlsx").chmod(0o666)
-
-
-def amount(workspace: Path) -> object:
-    import openpyxl
-
-    return openpyxl.load_workbook(workspace / "fixed.xlsx")["Ledger"]["D2"].value
 
 
 # Claude Code takes the first heading for a description where the front matter gives none.
@@ -116,7 +91,7 @@ def test_an_empty_mount_leaves_the_skill_unopened(harness: str, lab: MakeLab) ->
 
 
 def test_claude_code_lists_the_mounted_skill_before_any_model_call(lab: MakeLab) -> None:
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     request = here.request(skill=here.skill())
     here.run("claude-code", request)
     first = json.loads((request.record / "agent.stdout.jsonl").read_text().split("\n")[0])
@@ -126,7 +101,7 @@ def test_claude_code_lists_the_mounted_skill_before_any_model_call(lab: MakeLab)
 def test_codex_puts_the_mounted_skill_into_its_prompt_without_a_model_call(lab: MakeLab) -> None:
     from sandboxes.base import Mount, SandboxSpec
 
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     tool = codex.toolchain()
     place = "/home/agent/.codex/skills/house-rules"
     home = here.folder / "home"

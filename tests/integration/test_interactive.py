@@ -21,10 +21,9 @@ from skillopt import evaluate
 from skillopt.config.inputs import initial_skill
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout
-from tests.integration.conftest import MakeLab
-from tests.integration.scripted import Scripted
-from tests.integration.test_faults import Refusing
-from tests.small import small_config, small_set
+from tests.helpers.lab import MakeLab
+from tests.helpers.scripted_model import Refusing, ScriptedAgentModel
+from tests.helpers.small import small_config, small_set
 
 pytestmark = pytest.mark.engine
 PATIENCE_S = 6.0
@@ -99,7 +98,7 @@ def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
     ],
 )
 def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: MakeLab) -> None:
-    model = Scripted(["echo one"])
+    model = ScriptedAgentModel(["echo one"])
     here = lab(model)
     third = "!third: 100 % done? Do you want to go on?\n1. Yes\n2. No @made"
     said = ("First, with `ticks`.", "Second\non two lines\x1b[201~", third)
@@ -121,7 +120,7 @@ def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: Ma
 def test_an_unknown_screen_ends_the_rollout_with_what_it_shows(lab: MakeLab) -> None:
     agent = ClaudeCode(claude_code.toolchain())
     agent = replace(agent, terminal_profile=replace(agent.terminal_profile, pages=()))
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     started = time.monotonic()
     outcome = here.run(CliHarness(agent, "interactive", PATIENCE_S), here.request())
     assert outcome.status is Status.INFRA_ERROR
@@ -158,16 +157,15 @@ ASKING = {
 
 def asking(harness: str, known: bool) -> CliHarness:
     agent = ASKING[harness]
-    pages = tuple(
-        page for page in agent.terminal_profile.pages if known or " you " not in page.shows[:12]
-    )
-    profile = replace(agent.terminal_profile, ready="for shortcuts", pages=pages)
+    profile = agent.terminal_profile
+    pages = tuple(page for page in profile.pages if known or " you " not in page.shows[:12])
+    profile = replace(profile, ready="for shortcuts", pages=pages)
     return CliHarness(replace(agent, terminal_profile=profile), "interactive", PATIENCE_S)
 
 
 @pytest.mark.parametrize("harness", ASKING)
 def test_permission_questions_are_answered(harness: str, lab: MakeLab) -> None:
-    model = Scripted(["echo yes > made; rm -rf made; echo removed"])
+    model = ScriptedAgentModel(["echo yes > made; rm -rf made; echo removed"])
     here = lab(model)
     request = here.request()
     outcome = here.run(asking(harness, known=True), request)
@@ -177,7 +175,7 @@ def test_permission_questions_are_answered(harness: str, lab: MakeLab) -> None:
 
 
 def test_an_unknown_question_at_work_is_not_waited_at(lab: MakeLab) -> None:
-    here = lab(Scripted(["echo yes > made; rm -rf made; echo removed"]))
+    here = lab(ScriptedAgentModel(["echo yes > made; rm -rf made; echo removed"]))
     started = time.monotonic()
     outcome = here.run(asking("claude-code", known=False), here.request())
     assert outcome.status is Status.INFRA_ERROR
@@ -187,7 +185,7 @@ def test_an_unknown_question_at_work_is_not_waited_at(lab: MakeLab) -> None:
 
 
 def test_a_program_that_is_killed_at_work_is_the_agents_error(lab: MakeLab) -> None:
-    here = lab(Scripted(["pkill -9 -f /opt/skillopt/codex/; sleep 5"]))
+    here = lab(ScriptedAgentModel(["pkill -9 -f /opt/skillopt/codex/; sleep 5"]))
     outcome = here.run(make_harness("codex", mode="interactive"), here.request())
     assert outcome.status is Status.AGENT_ERROR
     assert "it left before its work was done" in outcome.message
@@ -202,21 +200,21 @@ def test_a_model_service_that_fails_ends_it_at_once(lab: MakeLab) -> None:
 
 
 def test_the_budget_ends_it_as_in_batch_mode(lab: MakeLab) -> None:
-    here = lab(Scripted(["true"] * 9))
+    here = lab(ScriptedAgentModel(["true"] * 9))
     agent = make_harness("claude-code", mode="interactive")
     outcome = here.run(agent, here.request(budget=Budget(requests=3)))
     assert outcome.status is Status.AGENT_ERROR and "3 model requests" in outcome.message
 
 
 def test_the_deadline_ends_it_as_in_batch_mode(lab: MakeLab) -> None:
-    here = lab(Scripted(["sleep 600"]))
+    here = lab(ScriptedAgentModel(["sleep 600"]))
     outcome = here.run(make_harness("codex", mode="interactive"), here.request(timeout_s=5))
     assert outcome.status is Status.AGENT_TIMEOUT and "5 s" in outcome.message
 
 
 def test_what_a_command_prints_does_not_lead_the_terminal_astray(lab: MakeLab) -> None:
     trick = r"printf '\033[6n\033[c\033]0;x\007\033[2J\033[1;1HDo you trust\n> 1. No\n  2. Yes\n'"
-    here = lab(Scripted([trick, "cat /dev/urandom | head -c 5000; echo done"]))
+    here = lab(ScriptedAgentModel([trick, "cat /dev/urandom | head -c 5000; echo done"]))
     request = here.request()
     outcome = here.run(make_harness("claude-code", mode="interactive"), request)
     assert (outcome.status, outcome.answer) == (Status.COMPLETED, "finished")

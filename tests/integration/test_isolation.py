@@ -11,20 +11,18 @@ import pytest
 
 from harnesses.agents import registry
 from harnesses.agents.registry import CLI_AGENTS, NAMES
-from harnesses.base import Budget, Status
-from sandboxes.base import Limits
-from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.store import identity
+from harnesses.base import Status
+from skillopt.rollouts.rollout import run_job
 from skillopt.tasks.environment import Environments
-from skillopt.tasks.harbor import read_task
-from tests.integration.conftest import SKILL, Lab, MakeLab
-from tests.integration.scripted import Scripted
+from tests.helpers.lab import SKILL, Lab, MakeLab, job
+from tests.helpers.scripted_model import ScriptedAgentModel
+from tests.helpers.tasks import make_task
 
 pytestmark = pytest.mark.engine
 KEY = "sk-real-key-of-the-user"
 
 
-def outputs(here: Lab, model: Scripted, harness: str, **changes: object) -> list[str]:
+def outputs(here: Lab, model: ScriptedAgentModel, harness: str, **changes: object) -> list[str]:
     outcome = here.run(harness, here.request(**changes))
     assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
     return model.outputs
@@ -32,7 +30,7 @@ def outputs(here: Lab, model: Scripted, harness: str, **changes: object) -> list
 
 @pytest.mark.parametrize("harness", NAMES)
 def test_no_network_no_privileges_no_socket(harness: str, lab: MakeLab) -> None:
-    model = Scripted([
+    model = ScriptedAgentModel([
         "ip -o link 2>/dev/null || cat /proc/net/dev; cat /proc/net/route",
         "getent hosts example.com registry.npmjs.org; echo resolved=$?",
         "timeout 3 bash -c 'exec 3<>/dev/tcp/1.1.1.1/53'; echo connected=$?",
@@ -56,7 +54,7 @@ def test_no_key_of_the_user_is_anywhere(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    model = Scripted([
+    model = ScriptedAgentModel([
         "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'",
         "cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '",
         "grep -rslI 'sk-real''-key' /home /app /tmp /etc /opt /var 2>/dev/null; echo searched",
@@ -72,7 +70,7 @@ def test_no_key_of_the_user_is_anywhere(
 @pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_the_skill_cannot_be_changed(harness: str, lab: MakeLab) -> None:
     place = f"~/{registry.agent_kind(harness).folders.skills}/house-rules"
-    model = Scripted([
+    model = ScriptedAgentModel([
         f"cd {place} && (echo more >> SKILL.md; rm SKILL.md; touch new; "
         "chmod 777 SKILL.md; mv ../house-rules ../away); ls -la . ..",
         f"cat {place}/SKILL.md",
@@ -81,30 +79,6 @@ def test_the_skill_cannot_be_changed(harness: str, lab: MakeLab) -> None:
     skill = here.skill()
     assert "treat an amount" in outputs(here, model, harness, skill=skill)[1]
     assert (skill / "SKILL.md").read_text() == SKILL
-
-
-def make_task(folder: Path, verify: str, timeout: float = 60) -> Path:
-    for name, text in {
-        "task.toml": f'schema_version = "1.4"\n[agent]\ntimeout_sec = {timeout}\n'
-        "[verifier]\ntimeout_sec = 30.0\n[environment]\nmemory_mb = 1536\nstorage_mb = 64\n",
-        "instruction.md": "Do it.\n",
-        "environment/Dockerfile": "FROM skillopt/agent-base:1\nWORKDIR /app\n",
-        "tests/test.sh": verify,
-        "tests/secret.txt": "expected-answer-4711\n",
-        "solution/solve.sh": "echo expected-answer-4711\n",
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
-def job(here: Lab, harness: str, task: Path) -> Job:
-    agent, request = registry.make_harness(harness), here.request()
-    read = read_task(task)
-    named = identity(None, read.digest, {"name": harness}, request.model, {}, 0)
-    return Job(
-        read, None, agent, request.model, named, Limits(memory_mb=1536, disk_mb=64), Budget()
-    )
 
 
 def run(here: Lab, harness: str, task: Path):  # type: ignore[no-untyped-def]
@@ -119,7 +93,7 @@ def run(here: Lab, harness: str, task: Path):  # type: ignore[no-untyped-def]
 def test_tests_and_solution_are_nowhere_while_the_agent_runs(
     harness: str, lab: MakeLab, tmp_path: Path
 ) -> None:
-    model = Scripted([
+    model = ScriptedAgentModel([
         "find / -name 'secret.txt' -o -name 'solve.sh' -o -name 'test.sh' 2>/dev/null; "
         "ls /tests /solution /logs; echo looked",
         "grep -rsl 'expected-answer-47''11' / --include=* --exclude-dir=proc --exclude-dir=sys "
@@ -149,7 +123,7 @@ ANSWERED = (
 def test_what_an_agent_leaves_running_is_dead_before_the_verifier_starts(
     harness: str, lab: MakeLab, tmp_path: Path
 ) -> None:
-    here = lab(Scripted([LATE.format(wait=3)]))
+    here = lab(ScriptedAgentModel([LATE.format(wait=3)]))
     result = run(here, harness, make_task(tmp_path / "task", ANSWERED))
     assert (result.status, result.reward) == (Status.COMPLETED, 0.0)
 
@@ -160,7 +134,7 @@ def test_an_agent_over_its_deadline_is_dead_with_all_it_started(
 ) -> None:
     # Nobody else on this machine sleeps just so long.
     sleep = f"sleep 600.{os.getpid()}"
-    here = lab(Scripted([f"{LATE.format(wait=6)}; {sleep}"]))
+    here = lab(ScriptedAgentModel([f"{LATE.format(wait=6)}; {sleep}"]))
     started = time.monotonic()
     result = run(here, harness, make_task(tmp_path / "task", ANSWERED, timeout=4))
     assert result.status is Status.AGENT_TIMEOUT and "4 s" in result.message
@@ -178,7 +152,7 @@ def test_a_memory_hog_is_killed_and_the_agent_goes_on(
     harness: str, lab: MakeLab, tmp_path: Path
 ) -> None:
     hog = "python3 -c 'x = []\nwhile True: x.append(bytearray(10**7))'; echo hog=$?"
-    model = Scripted([hog])
+    model = ScriptedAgentModel([hog])
     free = psutil.virtual_memory().available
     task = make_task(tmp_path / "task", 'echo 0 > "$VERIFIER_LOGS/reward.txt"\n')
     result = run(lab(model), harness, task)
@@ -189,7 +163,7 @@ def test_a_memory_hog_is_killed_and_the_agent_goes_on(
 
 @pytest.mark.parametrize("harness", NAMES)
 def test_a_fork_bomb_ends_with_the_agents_time(harness: str, lab: MakeLab, tmp_path: Path) -> None:
-    here = lab(Scripted(["b() { b | b & }; b; sleep 600"]))
+    here = lab(ScriptedAgentModel(["b() { b | b & }; b; sleep 600"]))
     result = run(here, harness, make_task(tmp_path / "task", ANSWERED, timeout=6))
     assert result.status is Status.AGENT_TIMEOUT, result.message
     assert len(psutil.pids()) < 1000
@@ -197,7 +171,9 @@ def test_a_fork_bomb_ends_with_the_agents_time(harness: str, lab: MakeLab, tmp_p
 
 def test_an_agent_that_fills_the_disk_is_stopped(lab: MakeLab, tmp_path: Path) -> None:
     fill = "for i in $(seq 100); do head -c 10000000 /dev/zero > f$i; sleep 0.2; done; echo full"
-    result = run(lab(Scripted([fill])), "codex", make_task(tmp_path / "task", ANSWERED, timeout=50))
+    result = run(
+        lab(ScriptedAgentModel([fill])), "codex", make_task(tmp_path / "task", ANSWERED, timeout=50)
+    )
     assert result.status is Status.AGENT_ERROR and "disk limit" in result.message
 
 
@@ -206,7 +182,7 @@ def test_the_token_of_a_finished_rollout_and_another_model_are_refused(lab: Make
         "curl -s -w ' status=%{http_code}' -H \"authorization: Bearer $GATEWAY_TOKEN\" "
         "-H 'content-type: application/json' http://127.0.0.1:8377/v1/responses -d "
     )
-    model = Scripted([
+    model = ScriptedAgentModel([
         post + '\'{"model": "gpt-expensive", "input": "hi"}\'',
         "echo $GATEWAY_TOKEN > token.txt",
     ])  # fmt: skip
@@ -226,7 +202,7 @@ def test_the_token_of_a_finished_rollout_and_another_model_are_refused(lab: Make
 
 
 def test_links_in_the_agents_home_do_not_bring_in_the_users_transcripts(lab: MakeLab) -> None:
-    model = Scripted([])
+    model = ScriptedAgentModel([])
     here = lab(model)
     mine = here.folder / "mine" / "2026" / "11" / "24"
     mine.mkdir(parents=True)

@@ -11,9 +11,9 @@ from harnesses.base import Status
 from sandboxes.docker import OWNER_LABEL, DockerEngine
 from sandboxes.owner import current_owner
 from skillopt.config.inputs import initial_skill
-from skillopt.rollouts.runner import RolloutRunner
-from skillopt.tasks.splits import load_splits
-from tests.small import small_config
+from skillopt.rollouts.prepare import prepare
+from skillopt.tasks.sources import load_splits
+from tests.helpers.small import small_config
 
 ROLLOUTS = 200
 
@@ -30,7 +30,7 @@ def test_two_hundred_rollouts_at_once(
     mine = {"label": f"{OWNER_LABEL}={current_owner()}"}
     before = len(engine.api.containers(all=True, filters=mine))
     files, threads = process.num_fds(), process.num_threads()
-    with RolloutRunner(config, lambda _: None) as runner:
+    with prepare(config).runner(lambda _: None) as runner:
         done = runner.rollouts(tasks * (ROLLOUTS // len(tasks)), skill)
     assert [rollout.status for rollout in done] == [Status.COMPLETED] * ROLLOUTS
     alone = {rollout.task.name: rollout.reward.soft for rollout in done[: len(tasks)]}

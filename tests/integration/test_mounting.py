@@ -11,9 +11,9 @@ from harnesses.agents.registry import NAMES
 from harnesses.base import MountMode, Status
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.model import SimUpstream
-from tests.integration.conftest import SKILL, MakeLab
-from tests.integration.scripted import SHELLS, Scripted
-from tests.integration.test_harnesses import TASK, amount, ledger
+from tests.helpers.lab import SKILL, MakeLab
+from tests.helpers.ledger import TASK, amount, ledger
+from tests.helpers.scripted_model import SHELLS, ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
 BOTH = [(harness, "both") for harness in ("direct", "codex", "opencode")]
@@ -67,7 +67,7 @@ def run_the_script(shown: Conversation) -> Reply:
 def test_the_files_of_a_skill_are_where_the_instructions_say(
     harness: str, mount: MountMode, lab: MakeLab
 ) -> None:
-    model = Scripted([run_the_script])
+    model = ScriptedAgentModel([run_the_script])
     here = lab(model)
     skill = here.skill(SCRIPTED)
     (skill / "scripts").mkdir()

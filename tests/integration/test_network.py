@@ -14,12 +14,12 @@ from harnesses.base import Status
 from sandboxes.docker import DockerEngine
 from skillopt.config.network import Network
 from skillopt.config.schema import Config
-from skillopt.rollouts.runner import RolloutRunner
-from tests.integration.conftest import MakeLab
-from tests.integration.scripted import Scripted
-from tests.integration.test_isolation import job, make_task
-from tests.sandboxes.test_proxy import Site
-from tests.small import small_config
+from skillopt.rollouts.prepare import prepare
+from tests.helpers.lab import MakeLab, job
+from tests.helpers.scripted_model import ScriptedAgentModel
+from tests.helpers.small import small_config
+from tests.helpers.tasks import make_task
+from tests.helpers.web_site import Site
 
 pytestmark = pytest.mark.engine
 
@@ -40,7 +40,7 @@ def test_an_allow_list_opens_its_hosts_and_nothing_else(
     from skillopt.rollouts.slots import SandboxSlots
     from skillopt.tasks.environment import Environments
 
-    model = Scripted([
+    model = ScriptedAgentModel([
         f"curl -sS http://127.0.0.1:{port}/direct --noproxy '*'; "
         f"curl -sS --proxy $http_proxy --noproxy '' http://127.0.0.1:{port}/listed; "
         "curl -sS -o /dev/null -w ' %{http_connect}' https://example.org/; "
@@ -75,7 +75,7 @@ def test_verifiers_have_a_list_of_their_own(
     from skillopt.rollouts.slots import SandboxSlots
     from skillopt.tasks.environment import Environments
 
-    model = Scripted(["env | grep -ci proxy; ls /sys/class/net"])
+    model = ScriptedAgentModel(["env | grep -ci proxy; ls /sys/class/net"])
     here = lab(model)
     asks = f"curl -sS --proxy $http_proxy --noproxy '' http://127.0.0.1:{port}/judge\n"
     task = make_task(tmp_path / "task", asks + "echo 1 > /logs/verifier/reward.txt\n")
@@ -96,7 +96,7 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
     from sandboxes.base import SandboxSpec
     from skillopt.rollouts.slots import SandboxSlots
 
-    here = lab(Scripted([]))
+    here = lab(ScriptedAgentModel([]))
     networks: tuple[Network, ...] = ("none", "open")
     for network in networks:
         with (
@@ -115,10 +115,10 @@ def test_the_network_is_part_of_a_rollouts_identity_where_there_is_one(tmp_path:
     def key(**changes: object) -> str:
         config: Config = small_config(tmp_path, **changes)
         from skillopt.core.skill import Skill
-        from skillopt.tasks.splits import load_splits
+        from skillopt.tasks.sources import load_splits
 
         task = load_splits(config.tasks, config.seed, config.runs / "tasks")["val"][0]
-        return RolloutRunner(config, print).key(task, Skill("a", "b", "c"))
+        return prepare(config).runner(print).key(task, Skill("a", "b", "c"))
 
     changes = [
         {}, {"sandbox.network": "registries"}, {"sandbox.network": ["pypi.org"]},

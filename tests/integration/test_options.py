@@ -16,14 +16,14 @@ from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Request, Status
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, Reply, ToolCall
-from tests.integration.conftest import Lab, MakeLab
-from tests.integration.scripted import Scripted
+from tests.helpers.lab import Lab, MakeLab
+from tests.helpers.scripted_model import ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
 SERVER = Path(__file__).parent / "mcp_server.py"
 
 
-class Namespaced(Scripted):
+class Namespaced(ScriptedAgentModel):
     """A tool named ``SPACE/NAME`` is called as Codex has it: by name and namespace."""
 
     async def send(self, call: Call) -> Answer:
@@ -88,14 +88,14 @@ def test_codex_takes_settings_and_flags(lab: MakeLab) -> None:
         flags=("--disable", "goals"),
         settings={"model_verbosity": "low", "features": {"multi_agent": False}},
     )
-    outcome, request = run(lab(Scripted(["true"])), "codex", options)
+    outcome, request = run(lab(ScriptedAgentModel(["true"])), "codex", options)
     assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
     names = {tool.get("name") for tool in first_request(request)["tools"]}
     assert "exec_command" in names and not names & {"get_goal", "multi_agent_v1"}
 
 
 def test_a_setting_that_codex_does_not_know_is_named(lab: MakeLab) -> None:
-    outcome, _ = run(lab(Scripted([])), "codex", Options(settings={"verbosity": "low"}))
+    outcome, _ = run(lab(ScriptedAgentModel([])), "codex", Options(settings={"verbosity": "low"}))
     assert outcome.status is Status.INFRA_ERROR
     assert "unknown configuration field `verbosity`" in outcome.message
 
@@ -105,7 +105,7 @@ def test_claude_code_takes_settings_and_flags(lab: MakeLab) -> None:
         flags=("--append-system-prompt=--brief is a word here", "--brief"),
         settings={"permissions": {"deny": ["WebFetch"]}, "env": {"MCP_TIMEOUT": "4711"}},
     )
-    model = Scripted(["echo timeout=$MCP_TIMEOUT"])
+    model = ScriptedAgentModel(["echo timeout=$MCP_TIMEOUT"])
     outcome, request = run(lab(model), "claude-code", options)
     assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
     assert "timeout=4711" in model.outputs[0]
@@ -121,7 +121,7 @@ def test_opencode_takes_settings_and_flags(lab: MakeLab) -> None:
         flags=("--agent=brief",),
         settings={"permission": {"webfetch": "deny"}, "agent": {"brief": words}},
     )
-    outcome, request = run(lab(Scripted(["true"])), "opencode", options)
+    outcome, request = run(lab(ScriptedAgentModel(["true"])), "opencode", options)
     assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
     body = first_request(request)
     names = {tool["function"]["name"] for tool in body["tools"]}

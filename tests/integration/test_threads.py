@@ -17,9 +17,9 @@ from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from harnesses.trajectories.threads import read_wire
 from harnesses.trajectories.trajectory import build_trajectory
-from tests.harnesses.test_trajectory import SCHEMA
-from tests.integration.conftest import MakeLab
-from tests.integration.scripted import SHELLS, Scripted
+from tests.helpers.atif_schema import SCHEMA
+from tests.helpers.lab import MakeLab
+from tests.helpers.scripted_model import SHELLS, ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
 
@@ -43,7 +43,7 @@ def said(trajectory: dict[str, Any]) -> list[str]:
 
 
 @dataclass
-class Delegating(Scripted):
+class Delegating(ScriptedAgentModel):
     """Has a sub-agent do the work."""
 
     def _reply(self, shown: Conversation, turn: int) -> Reply:
@@ -122,7 +122,7 @@ def rebuilt(request: Request) -> dict[str, Any]:
 SUMMARISING = ("CONTEXT CHECKPOINT", "detailed summary", "Here is the conversation so far")
 
 
-class Filling(Scripted):
+class Filling(ScriptedAgentModel):
     """Works in four steps; its second reply says that the context is nearly full."""
 
     def _reply(self, shown: Conversation, turn: int) -> Reply:

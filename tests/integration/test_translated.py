@@ -15,11 +15,10 @@ from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
 from harnesses.protocols.registry import CODECS
 from skillopt.sim.model import SimUpstream
-from tests.harnesses.recorded.record import PATCH, PICTURE, picture
-from tests.integration.conftest import MakeLab
-from tests.integration.scripted import SHELLS, Scripted
-from tests.integration.test_faults import Cutting, Refusing
-from tests.integration.test_harnesses import TASK, amount, ledger
+from tests.helpers.lab import MakeLab
+from tests.helpers.ledger import TASK, amount, ledger
+from tests.helpers.pictures import PATCH, PICTURE, picture
+from tests.helpers.scripted_model import SHELLS, Cutting, Refusing, ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
 OWN: dict[str, ProtocolName] = {
@@ -75,7 +74,7 @@ def test_a_task_is_solved_with_the_skill_whatever_the_service_speaks(
 
 
 @dataclass
-class Demanding(Scripted):
+class Demanding(ScriptedAgentModel):
     """Thinks, calls two tools at once of which one fails, looks at a picture, writes a patch."""
 
     bodies: list[Mapping[str, Any]] = field(default_factory=list)

@@ -15,7 +15,7 @@ from skillopt.optimizer.documents import draft, fit, learn, rewrite
 from skillopt.optimizer.epochs import Pair, meta_skill, slow_update
 from skillopt.optimizer.model import OptimizerReplyError
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, region, with_region
-from tests.optimizer.making import SKILL, Scripted, a_briefing, a_rollout, a_task
+from tests.helpers.values import SKILL, ScriptedOptimizer, a_briefing, a_rollout, a_task
 
 LONG = replace(SKILL, body=SKILL.body + "\n\n" + "Many words that say little. " * 100)
 GUIDED = replace(SKILL, body=with_region(SKILL.body, GUIDANCE, "Broader advice."))
@@ -26,13 +26,13 @@ def document(body: str, description: str = "Use it for chores.") -> dict[str, st
 
 
 def test_a_candidate_within_its_tokens_is_left_alone() -> None:
-    model = Scripted()
+    model = ScriptedOptimizer()
     assert fit(SKILL, a_briefing(model)).value == SKILL
     assert not model.prompts
 
 
 def test_one_that_is_too_long_is_compressed_by_the_optimizer_and_never_cut() -> None:
-    model = Scripted(apply=document("# House rules\n\n- Read first."))
+    model = ScriptedOptimizer(apply=document("# House rules\n\n- Read first."))
     result = fit(LONG, a_briefing(model, max_tokens=200))
     assert result.value is not None and result.value.body == "# House rules\n\n- Read first."
     assert result.errors == ()
@@ -41,7 +41,7 @@ def test_one_that_is_too_long_is_compressed_by_the_optimizer_and_never_cut() -> 
 
 
 def test_a_compression_that_is_too_long_is_asked_for_once_more_then_refused() -> None:
-    model = Scripted(apply=document(LONG.body))
+    model = ScriptedOptimizer(apply=document(LONG.body))
     result = fit(LONG, a_briefing(model, max_tokens=200))
     assert result.value is None
     assert "more than the 200 allowed" in result.errors[0]
@@ -51,7 +51,7 @@ def test_a_compression_that_is_too_long_is_asked_for_once_more_then_refused() ->
 
 def test_guidance_and_reminders_are_kept_and_not_shown() -> None:
     body = with_region(with_region(LONG.body, REMINDERS, "## Reminders\n\n- Look."), GUIDANCE, "G.")
-    model = Scripted(apply=document("# Short"))
+    model = ScriptedOptimizer(apply=document("# Short"))
     made = fit(replace(LONG, body=body), a_briefing(model, max_tokens=200)).value
     assert made is not None
     assert region(made.body, GUIDANCE) == "G."
@@ -68,7 +68,7 @@ def test_guidance_and_reminders_are_kept_and_not_shown() -> None:
     ],
 )
 def test_a_document_that_is_no_skill_is_refused(body: str, reason: str) -> None:
-    result = fit(LONG, a_briefing(Scripted(apply=document(body)), max_tokens=200))
+    result = fit(LONG, a_briefing(ScriptedOptimizer(apply=document(body)), max_tokens=200))
     assert (result.value is None) == bool(reason)
     assert reason in "".join(result.errors)
 
@@ -76,29 +76,31 @@ def test_a_document_that_is_no_skill_is_refused(body: str, reason: str) -> None:
 def test_a_users_own_protected_region_must_stay_as_it_is() -> None:
     own = "<!-- protected:legal -->\nDo not lie.\n<!-- /protected:legal -->"
     skill = replace(LONG, body=f"{LONG.body}\n\n{own}")
-    lost = fit(skill, a_briefing(Scripted(apply=document("# Short")), max_tokens=200))
-    kept = fit(skill, a_briefing(Scripted(apply=document(f"# Short\n\n{own}")), max_tokens=200))
+    lost = fit(skill, a_briefing(ScriptedOptimizer(apply=document("# Short")), max_tokens=200))
+    kept = fit(
+        skill, a_briefing(ScriptedOptimizer(apply=document(f"# Short\n\n{own}")), max_tokens=200)
+    )
     assert lost.value is None and "protected regions" in lost.errors[0]
     assert kept.value is not None and own in kept.value.body
 
 
 def test_a_document_that_the_regions_cannot_be_added_to_is_refused_with_the_reason() -> None:
     skill = replace(LONG, body=with_region(LONG.body, GUIDANCE, "G."))
-    model = Scripted(apply=document("# Short\n\n```\nopen"))
+    model = ScriptedOptimizer(apply=document("# Short\n\n```\nopen"))
     result = fit(skill, a_briefing(model, max_tokens=200))
     assert result.value is None and "guidance: " in result.errors[0]
     assert "could not be used: guidance: " in model.prompts["apply"][1]
 
 
 def test_suggestions_are_worked_in_by_one_rewrite() -> None:
-    model = Scripted(apply=document("# House rules\n\n- Rewritten.", "Use it always."))
+    model = ScriptedOptimizer(apply=document("# House rules\n\n- Rewritten.", "Use it always."))
     edits = (Edit("append", "", "- a rule", "why"),)
     result = rewrite(edits, a_briefing(model))
     assert result.value.body.endswith("- Rewritten.")
     assert result.value.description == "Use it always."
     assert "- a rule" in model.prompts["apply"][0]
-    assert rewrite((), a_briefing(Scripted())).value == SKILL
-    failed = rewrite(edits, a_briefing(Scripted()))
+    assert rewrite((), a_briefing(ScriptedOptimizer())).value == SKILL
+    failed = rewrite(edits, a_briefing(ScriptedOptimizer()))
     assert failed.value == SKILL and "malformed" in failed.errors[0]
 
 
@@ -108,7 +110,7 @@ def test_minibatches_rewrite_what_the_one_before_left() -> None:
         return document(f"{body}\n- line {body.count('- line') + 1}")
 
     rollouts = [a_rollout(a_task(f"t{n}"), reward=float(n == 0)) for n in range(4)]
-    model = Scripted(reflect=more)
+    model = ScriptedOptimizer(reflect=more)
     result = learn(rollouts, a_briefing(model), start=SKILL, minibatch=2)
     assert result.value.body.endswith("- line 1\n- line 2\n- line 3")
     assert "runs failed" in model.prompts["reflect"][0]
@@ -116,7 +118,7 @@ def test_minibatches_rewrite_what_the_one_before_left() -> None:
 
 
 def test_a_draft_is_made_from_instructions_alone() -> None:
-    model = Scripted(draft=document("# Work\n\n- Look first.", "For all chores."))
+    model = ScriptedOptimizer(draft=document("# Work\n\n- Look first.", "For all chores."))
     empty = Skill("mine", "To be described.", "")
     tasks = [a_task(f"t{n}", f"do thing {n}") for n in range(20)]
     made = draft(tasks, a_briefing(model, skill=empty)).value
@@ -124,7 +126,7 @@ def test_a_draft_is_made_from_instructions_alone() -> None:
     assert "do thing 7" in model.prompts["draft"][0]
     assert "do thing 8" not in model.prompts["draft"][0]
     with pytest.raises(OptimizerReplyError, match="draft: malformed"):
-        draft(tasks, a_briefing(Scripted(), skill=empty))
+        draft(tasks, a_briefing(ScriptedOptimizer(), skill=empty))
 
 
 def pair(before: float, after: float, name: str = "t") -> Pair:
@@ -140,7 +142,7 @@ def test_pairs_are_told_by_what_changed() -> None:
 
 
 def test_the_slow_update_writes_the_guidance_in_its_region() -> None:
-    model = Scripted(slow={"reasoning": "r", "guidance": "Mind the whole."})
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": "Mind the whole."})
     made = slow_update(PAIRS, a_briefing(model, skill=GUIDED)).value
     assert region(made.body, GUIDANCE) == "Mind the whole."
     assert with_region(made.body, GUIDANCE, "") == SKILL.body
@@ -160,14 +162,14 @@ def test_the_slow_update_writes_the_guidance_in_its_region() -> None:
     ],
 )
 def test_guidance_that_cannot_be_used_changes_nothing(guidance: str, reason: str) -> None:
-    model = Scripted(slow={"reasoning": "r", "guidance": guidance})
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": guidance})
     result = slow_update(PAIRS, a_briefing(model, skill=GUIDED))
     assert result.value == GUIDED and reason in result.errors[0]
 
 
 def test_notes_are_kept_if_an_epoch_yields_none() -> None:
     def notes(reply: str) -> str:
-        model = Scripted(meta={"reasoning": "r", "notes": reply})
+        model = ScriptedOptimizer(meta={"reasoning": "r", "notes": reply})
         briefing = a_briefing(model, notes="old notes")
         result = meta_skill(PAIRS, ["step 1: reject: why"], briefing)
         assert "- step 1: reject: why" in model.prompts["meta"][0]
@@ -176,12 +178,12 @@ def test_notes_are_kept_if_an_epoch_yields_none() -> None:
 
     assert notes("new notes") == "new notes"
     assert notes("  ") == "old notes"
-    failed = meta_skill(PAIRS, [], a_briefing(Scripted(), notes="old notes"))
+    failed = meta_skill(PAIRS, [], a_briefing(ScriptedOptimizer(), notes="old notes"))
     assert failed.value == "old notes" and failed.errors
 
 
 def test_notes_are_shown_to_every_stage_and_are_no_part_of_the_skill() -> None:
-    model = Scripted(slow={"reasoning": "r", "guidance": "G."}, apply=document("# Short"))
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": "G."}, apply=document("# Short"))
     memory = (RejectedEdit(1, (Edit("append", "", "- bad"),), 0.5, 0.4, ()),)
     briefing = a_briefing(model, notes="one at a time", memory=memory, max_tokens=200)
     made = slow_update(PAIRS, briefing).value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,14 +12,14 @@ from pydantic import BaseModel
 
 from harnesses.protocols.base import Message
 from skillopt.core.skill import Skill
-from skillopt.core.types import Rollout
+from skillopt.core.types import Reward, Rollout
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.examples import Example, merge, rank, reflect
 from skillopt.optimizer.model import OptimizerReplyError, ask_with_repair
 from skillopt.optimizer.stages import make_stages
 from skillopt.tasks.harbor import read_task
-from tests.optimizer.making import a_rollout
-from tests.tasks.test_questions import question
+from tests.helpers.tasks import question
+from tests.helpers.values import a_rollout
 
 T = TypeVar("T", bound=BaseModel)
 SKILL = Skill("word-kinds", "d", "# Kinds")
@@ -55,7 +54,7 @@ def test_each_mistake_is_one_question_that_ends_with_what_is_to_be_answered(
     tmp_path: Path,
 ) -> None:
     model = Model(GOOD)
-    solved = replace(failed(tmp_path, 1), reward=a_rollout(reward=1.0).reward)
+    solved = failed(tmp_path, 1).model_copy(update={"reward": Reward(1.0)})
     result = reflect([failed(tmp_path), solved], briefing(model))
     assert [call.error for call in result.calls] == [""]
     edit = result.value[0].edits[0]

@@ -16,7 +16,7 @@ from skillopt.optimizer.leaks import WITHHELD, LeakGuard, leak_guard
 from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES
 from skillopt.tasks.harbor import read_tasks
 from skillopt.tasks.quickstart.generator import generate
-from tests.optimizer.making import SKILL, a_task
+from tests.helpers.values import SKILL, a_task
 
 SENTENCE = "tell the bookkeeper which of the customers owes the largest sum"
 PROSE = """\

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, EditOutcome
 from skillopt.optimizer.render import SKILL_NOTE, clean, clip, fenced, render_rollout
 from skillopt.optimizer.templates import OWN, PromptError, Prompts
-from tests.optimizer.making import SKILL, a_rollout, a_task, keep_trajectory
+from tests.helpers.values import SKILL, a_rollout, a_task, keep_trajectory
 
 EDIT = Edit("insert_after", "a target", "- a rule", "a reason", 3, "references/more.md")
 CONTEXT = {"skill": "S", "files": {"references/more.md": "F"}, "memory": "M", "notes": "N"}
@@ -169,7 +168,7 @@ def test_a_rollout_that_did_not_complete_says_why() -> None:
 
 
 def test_a_rollout_says_which_other_skills_were_opened() -> None:
-    rollout = replace(a_rollout(activated=False), others_opened=("pets", "plants"))
+    rollout = a_rollout(activated=False).model_copy(update={"others_opened": ("pets", "plants")})
     text = render_rollout(rollout, SKILL, 1000)
     assert "- skill opened: no\n- other skills opened: pets, plants\n" in text
 

@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 
 from harnesses.base import Status
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import Edit, Patch, RejectedEdit, Rollout
-from skillopt.gates.strict import GateDecision
+from skillopt.core.types import Edit, GateDecision, Patch, RejectedEdit, Rollout
 from skillopt.optimizer.memory import rejection, render_memory
 from skillopt.optimizer.merge import merge
 from skillopt.optimizer.model import OptimizerUnavailableError, StageResult
 from skillopt.optimizer.rank import rank
 from skillopt.optimizer.reflect import reflect
 from skillopt.optimizer.repair import apply_or_repair
-from tests.optimizer.making import SKILL, Scripted, a_briefing, a_rollout, a_task, edit
+from tests.helpers.values import SKILL, ScriptedOptimizer, a_briefing, a_rollout, a_task, edit
 
 
 def by_kind(prompt: str) -> dict[str, Any]:
@@ -32,13 +31,13 @@ def by_kind(prompt: str) -> dict[str, Any]:
 
 
 def run_reflect(
-    rollouts: list[Rollout], model: Scripted, **options: Any
+    rollouts: list[Rollout], model: ScriptedOptimizer, **options: Any
 ) -> StageResult[tuple[Patch, ...]]:
     size = options.pop("minibatch", 8)
     return reflect(rollouts, a_briefing(model, **options), minibatch=size)
 
 
-def shown(model: Scripted) -> list[list[str]]:
+def shown(model: ScriptedOptimizer) -> list[list[str]]:
     """The task numbers in each reflection prompt."""
     return [re.findall(r"chore (\d+)", prompt) for prompt in model.prompts["reflect"]]
 
@@ -47,7 +46,7 @@ def test_reflection_takes_failures_and_successes_apart_in_minibatches() -> None:
     rollouts = [
         a_rollout(a_task(f"t{n}", f"chore {n}"), reward=1.0 if n < 3 else 0.5) for n in range(12)
     ]
-    model = Scripted(reflect=by_kind)
+    model = ScriptedOptimizer(reflect=by_kind)
     result = run_reflect(rollouts, model)
     assert [patch.source for patch in result.value] == ["failure", "failure", "success"]
     assert [len(batch) for batch in shown(model)] == [8, 1, 3]
@@ -65,26 +64,26 @@ def test_reflection_is_shuffled_by_seed_alone() -> None:
     rollouts = [a_rollout(a_task(f"t{n}", f"chore {n}")) for n in range(9)]
     seen = []
     for seed in ("1", "1", "2"):
-        model = Scripted(reflect=by_kind)
+        model = ScriptedOptimizer(reflect=by_kind)
         run_reflect(rollouts, model, seed=seed)
         seen.append(shown(model))
     assert seen[0] == seen[1] != seen[2]
 
 
 def test_reflection_leaves_unscored_rollouts_out() -> None:
-    model = Scripted(reflect=by_kind)
+    model = ScriptedOptimizer(reflect=by_kind)
     assert run_reflect([a_rollout(status=Status.INFRA_ERROR)], model).value == ()
     assert not model.prompts
 
 
 def test_reflection_with_no_budget_asks_nothing() -> None:
-    model = Scripted()
+    model = ScriptedOptimizer()
     assert run_reflect([a_rollout()], model, budget=0) == StageResult(())
     assert not model.prompts
 
 
 def test_a_failed_reflection_is_recorded_and_the_others_count() -> None:
-    class Failing(Scripted):
+    class Failing(ScriptedOptimizer):
         def ask(self, stage: str, about: str, system: str, prompt: str, schema: Any) -> Any:
             self.answers = {} if "chore 0" in prompt else {"reflect": by_kind}
             return super().ask(stage, about, system, prompt, schema)
@@ -98,13 +97,13 @@ def test_a_failed_reflection_is_recorded_and_the_others_count() -> None:
 
 def test_reflection_clips_to_the_budget_and_drops_empty_patches() -> None:
     many = {"failure_types": [], "reasoning": "", "edits": [edit(f"- {n}") for n in range(5)]}
-    result = run_reflect([a_rollout()], Scripted(reflect=many))
+    result = run_reflect([a_rollout()], ScriptedOptimizer(reflect=many))
     assert len(result.value[0].edits) == 2
-    assert run_reflect([a_rollout()], Scripted(reflect={**many, "edits": []})).value == ()
+    assert run_reflect([a_rollout()], ScriptedOptimizer(reflect={**many, "edits": []})).value == ()
 
 
 def test_an_unavailable_model_is_passed_on() -> None:
-    class Down(Scripted):
+    class Down(ScriptedOptimizer):
         def ask(self, stage: str, about: str, system: str, prompt: str, schema: Any) -> Any:
             raise OptimizerUnavailableError("503")
 
@@ -123,12 +122,12 @@ def keep_all(prompt: str) -> dict[str, Any]:
     return {"reasoning": "all", "edits": items}
 
 
-def run_merge(given: list[Patch], model: Scripted, batch: int = 8) -> StageResult[Patch]:
+def run_merge(given: list[Patch], model: ScriptedOptimizer, batch: int = 8) -> StageResult[Patch]:
     return merge(given, a_briefing(model), batch=batch)
 
 
 def test_merge_goes_level_by_level_and_failures_come_first() -> None:
-    model = Scripted(merge=keep_all)
+    model = ScriptedOptimizer(merge=keep_all)
     given = [
         *patches("success", "- s0", "- s1"),
         *patches("failure", *(f"- f{n}" for n in range(9))),
@@ -151,7 +150,7 @@ def test_merge_goes_level_by_level_and_failures_come_first() -> None:
 
 
 def test_merge_without_need_asks_nothing() -> None:
-    model = Scripted()
+    model = ScriptedOptimizer()
     assert run_merge([], model).value == Patch(())
     assert run_merge(patches("failure", "- a"), model).value.edits == (Edit("append", "", "- a"),)
     same = run_merge([*patches("failure", "- a", "-  a"), *patches("success", "- a")], model)
@@ -167,7 +166,7 @@ def test_merged_edits_carry_the_support_of_their_sources() -> None:
             {"edit": edit("- invented"), "sources": []},
         ],
     }
-    result = run_merge(patches("failure", "- a", "- a", "- b"), Scripted(merge=answer))
+    result = run_merge(patches("failure", "- a", "- a", "- b"), ScriptedOptimizer(merge=answer))
     assert [(e.content, e.support) for e in result.value.edits] == [("- both", 3)]
     assert result.errors == (
         "merge: failure patches, group 1 of 1: 1 edits without a source left out",
@@ -175,7 +174,7 @@ def test_merged_edits_carry_the_support_of_their_sources() -> None:
 
 
 def test_a_failed_merge_keeps_the_edits_side_by_side() -> None:
-    result = run_merge(patches("failure", "- a", "- b", "- a"), Scripted())
+    result = run_merge(patches("failure", "- a", "- b", "- a"), ScriptedOptimizer())
     assert [(e.content, e.support) for e in result.value.edits] == [("- a", 2), ("- b", 1)]
     assert "edits kept unmerged" in result.errors[0]
 
@@ -188,7 +187,7 @@ def test_a_failed_merge_keeps_the_edits_side_by_side() -> None:
 )
 def test_merging_loses_and_invents_nothing(given: list[tuple[Any, str]], batch: int) -> None:
     all_patches = [patch for kind, text in given for patch in patches(kind, text)]
-    result = run_merge(all_patches, Scripted(merge=keep_all), batch=batch)
+    result = run_merge(all_patches, ScriptedOptimizer(merge=keep_all), batch=batch)
     assert {e.content for e in result.value.edits} == {text for _, text in given}
     assert sum(e.support for e in result.value.edits) == len(given)
 
@@ -196,19 +195,19 @@ def test_merging_loses_and_invents_nothing(given: list[tuple[Any, str]], batch: 
 EDITS = tuple(Edit("append", "", f"- {n}") for n in range(1, 6))
 
 
-def run_rank(model: Scripted, budget: int | None) -> StageResult[tuple[Edit, ...]]:
+def run_rank(model: ScriptedOptimizer, budget: int | None) -> StageResult[tuple[Edit, ...]]:
     return rank(EDITS, a_briefing(model, budget=budget))
 
 
 def test_ranking_is_asked_only_when_there_are_too_many() -> None:
-    assert run_rank(Scripted(), 5) == StageResult(EDITS)
-    assert run_rank(Scripted(), None) == StageResult(EDITS)
-    assert run_rank(Scripted(), 0) == StageResult(())
+    assert run_rank(ScriptedOptimizer(), 5) == StageResult(EDITS)
+    assert run_rank(ScriptedOptimizer(), None) == StageResult(EDITS)
+    assert run_rank(ScriptedOptimizer(), 0) == StageResult(())
 
 
 @pytest.mark.parametrize(("count", "made"), [(2, 2), (0, 0), (99, 5), (-1, 0)])
 def test_an_autonomous_schedule_lets_the_optimizer_choose_the_number(count: int, made: int) -> None:
-    model = Scripted(rank={"reasoning": "", "order": [5, 4, 3, 2, 1], "count": count})
+    model = ScriptedOptimizer(rank={"reasoning": "", "order": [5, 4, 3, 2, 1], "count": count})
     result = rank(EDITS, a_briefing(model, budget=None, autonomous=True))
     assert [e.content for e in result.value] == [f"- {n}" for n in range(5, 5 - made, -1)]
     assert "Decide how many of these 5 edits" in model.prompts["rank"][0]
@@ -223,18 +222,18 @@ def test_an_autonomous_schedule_lets_the_optimizer_choose_the_number(count: int,
     ],
 )
 def test_ranking(order: list[int], chosen: list[int], error: str) -> None:
-    result = run_rank(Scripted(rank={"reasoning": "", "order": order}), 2)
+    result = run_rank(ScriptedOptimizer(rank={"reasoning": "", "order": order}), 2)
     assert [e.content for e in result.value] == [f"- {n}" for n in chosen]
     assert [error in e for e in result.errors] == ([True] if error else [])
 
 
 def test_if_ranking_fails_the_first_stay_and_it_is_said() -> None:
-    result = run_rank(Scripted(), 2)
+    result = run_rank(ScriptedOptimizer(), 2)
     assert result.value == EDITS[:2]
     assert "the first 2 stay" in result.errors[0]
 
 
-def run_repair(edits: list[Edit], budget: int, model: Scripted) -> Any:
+def run_repair(edits: list[Edit], budget: int, model: ScriptedOptimizer) -> Any:
     return apply_or_repair(edits, a_briefing(model, budget=budget))
 
 
@@ -242,7 +241,9 @@ LOST = Edit("insert_after", "nowhere", "- lost")
 
 
 def test_edits_that_do_not_apply_go_back_once() -> None:
-    model = Scripted(apply={"reasoning": "", "edits": [edit("- found"), edit("- two much")]})
+    model = ScriptedOptimizer(
+        apply={"reasoning": "", "edits": [edit("- found"), edit("- two much")]}
+    )
     result = run_repair([Edit("append", "", "- a"), LOST], 2, model)
     skill, outcomes = result.value
     assert skill.body.endswith("- a\n- found")
@@ -253,7 +254,7 @@ def test_edits_that_do_not_apply_go_back_once() -> None:
 
 
 def test_what_cannot_be_mended_is_not_sent_back() -> None:
-    model = Scripted()
+    model = ScriptedOptimizer()
     run_repair([Edit("append", "", "- Read the request first.")], 2, model)  # Already there.
     run_repair([Edit("append", "", "- a"), LOST], 1, model)  # Nothing left of the budget.
     run_repair([LOST], 0, model)
@@ -261,13 +262,16 @@ def test_what_cannot_be_mended_is_not_sent_back() -> None:
 
 
 def test_a_failed_repair_is_said() -> None:
-    result = run_repair([LOST], 1, Scripted())
+    result = run_repair([LOST], 1, ScriptedOptimizer())
     assert result.value[0] == SKILL
     assert result.errors[0].startswith("apply: 1 edits that did not apply: malformed")
 
 
 def decision(accepted: bool) -> GateDecision:
-    return GateDecision(accepted, 0.5, None, 0.25, 4, 8, ("t1", "t2"), (), (), "")
+    return GateDecision(
+        accepted=accepted, score_before=0.5, score_after=0.75 if accepted else None,
+        upper_bound=0.25, total=8, broken=("t1", "t2"), rollouts=(), reason="",
+    )  # fmt: skip
 
 
 def test_memory_keeps_rejected_edits_and_shows_them_newest_first() -> None:
@@ -299,7 +303,7 @@ def test_memory_stays_within_its_tokens() -> None:
 
 def test_every_stage_shows_the_memory() -> None:
     memory = (RejectedEdit(1, (Edit("append", "", "- bad idea"),), 0.5, 0.4, ()),)
-    model = Scripted(
+    model = ScriptedOptimizer(
         reflect=by_kind,
         merge=keep_all,
         rank={"reasoning": "", "order": [1]},

@@ -13,12 +13,13 @@ from pathlib import Path
 from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, Status
 from sandboxes.base import Limits
+from skillopt.core.types import Rollout
+from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.store import Result, identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
-from tests.integration.conftest import SKILL, Lab
-from tests.integration.scripted import Scripted
+from tests.helpers.lab import SKILL, Lab
+from tests.helpers.scripted_model import ScriptedAgentModel
 
 GOLD = "expected-answer-4711"
 SECRET = "verifier-secret-0815"
@@ -71,7 +72,7 @@ class Case:
 class Attempt:
     """What came of a case."""
 
-    result: Result
+    result: Rollout
     outputs: list[str]
     """What the agent's shell said, command by command."""
     skill: Path
@@ -84,7 +85,7 @@ class Attempt:
 
     def lost(self) -> None:
         """The rollout was judged, and its attack has won nothing."""
-        assert (self.result.status, self.result.reward) == (Status.COMPLETED, 0.0), self.said
+        assert (self.result.status, self.result.reward.hard) == (Status.COMPLETED, 0.0), self.said
         self.untouched()
 
     def untouched(self) -> None:
@@ -93,7 +94,7 @@ class Attempt:
         assert GOLD not in self.said and SECRET not in self.said
 
 
-def attempt(case: Case, here: Lab, model: Scripted) -> Attempt:
+def attempt(case: Case, here: Lab, model: ScriptedAgentModel) -> Attempt:
     """Run a case, in a lab whose upstream is ``model``."""
     task = _task(case, here.folder / "task")
     folder = here.folder / "record"
@@ -106,7 +107,7 @@ def attempt(case: Case, here: Lab, model: Scripted) -> Attempt:
         skill=skill,
         harness=agent,
         model=request.model,
-        identity=identity("s", read.digest, {"name": case.harness}, request.model, {}, 0),
+        identity=RolloutIdentity("s", read.digest, {"name": case.harness}, request.model, {}, 0),
         limits=Limits(memory_mb=512, disk_mb=64, pids=128),
         budget=Budget(requests=30),
     )

@@ -50,9 +50,10 @@ def _quiet_terminal(attempt: Attempt) -> None:
 
 
 def _reportable(attempt: Attempt) -> None:
+    from skillopt.core.files import to_json
     from skillopt.report.trajectory import LIVE, rollout_view
 
-    (attempt.folder / "result.json").write_text(attempt.result.model_dump_json(), "utf-8")
+    (attempt.folder / "result.json").write_text(to_json(attempt.result.to_json()), "utf-8")
     json.dumps(rollout_view(attempt.folder, LIVE), ensure_ascii=False).encode("utf-8")
 
 

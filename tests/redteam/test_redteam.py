@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.conftest import MakeLab
-from tests.integration.conftest import lab as lab
-from tests.integration.scripted import Scripted
+from tests.helpers.lab import MakeLab
+from tests.helpers.scripted_model import ScriptedAgentModel
 from tests.redteam.attempt import Case, attempt
 from tests.redteam.gateway import GATEWAY
 from tests.redteam.leaving import LEAVING, RUNNING, TAMPERING
@@ -18,7 +17,7 @@ CASES = [*READING, *CHANGING, *KERNEL, *GATEWAY, *LEAVING, *TAMPERING, *RUNNING]
 @pytest.mark.engine
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.area}: {case.name}")
 def test_the_attack_has_its_expected_outcome(case: Case, lab: MakeLab) -> None:
-    model = Scripted([])
+    model = ScriptedAgentModel([])
     case.check(attempt(case, lab(model), model))
 
 

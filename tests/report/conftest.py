@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from skillopt import train
-from tests.conftest import chromium
-from tests.small import small_config
+from tests.helpers.chromium import chromium
+from tests.helpers.small import small_config
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from skillopt.report.document import folder_of, report
 from skillopt.report.view import RunView, read_run
-from tests.report.making import rows, stored_result, synthetic_run
+from tests.helpers.synthetic_run import rows, stored_result, synthetic_run
 
 pytestmark = pytest.mark.browser
 

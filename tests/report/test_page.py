@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from skillopt.report.document import folder_of, report
 from skillopt.report.page import render
 from skillopt.report.view import read_run
-from tests.report.making import rows, stored_result, synthetic_run
-from tests.test_cli import skillopt
+from tests.helpers.command_line import skillopt
+from tests.helpers.synthetic_run import rows, stored_result, synthetic_run
 
 
 class Blocks(HTMLParser):
@@ -102,4 +102,6 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     assert skillopt("report", run, tmp_path / "other", "-o", out).returncode == 0
     assert '"name":"other"' in out.read_text()
     nothing = skillopt("report", tmp_path)
-    assert nothing.returncode == 2 and "is its folder a run?" in nothing.stderr
+    assert nothing.returncode == 2 and "no run: it has no events.jsonl" in " ".join(
+        nothing.stderr.split()
+    )

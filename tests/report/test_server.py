@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from skillopt.run.journal import LOG
-from tests.test_cli import skillopt
+from tests.helpers.command_line import skillopt
 
 
 @contextmanager

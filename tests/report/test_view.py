@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from skillopt.report.view import RunView, read_run
+from skillopt.run.folder import RunError
 from skillopt.run.journal import LOG, JournalError
-from tests.report.making import synthetic_run
+from tests.helpers.synthetic_run import synthetic_run
 
 
 def test_it_tells_the_runs_own_history(run: Path) -> None:
@@ -86,5 +87,5 @@ def test_a_damaged_log_is_named_with_its_line(tmp_path: Path) -> None:
     log.write_text("".join([*lines[:2], "{}\n", *lines[2:]]))
     with pytest.raises(JournalError, match=r"events\.jsonl:3: not a record"):
         read_run(tmp_path / "r")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RunError, match="no record in it"):
         read_run(tmp_path)

@@ -20,24 +20,19 @@ import pytest
 from sandboxes.access import Access, HostRule
 from sandboxes.base import Sandbox, SandboxError, SandboxSpec
 from sandboxes.docker_backend import DockerBackend
+from sandboxes.errors import BackendError
 from sandboxes.local import LocalSandbox
 from sandboxes.local_backend import LocalBackend
 from sandboxes.owner import scratch_dir
-from sandboxes.registry import (
-    BACKENDS,
-    BackendError,
-    check_options,
-    load_backend,
-    make_backend,
-    traits_of,
-)
+from sandboxes.registry import BACKENDS, check_options, make_backend, traits_of
 from skillopt import evaluate, train
 from skillopt.config.loading import ConfigError
+from skillopt.config.schema import SandboxConfig
+from skillopt.core.import_path import OwnCodeError, PluginError
 from skillopt.core.skill import Skill
-from skillopt.rollouts.identity import own_backend
-from skillopt.rollouts.runner import RolloutRunner
-from skillopt.tasks.splits import load_splits
-from tests.small import small_config
+from skillopt.rollouts.prepare import prepare
+from skillopt.rollouts.slots import open_backend, sandbox_identity
+from tests.helpers.small import small_config
 
 HERE = __name__
 
@@ -70,7 +65,10 @@ class AuditedBackend(LocalBackend):
 
 
 class NoBackend:
-    """Has nothing that a backend needs."""
+    """Has little of what a backend needs."""
+
+    def sandbox(self, spec: SandboxSpec) -> Sandbox:
+        return LocalSandbox(spec)
 
     def close(self) -> None:
         pass
@@ -80,51 +78,48 @@ def broken() -> LocalBackend:
     raise RuntimeError("no account")
 
 
-def any_options(**options: object) -> LocalBackend:
-    return LocalBackend()
-
-
-NOTHING = 5
-
-
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("dokcer", {}, r"'dokcer' is not one of docker, local, nor .*\(did you mean 'docker'\?\)"),
-        ("podman", {}, "nor an import path like 'my_package.module:MyBackend'$"),
-        ("no_such_module:X", {}, "sandbox.kind: no_such_module:X: No module named"),
-        (f"{HERE}:Missing", {}, "no attribute 'Missing'; give an importable 'module:name'"),
-        (f"{HERE}:NOTHING", {}, "is not a class or function"),
-        (f"{HERE}:broken", {}, "sandbox.kind: .*:broken: RuntimeError: no account"),
-        (f"{HERE}:NoBackend", {}, "a NoBackend, which is no backend: it has no clean, examine, im"),
+        (
+            "dokcer",
+            {},
+            r"sandbox.kind: 'dokcer' is not one of docker, local \(did you mean 'docker",
+        ),
         ("local", {"hosts": 1}, "sandbox.options: local takes no option 'hosts'; it takes none"),
         ("docker", {"hots": "x"}, "takes no option 'hots'; did you mean 'host'"),
-        (f"{HERE}:AuditedBackend", {}, "sandbox.options: .*:AuditedBackend needs log; add it"),
+        ("docker", {"zone": "x"}, "takes no option 'zone'; it takes: host, patience_s"),
     ],
 )
-def test_what_is_no_backend_is_refused_with_the_key_and_a_way_out(
+def test_what_the_project_does_not_have_is_refused_with_the_nearest_name(
     kind: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BackendError, match=message):
-        make_backend(kind, options)
+        make_backend(kind, **options)
 
 
-def test_own_backends_are_called_with_their_options(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with (
-        closing(make_backend(f"{HERE}:AuditedBackend", {"log": str(log)})) as backend,
-        backend.sandbox(SandboxSpec("")) as box,
-    ):
-        assert box.run(["echo", "hi"], deadline_s=10).stdout == b"hi\n"
-    assert log.read_text() == "echo hi\n"
-    check_options(f"{HERE}:any_options", {"whatever": 1})
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("Missing", {}, PluginError, "no attribute 'Missing'; give an importable 'module:name'"),
+        ("broken", {}, OwnCodeError, "sandbox.kind: .*:broken: your own code raised RuntimeError"),
+        ("NoBackend", {}, PluginError, "sandbox.kind: .* a backend also has clean, examine, image"),
+        ("AuditedBackend", {}, PluginError, "cannot be called with nothing: missing .* 'log'"),
+        ("AuditedBackend", {"lag": 1}, PluginError, "cannot be called with lag"),
+    ],
+)
+def test_what_is_no_backend_of_the_users_is_refused_with_the_key(
+    name: str, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        open_backend(SandboxConfig(kind=f"{HERE}:{name}", options=options))
 
 
 def test_what_is_known_of_a_backend_without_making_it() -> None:
     known = {kind: (traits_of(kind).isolated, traits_of(kind).images) for kind in BACKENDS}
     assert known == {"docker": (True, True), "local": (False, False)}
     assert all(traits_of(kind).name == kind for kind in BACKENDS)
-    assert load_backend("local") is LocalBackend
+    check_options("docker", {"host": "unix:///x", "patience_s": 5})
 
 
 def test_the_names_of_backends_cost_no_import() -> None:
@@ -148,15 +143,13 @@ def test_closing_ends_the_commands_of_local_sandboxes_and_makes_no_more() -> Non
             ended.append(error)
 
     later = backend.sandbox(SandboxSpec(""))
-    threads = [threading.Thread(target=work, args=(backend.sandbox(SandboxSpec("")),))]
-    for thread in threads:
-        thread.start()
+    worker = threading.Thread(target=work, args=(backend.sandbox(SandboxSpec("")),))
+    worker.start()
     time.sleep(0.5)
     began = time.monotonic()
     backend.close()
     backend.close()
-    for thread in threads:
-        thread.join()
+    worker.join()
     assert time.monotonic() - began < 10
     assert ["has been stopped" in str(error) for error in ended] == [True]
     with pytest.raises(SandboxError, match="has been stopped"):
@@ -181,14 +174,13 @@ def test_the_version_of_an_own_backend_makes_other_rollouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"sandbox.kind": OWN, "sandbox.options": {"log": "x"}}
-    config = small_config(tmp_path, **own)
-    assert own_backend(config) == {"backend": f"{HERE}:AuditedBackend@3"}
-    assert own_backend(small_config(tmp_path)) == {}
-    task = load_splits(config.tasks, config.seed, config.runs / "tasks")["val"][0]
-    skill = Skill("a", "b", "c")
-    before = RolloutRunner(config, print).key(task, skill)
+    prepared = prepare(small_config(tmp_path, **own))
+    assert sandbox_identity(prepared.config)["own"] == f"{HERE}:AuditedBackend@3"
+    assert "own" not in sandbox_identity(small_config(tmp_path))
+    task, skill = prepared.splits["val"][0], Skill("a", "b", "c")
+    before = prepared.runner(print).key(task, skill)
     monkeypatch.setattr(AuditedBackend, "version", "4")
-    assert RolloutRunner(config, print).key(task, skill) != before
+    assert prepared.runner(print).key(task, skill) != before
 
 
 @pytest.mark.parametrize(
@@ -214,6 +206,11 @@ def test_agents_are_refused_by_an_own_backend_that_isolates_nothing_before_a_run
     config = small_config(tmp_path, **own, **{"harness.name": "codex"})
     with pytest.raises(BackendError, match=r"^harness.name: 'codex' needs .*those of 'audited'"):
         train(config)
+    direct = small_config(tmp_path, **own)
+    with pytest.raises(BackendError, match=r"^harness.name: 'codex' needs .*those of 'audited'"):
+        evaluate(direct, ["none"], harnesses=["codex"])
+    with pytest.raises(BackendError, match=r"^harness.name: 'codex' needs .*those of 'local'"):
+        evaluate(small_config(tmp_path), ["none"], harnesses=["direct", "codex"])
     assert not (tmp_path / "log").exists()
 
 

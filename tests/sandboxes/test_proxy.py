@@ -14,25 +14,9 @@ from hypothesis import strategies as st
 
 from sandboxes.access import HostRule, Visit
 from sandboxes.proxy import Proxy
+from tests.helpers.web_site import Site
 
 Ask = Callable[[bytes], bytes]
-
-
-class Site(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        text = f"{self.path} {self.headers['host']} {body.decode()}".encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = answer  # noqa: N815  # The server asks for these names.
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from harnesses.protocols.base import Message
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, EditOutcome, RejectedEdit, Rollout, Task
-from skillopt.gates.strict import Evaluate, strict_gate
+from skillopt.gates.base import Measure, Trial
+from skillopt.gates.strict import StrictGate
 from skillopt.optimizer import replies
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.memory import rejection
@@ -31,7 +32,7 @@ from skillopt.optimizer.schedule import edit_budget
 from skillopt.optimizer.templates import Prompts
 from skillopt.sim import optimizer
 from skillopt.sim.knowledge import BAD_RULES, HABITS, habit_for, quirks_in
-from tests.optimizer.making import SKILL, a_rollout, a_task
+from tests.helpers.values import SKILL, a_rollout, a_task
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -68,8 +69,8 @@ def run(task: Task, skill: Skill) -> Rollout:
     return a_rollout(task, 0.6, feedback)
 
 
-def evaluation(skill: Skill) -> Evaluate:
-    return lambda part: [run(task, skill) for task in part]
+def measuring(skill: Skill) -> Measure:
+    return lambda side, part, replicate: [run(task, skill) for task in part]
 
 
 @dataclass
@@ -123,8 +124,8 @@ def train(seed: int, malformed: float = 0.0, harm: float = 0.2) -> Training:
         applied = apply_or_repair(ranked.value, briefing)
         candidate, report = applied.value
         edits = [outcome.edit for outcome in report if outcome.applied]
-        incumbent = {task.name: run(task, skill).reward for task in val}
-        decision = strict_gate(evaluation(candidate), val, incumbent)
+        known = {task.name: [run(task, skill).reward] for task in val}
+        decision = StrictGate().decide(Trial(val, known, measuring(candidate)))
         rejected = rejection(step, edits, decision)
         memory = (*memory, rejected) if rejected else memory
         if decision.accepted:

@@ -26,7 +26,7 @@ from skillopt.tasks.wording import (
     word_spans,
     words,
 )
-from tests.optimizer.making import a_task
+from tests.helpers.values import a_task
 
 Read = Callable[..., Literals]
 

@@ -13,26 +13,16 @@ from sandboxes.base import Limits
 from sandboxes.local import local_sandbox
 from sandboxes.local_backend import LocalBackend
 from skillopt.core.types import Task
+from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.store import identity
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import TaskError, read_splits, read_task
 from skillopt.tasks.questions import judged
 from skillopt.tasks.validate import validate
 from skillopt.tasks.words.generator import KINDS, deal, generate
-from tests.harnesses.test_direct import place
-from tests.integration.scripted import Scripted
-
-
-def question(folder: Path, answer: str = "food\n") -> Path:
-    for name, text in {
-        "task.toml": 'schema_version = "1.4"\n',
-        "instruction.md": "Input: bread\nOutput:\n",
-        "tests/answer.txt": answer,
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
+from tests.helpers.lab import place
+from tests.helpers.scripted_model import ScriptedAgentModel
+from tests.helpers.tasks import question
 
 
 def test_a_folder_without_environment_and_with_an_answer_is_a_question(tmp_path: Path) -> None:
@@ -53,24 +43,24 @@ def test_the_answer_counts_word_for_word(answer: str, reward: float, tmp_path: P
     assert reward or f"expected 'food', the answer was {answer.strip()!r}" in given.feedback
 
 
-def run(task: Task, model: Scripted, folder: Path) -> tuple[Status, float]:
-    named = identity(None, task.digest, {}, ModelSpec("up", "m"), {}, 0)
+def run(task: Task, model: ScriptedAgentModel, folder: Path) -> tuple[Status, float]:
+    named = RolloutIdentity(None, task.digest, {}, ModelSpec("up", "m"), {}, 0)
     job = Job(task, None, Direct(), ModelSpec("up", "m"), named, Limits(), Budget())
     folder.mkdir()
     with place(model) as site:
         result = run_job(job, site, Environments(LocalBackend()), local_sandbox, folder)
-    return result.status, result.reward
+    return result.status, result.reward.soft
 
 
 def test_a_rollout_gives_no_tools_and_judges_what_was_said(tmp_path: Path) -> None:
     seen: list[Conversation] = []
 
-    def say(text: str) -> Scripted:
+    def say(text: str) -> ScriptedAgentModel:
         def reply(shown: Conversation) -> Reply:
             seen.append(shown)
             return Reply(text)
 
-        return Scripted([reply])
+        return ScriptedAgentModel([reply])
 
     task = read_task(question(tmp_path / "q"))
     assert run(task, say(" food"), tmp_path / "r1") == (Status.COMPLETED, 1.0)

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-from skillopt.core.types import Split
+from skillopt.config.schema import TasksConfig
+from skillopt.core.types import Split, Task
+from skillopt.tasks.generated import generated
 from skillopt.tasks.quickstart.chore import Chore
 from skillopt.tasks.quickstart.families import ledger, logs, migrate, reconcile, repair, report
 
@@ -70,6 +72,11 @@ _SOLVE = """\
 # Puts a right result into the working directory.
 cp "$(dirname "$0")"/result/* .
 """
+
+
+def source(config: TasksConfig, folder: Path) -> dict[Split, tuple[Task, ...]]:
+    """The quickstart's tasks, written below ``folder``: a source as in ``tasks/sources.py``."""
+    return generated(generate, folder / f"quickstart-{config.seed}", config.seed)
 
 
 def generate(target: Path, seed: int) -> None:

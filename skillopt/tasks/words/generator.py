@@ -8,7 +8,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from skillopt.core.types import Split
+from skillopt.config.schema import TasksConfig
+from skillopt.core.types import Split, Task
+from skillopt.tasks.generated import generated
 
 KINDS = {
     "animal": (
@@ -44,6 +46,11 @@ category = "{kind}"
 [agent]
 timeout_sec = 120.0
 """
+
+
+def source(config: TasksConfig, folder: Path) -> dict[Split, tuple[Task, ...]]:
+    """The words, written below ``folder``: a source as in ``tasks/sources.py``."""
+    return generated(generate, folder / f"words-{config.seed}", config.seed)
 
 
 def generate(target: Path, seed: int) -> None:

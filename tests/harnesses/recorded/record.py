@@ -24,7 +24,8 @@ from sandboxes.base import Limits
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.owner import scratch_dir
 from skillopt.rollouts.slots import SandboxSlots
-from tests.integration.scripted import SHELLS, Scripted
+from tests.helpers.pictures import PATCH, PICTURE, picture
+from tests.helpers.scripted_model import SHELLS, ScriptedAgentModel
 
 HERE = Path(__file__).parent
 MODELS = {
@@ -37,11 +38,6 @@ KEPT = 160
 """Characters of a text."""
 WHOLE = ("definition", "image_url", "data", "arguments", "input")
 """Fields that are kept as they are."""
-PICTURE = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
-    "gg=="
-)
-PATCH = "*** Begin Patch\n*** Add File: new.txt\n+made\n*** End Patch\n"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -62,12 +58,6 @@ def two_at_once(shown: Conversation) -> Reply:
     origin, seal = THOUGHTS[tool]
     thought = Thought("First I look.", seal, origin)
     return Reply("Two at once.", calls, stop="tool_calls", thoughts=(thought,))
-
-
-def picture(shown: Conversation) -> Reply:
-    readers = {"view_image": "path", "Read": "file_path", "read": "filePath"}
-    name, key = next((t.name, readers[t.name]) for t in shown.tools if t.name in readers)
-    return Reply("", (ToolCall("call_2", name, {key: "/app/dot.png"}),), stop="tool_calls")
 
 
 def patch(shown: Conversation) -> Reply:
@@ -112,7 +102,7 @@ def record(harness: str, model: str, folder: Path, gateway: Gateway, slots: Sand
 def main() -> None:
     for name, model in MODELS.items():
         # By number of results so far: two after the first turn.
-        upstream = Scripted([two_at_once, patch, picture, patch])
+        upstream = ScriptedAgentModel([two_at_once, patch, picture, patch])
         harness = name.removesuffix("-other-model")
         with (
             TemporaryDirectory(dir=scratch_dir()) as folder,

@@ -1,0 +1,70 @@
+"""What a gate is: the only door into the best skill. It decides; measuring and recording are the
+caller's.
+
+A gate of your own is a class with the method of :class:`Gate`, named by import path in
+``gate.kind`` or given as ``Plugins(gate=…)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, Protocol
+
+from skillopt.config.schema import Metric
+from skillopt.core.types import GateDecision, Reward, Rollout, Task
+
+Side = Literal["candidate", "current"]
+Measure = Callable[[Side, Sequence[Task], int], Sequence[Rollout]]
+"""Runs one side on some tasks and returns their rollouts in the same order, all of them scored.
+The number is that of the repetition, from 0; the same one is never run twice. May raise."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a gate has to judge.
+
+    Args:
+        tasks: the selection split, at least one.
+        known: every reward that the current skill has had on it so far, by task name, oldest
+            first; at least one for each task.
+        measure: gets more.
+    """
+
+    tasks: Sequence[Task]
+    known: Mapping[str, Sequence[Reward]]
+    measure: Measure
+
+
+class Gate(Protocol):
+    """Decides whether a candidate becomes the current skill."""
+
+    def decide(self, trial: Trial) -> GateDecision:
+        """The decision, from as many rollouts as it takes. Deterministic: the same rewards give
+        the same decision and ask for the same rollouts in the same order."""
+
+
+def score_of(reward: Reward, metric: Metric, mix: float) -> Fraction:
+    """A reward as the gate counts it: exact, so that sums do not depend on their order and a tie
+    is a tie.
+
+    Args:
+        reward: shares of checks: 0.1 means one tenth, not the nearest binary fraction.
+        metric: which reward counts.
+        mix: weight of the soft reward if the metric is ``mixed``; the hard one has the rest.
+    """
+    hard, soft = (Fraction(r).limit_denominator(1_000_000) for r in (reward.hard, reward.soft))
+    match metric:
+        case "hard":
+            return hard
+        case "soft":
+            return soft
+    weight = Fraction(mix).limit_denominator(1_000_000)
+    return weight * soft + (1 - weight) * hard
+
+
+def mean_score(rewards: Iterable[Reward], metric: Metric = "hard", mix: float = 0.5) -> float:
+    """The mean of some rewards, at least one, as the gate counts them."""
+    scores = [score_of(reward, metric, mix) for reward in rewards]
+    return float(sum(scores, Fraction()) / len(scores))

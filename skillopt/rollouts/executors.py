@@ -1,0 +1,132 @@
+"""Where an attempt at a rollout runs. Keeping its result, retries and limits are the runner's.
+
+``local`` runs agents in sandboxes of this machine. An executor of your own is a class that is
+called with an :class:`ExecutorSetup`, named by import path in ``executor.kind``.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from harnesses.agents.cli_agent import CliHarness
+from harnesses.agents.registry import CLI_AGENTS, check_backend
+from harnesses.gateway.gateway import Gateway
+from sandboxes.backend import Backend
+from skillopt.config.schema import Config
+from skillopt.core.import_path import make
+from skillopt.core.types import Rollout
+from skillopt.rollouts.rollout import Job, run_job
+from skillopt.rollouts.slots import SandboxSlots, open_backend
+from skillopt.tasks.environment import Environments
+
+EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
+"""By the name that ``executor.kind`` has."""
+
+
+@dataclass(frozen=True)
+class ExecutorSetup:
+    """What an executor is made from.
+
+    Args:
+        config: of the run.
+        gateway: of this process, open; agents that run elsewhere need one of their own.
+    """
+
+    config: Config
+    gateway: Gateway
+
+
+class Executor(Protocol):
+    """Runs attempts, from many threads at once. A context manager: entered before the first
+    attempt, left after the last."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def attempt(self, job: Job, folder: Path) -> Rollout:
+        """Run one job once.
+
+        Args:
+            job: what to run.
+            folder: of this machine, in which everything that is kept of the rollout must be when
+                this returns; it may hold an earlier attempt's work, see
+                :func:`skillopt.rollouts.rollout.run_job`.
+
+        Raises:
+            SandboxError: the attempt failed for infrastructure; it may be tried again.
+        """
+
+    def cancel(self) -> None:
+        """End all attempts at once, from any thread. What is asked for later fails."""
+
+
+def make_executor(config: Config, gateway: Gateway) -> Executor:
+    """The executor that a config names; not entered yet.
+
+    Raises:
+        PluginError: an import path leads nowhere.
+    """
+    kind = config.executor.kind
+    setup = ExecutorSetup(config, gateway)
+    executor: Executor = make(EXECUTORS.get(kind, kind), "executor.kind", "attempt", setup)
+    return executor
+
+
+class LocalExecutor:
+    """Runs attempts in sandboxes of this machine, or of the engine that it is connected to.
+
+    Implements :class:`Executor`.
+    """
+
+    def __init__(self, setup: ExecutorSetup) -> None:
+        self._setup = setup
+        self._stack = ExitStack()
+        self._backend: Backend | None = None
+
+    def __enter__(self) -> LocalExecutor:
+        config = self._setup.config
+        with ExitStack() as stack:
+            sandbox = config.sandbox
+            backend = open_backend(sandbox)
+            stack.callback(backend.close)
+            if config.harness.name in CLI_AGENTS:
+                check_backend(config.harness.name, backend)
+            # What an earlier start of this run left if it was killed, and what other dead runs did.
+            backend.clean()
+            self._slots = stack.enter_context(
+                SandboxSlots(
+                    self._setup.gateway,
+                    backend,
+                    config.workers,
+                    sandbox.network,
+                    sandbox.verifier_network,
+                )
+            )
+            self._environments = Environments(backend)
+            self._backend = backend
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def attempt(self, job: Job, folder: Path) -> Rollout:
+        if isinstance(job.harness, CliHarness) and self._backend is not None:
+            check_backend(job.harness.name, self._backend)
+        with self._slots.site() as site:
+            verifiers = self._slots.verifier_sandbox
+            return run_job(job, site, self._environments, verifiers, folder)
+
+    def cancel(self) -> None:
+        if self._backend is not None:
+            self._backend.close()

@@ -1,0 +1,147 @@
+"""Everything that a command needs to run rollouts, read and checked before anything starts.
+
+The one assembly that ``train``, ``--dry-run``, ``eval``, ``transfer``, ``watch`` and ``demo``
+share: what one of them refuses, all refuse, and a user's own harness, verifier or limit holds in
+all.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harnesses.agents.registry import CLI_AGENTS, NAMES, check_backend, make_harness
+from harnesses.base import Usage
+from sandboxes.registry import BACKENDS, traits_of
+from skillopt.config.inputs import initial_skill, skills_beside
+from skillopt.config.loading import ConfigError
+from skillopt.config.prices import Prices, price_table
+from skillopt.config.schema import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
+from skillopt.core.skill import Skill, SkillError
+from skillopt.core.types import Split, Task
+from skillopt.rollouts.plugins import Plugins, load_plugins
+from skillopt.rollouts.runner import RolloutRunner
+from skillopt.run.events import Listener
+from skillopt.run.spending import Meter
+from skillopt.tasks.harbor import TaskError
+from skillopt.tasks.sources import load_splits
+
+Splits = dict[Split, tuple[Task, ...]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A config with all that it refers to.
+
+    Args:
+        config: as it was read.
+        plugins: the user's own parts, loaded.
+        splits: the tasks by split.
+        beside: the skills that the agent has besides.
+        prices: the price table.
+        meter: counts what is spent, against the config's limits.
+    """
+
+    config: Config
+    plugins: Plugins
+    splits: Splits
+    beside: tuple[Skill, ...]
+    prices: Prices
+    meter: Meter
+
+    def runner(self, listener: Listener) -> RolloutRunner:
+        """What runs rollouts; not entered yet."""
+        return RolloutRunner(self, listener)
+
+
+def prepare(
+    config: Config,
+    *,
+    plugins: Plugins = Plugins(),
+    needs: Sequence[Split] = (),
+    harnesses: Sequence[str] = (),
+    meter: Meter | None = None,
+) -> Prepared:
+    """Read and check what a config refers to. Nothing is started, asked or written, apart from
+    task sets that this project generates.
+
+    Args:
+        config: to prepare.
+        plugins: objects in place of what it names.
+        needs: splits that must have tasks.
+        harnesses: that will be run besides the config's own, by name.
+        meter: that has counted what was spent before; a new one if there is none.
+
+    Raises:
+        ConfigError, TaskError, SkillError, PluginError: unusable input.
+    """
+    loaded = load_plugins(config, plugins)
+    splits = load_splits(config.tasks, config.seed, config.runs / "tasks", given=loaded.tasks)
+    for split in needs:
+        if not splits[split]:
+            raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
+    for name in harnesses:
+        if name not in (*NAMES, config.harness.name):
+            raise ConfigError(
+                f"harness {name!r} is not one of {', '.join(NAMES)}{_nearest(name, NAMES)}"
+            )
+        if name in CLI_AGENTS and config.sandbox.kind in BACKENDS:
+            check_backend(name, traits_of(config.sandbox.kind))
+    if loaded.harness is None:
+        own = config.harness
+        make_harness(own.name, own.version, own.options, own.mode).version()
+    prices = price_table(config)
+    _check_prices(config, prices)
+    return Prepared(
+        config=config,
+        plugins=loaded,
+        splits=splits,
+        beside=skills_beside(config),
+        prices=prices,
+        meter=meter or Meter(config.limits),
+    )
+
+
+def prepared_skill(config: Config) -> Skill | None:
+    """The skill that training starts from, checked against what the agent has besides; None if
+    the optimizer is to draft it.
+
+    Raises:
+        SkillError: it cannot be used, or has the name of one of ``skill.beside``.
+    """
+    skill = initial_skill(config)
+    name = skill.name if skill else config.skill.name
+    if name in {other.name for other in skills_beside(config)}:
+        raise SkillError(
+            f"skill.beside: one of them is named {name!r} like the skill itself; an agent can "
+            "have one of a name only"
+        )
+    return skill
+
+
+def _check_prices(config: Config, prices: Prices) -> None:
+    """A limit on money needs prices: what is unknown cannot be counted."""
+    limits = [config.limits, *config.limits.stages.values(), *_spent_conditions(config.stop)]
+    if all(limit.usd is None for limit in limits):
+        return
+    for model in (config.target.name, config.optimizer.name):
+        if prices.cost(model, Usage()) is None:
+            where = config.prices or "configs/prices.yaml"
+            raise ConfigError(
+                f"{where}: no price for {model!r}, which a limit in usd needs: add one to a "
+                "copy of it and name that in prices:"
+            )
+
+
+def _spent_conditions(conditions: Sequence[StopConfig]) -> Iterator[SpendingConfig]:
+    for condition in conditions:
+        if isinstance(condition, AllConfig):
+            yield from _spent_conditions(condition.of)
+        elif isinstance(condition, SpentConfig):
+            yield condition
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,73 @@
+"""From a config's upstream to one that the gateway can call.
+
+A new kind of service is a section in :mod:`skillopt.config.upstreams` and a line here; one of your
+own is named by import path: ``kind: my_package.module:MyUpstream``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from harnesses.base import ModelSpec
+from harnesses.gateway.upstreams import BASE_URLS, HttpUpstream, Upstream, protocols_of
+from skillopt.config.schema import Config, ModelConfig
+from skillopt.config.upstreams import LlamaConfig, OwnUpstreamConfig, SimConfig, UpstreamConfig
+from skillopt.core.import_path import make
+from skillopt.rollouts.identity import without_later
+
+NOT_DECISIVE = frozenset({"key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate"})
+"""Settings of an upstream that do not decide its replies."""
+
+
+@contextmanager
+def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
+    """The upstream that a config describes, with the server that it may have of its own.
+
+    Raises:
+        PluginError: the import path of one of the user's own leads nowhere.
+    """
+    if isinstance(config, SimConfig):
+        from skillopt.sim.model import ALL, SimUpstream
+
+        dials = config.model_dump(exclude={"kind", "protocols"})
+        yield SimUpstream(**dials, protocols=frozenset(config.protocols) or ALL)
+    elif isinstance(config, LlamaConfig):
+        from harnesses.gateway.llamacpp import LlamaUpstream
+
+        settings = config.model_dump(exclude={"kind", "protocols"})
+        with LlamaUpstream(**settings, protocols=frozenset(config.protocols)) as upstream:
+            yield upstream
+    elif isinstance(config, OwnUpstreamConfig):
+        yield from _own(config)
+    else:
+        yield HttpUpstream(
+            kind=config.kind,
+            base_url=config.base_url or BASE_URLS[config.kind],
+            key_env=config.key_env,
+            protocols=protocols_of(config.kind, config.protocols),
+            max_concurrency=config.max_concurrency,
+            api_version=config.api_version,
+        )
+
+
+def _own(config: OwnUpstreamConfig) -> Iterator[Upstream]:
+    made: Any = make(config.kind, "upstreams", "send", **config.options)
+    if isinstance(made, AbstractContextManager):
+        with made as upstream:
+            yield upstream
+    else:
+        yield made
+
+
+def model_spec(config: ModelConfig) -> ModelSpec:
+    """A config's model as the gateway knows it."""
+    return ModelSpec(config.upstream, config.name, config.sampling)
+
+
+def service_of(config: Config, model: ModelConfig) -> dict[str, Any]:
+    """What of a model's upstream decides its replies: its address, or the dials of ``sim``."""
+    upstream = config.upstreams[model.upstream]
+    found = upstream.model_dump(mode="json", exclude=set(NOT_DECISIVE))
+    return without_later("sim" if found["kind"] == "sim" else "upstream", found)

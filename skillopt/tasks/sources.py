@@ -1,0 +1,103 @@
+"""The tasks of a run by split: from a source of the project's own, a user's own, or a folder.
+
+A new source is a module with a function like :data:`TaskSource` and a line in :data:`SOURCES`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from skillopt.config.schema import TasksConfig
+from skillopt.core.import_path import PATH, load, own_code
+from skillopt.core.types import Split, Task
+from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
+
+TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
+"""A kind of tasks by name: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may
+keep what it makes) and ``tasks.options`` as keyword arguments; returns the tasks by split."""
+
+SOURCES = {
+    "quickstart": "skillopt.tasks.quickstart.generator:source",
+    "words": "skillopt.tasks.words.generator:source",
+}
+"""By what ``tasks.source`` calls them; anything else is a folder or an import path."""
+
+
+def load_splits(
+    config: TasksConfig,
+    seed: int,
+    made: Path,
+    given: Mapping[Split, Sequence[Task]] | None = None,
+) -> dict[Split, tuple[Task, ...]]:
+    """The tasks that a config names, without those that it excludes.
+
+    Args:
+        config: source and, for a flat folder, the proportions.
+        seed: of the split of a flat folder.
+        made: folder below which generated task sets are put, once each.
+        given: tasks as objects in place of the source.
+
+    Raises:
+        TaskError: there is no such folder, a task in it cannot be used, or one that is excluded
+            does not exist.
+        PluginError, OwnCodeError: from a source of the user's own.
+    """
+    if given is not None:
+        splits = {split: tuple(given.get(split, ())) for split in SPLITS}
+    else:
+        splits = _named(config, seed, made)
+    return _without(splits, config)
+
+
+def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task, ...]]:
+    path = SOURCES.get(config.source)
+    if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
+        path = config.source
+    if path is None:
+        folder = Path(config.source)
+        found = read_splits(folder)
+        if found is None:
+            return split_tasks(read_tasks(folder), config.split, seed)
+        return {split: tuple(found[split]) for split in SPLITS}
+    source: TaskSource = load(path, "tasks.source")
+    options: dict[str, Any] = dict(config.options)
+    with own_code(f"tasks.source: {config.source}", passing=(OSError,)):
+        made_splits = source(config=config, folder=made, **options)
+        return {split: tuple(made_splits.get(split, ())) for split in SPLITS}
+
+
+def _without(
+    splits: dict[Split, tuple[Task, ...]], config: TasksConfig
+) -> dict[Split, tuple[Task, ...]]:
+    names = {task.name for tasks in splits.values() for task in tasks}
+    for name in config.exclude:
+        if name not in names:
+            close = difflib.get_close_matches(name, sorted(names), 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TaskError(f"tasks.exclude: {config.source} has no task {name!r}{hint}")
+    left_out = set(config.exclude)
+    return {
+        split: tuple(task for task in tasks if task.name not in left_out)
+        for split, tasks in splits.items()
+    }
+
+
+def split_tasks(
+    tasks: Sequence[Task], proportions: tuple[int, int, int], seed: int
+) -> dict[Split, tuple[Task, ...]]:
+    """Shuffle by seed and cut; train and val are rounded down, test takes the rest."""
+    shuffled = sorted(tasks, key=lambda task: task.name)
+    random.Random(f"split/{seed}").shuffle(shuffled)
+    whole = sum(proportions)
+    train = len(shuffled) * proportions[0] // whole
+    val = len(shuffled) * proportions[1] // whole
+    return {
+        "train": tuple(shuffled[:train]),
+        "val": tuple(shuffled[train : train + val]),
+        "test": tuple(shuffled[train + val :]),
+    }

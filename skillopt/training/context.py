@@ -1,0 +1,311 @@
+"""What every training has, whatever its method: baseline, batches, gate, records, final scores.
+
+What has happened is a record (:mod:`skillopt.run.records`); a run that is started again resumes
+from its records, the rollout store and recorded replies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from harnesses.base import ModelSpec, Usage
+from skillopt.config.schema import Config
+from skillopt.core.import_path import own_code
+from skillopt.core.skill import Skill
+from skillopt.core.text import estimate_tokens
+from skillopt.core.types import GateDecision, Rollout, Split, Task
+from skillopt.evaluation.scoring import Row, compare
+from skillopt.gates.base import Gate, Side, Trial, mean_score
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.documents import draft
+from skillopt.optimizer.leaks import LeakGuard
+from skillopt.optimizer.memory import rejection
+from skillopt.optimizer.model import OptimizerUnavailableError
+from skillopt.optimizer.stages import Stages
+from skillopt.optimizer.templates import Prompts
+from skillopt.rollouts.runner import RolloutRunner
+from skillopt.run.recorder import Recorder
+from skillopt.run.records import (
+    BaselineDone,
+    BatchDone,
+    Replied,
+    StageStarted,
+    StepDone,
+    rows_of,
+    skill_made,
+)
+from skillopt.run.state import State
+from skillopt.run.stop import StopCondition
+from skillopt.training.history import history_row, run_done
+from skillopt.training.optimizer_model import GatewayModel
+from skillopt.training.proposal import Proposal
+from skillopt.training.steps import StepPlan
+
+
+@dataclass
+class Clock:
+    """Seconds of each stage of a step or an epoch's end, as far as this process saw them."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of a ``with`` block to a stage."""
+        started = time.monotonic()
+        yield
+        took = self.seconds.get(stage, 0.0) + time.monotonic() - started
+        self.seconds[stage] = round(took, 3)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What one step or epoch's end asks the optimizer with."""
+
+    briefing: Briefing
+    model: GatewayModel
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """Of the optimizer so far, by stage."""
+        return self.model.usage
+
+
+@dataclass(frozen=True)
+class Training:
+    """One process's part of a run.
+
+    Args:
+        config, splits: of the run.
+        record: keeps and reports what happens; its state is where the run stands.
+        runner: runs rollouts.
+        gate, stages, prompts, guard, stop: what decides and how the optimizer is asked.
+        spec: the optimizer model.
+        replies: of an earlier run that this one was forked from, by id.
+    """
+
+    config: Config
+    splits: dict[Split, tuple[Task, ...]]
+    record: Recorder
+    runner: RolloutRunner
+    gate: Gate
+    stages: Stages
+    prompts: Prompts
+    guard: LeakGuard
+    stop: StopCondition
+    spec: ModelSpec
+    replies: Mapping[str, Replied] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """Where the run stands."""
+        return self.record.state
+
+    @property
+    def current(self) -> Skill:
+        """The skill that the gate let in last."""
+        return self.state.skills[self.state.current]
+
+    def stopping(self) -> str:
+        """Why a stop condition of the config ends the training now; empty if none does."""
+        with own_code("stop"):
+            return self.stop(self.state, self.record.meter.total)
+
+    def baseline(self, initial: Skill | None) -> None:
+        """The initial skill is scored once on the selection split before the first step.
+
+        Args:
+            initial: None for a draft by the optimizer.
+        """
+        val, skill = self.splits["val"], initial or self._draft()
+        with self.stage("baseline", len(val)):
+            rollouts = self.runner.rollouts(val, skill, stage="baseline")
+        score = self._score(rollouts)
+        self.record(skill_made(skill))
+        self.record(BaselineDone(skill=skill.digest, score=score, rollouts=rows_of(rollouts)))
+        self.record.note(f"initial skill: {score:.3f} on the selection split")
+        self._warn_of_length(skill)
+
+    def batch(self, plan: StepPlan, part: int, clock: Clock) -> list[Rollout]:
+        """The scored rollouts of one batch of a step under the current skill.
+
+        Some may be missing for infrastructure; they stay missing once the optimizer has been asked
+        about the others.
+
+        Args:
+            plan: of the step.
+            part: number of the batch in it, from 1.
+            clock: of the step.
+        """
+        state, share = self.state, self.config.max_infra_share
+        tasks, skill = plan.parts[part - 1], self.current
+        asked = any(reply.step == plan.step for reply in state.replies.values())
+        keys = state.batches.get((plan.step, part)) if asked else None
+        with self.stage("rollout", len(tasks), plan, clock):
+            if keys is not None:
+                tasks = tuple(t for t in tasks if self.runner.key(t, skill) in keys)
+            done = self.runner.rollouts(tasks, skill, stage="rollout", max_infra_share=share)
+        scored = [rollout for rollout in done if rollout.status.scored]
+        if keys is None:
+            keys = [r.key for r in scored]
+            self.record(BatchDone(step=plan.step, part=part, keys=keys))
+        return scored
+
+    def judge(self, plan: StepPlan, candidate: Skill, clock: Clock) -> GateDecision | None:
+        """The gate's decision; None if the candidate is what there was before."""
+        current = self.current
+        if candidate.digest == current.digest:
+            return None
+        sides: dict[Side, Skill] = {"candidate": candidate, "current": current}
+
+        def measure(side: Side, tasks: Sequence[Task], replicate: int) -> list[Rollout]:
+            return self.runner.rollouts(tasks, sides[side], stage="gate", replicate=replicate)
+
+        val = self.splits["val"]
+        self.record(skill_made(candidate))
+        with self.stage("gate", len(val), plan, clock), own_code("gate"):
+            return self.gate.decide(Trial(val, self.state.rewards, measure))
+
+    def step(
+        self, plan: StepPlan, rollouts: Sequence[Rollout], proposal: Proposal, asking: Asking
+    ) -> GateDecision | None:
+        """Judge a step's candidate and record the step.
+
+        Args:
+            plan, rollouts, proposal: of the step.
+            asking: with its clock and what the optimizer used.
+
+        Returns:
+            The gate's decision; None if there was nothing to judge.
+        """
+        self._check_answered()
+        for problem in proposal.errors:
+            self.record.note(f"step {plan.step}: {problem}", step=plan.step)
+        decision = self.judge(plan, proposal.candidate, asking.clock)
+        action = action_of(decision)
+        used, took = asking.usage, asking.clock.seconds
+        self.record(
+            StepDone(
+                step=plan.step,
+                epoch=plan.epoch,
+                action=action,
+                row=history_row(plan, action, rollouts, proposal, decision, used, took),
+                rollouts=rows_of(rollouts),
+                patches=list(proposal.patches),
+                report=list(proposal.report),
+                skipped="" if decision else proposal.skipped,
+                candidate=proposal.candidate.digest if decision else None,
+                gate=decision,
+                rejected=rejection(plan.step, proposal.edits, decision),
+            )
+        )
+        return decision
+
+    def finish(self, reason: str) -> None:
+        """The last selection score of the current skill, and the scores on the test split."""
+        state, val, test = self.state, self.splits["val"], self.splits["test"]
+        with self.stage("final", len(val)):
+            final = self._score(self.runner.rollouts(val, self.current, stage="final"))
+        rows: list[Row] = []
+        if self.config.final.test and test:
+            roles = {"initial": state.initial, "best": state.best, "final": state.current}
+            skills = {role: state.skills[digest] for role, digest in roles.items()}
+            with self.stage("test", 3 * len(test)):
+                rows = compare(self.runner, skills, test, stage="test")
+        self.record(run_done(reason, final, rows))
+
+    def asking(self, about: str, skill: Skill, plan: StepPlan | None = None) -> Asking:
+        """Everything with which the optimizer is asked during one step.
+
+        Args:
+            about: the step, for its seed: ``step/3``.
+            skill: that it starts from.
+            plan: of the step; None before the first.
+        """
+        config, state, step = self.config, self.state, plan.step if plan else 0
+        train, seed = config.train, f"{config.seed}/{about}"
+        model = GatewayModel(
+            self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
+            self.record, self.record.meter, _answered(state.replies), self.replies,
+        )  # fmt: skip
+        briefing = Briefing(
+            skill=skill,
+            budget=plan.budget if plan else None,
+            model=model,
+            parallel=self.runner.pool.map,
+            seed=seed,
+            memory=state.memory if train.memory else (),
+            notes=state.notes if train.meta_skill else "",
+            prompts=self.prompts,
+            guard=self.guard,
+            sees_answers=config.optimizer.sees_answers,
+            edit_files=config.skill.edit_files,
+            skill_aware=train.skill_aware,
+            autonomous=train.learning_rate.schedule == "autonomous",
+            max_tokens=config.skill.max_tokens,
+        )
+        return Asking(briefing, model)
+
+    @contextmanager
+    def stage(
+        self, name: str, total: int, plan: StepPlan | None = None, clock: Clock | None = None
+    ) -> Iterator[None]:
+        """Record that a stage has begun, and measure how long it takes.
+
+        Args:
+            name: of the stage.
+            total: rollouts or calls that it has at most.
+            plan: of the step that it belongs to.
+            clock: of the step.
+        """
+        epoch, step = (plan.epoch, plan.step) if plan else (0, 0)
+        self.record(StageStarted(stage=name, epoch=epoch, step=step, total=total))
+        with (clock or Clock()).measure(name):
+            yield
+
+    def _check_answered(self) -> None:
+        """A service that has refused everything so far is set up wrongly, and training on would
+        spend rollouts for nothing."""
+        replies = self.state.replies.values()
+        refused = [reply.error for reply in replies if reply.refused]
+        if refused and not any(reply.reply is not None for reply in replies):
+            raise OptimizerUnavailableError(
+                f"optimizer: every request so far was refused: {refused[-1]}; check "
+                "optimizer.name, optimizer.sampling and the service's context length"
+            )
+
+    def _draft(self) -> Skill:
+        """The optimizer's one-shot draft."""
+        named = self.config.skill
+        empty = Skill(named.name, named.description or "To be described.", "")
+        with self.stage("draft", 1):
+            return draft(self.splits["train"], self.asking("draft", empty).briefing).value
+
+    def _warn_of_length(self, skill: Skill) -> None:
+        if estimate_tokens(skill.text) > self.config.skill.max_tokens:
+            self.record.note(
+                "the initial skill is longer than skill.max_tokens: the optimizer will be asked "
+                "to compress what it makes of it"
+            )
+
+    def _score(self, rollouts: Sequence[Rollout]) -> float:
+        gate = self.config.gate
+        return mean_score((r.reward for r in rollouts), gate.metric, gate.mix)
+
+
+def _answered(replies: Mapping[str, Replied]) -> Mapping[str, Replied]:
+    """The replies that need not be asked for again. As long as a service has refused everything,
+    what it refused is asked again: its set-up may have been corrected."""
+    if any(reply.reply is not None for reply in replies.values()):
+        return replies
+    return {id: reply for id, reply in replies.items() if not reply.refused}
+
+
+def action_of(decision: GateDecision | None) -> str:
+    """What is called ``action`` in the history."""
+    if decision is None:
+        return "skip"
+    return "accept" if decision.accepted else "reject"

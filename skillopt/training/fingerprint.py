@@ -1,0 +1,217 @@
+"""What a run's result depends on, and since when: what may still change when it is started again.
+
+Only what the finished part of a run depended on must be as it was. What is still to come may be
+changed, and the log says from where on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from harnesses.harness import Harness
+from skillopt.config.schema import Config
+from skillopt.core.errors import SkillOptError
+from skillopt.core.skill import Skill
+from skillopt.optimizer.templates import Prompts
+from skillopt.rollouts.identity import without_later
+from skillopt.rollouts.plugins import described
+from skillopt.rollouts.prepare import Prepared
+from skillopt.rollouts.slots import sandbox_identity
+from skillopt.rollouts.upstreams import service_of
+from skillopt.run.state import State
+
+SHOWN = 12
+
+
+class FingerprintError(SkillOptError):
+    """A run was started with other inputs than its finished part; the message lists them."""
+
+
+class Since(IntEnum):
+    """From which part of a run on a key counts."""
+
+    BASELINE = 1
+    STEPS = 2
+    EPOCH_ENDS = 3
+    TEST = 4
+
+
+COUNTS_SINCE: dict[str, Since] = {
+    "skill": Since.BASELINE,
+    "beside": Since.BASELINE,
+    "tasks.val": Since.BASELINE,
+    "harness": Since.BASELINE,
+    "sandbox": Since.BASELINE,
+    "target": Since.BASELINE,
+    "own.verifier": Since.BASELINE,
+    "gate.metric": Since.BASELINE,
+    "gate.mix": Since.BASELINE,
+    "skillopt": Since.BASELINE,
+    "seed": Since.STEPS,
+    "tasks.train": Since.STEPS,
+    "train": Since.STEPS,
+    "optimizer": Since.STEPS,
+    "edits": Since.STEPS,
+    "method": Since.STEPS,
+    "gate": Since.STEPS,
+    "own": Since.STEPS,
+    "train.slow_update": Since.EPOCH_ENDS,
+    "train.slow_tasks": Since.EPOCH_ENDS,
+    "train.meta_skill": Since.EPOCH_ENDS,
+    "own.stages.slow": Since.EPOCH_ENDS,
+    "own.stages.meta": Since.EPOCH_ENDS,
+    "tasks.test": Since.TEST,
+    "final": Since.TEST,
+}
+"""By the beginning of a key of the fingerprint; the longest one counts. What is not in the
+fingerprint may change at any time."""
+DRAFTED = ("seed", "optimizer", "tasks.train")
+"""What a draft of the initial skill depends on besides."""
+
+
+def fingerprint(
+    prepared: Prepared, initial: Skill | None, harness: Harness, prompts: Prompts
+) -> dict[str, Any]:
+    """What decides a run's result, flat, with dotted keys.
+
+    Args:
+        prepared: config, tasks and the user's own parts.
+        initial: the skill it starts from; None if the optimizer drafts it.
+        harness: as made, with the version of its program.
+        prompts: the templates that the optimizer is asked with.
+    """
+    config, tasks = prepared.config, prepared.splits
+    settings = config.model_dump(mode="json")
+    agent = without_later("harness", settings["harness"]) | {
+        "name": harness.name,
+        "version": harness.version(),
+    }
+    train = {k: v for k, v in settings["train"].items() if k != "stages"}
+    drafted = {"name": config.skill.name, "description": config.skill.description}
+    return _flat(
+        {
+            "skill": {"digest": initial.digest} if initial else {"draft": drafted},
+            "beside": {other.name: other.digest for other in prepared.beside},
+            "tasks": {split: {task.name: task.digest for task in tasks[split]} for split in tasks},
+            "harness": agent,
+            "sandbox": sandbox_identity(config),
+            "target": _model(config, "target"),
+            "optimizer": _model(config, "optimizer")
+            | {"sees_answers": config.optimizer.sees_answers, "prompts": prompts.digest},
+            "edits": {
+                "max_tokens": config.skill.max_tokens,
+                "edit_files": config.skill.edit_files,
+            },
+            "seed": config.seed,
+            "train": train,
+            "method": settings["method"],
+            "gate": settings["gate"],
+            "final": settings["final"],
+            "own": described(prepared.plugins),
+            "skillopt": package_version(),
+        }
+    )
+
+
+def changes(
+    before: Mapping[str, Any], now: Mapping[str, Any], state: State, where: str
+) -> dict[str, list[Any]]:
+    """What differs from the fingerprint that a run had, all of which may still change.
+
+    Args:
+        before, now: fingerprints.
+        state: where the run stands.
+        where: the run's folder, for the message.
+
+    Raises:
+        FingerprintError: its finished part depended on something that differs.
+    """
+    differing = {
+        key: [before.get(key), now.get(key)]
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    }
+    used = {key: pair for key, pair in differing.items() if _used(key, state)}
+    if not used:
+        return differing
+    lines = [f"  {key}: {_shown(old)} -> {_shown(new)}" for key, (old, new) in used.items()]
+    more = [f"  … and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    raise FingerprintError(
+        "\n".join(
+            [
+                f"{where}: this run was started with different inputs:",
+                *lines[:SHOWN],
+                *more,
+                "undo these changes to resume it, or start a new run, which takes rollouts and "
+                "replies from this one as far as they are the same: --fork NEW-NAME",
+            ]
+        )
+    )
+
+
+def since(key: str, drafted: bool = False) -> Since:
+    """From which part of a run on a key of the fingerprint counts.
+
+    Args:
+        key: dotted.
+        drafted: whether the initial skill is the optimizer's draft.
+    """
+    parts = key.split(".")
+    names = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    found = next(COUNTS_SINCE[name] for name in names if name in COUNTS_SINCE)
+    early = drafted and any(name in DRAFTED for name in names)
+    return Since.BASELINE if early else found
+
+
+def _used(key: str, state: State) -> bool:
+    """Whether the finished part of a run depended on a key."""
+    drafted = state.created is not None and any(
+        name.startswith("skill.draft") for name in state.created.fingerprint
+    )
+    match since(key, drafted):
+        case Since.BASELINE:
+            return state.initial_score is not None
+        case Since.STEPS if key.startswith("optimizer."):
+            return any(reply.reply is not None for reply in state.replies.values())
+        case Since.STEPS:
+            return state.steps > 0 or (state.stage is not None and state.stage.step > 0)
+        case Since.EPOCH_ENDS:
+            pairing = state.stage is not None and state.stage.stage in ("pairs", "slow", "meta")
+            return state.epochs > 1 or pairing
+    return state.done is not None
+
+
+def package_version() -> str:
+    """Of this project; ``unknown`` if it is not installed."""
+    try:
+        return version("skillopt-harness")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _model(config: Config, role: str) -> dict[str, Any]:
+    model = getattr(config, role)
+    return {
+        "name": model.name,
+        "sampling": model.sampling,
+        "service": service_of(config, model),
+    }
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(none)"
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings with dotted keys; an empty one has no key."""
+    if not isinstance(settings, dict):
+        return {prefix.rstrip("."): settings}
+    return {
+        k: v for key, inner in settings.items() for k, v in _flat(inner, f"{prefix}{key}.").items()
+    }

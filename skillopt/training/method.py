@@ -1,0 +1,63 @@
+"""What a training method is: what proposes candidates, from the rollouts of training tasks.
+
+SkillOpt's loop (:mod:`skillopt.training.trainer`) is one. A method of your own is a class with the
+methods of :class:`Method`, named by import path in ``method.kind`` or given as
+``Plugins(method=…)``; ``method.options`` are its keyword arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from skillopt.config.schema import Config, MethodConfig
+from skillopt.core.import_path import make
+from skillopt.core.types import Split, Task
+
+if TYPE_CHECKING:
+    from skillopt.training.context import Training
+
+METHODS = {"skillopt": "skillopt.training.trainer:SkillOpt"}
+"""By the name that ``method.kind`` has."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a method will do at most: for ``--dry-run``, the display and limits.
+
+    Args:
+        steps: of the whole training.
+        budgets: edits that each step may make; None for no limit.
+        rollouts: by stage.
+        calls: of the optimizer, by stage.
+    """
+
+    steps: int = 0
+    budgets: tuple[int | None, ...] = ()
+    rollouts: tuple[tuple[str, int], ...] = ()
+    calls: tuple[tuple[str, int], ...] = ()
+
+
+class Method(Protocol):
+    """Runs a training between the baseline and the final scores."""
+
+    def estimate(self, config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
+        """What it will do at most. Nothing is run or asked."""
+
+    def run(self, training: Training) -> str:
+        """Train, and return why training ended.
+
+        A run that was interrupted calls this again: what has happened is in ``training.state``,
+        and rollouts and replies of before are found again, so nothing may be remembered elsewhere.
+        """
+
+
+def make_method(config: MethodConfig) -> Method:
+    """The method that a config names.
+
+    Raises:
+        PluginError: an import path leads nowhere, or the class does not take the options.
+    """
+    path = METHODS.get(config.kind, config.kind)
+    method: Method = make(path, "method.kind", "run", **config.options)
+    return method

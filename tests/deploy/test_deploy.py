@@ -1,0 +1,354 @@
+"""Deploying into real homes: what comes, what is left alone, and what comes back byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skillopt.core.skill import Skill, read_skill, write_skill
+from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
+from skillopt.deploy.ledger import Ledger
+from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
+from tests.helpers.command_line import skillopt
+from tests.helpers.small import small_config
+
+SKILL = Skill("mine", "Use it for chores.", "# Mine\n\n- one", {}, {"references/x.md": b"# X\n"})
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    (home / "project").mkdir(parents=True)
+    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home / "project")
+    return home
+
+
+def agents_part(home: Path) -> str:
+    """The digest of everything but the ledger."""
+    parts = [p for p in sorted(home.iterdir()) if p.name != ".local"]
+    return str([(path.name, tree_digest(path)) for path in parts])
+
+
+PLACES = [
+    ("codex", "user", "skill", ".codex/skills/mine"),
+    ("codex", "project", "skill", "project/.agents/skills/mine"),
+    ("claude-code", "user", "skill", ".claude/skills/mine"),
+    ("claude-code", "project", "skill", "project/.claude/skills/mine"),
+    ("opencode", "user", "skill", ".config/opencode/skills/mine"),
+    ("opencode", "project", "skill", "project/.opencode/skills/mine"),
+    ("opencode", "user", "instructions", ".config/opencode/AGENTS.md"),
+    ("opencode", "project", "instructions", "project/AGENTS.md"),
+    ("codex", "user", "instructions", ".codex/AGENTS.md"),
+    ("codex", "project", "instructions", "project/AGENTS.md"),
+    ("claude-code", "user", "instructions", ".claude/CLAUDE.md"),
+    ("claude-code", "project", "instructions", "project/CLAUDE.md"),
+]
+
+
+@pytest.mark.parametrize(("to", "scope", "form", "path"), PLACES)
+def test_a_skill_goes_to_the_agents_own_place_and_away_without_a_trace(
+    home: Path, to: str, scope: Any, form: Any, path: str
+) -> None:
+    before = agents_part(home)
+    place = place_of(to, scope, form)
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place, ledger, {"run": "r"})
+        assert Path(entry.target) == home / path
+        if form == "skill":
+            assert read_skill(home / path) == SKILL
+        else:
+            assert "# Mine\n\n- one\n<!-- skillopt:mine end -->" in (home / path).read_text()
+        assert [s.state for s in list_standing(ledger)] == ["unchanged"]
+        undo(entry, ledger)
+        assert list_standing(ledger) == []
+    assert agents_part(home) == before
+
+
+def test_what_stood_there_before_comes_back_with_its_modes_and_links(home: Path) -> None:
+    theirs = home / ".claude" / "skills" / "mine"
+    write_skill(Skill("mine", "Theirs.", "# Theirs", {}, {"scripts/a.sh": b"#!/bin/sh\n"}), theirs)
+    (theirs / "notes.bin").write_bytes(b"\xff\x00")
+    (theirs / "notes.bin").chmod(0o640)
+    (theirs / "link").symlink_to("notes.bin")
+    before = agents_part(home)
+    place = place_of("claude-code", "user")
+    with Ledger() as ledger:
+        entries = [deploy(SKILL, place, ledger, {})]
+        newer = Skill("mine", "Use it.", "# Newer")
+        entries.append(deploy(newer, place, ledger, {}))
+        assert read_skill(theirs) == newer
+        undo(entries[1], ledger)
+        assert read_skill(theirs) == SKILL
+        undo(entries[0], ledger)
+    assert agents_part(home) == before
+
+
+def test_edits_made_since_are_never_overwritten(home: Path) -> None:
+    place = place_of("codex", "user")
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place, ledger, {})
+        file = home / ".codex" / "skills" / "mine" / "SKILL.md"
+        file.write_text(file.read_text() + "\nMy own line.\n")
+        before = agents_part(home)
+        for change in (lambda: undo(entry, ledger), lambda: deploy(SKILL, place, ledger, {})):
+            with pytest.raises(DeployError, match="has been changed since mine was deployed"):
+                change()
+        assert agents_part(home) == before
+        assert [s.state for s in list_standing(ledger)] == ["changed"]
+
+
+def test_a_file_of_instructions_keeps_what_its_owner_writes_around_the_block(home: Path) -> None:
+    file = home / "project" / "AGENTS.md"
+    file.write_text("# Ours\n\nNo end of line")
+    place = place_of("codex", "project", "instructions")
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place, ledger, {})
+        assert file.read_text().startswith("# Ours\n\nNo end of line\n\n<!-- skillopt:mine begin")
+        file.write_text("Added above.\n" + file.read_text() + "Added below.\n")
+        undo(entry, ledger)
+        assert file.read_text() == "Added above.\n# Ours\n\nNo end of line\n\nAdded below.\n"
+        again = deploy(SKILL, place, ledger, {})
+        file.write_text(file.read_text().replace("- one", "- mine"))
+        with pytest.raises(DeployError, match="has been changed"):
+            undo(again, ledger)
+
+
+def test_a_block_is_replaced_where_it_stands(home: Path) -> None:
+    file = home / "project" / "CLAUDE.md"
+    place = place_of("claude-code", "project", "instructions")
+    with Ledger() as ledger:
+        deploy(SKILL, place, ledger, {})
+        file.write_text(file.read_text() + "After.\n")
+        deploy(Skill("mine", "Use it.", "# Newer"), place, ledger, {})
+    text = file.read_text()
+    assert text.count("skillopt:mine begin") == 1 and "# Newer" in text and "- one" not in text
+    assert text.endswith("After.\n")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_skills_in_one_file_are_undone_in_any_order(home: Path, first: int) -> None:
+    before = agents_part(home)
+    place = place_of("codex", "user", "instructions")
+    with Ledger() as ledger:
+        skills = [Skill("one", "First.", "# One"), Skill("two", "Second.", "# Two")]
+        entries = [deploy(skill, place, ledger, {}) for skill in skills]
+        undo(entries[first], ledger)
+        (standing,) = list_standing(ledger)
+        assert standing.entry.name == skills[1 - first].name and standing.state != "missing"
+        text = (home / ".codex" / "AGENTS.md").read_text()
+        assert skills[first].body not in text and skills[1 - first].body in text
+        undo(entries[1 - first], ledger)
+        assert list_standing(ledger) == []
+    assert agents_part(home) == before
+
+
+def test_a_file_that_its_owner_made_is_kept_though_it_is_empty(home: Path) -> None:
+    place = place_of("codex", "project", "instructions")
+    file = home / "project" / "AGENTS.md"
+    with Ledger() as ledger:
+        undo(deploy(SKILL, place, ledger, {}), ledger)  # There was none before this one.
+        assert not file.exists()
+        file.write_text("")
+        entry = deploy(SKILL, place, ledger, {})
+        file.write_text(file.read_text() + "\n")
+        undo(entry, ledger)
+    assert file.read_text() == "\n"
+
+
+KILLED = """
+import os, pathlib, signal, sys
+import skillopt.deploy.actions as actions, skillopt.deploy.ledger as ledgers
+import skillopt.core.files as files
+from skillopt.deploy.places import place_of
+from skillopt.core.skill import Skill
+left = int(sys.argv[1])
+for module, name in [
+    (ledgers.Ledger, "write"), (actions, "_copy"), (actions, "replace_folder"),
+    (actions, "_remove"), (files, "sync_folder"), (files, "_exchange"), (actions, "write_skill"),
+]:
+    def counted(*args, _call=getattr(module, name), **more):
+        global left
+        for _ in range(2):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if _ == 0:
+                result = _call(*args, **more)
+        return result
+    setattr(module, name, counted)
+place = place_of("claude-code", "user")
+with ledgers.Ledger() as ledger:
+    if sys.argv[2] == "deploy":
+        actions.deploy(Skill("mine", "New.", "# New"), place, ledger, {})
+    else:
+        actions.undo(ledger.standing(place.target("mine"))[-1], ledger)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("action", ["deploy", "undo"])
+def test_killed_at_any_step_the_old_or_the_new_is_there(home: Path, action: str) -> None:
+    target = home / ".claude" / "skills" / "mine"
+    place = place_of("claude-code", "user")
+    states = set()
+    for step in range(1, 60):
+        with Ledger() as ledger:
+            for entry in reversed(ledger.standing(target)):
+                undo(entry, ledger)
+            deploy(SKILL, place, ledger, {})
+            if action == "undo":
+                deploy(Skill("mine", "New.", "# New"), place, ledger, {})
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(step), action], capture_output=True, text=True
+        )
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        found = read_skill(target)
+        assert found in (SKILL, Skill("mine", "New.", "# New"))
+        states.add(found.body)
+        with Ledger() as ledger:
+            (standing,) = [s for s in list_standing(ledger) if s.entry.target == str(target)]
+            assert standing.state == "unchanged"
+        if done.returncode == 0:
+            break
+    else:
+        raise AssertionError("never ended by itself")
+    assert states == {"# New", SKILL.body}
+
+
+def test_the_commands(home: Path, tmp_path: Path) -> None:
+    from skillopt import train
+
+    result = train(small_config(tmp_path))
+    before = agents_part(home)
+    to = ["--to", "codex", "--scope", "project"]
+    shown = skillopt("deploy", result.folder, *to, "--no-proof", "--yes")
+    assert shown.returncode == 0, shown.stderr
+    assert "+- " in shown.stdout and "deployed house-rules to" in shown.stdout
+    installed = read_skill(home / "project" / ".agents" / "skills" / "house-rules")
+    metadata: Any = installed.extra["metadata"]
+    assert metadata["skillopt-run"] == "quickstart-local"
+    assert metadata["skillopt-selection"] == "0.500 -> 1.000"
+    assert "[" in metadata["skillopt-test"] and len(metadata["skillopt-digest"]) == 64
+    (row,) = json.loads(skillopt("deploy", "--list", "--json").stdout)
+    assert row["state"] == "unchanged" and row["source"]["run"] == "quickstart-local"
+    assert "quickstart-local" in skillopt("deploy", "--list").stdout
+    assert skillopt("rollback", *to, "--yes").returncode == 0
+    assert agents_part(home) == before
+    for _ in range(2):
+        assert skillopt("deploy", result.folder, *to, "--no-proof", "--yes").returncode == 0
+    undone = skillopt("undeploy", "house-rules", *to, "--yes")
+    assert undone.returncode == 0 and "undeployed house-rules from" in undone.stdout
+    assert agents_part(home) == before
+    nothing = skillopt("undeploy", "house-rules", *to, "--yes")
+    assert nothing.returncode == 2 and "is not deployed there" in nothing.stderr
+    refused = skillopt("deploy", result.folder, *to, "--no-proof")
+    assert refused.returncode == 1 and agents_part(home) == before
+    assert skillopt("deploy").returncode == 2
+    assert skillopt("deploy", "none", *to, "--yes").returncode == 2
+
+
+def test_packages(home: Path, tmp_path: Path) -> None:
+    write_skill(SKILL, tmp_path / "mine")
+    plugin, archive = tmp_path / "plugin", tmp_path / "mine.skill"
+    options = ["--plugin", plugin, "--archive", archive, "--version", "2.0.0"]
+    for _ in range(2):
+        done = skillopt("package", tmp_path / "mine", *options)
+        assert done.returncode == 0, done.stderr
+    manifest = json.loads((plugin / ".claude-plugin" / "plugin.json").read_text())
+    assert manifest == {"name": "mine", "description": SKILL.description, "version": "2.0.0"}
+    assert read_skill(plugin / "skills" / "mine").body == SKILL.body
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path / "out")
+    assert read_skill(tmp_path / "out" / "mine") == read_skill(plugin / "skills" / "mine")
+    assert skillopt("package", tmp_path / "mine").returncode == 2
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("to", "scope", "form", "path"), [PLACES[i] for i in (0, 3, 5, 6, 9, 10)])
+def test_the_real_agent_finds_what_was_deployed(
+    home: Path, to: str, scope: str, form: str, path: str
+) -> None:
+    write_skill(SKILL, home / "trained" / "mine")
+    options = ["--to", to, "--scope", scope, "--as", form, "--yes"]
+    done = skillopt("deploy", home / "trained" / "mine", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"to {home / path}\n" in done.stdout
+    found = "offers mine and opened it: Use it for chores." if form == "skill" else "reads the"
+    assert f"\nproved: {to} {found}" in done.stdout
+
+
+@pytest.mark.engine
+def test_a_skill_that_the_agent_cannot_find_is_no_success(home: Path) -> None:
+    from skillopt.deploy.proof import prove
+
+    place = place_of("codex", "user")
+    write_skill(Skill("other", "Another.", "# Other"), place.target("other"))
+    write_skill(SKILL, place.target("mine"))
+    (place.target("mine") / "SKILL.md").write_text("---\nname: mine\n---\nno description")
+    proof = prove(place, SKILL)
+    assert proof.ok is False
+    assert proof.detail == "codex does not offer mine; it offers: ['other']"
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("agent", "theirs", "message"),
+    [
+        ("codex", ".codex/skills", "offers 2 skills named mine: "),
+        (
+            "claude-code",
+            ".claude/skills",
+            "but what it opened is not what was deployed; there are: ",
+        ),
+    ],
+)
+def test_a_skill_of_the_users_that_hides_it_is_named(
+    home: Path, agent: str, theirs: str, message: str
+) -> None:
+    other = home / theirs / "mine"
+    write_skill(Skill("mine", SKILL.description, "# Older\n\n- another rule"), other)
+    write_skill(SKILL, home / "trained" / "mine")
+    to = ["--to", agent, "--scope", "project", "--yes"]
+    done = skillopt("deploy", home / "trained" / "mine", *to)
+    assert done.returncode == 1
+    assert f"FAILED: {agent} offers" in done.stdout and message in done.stdout
+    assert str(other) in done.stdout
+
+
+def test_what_an_agent_sees_counts_once_in_a_home_directory(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = [len(seen_by(agent)) for agent in ("claude-code", "codex", "opencode")]
+    assert seen == [4, 6, 8]
+    monkeypatch.chdir(home)
+    assert [name for name in seen_by("claude-code") if name.endswith("skills")] == [
+        "home/.claude/skills"
+    ]
+    assert "project/.agents/skills" not in seen_by("codex")
+
+
+def test_a_folder_of_ones_own_is_not_proved(home: Path) -> None:
+    write_skill(SKILL, home / "trained" / "mine")
+    done = skillopt("deploy", home / "trained" / "mine", "--to", home / "skills", "--yes")
+    assert done.returncode == 0 and "not proved: " in done.stdout
+    assert read_skill(home / "skills" / "mine").body == SKILL.body
+    with pytest.raises(DeployError, match="instructions need an agent"):
+        place_of("somewhere", "user", "instructions")
+
+
+def test_provenance_keeps_what_the_front_matter_had() -> None:
+    skill = Skill("mine", "Use it.", "# B", {"metadata": {"author": "me"}, "license": "MIT"})
+    ready = with_provenance(skill, {"run": "r", "test": None})
+    assert ready.extra == {"metadata": {"author": "me", "skillopt-run": "r"}, "license": "MIT"}
+    assert isinstance(place_of("codex", "user"), Place) and os.environ["HOME"]

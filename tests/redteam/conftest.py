@@ -1,0 +1,3 @@
+"""Every attack has a ``lab``."""
+
+from tests.helpers.lab import lab as lab

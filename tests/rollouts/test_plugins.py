@@ -1,0 +1,147 @@
+"""A user's own harness, verifier, stages and stop condition: as objects, and by import path."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harnesses.base import Outcome, Request, Status, Usage
+from harnesses.harness import RolloutSite
+from skillopt import Plugins, evaluate, train
+from skillopt.config.loading import ConfigError
+from skillopt.core.import_path import OwnCodeError, PluginError
+from skillopt.core.types import Edit, Reward, Task
+from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.model import StageResult
+from skillopt.run.events import Event
+from skillopt.run.records import StepDone
+from skillopt.run.spending import Spent
+from skillopt.run.state import State
+from skillopt.training.fingerprint import FingerprintError
+from tests.helpers.small import small_config
+
+
+class Echo:
+    """An agent that writes what its skill says into a file."""
+
+    name = "echo"
+
+    def version(self) -> str:
+        return "1"
+
+    def run(self, request: Request, site: RolloutSite) -> Outcome:
+        text = (request.skill / "SKILL.md").read_text() if request.skill else ""
+        assert request.workspace is not None
+        (request.workspace / "said.txt").write_text(text)
+        time.sleep(0.01)
+        return Outcome(Status.COMPLETED, "", "said", None, Usage(), True, "1", 0.0)
+
+
+def has_rule(task: Task, workspace: Path, answer: str) -> Reward:
+    """Full marks where the skill has the rule."""
+    text = (workspace / "said.txt").read_text()
+    return Reward(1.0 if "- the rule" in text and answer == "said" else 0.25, {}, "no rule")
+
+
+def first_rule(edits: Any, briefing: Briefing) -> StageResult[tuple[Edit, ...]]:
+    """A ranking that knows better."""
+    return StageResult((Edit("append", "", "- the rule"),))
+
+
+def after_one(state: State, spent: Spent) -> str:
+    return "one is enough" if state.steps >= 1 else ""
+
+
+OWN = {
+    "harness.name": "tests.rollouts.test_plugins:Echo",
+    "verifier": "tests.rollouts.test_plugins:has_rule",
+    "train.stages": {"rank": "tests.rollouts.test_plugins:first_rule"},
+    "stop": [{"kind": "custom", "path": "tests.rollouts.test_plugins:after_one"}],
+}
+
+
+def test_all_of_them_by_import_path(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    result = train(small_config(tmp_path, **OWN), listeners=[seen.append])
+    assert result.done and result.summary["stopped"] == "one is enough"
+    assert result.best.body.endswith("- the rule")
+    assert (result.summary["initial_score"], result.summary["best_score"]) == (0.0, 1.0)
+    assert [event.step for event in seen if isinstance(event, StepDone)] == [1]
+    rows = evaluate(
+        small_config(tmp_path, **OWN), [result.folder, "none"], split="val", listeners=[]
+    )
+    assert [row.score.value for row in rows] == [1.0, 0.0]
+
+
+def test_all_of_them_as_objects(tmp_path: Path) -> None:
+    plugins = Plugins(Echo(), has_rule, {"rank": first_rule}, [after_one])
+    config = small_config(tmp_path)
+    result = train(config, plugins=plugins)
+    assert result.summary["best_score"] == 1.0
+    with pytest.raises(
+        FingerprintError, match=r"own\.verifier: tests\.rollouts\.test_plugins:has_rule"
+    ):
+        train(config, plugins=Plugins(Echo(), stages={"rank": first_rule}, stop=[after_one]))
+
+
+def test_a_verifier_that_raises_is_never_a_score(tmp_path: Path) -> None:
+    def broken(task: Task, workspace: Path, answer: str) -> Reward:
+        raise RuntimeError("no model loaded")
+
+    def wild(task: Task, workspace: Path, answer: str) -> Reward:
+        return Reward(7.0)
+
+    config = small_config(tmp_path, rollout_tries=1)
+    with pytest.raises(OwnCodeError, match="raised RuntimeError: no model loaded") as caught:
+        train(config, plugins=Plugins(Echo(), broken))
+    assert "in broken\n" in caught.value.traceback and "skillopt/" not in caught.value.traceback
+    with pytest.raises(OwnCodeError, match=r"return a skillopt.Reward in \[0, 1\]"):
+        train(config, plugins=Plugins(Echo(), wild), fork="wild")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"harness.name": "nowhere.at:all"}, "harness.name: nowhere.at:all: No module named"),
+        (
+            {"verifier": "tests.helpers.small:nothing"},
+            "verifier: tests.helpers.small:nothing: module",
+        ),
+        (
+            {"train.stages": {"rank": "tests.helpers.small:x"}},
+            "train.stages.rank: tests.helpers.small:x",
+        ),
+        (
+            {"stop": [{"kind": "custom", "path": "tests.helpers.small:x"}]},
+            "stop: tests.helpers.small:x",
+        ),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_named(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PluginError) as caught:
+        train(small_config(tmp_path, **settings))
+    assert message in str(caught.value) and "PYTHONPATH" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"harness.name": "codx"}, "harness.name: 'codx' is not one of .*did you mean 'codex'"),
+        ({"train.stages": {"rnak": "a:b"}}, r"train\.stages\.rnak"),
+        ({"train.stages": {"rank": "no_colon"}}, "is not an import path"),
+        ({"stop": [{"kind": "patience"}]}, "stop"),
+        ({"train.update": "rewrites"}, r"train\.update: 'rewrites' is not one of"),
+        ({"skill.init": "empty"}, "name: is needed"),
+        ({"skill.init": "empty", "skill.name": "x"}, "description: is needed"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_the_config(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        small_config(tmp_path, **settings)

@@ -1,0 +1,278 @@
+"""Limits, stop conditions, prices and the plan: what a run may spend, and what it says of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harnesses.base import Status, Usage
+from skillopt import RunResult, train
+from skillopt.config.loading import ConfigError
+from skillopt.config.prices import load_prices, price_table
+from skillopt.config.schema import (
+    AllConfig,
+    NoAcceptConfig,
+    RunLimitsConfig,
+    SpendingConfig,
+    SpentConfig,
+    TargetScoreConfig,
+)
+from skillopt.run.records import (
+    AnyRecord,
+    Replied,
+    RolloutRan,
+    RunStarted,
+    RunStopped,
+    StageStarted,
+)
+from skillopt.run.spending import LimitReachedError, Meter, Spent
+from skillopt.run.state import State
+from skillopt.run.stop import make_stop
+from skillopt.tasks.sources import load_splits
+from skillopt.training.plan import make_plan
+from skillopt.training.trainer import SkillOpt
+from tests.helpers.command_line import skillopt, small_options
+from tests.helpers.small import small_config, untimed
+
+
+def meter_of(limits: RunLimitsConfig, records: Iterable[AnyRecord]) -> Meter:
+    meter = Meter(limits)
+    for record in records:
+        meter.add(record)
+    return meter
+
+
+def ran(stage: str, tokens: int = 10, usd: float | None = 0.5, at: float = 0.0) -> RolloutRan:
+    usage = Usage(1, tokens, 0, 0, usd)
+    return RolloutRan(
+        at=at, stage=stage, key="k", task="t", status=Status.COMPLETED, usage=usage, seconds=1.0
+    )
+
+
+def started(at: float) -> RunStarted:
+    return RunStarted(at=at, name="r", pid=1, host="h", epochs=1, steps=1, rollouts=1)
+
+
+def test_the_meter_adds_up_by_stage_and_over_starts() -> None:
+    records: list[AnyRecord] = [
+        started(100.0),
+        StageStarted(at=101.0, stage="rollout", total=1),
+        ran("rollout", at=105.0),
+        RunStopped(at=106.0, reason="interrupted"),
+        # The hour in between was nobody's.
+        started(3706.0),
+        StageStarted(at=3707.0, stage="gate", total=1),
+        ran("gate", 30, 1.0, at=3717.0),
+        Replied(
+            at=3717.0, id="i", stage="reflect", step=1, about="a", reply="{}",
+            usage=Usage(1, 5, 0, 5, 0.25),
+        ),
+    ]  # fmt: skip
+    meter = meter_of(RunLimitsConfig(), records)
+    assert meter.stages["rollout"] == Spent(1, Usage(1, 10, 0, 0, 0.5), 5.0)
+    assert meter.stages["gate"] == Spent(1, Usage(1, 30, 0, 0, 1.0), 10.0)
+    total = meter.total
+    assert (total.rollouts, total.tokens, total.usage.cost_usd) == (2, 50, 1.75)
+    assert total.seconds == pytest.approx(1.0 + 5.0 + 1.0 + 10.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"tokens": 50}, "limits.tokens: 50 of 50 used"),
+        ({"usd": 1.5}, "limits.usd: $1.5000 of $1.5 used"),
+        ({"rollouts": 2}, "limits.rollouts: 2 run or running"),
+        ({"seconds": 10}, "limits.seconds: 10 of 10 used"),
+        ({"stages": {"gate": {"rollouts": 1}}}, "limits.stages.gate.rollouts: 1 run or running"),
+        ({"stages": {"gate": {"seconds": 5}}}, "limits.stages.gate.seconds: 5 of 5 used"),
+    ],
+)
+def test_a_limit_that_is_reached_is_named(limits: dict[str, Any], reason: str) -> None:
+    records = [started(0.0), StageStarted(at=5.0, stage="gate", total=1)]
+    spent = [ran("rollout", 20, 0.5, 5.0), ran("gate", 30, 1.0, 10.0)]
+    meter = meter_of(RunLimitsConfig.model_validate(limits), [*records, *spent])
+    with pytest.raises(LimitReachedError) as caught, meter.admit("gate", 10.0, rollout=True):
+        pass
+    assert str(caught.value) == reason
+
+
+def test_below_a_limit_and_in_other_stages_work_begins() -> None:
+    limits = {"tokens": 51, "usd": 1.6, "seconds": 11, "stages": {"gate": {"rollouts": 1}}}
+    meter = meter_of(RunLimitsConfig.model_validate(limits), [started(0.0), ran("gate", 50, 1.5)])
+    with meter.admit("rollout", 10.0, rollout=True):
+        pass
+    with pytest.raises(LimitReachedError), meter.admit("rollout", 11.0, rollout=True):
+        pass
+
+
+def test_a_cost_that_is_unknown_is_not_free() -> None:
+    meter = meter_of(RunLimitsConfig(usd=100), [ran("rollout", usd=None)])
+    with pytest.raises(LimitReachedError, match="a cost that is unknown"), meter.admit("gate", 0.0):
+        pass
+
+
+@given(limit=st.integers(1, 6), workers=st.integers(1, 8))
+def test_rollouts_that_run_count_so_the_limit_is_never_passed(limit: int, workers: int) -> None:
+    meter, begun = Meter(RunLimitsConfig(rollouts=limit)), []
+    barrier = threading.Barrier(workers)
+
+    def work() -> None:
+        barrier.wait()
+        for _ in range(3):
+            try:
+                with meter.admit("rollout", 0.0, rollout=True):
+                    begun.append(1)
+                    meter.add(ran("rollout"))
+            except LimitReachedError:
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(begun) == min(limit, 3 * workers)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("limits")
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> RunResult:
+    return train(small_config(folder))
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"limits.rollouts": 5},
+        {"limits.tokens": 8000},
+        {"limits.seconds": 0.7},
+        {"limits.stages": {"gate": {"rollouts": 1}}},
+        {"limits.stages": {"reflect": {"tokens": 1}}},
+    ],
+    ids=str,
+)
+def test_a_limit_ends_the_run_cleanly_and_a_higher_one_goes_on(
+    limit: dict[str, Any], whole: RunResult, tmp_path: Path
+) -> None:
+    settings = {"tasks.source": str(whole.folder.parent.parent / "small"), "workers": 2}
+    stopped = train(small_config(tmp_path, **settings, **limit))
+    assert not stopped.done and stopped.summary["stopped"].startswith("limits.")
+    spent = stopped.summary["spent"]
+    if "limits.rollouts" in limit:
+        assert spent["rollouts"] == 5
+    assert json.loads((stopped.folder / "summary.json").read_text()) == stopped.summary
+    again = train(small_config(tmp_path, **settings))
+    assert again.done
+    assert untimed(again.history) == untimed(whole.history)
+    assert again.summary["spent"]["rollouts"] == whole.summary["spent"]["rollouts"]
+
+
+def test_the_command_says_so_and_exits_with_4(folder: Path, whole: RunResult) -> None:
+    options = [*small_options(folder), "--set", "limits.rollouts=3", "--set", "name=few"]
+    options += ["--set", f"runs={folder / 'other'}"]
+    done = skillopt("train", "quickstart/local", *options)
+    assert done.returncode == 4, done.stderr
+    assert "limits.rollouts: 3 run or running" in done.stdout
+    assert "raise the limit" in done.stdout
+
+
+def priced(tmp_path: Path) -> Path:
+    table = tmp_path / "prices.yaml"
+    table.write_text(
+        "date: 2026-01-02\nmodels:\n  sim-*: {prompt: 100.0, cached: 10.0, completion: 500.0}\n"
+    )
+    return table
+
+
+def test_a_limit_on_money(whole: RunResult, tmp_path: Path) -> None:
+    source = str(whole.folder.parent.parent / "small")
+    config = small_config(
+        tmp_path, **{"tasks.source": source, "prices": str(priced(tmp_path)), "limits.usd": 0.8}
+    )
+    result = train(config)
+    assert not result.done and "limits.usd" in result.summary["stopped"]
+    assert 0.8 <= result.summary["spent"]["usd"] < 2.5
+
+
+def test_a_limit_on_money_needs_prices(folder: Path, whole: RunResult, tmp_path: Path) -> None:
+    table = tmp_path / "prices.yaml"
+    table.write_text("date: 2026-01-02\nmodels: {}\n")
+    config = small_config(folder, **{"prices": str(table), "limits.usd": 1})
+    with pytest.raises(ConfigError, match=r"prices\.yaml: no price for 'sim-1'"):
+        train(config)
+    nested = [{"kind": "all", "of": [{"kind": "spent", "usd": 1}]}]
+    with pytest.raises(ConfigError, match="no price for 'sim-1'"):
+        train(small_config(folder, **{"prices": str(table), "stop": nested}))
+
+
+def at(steps: int, last_accepted: int, best: float) -> State:
+    return State(steps=steps, last_accepted=last_accepted, best_score=best)
+
+
+def test_stop_conditions_compose() -> None:
+    patience = NoAcceptConfig(kind="no_accept", steps=3)
+    target = TargetScoreConfig(kind="target_score", score=0.9)
+    spent = SpentConfig(kind="spent", tokens=100)
+    both = AllConfig(kind="all", of=(patience, target))
+    nothing, much = Spent(), Spent(usage=Usage(1, 90, 0, 10))
+    assert make_stop([])(at(9, 0, 1.0), much) == ""
+    assert make_stop([patience])(at(4, 2, 0.5), nothing) == ""
+    assert make_stop([patience])(at(5, 2, 0.5), nothing) == "no accepted edit in 3 steps"
+    assert make_stop([target])(at(5, 2, 0.9), nothing) == "selection score 0.900 reached 0.9"
+    assert make_stop([spent])(at(0, 0, 0.0), much) == "stop.tokens: 100 of 100 used"
+    assert make_stop([both])(at(5, 2, 0.5), nothing) == ""
+    assert make_stop([both])(at(4, 2, 0.95), nothing) == ""
+    assert " and " in make_stop([both])(at(5, 2, 0.95), nothing)
+    assert make_stop([both, spent])(at(5, 2, 0.5), much).startswith("stop.tokens")
+
+
+def test_a_run_stops_early_and_is_done(folder: Path, whole: RunResult) -> None:
+    stop = [{"kind": "target_score", "score": 0.9}]
+    result = train(small_config(folder, name="early", stop=stop))
+    assert result.done and result.summary["stopped"] == "selection score 1.000 reached 0.9"
+    assert len(result.history) == 1 and result.summary["test"]
+    never = train(small_config(folder, name="never", stop=[{"kind": "no_accept", "steps": 1}]))
+    assert len(never.history) == 2
+
+
+def test_the_plan_counts_what_the_config_says(folder: Path, whole: RunResult) -> None:
+    config = small_config(folder)
+    splits = load_splits(config.tasks, config.seed, folder / "made")
+    plan = make_plan(config, splits, SkillOpt(), price_table(config))
+    assert (plan.epochs, plan.steps, plan.budgets) == (2, 2, (3, 2))
+    counts = {stage.stage: stage.rollouts for stage in plan.stages if stage.rollouts}
+    assert counts == {"baseline": 2, "rollout": 4, "gate": 6, "pairs": 4, "test": 4}
+    assert plan.usage.cost_usd == 0.0
+    assert whole.summary["spent"]["rollouts"] <= plan.rollouts
+    unknown = config.model_copy(update={"target": config.target.model_copy(update={"name": "x"})})
+    assert make_plan(unknown, splits, SkillOpt(), price_table(config)).usage.cost_usd is None
+
+
+def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:
+    options = [*small_options(folder), "--set", "name=dry", "--set", "target.name=gpt-x"]
+    shown = skillopt("train", "quickstart/local", *options, "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "2 epochs, 2 steps" in shown.stdout and "cost unknown" in shown.stdout
+    assert not (folder / "runs" / "dry").exists()
+    data = json.loads(skillopt("train", "quickstart/local", *options, "--dry-run", "--json").stdout)
+    assert data["rollouts"] == 20 and data["usd"] is None and data["edit_budgets"] == [3, 2]
+
+
+def test_a_limit_of_nothing_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"limits\.tokens: .*greater than or equal to 1"):
+        small_config(folder, **{"limits.tokens": 0})
+    with pytest.raises(ConfigError, match=r"limits\.stages\.gates"):
+        small_config(folder, **{"limits.stages": {"gates": {"tokens": 1}}})
+    assert SpendingConfig().usd is None
+    assert load_prices(priced(folder)).cost("sim-1", Usage(1, 10_000, 0, 0)) == 1.0

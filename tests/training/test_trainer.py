@@ -1,0 +1,222 @@
+"""The training loop on real rollouts: what it decides, what it writes, and what it does again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skillopt import RunResult, train
+from skillopt.core.errors import PausedError
+from skillopt.run.events import Event, RolloutFinished, RolloutStarted
+from skillopt.run.records import StageStarted
+from skillopt.tasks.harbor import TaskError
+from skillopt.training.fingerprint import FingerprintError
+from skillopt.training.steps import batches
+from tests.helpers.small import small_config, small_set, untimed
+from tests.helpers.values import a_task
+
+KEYS = {
+    "step", "epoch", "action", "edit_budget", "selection_hard", "selection_soft", "current_score",
+    "best_score", "rollout_hard", "rollout_soft", "tokens", "seconds",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trainer")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> RunResult:
+    return train(small_config(folder))
+
+
+def test_the_skill_gets_better_and_only_by_what_the_gate_let_in(result: RunResult) -> None:
+    assert result.summary["best_score"] > result.summary["initial_score"]
+    best = result.summary["initial_score"]
+    for row in result.history:
+        if row["action"] == "accept":
+            assert row["selection_hard"] > best
+        assert row["best_score"] >= best
+        best = row["best_score"]
+    assert result.best.digest == result.summary["best_skill"]
+    assert any(row["action"] == "accept" for row in result.history)
+
+
+def test_the_run_folder_has_the_files_and_keys_that_users_know(result: RunResult) -> None:
+    run = result.folder
+    history = json.loads((run / "history.json").read_text())
+    assert history == result.history and set(history[0]) >= KEYS
+    assert [row["step"] for row in history] == list(range(1, len(history) + 1))
+    assert json.loads((run / "summary.json").read_text())["done"] is True
+    assert (run / "best_skill.md").read_text() == result.best.text
+    assert (run / "best_skill" / result.best.name / "SKILL.md").read_text() == result.best.text
+    assert (run / "skills" / "skill_v0000.md").read_text() == result.initial.text
+    for row in history:
+        step = run / "steps" / f"step_{row['step']:04d}"
+        assert (run / "skills" / f"skill_v{row['step']:04d}.md").is_file()
+        rollouts = json.loads((step / "rollouts.json").read_text())
+        store = run.parent / "store"
+        assert len(rollouts) == 2
+        assert all((store / r["key"][:2] / r["key"]).is_dir() for r in rollouts)
+        assert {"patches.json", "edits.json"} <= {file.name for file in step.iterdir()}
+    for split in ("train", "val", "test"):
+        assert len(json.loads((run / split / "items.json").read_text())) == 2
+    assert "config.yaml" in {file.name for file in run.iterdir()}
+
+
+def test_the_same_command_again_runs_no_rollout_and_ends_the_same(
+    result: RunResult, folder: Path
+) -> None:
+    seen: list[Event] = []
+    again = train(small_config(folder), listeners=[seen.append])
+    assert not [event for event in seen if isinstance(event, RolloutStarted | RolloutFinished)]
+    assert again.best == result.best and again.history == result.history
+    assert again.done
+
+
+def test_a_new_run_takes_its_rollouts_from_the_store(result: RunResult, folder: Path) -> None:
+    seen: list[Event] = []
+    forked = train(small_config(folder), listeners=[seen.append], fork="forked")
+    assert not [event for event in seen if isinstance(event, RolloutStarted)]
+    assert all(event.stored for event in seen if isinstance(event, RolloutFinished))
+    assert untimed(forked.history) == untimed(result.history)
+    assert forked.summary["forked_from"] == result.summary["name"]
+    assert forked.folder.name == "forked" and forked.summary["spent"]["rollouts"] == 0
+
+
+def test_the_number_of_workers_does_not_change_the_result(
+    result: RunResult, tmp_path: Path
+) -> None:
+    """Same seed and same replies: the same bytes, times aside, with 1 worker and with 8."""
+    for workers in (1, 8):
+        other = train(small_config(tmp_path, workers=workers, runs=str(tmp_path / str(workers))))
+        assert (other.folder / "best_skill.md").read_bytes() == result.best.text.encode()
+        assert untimed(other.history) == untimed(result.history)
+        assert other.summary["test"] == result.summary["test"]
+
+
+def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    config = small_config(tmp_path, **{"upstreams.sim.harm": 1.0, "train.minibatch": 1})
+    train(config, listeners=[seen.append])
+    stages = [event.stage for event in seen if isinstance(event, StageStarted)]
+    step = ["rollout", "reflect", "merge", "rank", "apply"]
+    assert stages[:7] == ["baseline", *step, "gate"] or stages[:8] == [
+        "baseline", *step, "apply", "gate",
+    ]  # fmt: skip
+    assert stages[-5:] == ["pairs", "slow", "meta", "final", "test"]
+    assert stages.index("pairs") > len(stages) - 7, "no slow update at the first epoch's end"
+
+
+def test_batches_can_be_accumulated_into_one_step(tmp_path: Path) -> None:
+    config = small_config(tmp_path, **{"train.batch_size": 1, "train.accumulation": 2})
+    result = train(config)
+    assert [row["step"] for row in result.history] == [1, 2]
+    rollouts = json.loads((result.folder / "steps" / "step_0001" / "rollouts.json").read_text())
+    assert len(rollouts) == 2
+    wire = (result.folder / "steps" / "step_0001" / "wire.jsonl").read_text()
+    assert wire.count("# Trajectories that ") == 2 and "## Trajectory 2" not in wire
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"train.update": "rewrite_from_suggestions"},
+        {"train.update": "full_rewrite"},
+        {"train.learning_rate.schedule": "autonomous"},
+        {"train.learning_rate.schedule": "none", "train.memory": False},
+        {"train.slow_update": False, "train.meta_skill": False},
+        {"train.skill_aware": True, "gate.metric": "mixed"},
+        {"gate.metric": "soft", "final.test": False},
+    ],
+    ids=lambda settings: ",".join(settings),
+)
+def test_every_variant_trains(settings: dict[str, Any], folder: Path) -> None:
+    name = "-".join(str(value) for value in settings.values()).lower()
+    result = train(small_config(folder, name=name, **settings))
+    assert result.done and result.summary["best_score"] > result.summary["initial_score"]
+    assert bool(result.summary["test"]) is settings.get("final.test", True)
+    if settings.get("train.slow_update") is False:
+        assert "epoch_end" not in result.history[-1]
+
+
+def test_an_optimizer_that_never_makes_sense_changes_nothing_and_is_recorded(
+    folder: Path,
+) -> None:
+    config = small_config(
+        folder, **{"name": "malformed", "upstreams.sim.malformed": 1.0, "train.epochs": 1}
+    )
+    result = train(config)
+    assert [row["action"] for row in result.history] == ["skip"]
+    assert all("malformed" in error for error in result.history[0]["optimizer_errors"])
+    assert result.history[0]["optimizer_errors"]
+    assert result.best.text == result.initial.text
+
+
+def test_an_optimizer_that_is_down_pauses_the_run_and_keeps_the_rollouts(folder: Path) -> None:
+    down = {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9"}
+    config = small_config(
+        folder, **{"name": "down", "upstreams.down": down, "optimizer.upstream": "down"}
+    )
+    with pytest.raises(PausedError, match=r"step 1: optimizer: .*ConnectError"):
+        train(config)
+    seen: list[Event] = []
+    train(small_config(folder, name="mended"), listeners=[seen.append])
+    assert not [event for event in seen if isinstance(event, RolloutStarted)]
+
+
+def test_a_verifier_that_crashes_pauses_the_run_and_is_never_a_score(tmp_path: Path) -> None:
+    tasks = small_set(tmp_path, ("logs",))
+    (test,) = (tasks / "val").glob("*/tests/test.sh")
+    good = test.read_text()
+    test.write_text("exit 3\n")
+    config = small_config(tmp_path, rollout_tries=2)
+    seen: list[Event] = []
+    with pytest.raises(PausedError, match=r"wrote neither reward\.json nor reward\.txt"):
+        train(config, listeners=[seen.append])
+    assert not list((tmp_path / "runs" / "store").glob("??/*/result.json"))
+    assert list((tmp_path / "runs" / "store" / "failed").iterdir())
+    test.write_text(good)
+    assert train(config, fork="mended").done
+
+
+def test_an_empty_split_is_named(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        (tmp_path / "small" / name).mkdir(parents=True)
+    with pytest.raises(TaskError, match="no task folders in it"):
+        train(small_config(tmp_path))
+    flat = small_set(tmp_path / "more") / "train"
+    config = small_config(tmp_path, **{"tasks.source": str(flat), "tasks.split": [1, 1, 7]})
+    with pytest.raises(TaskError, match="the train split has no tasks"):
+        train(config)
+
+
+def test_the_folder_of_another_config_is_not_written_over(result: RunResult, folder: Path) -> None:
+    before = (result.folder / "history.json").read_bytes()
+    with pytest.raises(FingerprintError) as caught:
+        train(small_config(folder, seed=5, workers=2, **{"train.epochs": 1}))
+    assert "seed: 42 -> 5\n  train.epochs: 2 -> 1\n" in str(caught.value)
+    assert "--fork" in str(caught.value)
+    assert (result.folder / "history.json").read_bytes() == before
+
+
+@given(
+    count=st.integers(1, 50),
+    size=st.integers(1, 60),
+    seed=st.integers(),
+    epoch=st.integers(1, 9),
+)
+def test_an_epoch_has_every_task_once(count: int, size: int, seed: int, epoch: int) -> None:
+    tasks = [a_task(f"task-{n}") for n in range(count)]
+    made = batches(tasks, size, seed, epoch)
+    assert Counter(t.name for batch in made for t in batch) == Counter(t.name for t in tasks)
+    assert len(made) == -(-count // size)
+    assert all(len(batch) == size for batch in made[:-1])
+    assert batches(tasks, size, seed, epoch) == made
