@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from atif import Trajectory
 
 
-PROGRAMS = ("codex", "claude-code", "opencode")
-"""The agent programs that have an adapter; :mod:`harnesses.agents.registry` knows them."""
-
-NAMES = ("direct", *PROGRAMS)
-"""Of the project's own harnesses."""
-
-
 MountMode = Literal["native", "instructions", "both"]
 """How an agent is given the skill: in its place for skills, where it finds it by its description;
 in its file of instructions, which it always reads; or both."""

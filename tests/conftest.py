@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from harnesses.gateway.gateway import Gateway
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_backend import DockerBackend
 from tests.helpers.chromium import chromium
 
 REQUIRED = os.environ.get("SKILLOPT_REQUIRE_ENGINE") == "1"
@@ -69,9 +71,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[DockerEngine]:
-    with DockerEngine() as running:
+def backend() -> Iterator[DockerBackend]:
+    with closing(DockerBackend()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def engine(backend: DockerBackend) -> DockerEngine:
+    return backend.engine
 
 
 class _Impatient:

@@ -11,8 +11,9 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harnesses.agents.registry import make_harness
-from harnesses.base import NAMES, Usage
+from harnesses.agents.registry import CLI_AGENTS, NAMES, check_backend, make_harness
+from harnesses.base import Usage
+from sandboxes.registry import BACKENDS, traits_of
 from skillopt.config.inputs import initial_skill, skills_beside
 from skillopt.config.loading import ConfigError
 from skillopt.config.prices import Prices, price_table
@@ -87,6 +88,8 @@ def prepare(
             raise ConfigError(
                 f"harness {name!r} is not one of {', '.join(NAMES)}{_nearest(name, NAMES)}"
             )
+        if name in CLI_AGENTS and config.sandbox.kind in BACKENDS:
+            check_backend(name, traits_of(config.sandbox.kind))
     if loaded.harness is None:
         own = config.harness
         make_harness(own.name, own.version, own.options, own.mode).version()
