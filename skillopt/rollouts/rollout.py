@@ -127,8 +127,10 @@ def _act(
     else:
         image, place = environments.prepare(job.task, workspace), workspace
     shutil.copytree(workspace, before, symlinks=True)
-    with own_code(f"harness {job.harness.name}", passing=(OSError,)):
+    with own_code(f"harness {job.harness.name}", job.harness):
         outcome = job.harness.run(_request(job, image, place, folder, site.env), site)
+        if not isinstance(outcome, Outcome):
+            raise TypeError(f"it returned {outcome!r}; return an Outcome")
     _keep_visits(site, folder)
     if outcome.trajectory is not None:
         trajectory = to_json(outcome.trajectory.to_json_dict())
