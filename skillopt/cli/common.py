@@ -58,10 +58,13 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: must be KEY=VALUE")
-        lost = [known for known in overrides if known == key or known.startswith(f"{key}.")]
-        if lost:
-            raise ConfigError(f"--set {setting}: {lost[0]} is already set; give it once")
-        overrides[key] = parse_yaml(value, f"--set {setting}")
+        found = parse_yaml(value, f"--set {setting}")
+        for known, before in overrides.items():
+            # Of a plain value the last one counts, as options do; a section would be lost.
+            whole = known == key and (isinstance(before, dict) or isinstance(found, dict))
+            if whole or known.startswith(f"{key}."):
+                raise ConfigError(f"--set {setting}: {known} is already set; give it once")
+        overrides[key] = found
     return overrides
 
 

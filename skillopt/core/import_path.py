@@ -112,7 +112,7 @@ def own_code(
     except expected:
         raise
     except (Exception, SystemExit) as error:
-        if _is_ours(part) or (isinstance(error, OSError) and _raised_by_us(error)):
+        if is_ours(part) or (isinstance(error, OSError) and _raised_by_us(error)):
             raise
         name = type(error).__name__
         raise OwnCodeError(f"{what}: your own code raised {name}: {error}") from error
@@ -179,7 +179,7 @@ def _ours(file: str) -> bool:
     return file.startswith(_PROJECT) or file.startswith("<frozen importlib")
 
 
-def _is_ours(part: Any) -> bool:
+def is_ours(part: Any) -> bool:
     """Whether a part belongs to this project."""
     module = part if isinstance(part, str) else getattr(part, "__module__", "")
     return str(module).partition(".")[0] in _PACKAGES

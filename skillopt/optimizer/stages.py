@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skillopt.core.import_path import PluginError, own_code, takes
+from skillopt.core.import_path import PluginError, is_ours, own_code, takes
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, Patch
 from skillopt.optimizer.epochs import meta_skill, slow_update
@@ -52,7 +52,9 @@ def make_stages(own: Mapping[str, Any]) -> Stages:
     for name, function in own.items():
         positional, named = GIVEN[name]
         takes(function, f"train.stages.{name}", *positional, named=named)
-    return Stages(**{name: _guarded(name, function) for name, function in own.items()})
+    return Stages(
+        **{n: stage if is_ours(stage) else _guarded(n, stage) for n, stage in own.items()}
+    )
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

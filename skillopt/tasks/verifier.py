@@ -97,10 +97,10 @@ def verify_with(own: Verify, task: Task, workspace: Path, answer: str, folder: P
 def _plain(reward: object) -> Reward:
     """A user's reward with numbers that can be written down, whatever library they come from."""
     if not isinstance(reward, Reward):
-        raise TypeError(f"it returned {reward!r}; return a skillopt.Reward")
+        raise TypeError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
     soft = float(reward.soft)
     if not 0.0 <= soft <= 1.0:
-        raise ValueError(f"it returned a reward of {soft:g}; return one in [0, 1]")
+        raise ValueError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
     metrics = {str(name): float(value) for name, value in dict(reward.metrics).items()}
     return Reward(soft, metrics, str(reward.feedback or ""))
 
