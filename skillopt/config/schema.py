@@ -18,6 +18,7 @@ from harnesses.agents.registry import CLI_AGENTS, agent_kind, check_backend
 from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from sandboxes.registry import BACKENDS, check_options, traits_of
+from skillopt.config.kinds import EXECUTORS, GATES, METHODS
 from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
@@ -234,7 +235,7 @@ class GateConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("strict",))
+        return _known_or_path(kind, tuple(GATES))
 
     metric: Metric = "hard"
     mix: float = Field(0.5, ge=0, le=1)
@@ -252,7 +253,7 @@ class MethodConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("skillopt",))
+        return _known_or_path(kind, tuple(METHODS))
 
 
 class ExecutorConfig(Section):
@@ -266,7 +267,7 @@ class ExecutorConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("local",))
+        return _known_or_path(kind, tuple(EXECUTORS))
 
 
 class SpendingConfig(Section):
