@@ -60,10 +60,15 @@ class Usage:
 
     requests: int = 0
     prompt_tokens: int = 0
-    """Input tokens, those read from the provider's cache included."""
+    """Input tokens, those read from the provider's cache or written to it included."""
     cached_tokens: int = 0
+    """Read from the provider's cache."""
     completion_tokens: int = 0
     cost_usd: float | None = 0.0
+    cache_write_tokens: int = 0
+    """Written to the provider's cache for some minutes."""
+    cache_write_long_tokens: int = 0
+    """Written to it for an hour or more."""
 
     def __add__(self, other: Usage) -> Usage:
         unknown = self.cost_usd is None or other.cost_usd is None
@@ -73,6 +78,8 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.completion_tokens + other.completion_tokens,
             None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.cache_write_long_tokens + other.cache_write_long_tokens,
         )
 
     @classmethod

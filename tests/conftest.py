@@ -3,19 +3,30 @@ in CI, where SKILLOPT_REQUIRE_ENGINE is set, that is a failure."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from harnesses.gateway.gateway import Gateway
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
 from tests.helpers.chromium import chromium
+
+# How long an example takes, to draw or to run, depends on what else the machine does: the first
+# text alone takes a second, in a process that has no table of all characters yet.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 REQUIRED = os.environ.get("SKILLOPT_REQUIRE_ENGINE") == "1"
 
@@ -76,6 +87,34 @@ def backend() -> Iterator[DockerBackend]:
 @pytest.fixture(scope="session")
 def engine(backend: DockerBackend) -> DockerEngine:
     return backend.engine
+
+
+class _Impatient:
+    """``asyncio`` for uvicorn, which looks ten times a second whether it is to end, then waits."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.01))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_time_is_lost() -> Iterator[None]:
+    """Hundreds of tests start a gateway or a model service, and more make a client of one.
+
+    Each client would read all certificates of the machine, to speak through a Unix socket.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("uvicorn.server.asyncio", _Impatient())
+        patched.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway asks a service that fails again, but does not wait for seconds before."""
+    monkeypatch.setattr(Gateway.__init__, "__defaults__", (0.01,))
 
 
 @pytest.fixture(autouse=True)

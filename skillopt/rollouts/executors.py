@@ -17,7 +17,7 @@ from harnesses.agents.registry import CLI_AGENTS, check_backend
 from harnesses.gateway.gateway import Gateway
 from sandboxes.backend import Backend
 from skillopt.config.schema import Config
-from skillopt.core.import_path import make
+from skillopt.core.import_path import check, make
 from skillopt.core.types import Rollout
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.slots import SandboxSlots, open_backend
@@ -75,6 +75,12 @@ def make_executor(config: Config, gateway: Gateway) -> Executor:
     setup = ExecutorSetup(config, gateway)
     executor: Executor = make(EXECUTORS.get(kind, kind), "executor.kind", "attempt", setup)
     return executor
+
+
+def check_executor(config: Config) -> None:
+    """Raise PluginError if the executor that a config names cannot be used."""
+    kind = config.executor.kind
+    check(EXECUTORS.get(kind, kind), "executor.kind", "attempt")
 
 
 class LocalExecutor:

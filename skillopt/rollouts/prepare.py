@@ -20,8 +20,10 @@ from skillopt.config.prices import Prices, price_table
 from skillopt.config.schema import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Split, Task
+from skillopt.rollouts.executors import check_executor
 from skillopt.rollouts.plugins import Plugins, load_plugins
 from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.upstreams import check_upstream
 from skillopt.run.events import Listener
 from skillopt.run.spending import Meter
 from skillopt.tasks.harbor import TaskError
@@ -91,6 +93,9 @@ def prepare(
     if loaded.harness is None:
         own = config.harness
         make_harness(own.name, own.version, own.options, own.mode).version()
+    check_executor(config)
+    for name, upstream in config.upstreams.items():
+        check_upstream(name, upstream)
     prices = price_table(config)
     _check_prices(config, prices)
     return Prepared(

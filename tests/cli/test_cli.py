@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in processes of their own, by output and exit code."""
+"""The command line as a user meets it, by output and exit code."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import pexpect
 import pytest
 
 from skillopt.cli import COMMANDS
-from tests.helpers.command_line import SKILLOPT, skillopt, small_options
+from tests.helpers.command_line import SKILLOPT, skillopt, skillopt_process, small_options
+from tests.helpers.small import with_rollouts
 
 ESCAPE = "\x1b"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cli")
+    return with_rollouts(tmp_path_factory.mktemp("cli"))
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,14 @@ def run(folder: Path) -> Path:
 def test_help(command: list[str]) -> None:
     done = skillopt(*command, "--help")
     assert done.returncode == 0 and "Usage: " in done.stdout
+
+
+def test_a_process_of_its_own_says_the_same_and_has_the_same_exit_code(run: Path) -> None:
+    for argv in (["show", run], ["eval", "none"]):
+        inside, outside = skillopt(*argv), skillopt_process(*argv)
+        assert outside.returncode == inside.returncode
+        assert (outside.stdout, outside.stderr) == (inside.stdout, inside.stderr)
+    assert outside.returncode == 2 and "--config" in outside.stderr
 
 
 def test_help_and_import_load_nothing_heavy() -> None:
@@ -174,6 +183,7 @@ def test_tasks_are_made_listed_and_checked(tmp_path: Path) -> None:
     assert f"{broken}: agent.timeout_sec: expected a number above 0" in done.stdout
 
 
+@pytest.mark.slow
 def test_on_a_terminal_there_is_a_live_panel(folder: Path, run: Path) -> None:
     options = [*small_options(folder), "--set", "name=live"]
     command = [*SKILLOPT[1:], "train", "quickstart/local", *options]

@@ -113,6 +113,7 @@ def test_what_is_wrong_is_told_with_what_to_do(
     assert KEY not in done.output and "sk-wrong" not in done.output
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_a_service_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = doctor(tmp_path, block("http://127.0.0.1:9"), "known-1")
     assert done.exit_code == 1 and "does the service run, and is base_url right?" in done.output

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
 from skillopt.deploy.ledger import Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
 from tests.helpers.command_line import skillopt
-from tests.helpers.small import small_config
+from tests.helpers.small import trained
 
 SKILL = Skill("mine", "Use it for chores.", "# Mine\n\n- one", {}, {"references/x.md": b"# X\n"})
 
@@ -172,7 +173,7 @@ import skillopt.deploy.actions as actions, skillopt.deploy.ledger as ledgers
 import skillopt.core.files as files
 from skillopt.deploy.places import place_of
 from skillopt.core.skill import Skill
-left = int(sys.argv[1])
+left = 0
 for module, name in [
     (ledgers.Ledger, "write"), (actions, "_copy"), (actions, "replace_folder"),
     (actions, "_remove"), (files, "sync_folder"), (files, "_exchange"), (actions, "write_skill"),
@@ -187,18 +188,43 @@ for module, name in [
                 result = _call(*args, **more)
         return result
     setattr(module, name, counted)
-place = place_of("claude-code", "user")
-with ledgers.Ledger() as ledger:
-    if sys.argv[2] == "deploy":
-        actions.deploy(Skill("mine", "New.", "# New"), place, ledger, {})
-    else:
-        actions.undo(ledger.standing(place.target("mine"))[-1], ledger)
-print("done")
+def act(action):
+    place = place_of("claude-code", "user")
+    with ledgers.Ledger() as ledger:
+        if action == "deploy":
+            actions.deploy(Skill("mine", "New.", "# New"), place, ledger, {})
+        else:
+            actions.undo(ledger.standing(place.target("mine"))[-1], ledger)
+for line in sys.stdin:
+    left, action = int(line.split()[0]), line.split()[1]
+    child = os.fork()
+    if not child:
+        act(action)
+        sys.exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""Reads lines of a step and an action, and has a child do it that dies at that step."""
+
+
+@pytest.fixture
+def kill(home: Path) -> Iterator[Callable[[int, str], int]]:
+    """Gives the exit code of a process that does something and is killed at a step of it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+
+        def killed(step: int, action: str) -> int:
+            print(step, action, file=parent.stdin, flush=True)
+            return int(parent.stdout.readline())
+
+        yield killed
 
 
 @pytest.mark.parametrize("action", ["deploy", "undo"])
-def test_killed_at_any_step_the_old_or_the_new_is_there(home: Path, action: str) -> None:
+def test_killed_at_any_step_the_old_or_the_new_is_there(
+    home: Path, kill: Callable[[int, str], int], action: str
+) -> None:
     target = home / ".claude" / "skills" / "mine"
     place = place_of("claude-code", "user")
     states = set()
@@ -209,17 +235,15 @@ def test_killed_at_any_step_the_old_or_the_new_is_there(home: Path, action: str)
             deploy(SKILL, place, ledger, {})
             if action == "undo":
                 deploy(Skill("mine", "New.", "# New"), place, ledger, {})
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(step), action], capture_output=True, text=True
-        )
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        code = kill(step, action)
+        assert code in (0, -signal.SIGKILL)
         found = read_skill(target)
         assert found in (SKILL, Skill("mine", "New.", "# New"))
         states.add(found.body)
         with Ledger() as ledger:
             (standing,) = [s for s in list_standing(ledger) if s.entry.target == str(target)]
             assert standing.state == "unchanged"
-        if done.returncode == 0:
+        if code == 0:
             break
     else:
         raise AssertionError("never ended by itself")
@@ -227,9 +251,7 @@ def test_killed_at_any_step_the_old_or_the_new_is_there(home: Path, action: str)
 
 
 def test_the_commands(home: Path, tmp_path: Path) -> None:
-    from skillopt import train
-
-    result = train(small_config(tmp_path))
+    result = trained(tmp_path)
     before = agents_part(home)
     to = ["--to", "codex", "--scope", "project"]
     shown = skillopt("deploy", result.folder, *to, "--no-proof", "--yes")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skillopt import RunResult, train
+from skillopt import RunResult
 from skillopt.config.loading import ConfigError
 from skillopt.core.errors import PausedError
 from skillopt.core.skill import Skill
@@ -20,7 +20,7 @@ from skillopt.evaluation.transfer import AgentModel, cell_json, subjects_of, to_
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import Event, RolloutStarted
 from tests.helpers.command_line import skillopt, small_options
-from tests.helpers.small import small_config
+from tests.helpers.small import small_config, trained
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> RunResult:
-    return train(small_config(folder))
+    return trained(folder)
 
 
 def test_the_source_comes_first_and_nothing_is_run_twice(result: RunResult, folder: Path) -> None:

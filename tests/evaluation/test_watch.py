@@ -93,10 +93,10 @@ def test_a_hundred_rapid_saves_end_with_one_evaluation_of_the_last(
 
 def test_a_save_cancels_the_evaluation_under_way(folder: Path, tmp_path: Path) -> None:
     path, seen = tmp_path / "mine", []
-    config = small_config(folder, **{"upstreams.sim.latency_s": 3})
+    config = small_config(folder, runs=str(tmp_path), **{"upstreams.sim.latency_s": 1})
     write_skill(version("- slow one"), path)
     with running(lambda stop: watch(path, config, seen.append, stop)):
-        time.sleep(1.5)
+        wait_for(lambda: any(tmp_path.glob("store/tmp/*")))
         started = time.monotonic()
         write_skill(version("- slow two"), path)
         wait_for(lambda: bool(seen))
@@ -131,6 +131,7 @@ def test_drift_of_what_is_deployed_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert [standing.state for standing in seen] == ["changed", "unchanged"]
 
 
+@pytest.mark.slow
 def test_the_command_scores_and_ends_with_an_interrupt(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine"
     write_skill(version("- nothing"), path)

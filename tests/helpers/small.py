@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from skillopt import RunResult, train
 from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
 from skillopt.core.resources import resource
@@ -28,10 +30,15 @@ def small_set(folder: Path, families: tuple[str, ...] = FAMILIES) -> Path:
 
 @cache
 def _quickstart() -> Path:
-    """The whole set, made once in a process: it takes longer than most tests."""
-    folder = Path(mkdtemp(prefix="so-quickstart-"))
+    """The whole set, made once in a process: that takes longer than most tests."""
+    generate(folder := _scratch(), 7)
+    return folder
+
+
+def _scratch() -> Path:
+    """A folder that goes with the process."""
+    folder = Path(mkdtemp(prefix="so-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    generate(folder, 7)
     return folder
 
 
@@ -47,6 +54,36 @@ def small_config(folder: Path, shipped: str = "local", **overrides: Any) -> Conf
         **overrides,
     }
     return load_config(resource("configs") / "quickstart" / f"{shipped}.yaml", Config, settings)
+
+
+def trained(folder: Path, **overrides: Any) -> RunResult:
+    """A run of :func:`small_config` that is done; its rollouts are in ``folder/runs/store``.
+
+    It is trained once in a process, and copied from then on: for tests that look at a run, or
+    go on from one. What the copy is asked for again is there.
+    """
+    first = _trained(json.dumps(overrides, sort_keys=True))
+    shutil.copytree(first / "small", folder / "small")
+    shutil.copytree(first / "runs", folder / "runs")
+    for path in folder.glob("runs/*/*"):
+        if path.is_file() and path.parent.name != "store":
+            path.write_bytes(path.read_bytes().replace(bytes(first), bytes(folder)))
+    return train(small_config(folder, **overrides))
+
+
+def with_rollouts(folder: Path) -> Path:
+    """The folder, with a store of what a default run needs: for tests of something else."""
+    first = _trained("{}")
+    shutil.copytree(first / "small", folder / "small")
+    shutil.copytree(first / "runs" / "store", folder / "runs" / "store")
+    return folder
+
+
+@cache
+def _trained(overrides: str) -> Path:
+    folder = _scratch()
+    train(small_config(folder, **json.loads(overrides)))
+    return folder
 
 
 def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

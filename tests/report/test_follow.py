@@ -17,20 +17,20 @@ import pytest
 
 from harnesses.protocols.base import Reply, ToolCall
 from harnesses.protocols.registry import CODECS
-from skillopt import evaluate, train
+from skillopt import evaluate
 from skillopt.config.schema import Config
 from skillopt.report.follow import Followed, Happening, find_rollout, follow
 from skillopt.rollouts.store import RolloutStore
 from skillopt.run.journal import read_records
 from skillopt.run.records import RolloutRan
 from tests.helpers.command_line import skillopt
-from tests.helpers.small import small_config
+from tests.helpers.small import small_config, trained
 from tests.helpers.synthetic_run import synthetic_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(small_config(tmp_path_factory.mktemp("follow"))).folder
+    return trained(tmp_path_factory.mktemp("follow")).folder
 
 
 def happenings(*arguments: Any) -> list[dict[str, Any]]:

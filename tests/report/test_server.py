@@ -33,6 +33,18 @@ def served(*arguments: str | Path) -> Iterator[str]:
     assert code == 0
 
 
+@pytest.fixture(scope="module")
+def address(plain_run: Path) -> Iterator[str]:
+    with served(plain_run) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def exposed(plain_run: Path) -> Iterator[str]:
+    with served(plain_run, "--host", "0.0.0.0", "--expose") as url:
+        yield url
+
+
 def status(url: str, method: str = "GET", **headers: str) -> int:
     request = urllib.request.Request(url, method=method, headers=headers)
     try:
@@ -47,43 +59,42 @@ def fetched(url: str) -> Any:
         return json.loads(answer.read())
 
 
-def test_only_the_address_with_its_token_answers(run: Path) -> None:
-    with served(run) as url, served(run) as other:
-        assert url.startswith("http://127.0.0.1:")
-        token = url.rstrip("/").rpartition("/")[2]
-        assert len(token) >= 32 and token not in other
-        base = url.replace(f"{token}/", "")
-        for path in ("", "x/", f"{token[:-1]}/", "data.json", "x/data.json", "x/events"):
-            assert status(base + path) == 404
-        assert status(url) == status(url + "data.json") == 200
-        assert status(url, Host="attacker.example") == 400
-        for method in ("POST", "PUT", "DELETE", "PATCH"):
-            assert status(url + "data.json", method) == 405
+def test_only_the_address_with_its_token_answers(address: str, exposed: str) -> None:
+    url, other = address, exposed
+    assert url.startswith("http://127.0.0.1:")
+    token = url.rstrip("/").rpartition("/")[2]
+    assert len(token) >= 32 and token not in other
+    base = url.replace(f"{token}/", "")
+    for path in ("", "x/", f"{token[:-1]}/", "data.json", "x/data.json", "x/events"):
+        assert status(base + path) == 404
+    assert status(url) == status(url + "data.json") == 200
+    assert status(url, Host="attacker.example") == 400
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert status(url + "data.json", method) == 405
 
 
-def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(run: Path) -> None:
-    with served(run) as url:
-        view = fetched(url + "data.json")["runs"][0]
-        key = view["rollouts"]["key"][0]
-        found = fetched(f"{url}rollouts/{key}.json")
-        assert found["key"] == key and found["steps"]
-        for other in ("0" * 64, "..%2f..%2fsummary", f"{key[:2]}%2f{key}%2fresult", key[:-1]):
-            assert status(f"{url}rollouts/{other}.json") == 404
+def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(address: str) -> None:
+    view = fetched(address + "data.json")["runs"][0]
+    key = view["rollouts"]["key"][0]
+    found = fetched(f"{address}rollouts/{key}.json")
+    assert found["key"] == key and found["steps"]
+    for other in ("0" * 64, "..%2f..%2fsummary", f"{key[:2]}%2f{key}%2fresult", key[:-1]):
+        assert status(f"{address}rollouts/{other}.json") == 404
 
 
-def test_addresses_that_others_can_reach_are_refused_unless_told(run: Path) -> None:
+def test_addresses_that_others_can_reach_are_refused_unless_told(
+    exposed: str, plain_run: Path
+) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.7", "example.org"):
-        done = skillopt("ui", run, "--host", host)
+        done = skillopt("ui", plain_run, "--host", host)
         assert done.returncode == 2 and "others can reach this address" in done.stderr
-    with served(run, "--host", "0.0.0.0", "--expose") as url:
-        assert status(url.replace("0.0.0.0", "127.0.0.1"), Host="my-machine") == 200
+    assert status(exposed.replace("0.0.0.0", "127.0.0.1"), Host="my-machine") == 200
 
 
-def test_a_port_that_is_taken_is_named(run: Path) -> None:
-    with served(run) as url:
-        port = url.split(":")[2].partition("/")[0]
-        done = skillopt("ui", run, "--port", port)
-        assert done.returncode == 2 and f"127.0.0.1:{port}: Address already in use" in done.stderr
+def test_a_port_that_is_taken_is_named(address: str, plain_run: Path) -> None:
+    port = address.split(":")[2].partition("/")[0]
+    done = skillopt("ui", plain_run, "--port", port)
+    assert done.returncode == 2 and f"127.0.0.1:{port}: Address already in use" in done.stderr
 
 
 @pytest.mark.browser

@@ -35,9 +35,16 @@ def test_a_torn_recording_gives_what_is_whole(tmp_path: Path) -> None:
     assert read_frames(file) == []
 
 
-def test_screens_are_few_and_small(tmp_path: Path) -> None:
+def test_screens_are_few_however_long_the_recording_is(tmp_path: Path) -> None:
     events: list[object] = [[n * 0.2, "o", f"\r\n{n}"] for n in range(1000)]
-    frames = read_frames(cast(tmp_path / "a.cast", events, width=10**9, height=10**9))
+    frames = read_frames(cast(tmp_path / "a.cast", events))
     assert 200 < len(frames) <= terminal.MAX_FRAMES
     assert frames[-1][1].endswith("999")
+
+
+def test_screens_are_small_whatever_size_the_recording_names(tmp_path: Path) -> None:
+    events: list[object] = [[n * 0.2, "o", "".join(f"\r\n{n}{i}" for i in range(99))]
+                            for n in range(10)]  # fmt: skip
+    frames = read_frames(cast(tmp_path / "a.cast", events, width=10**9, height=10**9))
+    assert frames[-1][1].endswith("998")
     assert len(frames[-1][1].splitlines()) <= terminal.MAX_LINES

@@ -39,7 +39,7 @@ from skillopt.tasks.sources import load_splits
 from skillopt.training.plan import make_plan
 from skillopt.training.trainer import SkillOpt
 from tests.helpers.command_line import skillopt, small_options
-from tests.helpers.small import small_config, untimed
+from tests.helpers.small import small_config, trained, untimed
 
 
 def meter_of(limits: RunLimitsConfig, records: Iterable[AnyRecord]) -> Meter:
@@ -148,17 +148,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> RunResult:
-    return train(small_config(folder))
+    return trained(folder)
 
 
 @pytest.mark.parametrize(
     "limit",
     [
         {"limits.rollouts": 5},
-        {"limits.tokens": 8000},
-        {"limits.seconds": 0.7},
-        {"limits.stages": {"gate": {"rollouts": 1}}},
-        {"limits.stages": {"reflect": {"tokens": 1}}},
+        pytest.param({"limits.tokens": 8000}, marks=pytest.mark.slow),
+        pytest.param({"limits.seconds": 0.7}, marks=pytest.mark.slow),
+        pytest.param({"limits.stages": {"gate": {"rollouts": 1}}}, marks=pytest.mark.slow),
+        pytest.param({"limits.stages": {"reflect": {"tokens": 1}}}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

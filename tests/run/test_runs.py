@@ -24,7 +24,7 @@ from skillopt.run.records import Replied, RunCreated, RunStarted, StepDone, skil
 from skillopt.run.state import fold
 from skillopt.training.fingerprint import FingerprintError, changes
 from tests.helpers.command_line import skillopt
-from tests.helpers.small import small_config, untimed
+from tests.helpers.small import small_config, trained, untimed
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> RunResult:
-    return train(small_config(folder))
+    return trained(folder)
 
 
 def copied(result: RunResult, target: Path) -> Path:

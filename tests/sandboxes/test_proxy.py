@@ -23,7 +23,7 @@ Ask = Callable[[bytes], bytes]
 def port() -> Iterator[int]:
     """Of a web site on this machine."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
 

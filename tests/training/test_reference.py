@@ -36,7 +36,7 @@ from skillopt.training.fingerprint import FingerprintError
 from skillopt.training.plan import make_plan
 from skillopt.training.steps import compared_tasks, plan_steps
 from skillopt.training.trainer import SkillOpt
-from tests.helpers.small import small_config, untimed
+from tests.helpers.small import small_config, untimed, with_rollouts
 from tests.helpers.values import a_rollout, a_task
 
 SPLITS = {
@@ -121,7 +121,7 @@ def test_twenty_training_tasks_are_compared() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("reference")
+    return with_rollouts(tmp_path_factory.mktemp("reference"))
 
 
 class Hopeless:
@@ -162,6 +162,7 @@ def test_1_a_score_of_zero_is_a_score_on_resume(folder: Path) -> None:
     assert "baseline" not in stages and [row["step"] for row in result.history] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_1_the_rejected_edits_and_the_schedule_survive_a_restart(folder: Path) -> None:
     """Defect 1: the rejected buffer is lost, the schedule drifts, steps are recorded twice."""
     settings = {"upstreams.sim.harm": 1.0, "train.epochs": 4, "train.learning_rate.start": 6}
@@ -189,6 +190,7 @@ def test_1_a_changed_config_is_refused(folder: Path, change: dict[str, Any]) -> 
         train(small_config(folder, name="fixed", **change))
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_2_an_outage_is_neither_a_score_nor_stored(tmp_path: Path) -> None:
     """Defect 2: a transient model error becomes a reward of 0, is stored and never retried."""
     config = small_config(tmp_path, rollout_tries=1, **{"upstreams.sim.error_rate": 1.0})

@@ -18,7 +18,7 @@ from skillopt.run.records import StageStarted
 from skillopt.tasks.harbor import TaskError
 from skillopt.training.fingerprint import FingerprintError
 from skillopt.training.steps import batches
-from tests.helpers.small import small_config, small_set, untimed
+from tests.helpers.small import small_config, small_set, trained, untimed, with_rollouts
 from tests.helpers.values import a_task
 
 KEYS = {
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> RunResult:
-    return train(small_config(folder))
+    return trained(folder)
 
 
 def test_the_skill_gets_better_and_only_by_what_the_gate_let_in(result: RunResult) -> None:
@@ -91,15 +91,15 @@ def test_a_new_run_takes_its_rollouts_from_the_store(result: RunResult, folder: 
     assert forked.folder.name == "forked" and forked.summary["spent"]["rollouts"] == 0
 
 
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_the_number_of_workers_does_not_change_the_result(
-    result: RunResult, tmp_path: Path
+    workers: int, result: RunResult, tmp_path: Path
 ) -> None:
-    """Same seed and same replies: the same bytes, times aside, with 1 worker and with 8."""
-    for workers in (1, 8):
-        other = train(small_config(tmp_path, workers=workers, runs=str(tmp_path / str(workers))))
-        assert (other.folder / "best_skill.md").read_bytes() == result.best.text.encode()
-        assert untimed(other.history) == untimed(result.history)
-        assert other.summary["test"] == result.summary["test"]
+    """Same seed and same replies: the same bytes, times aside."""
+    other = train(small_config(tmp_path, workers=workers))
+    assert (other.folder / "best_skill.md").read_bytes() == result.best.text.encode()
+    assert untimed(other.history) == untimed(result.history)
+    assert other.summary["test"] == result.summary["test"]
 
 
 def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
 
 
 def test_batches_can_be_accumulated_into_one_step(tmp_path: Path) -> None:
-    config = small_config(tmp_path, **{"train.batch_size": 1, "train.accumulation": 2})
-    result = train(config)
+    small = with_rollouts(tmp_path)
+    result = train(small_config(small, **{"train.batch_size": 1, "train.accumulation": 2}))
     assert [row["step"] for row in result.history] == [1, 2]
     rollouts = json.loads((result.folder / "steps" / "step_0001" / "rollouts.json").read_text())
     assert len(rollouts) == 2
@@ -160,6 +160,7 @@ def test_an_optimizer_that_never_makes_sense_changes_nothing_and_is_recorded(
     assert result.best.text == result.initial.text
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_an_optimizer_that_is_down_pauses_the_run_and_keeps_the_rollouts(folder: Path) -> None:
     down = {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9"}
     config = small_config(

@@ -237,7 +237,7 @@ def replies(draw: Any, origin: ProtocolName) -> Reply:
 
 
 @pytest.mark.parametrize(("client", "to"), PAIRS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_reply_says_the_same_streamed_or_not_cut_into_any_chunks(
     client: ProtocolName, to: ProtocolName, data: Any
@@ -463,7 +463,7 @@ def conversations(draw: Any) -> Conversation:
 
 
 @pytest.mark.parametrize(("client", "to"), PAIRS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shown=conversations())
 def test_a_conversation_keeps_its_words_calls_and_results_in_order(
     client: ProtocolName, to: ProtocolName, shown: Conversation
@@ -490,7 +490,7 @@ def facts(shown: Conversation) -> list[tuple[str, ...]]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(body=st.recursive(
     st.none() | st.booleans() | st.integers() | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
