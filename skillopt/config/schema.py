@@ -392,13 +392,13 @@ class Config(Section):
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))
                 raise ValueError(f"{role}.upstream: {upstream!r} is not in upstreams ({known})")
-        named = [self.harness.name, *(self.place(text)[0] for text in self.transfer.to)]
         # A backend of the user's own is asked when it has been made, at the start of a run.
         if self.sandbox.kind in BACKENDS:
             check_options(self.sandbox.kind, self.sandbox.options)
-            for agent in CLI_AGENTS:
-                if agent in named:
-                    check_backend(agent, traits_of(self.sandbox.kind))
+            if self.harness.name in CLI_AGENTS:
+                check_backend(self.harness.name, traits_of(self.sandbox.kind))
+        for text in self.transfer.to:
+            self.place(text)
         return self
 
     def place(self, text: str) -> tuple[str, str]:
