@@ -395,11 +395,17 @@ class Config(Section):
         # A backend of the user's own is asked when it has been made, at the start of a run.
         if self.sandbox.kind in BACKENDS:
             check_options(self.sandbox.kind, self.sandbox.options)
-            if self.harness.name in CLI_AGENTS:
+            if self.names_cli_agent:
                 check_backend(self.harness.name, traits_of(self.sandbox.kind))
         for text in self.transfer.to:
             self.place(text)
         return self
+
+    @property
+    def names_cli_agent(self) -> bool:
+        """Whether the agent is a command-line one, by the config's own word: without a section
+        ``harness`` it may be an object in its place."""
+        return self.harness.name in CLI_AGENTS and "harness" in self.model_fields_set
 
     def place(self, text: str) -> tuple[str, str]:
         """Harness and model (``NAME``, or ``UPSTREAM:NAME`` for another upstream than the

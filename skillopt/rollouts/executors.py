@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Protocol
 
 from harnesses.agents.cli_agent import CliHarness
-from harnesses.agents.registry import CLI_AGENTS, check_backend
+from harnesses.agents.registry import check_backend
 from harnesses.gateway.gateway import Gateway
 from sandboxes.backend import Backend
 from skillopt.config.kinds import EXECUTORS
@@ -98,7 +98,7 @@ class LocalExecutor:
             sandbox = config.sandbox
             backend = open_backend(sandbox)
             stack.callback(backend.close)
-            if config.harness.name in CLI_AGENTS:
+            if config.names_cli_agent:
                 check_backend(config.harness.name, backend)
             # What an earlier start of this run left if it was killed, and what other dead runs did.
             backend.clean()
