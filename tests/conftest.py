@@ -6,17 +6,27 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harnesses.gateway.gateway import Gateway
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_backend import DockerBackend
 from tests.helpers.chromium import chromium
+
+# How long an example takes, to draw or to run, depends on what else the machine does: the first
+# text alone takes a second, in a process that has no table of all characters yet.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 REQUIRED = os.environ.get("SKILLOPT_REQUIRE_ENGINE") == "1"
 
@@ -69,9 +79,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[DockerEngine]:
-    with DockerEngine() as running:
+def backend() -> Iterator[DockerBackend]:
+    with closing(DockerBackend()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def engine(backend: DockerBackend) -> DockerEngine:
+    return backend.engine
 
 
 class _Impatient:
@@ -85,10 +100,14 @@ class _Impatient:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def servers_end_at_once() -> Iterator[None]:
-    """Hundreds of tests start a gateway or a model service."""
+def no_time_is_lost() -> Iterator[None]:
+    """Hundreds of tests start a gateway or a model service, and more make a client of one.
+
+    Each client would read all certificates of the machine, to speak through a Unix socket.
+    """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("uvicorn.server.asyncio", _Impatient())
+        patched.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
 
 

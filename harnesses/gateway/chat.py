@@ -44,9 +44,9 @@ class ChatClient:
     def __enter__(self) -> ChatClient:
         import httpx2
 
-        transport = httpx2.HTTPTransport(uds=str(self.session.gateway.socket))
+        transport = httpx2.HTTPTransport(uds=str(self.session.socket))
         self._http = httpx2.Client(transport=transport, timeout=self.timeout_s)
-        spoken = self.session.gateway.protocols(self.session.grant.model.upstream)
+        spoken = self.session.protocols
         own = "chat" in spoken or "messages" not in spoken
         self._create = self._openai() if own else self._anthropic()
         return self

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.clock import now
 from harnesses.gateway.exchange import GONE, Exchange, line_of
 from harnesses.gateway.translation import Thoughts
-
-if TYPE_CHECKING:
-    from harnesses.gateway.gateway import Gateway
+from harnesses.protocols.base import ProtocolName
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,12 @@ class Session:
 
     token: str
     grant: Grant
-    gateway: Gateway
+    revoke: Callable[[str], None]
+    """Ends a token."""
+    socket: Path
+    """The gateway's socket."""
+    protocols: frozenset[ProtocolName] = frozenset()
+    """The protocols of the model's service; calls in others are translated."""
     exchanges: list[Exchange] = field(default_factory=list)
     usage: Usage = Usage()
     failure: str = ""
@@ -58,7 +61,7 @@ class Session:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.gateway.revoke(self.token)
+        self.revoke(self.token)
 
     @property
     def longest_wait_s(self) -> float:

@@ -10,10 +10,9 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from skillopt.config.schema import TasksConfig
-from skillopt.core.import_path import PATH, load, own_code
+from skillopt.core.import_path import PATH, call, load, own_code
 from skillopt.core.types import Split, Task
 from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
 
@@ -65,10 +64,11 @@ def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task
             return split_tasks(read_tasks(folder), config.split, seed)
         return {split: tuple(found[split]) for split in SPLITS}
     source: TaskSource = load(path, "tasks.source")
-    options: dict[str, Any] = dict(config.options)
-    with own_code(f"tasks.source: {config.source}", passing=(OSError,)):
-        made_splits = source(config=config, folder=made, **options)
-        return {split: tuple(made_splits.get(split, ())) for split in SPLITS}
+    found_splits: Mapping[Split, Sequence[Task]] = call(
+        source, path, "tasks.source", config=config, folder=made, **config.options
+    )
+    with own_code("tasks.source"):
+        return {split: tuple(found_splits.get(split, ())) for split in SPLITS}
 
 
 def _without(

@@ -133,7 +133,7 @@ def test_writes_no_invalid_skill(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=60), st.text(max_size=200), st.text(max_size=20))
 def test_every_valid_skill_survives_writing(
     tmp_path_factory: pytest.TempPathFactory, description: str, body: str, license: str

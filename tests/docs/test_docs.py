@@ -178,13 +178,27 @@ def substituted(document: str, text: str) -> str:
     return text
 
 
-def with_mark(document: str) -> object:
-    needs = re.search("codex|claude-code|doctor|images", "".join(b.text for b in blocks(document)))
-    return pytest.param(document, marks=[pytest.mark.engine] if needs else [])
+NEEDS = {
+    "engine": "codex|claude-code|doctor|images",
+    "weights": r"demo-local|--local-model|\[local\]|smollm2",
+}
+"""By marker: words in the blocks of a document that needs it."""
 
 
+def with_marks(document: str) -> object:
+    text = "".join(block.text for block in blocks(document))
+    marks = [getattr(pytest.mark, name) for name, words in NEEDS.items() if re.search(words, text)]
+    return pytest.param(document, marks=marks)
+
+
+RUN = [with_marks(document) for document in documents() if any(blocks(document))]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("document", [with_mark(name) for name in documents() if any(blocks(name))])
+@pytest.mark.parametrize(
+    "document", [with_marks(name) for name in documents() if any(blocks(name))]
+)
 def test_every_block_runs(document: str, folder: Path, reader: dict[str, str]) -> None:
     for block in blocks(document):
         if block.title or block.language != "text":

@@ -131,6 +131,7 @@ def test_drift_of_what_is_deployed_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert [standing.state for standing in seen] == ["changed", "unchanged"]
 
 
+@pytest.mark.slow
 def test_the_command_scores_and_ends_with_an_interrupt(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine"
     write_skill(version("- nothing"), path)

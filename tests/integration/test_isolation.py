@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from harnesses.agents import registry
-from harnesses.base import NAMES, PROGRAMS, Status
+from harnesses.agents.registry import CLI_AGENTS, NAMES
+from harnesses.base import Status
 from skillopt.rollouts.rollout import run_job
 from skillopt.tasks.environment import Environments
 from tests.helpers.lab import SKILL, Lab, MakeLab, job
@@ -66,9 +67,9 @@ def test_no_key_of_the_user_is_anywhere(
         assert not (file.is_file() and KEY.encode() in file.read_bytes()), file
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_the_skill_cannot_be_changed(harness: str, lab: MakeLab) -> None:
-    place = f"~/{registry.PROGRAMS[harness].folders.skills}/house-rules"
+    place = f"~/{registry.agent_kind(harness).folders.skills}/house-rules"
     model = ScriptedAgentModel([
         f"cd {place} && (echo more >> SKILL.md; rm SKILL.md; touch new; "
         "chmod 777 SKILL.md; mv ../house-rules ../away); ls -la . ..",
@@ -84,7 +85,7 @@ def run(here: Lab, harness: str, task: Path):  # type: ignore[no-untyped-def]
     folder = here.folder / f"rollout-{here.count}"
     folder.mkdir()
     return run_job(
-        job(here, harness, task), here.site, Environments(here.engine), here.engine.sandbox, folder
+        job(here, harness, task), here.site, Environments(here.backend), here.engine.sandbox, folder
     )
 
 

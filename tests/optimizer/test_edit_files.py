@@ -232,7 +232,7 @@ def folders(draw: st.DrawFn) -> tuple[Skill, list[Edit]]:
     return Skill("a-skill", "Use it.", body, {}, files), found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(folders(), st.integers(0, 4) | st.none())
 def test_any_edits_to_any_folder(case: tuple[Skill, list[Edit]], budget: int | None) -> None:
     old, given = case
@@ -259,7 +259,7 @@ def kept(text: str) -> list[str]:
     return [region for region in regions if f"protected:{REMINDERS}" not in region]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(edits, max_size=4))
 def test_any_edits_leave_a_folder_that_can_be_written_and_read(
     tmp_path_factory: pytest.TempPathFactory, given: list[Edit]

@@ -223,7 +223,7 @@ def cases(draw: st.DrawFn) -> tuple[str, list[Edit]]:
     return body, edits
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(cases(), st.integers(0, 3) | st.none())
 def test_any_edit_on_any_markdown(case: tuple[str, list[Edit]], budget: int | None) -> None:
     body, edits = case

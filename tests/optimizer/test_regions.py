@@ -148,7 +148,7 @@ pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(pieces, max_size=8).map("\n\n".join), st.lists(st.text(max_size=40), max_size=3))
 def test_notes_leave_all_other_regions_as_they_are(body: str, notes: list[str]) -> None:
     old = Skill("a", "b", body)

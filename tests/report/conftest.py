@@ -10,7 +10,7 @@ import pytest
 
 from skillopt import train
 from tests.helpers.chromium import chromium
-from tests.helpers.small import small_config
+from tests.helpers.small import small_config, trained
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,12 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=chromium(), args=quiet)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For tests that do not care what has happened in it."""
+    return trained(tmp_path_factory.mktemp("plain")).folder
 
 
 @pytest.fixture(scope="session")

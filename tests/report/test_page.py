@@ -94,12 +94,13 @@ def test_the_rule_of_what_is_in_the_file_holds(tmp_path: Path) -> None:
     assert set(held(100)) <= set(columns["key"]) and len(held(100)) == 14
 
 
-def test_the_command(run: Path, tmp_path: Path) -> None:
-    done = skillopt("report", run)
-    assert done.returncode == 0 and f"wrote {run / 'report.html'}" in done.stdout, done.stderr
+def test_the_command(plain_run: Path, tmp_path: Path) -> None:
+    done = skillopt("report", plain_run)
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {plain_run / 'report.html'}" in done.stdout
     out = tmp_path / "new" / "both.html"
     synthetic_run(tmp_path / "other", steps=2, train=2, val=2, test=1, batch=2)
-    assert skillopt("report", run, tmp_path / "other", "-o", out).returncode == 0
+    assert skillopt("report", plain_run, tmp_path / "other", "-o", out).returncode == 0
     assert '"name":"other"' in out.read_text()
     nothing = skillopt("report", tmp_path)
     assert nothing.returncode == 2 and "no run: it has no events.jsonl" in " ".join(

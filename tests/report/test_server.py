@@ -19,6 +19,7 @@ from harnesses.base import Status
 from skillopt.report.document import failed_folder_of
 from skillopt.run.journal import LOG
 from tests.helpers.command_line import skillopt
+from tests.helpers.owners import owner_process
 from tests.helpers.synthetic_run import created, ran, rows, started, stored_result, write_log
 
 
@@ -37,8 +38,14 @@ def served(*arguments: str | Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def address(run: Path) -> Iterator[str]:
-    with served(run) as url:
+def address(plain_run: Path) -> Iterator[str]:
+    with served(plain_run) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def exposed(plain_run: Path) -> Iterator[str]:
+    with served(plain_run, "--host", "0.0.0.0", "--expose") as url:
         yield url
 
 
@@ -56,19 +63,18 @@ def fetched(url: str) -> Any:
         return json.loads(answer.read())
 
 
-def test_only_the_address_with_its_token_answers(address: str, run: Path) -> None:
-    url = address
-    with served(run) as other:
-        assert url.startswith("http://127.0.0.1:")
-        token = url.rstrip("/").rpartition("/")[2]
-        assert len(token) >= 32 and token not in other
-        base = url.replace(f"{token}/", "")
-        for path in ("", "x/", f"{token[:-1]}/", "data.json", "x/data.json", "x/events"):
-            assert status(base + path) == 404
-        assert status(url) == status(url + "data.json") == 200
-        assert status(url, Host="attacker.example") == 400
-        for method in ("POST", "PUT", "DELETE", "PATCH"):
-            assert status(url + "data.json", method) == 405
+def test_only_the_address_with_its_token_answers(address: str, exposed: str) -> None:
+    url, other = address, exposed
+    assert url.startswith("http://127.0.0.1:")
+    token = url.rstrip("/").rpartition("/")[2]
+    assert len(token) >= 32 and token not in other
+    base = url.replace(f"{token}/", "")
+    for path in ("", "x/", f"{token[:-1]}/", "data.json", "x/data.json", "x/events"):
+        assert status(base + path) == 404
+    assert status(url) == status(url + "data.json") == 200
+    assert status(url, Host="attacker.example") == 400
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert status(url + "data.json", method) == 405
 
 
 def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(address: str) -> None:
@@ -103,32 +109,31 @@ def test_it_serves_what_is_left_of_rollouts_that_failed(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_is_seen_without_reloading(browser: Any, tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
-    code = "import sandboxes.owner as o, time; print(o.current_owner(), flush=True); time.sleep(99)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True) as owner:
-        assert owner.stdout is not None
+    with owner_process() as (process, owner):
         names: dict[str, list[str]] = {"train": [], "val": [], "test": []}
         root = tmp_path / "runs" / "r"
-        write_log(root, [created("r", names), started(owner.stdout.readline().strip())])
+        write_log(root, [created("r", names), started(owner)])
         with served(root) as url:
             page = browser.new_page()
             page.goto(url)
             expect(page.locator(".verdict")).to_contain_text("Running: starting")
-            owner.kill()
+            process.kill()
             expect(page.locator(".verdict")).to_contain_text("its process was killed")
             page.close()
 
 
-def test_addresses_that_others_can_reach_are_refused_unless_told(run: Path) -> None:
+def test_addresses_that_others_can_reach_are_refused_unless_told(
+    exposed: str, plain_run: Path
+) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.7", "example.org"):
-        done = skillopt("ui", run, "--host", host)
+        done = skillopt("ui", plain_run, "--host", host)
         assert done.returncode == 2 and "others can reach this address" in done.stderr
-    with served(run, "--host", "0.0.0.0", "--expose") as url:
-        assert status(url.replace("0.0.0.0", "127.0.0.1"), Host="my-machine") == 200
+    assert status(exposed.replace("0.0.0.0", "127.0.0.1"), Host="my-machine") == 200
 
 
-def test_a_port_that_is_taken_is_named(address: str, run: Path) -> None:
+def test_a_port_that_is_taken_is_named(address: str, plain_run: Path) -> None:
     port = address.split(":")[2].partition("/")[0]
-    done = skillopt("ui", run, "--port", port)
+    done = skillopt("ui", plain_run, "--port", port)
     assert done.returncode == 2 and f"127.0.0.1:{port}: Address already in use" in done.stderr
 
 

@@ -140,6 +140,7 @@ def test_skills_beside_it_are_offered_and_those_opened_are_recorded(
     assert any(task.get("others_opened") == ("house",) for task in row.to_json()["tasks"])
 
 
+@pytest.mark.slow
 def test_a_skill_is_trained_beside_others_whose_descriptions_the_optimizer_sees(
     tasks: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def in_small_disk(disk: Path, megabytes: float, script: str) -> subprocess.Compl
     )
 
 
+@pytest.mark.slow
 def test_a_run_pauses_when_the_disk_is_nearly_full_and_goes_on_after(tmp_path: Path) -> None:
     tasks, disk = small_set(tmp_path), tmp_path / "disk"
     size = MIN_FREE_BYTES / 2**20

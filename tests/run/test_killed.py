@@ -113,6 +113,7 @@ def nothing_twice(folder: Path) -> None:
     assert rollouts.keys() <= stored
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_hundred_kills_change_nothing(tmp_path: Path) -> None:
     killer = Killer(train_direct, small_set(tmp_path))

@@ -155,10 +155,10 @@ def whole(folder: Path) -> RunResult:
     "limit",
     [
         {"limits.rollouts": 5},
-        {"limits.tokens": 8000},
-        {"limits.seconds": 0.7},
-        {"limits.stages": {"gate": {"rollouts": 1}}},
-        {"limits.stages": {"reflect": {"tokens": 1}}},
+        pytest.param({"limits.tokens": 8000}, marks=pytest.mark.slow),
+        pytest.param({"limits.seconds": 0.7}, marks=pytest.mark.slow),
+        pytest.param({"limits.stages": {"gate": {"rollouts": 1}}}, marks=pytest.mark.slow),
+        pytest.param({"limits.stages": {"reflect": {"tokens": 1}}}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -41,6 +41,7 @@ def test_tensorboard(folder: Path) -> None:
     assert {"skill", "change"} <= seen.keys()
 
 
+@pytest.mark.slow
 def test_mlflow(folder: Path) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -57,6 +58,7 @@ def test_mlflow(folder: Path) -> None:
     assert files["skill_v0002.md"] == result.best.text
 
 
+@pytest.mark.slow
 def test_wandb_stays_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     result = tracked(folder, "wandb")
@@ -68,6 +70,7 @@ def test_wandb_stays_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [word for word in words if word not in log.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_opentelemetry_has_a_span_for_each_rollout(folder: Path) -> None:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider

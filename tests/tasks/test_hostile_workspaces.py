@@ -52,7 +52,12 @@ DEEDS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("deed", DEEDS)
+FEW = ("link", "pipe", "deep", "odd cells")
+
+
+@pytest.mark.parametrize(
+    "deed", [pytest.param(d, marks=[] if d in FEW else pytest.mark.slow) for d in DEEDS]
+)
 def test_reward_is_below_one_with_feedback(
     deed: str, tasks: list[Path], start: Start, judge: Judge
 ) -> None:

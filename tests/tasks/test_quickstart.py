@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from skillopt.sim.knowledge import BAD_RULES, habit_for
 from skillopt.tasks.harbor import folder_digest, read_splits, read_tasks
 from skillopt.tasks.quickstart.generator import FAMILIES, generate, trap_free
@@ -14,6 +16,18 @@ from skillopt.tasks.validate import validate
 Start = Callable[[Path], Path]
 Run = Callable[[Path, str], str]
 Judge = Callable[[Path, Path], tuple[float, str]]
+
+
+FEW = 1
+NUMBERS = [pytest.param(n, marks=[] if n < FEW else pytest.mark.slow) for n in range(10)]
+"""Of the ten tasks of a family: all are tried, a few of them also where time counts."""
+
+
+def numbered(tasks: list[Path], number: int) -> list[Path]:
+    """That task of each family."""
+    found = [task for task in tasks if task.name.endswith(f"-{number + 1:02d}")]
+    assert len(found) == len(FAMILIES)
+    return found
 
 
 def family(task: Path) -> str:
@@ -58,6 +72,7 @@ def test_hidden_data_is_not_in_the_environment(tasks: list[Path]) -> None:
         assert not visible & {"data.json", "verify.py", "family.py", "solve.sh"}
 
 
+@pytest.mark.slow
 def test_solutions_pass_and_empty_runs_fail(
     tasks: list[Path], start: Start, run: Run, judge: Judge
 ) -> None:
@@ -69,10 +84,11 @@ def test_solutions_pass_and_empty_runs_fail(
         assert judge(task, workspace) == (1.0, "all checks passed\n"), task.name
 
 
+@pytest.mark.parametrize("number", NUMBERS)
 def test_naive_runs_pass_just_where_the_trap_is_absent(
-    tasks: list[Path], start: Start, run: Run, judge: Judge
+    number: int, tasks: list[Path], start: Start, run: Run, judge: Judge
 ) -> None:
-    for task in tasks:
+    for task in numbered(tasks, number):
         habit = habit_for(instruction(task))
         assert habit is not None and habit.family == family(task)
         workspace = start(task)
@@ -93,10 +109,11 @@ def assert_nothing_given_away(task: Path, feedback: str) -> None:
             assert not words & set(feedback.split()), feedback
 
 
+@pytest.mark.parametrize("number", NUMBERS)
 def test_runs_that_know_the_rule_pass(
-    tasks: list[Path], start: Start, run: Run, judge: Judge
+    number: int, tasks: list[Path], start: Start, run: Run, judge: Judge
 ) -> None:
-    for task in tasks:
+    for task in numbered(tasks, number):
         habit = habit_for(instruction(task))
         assert habit is not None
         workspace = start(task)
@@ -104,6 +121,7 @@ def test_runs_that_know_the_rule_pass(
         assert judge(task, workspace)[0] == 1, task.name
 
 
+@pytest.mark.slow
 def test_bad_rules_break_their_families_and_no_other(
     quickstart: Path, start: Start, run: Run, judge: Judge
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_folder_comes_through_training_whole(folder: Path, tmp_path: Path) -> 
     assert read_skill_or_run(result.folder) == result.best
 
 
+@pytest.mark.slow
 def test_a_long_skill_is_compressed_and_never_cut(folder: Path, tmp_path: Path) -> None:
     chatter = "\n\n".join(
         f"Paragraph {n} says nothing that a run needs to know." for n in range(60)

@@ -162,6 +162,7 @@ def test_1_a_score_of_zero_is_a_score_on_resume(folder: Path) -> None:
     assert "baseline" not in stages and [row["step"] for row in result.history] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_1_the_rejected_edits_and_the_schedule_survive_a_restart(folder: Path) -> None:
     """Defect 1: the rejected buffer is lost, the schedule drifts, steps are recorded twice."""
     settings = {"upstreams.sim.harm": 1.0, "train.epochs": 4, "train.learning_rate.start": 6}

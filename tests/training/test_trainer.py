@@ -91,15 +91,15 @@ def test_a_new_run_takes_its_rollouts_from_the_store(result: RunResult, folder: 
     assert forked.folder.name == "forked" and forked.summary["spent"]["rollouts"] == 0
 
 
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_the_number_of_workers_does_not_change_the_result(
-    result: RunResult, tmp_path: Path
+    workers: int, result: RunResult, tmp_path: Path
 ) -> None:
-    """Same seed and same replies: the same bytes, times aside, with 1 worker and with 8."""
-    for workers in (1, 8):
-        other = train(small_config(tmp_path, workers=workers, runs=str(tmp_path / str(workers))))
-        assert (other.folder / "best_skill.md").read_bytes() == result.best.text.encode()
-        assert untimed(other.history) == untimed(result.history)
-        assert other.summary["test"] == result.summary["test"]
+    """Same seed and same replies: the same bytes, times aside."""
+    other = train(small_config(tmp_path, workers=workers))
+    assert (other.folder / "best_skill.md").read_bytes() == result.best.text.encode()
+    assert untimed(other.history) == untimed(result.history)
+    assert other.summary["test"] == result.summary["test"]
 
 
 def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:

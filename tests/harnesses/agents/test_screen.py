@@ -37,7 +37,7 @@ def test_only_what_changes_the_screen_breaks_its_quiet(tmp_path: Path) -> None:
         assert screen.changed > changed
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(output)
 @example(b"\x1b[?4m")  # The emulator fails on it by itself.
 @example(b"\x1b[6n" * 1000)

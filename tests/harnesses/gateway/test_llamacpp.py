@@ -68,10 +68,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def post(opened: Session, protocol: ProtocolName, body: dict[str, Any]) -> Any:
     path = next(path for path, name in PATHS.items() if name == protocol)
-    with client(opened.gateway, opened.token) as http:
+    with client(opened, opened.token) as http:
         return http.post(path, json=body, timeout=100)
 
 
+@pytest.mark.weights
 def test_direct_chat_and_a_schema_that_is_kept(server: LlamaUpstream, folder: Path) -> None:
     with session(server, folder) as opened, ChatClient(opened, 100) as chat:
         reply = chat.say(STORY)
@@ -86,6 +87,7 @@ def test_direct_chat_and_a_schema_that_is_kept(server: LlamaUpstream, folder: Pa
     assert all(exchange.ignored == () for exchange in opened.exchanges)
 
 
+@pytest.mark.weights
 def test_every_protocol_says_the_same_streamed_or_not(server: LlamaUpstream, folder: Path) -> None:
     """Translated and native alike."""
     texts, usages = set(), set()
@@ -112,6 +114,7 @@ def test_every_protocol_says_the_same_streamed_or_not(server: LlamaUpstream, fol
     assert len(usages) == 1, usages
 
 
+@pytest.mark.weights
 @pytest.mark.parametrize(
     ("protocol", "field"), [("responses", "text.format"), ("messages", "output_config.format")]
 )
@@ -134,6 +137,7 @@ def test_a_schema_is_kept_by_translation_and_its_neglect_is_noticed(
         assert opened.exchanges[0].ignored == ()
 
 
+@pytest.mark.weights
 def test_a_forced_tool_that_is_not_called_is_noticed(server: LlamaUpstream, folder: Path) -> None:
     body = {
         "model": SMOLLM2, "max_tokens": 200, "temperature": 0, "stop_sequences": ["\n", "."],
@@ -147,11 +151,12 @@ def test_a_forced_tool_that_is_not_called_is_noticed(server: LlamaUpstream, fold
     assert not exchange.reply.calls and exchange.ignored == ("tool_choice",)
 
 
+@pytest.mark.weights
 def test_a_client_that_goes_away_does_not_keep_the_server_busy(
     server: LlamaUpstream, folder: Path
 ) -> None:
     body = CODECS["messages"].write_request(STORY) | {"max_tokens": 900, "stream": True}
-    with session(server, folder) as opened, client(opened.gateway, opened.token) as http:
+    with session(server, folder) as opened, client(opened, opened.token) as http:
         with http.stream("POST", "/v1/messages", json={**body, "stop_sequences": []}) as answer:
             next(answer.iter_bytes())
         started = time.monotonic()
@@ -161,6 +166,7 @@ def test_a_client_that_goes_away_does_not_keep_the_server_busy(
     assert opened.exchanges[-1].reply is not None
 
 
+@pytest.mark.weights
 @pytest.mark.parametrize("protocol", list(CODECS))
 def test_a_prompt_that_is_too_long_is_refused_in_the_clients_protocol(
     protocol: ProtocolName, server: LlamaUpstream, folder: Path
@@ -177,6 +183,7 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.weights
 def test_the_server_starts_with_the_first_call_and_ends_with_its_owner(folder: Path) -> None:
     with LlamaUpstream(parallel=1, context=512) as upstream:
         assert upstream.pid is None
@@ -199,6 +206,7 @@ def test_the_server_starts_with_the_first_call_and_ends_with_its_owner(folder: P
     assert not alive(second)
 
 
+@pytest.mark.weights
 def test_the_server_ends_also_when_its_owner_is_killed() -> None:
     code = (
         "import time; from harnesses.gateway.llamacpp import LlamaUpstream; u = LlamaUpstream(); "
