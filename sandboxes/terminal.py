@@ -21,7 +21,7 @@ _CHUNK = 64 * 1024
 _SEND_S = 10.0
 
 
-class SandboxLimitError(Exception):
+class SandboxLimitError(SandboxError):
     """The command's time or disk is used up; ends the conversation."""
 
 

@@ -18,6 +18,7 @@ from harnesses.agents.registry import CLI_AGENTS, agent_kind, check_backend
 from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from sandboxes.registry import BACKENDS, check_options, traits_of
+from skillopt.config.kinds import EXECUTORS, GATES, METHODS
 from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
@@ -234,7 +235,7 @@ class GateConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("strict",))
+        return _known_or_path(kind, tuple(GATES))
 
     metric: Metric = "hard"
     mix: float = Field(0.5, ge=0, le=1)
@@ -252,7 +253,7 @@ class MethodConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("skillopt",))
+        return _known_or_path(kind, tuple(METHODS))
 
 
 class ExecutorConfig(Section):
@@ -266,7 +267,7 @@ class ExecutorConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("local",))
+        return _known_or_path(kind, tuple(EXECUTORS))
 
 
 class SpendingConfig(Section):
@@ -391,13 +392,13 @@ class Config(Section):
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))
                 raise ValueError(f"{role}.upstream: {upstream!r} is not in upstreams ({known})")
-        named = [self.harness.name, *(self.place(text)[0] for text in self.transfer.to)]
         # A backend of the user's own is asked when it has been made, at the start of a run.
         if self.sandbox.kind in BACKENDS:
             check_options(self.sandbox.kind, self.sandbox.options)
-            for agent in CLI_AGENTS:
-                if agent in named:
-                    check_backend(agent, traits_of(self.sandbox.kind))
+            if self.harness.name in CLI_AGENTS:
+                check_backend(self.harness.name, traits_of(self.sandbox.kind))
+        for text in self.transfer.to:
+            self.place(text)
         return self
 
     def place(self, text: str) -> tuple[str, str]:

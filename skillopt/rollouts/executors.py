@@ -16,15 +16,13 @@ from harnesses.agents.cli_agent import CliHarness
 from harnesses.agents.registry import CLI_AGENTS, check_backend
 from harnesses.gateway.gateway import Gateway
 from sandboxes.backend import Backend
+from skillopt.config.kinds import EXECUTORS
 from skillopt.config.schema import Config
 from skillopt.core.import_path import check, make
 from skillopt.core.types import Rollout
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.slots import SandboxSlots, open_backend
 from skillopt.tasks.environment import Environments
-
-EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
-"""By the name that ``executor.kind`` has."""
 
 
 @dataclass(frozen=True)

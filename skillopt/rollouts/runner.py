@@ -21,11 +21,12 @@ from harnesses.gateway.gateway import Gateway
 from harnesses.harness import Harness
 from sandboxes.base import Limits, SandboxError
 from sandboxes.owner import scratch_dir
+from skillopt.config.kinds import EXECUTORS
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
 from skillopt.core.skill import Skill, SkillError, write_skill
 from skillopt.core.types import Rollout, Task
-from skillopt.rollouts.executors import EXECUTORS, Executor, make_executor
+from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.plugins import label
 from skillopt.rollouts.rollout import Job

@@ -102,8 +102,8 @@ def test_a_folder_comes_through_training_whole(folder: Path, tmp_path: Path) -> 
     files = {"references/more.md": b"# More\n", "scripts/run.py": b"#!/usr/bin/env python3\n"}
     skill = Skill("mine", "Use it for chores.", "# Mine", {"license": "MIT"}, files)
     write_skill(skill, tmp_path / "mine")
-    config = small_config(folder, name="whole", **{"skill.init": str(tmp_path / "mine")})
-    result = train(config)
+    settings = {"skill.init": str(tmp_path / "mine"), "train.epochs": 1, "final.test": False}
+    result = train(small_config(folder, name="whole", **settings))
     best = read_skill(result.folder / "best_skill" / "mine")
     assert dict(best.files) == files and best.extra == {"license": "MIT"}
     assert (result.folder / "best_skill" / "mine" / "scripts" / "run.py").stat().st_mode & 0o100
