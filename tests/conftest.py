@@ -121,7 +121,8 @@ def no_time_is_lost() -> Iterator[None]:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway asks a service that fails again, but does not wait for seconds before."""
-    monkeypatch.setattr(Gateway.__init__, "__defaults__", (0.01,))
+    _, *others = Gateway.__init__.__defaults__ or ()
+    monkeypatch.setattr(Gateway.__init__, "__defaults__", (0.01, *others))
 
 
 HOMES = count()

@@ -19,6 +19,7 @@ from harnesses.base import Status
 from skillopt.report.document import failed_folder_of
 from skillopt.run.journal import LOG
 from tests.helpers.command_line import skillopt
+from tests.helpers.owners import owner_process
 from tests.helpers.synthetic_run import created, ran, rows, started, stored_result, write_log
 
 
@@ -108,17 +109,15 @@ def test_it_serves_what_is_left_of_rollouts_that_failed(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_is_seen_without_reloading(browser: Any, tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
-    code = "import sandboxes.owner as o, time; print(o.current_owner(), flush=True); time.sleep(99)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True) as owner:
-        assert owner.stdout is not None
+    with owner_process() as (process, owner):
         names: dict[str, list[str]] = {"train": [], "val": [], "test": []}
         root = tmp_path / "runs" / "r"
-        write_log(root, [created("r", names), started(owner.stdout.readline().strip())])
+        write_log(root, [created("r", names), started(owner)])
         with served(root) as url:
             page = browser.new_page()
             page.goto(url)
             expect(page.locator(".verdict")).to_contain_text("Running: starting")
-            owner.kill()
+            process.kill()
             expect(page.locator(".verdict")).to_contain_text("its process was killed")
             page.close()
 

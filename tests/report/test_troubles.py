@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +33,7 @@ from skillopt.run.records import (
 )
 from tests.helpers.command_line import skillopt
 from tests.helpers.opened_page import Page
+from tests.helpers.owners import owner_process
 from tests.helpers.small import small_config
 from tests.helpers.synthetic_run import (
     created,
@@ -146,13 +145,11 @@ def test_what_a_run_is_doing_follows_its_last_event(
 
 
 def test_a_process_that_dies_is_a_change_without_a_record(tmp_path: Path) -> None:
-    code = "import sandboxes.owner as o, time; print(o.current_owner(), flush=True); time.sleep(99)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True) as owner:
-        assert owner.stdout is not None
-        write_log(tmp_path, [created("r", NAMES), started(owner.stdout.readline().strip())])
+    with owner_process() as (process, owner):
+        write_log(tmp_path, [created("r", NAMES), started(owner)])
         view = RunView(tmp_path)
         assert view.to_json()["state"] == "running" and not view.refresh()
-        owner.kill()
+        process.kill()
     assert view.refresh() and view.to_json()["state"] == "killed"
     assert not view.refresh()
 
@@ -171,7 +168,8 @@ def test_every_failure_for_infrastructure_has_its_reasons(tmp_path: Path) -> Non
     assert list(grown.state.failures) == [last["key"]]
 
 
-def test_a_run_whose_service_fails_shows_why(tmp_path: Path, quick_retries: None) -> None:
+@pytest.mark.usefixtures("quick_retries")
+def test_a_run_whose_service_fails_shows_why(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"upstreams.sim.error_rate": 1.0, "rollout_tries": 1}
     with pytest.raises(PausedError, match="simulated outage"):
         train(small_config(tmp_path, **settings))
