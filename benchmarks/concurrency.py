@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from benchmarks.place import Bench, place
-from harnesses.agents.registry import make_harness
-from harnesses.base import NAMES, Status
+from harnesses.agents.registry import NAMES, make_harness
+from harnesses.base import Status
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.harness import Harness
 from tests.helpers.scripted_model import ScriptedAgentModel

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from benchmarks.place import Bench, place
 from harnesses.agents.cli_agent import HOME, CliHarness
-from harnesses.agents.registry import make_harness
-from harnesses.base import PROGRAMS, Request, Status
+from harnesses.agents.registry import CLI_AGENTS, make_harness
+from harnesses.base import Request, Status
 from harnesses.gateway.session import Grant
 from harnesses.harness import RolloutSite
 from tests.helpers.scripted_model import ScriptedAgentModel
@@ -24,7 +24,7 @@ ROUNDS = 12
 def run() -> dict[str, dict[str, float]]:
     """Median seconds of each side, and their ratio."""
     results = {}
-    for name in PROGRAMS:
+    for name in CLI_AGENTS:
         with place(ScriptedAgentModel(["echo hi"]), 1) as bench, bench.places.site() as site:
             harness = make_harness(name)
             assert isinstance(harness, CliHarness)
@@ -79,7 +79,7 @@ def docker_command(
         (home / name).write_text(text)
     skill = f"{harness.agent.folders.skills}/bench"
     (home / skill).mkdir(parents=True)
-    engine, toolchain = bench.engine, harness.agent.toolchain
+    engine, toolchain = bench.backend.engine, harness.agent.toolchain
     assert request.workspace is not None
     for folder in (home, request.workspace):
         engine.prepare_writable(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from harnesses.base import Budget, ModelSpec, Request
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.upstreams import Upstream
 from sandboxes.base import Limits
-from sandboxes.docker import DockerEngine
+from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from skillopt.rollouts.slots import SandboxSlots
@@ -22,7 +22,7 @@ SKILL = "---\nname: bench\ndescription: Rules for every task.\n---\n\n# Rules\n\
 
 @dataclass
 class Bench:
-    engine: DockerEngine
+    backend: DockerBackend
     gateway: Gateway
     places: SandboxSlots
     folder: Path
@@ -63,9 +63,9 @@ class Bench:
 def place(upstream: Upstream, workers: int) -> Iterator[Bench]:
     with (
         TemporaryDirectory(prefix="skillopt-bench-") as folder,
-        DockerEngine() as engine,
+        closing(DockerBackend()) as backend,
         TemporaryDirectory(dir=scratch_dir()) as scratch,
         Gateway({"up": upstream}, Path(scratch) / "s", lambda *_: 0.0) as gateway,
-        SandboxSlots(gateway, engine, workers) as places,
+        SandboxSlots(gateway, backend, workers) as places,
     ):
-        yield Bench(engine, gateway, places, Path(folder))
+        yield Bench(backend, gateway, places, Path(folder))

@@ -18,12 +18,7 @@ from sandboxes.base import Limits
 if TYPE_CHECKING:
     from atif import Trajectory
 
-
-PROGRAMS = ("codex", "claude-code", "opencode")
-"""The agent programs that have an adapter; :mod:`harnesses.agents.registry` knows them."""
-
-NAMES = ("direct", *PROGRAMS)
-"""Of the project's own harnesses."""
+    from harnesses.companion import Companion
 
 
 MountMode = Literal["native", "instructions", "both"]
@@ -65,10 +60,15 @@ class Usage:
 
     requests: int = 0
     prompt_tokens: int = 0
-    """Input tokens, those read from the provider's cache included."""
+    """Input tokens, those read from the provider's cache or written to it included."""
     cached_tokens: int = 0
+    """Read from the provider's cache."""
     completion_tokens: int = 0
     cost_usd: float | None = 0.0
+    cache_write_tokens: int = 0
+    """Written to the provider's cache for some minutes."""
+    cache_write_long_tokens: int = 0
+    """Written to it for an hour or more."""
 
     def __add__(self, other: Usage) -> Usage:
         unknown = self.cost_usd is None or other.cost_usd is None
@@ -78,6 +78,8 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.completion_tokens + other.completion_tokens,
             None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.cache_write_long_tokens + other.cache_write_long_tokens,
         )
 
     @classmethod
@@ -129,6 +131,9 @@ class Request:
     """Folders of other skills, named unlike each other and ``skill``; always mounted natively."""
     follow_ups: tuple[str, ...] = ()
     """What the user says after each turn's end, one turn each, in the same conversation."""
+    companion: Companion | None = None
+    """What the agent can talk to outside its sandbox. It is for this request alone, and closed by
+    whoever runs that; :func:`harnesses.agents.outcome.recorded` does it."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

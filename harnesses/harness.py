@@ -1,43 +1,76 @@
-"""What a harness is: an agent that can be run on a task, and the place where a rollout runs."""
+"""What a harness is: an agent that can be run on a task, and the site where a rollout runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from harnesses.base import Outcome, Request
 from harnesses.gateway.gateway import Gateway
-from sandboxes.base import SandboxFactory
-from sandboxes.proxy import Visit
+from sandboxes.access import Visit
+from sandboxes.backend import Backend, Outlet
+from sandboxes.base import Sandbox, SandboxError, SandboxSpec
 
 
 @dataclass(frozen=True)
 class RolloutSite:
-    """Where rollouts run: the gateway, what makes sandboxes, and the relay's network.
+    """Where rollouts run: the gateway, the sandboxes, and the way from these to that and outside.
 
-    One per worker slot: two rollouts never share a relay at the same time.
+    One per worker slot: two rollouts never share one at the same time.
     """
 
     gateway: Gateway
-    sandbox: SandboxFactory
-    network: Callable[[], str]
-    """Network of agent sandboxes (``SandboxSpec.network``). Its relay starts when it is first asked
-    for; SandboxError where it does not."""
-    base_url: str
-    """The gateway as seen from inside an agent's sandbox, without ``/v1``."""
-    volume: Callable[[str], str]
-    """From a toolchain's image to the volume that holds its files."""
-    outside: bool = False
-    """Whether sandboxes may reach anything but the gateway, through ``network``."""
-    anywhere: bool = False
-    """Whether that is everything, so that the model service may act outside too."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Variables by which programs find the way outside."""
-    visits: Callable[[], Sequence[Visit]] = list
-    """What was reached outside, or refused, since the last call."""
-    broken: Callable[[], str] = str
-    """What on the way to the model does not run any more; empty while all does."""
+    backend: Backend
+    outlet: Outlet
+
+    def sandbox(self, spec: SandboxSpec) -> Sandbox:
+        """A sandbox, not started yet."""
+        return self.backend.sandbox(spec)
+
+    def volume(self, image: str) -> str:
+        """The volume that holds the files of a toolchain's image."""
+        return self.backend.volume(image)
+
+    def network(self) -> str:
+        """The network of agent sandboxes (``SandboxSpec.network``), by which they reach the
+        gateway. What that needs starts with the first call; raises SandboxError if it does not."""
+        return self.outlet.connect()
+
+    @property
+    def base_url(self) -> str:
+        """The gateway's address inside an agent's sandbox, without ``/v1``; valid after
+        :meth:`network`."""
+        return self.outlet.base_url
+
+    @property
+    def outside(self) -> bool:
+        """Whether sandboxes may reach anything but the gateway, through :meth:`network`."""
+        return not self.outlet.access.nothing
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether they may reach everything, so that the model service may act outside too."""
+        return self.outlet.access.everything
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Environment variables by which programs find the way outside."""
+        return self.outlet.env
+
+    def visits(self) -> Sequence[Visit]:
+        """What was reached outside, or refused, since the last call."""
+        return self.outlet.visits()
+
+    def broken(self) -> str:
+        """What on the way to the model is no longer running; empty while all of it is."""
+        if not self.gateway.running:
+            return "the gateway has ended"
+        try:
+            self.outlet.check()
+        except SandboxError as error:
+            return str(error)
+        return ""
 
 
 class Harness(Protocol):

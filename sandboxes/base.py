@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sandboxes.errors import SkillOptError
-
-if TYPE_CHECKING:
-    from sandboxes.terminal import Talk
 
 OnOutput = Callable[[str, bytes], None]
 """Called with ``"stdout"`` or ``"stderr"`` and a chunk, as the chunk arrives."""
@@ -94,6 +91,23 @@ class ExecResult:
     timed_out: bool = False
     limit: str | None = None
     truncated: bool = False
+
+
+class Terminal(Protocol):
+    """The terminal of a running command, used as pexpect uses programs: in bytes.
+
+    Both methods raise ``pexpect.EOF`` once the command has closed its terminal.
+    """
+
+    def send(self, data: bytes, /) -> int:
+        """Type ``data``; the number of bytes written."""
+
+    def read_nonblocking(self, size: int = ..., timeout: float | None = ...) -> bytes:
+        """What the command has written. Raises ``pexpect.TIMEOUT`` if nothing came in time."""
+
+
+Talk = Callable[[Terminal], None]
+"""Holds a conversation; when it returns, the command is ended if it has not ended itself."""
 
 
 class Sandbox(Protocol):

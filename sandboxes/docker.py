@@ -15,19 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from posixpath import normpath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandboxes.archive import pack, unpack
-from sandboxes.base import ExecResult, OnOutput, SandboxError, SandboxSpec
+from sandboxes.base import ExecResult, OnOutput, SandboxError, SandboxSpec, Talk
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.execution import ExecStream
 from sandboxes.mounts import agent_ids, engine_mount, is_bind, prepare_writable
 from sandboxes.output import Output
 from sandboxes.owner import current_owner
-
-if TYPE_CHECKING:
-    from sandboxes.terminal import Talk
 
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
@@ -70,8 +67,6 @@ class DockerEngine:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-        # Who tidied up after that has opened connections again.
-        self.api.close()
 
     @property
     def closed(self) -> bool:
@@ -97,7 +92,7 @@ class DockerEngine:
         return engine_errors(doing, self.host, image)
 
     def labels(self, kind: str) -> dict[str, str]:
-        """Labels for whatever is made through this engine, so that `reaper.clean` knows it."""
+        """Labels for all that is made through this engine, by which `sandboxes.reaper` knows it."""
         return {
             OWNER_LABEL: str(current_owner()),
             ENGINE_LABEL: self.id,
@@ -177,6 +172,7 @@ class DockerEngine:
         Commands that run at that moment end with SandboxError. Calling it again does nothing.
         """
         if self._closed.is_set():
+            self.api.close()  # Whoever tidied up since the first call has opened connections again.
             return
         self._closed.set()
         with self.errors("closing: what is left is removed by `skillopt clean`"):

@@ -18,3 +18,8 @@ class SkillOptError(Exception):
     """
 
     exit_code: ClassVar[int] = 2
+
+
+class BackendError(SkillOptError, ValueError):
+    """A backend that does not exist, does not take an option, or cannot run an agent. The message
+    begins with the config's key."""

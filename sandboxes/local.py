@@ -17,19 +17,22 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
 from sandboxes.archive import pack, unpack
-from sandboxes.base import CopyRefusedError, ExecResult, OnOutput, SandboxError, SandboxSpec
+from sandboxes.base import (
+    CopyRefusedError,
+    ExecResult,
+    OnOutput,
+    SandboxError,
+    SandboxSpec,
+    Talk,
+)
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.output import STREAMS, Output
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
-
-if TYPE_CHECKING:
-    from sandboxes.terminal import Talk
 
 _MARKER = "SKILLOPT_SANDBOX"
 """Environment variable by which processes are found that have left their session and parents."""
@@ -61,6 +64,7 @@ class LocalSandbox:
         self._sessions: set[int] = set()
         self._mark = secrets.token_hex(16)
         self._dead: str | None = "has not been started"
+        self._stopped = False
 
     def __enter__(self) -> LocalSandbox:
         self.start()
@@ -70,6 +74,8 @@ class LocalSandbox:
         self.stop()
 
     def start(self) -> None:
+        if self._stopped:
+            self._check_alive()
         self._folder = Path(tempfile.mkdtemp(prefix="local-", dir=scratch_dir()))
         try:
             for folder in ("home", "tmp"):
@@ -81,6 +87,9 @@ class LocalSandbox:
             self.stop()
             raise SandboxError(f"cannot set up a local sandbox: {error}") from error
         self._dead = None
+        if self._stopped:  # By another thread, meanwhile.
+            self.stop()
+            self._check_alive()
 
     def run(
         self,
@@ -98,6 +107,7 @@ class LocalSandbox:
         with self._popen(argv, env or {}, cwd or self._spec.workdir) as process:
             self._sessions.add(process.pid)
             try:
+                self._check_alive()  # Another thread may have stopped it before this process began.
                 limit = self._follow(process, output, began + deadline_s)
                 if limit is not None:
                     self._dead = f"was killed at its {limit} limit"
@@ -155,10 +165,11 @@ class LocalSandbox:
             unpack(iter(lambda: archive.read(MEGABYTE), b""), target, max_bytes=limit)
 
     def stop(self) -> None:
+        self._stopped = True
+        self._dead = "has been stopped"
         folder, self._folder = self._folder, None
         if folder is None:
             return
-        self._dead = "has been stopped"
         self._kill_all()
         remove_tree(folder)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from sandboxes.base import SandboxError
+from sandboxes.trees import remove_tree
 
 _PROC = Path("/proc")
 
@@ -61,8 +62,8 @@ def scratch_root() -> Path:
 
 
 def scratch_dir() -> Path:
-    """This process's temporary folder, made when it is not there; `reaper.clean` removes it once
-    the process is dead.
+    """This process's temporary folder, made when it is not there; :func:`clean_folders` removes it
+    once the process is dead.
 
     Nobody else can enter it. That is no hindrance to sandboxes: the engine mounts single folders
     out of it, and a mount does not depend on the folders above. Raises SandboxError when somebody
@@ -78,6 +79,19 @@ def scratch_dir() -> Path:
         if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) != 0o700:
             raise SandboxError(f"{folder} is not a private folder of this user; remove it")
     return own
+
+
+def clean_folders(*, dry_run: bool = False) -> list[str]:
+    """Remove the temporary folders of dead processes; one line for each, removed or to remove."""
+    root = scratch_root()
+    removed = []
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        owner = Owner.parse(folder.name)
+        if owner is not None and is_dead(owner):
+            removed.append(f"folder {folder}")
+            if not dry_run:
+                remove_tree(folder)
+    return removed
 
 
 def _remove_if_empty(folder: Path) -> None:

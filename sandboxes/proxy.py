@@ -8,67 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import re
 import socket
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandboxes.base import SandboxError
-
-REGISTRIES = (
-    "pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "deb.debian.org",
-    "security.debian.org", "archive.ubuntu.com", "security.ubuntu.com", "index.crates.io",
-    "static.crates.io", "proxy.golang.org", "sum.golang.org", "rubygems.org",
-    "repo.maven.apache.org", "repo1.maven.org",
-)  # fmt: skip
-"""Hosts of the public package registries."""
+from sandboxes.access import HostRule, Visit
+from sandboxes.serving import pass_on, served
 
 MAX_CONNECTIONS = 64
 MAX_HEAD = 16 * 1024
 HEAD_S, CONNECT_S, IDLE_S = 10.0, 10.0, 120.0
 _CHUNK = 64 * 1024
-_RULE = re.compile(r"^(?P<name>(\*\.)?[a-z0-9._-]+|\[[0-9a-f:]+\])(:(?P<port>\d{1,5}))?$")
-_WEB = (80, 443)
-
-
-@dataclass(frozen=True)
-class HostRule:
-    """One entry of an allow-list: ``host``, ``*.domain`` or an address, with or without a port;
-    without one, the ports of HTTP and HTTPS."""
-
-    name: str
-    port: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> HostRule:
-        """Raises ValueError for what is no such entry."""
-        found = _RULE.match(text.lower())
-        port = int(found["port"]) if found and found["port"] else None
-        if found is None or (port is not None and not 0 < port < 65536):
-            raise ValueError(f"{text!r} is not a host, like pypi.org, *.example.org or host:8080")
-        return cls(found["name"].strip("[]"), port)
-
-    def allows(self, host: str, port: int) -> bool:
-        if port != self.port and (self.port is not None or port not in _WEB):
-            return False
-        if self.name.startswith("*."):
-            return host.endswith(self.name[1:])
-        return host == self.name
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One wish of a sandbox to reach something, and what became of it."""
-
-    host: str
-    port: int
-    refused: str = ""
-    """Why; empty when it was allowed."""
 
 
 class _RefusedError(Exception):
@@ -88,26 +43,20 @@ class Proxy:
     rules: Sequence[HostRule]
     _visits: list[Visit] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _loop: asyncio.AbstractEventLoop | None = None
-    _thread: threading.Thread | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONNECTIONS))
 
     def __enter__(self) -> Proxy:
-        ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._serve, args=(self._loop, ready), name="proxy", daemon=True
-        )
-        self._thread.start()
-        if not ready.wait(10) or not self.socket.exists():
-            raise SandboxError(f"the proxy cannot listen on {self.socket}")
+        self._stack.callback(self.socket.unlink, missing_ok=True)
+        try:
+            self._stack.enter_context(served(self._listen, f"proxy on {self.socket}"))
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._loop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
-        self.socket.unlink(missing_ok=True)
+        self._stack.close()
 
     def take_visits(self) -> list[Visit]:
         """Those since the last call."""
@@ -115,20 +64,10 @@ class Proxy:
             visits, self._visits = self._visits, []
         return visits
 
-    def _serve(self, loop: asyncio.AbstractEventLoop, ready: threading.Event) -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            server = loop.run_until_complete(asyncio.start_unix_server(self._client, self.socket))
-            self.socket.chmod(0o666)
-            ready.set()
-            loop.run_forever()
-            server.close()
-            for task in asyncio.all_tasks(loop):
-                task.cancel()
-            loop.run_until_complete(asyncio.sleep(0))
-        finally:
-            ready.set()
-            loop.close()
+    async def _listen(self) -> asyncio.Server:
+        server = await asyncio.start_unix_server(self._client, self.socket)
+        self.socket.chmod(0o666)
+        return server
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -160,7 +99,9 @@ class Proxy:
             else:
                 far_writer.write(_rewritten(request, host, port, path))
             far_writer.write(rest)
-            await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer))
+            await asyncio.gather(
+                pass_on(reader, far_writer, IDLE_S), pass_on(far_reader, writer, IDLE_S)
+            )
         finally:
             far_writer.close()
 
@@ -260,22 +201,6 @@ async def _connect(
         except OSError as failed:
             error = failed
     raise error
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Bytes from one side to the other until it ends, or is idle for too long."""
-    try:
-        while True:
-            async with asyncio.timeout(IDLE_S):
-                data = await reader.read(_CHUNK)
-            if not data:
-                break
-            writer.write(data)
-            await writer.drain()
-    finally:
-        if writer.can_write_eof():
-            with suppress(OSError):
-                writer.write_eof()
 
 
 async def _say(writer: asyncio.StreamWriter, status: int, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Removes what dead processes left behind: containers, volumes and temporary folders.
+"""Removes what dead processes left behind in a Docker engine: containers and volumes.
 
 Only what carries this project's labels or name and whose owner is known to be dead; what belongs
 to a process that lives, or that cannot be judged from this machine, stays.
@@ -7,33 +7,25 @@ to a process that lives, or that cannot be judged from this machine, stays.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from sandboxes.docker import KIND_LABEL, OWNER_LABEL, DockerEngine
-from sandboxes.owner import Owner, is_dead, scratch_root
-from sandboxes.trees import remove_tree
+from sandboxes.owner import Owner, is_dead
 from sandboxes.volumes import CONTENT_LABEL, IMAGE_LABEL, TOOLCHAIN_KIND, remove_volume
 
 
-def clean(engine: DockerEngine | None, *, dry_run: bool = False) -> list[str]:
-    """Remove what is left of dead runs; one line for each thing removed, or that would be.
+def clean(engine: DockerEngine, *, dry_run: bool = False) -> list[str]:
+    """Remove what dead runs have left; one line for each thing removed, or that would be.
 
-    Without an engine only temporary folders are looked at. Raises SandboxError when the engine
-    fails.
+    Raises SandboxError when the engine fails.
     """
     removed: list[str] = []
-    if engine is not None:
-        for container, kind in _dead_containers(engine):
-            removed.append(f"container {container[:12]} ({kind})")
-            if not dry_run:
-                engine.remove(container)
-        for volume in _stale_volumes(engine):
-            if dry_run or remove_volume(engine, volume):
-                removed.append(f"volume {volume}")
-    for folder in _dead_folders():
-        removed.append(f"folder {folder}")
+    for container, kind in _dead_containers(engine):
+        removed.append(f"container {container[:12]} ({kind})")
         if not dry_run:
-            remove_tree(folder)
+            engine.remove(container)
+    for volume in _stale_volumes(engine):
+        if dry_run or remove_volume(engine, volume):
+            removed.append(f"volume {volume}")
     return removed
 
 
@@ -60,12 +52,6 @@ def _stale_volumes(engine: DockerEngine) -> list[str]:
         if labels[IMAGE_LABEL] not in images or (not finished and _dead(labels[OWNER_LABEL])):
             stale.append(name)
     return stale
-
-
-def _dead_folders() -> list[Path]:
-    root = scratch_root()
-    folders = sorted(root.iterdir()) if root.is_dir() else []
-    return [folder for folder in folders if _dead(folder.name)]
 
 
 def _dead(owner: str) -> bool:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 from pexpect import EOF, TIMEOUT
 from pexpect.socket_pexpect import SocketSpawn
 
-from sandboxes.base import SandboxError
+from sandboxes.base import SandboxError, Talk
 from sandboxes.disk import DiskGuard
 from sandboxes.execution import early_bytes, plain_socket
 
@@ -22,12 +21,13 @@ _CHUNK = 64 * 1024
 _SEND_S = 10.0
 
 
-class SandboxLimitError(Exception):
+class SandboxLimitError(SandboxError):
     """The command's time or disk is used up; ends the conversation."""
 
 
-class Terminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its stubs alone
-    """A pexpect spawn: ``read_nonblocking``, ``send`` and what is built on them, in bytes.
+class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its stubs alone
+    """A pexpect spawn: ``read_nonblocking``, ``send`` and what is built on them, in bytes. It
+    implements :class:`sandboxes.base.Terminal`.
 
     Raises ``pexpect.EOF`` once the command has closed its terminal, ``pexpect.TIMEOUT`` when
     nothing came in time, and SandboxLimitError, which is for whoever started the command.
@@ -75,15 +75,11 @@ class Terminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its stubs a
             raise SandboxLimitError("disk")
 
 
-Talk = Callable[[Terminal], None]
-"""Holds a conversation; when it returns, the command is ended if it has not ended itself."""
-
-
 def hold(talk: Talk, raw: Any, guard: DiskGuard, end: float) -> str | None:
     """Hold a conversation over what ``exec_start(..., socket=True)`` returned; the limit that
     ended it, ``time`` or ``disk``, or None."""
     try:
-        talk(Terminal(raw, guard, end))
+        talk(SocketTerminal(raw, guard, end))
     except SandboxLimitError as reached:
         return str(reached)
     return None

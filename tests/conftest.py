@@ -10,6 +10,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from itertools import count
 from typing import Any
@@ -20,6 +21,7 @@ from hypothesis import HealthCheck, settings
 from harnesses.gateway.gateway import Gateway
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_backend import DockerBackend
 from tests.helpers.chromium import chromium
 
 # How long an example takes, to draw or to run, depends on what else the machine does: the first
@@ -84,9 +86,14 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[DockerEngine]:
-    with DockerEngine() as running:
+def backend() -> Iterator[DockerBackend]:
+    with closing(DockerBackend()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def engine(backend: DockerBackend) -> DockerEngine:
+    return backend.engine
 
 
 class _Impatient:

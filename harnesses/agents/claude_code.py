@@ -9,15 +9,14 @@ from typing import Any
 from harnesses.agents.cli_agent import (
     HOME,
     TERMINAL_ENV,
+    AgentKind,
     Launch,
-    Manners,
-    Page,
-    Program,
     events,
     text_at,
 )
 from harnesses.agents.folders import Folders
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
+from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
 
@@ -25,7 +24,7 @@ VERSION = "2.1.197"
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
-    """See :class:`harnesses.agents.cli_agent.Program`."""
+    """See :class:`harnesses.agents.cli_agent.AgentKind`."""
     return Toolchain(
         name="claude-code",
         version=version or VERSION,
@@ -135,12 +134,12 @@ RULES = Rules(
 ASKING = ("AskUserQuestion", "EnterPlanMode", "ExitPlanMode")
 """Tools that wait for a person; batch mode does not offer them either."""
 
-MANNERS = Manners(
+TERMINAL_PROFILE = TerminalProfile(
     ready=r"bypass permissions on",
     busy=r"^  (\S.* · )?esc to interrupt",
-    again=r"again to (exit|quit)",
-    parting=r"^Resume this session with:",
-    asks=r"Enter to confirm|Esc to cancel",
+    exit_hint=r"again to (exit|quit)",
+    goodbye=r"^Resume this session with:",
+    question=r"Enter to confirm|Esc to cancel",
     cursor="❯",
     pages=(
         Page("Is this a project you created or one you trust", "Yes, I trust"),
@@ -167,8 +166,8 @@ class ClaudeCode:
     name: str = "claude-code"
     folders: Folders = FOLDERS
     transcripts: str = ".claude/projects/**/*.jsonl"
-    eager: bool = False
-    manners: Manners = MANNERS
+    starts_tools_early: bool = False
+    terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
         env = {
@@ -223,4 +222,4 @@ class ClaudeCode:
         return text_at(results[-1], "result") or "an error without a text"
 
 
-PROGRAM = Program(ClaudeCode, toolchain, RULES, FOLDERS)
+KIND = AgentKind(ClaudeCode, toolchain, RULES, FOLDERS)

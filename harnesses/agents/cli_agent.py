@@ -11,22 +11,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from harnesses.agents.folders import Folders
 from harnesses.agents.options import Options, Rules
 from harnesses.agents.outcome import agents_fault, recorded
+from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.agents.toolchains import Toolchain
 from harnesses.base import Mode, Outcome, Request, Status
+from harnesses.companion import companion_env
 from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
 from harnesses.json_values import loads
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
-from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
+from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec, Terminal
 from sandboxes.trees import remove_tree
-
-if TYPE_CHECKING:
-    from sandboxes.terminal import Terminal
 
 HOME = "/home/agent"
 TERMINAL_ENV = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -40,42 +39,6 @@ class Launch:
     commands: Sequence[Sequence[str]]
     env: Mapping[str, str]
     files: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page or question with options.
-
-    Args:
-        shows: pattern by which it is recognised.
-        choose: pattern of the option to take.
-    """
-
-    shows: str
-    choose: str
-
-
-@dataclass(frozen=True)
-class Manners:
-    """How a program behaves on a terminal; patterns are searched line by line on the screen.
-
-    Args:
-        ready: the first prompt waits for input.
-        busy: it is at work.
-        again: it wants to be interrupted once more before it ends.
-        parting: its last words; it may linger after them, with nothing left to do.
-        asks: a page waits for an answer.
-        cursor: the mark before the chosen option of a page; options are numbered.
-        pages: those that may come, with the answers.
-    """
-
-    ready: str
-    busy: str
-    again: str
-    parting: str
-    asks: str
-    cursor: str
-    pages: tuple[Page, ...]
 
 
 class CliAgent(Protocol):
@@ -96,11 +59,11 @@ class CliAgent(Protocol):
         """Glob of its own transcripts, relative to its home."""
 
     @property
-    def eager(self) -> bool:
+    def starts_tools_early(self) -> bool:
         """Whether it begins to do what a reply asks for before all of the reply has come."""
 
     @property
-    def manners(self) -> Manners:
+    def terminal_profile(self) -> TerminalProfile:
         """How it behaves on a terminal."""
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch: ...
@@ -110,13 +73,13 @@ class CliAgent(Protocol):
 
 
 @dataclass(frozen=True)
-class Program:
-    """All that the project has to know of a command-line agent: what its file says of it.
+class AgentKind:
+    """All that the project has to know of a command-line agent: its module's ``KIND``.
 
     Args:
         agent: its adapter, made of a toolchain and options.
         toolchain: of a version, the pinned one when None, for an architecture as the kernel names
-            it, this machine's when None; ValueError when there is no build for it.
+            it, this machine's when None; ToolchainError if there is no build for it.
         rules: what options it takes.
         folders: where it finds skills and instructions.
     """
@@ -159,17 +122,19 @@ class CliHarness:
         home.mkdir()
         if request.home is not None:
             shutil.copytree(request.home, home, symlinks=True, dirs_exist_ok=True)
-        launch = self.agent.launch(request, session.token, site.base_url, self.mode)
-        for name, text in launch.files.items():
-            _write(home / name, text)
         try:
+            network = site.network()
+            launch = self.agent.launch(request, session.token, site.base_url, self.mode)
+            for name, text in launch.files.items():
+                _write(home / name, text)
+            env = {"LANG": "C.UTF-8", **request.env, "HOME": HOME, **launch.env}
             spec = SandboxSpec(
                 image=request.image,
                 workdir=request.workdir,
                 mounts=self._mounts(request, site, home),
-                env={"LANG": "C.UTF-8", **request.env, "HOME": HOME, **launch.env},
+                env={**env, **companion_env(request.companion, session.token, site.base_url)},
                 limits=request.limits,
-                network=site.network(),
+                network=network,
             )
             with site.sandbox(spec) as box:
                 end = (self._batch if self.mode == "batch" else self._interactive)(
@@ -210,9 +175,9 @@ class CliHarness:
 
         def talk(terminal: Terminal) -> None:
             nonlocal complaint, lost, done
-            manners = self.agent.manners
+            profile = self.agent.terminal_profile
             try:
-                converse(terminal, screen, session, request.prompts, manners, self.patience_s)
+                converse(terminal, screen, session, request.prompts, profile, self.patience_s)
                 done = True
             except UnknownScreenError as error:
                 complaint, lost = str(error), True
@@ -267,7 +232,7 @@ class CliHarness:
         result = end.result
         if session.failure:
             return Status.INFRA_ERROR, session.failure
-        if session.cuts and self.agent.eager:
+        if session.cuts and self.agent.starts_tools_early:
             told = "the model service cut a stream"
             return Status.INFRA_ERROR, f"{told}: {self.name} may have done a part of its work twice"
         if end.done and not session.exhausted:

@@ -8,15 +8,14 @@ from typing import Any
 from harnesses.agents.cli_agent import (
     HOME,
     TERMINAL_ENV,
+    AgentKind,
     Launch,
-    Manners,
-    Page,
-    Program,
     events,
     text_at,
 )
 from harnesses.agents.folders import Folders
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
+from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toml import to_toml
 from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
@@ -27,7 +26,7 @@ _TARGETS = {"x64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
-    """See :class:`harnesses.agents.cli_agent.Program`."""
+    """See :class:`harnesses.agents.cli_agent.AgentKind`."""
     architecture = npm_architecture(machine)
     return Toolchain(
         name="codex",
@@ -111,12 +110,12 @@ _TERMINAL: dict[str, Any] = {
     **_TOOLS["request_user_input"],
 }
 
-MANNERS = Manners(
+TERMINAL_PROFILE = TerminalProfile(
     ready=r"permissions: YOLO mode",
     busy=r"\([\dhms ]+ • esc to interrupt\)",
-    again=r"again to (exit|quit)",
-    parting=r"^To continue this session, run:",
-    asks=r"[Pp]ress enter to|enter select",
+    exit_hint=r"again to (exit|quit)",
+    goodbye=r"^To continue this session, run:",
+    question=r"[Pp]ress enter to|enter select",
     cursor="›",
     pages=(
         Page("Do you trust", r"\d\. Yes"),
@@ -137,8 +136,8 @@ class Codex:
     name: str = "codex"
     folders: Folders = FOLDERS
     transcripts: str = ".codex/sessions/*/*/*/rollout-*.jsonl"
-    eager: bool = False
-    manners: Manners = MANNERS
+    starts_tools_early: bool = False
+    terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
         batch = mode == "batch"
@@ -203,4 +202,4 @@ class Codex:
         return failure
 
 
-PROGRAM = Program(Codex, toolchain, RULES, FOLDERS)
+KIND = AgentKind(Codex, toolchain, RULES, FOLDERS)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import pexpect
 
-from harnesses.agents.cli_agent import Manners
 from harnesses.agents.screen import Screen
+from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.gateway.session import Session
 from harnesses.trajectories.threads import Turn, main_conversation, turns
-from sandboxes.terminal import Terminal
+from sandboxes.base import Terminal
+from sandboxes.errors import SkillOptError
 
 _TICK_S = 0.1
 _SETTLED_S = 0.3
@@ -31,8 +32,10 @@ _PASTE = b"\x1b[200~%s\x1b[201~"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-class UnknownScreenError(Exception):
-    """The program shows something that is not known; the message has the screen."""
+class UnknownScreenError(SkillOptError):
+    """The agent shows something that is not known; the message has the screen."""
+
+    exit_code = 3
 
 
 @dataclass
@@ -40,7 +43,7 @@ class _Driver:
     terminal: Terminal
     screen: Screen
     session: Session
-    manners: Manners
+    profile: TerminalProfile
     patience_s: float
     _main: tuple[int, Sequence[Turn]] = (-1, ())
     """The main conversation, with the number of exchanges that it was found in."""
@@ -49,7 +52,7 @@ class _Driver:
 
     def start(self) -> None:
         self._until(
-            lambda: self._shows(self.manners.ready) and self.screen.quiet_s > _SETTLED_S,
+            lambda: self._shows(self.profile.ready) and self.screen.quiet_s > _SETTLED_S,
             "the prompt",
         )
         self.screen.note("ready")
@@ -106,9 +109,9 @@ class _Driver:
             while time.monotonic() - pressed < _EXIT_S:
                 self._look()
                 self._answer_page()
-                if self._shows(self.manners.parting) and self.screen.quiet_s > _SETTLED_S:
+                if self._shows(self.profile.goodbye) and self.screen.quiet_s > _SETTLED_S:
                     return
-                if self._shows(self.manners.again) and self.screen.quiet_s > _TICK_S:
+                if self._shows(self.profile.exit_hint) and self.screen.quiet_s > _TICK_S:
                     break
         self._until(lambda: False, "its end")
 
@@ -135,7 +138,7 @@ class _Driver:
 
     def _busy(self) -> bool:
         low = "\n".join(self.screen.text.split("\n")[-_LOW_LINES:])
-        return bool(self.session.active) or bool(re.search(self.manners.busy, low, re.MULTILINE))
+        return bool(self.session.active) or bool(re.search(self.profile.busy, low, re.MULTILINE))
 
     def _until(self, reached: Callable[[], bool], what: str) -> None:
         """Look until something is so; answer pages on the way."""
@@ -157,9 +160,9 @@ class _Driver:
 
     def _answer_page(self) -> bool:
         """One key towards the right option of a page that is shown; whether there is one."""
-        if not self._shows(self.manners.asks):
+        if not self._shows(self.profile.question):
             return False  # What an agent or a user says may look like a page.
-        for page in self.manners.pages:
+        for page in self.profile.pages:
             if not self._shows(page.shows):
                 continue
             if self.screen.quiet_s < _SETTLED_S:
@@ -168,7 +171,7 @@ class _Driver:
             # What stands above the page may look like its options.
             lines = lines[_matching(lines, page.shows)[-1] :]
             wanted = next(iter(_matching(lines, page.choose)), None)
-            marked = rf"^\W*{re.escape(self.manners.cursor)} *\d\."
+            marked = rf"^\W*{re.escape(self.profile.cursor)} *\d\."
             chosen = next(iter(_matching(lines, marked)), None)
             if wanted is None or chosen is None:
                 continue
@@ -190,7 +193,7 @@ def converse(
     screen: Screen,
     session: Session,
     prompts: Sequence[str],
-    manners: Manners,
+    profile: TerminalProfile,
     patience_s: float,
 ) -> None:
     """Hold a whole conversation, one turn for each prompt, and leave.
@@ -200,14 +203,14 @@ def converse(
         screen: what it writes is shown on it.
         session: of the gateway that it talks to.
         prompts: what the user says; at least one.
-        manners: of the program.
+        profile: how the program behaves on a terminal.
         patience_s: after which a screen that does not change is unknown.
 
     Raises:
         UnknownScreenError: the program shows something that is not known.
         pexpect.EOF: it has ended before its work was done.
     """
-    driver = _Driver(terminal, screen, session, manners, patience_s)
+    driver = _Driver(terminal, screen, session, profile, patience_s)
     driver.start()
     for prompt in prompts:
         driver.say(prompt)

@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from harnesses.agents.cli_agent import TERMINAL_ENV, Launch, Manners, Program, events, text_at
+from harnesses.agents.cli_agent import TERMINAL_ENV, AgentKind, Launch, events, text_at
 from harnesses.agents.folders import Folders
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
+from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
 from harnesses.json_values import merged
@@ -17,7 +18,7 @@ VERSION = "1.18.34"
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
-    """See :class:`harnesses.agents.cli_agent.Program`."""
+    """See :class:`harnesses.agents.cli_agent.AgentKind`."""
     return Toolchain(
         name="opencode",
         version=version or VERSION,
@@ -85,12 +86,12 @@ CONTEXT, OUTPUT = 200_000, 32_000
 """Tokens that a model is taken to have room for, and to say in one reply: for a model that it does
 not know, the program would never make room. ``target.sampling.max_tokens`` changes the latter."""
 
-MANNERS = Manners(
+TERMINAL_PROFILE = TerminalProfile(
     ready=r"Ask anything",
     busy=r"esc interrupt",
-    again=r"again to exit",
-    parting=r"opencode -s ses_",
-    asks=r"enter confirm",
+    exit_hint=r"again to exit",
+    goodbye=r"opencode -s ses_",
+    question=r"enter confirm",
     cursor="›",
     pages=(),
 )
@@ -108,8 +109,8 @@ class OpenCode:
     name: str = "opencode"
     folders: Folders = FOLDERS
     transcripts: str = ".local/share/opencode/log/*.log"
-    eager: bool = True
-    manners: Manners = MANNERS
+    starts_tools_early: bool = True
+    terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
         model = request.model.name
@@ -184,4 +185,4 @@ class OpenCode:
         return failure
 
 
-PROGRAM = Program(OpenCode, toolchain, RULES, FOLDERS)
+KIND = AgentKind(OpenCode, toolchain, RULES, FOLDERS)

@@ -14,6 +14,7 @@ from harnesses.gateway.session import Session
 from harnesses.protocols.base import Conversation, ProtocolError, Reply
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.messages import MessagesCodec
+from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
@@ -23,8 +24,10 @@ Create = Callable[[Conversation], Reply]
 BASE_URL = "http://gateway"
 
 
-class ChatError(Exception):
+class ChatError(SkillOptError):
     """The model service did not answer; the session's ``failure`` or ``exhausted`` says why."""
+
+    exit_code = 3
 
 
 @dataclass
@@ -44,9 +47,9 @@ class ChatClient:
     def __enter__(self) -> ChatClient:
         import httpx2
 
-        transport = httpx2.HTTPTransport(uds=str(self.session.gateway.socket))
+        transport = httpx2.HTTPTransport(uds=str(self.session.socket))
         self._http = httpx2.Client(transport=transport, timeout=self.timeout_s)
-        spoken = self.session.gateway.protocols(self.session.grant.model.upstream)
+        spoken = self.session.protocols
         own = "chat" in spoken or "messages" not in spoken
         self._create = self._openai() if own else self._anthropic()
         return self

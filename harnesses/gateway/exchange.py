@@ -9,7 +9,7 @@ from typing import Any
 
 from harnesses.base import Usage
 from harnesses.clock import now
-from harnesses.gateway.ignored_fields import ignored
+from harnesses.gateway.ignored_fields import ignored_fields
 from harnesses.gateway.translation import Translated
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import ProtocolName, Reply
@@ -49,7 +49,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """A call's way to its upstream and back: as it is, or translated."""
 
     call: Call
@@ -73,7 +73,7 @@ class Way:
             self.call.protocol, self.call.body, reply, status, error, started, now(),
             other.call.protocol if other else None,
             self.taken_out + (other.left_out if other else ()),
-            ignored(self.sent.protocol, self.sent.body, reply) if reply else (),
+            ignored_fields(self.sent.protocol, self.sent.body, reply) if reply else (),
             _thread(self.call.headers), self.part,
         )  # fmt: skip
 

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Usage
 from harnesses.clock import now
+from harnesses.companion import PATH as COMPANION_PATH
+from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
 from harnesses.gateway.confinement import confined, remote_address
-from harnesses.gateway.exchange import GONE, Way, estimated
+from harnesses.gateway.exchange import GONE, Route, estimated
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.translation import chosen, translate
+from harnesses.gateway.translation import pick_protocol, translate
 from harnesses.gateway.upstreams import (
     Answer,
     Call,
@@ -68,6 +70,7 @@ class Gateway:
         socket: path of the socket to make; short (the kernel allows about 100 bytes).
         price: what a usage costs.
         backoff_s: wait before the second try; doubles with each.
+        reply_s: seconds that a companion may take for a reply.
     """
 
     def __init__(
@@ -76,11 +79,13 @@ class Gateway:
         socket: Path,
         price: Price,
         backoff_s: float = 0.5,
+        reply_s: float = REPLY_S,
     ) -> None:
         self.socket = socket
         self._upstreams = upstreams
         self._price = price
         self._backoff_s = backoff_s
+        self._reply_s = reply_s
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._slots: dict[str, asyncio.Semaphore] = {}
@@ -132,7 +137,17 @@ class Gateway:
         if grant.model.upstream not in self._upstreams:
             known = ", ".join(sorted(self._upstreams))
             raise GatewayError(f"no upstream named {grant.model.upstream!r}; there are: {known}")
-        session = Session("so-" + secrets.token_urlsafe(32), grant, self)
+        companion = None
+        if grant.companion is not None:
+            companion = CompanionChannel(grant.companion, grant.record, self._reply_s)
+        session = Session(
+            token="so-" + secrets.token_urlsafe(32),
+            grant=grant,
+            revoke=self.revoke,
+            socket=self.socket,
+            protocols=self._upstreams[grant.model.upstream].protocols,
+            companion=companion,
+        )
         with self._lock:
             self._sessions[session.token] = session
         return session
@@ -142,10 +157,6 @@ class Gateway:
         with self._lock:
             self._sessions.pop(token, None)
 
-    def protocols(self, upstream: str) -> frozenset[ProtocolName]:
-        """Those that the upstream speaks; calls in others are translated."""
-        return self._upstreams[upstream].protocols
-
     def _alive(self, session: Session) -> bool:
         with self._lock:
             return session.token in self._sessions
@@ -153,8 +164,8 @@ class Gateway:
     def _app(self) -> Any:
         from contextlib import asynccontextmanager
 
+        from starlette import routing
         from starlette.applications import Starlette
-        from starlette.routing import Route
 
         @asynccontextmanager
         async def lifespan(_: object) -> AsyncIterator[None]:
@@ -167,10 +178,15 @@ class Gateway:
 
         posts = {"/v1/messages/count_tokens": self._count, **dict.fromkeys(PATHS, self._call)}
         routes = [
-            Route(path, endpoint, methods=["POST"], max_body_size=MAX_BODY)
+            routing.Route(path, endpoint, methods=["POST"], max_body_size=MAX_BODY)
             for path, endpoint in posts.items()
         ]
-        routes.append(Route("/v1/models", self._models, methods=["GET"]))
+        routes.append(routing.Route("/v1/models", self._models, methods=["GET"]))
+        routes.append(
+            routing.Route(
+                COMPANION_PATH, self._companion, methods=["POST"], max_body_size=MESSAGE_BYTES
+            )
+        )
         return Starlette(routes=routes, lifespan=lifespan)
 
     def _session(self, request: Request) -> Session | None:
@@ -195,6 +211,20 @@ class Gateway:
             return _error("messages", 401, "this token is not that of a running rollout")
         return JSONResponse({"input_tokens": len(await request.body()) // 4})
 
+    async def _companion(self, request: Request) -> Response:
+        from starlette.responses import JSONResponse
+
+        session = self._session(request)
+        if session is None:
+            return JSONResponse({"error": "this token is not that of a running rollout"}, 401)
+        channel = session.companion
+        if channel is None:
+            return JSONResponse({"error": "this rollout has no companion"}, 404)
+        answer = await channel.answer(await request.body())
+        session.failure = session.failure or channel.failure
+        session.exhausted = session.exhausted or channel.exhausted
+        return JSONResponse(answer.body, answer.status)
+
     async def _call(self, request: Request) -> ASGIApp:
         protocol = PATHS[request.url.path]
         session = self._session(request)
@@ -210,13 +240,13 @@ class Gateway:
         session.requests += 1
         headers = {k.lower(): v for k, v in request.headers.items()}
         try:
-            return self._forward(session, self._way(session, protocol, body, headers))
+            return self._forward(session, self._route(session, protocol, body, headers))
         except ProtocolError as error:
             return _error(protocol, 400, str(error))
 
-    def _way(
+    def _route(
         self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
-    ) -> Way:
+    ) -> Route:
         """A call as the client made it and as the upstream is given it.
 
         Raises:
@@ -227,12 +257,12 @@ class Gateway:
         taken: tuple[str, ...] = ()
         if not session.grant.outside:
             body, taken = confined(protocol, body)
-        spoken = chosen(protocol, self._upstreams[model.upstream].protocols)
+        spoken = pick_protocol(protocol, self._upstreams[model.upstream].protocols)
         if spoken == protocol:
             body = {**body, **model.sampling}
-            return Way(Call(protocol, path, body, headers, seed), session.part, taken)
+            return Route(Call(protocol, path, body, headers, seed), session.part, taken)
         call = Call(protocol, path, body, headers, seed)
-        return Way(
+        return Route(
             call, session.part, taken, translate(call, spoken, model.sampling, session.thoughts)
         )
 
@@ -260,7 +290,7 @@ class Gateway:
             session.exhausted = f"budget of {grant.budget.tokens} tokens is used up"
         return (403, OVER) if session.exhausted else None
 
-    def _forward(self, session: Session, way: Way) -> ASGIApp:
+    def _forward(self, session: Session, route: Route) -> ASGIApp:
         """A response that holds one of the upstream's slots from first byte to last."""
 
         async def reply(scope: Scope, receive: Receive, send: Send) -> None:
@@ -273,7 +303,7 @@ class Gateway:
         async def begun(started: float) -> Answer:
             session.waiting.append(started)
             try:
-                return way.back(await self._send(session, way.sent))
+                return route.back(await self._send(session, route.sent))
             finally:
                 session.waiting.remove(started)
 
@@ -284,18 +314,18 @@ class Gateway:
                     answer = await begun(started)
                 except UpstreamError as error:
                     session.failure = f"model service failed: {error}"
-                    session.add(way.exchange(None, 0, str(error), started), None)
+                    session.add(route.exchange(None, 0, str(error), started), None)
                     # 400 tells the CLIs not to try again: the gateway has.
-                    await _error(way.call.protocol, 400, OVER)(scope, receive, send)
+                    await _error(route.call.protocol, 400, OVER)(scope, receive, send)
                     return
                 except asyncio.CancelledError:
-                    usage = self._priced(session, estimated(way.call.body, b""))
-                    session.add(way.exchange(None, 0, GONE, started), usage)
+                    usage = self._priced(session, estimated(route.call.body, b""))
+                    session.add(route.exchange(None, 0, GONE, started), usage)
                     raise
                 headers = [(b"content-type", answer.content_type.encode())]
                 start = {"type": "http.response.start", "status": answer.status}
                 await send({**start, "headers": headers})
-                async for chunk in self._tee(session, way, answer, started):
+                async for chunk in self._tee(session, route, answer, started):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -323,7 +353,7 @@ class Gateway:
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _tee(
-        self, session: Session, way: Way, answer: Answer, started: float
+        self, session: Session, route: Route, answer: Answer, started: float
     ) -> AsyncIterator[bytes]:
         """Pass the answer on byte by byte and record it, whole or as far as it came."""
         raw = bytearray()
@@ -341,16 +371,16 @@ class Gateway:
             error = str(broke) or type(broke).__name__
             raise
         finally:
-            self._record(session, way, answer, bytes(raw), error, started)
+            self._record(session, route, answer, bytes(raw), error, started)
 
     def _record(
-        self, session: Session, way: Way, answer: Answer, raw: bytes, error: str, started: float
+        self, session: Session, route: Route, answer: Answer, raw: bytes, error: str, started: float
     ) -> None:
         reply: Reply | None = None
         if answer.status == 200:
             try:
                 if error in ("", GONE):  # It may have gone after the last event.
-                    reply = _read_reply(way.call.protocol, answer.content_type, raw)
+                    reply = _read_reply(route.call.protocol, answer.content_type, raw)
                     error = ""
             except (ProtocolError, ValueError) as broken:
                 error = error or str(broken)
@@ -365,9 +395,9 @@ class Gateway:
         if answer.status in (401, 403) or unknown:
             upstream = self._upstreams[session.grant.model.upstream]
             session.failure = refusal(answer.status, error, session.grant.model.name, upstream)
-        usage = reply.usage if reply else estimated(way.call.body, raw) if error == GONE else None
+        usage = reply.usage if reply else estimated(route.call.body, raw) if error == GONE else None
         session.add(
-            way.exchange(reply, answer.status, error, started), self._priced(session, usage)
+            route.exchange(reply, answer.status, error, started), self._priced(session, usage)
         )
 
     def _priced(self, session: Session, usage: Usage | None) -> Usage | None:

@@ -20,7 +20,9 @@ SCHEMAS: dict[ProtocolName, str] = {
 """The field in which each protocol is asked for a JSON schema."""
 
 
-def ignored(protocol: ProtocolName, body: Mapping[str, Any], reply: Reply) -> tuple[str, ...]:
+def ignored_fields(
+    protocol: ProtocolName, body: Mapping[str, Any], reply: Reply
+) -> tuple[str, ...]:
     """The fields of a request that a reply shows to have been ignored.
 
     Args:

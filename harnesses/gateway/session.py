@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.clock import now
+from harnesses.companion import Companion
+from harnesses.gateway.companion_channel import CompanionChannel
 from harnesses.gateway.exchange import GONE, Exchange, line_of
 from harnesses.gateway.translation import Thoughts
-
-if TYPE_CHECKING:
-    from harnesses.gateway.gateway import Gateway
+from harnesses.protocols.base import ProtocolName
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,22 @@ class Grant:
     budget: Budget = Budget()
     outside: bool = False
     """Whether the model service may act outside for the agent: search, run code, fetch."""
+    companion: Companion | None = None
+    """What the agent can talk to besides; closed when the session ends."""
 
 
 @dataclass
 class Session:
-    """One rollout's access. A context manager: the token dies on exit."""
+    """One rollout's access. A context manager: exit revokes the token and closes the companion."""
 
     token: str
     grant: Grant
-    gateway: Gateway
+    revoke: Callable[[str], None]
+    """Ends a token."""
+    socket: Path
+    """The gateway's socket."""
+    protocols: frozenset[ProtocolName] = frozenset()
+    """The protocols of the model's service; calls in others are translated."""
     exchanges: list[Exchange] = field(default_factory=list)
     usage: Usage = Usage()
     failure: str = ""
@@ -53,12 +60,15 @@ class Session:
     """What the model thought, where it is for the gateway to give that back."""
     part: int = 0
     """Raised by the harness when it starts its program anew."""
+    companion: CompanionChannel | None = None
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.gateway.revoke(self.token)
+        self.revoke(self.token)
+        if self.companion is not None:
+            self.companion.close()
 
     @property
     def longest_wait_s(self) -> float:

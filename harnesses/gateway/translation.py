@@ -116,7 +116,7 @@ class Translated:
                 yield written
 
 
-def chosen(client: ProtocolName, spoken: Collection[ProtocolName]) -> ProtocolName:
+def pick_protocol(client: ProtocolName, spoken: Collection[ProtocolName]) -> ProtocolName:
     """The protocol to speak to a service in: the client's own where it can."""
     return client if client in spoken else next(name for name in PREFERRED if name in spoken)
 

@@ -43,9 +43,14 @@ def finish_name(stop: str, called: bool) -> str:
 
 def usage_of(usage: Mapping[str, Any]) -> Usage:
     """Token counts of a response."""
-    cached = get(get(usage, "prompt_tokens_details", dict, {}), "cached_tokens", int, 0)
-    prompt = get(usage, "prompt_tokens", int, 0)
-    return Usage(1, prompt, cached, get(usage, "completion_tokens", int, 0))
+    details = get(usage, "prompt_tokens_details", dict, {})
+    return Usage(
+        requests=1,
+        prompt_tokens=get(usage, "prompt_tokens", int, 0),
+        cached_tokens=get(details, "cached_tokens", int, 0),
+        completion_tokens=get(usage, "completion_tokens", int, 0),
+        cache_write_tokens=get(details, "cache_write_tokens", int, 0),
+    )
 
 
 def written_usage(usage: Usage) -> dict[str, Any]:

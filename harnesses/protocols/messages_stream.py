@@ -45,16 +45,26 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     """Token counts of a response."""
     cached = get(usage, "cache_read_input_tokens", int, 0)
     written = get(usage, "cache_creation_input_tokens", int, 0)
-    prompt = get(usage, "input_tokens", int, 0) + cached + written
-    return Usage(1, prompt, cached, get(usage, "output_tokens", int, 0))
+    kept = get(usage, "cache_creation", dict, {})
+    long = min(written, get(kept, "ephemeral_1h_input_tokens", int, 0))
+    return Usage(
+        requests=1,
+        prompt_tokens=get(usage, "input_tokens", int, 0) + cached + written,
+        cached_tokens=cached,
+        completion_tokens=get(usage, "output_tokens", int, 0),
+        cache_write_tokens=written - long,
+        cache_write_long_tokens=long,
+    )
 
 
 def written_usage(usage: Usage) -> dict[str, int]:
-    """Token counts as this protocol has them: those from the cache are counted apart."""
+    """Token counts as this protocol has them: those from the cache, and those
+    written to it, are counted apart."""
+    written = usage.cache_write_tokens + usage.cache_write_long_tokens
     return {
-        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens - written,
         "cache_read_input_tokens": usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
+        "cache_creation_input_tokens": written,
         "output_tokens": usage.completion_tokens,
     }
 

@@ -146,10 +146,11 @@ def usage_of(body: Mapping[str, Any]) -> Usage:
     usage = get(body, "usage", dict, {})
     details = get(usage, "input_tokens_details", dict, {})
     return Usage(
-        1,
-        get(usage, "input_tokens", int, 0),
-        get(details, "cached_tokens", int, 0),
-        get(usage, "output_tokens", int, 0),
+        requests=1,
+        prompt_tokens=get(usage, "input_tokens", int, 0),
+        cached_tokens=get(details, "cached_tokens", int, 0),
+        completion_tokens=get(usage, "output_tokens", int, 0),
+        cache_write_tokens=get(details, "cache_write_tokens", int, 0),
     )
 
 
@@ -195,7 +196,7 @@ def ended(response: Mapping[str, Any], stop: str, usage: Usage) -> dict[str, Any
             "input_tokens": usage.prompt_tokens,
             "input_tokens_details": {
                 "cached_tokens": usage.cached_tokens,
-                "cache_write_tokens": 0,
+                "cache_write_tokens": usage.cache_write_tokens + usage.cache_write_long_tokens,
             },
             "output_tokens": usage.completion_tokens,
             "output_tokens_details": {"reasoning_tokens": 0},

@@ -16,18 +16,19 @@ def command(dry_run: bool, as_json: bool) -> None:
 
     Nothing that belongs to a running process is touched, nor the rollouts and runs themselves.
     """
+    from contextlib import closing
+
     from sandboxes.base import EngineUnavailableError
-    from sandboxes.docker import DockerEngine
-    from sandboxes.reaper import clean
+    from sandboxes.registry import make_backend
     from skillopt.cli.progress import say
     from skillopt.core.files import to_json
 
     try:
-        with DockerEngine() as engine:
-            removed = clean(engine, dry_run=dry_run)
+        with closing(make_backend("docker")) as backend:
+            removed = backend.clean(dry_run=dry_run)
     except EngineUnavailableError as error:
         say(f"only temporary folders are looked at: {error}")
-        removed = clean(None, dry_run=dry_run)
+        removed = make_backend("local").clean(dry_run=dry_run)
     if as_json:
         click.echo(to_json(removed), nl=False)
         return

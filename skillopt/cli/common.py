@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harnesses.base import PROGRAMS
+from harnesses.agents.registry import CLI_AGENTS
 from skillopt.config.loading import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skillopt.config.schema import Config
     from skillopt.report.view import RunView
 
-DESTINATION = f"{', '.join(PROGRAMS)} or a folder of skills"
+DESTINATION = f"{', '.join(CLI_AGENTS)} or a folder of skills"
 
 
 class Run(click.ParamType[Path]):

@@ -5,27 +5,16 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
 
 from harnesses.agents.registry import toolchains
 from harnesses.agents.toolchains import Toolchain, image_specs
-from sandboxes.base import Mount as MountSpec
-from sandboxes.base import SandboxError, SandboxSpec
-from sandboxes.docker import DockerEngine
+from sandboxes.backend import Backend, Check
+from sandboxes.base import Mount, SandboxError, SandboxSpec
+from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import AGENT_BASE_IMAGE, image_id
-from sandboxes.volumes import toolchain_volume
 
 BUILD = "run 'skillopt images build'"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at. ``advice`` says what to do where it is not well."""
-
-    name: str
-    ok: bool
-    detail: str
-    advice: str = ""
 
 
 def examine() -> Iterator[Check]:
@@ -33,22 +22,20 @@ def examine() -> Iterator[Check]:
     version = platform.python_version()
     yield Check("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or later")
     try:
-        engine = DockerEngine()
+        backend = DockerBackend()
     except SandboxError as error:
         yield Check("Docker engine", False, *_split(error))
         return
-    with engine:
-        info = engine.info
-        detail = f"{info['ServerVersion']}, {info['NCPU']} CPUs, {info['MemTotal'] / 2**30:.0f} GiB"
-        yield Check("Docker engine", True, detail)
+    with closing(backend):
+        yield from backend.examine()
         missing = False
         for spec in image_specs(toolchains()):
-            there = image_id(engine, spec.tag) is not None
+            there = image_id(backend.engine, spec.tag) is not None
             missing = missing or not there
             yield Check(f"image {spec.tag}", there, "there" if there else "missing", BUILD)
         if not missing:
             for toolchain in toolchains():
-                yield _program(engine, toolchain)
+                yield _program(backend, toolchain)
 
 
 def engine_answers() -> Check:
@@ -62,12 +49,12 @@ def missing_for_docker() -> str:
     return "\n".join(f"{check.name}: {check.detail}; {check.advice}" for check in bad)
 
 
-def _program(engine: DockerEngine, toolchain: Toolchain) -> Check:
+def _program(backend: Backend, toolchain: Toolchain) -> Check:
     """Whether an agent program starts in a sandbox, and says the version that is pinned."""
     name = f"{toolchain.name} {toolchain.version}"
     try:
-        mount = MountSpec(toolchain_volume(engine, toolchain.image), toolchain.target)
-        with engine.sandbox(SandboxSpec(AGENT_BASE_IMAGE, "/tmp", (mount,))) as box:
+        mount = Mount(backend.volume(toolchain.image), toolchain.target)
+        with backend.sandbox(SandboxSpec(AGENT_BASE_IMAGE, "/tmp", (mount,))) as box:
             result = box.run([toolchain.binary, "--version"], deadline_s=60)
     except SandboxError as error:
         return Check(name, False, *_split(error))

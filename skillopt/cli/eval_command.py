@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harnesses.base import NAMES
+from harnesses.agents.registry import NAMES
 from skillopt.cli import guarded
 from skillopt.cli.common import output, parse_settings, set_option, warn_of_network
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from harnesses.base import PROGRAMS
+from harnesses.agents.registry import CLI_AGENTS
 from skillopt.cli import guarded
 
 
 def _versions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each agent program."""
-    for name in reversed(PROGRAMS):
+    """An option for each command-line agent."""
+    for name in reversed(list(CLI_AGENTS)):
         told = f"Version of {name} in place of the pinned one."
         function = click.option(f"--{name}", metavar="VERSION", help=told)(function)
     return function

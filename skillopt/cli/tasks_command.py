@@ -79,11 +79,12 @@ def validate(folder: Path, solve: bool, local: bool, as_json: bool) -> None:
 
 
 def _solve(folder: Path, local: bool) -> list[Problem]:
+    from contextlib import closing
+
     from rich.console import Console
     from rich.progress import track
 
-    from sandboxes.docker import DockerEngine
-    from sandboxes.local import local_sandbox
+    from sandboxes.registry import make_backend
     from skillopt.tasks.environment import Environments
     from skillopt.tasks.harbor import read_task, read_tasks
     from skillopt.tasks.validate import solve
@@ -91,12 +92,8 @@ def _solve(folder: Path, local: bool) -> list[Problem]:
     tasks = [read_task(folder)] if (folder / "task.toml").exists() else read_tasks(folder)
     console = Console(stderr=True)
     found = []
-    if local:
+    with closing(make_backend("local" if local else "docker")) as backend:
+        environments = Environments(backend)
         for task in track(tasks, "solving", console=console):
-            found += solve(task, Environments(None), local_sandbox)
-        return found
-    with DockerEngine() as engine:
-        environments = Environments(engine)
-        for task in track(tasks, "solving", console=console):
-            found += solve(task, environments, engine.sandbox)
+            found += solve(task, environments, backend.sandbox)
     return found

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from harnesses.agents.registry import PROGRAMS
+from harnesses.agents.registry import CLI_AGENTS, agent_kind
 from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
 from skillopt.core.resources import resource
@@ -94,11 +94,11 @@ def initial_skill(config: Config) -> Skill | None:
 
 
 def _installed(harness: str, name: str) -> Skill:
-    if harness not in PROGRAMS:
+    if harness not in CLI_AGENTS:
         raise SkillError(
             f"skill.init: installed: {harness} has no directory of skills; give a path"
         )
-    places = PROGRAMS[harness].folders.installed()
+    places = agent_kind(harness).folders.installed()
     for place in places:
         if (place / name).is_dir():
             return read_skill(place / name)

@@ -1,14 +1,12 @@
-"""What sandboxes may reach of the outside, as a config says it, and the rules that come of it."""
+"""What sandboxes may reach of the outside, as a config says it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from sandboxes.proxy import REGISTRIES, HostRule
-from sandboxes.relay import PROXY_PORT
+from sandboxes.access import REGISTRIES, Access, HostRule
 
 
 def _is_rule(text: str) -> str:
@@ -22,18 +20,9 @@ Network = Literal["none", "registries", "open"] | tuple[Host, ...]
 everything that the engine's own network reaches."""
 
 
-def rules_of(network: Network) -> Sequence[HostRule]:
-    """The allow-list of the proxy; empty where there is none."""
+def access_to(network: Network) -> Access:
+    """What a backend is asked to let through."""
     if network in ("none", "open"):
-        return ()
+        return Access(everything=network == "open")
     hosts = REGISTRIES if network == "registries" else network
-    return tuple(HostRule.parse(host) for host in hosts)
-
-
-def proxy_variables(network: Network) -> Mapping[str, str]:
-    """By which programs in a sandbox find the proxy."""
-    if not rules_of(network):
-        return {}
-    address, here = f"http://127.0.0.1:{PROXY_PORT}", "127.0.0.1,localhost"
-    values = {"http_proxy": address, "https_proxy": address, "no_proxy": here}
-    return values | {name.upper(): value for name, value in values.items()}
+    return Access(tuple(HostRule.parse(host) for host in hosts))

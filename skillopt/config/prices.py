@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +12,21 @@ from pydantic import BaseModel, ConfigDict
 from harnesses.base import Usage
 from skillopt.config.schema import Config
 from skillopt.core.resources import resource
+
+_DATE = re.compile(r"[-@](\d{8}|\d{4}-\d{2}-\d{2})$")
+"""Of a release, at the end of a model's name."""
+
+
+class LongPrompt(BaseModel):
+    """What all prices of a request with a long prompt are multiplied by."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: int
+    """The prompt is longer than this."""
+    prompt: float
+    """For prompt, cached and cache-write tokens."""
+    completion: float
 
 
 class Price(BaseModel):
@@ -20,7 +36,31 @@ class Price(BaseModel):
 
     prompt: float
     cached: float
+    """Read from the provider's cache."""
+    cache_write: float | None = None
+    """Written to it for some minutes; as other prompt tokens if it is not given."""
+    cache_write_long: float | None = None
+    """Written to it for an hour or more; as ``cache_write`` if it is not given."""
     completion: float
+    above: LongPrompt | None = None
+
+    def cost(self, usage: Usage) -> float:
+        """Cost in USD. The usage of several requests is taken for so many of equal length."""
+        write = self.prompt if self.cache_write is None else self.cache_write
+        write_long = write if self.cache_write_long is None else self.cache_write_long
+        written, long = usage.cache_write_tokens, usage.cache_write_long_tokens
+        fresh = usage.prompt_tokens - usage.cached_tokens - written - long
+        prompt = (
+            fresh * self.prompt
+            + usage.cached_tokens * self.cached
+            + written * write
+            + long * write_long
+        )
+        completion = usage.completion_tokens * self.completion
+        above = self.above
+        if above is not None and usage.prompt_tokens > above.tokens * max(1, usage.requests):
+            prompt, completion = prompt * above.prompt, completion * above.completion
+        return (prompt + completion) / 1e6
 
 
 class Prices(BaseModel):
@@ -33,16 +73,16 @@ class Prices(BaseModel):
     models: dict[str, Price]
 
     def cost(self, model: str, usage: Usage) -> float | None:
-        """Cost in USD of one usage of a model, None when the table does not know it."""
+        """Cost in USD of one usage of a model, None if the table does not know it.
+
+        Args:
+            model: as requests name it, with or without the date of a release.
+            usage: best of a single request: longer prompts may cost more.
+        """
+        undated = _DATE.sub("", model)
         for pattern, price in self.models.items():
-            if fnmatch.fnmatchcase(model, pattern):
-                fresh = usage.prompt_tokens - usage.cached_tokens
-                tokens = (
-                    fresh * price.prompt
-                    + usage.cached_tokens * price.cached
-                    + usage.completion_tokens * price.completion
-                )
-                return tokens / 1e6
+            if fnmatch.fnmatchcase(model, pattern) or fnmatch.fnmatchcase(undated, pattern):
+                return price.cost(usage)
         return None
 
 

@@ -14,9 +14,11 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from harnesses.agents.options import Options, OptionsError, check
-from harnesses.agents.registry import PROGRAMS
-from harnesses.base import NAMES as HARNESSES
+from harnesses.agents.registry import CLI_AGENTS, agent_kind, check_backend
+from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
+from sandboxes.registry import BACKENDS, check_options, traits_of
+from skillopt.config.kinds import EXECUTORS, GATES, METHODS
 from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
@@ -115,20 +117,19 @@ class HarnessConfig(Section):
 
     @model_validator(mode="after")
     def _takes_options(self) -> HarnessConfig:
-        if self.mode != "batch" and self.name not in PROGRAMS:
-            raise ValueError(f"mode: interactive is for {', '.join(PROGRAMS)} only; remove it")
+        if self.mode != "batch" and self.name not in CLI_AGENTS:
+            raise ValueError(f"mode: interactive is for {', '.join(CLI_AGENTS)} only; remove it")
         if not self.options.set():
             return self
-        if self.name not in PROGRAMS:
+        if self.name not in CLI_AGENTS:
             raise ValueError(
-                f"options: are for {', '.join(PROGRAMS)} only; remove them (target.sampling is "
+                f"options: are for {', '.join(CLI_AGENTS)} only; remove them (target.sampling is "
                 "added to every request)"
             )
         finds, interactive = self.mount != "instructions", self.mode == "interactive"
+        rules = agent_kind(self.name).rules
         try:
-            check(
-                self.options, PROGRAMS[self.name].rules, finds_skills=finds, interactive=interactive
-            )
+            check(self.options, rules, finds_skills=finds, interactive=interactive)
         except OptionsError as error:
             raise ValueError(f"options.{error}") from error
         return self
@@ -137,7 +138,11 @@ class HarnessConfig(Section):
 class SandboxConfig(Section):
     """Where agents and verifiers run."""
 
-    kind: Literal["docker", "local"] = "docker"
+    kind: str = "docker"
+    """``docker``, ``local`` (processes of this machine, which nothing isolates), or the import path
+    of your own: ``module:name``."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Arguments of the kind: ``host`` and ``patience_s`` of docker; those of your own."""
     network: Network = "none"
     """What agents may reach besides their model: ``none``; ``registries`` for the public package
     registries; a list of hosts (``pypi.org``, ``*.example.org``, ``host:8080``), by a filtering
@@ -145,6 +150,11 @@ class SandboxConfig(Section):
     verifier_network: Network = "none"
     """The same for verifiers."""
     limits: LimitsConfig = LimitsConfig()
+
+    @field_validator("kind")
+    @classmethod
+    def _exists(cls, kind: str) -> str:
+        return _known_or_path(kind, list(BACKENDS))
 
 
 class ModelConfig(Section):
@@ -225,7 +235,7 @@ class GateConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("strict",))
+        return _known_or_path(kind, tuple(GATES))
 
     metric: Metric = "hard"
     mix: float = Field(0.5, ge=0, le=1)
@@ -243,7 +253,7 @@ class MethodConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("skillopt",))
+        return _known_or_path(kind, tuple(METHODS))
 
 
 class ExecutorConfig(Section):
@@ -257,7 +267,7 @@ class ExecutorConfig(Section):
     @field_validator("kind")
     @classmethod
     def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("local",))
+        return _known_or_path(kind, tuple(EXECUTORS))
 
 
 class SpendingConfig(Section):
@@ -382,11 +392,11 @@ class Config(Section):
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))
                 raise ValueError(f"{role}.upstream: {upstream!r} is not in upstreams ({known})")
-        if self.harness.name in PROGRAMS and self.sandbox.kind == "local":
-            raise ValueError(
-                f"harness.name: {self.harness.name!r} runs in Docker only: "
-                "set sandbox.kind to docker, or harness.name to direct"
-            )
+        # A backend of the user's own is asked when it has been made, at the start of a run.
+        if self.sandbox.kind in BACKENDS:
+            check_options(self.sandbox.kind, self.sandbox.options)
+            if self.harness.name in CLI_AGENTS:
+                check_backend(self.harness.name, traits_of(self.sandbox.kind))
         for text in self.transfer.to:
             self.place(text)
         return self

@@ -83,7 +83,7 @@ def make(path: str, key: str, method: str, /, *arguments: Any, **settings: Any) 
     """
     found = load(path, key)
     if isinstance(found, type) or not hasattr(found, method):
-        found = _called(found, path, key, *arguments, **settings)
+        found = call(found, path, key, *arguments, **settings)
     if not callable(getattr(found, method, None)):
         raise PluginError(f"{key}: {path}: has no method {method!r}; add it (see the documents)")
     return found
@@ -110,7 +110,24 @@ def own_code(what: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[N
         raise OwnCodeError(f"{what}: your own code raised {name}: {error}") from error
 
 
-def _called(factory: Any, path: str, key: str, *arguments: Any, **settings: Any) -> Any:
+def check(path: str, key: str, method: str) -> None:
+    """Refuse an import path before anything is started with what it leads to.
+
+    Raises:
+        PluginError: it leads nowhere, or to a class without that method.
+    """
+    found = load(path, key)
+    if isinstance(found, type) and not callable(getattr(found, method, None)):
+        raise PluginError(f"{key}: {path}: has no method {method!r}; add it (see the documents)")
+
+
+def call(factory: Any, path: str, key: str, *arguments: Any, **settings: Any) -> Any:
+    """What a user's class or function returns.
+
+    Raises:
+        PluginError: it cannot be called with these arguments.
+        OwnCodeError: it raised.
+    """
     try:
         inspect.signature(factory).bind(*arguments, **settings)
     except (TypeError, ValueError) as error:

@@ -5,6 +5,7 @@ A skill is in :mod:`skillopt.core.skill`; a trajectory is ``atif.Trajectory``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,33 +23,35 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task in Harbor's format, read and checked. Paths are absolute and exist."""
+    """One task: a folder in Harbor's format, read and checked, or made by a source of its own."""
 
     name: str
-    folder: Path
     instruction: str
-    family: str
-    """``metadata.category`` of task.toml, or ``""``: groups scores by kind of task."""
-    workdir: str
-    agent_timeout_s: float
-    verifier_timeout_s: float
-    memory_mb: int
-    cpus: float
-    disk_mb: int
-    docker_image: str | None
-    """A ready image to use in place of ``environment/Dockerfile``."""
-    env: tuple[tuple[str, str], ...]
-    """Environment variables of agent and verifier."""
-    verifier_env: tuple[tuple[str, str], ...]
-    """Those that only the verifier has."""
-    untrusted_programs: bool
-    """Whether the verifier runs programs of the agent's, by ``$UNTRUSTED``."""
     digest: str
-    """SHA-256 over every file of the folder (names and bytes), in hexadecimal."""
+    """SHA-256 in hexadecimal over everything that decides a rollout's result: of a folder, the
+    names and bytes of all its files."""
+    folder: Path = Path(os.devnull)
+    """Absolute; of a task without files, one that does not exist."""
+    family: str = ""
+    """``metadata.category`` of task.toml: groups scores by kind of task."""
+    workdir: str = "/app"
+    agent_timeout_s: float = 600.0
+    verifier_timeout_s: float = 600.0
+    memory_mb: int = 2048
+    cpus: float = 1.0
+    disk_mb: int = 10240
+    docker_image: str | None = None
+    """A ready image to use in place of ``environment/Dockerfile``."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Environment variables of agent and verifier."""
+    verifier_env: tuple[tuple[str, str], ...] = ()
+    """Those that only the verifier has."""
+    untrusted_programs: bool = False
+    """Whether the verifier runs programs of the agent's, by ``$UNTRUSTED``."""
     question: bool = False
-    """Whether it has no workspace, and ``tests/answer.txt`` is what the agent is to say."""
+    """Whether it has no workspace, and is judged by what the agent says."""
     follow_ups: tuple[str, ...] = ()
     """What the user says after each turn's end, one turn each; ``metadata.follow_ups``."""
     workspace: Callable[[Path], None] | None = None
@@ -65,11 +68,7 @@ class Task:
 
 def named_task(name: str) -> Task:
     """A task of which only the name is known: for looking at rollouts without their task set."""
-    return Task(
-        name=name, folder=Path(), instruction="", family="", workdir="/app", agent_timeout_s=0.0,
-        verifier_timeout_s=0.0, memory_mb=0, cpus=0.0, disk_mb=0, docker_image=None, env=(),
-        verifier_env=(), untrusted_programs=False, digest="",
-    )  # fmt: skip
+    return Task(name=name, instruction="", digest="")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harnesses.agents.registry import PROGRAMS
+from harnesses.agents.registry import CLI_AGENTS, agent_kind
 from skillopt.core.errors import SkillOptError
 
 Scope = Literal["user", "project"]
@@ -53,11 +53,11 @@ def place_of(to: str, scope: Scope, form: Form = "skill", here: Path | None = No
         DeployError: instructions for a folder.
     """
     here = (here or Path.cwd()).absolute()
-    if to not in PROGRAMS:
+    if to not in CLI_AGENTS:
         if form == "instructions":
-            raise DeployError(f"--to {to}: instructions need an agent: {' or '.join(PROGRAMS)}")
+            raise DeployError(f"--to {to}: instructions need an agent: {' or '.join(CLI_AGENTS)}")
         return Place(str(Path(to).absolute()), scope, form, Path(to).absolute())
-    folders = PROGRAMS[to].folders
+    folders = agent_kind(to).folders
     base = folders.here() if scope == "user" else here
     if form == "instructions":
         return Place(to, scope, form, base / folders.instructions)
@@ -73,7 +73,7 @@ def seen_by(agent: str) -> dict[str, Path]:
     Returns:
         Host paths, which need not exist, by where they are: below ``home`` or ``project``.
     """
-    folders, here, home = PROGRAMS[agent].folders, Path.cwd(), Path.home()
+    folders, here, home = agent_kind(agent).folders, Path.cwd(), Path.home()
     found = {
         f"home/{folders.skills}": folders.here() / "skills",
         f"home/{folders.user_instructions}": folders.here() / folders.instructions,

@@ -9,21 +9,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harnesses.agents.registry import PROGRAMS, make_harness
+from harnesses.agents.registry import CLI_AGENTS, make_harness
 from harnesses.base import Budget, ModelSpec, Request, Status, Usage
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
 from sandboxes.base import Limits, SandboxError
-from sandboxes.docker import DockerEngine
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
+from sandboxes.registry import make_backend
 from skillopt.core.skill import Skill
 from skillopt.deploy.places import Place, seen_by
 from skillopt.rollouts.slots import SandboxSlots
@@ -90,7 +90,7 @@ def prove(place: Place, skill: Skill) -> Proof:
         place: where the skill was deployed; of the project's own agents.
         skill: that was.
     """
-    if place.agent not in PROGRAMS:
+    if place.agent not in CLI_AGENTS:
         return Proof(None, f"{place.agent} is no agent that can be started")
     try:
         shown = _start(place.agent, skill.name)
@@ -152,12 +152,12 @@ def _start(agent: str, name: str) -> list[Conversation] | str:
     """What the agent shows its model, or how it failed."""
     opener = _Opener(name)
     with ExitStack() as stack:
-        engine = stack.enter_context(DockerEngine())
+        backend = stack.enter_context(closing(make_backend()))
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
         gateway = stack.enter_context(
             Gateway({"opener": opener}, scratch / "gateway.sock", lambda *_: 0.0)
         )
-        slots = stack.enter_context(SandboxSlots(gateway, engine, 1))
+        slots = stack.enter_context(SandboxSlots(gateway, backend, 1))
         site = stack.enter_context(slots.site())
         for folder in ("record", "home", "project"):
             (scratch / folder).mkdir()

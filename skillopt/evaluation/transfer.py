@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from harnesses.agents.registry import CLI_AGENTS
 from skillopt.config.inputs import label, read_skill_or_run
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
@@ -132,7 +133,9 @@ def transfer(
     sources = [subject.source for subject in subjects if subject.source]
     ordered = list(dict.fromkeys([*sources, *places]))
     skills = {NONE: None, **{subject.name: subject.skill for subject in subjects}}
-    prepared = prepare(config, plugins=plugins, needs=tuple(dict.fromkeys(splits)))
+    agents = [place.harness for place in ordered if place.harness in CLI_AGENTS]
+    needs = tuple(dict.fromkeys(splits))
+    prepared = prepare(config, plugins=plugins, needs=needs, harnesses=agents)
     listener = tell_all(listeners)
 
     def scored(place: AgentModel, split: Split) -> dict[str, Row | str]:

@@ -12,18 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from harnesses.agents.cli_agent import CliHarness
+from harnesses.agents.registry import CLI_AGENTS, check_backend
 from harnesses.gateway.gateway import Gateway
-from sandboxes.docker import DockerEngine
-from sandboxes.reaper import clean
+from sandboxes.backend import Backend
+from skillopt.config.kinds import EXECUTORS
 from skillopt.config.schema import Config
-from skillopt.core.import_path import make
+from skillopt.core.import_path import check, make
 from skillopt.core.types import Rollout
 from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.slots import SandboxSlots
+from skillopt.rollouts.slots import SandboxSlots, open_backend
 from skillopt.tasks.environment import Environments
-
-EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
-"""By the name that ``executor.kind`` has."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,12 @@ def make_executor(config: Config, gateway: Gateway) -> Executor:
     return executor
 
 
+def check_executor(config: Config) -> None:
+    """Raise PluginError if the executor that a config names cannot be used."""
+    kind = config.executor.kind
+    check(EXECUTORS.get(kind, kind), "executor.kind", "attempt")
+
+
 class LocalExecutor:
     """Runs attempts in sandboxes of this machine, or of the engine that it is connected to.
 
@@ -85,28 +90,29 @@ class LocalExecutor:
     def __init__(self, setup: ExecutorSetup) -> None:
         self._setup = setup
         self._stack = ExitStack()
-        self._engine: DockerEngine | None = None
+        self._backend: Backend | None = None
 
     def __enter__(self) -> LocalExecutor:
         config = self._setup.config
         with ExitStack() as stack:
-            engine: DockerEngine | None = None
-            if config.sandbox.kind == "docker":
-                engine = stack.enter_context(DockerEngine())
-            # What an earlier start of this run left if it was killed, and what other dead runs did.
-            clean(engine)
             sandbox = config.sandbox
+            backend = open_backend(sandbox)
+            stack.callback(backend.close)
+            if config.harness.name in CLI_AGENTS:
+                check_backend(config.harness.name, backend)
+            # What an earlier start of this run left if it was killed, and what other dead runs did.
+            backend.clean()
             self._slots = stack.enter_context(
                 SandboxSlots(
                     self._setup.gateway,
-                    engine,
+                    backend,
                     config.workers,
                     sandbox.network,
                     sandbox.verifier_network,
                 )
             )
-            self._environments = Environments(engine)
-            self._engine = engine
+            self._environments = Environments(backend)
+            self._backend = backend
             self._stack = stack.pop_all()
         return self
 
@@ -119,10 +125,12 @@ class LocalExecutor:
         self._stack.close()
 
     def attempt(self, job: Job, folder: Path) -> Rollout:
+        if isinstance(job.harness, CliHarness) and self._backend is not None:
+            check_backend(job.harness.name, self._backend)
         with self._slots.site() as site:
             verifiers = self._slots.verifier_sandbox
             return run_job(job, site, self._environments, verifiers, folder)
 
     def cancel(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
+        if self._backend is not None:
+            self._backend.close()

@@ -11,16 +11,19 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harnesses.agents.registry import make_harness
-from harnesses.base import NAMES, Usage
+from harnesses.agents.registry import CLI_AGENTS, NAMES, check_backend, make_harness
+from harnesses.base import Usage
+from sandboxes.registry import BACKENDS, traits_of
 from skillopt.config.inputs import initial_skill, skills_beside
 from skillopt.config.loading import ConfigError
 from skillopt.config.prices import Prices, price_table
 from skillopt.config.schema import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Split, Task
+from skillopt.rollouts.executors import check_executor
 from skillopt.rollouts.plugins import Plugins, load_plugins
 from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.upstreams import check_upstream
 from skillopt.run.events import Listener
 from skillopt.run.spending import Meter
 from skillopt.tasks.harbor import TaskError
@@ -85,9 +88,14 @@ def prepare(
             raise ConfigError(
                 f"harness {name!r} is not one of {', '.join(NAMES)}{_nearest(name, NAMES)}"
             )
+        if name in CLI_AGENTS and config.sandbox.kind in BACKENDS:
+            check_backend(name, traits_of(config.sandbox.kind))
     if loaded.harness is None:
         own = config.harness
         make_harness(own.name, own.version, own.options, own.mode).version()
+    check_executor(config)
+    for name, upstream in config.upstreams.items():
+        check_upstream(name, upstream)
     prices = price_table(config)
     _check_prices(config, prices)
     return Prepared(

@@ -21,14 +21,16 @@ from harnesses.gateway.gateway import Gateway
 from harnesses.harness import Harness
 from sandboxes.base import Limits, SandboxError
 from sandboxes.owner import scratch_dir
+from skillopt.config.kinds import EXECUTORS
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
 from skillopt.core.skill import Skill, SkillError, write_skill
 from skillopt.core.types import Rollout, Task
-from skillopt.rollouts.executors import EXECUTORS, Executor, make_executor
-from skillopt.rollouts.identity import RolloutIdentity, without_later
+from skillopt.rollouts.executors import Executor, make_executor
+from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.plugins import label
 from skillopt.rollouts.rollout import Job
+from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
 from skillopt.rollouts.upstreams import model_spec, open_upstream, service_of
 from skillopt.run.events import Listener, RolloutFinished, RolloutStarted
@@ -189,7 +191,7 @@ class RolloutRunner:
         setup: dict[str, Any] = {
             "name": agent.name,
             "version": agent.version(),
-            "sandbox": without_later("sandbox", self.config.sandbox.model_dump(mode="json")),
+            "sandbox": sandbox_identity(self.config),
             "budget": [own.max_requests, own.max_tokens],
         }
         if verifier is not None:

@@ -14,7 +14,7 @@ from harnesses.base import ModelSpec
 from harnesses.gateway.upstreams import BASE_URLS, HttpUpstream, Upstream, protocols_of
 from skillopt.config.schema import Config, ModelConfig
 from skillopt.config.upstreams import LlamaConfig, OwnUpstreamConfig, SimConfig, UpstreamConfig
-from skillopt.core.import_path import make
+from skillopt.core.import_path import check, make
 from skillopt.rollouts.identity import without_later
 
 NOT_DECISIVE = frozenset({"key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate"})
@@ -50,6 +50,12 @@ def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
             max_concurrency=config.max_concurrency,
             api_version=config.api_version,
         )
+
+
+def check_upstream(name: str, config: UpstreamConfig) -> None:
+    """Raise PluginError if an upstream of the user's own cannot be used."""
+    if isinstance(config, OwnUpstreamConfig):
+        check(config.kind, f"upstreams.{name}", "send")
 
 
 def _own(config: OwnUpstreamConfig) -> Iterator[Upstream]:

@@ -7,13 +7,12 @@ what its image has in the working directory (files and folders; links are left o
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import threading
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
+from sandboxes.backend import Backend
 from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
@@ -22,37 +21,30 @@ from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.harbor import folder_digest
 
-if TYPE_CHECKING:
-    from sandboxes.docker import DockerEngine
-
-
-_LOG = logging.getLogger(__name__)
-
 
 class Environments:
     """Prepares workspaces; builds and reads each image at most once. Safe to use from threads.
 
     Args:
-        engine: builds images; None where there are only local processes, and then tasks that
-            need an image of their own are refused.
+        backend: has the images; if its sandboxes run none, tasks that need an image of their own
+            are refused.
     """
 
-    def __init__(self, engine: DockerEngine | None) -> None:
-        self._engine = engine
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._lock = threading.Lock()
         self._images: dict[str, str] = {}
         self._contents: dict[tuple[str, str], Path] = {}
         self._cache = tempfile.TemporaryDirectory(dir=scratch_dir())
 
     def prepare(self, task: Task, target: Path) -> str:
-        """Write the task's first workspace to ``target``, which does not exist yet, writable for
-        the user of sandboxes.
+        """Write the task's first workspace to ``target``, which does not exist yet.
 
         Returns:
             The image to run.
 
         Raises:
-            SandboxError: the image cannot be built or read, or there is no engine for it.
+            SandboxError: the image cannot be built or read, or sandboxes run no images.
         """
         simple = None if task.workspace else simple_dockerfile(task)
         if task.workspace is not None:
@@ -66,8 +58,6 @@ class Environments:
         else:
             image, content = self._built(task)
             shutil.copytree(content, target)
-        if self._engine is not None:
-            self._engine.prepare_writable(target)
         return image
 
     def image(self, task: Task) -> str:
@@ -80,43 +70,36 @@ class Environments:
         return self._present(simple.image) if simple is not None else self._built(task)[0]
 
     def _present(self, image: str) -> str:
-        """The image, pulled if need be; our own are made by ``skillopt images build`` alone."""
-        if self._engine is None or image.startswith("skillopt/"):
-            return image
-        from sandboxes.base_image import ensure_base
-
         with self._lock:
-            if image not in self._images:
-                self._images[image] = ensure_base(self._engine, image, log=_LOG.info)
-            return self._images[image]
+            return self._made(image)
+
+    def _made(self, image: str, folder: Path | None = None) -> str:
+        """An image made available; to be called by the one who holds the lock."""
+        if image not in self._images:
+            self._images[image] = self._backend.image(image, folder)
+        return self._images[image]
 
     def _built(self, task: Task) -> tuple[str, Path]:
         """The image of a task that has its own, and its working directory's content."""
-        if self._engine is None:
+        if not self._backend.images:
             raise SandboxError(
                 f"{task.name}: needs a container image of its own; start a Docker engine "
                 "('skillopt doctor' says how), or use a Dockerfile of FROM, WORKDIR and COPY only"
             )
-        if task.docker_image is not None:
-            image = self._present(task.docker_image)
-        else:
-            image = f"skillopt/task:{folder_digest(task.folder / 'environment')[:12]}"
         with self._lock:
+            if task.docker_image is not None:
+                image = self._made(task.docker_image)
+            else:
+                folder = task.folder / "environment"
+                image = self._made(f"skillopt/task:{folder_digest(folder)[:12]}", folder)
             content = self._contents.get((image, task.workdir))
             if content is None:
                 content = Path(self._cache.name) / str(len(self._contents))
-                self._make(self._engine, task, image, content)
+                limits = Limits(disk_mb=task.disk_mb)
+                with self._backend.sandbox(SandboxSpec(image, task.workdir, limits=limits)) as box:
+                    box.copy_out(task.workdir, content)
                 self._contents[image, task.workdir] = content
         return image, content
-
-    def _make(self, engine: DockerEngine, task: Task, image: str, content: Path) -> None:
-        from sandboxes.images import ImageSpec, build
-
-        if task.docker_image is None:
-            build(engine, ImageSpec(image, task.folder / "environment", kind="task"), log=_LOG.info)
-        limits = Limits(disk_mb=task.disk_mb)
-        with engine.sandbox(SandboxSpec(image, task.workdir, limits=limits)) as box:
-            box.copy_out(task.workdir, content)
 
 
 def simple_dockerfile(task: Task) -> SimpleDockerfile | None:

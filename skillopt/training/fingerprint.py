@@ -19,6 +19,7 @@ from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.identity import without_later
 from skillopt.rollouts.plugins import described
 from skillopt.rollouts.prepare import Prepared
+from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.upstreams import service_of
 from skillopt.run.state import State
 
@@ -96,7 +97,7 @@ def fingerprint(
             "beside": {other.name: other.digest for other in prepared.beside},
             "tasks": {split: {task.name: task.digest for task in tasks[split]} for split in tasks},
             "harness": agent,
-            "sandbox": without_later("sandbox", settings["sandbox"]),
+            "sandbox": sandbox_identity(config),
             "target": _model(config, "target"),
             "optimizer": _model(config, "optimizer")
             | {"sees_answers": config.optimizer.sees_answers, "prompts": prompts.digest},

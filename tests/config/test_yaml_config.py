@@ -51,7 +51,7 @@ def test_shipped_configs_are_valid(file: Path) -> None:
         ),
         (
             "harness: {name: codex}\nsandbox: {kind: local}\n",
-            "/c.yaml: harness.name: 'codex' runs in Docker only",
+            "/c.yaml: harness.name: 'codex' needs sandboxes that are isolated",
         ),
     ],
 )

@@ -48,7 +48,7 @@ def test_most_of_what_is_named_is_of_a_form_that_is_checked() -> None:
     [
         "skillopt.train", "skillopt.train(config, fork=…)", "harnesses.base.Request.image",
         "skillopt.core", "SandboxConfig.kind", "RolloutSite", "open_upstream", "run()", "launch",
-        "PROGRAMS", "infra_error", "skillopt/run/records.py", "configs/ablations/",
+        "CLI_AGENTS", "infra_error", "skillopt/run/records.py", "configs/ablations/",
         "skillopt/cli/NAME_command.py", "steps/*/patches.json", "events.jsonl", "task.toml",
         "~/.claude/skills/NAME", "train.batch_size", "train.batch_size: 40", "minibatch: 8",
         "upstreams.sim.seed", "skill: {init: installed}", "gate: {metric: hard}", "base:",

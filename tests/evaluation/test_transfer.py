@@ -161,19 +161,32 @@ def test_skills_of_the_same_name_are_told_apart(result: RunResult, folder: Path)
 def test_a_place_that_fails_does_not_lose_the_others_and_is_tried_again(
     result: RunResult, folder: Path
 ) -> None:
-    """Docker's agents cannot run as local processes: an infrastructure failure there, each time."""
+    """A service that nobody runs: an infrastructure failure there, each time."""
     options = ["--config", "quickstart/local", *small_options(folder), "-o", folder / "failing"]
     options += ["--set", "rollout_tries=1", "--split", "val"]
-    done = skillopt("transfer", result.folder, *options, "--to", "codex", "--to", "direct:sim-3")
+    gone = "{kind: openai-compatible, base_url: 'http://127.0.0.1:1'}"
+    options += ["--set", f"upstreams.gone={gone}"]
+    done = skillopt(
+        "transfer", result.folder, *options, "--to", "direct:gone:m", "--to", "direct:sim-3"
+    )
     assert done.returncode == 3 and "the same command tries them again" in done.stderr
     assert "failed" in done.stdout and "quickstart-local" in done.stdout
     with (folder / "failing" / "transfer.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["harness"], row["model"], bool(row["failed"])) for row in rows] == [
-        ("direct", "sim-1", False), ("codex", "sim-1", True), ("direct", "sim-3", False),
+        ("direct", "sim-1", False), ("direct", "gone:m", True), ("direct", "sim-3", False),
     ]  # fmt: skip
     assert rows[1]["solved"] == "" and float(rows[2]["gain"]) == 0.5
     assert "#cccccc" in (folder / "failing" / "heatmap.svg").read_text()
+
+
+def test_agents_that_the_sandboxes_cannot_run_are_refused_at_once(
+    result: RunResult, folder: Path
+) -> None:
+    options = ["--config", "quickstart/local", *small_options(folder), "-o", folder / "refused"]
+    done = skillopt("transfer", result.folder, *options, "--to", "direct:sim-3", "--to", "codex")
+    assert done.returncode == 2 and "harness.name: 'codex' needs sandboxes" in done.stderr
+    assert not list((folder / "refused").iterdir())
 
 
 def test_one_skill_that_fails_does_not_lose_the_others(

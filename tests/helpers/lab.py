@@ -16,9 +16,12 @@ from harnesses.base import Budget, ModelSpec, Outcome, Request
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.upstreams import Upstream
 from harnesses.harness import Harness, RolloutSite
-from sandboxes.base import Limits, SandboxFactory
+from sandboxes.access import Access
+from sandboxes.backend import Backend
+from sandboxes.base import Limits
 from sandboxes.docker import DockerEngine
-from sandboxes.local import local_sandbox
+from sandboxes.docker_backend import DockerBackend
+from sandboxes.local_backend import LocalBackend
 from sandboxes.owner import scratch_dir
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job
@@ -43,11 +46,15 @@ description: House rules for spreadsheets, CSV, logs, JSON, scripts and reports.
 class Lab:
     """Runs requests; ``folder`` is the test's own."""
 
-    engine: DockerEngine
+    backend: DockerBackend
     gateway: Gateway
     site: RolloutSite
     folder: Path
     count: int = 0
+
+    @property
+    def engine(self) -> DockerEngine:
+        return self.backend.engine
 
     def request(self, **changes: object) -> Request:
         """A request with an empty workspace and no skill, changed as told."""
@@ -88,7 +95,7 @@ MakeLab = Callable[[Upstream], Lab]
 
 
 @pytest.fixture
-def lab(engine: DockerEngine, tmp_path: Path) -> Iterator[MakeLab]:
+def lab(backend: DockerBackend, tmp_path: Path) -> Iterator[MakeLab]:
     with ExitStack() as stack:
 
         @contextmanager
@@ -98,25 +105,22 @@ def lab(engine: DockerEngine, tmp_path: Path) -> Iterator[MakeLab]:
                 Gateway(
                     {"up": upstream}, Path(scratch) / "s", lambda *_: 0.0, backoff_s=0.01
                 ) as gateway,
-                SandboxSlots(gateway, engine, 1) as slots,
+                SandboxSlots(gateway, backend, 1) as slots,
                 slots.site() as site,
             ):
-                yield Lab(engine, gateway, site, tmp_path)
+                yield Lab(backend, gateway, site, tmp_path)
 
         yield lambda upstream: stack.enter_context(made(upstream))
 
 
-def no_volume(image: str) -> str:
-    raise AssertionError(f"{image} is not needed here")
-
-
 @contextmanager
-def place(upstream: Upstream, sandbox: SandboxFactory = local_sandbox) -> Iterator[RolloutSite]:
+def place(upstream: Upstream, backend: Backend | None = None) -> Iterator[RolloutSite]:
+    backend = backend or LocalBackend()
     with (
         TemporaryDirectory(dir=scratch_dir()) as folder,
         Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
     ):
-        yield RolloutSite(gateway, sandbox, lambda: "none", "", no_volume)
+        yield RolloutSite(gateway, backend, backend.outlet(Access(), gateway.socket))
 
 
 def job(here: Lab, harness: str, task: Path) -> Job:

@@ -35,7 +35,7 @@ def serve(answer: Answer, path: str = "/v1/chat/completions") -> Iterator[str]:
     thread.join(5)
 
 
-def client(running: Gateway, token: str) -> httpx2.Client:
+def client(running: Gateway | Session, token: str) -> httpx2.Client:
     return httpx2.Client(
         transport=httpx2.HTTPTransport(uds=str(running.socket)),
         base_url="http://gateway",
@@ -50,6 +50,6 @@ def ask(
     stream: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> httpx2.Response:
-    with client(session.gateway, session.token) as http:
+    with client(session, session.token) as http:
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
         return http.post("/v1/chat/completions", json=body, headers=headers)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harnesses.agents.cli_agent import HOME, CliHarness
-from harnesses.agents.registry import PROGRAMS, make_harness
+from harnesses.agents.registry import CLI_AGENTS, agent_kind, make_harness
 from harnesses.base import ModelSpec
 from harnesses.gateway.session import Grant
 from sandboxes.base import Mount, SandboxSpec
@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(home / "project")
     older = Skill(NAME, "House rules for spreadsheets.", "# House rules\n\n- Be brief.")
-    for program in PROGRAMS.values():
+    for program in map(agent_kind, CLI_AGENTS):
         folder = home / program.folders.skills
         write_skill(older, folder / NAME)
         write_skill(Skill("neighbour", "For birds.", "# Birds"), folder / "neighbour")
@@ -77,13 +77,13 @@ def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]
         yield json.loads(line)
 
 
-@pytest.mark.parametrize("agent", PROGRAMS)
+@pytest.mark.parametrize("agent", CLI_AGENTS)
 @pytest.mark.parametrize("scope", ["user", "project"])
 @pytest.mark.parametrize("form", ["skill", "instructions"])
 def test_the_agent_follows_what_was_deployed_until_it_is_rolled_back(
     agent: str, scope: str, form: str, home: Path, lab: MakeLab, tmp_path: Path
 ) -> None:
-    here, folders = lab(SimUpstream()), PROGRAMS[agent].folders
+    here, folders = lab(SimUpstream()), agent_kind(agent).folders
     if agent == "opencode":  # It looks there too.
         shutil.rmtree(home / ".claude" / "skills")
     if scope == "project" and form == "skill":

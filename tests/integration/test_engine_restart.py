@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from docker import APIClient
 
 from harnesses.base import Status
 from sandboxes.base import SandboxError
-from sandboxes.docker import OWNER_LABEL, DockerEngine
+from sandboxes.docker import OWNER_LABEL
 from sandboxes.owner import current_owner
 from skillopt.core.errors import PausedError
 from skillopt.rollouts.plugins import Plugins
@@ -88,11 +87,10 @@ def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
     model = ScriptedAgentModel(["sleep 2; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
     own = Plugins(upstreams={"sim": model})
-    impatient = partial(DockerEngine, patience_s=2)
-    config = small_config(tmp_path, "direct", workers=3, rollout_tries=1)
+    changes = {"rollout_tries": 1, "sandbox.options": {"patience_s": 2}}
+    config = small_config(tmp_path, "direct", workers=3, **changes)
     tasks = [read_task(folder)]
-    with monkeypatch.context() as patched, ExitStack() as stack:
-        patched.setattr("skillopt.rollouts.executors.DockerEngine", impatient)
+    with ExitStack() as stack:
         runner = stack.enter_context(prepare(config, plugins=own).runner(lambda _: None))
         with ThreadPoolExecutor(3) as pool:
             futures = [pool.submit(runner.rollouts, tasks, None, replicate=n) for n in range(3)]

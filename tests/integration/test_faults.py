@@ -15,7 +15,8 @@ from harnesses.agents import codex, registry
 from harnesses.agents.cli_agent import CliHarness
 from harnesses.agents.codex import Codex
 from harnesses.agents.options import Options
-from harnesses.base import NAMES, PROGRAMS, Status
+from harnesses.agents.registry import CLI_AGENTS, NAMES
+from harnesses.base import Status
 from harnesses.gateway.upstreams import Answer, Call, UpstreamError
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.model import SimUpstream
@@ -47,7 +48,7 @@ def test_a_model_service_that_stalls_is_not_the_agents_fault(harness: str, lab: 
     assert "model service was too slow: a call had waited" in outcome.message
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)  # direct chat does not stream
+@pytest.mark.parametrize("harness", CLI_AGENTS)  # direct chat does not stream
 def test_streams_that_are_cut_are_an_infrastructure_failure_also_late_in_the_work(
     harness: str, lab: MakeLab
 ) -> None:
@@ -79,7 +80,7 @@ class CutOnce(ScriptedAgentModel):
         return replace(answer, chunks=cut())
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_a_stream_cut_at_any_event_costs_no_score(harness: str, lab: MakeLab) -> None:
     """The agent asks again and goes on, or the rollout is run again; it is never the agent's."""
     model = CutOnce(["echo one >> log", "echo two >> log"])
@@ -108,7 +109,7 @@ def test_passing_outages_are_not_seen_by_the_agent(harness: str, lab: MakeLab) -
     assert (outcome.status, outcome.message) == (Status.COMPLETED, "")
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_a_cli_that_crashes_at_work_is_the_agents_error(harness: str, lab: MakeLab) -> None:
     here = lab(ScriptedAgentModel([f"pkill -9 -f /opt/skillopt/{harness}/; sleep 5"]))
     outcome = here.run(harness, here.request())
@@ -116,11 +117,11 @@ def test_a_cli_that_crashes_at_work_is_the_agents_error(harness: str, lab: MakeL
     assert f"{harness} ended with exit code" in outcome.message
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_a_cli_that_does_not_even_start_is_an_infrastructure_failure(
     harness: str, lab: MakeLab
 ) -> None:
-    program = registry.PROGRAMS[harness]
+    program = registry.agent_kind(harness)
     broken = replace(program.toolchain(None, None), program="no-such-program")
     here = lab(ScriptedAgentModel([]))
     outcome = here.run(CliHarness(program.agent(broken, Options())), here.request())

@@ -9,8 +9,8 @@ import pytest
 from atif import Trajectory
 
 from harnesses.agents import codex
-from harnesses.agents.registry import toolchains
-from harnesses.base import NAMES, PROGRAMS, Status
+from harnesses.agents.registry import CLI_AGENTS, NAMES, toolchains
+from harnesses.base import Status
 from skillopt.sim.model import SimUpstream
 from tests.helpers.atif_schema import SCHEMA
 from tests.helpers.lab import SKILL, MakeLab
@@ -43,7 +43,7 @@ def test_a_rollout_runs_real_tools_and_keeps_everything(harness: str, lab: MakeL
         assert step.observation is not None
         assert step.observation.results[0].content == output
     assert (request.record / "wire.jsonl").stat().st_size > 0
-    if harness in PROGRAMS:
+    if harness in CLI_AGENTS:
         assert outcome.version == VERSIONS[harness]
         own = [file.read_text() for file in (request.record / "transcript").iterdir()]
         kept = "".join([*own, (request.record / "agent.stdout.jsonl").read_text()])
@@ -61,7 +61,7 @@ BROKEN = SKILL.replace("description: House", "descr: [House").replace("# House r
         *[(harness, SKILL, True, -10) for harness in NAMES],
         *[(harness, None, None, 10) for harness in NAMES],
         # Direct chat reads no front matter: the skill is its system message.
-        *[(harness, BROKEN, False, 10) for harness in PROGRAMS],
+        *[(harness, BROKEN, False, 10) for harness in CLI_AGENTS],
     ],
 )
 def test_the_gain_goes_through_the_mount(
@@ -77,7 +77,7 @@ def test_the_gain_goes_through_the_mount(
     assert amount(request.workspace) == value
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_an_empty_mount_leaves_the_skill_unopened(harness: str, lab: MakeLab) -> None:
     here = lab(SimUpstream())
     skill = here.skill()

@@ -15,8 +15,8 @@ from harnesses.agents import claude_code, codex
 from harnesses.agents.claude_code import ClaudeCode
 from harnesses.agents.cli_agent import CliHarness, Launch
 from harnesses.agents.codex import Codex
-from harnesses.agents.registry import make_harness
-from harnesses.base import PROGRAMS, Budget, Mode, Request, Status
+from harnesses.agents.registry import CLI_AGENTS, make_harness
+from harnesses.base import Budget, Mode, Request, Status
 from skillopt import evaluate
 from skillopt.config.inputs import initial_skill
 from skillopt.core.skill import Skill
@@ -62,7 +62,7 @@ def sides(rollout: Rollout) -> set[str]:
     return {side["for"] for side in found}
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
     harness: str, folder: Path
 ) -> None:
@@ -92,7 +92,10 @@ def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
 
 @pytest.mark.parametrize(
     ("harness", "mode"),
-    [("direct", "batch"), *[(cli, mode) for cli in PROGRAMS for mode in ("batch", "interactive")]],
+    [
+        ("direct", "batch"),
+        *[(cli, mode) for cli in CLI_AGENTS for mode in ("batch", "interactive")],
+    ],
 )
 def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: MakeLab) -> None:
     model = ScriptedAgentModel(["echo one"])
@@ -116,7 +119,7 @@ def test_a_conversation_goes_on_with_follow_ups(harness: str, mode: Any, lab: Ma
 
 def test_an_unknown_screen_ends_the_rollout_with_what_it_shows(lab: MakeLab) -> None:
     agent = ClaudeCode(claude_code.toolchain())
-    agent = replace(agent, manners=replace(agent.manners, pages=()))
+    agent = replace(agent, terminal_profile=replace(agent.terminal_profile, pages=()))
     here = lab(ScriptedAgentModel([]))
     started = time.monotonic()
     outcome = here.run(CliHarness(agent, "interactive", PATIENCE_S), here.request())
@@ -154,9 +157,10 @@ ASKING = {
 
 def asking(harness: str, known: bool) -> CliHarness:
     agent = ASKING[harness]
-    pages = tuple(page for page in agent.manners.pages if known or " you " not in page.shows[:12])
-    manners = replace(agent.manners, ready="for shortcuts", pages=pages)
-    return CliHarness(replace(agent, manners=manners), "interactive", PATIENCE_S)
+    profile = agent.terminal_profile
+    pages = tuple(page for page in profile.pages if known or " you " not in page.shows[:12])
+    profile = replace(profile, ready="for shortcuts", pages=pages)
+    return CliHarness(replace(agent, terminal_profile=profile), "interactive", PATIENCE_S)
 
 
 @pytest.mark.parametrize("harness", ASKING)

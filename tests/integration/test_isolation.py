@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from harnesses.agents import registry
-from harnesses.base import NAMES, PROGRAMS, Status
+from harnesses.agents.registry import CLI_AGENTS, NAMES
+from harnesses.base import Status
 from skillopt.rollouts.rollout import run_job
 from skillopt.tasks.environment import Environments
 from tests.helpers.lab import SKILL, Lab, MakeLab, job
@@ -66,9 +67,9 @@ def test_no_key_of_the_user_is_anywhere(
         assert not (file.is_file() and KEY.encode() in file.read_bytes()), file
 
 
-@pytest.mark.parametrize("harness", PROGRAMS)
+@pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_the_skill_cannot_be_changed(harness: str, lab: MakeLab) -> None:
-    place = f"~/{registry.PROGRAMS[harness].folders.skills}/house-rules"
+    place = f"~/{registry.agent_kind(harness).folders.skills}/house-rules"
     model = ScriptedAgentModel([
         f"cd {place} && (echo more >> SKILL.md; rm SKILL.md; touch new; "
         "chmod 777 SKILL.md; mv ../house-rules ../away); ls -la . ..",
@@ -84,7 +85,7 @@ def run(here: Lab, harness: str, task: Path):  # type: ignore[no-untyped-def]
     folder = here.folder / f"rollout-{here.count}"
     folder.mkdir()
     return run_job(
-        job(here, harness, task), here.site, Environments(here.engine), here.engine.sandbox, folder
+        job(here, harness, task), here.site, Environments(here.backend), here.engine.sandbox, folder
     )
 
 
@@ -102,7 +103,7 @@ def test_tests_and_solution_are_nowhere_while_the_agent_runs(
         tmp_path / "task", "grep -q 4711 /tests/secret.txt && echo 1 > /logs/verifier/reward.txt\n"
     )
     result = run(lab(model), harness, task)
-    assert result.status is Status.COMPLETED and result.reward == 1.0
+    assert result.status is Status.COMPLETED and result.reward.soft == 1.0
     looked = "\n".join(
         line for line in model.outputs[0].splitlines() if "cannot access" not in line
     )
@@ -124,7 +125,7 @@ def test_what_an_agent_leaves_running_is_dead_before_the_verifier_starts(
 ) -> None:
     here = lab(ScriptedAgentModel([LATE.format(wait=3)]))
     result = run(here, harness, make_task(tmp_path / "task", ANSWERED))
-    assert (result.status, result.reward) == (Status.COMPLETED, 0.0)
+    assert (result.status, result.reward.soft) == (Status.COMPLETED, 0.0)
 
 
 @pytest.mark.parametrize("harness", NAMES)
@@ -156,7 +157,7 @@ def test_a_memory_hog_is_killed_and_the_agent_goes_on(
     task = make_task(tmp_path / "task", 'echo 0 > "$VERIFIER_LOGS/reward.txt"\n')
     result = run(lab(model), harness, task)
     assert "hog=137" in model.outputs[0]
-    assert (result.status, result.reward) == (Status.COMPLETED, 0.0)
+    assert (result.status, result.reward.soft) == (Status.COMPLETED, 0.0)
     assert psutil.virtual_memory().available > free - 2**30
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harnesses.base import NAMES, MountMode, Status
+from harnesses.agents.registry import NAMES
+from harnesses.base import MountMode, Status
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.model import SimUpstream
 from tests.helpers.lab import SKILL, MakeLab

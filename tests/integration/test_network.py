@@ -53,9 +53,9 @@ def test_an_allow_list_opens_its_hosts_and_nothing_else(
     )
     folder = tmp_path / "record"
     folder.mkdir()
-    with SandboxSlots(here.gateway, engine, 1, allowed) as slots, slots.site() as site:
+    with SandboxSlots(here.gateway, here.backend, 1, allowed) as slots, slots.site() as site:
         judges = slots.verifier_sandbox
-        result = run_job(job(here, harness, task), site, Environments(engine), judges, folder)
+        result = run_job(job(here, harness, task), site, Environments(here.backend), judges, folder)
     assert result.status is Status.COMPLETED and result.feedback == "0"
     said = model.outputs[0]
     assert "/direct" not in said.replace("Failed to connect", "") or "Failed" in said
@@ -82,9 +82,9 @@ def test_verifiers_have_a_list_of_their_own(
     folder = tmp_path / "record"
     folder.mkdir()
     listed = (f"127.0.0.1:{port}",)
-    with SandboxSlots(here.gateway, engine, 1, "none", listed) as slots, slots.site() as site:
+    with SandboxSlots(here.gateway, here.backend, 1, "none", listed) as slots, slots.site() as site:
         judges = slots.verifier_sandbox
-        result = run_job(job(here, "codex", task), site, Environments(engine), judges, folder)
+        result = run_job(job(here, "codex", task), site, Environments(here.backend), judges, folder)
     assert f"/judge 127.0.0.1:{port}" in result.feedback
     assert "\n0\nlo" in model.outputs[0] and "eth0" not in model.outputs[0]
     assert not (folder / "network.jsonl").exists()
@@ -100,7 +100,7 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
     networks: tuple[Network, ...] = ("none", "open")
     for network in networks:
         with (
-            SandboxSlots(here.gateway, engine, 1, network, network) as slots,
+            SandboxSlots(here.gateway, here.backend, 1, network, network) as slots,
             slots.site() as site,
         ):
             agent = SandboxSpec("skillopt/agent-base:1", network=site.network())

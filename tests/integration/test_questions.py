@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harnesses.agents.registry import make_harness
-from harnesses.base import NAMES, Budget, ModelSpec, Status
+from harnesses.agents.registry import NAMES, make_harness
+from harnesses.base import Budget, ModelSpec, Status
 from sandboxes.base import Limits
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
@@ -29,5 +29,5 @@ def test_an_agent_answers_a_question(harness: str, lab: MakeLab, tmp_path: Path)
     job = Job(task, None, make_harness(harness), model, named, Limits(), Budget())
     folder = tmp_path / "rollout"
     folder.mkdir()
-    result = run_job(job, here.site, Environments(here.engine), here.engine.sandbox, folder)
+    result = run_job(job, here.site, Environments(here.backend), here.engine.sandbox, folder)
     assert (result.status, result.message, result.reward.hard) == (Status.COMPLETED, "", 1.0)

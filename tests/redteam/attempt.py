@@ -111,7 +111,7 @@ def attempt(case: Case, here: Lab, model: ScriptedAgentModel) -> Attempt:
         limits=Limits(memory_mb=512, disk_mb=64, pids=128),
         budget=Budget(requests=30),
     )
-    environments = Environments(here.engine)
+    environments = Environments(here.backend)
     result = run_job(job, here.site, environments, here.engine.sandbox, folder)
     return Attempt(result, list(model.outputs), skill, folder)
 

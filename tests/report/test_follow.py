@@ -101,6 +101,7 @@ def test_steps_come_while_the_rollout_runs(harness: str, tmp_path: Path) -> None
         evaluate(config, {"none": None}, split="test")
         ended.append(time.monotonic())
 
+    synthetic_run(config.runs / "any", steps=1, train=1, val=1, test=1, batch=1)
     worker = threading.Thread(target=evaluated)
     worker.start()
     under_way(config, task)

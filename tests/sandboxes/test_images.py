@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harnesses import base
 from harnesses.agents import claude_code, codex, opencode
-from harnesses.agents.registry import PROGRAMS, toolchains
-from harnesses.agents.toolchains import image_specs
+from harnesses.agents.registry import CLI_AGENTS, toolchains
+from harnesses.agents.toolchains import ToolchainError, image_specs
 from sandboxes.base import ImageMissingError, Mount, Sandbox, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.images import ImageSpec, build, image_id, list_images, remove_image
@@ -121,9 +120,9 @@ def test_pinned_toolchains() -> None:
     assert opencode.toolchain(machine="arm64").package == "opencode-linux-arm64"
     other = claude_code.toolchain("9.9.9", machine="x86_64")
     assert other.image == "skillopt/toolchain-claude-code:9.9.9"
-    with pytest.raises(ValueError, match="riscv64"):
+    with pytest.raises(ToolchainError, match="riscv64"):
         codex.toolchain(machine="riscv64")
-    assert tuple(PROGRAMS) == base.PROGRAMS == tuple(tool.name for tool in toolchains())
+    assert tuple(CLI_AGENTS) == tuple(tool.name for tool in toolchains())
     tags = [spec.tag for spec in image_specs(toolchains({"codex": "1.2.3"}))]
     assert tags == [
         "skillopt/agent-base:1",

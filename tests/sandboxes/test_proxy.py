@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandboxes.proxy import HostRule, Proxy, Visit
+from sandboxes.access import HostRule, Visit
+from sandboxes.proxy import Proxy
 from tests.helpers.web_site import Site
 
 Ask = Callable[[bytes], bytes]

@@ -15,7 +15,7 @@ import pytest
 
 from sandboxes.base import Sandbox, SandboxError
 from sandboxes.docker import DockerEngine
-from sandboxes.owner import Owner, current_owner, is_dead, scratch_dir, scratch_root
+from sandboxes.owner import Owner, clean_folders, current_owner, is_dead, scratch_dir, scratch_root
 from sandboxes.reaper import clean
 from sandboxes.trees import remove_tree
 
@@ -61,9 +61,9 @@ def test_folders_of_the_dead(tmp_path: Path) -> None:
     left = own.parent / str(dead)
     foreign = own.parent / "not-made-by-us"
     foreign.mkdir(exist_ok=True)
-    assert f"folder {left}" in clean(None, dry_run=True)
+    assert f"folder {left}" in clean_folders(dry_run=True)
     assert (left / "leftover").exists()
-    assert f"folder {left}" in clean(None)
+    assert f"folder {left}" in clean_folders()
     assert not left.exists() and own.exists() and foreign.exists()
     foreign.rmdir()
 

@@ -9,7 +9,7 @@ import pexpect
 import pytest
 
 from sandboxes.base import ExecResult, Limits, Sandbox, SandboxError
-from sandboxes.terminal import Terminal
+from sandboxes.terminal import SocketTerminal as Terminal
 
 pytestmark = pytest.mark.engine
 MakeSandbox = Callable[..., Sandbox]

@@ -11,6 +11,7 @@ from harnesses.base import Budget, ModelSpec, Status
 from harnesses.protocols.base import Conversation, Reply
 from sandboxes.base import Limits
 from sandboxes.local import local_sandbox
+from sandboxes.local_backend import LocalBackend
 from skillopt.core.types import Task
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
@@ -47,7 +48,7 @@ def run(task: Task, model: ScriptedAgentModel, folder: Path) -> tuple[Status, fl
     job = Job(task, None, Direct(), ModelSpec("up", "m"), named, Limits(), Budget())
     folder.mkdir()
     with place(model) as site:
-        result = run_job(job, site, Environments(None), local_sandbox, folder)
+        result = run_job(job, site, Environments(LocalBackend()), local_sandbox, folder)
     return result.status, result.reward.soft
 
 

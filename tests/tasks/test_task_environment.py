@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandboxes.base import SandboxError
+from sandboxes.local_backend import LocalBackend
 from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import final_workdir, read_simple
 from skillopt.tasks.environment import Environments
@@ -98,7 +99,7 @@ def test_copied_files_become_the_workspace(
 ) -> None:
     task = with_environment(task, tmp_path, f"FROM x/y:1\nWORKDIR /app\n{copies}\n")
     target = tmp_path / "workspace"
-    assert Environments(None).prepare(task, target) == "x/y:1"
+    assert Environments(LocalBackend()).prepare(task, target) == "x/y:1"
     assert tree(target) == expected
     for script in target.rglob("b.sh"):
         assert script.stat().st_mode & 0o100
@@ -107,10 +108,10 @@ def test_copied_files_become_the_workspace(
 def test_other_tasks_need_an_engine(task: Task, tmp_path: Path) -> None:
     task = with_environment(task, tmp_path, "FROM x/y:1\nRUN make\n")
     with pytest.raises(SandboxError, match="needs a container image of its own"):
-        Environments(None).prepare(task, tmp_path / "workspace")
+        Environments(LocalBackend()).prepare(task, tmp_path / "workspace")
 
 
 def test_a_quickstart_task(task: Task, tmp_path: Path) -> None:
     target = tmp_path / "workspace"
-    assert Environments(None).prepare(task, target) == "skillopt/agent-base:1"
+    assert Environments(LocalBackend()).prepare(task, target) == "skillopt/agent-base:1"
     assert tree(target) == tree(task.folder / "environment" / "files")

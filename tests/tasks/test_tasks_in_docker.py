@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandboxes.docker import DockerEngine
+from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import remove_image
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
@@ -15,13 +15,15 @@ from skillopt.tasks.validate import solve
 pytestmark = pytest.mark.engine
 
 
-def test_quickstart_tasks_can_be_solved_in_docker(tasks: list[Path], engine: DockerEngine) -> None:
-    environments = Environments(engine)
+def test_quickstart_tasks_can_be_solved_in_docker(
+    tasks: list[Path], backend: DockerBackend
+) -> None:
+    environments = Environments(backend)
     for task in (read_task(path) for path in tasks if path.name.endswith("-01")):
-        assert solve(task, environments, engine.sandbox) == []
+        assert solve(task, environments, backend.sandbox) == []
 
 
-def test_a_task_with_an_image_of_its_own(tmp_path: Path, engine: DockerEngine) -> None:
+def test_a_task_with_an_image_of_its_own(tmp_path: Path, backend: DockerBackend) -> None:
     folder = tmp_path / "own-image"
     context = folder / "environment"
     for name in ("environment", "solution", "tests"):
@@ -39,12 +41,12 @@ def test_a_task_with_an_image_of_its_own(tmp_path: Path, engine: DockerEngine) -
     )
     built = read_task(folder)
     assert built.workdir == "/work"
-    environments = Environments(engine)
+    environments = Environments(backend)
     again = tmp_path / "again"
     image = environments.prepare(built, again)
     try:
         assert image.startswith("skillopt/task:")
         assert (again / "seed.txt").read_text() == "seed"
-        assert solve(built, environments, engine.sandbox) == []
+        assert solve(built, environments, backend.sandbox) == []
     finally:
-        remove_image(engine, image)
+        remove_image(backend.engine, image)

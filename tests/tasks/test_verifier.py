@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandboxes.local import local_sandbox
+from sandboxes.local_backend import LocalBackend
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
@@ -132,11 +133,11 @@ def one_of_each_family(tasks: list[Path]) -> list[Task]:
 
 def test_quickstart_tasks_can_be_solved(tasks: list[Path]) -> None:
     for task in one_of_each_family(tasks):
-        assert solve(task, Environments(None), local_sandbox) == []
+        assert solve(task, Environments(LocalBackend()), local_sandbox) == []
 
 
 def test_solve_finds_tasks_that_are_wrong(task: Task) -> None:
-    environments = Environments(None)
+    environments = Environments(LocalBackend())
     [problem] = solve(task, environments, local_sandbox)
     assert problem.message.endswith("solve.sh: missing")
     (task.folder / "solution").mkdir()

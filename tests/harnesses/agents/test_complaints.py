@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from harnesses.agents.cli_agent import CliAgent
 from harnesses.agents.options import Options
-from harnesses.agents.registry import PROGRAMS as KNOWN
-from harnesses.base import PROGRAMS
+from harnesses.agents.registry import CLI_AGENTS, agent_kind
 
 
 def agent(name: str) -> CliAgent:
-    program = KNOWN[name]
-    return program.agent(program.toolchain(None, None), Options())
+    kind = agent_kind(name)
+    return kind.agent(kind.toolchain(None, None), Options())
 
 
 def lines(*events: Any) -> str:
@@ -64,7 +63,7 @@ words = st.sampled_from(["error", "turn.failed", "turn.completed", "result", "st
 keys = st.sampled_from(["error", "data", "message", "result", "is_error", "name"])
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", CLI_AGENTS)
 @given(found=st.lists(st.tuples(words, st.dictionaries(keys, values, max_size=3)), max_size=4))
 def test_nothing_that_an_agent_writes_there_breaks_it(name: str, found: list[Any]) -> None:
     told = lines(*({"type": word} | fields for word, fields in found))

@@ -12,8 +12,10 @@ from harnesses.agents.direct import Direct
 from harnesses.base import Budget, ModelSpec, Outcome, Request, Status
 from harnesses.gateway.upstreams import Upstream
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
-from sandboxes.base import Limits, SandboxFactory
-from sandboxes.local import LocalSandbox, local_sandbox
+from sandboxes.backend import Backend
+from sandboxes.base import Limits, Sandbox, SandboxSpec
+from sandboxes.local import LocalSandbox
+from sandboxes.local_backend import LocalBackend
 from tests.helpers.lab import place
 from tests.helpers.scripted_model import ScriptedAgentModel
 
@@ -24,7 +26,7 @@ def run(
     upstream: Upstream,
     folder: Path,
     harness: Direct | None = None,
-    sandbox: SandboxFactory = local_sandbox,
+    backend: Backend | None = None,
     **fields: Any,
 ) -> Outcome:
     (folder / "record").mkdir()
@@ -44,7 +46,7 @@ def run(
         "env": {},
         "record": folder / "record",
     }
-    with place(upstream, sandbox) as site:
+    with place(upstream, backend) as site:
         return (harness or Direct()).run(Request(**{**values, **fields}), site)
 
 
@@ -105,7 +107,12 @@ def test_the_wait_for_its_sandbox_is_not_its_time(tmp_path: Path) -> None:
             time.sleep(2)
             super().start()
 
-    outcome = run(ScriptedAgentModel(["echo hi"]), tmp_path, sandbox=Slow, timeout_s=1.5)
+    class SlowBackend(LocalBackend):
+        def sandbox(self, spec: SandboxSpec) -> Sandbox:
+            return self.track(Slow(spec))
+
+    model = ScriptedAgentModel(["echo hi"])
+    outcome = run(model, tmp_path, backend=SlowBackend(), timeout_s=1.5)
     assert outcome.status is Status.COMPLETED
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harnesses.gateway.ignored_fields import SCHEMAS, ignored
+from harnesses.gateway.ignored_fields import SCHEMAS, ignored_fields
 from harnesses.protocols.base import (
     Conversation,
     GenerationOptions,
@@ -37,9 +37,9 @@ ASKED = Conversation("m", (Message("user", "q"),), schema_name="T", schema=SCHEM
 )
 def test_schemas(protocol: ProtocolName, reply: Reply, noticed: bool) -> None:
     body = CODECS[protocol].write_request(ASKED)
-    assert ignored(protocol, body, reply) == ((SCHEMAS[protocol],) if noticed else ())
+    assert ignored_fields(protocol, body, reply) == ((SCHEMAS[protocol],) if noticed else ())
     free = CODECS[protocol].write_request(Conversation("m", ASKED.messages))
-    assert ignored(protocol, free, reply) == ()
+    assert ignored_fields(protocol, free, reply) == ()
 
 
 @pytest.mark.parametrize("protocol", list(CODECS))
@@ -60,4 +60,6 @@ def test_forced_tools(
     tools = (Tool("run", "d", {}), Tool("see", "d", {}))
     body = CODECS[protocol].write_request(Conversation("m", ASKED.messages, tools, options=options))
     calls = tuple(ToolCall("c", name, {}) for name in called)
-    assert ignored(protocol, body, Reply("x", calls)) == (("tool_choice",) if noticed else ())
+    assert ignored_fields(protocol, body, Reply("x", calls)) == (
+        ("tool_choice",) if noticed else ()
+    )

@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def post(opened: Session, protocol: ProtocolName, body: dict[str, Any]) -> Any:
     path = next(path for path, name in PATHS.items() if name == protocol)
-    with client(opened.gateway, opened.token) as http:
+    with client(opened, opened.token) as http:
         return http.post(path, json=body, timeout=100)
 
 
@@ -156,7 +156,7 @@ def test_a_client_that_goes_away_does_not_keep_the_server_busy(
     server: LlamaUpstream, folder: Path
 ) -> None:
     body = CODECS["messages"].write_request(STORY) | {"max_tokens": 900, "stream": True}
-    with session(server, folder) as opened, client(opened.gateway, opened.token) as http:
+    with session(server, folder) as opened, client(opened, opened.token) as http:
         with http.stream("POST", "/v1/messages", json={**body, "stop_sequences": []}) as answer:
             next(answer.iter_bytes())
         started = time.monotonic()

@@ -21,8 +21,9 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsStr
 from openai.types.responses import ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
-from harnesses.base import PROGRAMS, Usage
-from harnesses.gateway.translation import Translated, chosen, prepared, translate
+from harnesses.agents.registry import CLI_AGENTS
+from harnesses.base import Usage
+from harnesses.gateway.translation import Translated, pick_protocol, prepared, translate
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import (
     Conversation,
@@ -100,7 +101,7 @@ def event_type(protocol: ProtocolName, event: Mapping[str, Any]) -> Any:
 
 
 def test_what_the_clis_send_was_recorded() -> None:
-    assert set(RECORDED) == {*PROGRAMS, "codex-other-model"}
+    assert set(RECORDED) == {*CLI_AGENTS, "codex-other-model"}
 
 
 @pytest.mark.parametrize(("name", "to"), ways())
@@ -213,7 +214,7 @@ def test_a_conversation_that_another_service_keeps_is_refused() -> None:
 def test_a_service_is_spoken_to_in_the_clients_protocol_or_the_nearest(
     spoken: set[ProtocolName], client: ProtocolName, to: ProtocolName
 ) -> None:
-    assert chosen(client, spoken) == to
+    assert pick_protocol(client, spoken) == to
 
 
 # Replies

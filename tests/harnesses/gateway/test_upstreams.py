@@ -101,7 +101,7 @@ def test_each_service_is_called_where_and_as_it_wants(
     service = Service(header, prefix, model)
     with (
         session(service, kind, folder, base, model, **options) as opened,
-        client(opened.gateway, opened.token) as http,
+        client(opened, opened.token) as http,
     ):
         body = {"model": model, "input": "hi", "messages": [{"role": "user", "content": "hi"}]}
         # Each protocol's client; those that the service does not speak are translated.

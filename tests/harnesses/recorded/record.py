@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from harnesses.base import Budget, ModelSpec, Request
 from harnesses.gateway.gateway import Gateway
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
 from sandboxes.base import Limits
-from sandboxes.docker import DockerEngine
+from sandboxes.docker_backend import DockerBackend
 from sandboxes.owner import scratch_dir
 from skillopt.rollouts.slots import SandboxSlots
 from tests.helpers.pictures import PATCH, PICTURE, picture
@@ -105,9 +106,9 @@ def main() -> None:
         harness = name.removesuffix("-other-model")
         with (
             TemporaryDirectory(dir=scratch_dir()) as folder,
-            DockerEngine() as engine,
+            closing(DockerBackend()) as backend,
             Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway,
-            SandboxSlots(gateway, engine, 1) as slots,
+            SandboxSlots(gateway, backend, 1) as slots,
         ):
             last = record(harness, model, Path(folder), gateway, slots)
         text = json.dumps(scrubbed(last), indent=1, ensure_ascii=False)

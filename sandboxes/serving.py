@@ -1,0 +1,83 @@
+"""Servers inside this process: one asyncio server in a thread of its own, and passing bytes on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+
+from sandboxes.base import SandboxError
+
+_START_S = _STOP_S = 10.0
+_CHUNK = 64 * 1024
+
+
+@contextmanager
+def served(start: Callable[[], Awaitable[asyncio.Server]], name: str) -> Iterator[asyncio.Server]:
+    """Run a server until the block ends; connections that are still open then are dropped.
+
+    Args:
+        start: makes the server listen.
+        name: of the server, for its thread and for errors.
+
+    Raises:
+        SandboxError: the server cannot listen.
+    """
+    loop = asyncio.new_event_loop()
+    listening: Future[asyncio.Server] = Future()
+    serve = threading.Thread(target=_serve, args=(loop, start, listening), name=name, daemon=True)
+    serve.start()
+    try:
+        server = listening.result(_START_S)
+    except OSError as error:
+        raise SandboxError(f"the {name} cannot listen: {error}") from error
+    try:
+        yield server
+    finally:
+        with suppress(RuntimeError):  # The loop has ended by itself.
+            loop.call_soon_threadsafe(loop.stop)
+        serve.join(_STOP_S)
+
+
+def _serve(
+    loop: asyncio.AbstractEventLoop,
+    start: Callable[[], Awaitable[asyncio.Server]],
+    listening: Future[asyncio.Server],
+) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        server = loop.run_until_complete(start())
+        listening.set_result(server)
+        loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+    except OSError as error:
+        listening.set_exception(error)
+    finally:
+        loop.close()
+
+
+async def pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, idle_s: float | None = None
+) -> None:
+    """Pass bytes from one side to the other until the first one ends.
+
+    Raises:
+        TimeoutError: nothing came for ``idle_s`` seconds.
+    """
+    try:
+        while True:
+            async with asyncio.timeout(idle_s):
+                data = await reader.read(_CHUNK)
+            if not data:
+                break
+            writer.write(data)
+            await writer.drain()
+    finally:
+        if writer.can_write_eof():
+            with suppress(OSError):
+                writer.write_eof()
