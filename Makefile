@@ -50,7 +50,7 @@ test: lint engine browser
 test-fast: setup
 	$(BIN)/pytest -m '$(FAST)' -n $(FAST_WORKERS) --dist worksteal
 
-# Tables of tests that are thinned out in 'make test', whole.
+# The same; tables of tests that look at this variable leave out no cell.
 test-all: export SKILLOPT_ALL_CELLS = 1
 test-all: test
 
