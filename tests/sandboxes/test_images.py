@@ -83,7 +83,7 @@ def test_extra_certificates_get_into_the_build(
     assert shown.startswith("-----BEGIN CERTIFICATE-----") and shown.strip() in "".join(pem)
     sandbox.stop()
     (tmp_path / "company.pem").write_text("not PEM")
-    with pytest.raises(SandboxError, match=r"company\.pem holds no certificate"):
+    with pytest.raises(SandboxError, match=r"company\.pem contains no certificate"):
         build(engine, spec, ca_files=(tmp_path / "company.pem",))
 
 
