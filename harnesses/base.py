@@ -18,6 +18,8 @@ from sandboxes.base import Limits
 if TYPE_CHECKING:
     from atif import Trajectory
 
+    from harnesses.companion import Companion
+
 
 MountMode = Literal["native", "instructions", "both"]
 """How an agent is given the skill: in its place for skills, where it finds it by its description;
@@ -129,6 +131,9 @@ class Request:
     """Folders of other skills, named unlike each other and ``skill``; always mounted natively."""
     follow_ups: tuple[str, ...] = ()
     """What the user says after each turn's end, one turn each, in the same conversation."""
+    companion: Companion | None = None
+    """What the agent can talk to outside its sandbox. It is for this request alone, and closed by
+    whoever runs that; :func:`harnesses.agents.outcome.recorded` does it."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

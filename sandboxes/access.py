@@ -1,4 +1,4 @@
-"""What sandboxes may reach of the outside: nothing, an allow-list of hosts, or everything."""
+"""What sandboxes may reach outside: nothing, the hosts of an allow-list, or everything."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _WEB = (80, 443)
 
 @dataclass(frozen=True)
 class HostRule:
-    """One entry of an allow-list: ``host``, ``*.domain`` or an address, with or without a port;
-    without one, the ports of HTTP and HTTPS."""
+    """One entry of an allow-list: ``host``, ``*.domain`` or an address, with or without a port.
+    Without one it allows the ports of HTTP and HTTPS."""
 
     name: str
     port: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> HostRule:
-        """Raises ValueError for what is no such entry."""
+        """Read an entry; raises ValueError if it is not one."""
         found = _RULE.match(text.lower())
         port = int(found["port"]) if found and found["port"] else None
         if found is None or (port is not None and not 0 < port < 65536):
@@ -44,12 +44,12 @@ class HostRule:
 
 @dataclass(frozen=True)
 class Visit:
-    """One wish of a sandbox to reach something, and what became of it."""
+    """One attempt of a sandbox to reach something outside."""
 
     host: str
     port: int
     refused: str = ""
-    """Why; empty when it was allowed."""
+    """Why it was refused; empty if it was allowed."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tar streams in and out of sandboxes. What comes out was written by somebody untrusted."""
+"""Tar streams in and out of sandboxes. Whatever comes out is untrusted."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def pack(
 ) -> None:
     """Write ``source``, a file or folder, to a tar archive in which it is called ``name``.
 
-    Links are kept as links; sockets, pipes and devices are left out. ``uid`` and ``gid`` own
-    everything when given. Raises CopyRefusedError when files are more than ``max_bytes`` together,
-    or cannot be read.
+    Links are kept as links; sockets, pipes and devices are left out. ``uid`` and ``gid``, if given,
+    own everything. Raises CopyRefusedError if the files exceed ``max_bytes`` together, or cannot be
+    read.
     """
     packed = 0
 
@@ -50,11 +50,11 @@ def pack(
 
 
 def unpack(chunks: Iterable[bytes], target: Path, *, max_bytes: int) -> None:
-    """Write the one file or folder that a tar stream holds to ``target``, which must not exist.
+    """Write the one file or folder of a tar stream to ``target``, which must not exist.
 
-    Regular files and folders only, with ordinary permissions: links, devices and names that lead
-    elsewhere are left out. Raises CopyRefusedError, leaving nothing behind, when the content is
-    more than ``max_bytes`` or is no proper archive; FileExistsError when ``target`` exists.
+    Only regular files and folders are written, with ordinary permissions: links, devices and names
+    that lead elsewhere are left out. Raises CopyRefusedError, leaving nothing behind, if the
+    content exceeds ``max_bytes`` or is not an archive; FileExistsError if ``target`` exists.
     """
     if target.exists() or target.is_symlink():
         raise FileExistsError(f"{target} exists; copy to a new place")
@@ -67,7 +67,7 @@ def unpack(chunks: Iterable[bytes], target: Path, *, max_bytes: int) -> None:
         _discard(target)
         raise
     if not target.exists():
-        raise CopyRefusedError(f"cannot copy out to {target}: it is no regular file or folder")
+        raise CopyRefusedError(f"cannot copy out to {target}: it is not a regular file or folder")
 
 
 def _unpack(chunks: Iterable[bytes], target: Path, max_bytes: int) -> None:
@@ -94,8 +94,8 @@ def _unpack(chunks: Iterable[bytes], target: Path, max_bytes: int) -> None:
 
 
 def _place(member: tarfile.TarInfo, target: Path) -> Path | None:
-    """Where a member goes; None for one that is left out. The first part of its name is the name
-    of what was asked for, and ``target`` stands in its place."""
+    """The path that a member is written to; None if it is left out. ``target`` replaces the first
+    part of its name, which is that of the file or folder that was copied."""
     name = PurePosixPath(member.name)
     if not (member.isreg() or member.isdir()) or name.is_absolute() or ".." in name.parts:
         return None

@@ -1,4 +1,4 @@
-"""What a backend is: the one object that sandboxes, their images and their networks come from.
+"""A backend: the one object that sandboxes, their images and their networks come from.
 
 The project's own are in docker_backend.py and local_backend.py; they are found by name, and a
 user's own by import path, in registry.py.
@@ -33,7 +33,7 @@ class Outlet(Protocol):
 
     @property
     def access(self) -> Access:
-        """What is allowed through it, besides the gateway."""
+        """The access to the outside that it gives, besides the gateway."""
 
     @property
     def base_url(self) -> str:
@@ -44,7 +44,7 @@ class Outlet(Protocol):
         """Environment variables by which programs in a sandbox find the outside."""
 
     def connect(self) -> str:
-        """See to it that what the way needs is running; the value for ``SandboxSpec.network``.
+        """Start what is needed and not running; returns the value for ``SandboxSpec.network``.
 
         Raises:
             SandboxError: it cannot be started.
@@ -54,14 +54,14 @@ class Outlet(Protocol):
         """Raise SandboxError if something that was started for it is no longer running."""
 
     def visits(self) -> Sequence[Visit]:
-        """What was reached outside, or refused, since the last call."""
+        """The attempts to reach something outside since the last call."""
 
     def close(self) -> None:
         """Stop what was started for it. Calling it again does nothing."""
 
 
 class Traits(Protocol):
-    """What is known of a backend without making one."""
+    """The properties of a backend that are known before it is made."""
 
     @property
     def name(self) -> str:
@@ -69,12 +69,12 @@ class Traits(Protocol):
 
     @property
     def isolated(self) -> bool:
-        """Whether commands are kept from this machine, but for what they are given."""
+        """Whether commands cannot reach this machine, apart from what they are given."""
 
     @property
     def images(self) -> bool:
         """Whether sandboxes run the image that they are given. Otherwise ``image`` and ``volume``
-        are of no use: tasks with an image of their own and command-line agents are refused."""
+        are useless: tasks with an image of their own and command-line agents are refused."""
 
 
 class Backend(Traits, Protocol):
@@ -88,8 +88,8 @@ class Backend(Traits, Protocol):
 
         Args:
             access: what may be reached outside.
-            gateway: Unix socket of the model gateway on this machine; None if the sandboxes must
-                not reach it. It lies in a folder of its own.
+            gateway: Unix socket of the model gateway on this machine, in a folder of its own; None
+                if the sandboxes must not reach it.
         """
 
     def image(self, name: str, folder: Path | None = None) -> str:
@@ -100,18 +100,18 @@ class Backend(Traits, Protocol):
             folder: build it from the Dockerfile in there, unless that has been done.
 
         Raises:
-            SandboxError: it cannot be had, or not be built.
+            SandboxError: it cannot be pulled or built.
         """
 
     def volume(self, image: str) -> str:
-        """A read-only volume, for ``Mount.source``, of what an image holds under /toolchain.
+        """A volume, for ``Mount.source``, with the content of an image under /toolchain.
 
         Raises:
             SandboxError: there is no such image.
         """
 
     def examine(self) -> Iterable[Check]:
-        """What `skillopt doctor` reports about it, each check as soon as it is known."""
+        """The checks that `skillopt doctor` reports, each as soon as its result is known."""
 
     def clean(self, *, dry_run: bool = False) -> list[str]:
         """Remove what dead processes have left; one line for each thing removed, or to remove.

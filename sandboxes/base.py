@@ -1,7 +1,7 @@
 """What a sandbox is: the protocol, its specification, and the errors of every implementation.
 
-A sandbox runs commands for somebody who is not trusted, within limits, and is gone afterwards.
-It knows nothing of agents, models or training.
+A sandbox runs untrusted commands within limits, and is gone afterwards. It knows nothing of
+agents, models or training.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 from sandboxes.errors import SkillOptError
 
 OnOutput = Callable[[str, bytes], None]
-"""Called with ``"stdout"`` or ``"stderr"`` and a chunk, as the chunk arrives."""
+"""A callback that gets ``"stdout"`` or ``"stderr"`` and a chunk, as the chunk arrives."""
 
 
 class SandboxError(SkillOptError):
@@ -28,31 +28,32 @@ class EngineUnavailableError(SandboxError):
 
 
 class ImageMissingError(SandboxError):
-    """The image is not on this machine. The message names it and the command that makes it."""
+    """The image is not on this machine. The message names it and the command that builds it."""
 
 
 class CopyRefusedError(SandboxError):
-    """What a sandbox holds cannot be copied out: too large, or neither a file nor a folder. The
-    command that left it there is at fault, not the engine."""
+    """Something in a sandbox cannot be copied out: it is too large, or neither a file nor a folder.
+    The command that left it there is at fault, not the engine."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one sandbox may use. A process beyond a limit is refused or killed by the kernel."""
+    """The resources that one sandbox may use. The kernel refuses or kills what exceeds them."""
 
     memory_mb: int = 2048
     cpus: float = 2.0
     pids: int = 256
     disk_mb: int = 1024
-    """For writable mounts together, and again for the rest; checked while a command runs, and by
-    the engine where it can."""
+    """Disk space for all writable mounts together, and again for the rest. It is checked while a
+    command runs, and enforced by the engine if that can."""
 
 
 @dataclass(frozen=True)
 class Mount:
     """A host file or directory, or an engine volume (a name without a slash), made visible.
 
-    A writable host directory is given to the sandbox's user, with all in it.
+    A writable host directory is given to the sandbox's user, with all in it. What is written there
+    is on the host at the latest when the sandbox has been stopped.
     """
 
     source: str
@@ -78,11 +79,18 @@ class SandboxSpec:
 
 @dataclass(frozen=True)
 class ExecResult:
-    """How a command ended. ``exit_code`` is None when the deadline (``timed_out``) or a limit
-    ended the sandbox. ``limit`` names a limit that was reached: ``disk``, ``memory``, ``pids``.
-    With an exit code, ``memory`` means that the kernel killed a process of the sandbox, perhaps
-    not this one; only looked for when the exit code is not 0. Of each output stream, what is
-    beyond ``max_output`` bytes is dropped from the middle and ``truncated`` set."""
+    """How a command ended.
+
+    Args:
+        exit_code: None if the deadline or a limit ended the sandbox.
+        stdout, stderr: without their middle if they exceeded ``max_output`` bytes.
+        duration_s: from the call to the end.
+        timed_out: whether the deadline ended the sandbox.
+        limit: ``disk``, ``memory`` or ``pids`` if that was reached. ``memory`` with an exit code
+            means that the kernel killed a process of the sandbox, perhaps not this one; this is
+            only examined if the exit code is not 0.
+        truncated: whether output is missing.
+    """
 
     exit_code: int | None
     stdout: bytes
@@ -118,7 +126,7 @@ class Sandbox(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
     def start(self) -> None:
-        """Raise :class:`SandboxError` when it cannot start."""
+        """Start it; raises :class:`SandboxError` if it cannot start."""
 
     def run(
         self,
@@ -130,15 +138,15 @@ class Sandbox(Protocol):
         on_output: OnOutput | None = None,
         max_output: int = 4 * 1024 * 1024,
     ) -> ExecResult:
-        """Run a command to its end, standard input closed, as the sandbox's ordinary user.
+        """Run a command to its end as the sandbox's ordinary user, with standard input closed.
 
         At the deadline (seconds from the call) the whole sandbox dies with every process in it,
-        and the result has ``timed_out``; a dead sandbox raises SandboxError on further use.
+        and the result has ``timed_out``. A dead sandbox raises SandboxError on further use.
         """
 
     def spawn(self, argv: Sequence[str]) -> bool:
-        """Start a command in the background as another ordinary user, who is nobody else's. It
-        ends with the sandbox. False where there is no other user: then nothing is started."""
+        """Start a command in the background as a second ordinary user, who does nothing else. It
+        ends with the sandbox. Returns False, and starts nothing, if there is no such user."""
 
     def converse(
         self,
@@ -150,12 +158,12 @@ class Sandbox(Protocol):
     ) -> ExecResult:
         """Run a command on a pseudo-terminal that ``talk`` holds a conversation with.
 
-        Deadline and limits are as for :meth:`run`. The result has no output: ``talk`` had it. Where
+        Deadline and limits are as for :meth:`run`. The result has no output: ``talk`` got it. If
         ``talk`` returns before the command has ended, the sandbox dies and ``exit_code`` is None.
         """
 
     def path(self, target: str) -> str:
-        """The path by which a command inside reaches ``target``: itself in a container."""
+        """The path by which a command inside reaches ``target``; in a container the same."""
 
     def copy_in(self, source: Path, target: str) -> None:
         """Copy a host file or folder to ``target``, owned by the sandbox's user."""
@@ -163,8 +171,8 @@ class Sandbox(Protocol):
     def copy_out(self, source: str, target: Path) -> None:
         """Copy a file or folder out to a host path that does not exist yet.
 
-        The content is untrusted: links, devices and names that leave ``target`` are not followed
-        or made; regular files and folders only.
+        The content is untrusted: only regular files and folders are copied, no links, no devices
+        and nothing whose name leaves ``target``.
         """
 
     def stop(self) -> None:
@@ -172,6 +180,6 @@ class Sandbox(Protocol):
 
 
 class SandboxFactory(Protocol):
-    """Makes sandboxes of one kind: ``DockerEngine.sandbox`` or ``local_sandbox``."""
+    """A function that makes sandboxes, such as ``Backend.sandbox``."""
 
     def __call__(self, spec: SandboxSpec) -> Sandbox: ...

@@ -1,4 +1,4 @@
-"""Finds or makes the base system of our images: local, pulled, or made here with debootstrap."""
+"""Finds or makes the base system of our images: present, pulled, or built with debootstrap."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _WAYS_OUT = (
 
 
 def ensure_base(engine: DockerEngine, image: str, *, log: Callable[[str], None]) -> str:
-    """An image on the engine that serves as ``image``: itself, pulled when it is not there; for
-    the default base where it cannot be pulled, one made with debootstrap.
+    """An image of the engine that serves as ``image``: the image itself, pulled if it is missing,
+    or, for the default base that cannot be pulled, one made with debootstrap.
 
-    Raises ImageMissingError with the ways out when there is none.
+    Raises ImageMissingError, with advice, if there is none.
     """
     if engine.inspect_image(image) is not None:
         return image
@@ -54,7 +54,7 @@ def ensure_base(engine: DockerEngine, image: str, *, log: Callable[[str], None])
 
 
 def _pull(engine: DockerEngine, image: str) -> str | None:
-    """Pull an image; why it could not be pulled."""
+    """Pull an image; returns why it could not be pulled, if so."""
     from docker.errors import APIError, NotFound
 
     name, _, tag = image.partition("@") if "@" in image else image.rpartition(":")
@@ -109,7 +109,8 @@ def _import(engine: DockerEngine, root: Path) -> None:
 
 
 def _run(command: list[str], log: Callable[[str], None]) -> None:
-    """Run a command, its output to ``log``; SandboxError with its last lines when it fails."""
+    """Run a command with its output passed to ``log``; SandboxError with its last lines if it
+    fails."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     last: list[str] = []
     with subprocess.Popen(

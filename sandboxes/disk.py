@@ -1,4 +1,4 @@
-"""Watches how much a running command has written, where no engine limits it."""
+"""Watches how much a running command has written, if no engine limits it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 MEGABYTE = 1024 * 1024
 SMALLEST_ENTRY = 4096
-"""Bytes that any file or folder counts as, so that a million empty files are not nothing."""
+"""Bytes that any file or folder counts as at least, so that a million empty files count."""
 
 _INTERVAL_S = 1.0
 _SHARE_OF_TIME = 0.05
@@ -19,8 +19,8 @@ _TOO_DEEP = (errno.ENAMETOOLONG, errno.EMFILE, errno.ELOOP)
 
 
 class DiskGuard:
-    """Tells when files under ``roots`` (plus what ``elsewhere`` reports, in bytes) have outgrown
-    ``limit_mb``. Looks once a second at most, and never for more than a small share of the time."""
+    """Checks whether the files under ``roots`` (plus what ``elsewhere`` reports, in bytes) exceed
+    ``limit_mb``: at most once a second, and never for more than a small share of the time."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class DiskGuard:
         self.due = time.monotonic() + _INTERVAL_S
 
     def exceeded(self) -> bool:
-        """Look now, and set the time of the next look."""
+        """Check now, and set the time of the next check."""
         began = time.monotonic()
         over = self.mounts_exceeded() or self._elsewhere() > self._limit
         now = time.monotonic()
@@ -42,12 +42,12 @@ class DiskGuard:
         return over
 
     def mounts_exceeded(self) -> bool:
-        """Look at ``roots`` alone, which is quick for a workspace of ordinary size."""
+        """Check ``roots`` alone, which is quick for a workspace of ordinary size."""
         return sum(_bytes_under(root, self._limit) for root in self._roots) > self._limit
 
 
 def _bytes_under(root: Path, enough: int) -> int:
-    """Disk space of a file or of a tree, links not followed; stops counting beyond ``enough``."""
+    """Disk space of a file or of a tree, without following links; stops beyond ``enough``."""
     total = _entry_bytes(root.lstat()) if root.exists() else 0
     pending = [os.fspath(root)] if root.is_dir() else []
     while pending and total <= enough:
@@ -59,7 +59,8 @@ def _bytes_under(root: Path, enough: int) -> int:
                     if stat.S_ISDIR(status.st_mode):
                         pending.append(entry.path)
         except OSError as error:
-            # Entries vanish while the command works; one nested beyond reach is an evasion.
+            # Entries vanish while the command works; an entry that is nested too deeply to be
+            # read is an evasion.
             if error.errno in _TOO_DEEP:
                 return enough + 1
     return total

@@ -1,6 +1,6 @@
 """Sandboxes as Docker containers: no network, an ordinary user, no capabilities, hard limits.
 
-The container's own process only idles; commands run beside it through the engine's exec API.
+The container's own process only idles; commands are run in it through the engine's exec API.
 """
 
 from __future__ import annotations
@@ -33,23 +33,28 @@ CREATED_LABEL = "skillopt.created"
 
 _IDLE = ("sleep", "infinity")
 _IDLE_USER = "65534:65534"
-"""Another ordinary user than the agent, which therefore cannot end its own sandbox by a signal."""
+"""An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
 _OTHER_USER = "65533:65533"
 _SETTLING_S = 2.0
 _CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 _OPEN_FILES = 16384
 _EXIT_POLL_S = 0.05
 _TURNS = 8
-"""Containers that are made, started or removed at the same time. An engine that is given hundreds
-loses sight of some: it takes them to be still alive, and waits."""
+"""Containers that are made, started or removed at the same time. An engine with hundreds of them at
+once loses track of some: it believes them alive, and waits."""
 
 
 class DockerEngine:
     """A connection to a Docker engine, and every container that this process makes through it.
 
-    ``host`` is an engine address; by default ``DOCKER_HOST`` or the current Docker context. The
-    engine may take ``patience_s`` seconds for an answer. Raises EngineUnavailableError when nothing
-    answers. A context manager: leaving it calls :meth:`close`.
+    A context manager: leaving it calls :meth:`close`.
+
+    Args:
+        host: address of the engine; by default ``DOCKER_HOST`` or the current Docker context.
+        patience_s: seconds that the engine may take for an answer.
+
+    Raises:
+        EngineUnavailableError: no engine answers.
     """
 
     def __init__(self, host: str | None = None, patience_s: int = 60) -> None:
@@ -74,13 +79,13 @@ class DockerEngine:
 
     @cached_property
     def info(self) -> dict[str, Any]:
-        """What the engine tells of itself: version, storage driver, architecture, memory."""
+        """The engine's report about itself: version, storage driver, architecture, memory."""
         with self.errors("asking the engine about itself"):
             return dict(self.api.info())
 
     @cached_property
     def limits_layer_size(self) -> bool:
-        """Whether the storage driver may limit what a container writes outside of its mounts."""
+        """Whether the storage driver can limit what a container writes outside its mounts."""
         backing = dict(self.info.get("DriverStatus") or ()).get("Backing Filesystem")
         driver = self.info["Driver"]
         return driver in ("btrfs", "zfs") or (driver == "overlay2" and backing == "xfs")
@@ -88,11 +93,12 @@ class DockerEngine:
     def errors(
         self, doing: str, image: str | None = None
     ) -> contextlib.AbstractContextManager[None]:
-        """Turn engine trouble inside a ``with`` block into SandboxError; see `engine_errors`."""
+        """Turn the engine's errors inside a ``with`` block into SandboxError; see
+        :func:`sandboxes.engine.engine_errors`."""
         return engine_errors(doing, self.host, image)
 
     def labels(self, kind: str) -> dict[str, str]:
-        """Labels for all that is made through this engine, by which `sandboxes.reaper` knows it."""
+        """Labels of everything that is made through this engine, by which the reaper finds it."""
         return {
             OWNER_LABEL: str(current_owner()),
             ENGINE_LABEL: self.id,
@@ -105,9 +111,9 @@ class DockerEngine:
         return DockerSandbox(self, spec)
 
     def launch(self, spec: SandboxSpec, *, kind: str, user: str, command: Sequence[str]) -> str:
-        """Create a hardened container; its id. It is not started yet.
+        """Create a hardened container, which is not started yet; returns its id.
 
-        Raises ImageMissingError, or SandboxError when the engine refuses or has been closed.
+        Raises ImageMissingError, or SandboxError if the engine refuses or has been closed.
         """
         self.check_open()
         self._remove_abandoned()
@@ -120,20 +126,20 @@ class DockerEngine:
         return created
 
     def start(self, container: str) -> None:
-        """Start a container that :meth:`launch` has made; raises SandboxError."""
+        """Start a container that :meth:`launch` has created; raises SandboxError."""
         with self._turns, self.errors(f"starting container {container[:12]}"):
             self.api.start(container)
 
     def check_open(self) -> None:
-        """Raise SandboxError when :meth:`close` has been called."""
+        """Raise SandboxError if :meth:`close` has been called."""
         if self.closed:
             raise SandboxError("the engine's sandboxes have been closed")
 
     def remove(self, container: str) -> None:
-        """Kill every process of a container and remove it. One that is gone already is fine.
+        """Kill every process of a container and remove it, unless it is gone already.
 
-        Raises SandboxError when the engine does not do it in time; then it is tried again before
-        the next container is made, and by :meth:`close`.
+        Raises SandboxError if the engine does not do it in time; it is then tried again before the
+        next container is made, and by :meth:`close`.
         """
         try:
             self._remove(container)
@@ -142,12 +148,12 @@ class DockerEngine:
             raise
 
     def _remove_abandoned(self) -> None:
-        """Try each once more, which holds up one thread at most and makes none of its work fail."""
+        """Try once more to remove each, in one thread at a time and without failing its work."""
         for _ in range(len(self._abandoned)):
             try:
                 container = self._abandoned.pop()
             except KeyError:
-                return  # Other threads have taken the rest.
+                return  # Other threads took the rest.
             with contextlib.suppress(SandboxError):  # It is abandoned again.
                 self.remove(container)
 
@@ -160,22 +166,22 @@ class DockerEngine:
             except NotFound:
                 return
             except APIError as error:
-                # Somebody else is removing it: the kill came first, so wait for its end only.
+                # It is being removed already, and killed: only wait for its end.
                 if error.status_code != 409:
                     raise
                 with contextlib.suppress(NotFound):
                     self.api.wait(container, timeout=self.patience_s, condition="removed")
 
     def close(self) -> None:
-        """Kill and remove every container made through this engine, from whatever thread.
+        """Kill and remove every container made through this engine, from any thread.
 
-        Commands that run at that moment end with SandboxError. Calling it again does nothing.
+        Commands that are running end with SandboxError. Calling it again does nothing.
         """
         if self._closed.is_set():
-            self.api.close()  # Whoever tidied up since the first call has opened connections again.
+            self.api.close()  # Tidying up since the first call has opened connections again.
             return
         self._closed.set()
-        with self.errors("closing: what is left is removed by `skillopt clean`"):
+        with self.errors("closing: `skillopt clean` removes what is left"):
             mine = {"label": f"{ENGINE_LABEL}={self.id}"}
             containers = [found["Id"] for found in self.api.containers(all=True, filters=mine)]
         try:
@@ -185,7 +191,7 @@ class DockerEngine:
             self.api.close()
 
     def inspect_image(self, image: str) -> dict[str, Any] | None:
-        """What the engine knows of an image, by tag or id; None when it is not there."""
+        """The engine's data about an image, by tag or id; None if the image is missing."""
         from docker.errors import ImageNotFound
 
         with self.errors(f"looking for image {image}"):
@@ -218,7 +224,7 @@ class DockerEngine:
                 config = self.api.create_host_config(**options, storage_opt=size)
                 return str(self.api.create_container(**arguments, host_config=config)["Id"])
             except APIError as error:
-                # Overlay on xfs can do it only where project quotas were switched on at mount.
+                # Overlay on xfs can do it only if it was mounted with project quotas.
                 if "storage" not in str(error.explanation):
                     raise
                 self.limits_layer_size = False
@@ -250,7 +256,7 @@ class DockerEngine:
                 Ulimit(name="nofile", soft=_OPEN_FILES, hard=_OPEN_FILES),
                 Ulimit(name="core", soft=0, hard=0),
             ],
-            # Nothing reads the idle process's output, and a log file would escape the disk limit.
+            # Nothing reads the output of the idle process, and a log would escape the disk limit.
             "log_config": LogConfig(type="none"),
         }
 
@@ -406,7 +412,7 @@ class DockerSandbox:
         return DiskGuard(writable, self._spec.limits.disk_mb, self._layer_bytes)
 
     def _follow(self, stream: ExecStream, output: Output, end: float) -> str | None:
-        """Pass output on until the command closes it; else the limit that was reached."""
+        """Pass output on until the command closes it; the limit that was reached, if one was."""
         guard = self._guard()
         while (now := time.monotonic()) < end:
             if now >= guard.due and guard.exceeded():
@@ -419,9 +425,9 @@ class DockerSandbox:
         return "time"
 
     def _ending(self, container: str, exec_id: str, end: float) -> tuple[int | None, str | None]:
-        """Exit code of a command whose output has ended, or the limit that ended the sandbox.
+        """The exit code of a command whose output has ended, or the limit that ended the sandbox.
 
-        Raises SandboxError when the container has ended for no such reason.
+        Raises SandboxError if the container has ended for another reason.
         """
         api = self._engine.api
         while (status := api.exec_inspect(exec_id))["Running"]:
@@ -429,7 +435,7 @@ class DockerSandbox:
                 return None, "time"
             time.sleep(_EXIT_POLL_S)
         code = int(status["ExitCode"])
-        # 137 also is what a command gets whose container was killed under it.
+        # A command whose container was killed also ends with 137.
         if code == 137:
             state = self._settled(container)
             if not state["Running"]:
@@ -440,8 +446,8 @@ class DockerSandbox:
         return code, None
 
     def _settled(self, container: str) -> dict[str, Any]:
-        """The state of a container that may be ending: the engine tells the end of a command
-        before that of the container it was killed with."""
+        """The state of a container that may be ending: the engine reports the end of a command
+        before that of the container that it was killed with."""
         until = time.monotonic() + _SETTLING_S
         while True:
             state = dict(self._engine.api.inspect_container(container)["State"])
@@ -450,7 +456,7 @@ class DockerSandbox:
             time.sleep(_EXIT_POLL_S)
 
     def _kill(self, container: str, why: str) -> None:
-        """Kill the container with all its processes, and make sure of it."""
+        """Kill the container with all its processes, and check that it is dead."""
         from docker.errors import APIError
 
         self._dead = why
@@ -464,7 +470,7 @@ class DockerSandbox:
             )
 
     def _kernel_kills(self, container: str) -> int:
-        """How many processes the kernel has killed for want of memory since the sandbox started."""
+        """Number of processes that the kernel has killed for lack of memory in this sandbox."""
         api = self._engine.api
         with self._engine.errors("reading a sandbox's memory events"):
             created = api.exec_create(container, ["cat", *_CGROUP_EVENTS], stderr=False)
@@ -480,7 +486,7 @@ class DockerSandbox:
             yield from chunks
 
     def _layer_bytes(self) -> int:
-        """What the container has written outside of its mounts."""
+        """Bytes that the container has written outside its mounts."""
         found = self._engine.api.containers(
             all=True, size=True, filters={"id": self._container or ""}
         )

@@ -24,7 +24,7 @@ from sandboxes.relay import OPEN_NETWORK, PROXY_PORT, RELAY_PORT, Relay
 from sandboxes.volumes import toolchain_volume
 
 OWN_IMAGES = "skillopt/"
-"""How the names of our own images begin: `skillopt images build` makes them, nobody pulls them."""
+"""How the names of our own images begin, which are built and never pulled."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class DockerOutlet:
         return Relay(self._engine, sockets, network=network)
 
     def _folder(self) -> Path:
-        """Where the proxy's socket lies: a relay's are all in one folder."""
+        """The folder of the proxy's socket, in which are all sockets of its relay."""
         if self._gateway is not None:
             return self._gateway.parent
         return Path(self._stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
@@ -84,7 +84,7 @@ class DockerBackend:
 
     Args:
         host: address of the engine; by default ``DOCKER_HOST`` or the current Docker context.
-        patience_s: how long the engine may take for an answer.
+        patience_s: seconds that the engine may take for an answer.
 
     Raises:
         EngineUnavailableError: no engine answers.

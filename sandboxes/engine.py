@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 _DEFAULT = "unix:///var/run/docker.sock"
 _CONNECTIONS = 64
-"""Kept open at most; more are made when that many commands run at once."""
+"""Connections that are kept open at most; more are opened if more commands run at once."""
 
 
 def engine_address(host: str | None = None) -> str:
-    """``host``, else ``DOCKER_HOST``, else where the `docker` command would connect: Docker
-    Desktop, rootless engines and Colima say so in the current Docker context."""
+    """``host``, else ``DOCKER_HOST``, else the address of the current Docker context, which Docker
+    Desktop, rootless engines and Colima set."""
     from docker.context import ContextAPI
 
     if host or (host := os.environ.get("DOCKER_HOST")):
@@ -33,9 +33,9 @@ def engine_address(host: str | None = None) -> str:
 
 
 def connect(address: str, patience_s: int) -> APIClient:
-    """A client of the engine at ``address``, which may take that long for an answer.
+    """A client of the engine at ``address``, which may take ``patience_s`` for an answer.
 
-    Raises EngineUnavailableError when nothing answers there.
+    Raises EngineUnavailableError if no engine answers there.
     """
     import docker
     from docker.utils import kwargs_from_env
@@ -49,9 +49,12 @@ def connect(address: str, patience_s: int) -> APIClient:
 
 @contextmanager
 def engine_errors(doing: str, host: str, image: str | None = None) -> Iterator[None]:
-    """Turn whatever the SDK raises inside into a SandboxError that says what was being done.
+    """Turn whatever the SDK raises inside into a SandboxError.
 
-    ``image`` is the image whose absence a "no such image" answer means.
+    Args:
+        doing: what is being done, for the message.
+        host: address of the engine.
+        image: that is missing if the engine answers "no such image".
     """
     from docker.errors import APIError, DockerException, ImageNotFound
     from requests.exceptions import RequestException

@@ -1,6 +1,6 @@
 """The base of every error that this project raises on purpose.
 
-It lies in the lowest package so that all three can use it; the whole tree is in
+It is in the lowest package so that all three can use it; the whole tree is in
 :mod:`skillopt.core.errors`.
 """
 
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class SkillOptError(Exception):
-    """Something that a user can act on. The message says what happened, where, and what to do.
+    """An error that a user can act on. The message says what happened, where, and what to do.
 
     Attributes:
         exit_code: with which the command line ends: 2 for unusable input, 3 for a failure of the

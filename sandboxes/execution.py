@@ -1,7 +1,6 @@
 """The output stream of a container or of one command in it, read with a time limit.
 
-The SDK's own generator cannot be given a deadline and may lose the first bytes; this can and
-does not.
+The SDK's own generator has no deadline and may lose the first bytes.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ def plain_socket(raw: Any) -> socket.socket:
 
 
 def early_bytes(raw: Any) -> bytes:
-    """Output that arrived in the same packet as the response's headers waits in the HTTP client's
-    buffer, where reading the socket would never find it. To be called once, first."""
+    """Output that arrived in the same packet as the response's headers. It waits in the HTTP
+    client's buffer, out of reach of whoever reads the socket. To be called once, first."""
     buffered = raw._response.raw._fp.fp
     plain_socket(raw).setblocking(False)
     try:
@@ -49,7 +48,7 @@ class ExecStream:
         self._response.close()
 
     def read(self, timeout_s: float) -> list[tuple[str, bytes]] | None:
-        """Chunks with the name of their stream, none when nothing came in time; None at the end."""
+        """Chunks with the name of their stream; none if nothing came in time, None at the end."""
         if self._pending and (ready := self._frames()):
             return ready
         if self._ended:
@@ -64,20 +63,20 @@ class ExecStream:
         return None if self._ended else self._frames()
 
     def rest(self, patience_s: float, until: Callable[[bytes], bool] = lambda _: False) -> bytes:
-        """All output to the end, or until that says enough of what has come so far.
+        """All output to the end, or until ``until`` accepts what has come so far.
 
-        Raises SandboxError when it takes longer than ``patience_s``.
+        Raises SandboxError if it takes longer than ``patience_s``.
         """
         end = time.monotonic() + patience_s
-        said = b""
-        while not until(said) and (chunks := self.read(end - time.monotonic())) is not None:
-            said += b"".join(chunk for _, chunk in chunks)
+        output = b""
+        while not until(output) and (chunks := self.read(end - time.monotonic())) is not None:
+            output += b"".join(chunk for _, chunk in chunks)
             if time.monotonic() >= end:
-                raise SandboxError(f"the engine has not passed on the output in {patience_s:g} s")
-        return said
+                raise SandboxError(f"the engine did not deliver the output within {patience_s:g} s")
+        return output
 
     def _frames(self) -> list[tuple[str, bytes]]:
-        """Take the complete frames from what has been received: type, three zeros, length, data."""
+        """The complete frames of what has been received: type, three zeros, length, data."""
         frames = []
         while len(self._pending) >= _HEADER:
             end = _HEADER + int.from_bytes(self._pending[4:_HEADER], "big")

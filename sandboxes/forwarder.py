@@ -1,5 +1,5 @@
-"""A loopback port of this machine that leads to a Unix socket, for local sandboxes: what a relay is
-for containers. Whatever listens on the socket must itself ask callers who they are.
+"""A loopback port of this machine that leads to a Unix socket: for local sandboxes what a relay is
+for containers. Whatever listens on the socket has to authenticate its clients.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Forwarder:
     """Forwards connections until it is closed. A context manager.
 
     Args:
-        socket: where connections lead to.
+        socket: that connections lead to.
 
     Raises:
         SandboxError: on entry, if it cannot listen.
@@ -39,7 +39,7 @@ class Forwarder:
         return await asyncio.start_server(self._client, "127.0.0.1", 0)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):  # One of the two has gone: the other sees its connection end.
+        with suppress(OSError):  # If one of the two is gone, the other sees its connection end.
             try:
                 far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
                 try:

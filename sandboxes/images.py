@@ -1,7 +1,7 @@
 """Builds, lists and removes images, and turns a toolchain image into a volume.
 
-An image is labelled with a checksum of what it was built from, and built again only when that
-changes. The base system's fallback is in sandboxes/base_image.py.
+An image is labelled with a checksum of its inputs, and built again only if these have changed. The
+base system is found or made in sandboxes/base_image.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RELAY_IMAGE = "skillopt/relay:1"
 
 INPUTS_LABEL = "skillopt.inputs"
 STAGE_LABEL = "skillopt.stage"
-"""Set by Dockerfiles on intermediate stages, with the tag of the image that is being built."""
+"""A label that Dockerfiles set on intermediate stages, to the tag of the image that is built."""
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _REGISTRIES = ("PIP_INDEX_URL", "NPM_REGISTRY")
@@ -35,7 +35,7 @@ _CA_FOLDER = "ca"
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 OnLog = Callable[[str], None]
-"""Called with each line that a build prints."""
+"""A callback that gets each line that a build prints."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class ImageSpec:
 
     tag: str
     folder: Path
-    """Holds the Dockerfile and all that it copies."""
+    """The folder of the Dockerfile and of all that it copies."""
     base: str | None = None
-    """Value of the build argument ``BASE``; None where the Dockerfile names its bases itself."""
+    """Value of the build argument ``BASE``; None if the Dockerfile names its bases itself."""
     args: Mapping[str, str] = field(default_factory=dict)
     kind: str = "image"
-    """Value of the label by which `skillopt images list` groups: image, toolchain, task."""
+    """The label by which `skillopt images list` groups: image, toolchain, task."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def build(
     ca_files: tuple[Path, ...] | None = None,
     force: bool = False,
 ) -> str:
-    """Build the image unless it is there and up to date; its id.
+    """Build the image unless it is up to date; returns its id.
 
     ``ca_files`` are PEM files with extra CA certificates, by default those that the environment
     names (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE). Raises SandboxError with the
-    end of the build's log when it fails.
+    end of the build's log if the build fails.
     """
     args = dict(spec.args)
     if spec.base is not None:
@@ -94,13 +94,13 @@ def build(
     _run_build(engine, spec.tag, context, args, labels, log)
     built = image_id(engine, spec.tag)
     if built is None:
-        raise ImageMissingError(f"the build of {spec.tag} ended well but left no image")
+        raise ImageMissingError(f"the build of {spec.tag} succeeded but left no image")
     _discard_leftovers(engine, spec.tag, replaced)
     return built
 
 
 def image_id(engine: DockerEngine, tag: str) -> str | None:
-    """Id of an image on the engine; None when it is not there."""
+    """The id of an image of the engine; None if the image is missing."""
     found = engine.inspect_image(tag)
     return None if found is None else str(found["Id"])
 
@@ -122,7 +122,7 @@ def list_images(engine: DockerEngine) -> list[ImageInfo]:
 
 
 def remove_image(engine: DockerEngine, tag: str) -> None:
-    """Remove an image. Raises SandboxError when containers or other images need it."""
+    """Remove an image. Raises SandboxError if containers or other images need it."""
     with engine.errors(f"removing image {tag}", tag):
         engine.api.remove_image(tag)
 
@@ -152,7 +152,7 @@ class _Context:
         self._certificates = certificates if _uses_certificates(folder) else None
 
     def digest(self, extra: Mapping[str, str]) -> str:
-        """Checksum of all that goes into the build."""
+        """Checksum of everything that goes into the build."""
         digest = hashlib.sha256()
         for path in self._files():
             name = path.relative_to(self._folder).as_posix()
@@ -204,7 +204,7 @@ def _certificates(files: tuple[Path, ...]) -> list[bytes]:
     for path in files:
         blocks = _CERTIFICATE.findall(path.read_bytes())
         if not blocks:
-            raise SandboxError(f"{path} holds no certificate; give CA certificates as PEM files")
+            raise SandboxError(f"{path} contains no certificate; give CA certificates as PEM files")
         for block in blocks:
             ssl.PEM_cert_to_DER_cert(block.decode("ascii").strip())
             found[block.strip() + b"\n"] = None
@@ -212,8 +212,8 @@ def _certificates(files: tuple[Path, ...]) -> list[bytes]:
 
 
 def _declared_args(spec: ImageSpec) -> dict[str, str]:
-    """The machine's package registries and the label of intermediate stages, where the Dockerfile
-    has an argument for them."""
+    """Values for those arguments of the Dockerfile that name package registries, as this machine
+    has them, and the label of intermediate stages."""
     offered = {name: os.environ[name] for name in _REGISTRIES if name in os.environ}
     offered["STAGE"] = spec.tag
     declared = re.findall(r"^ARG (\w+)", (spec.folder / "Dockerfile").read_text(), re.MULTILINE)

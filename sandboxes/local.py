@@ -1,6 +1,6 @@
 """Sandboxes as processes of this machine in a temporary folder: for direct chat without a container
-engine, and for verifiers that are trusted. They tidy up and keep limits, but isolate nothing: the
-command sees the machine's files and network. ``image`` and ``network`` have no effect.
+engine, and for trusted verifiers. They clean up and keep limits, but isolate nothing: commands see
+the machine's files and network. ``image`` and ``network`` have no effect.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
 
 _MARKER = "SKILLOPT_SANDBOX"
-"""Environment variable by which processes are found that have left their session and parents."""
+"""Environment variable that identifies processes which have left their session and parents."""
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LAUNCH = 'ulimit -c 0; ulimit -f "$1"; cd -- "$2" || exit 126; shift 2; exec "$@"'
 _CHUNK = 64 * 1024
 _TICK_S = 0.1
 _LIMITS_EVERY_S = 0.5
 _GRACE_S = 0.2
-"""How long output is awaited that a background process may still hold open."""
+"""How long to wait for output that a background process may still hold open."""
 _KILL_PATIENCE_S = 10.0
 
 
@@ -54,8 +54,8 @@ def local_sandbox(spec: SandboxSpec) -> LocalSandbox:
 class LocalSandbox:
     """A temporary folder and the processes that work in it. Implements `sandboxes.base.Sandbox`.
 
-    :meth:`stop` may be called from another thread while :meth:`run` is under way, which then ends
-    with SandboxError.
+    :meth:`stop` may be called from another thread during :meth:`run`, which then ends with
+    SandboxError.
     """
 
     def __init__(self, spec: SandboxSpec) -> None:
@@ -119,15 +119,15 @@ class LocalSandbox:
                     self._kill_all()
         if limit is None:
             self._check_alive()
-        if not _session_members(process.pid):  # Its number may be given to somebody else now.
+        if not _session_members(process.pid):  # Another process may get its number now.
             self._sessions.discard(process.pid)
         code = process.returncode
-        # A signal's number becomes what a shell, and a container engine, makes of it.
+        # A signal's number as shells and container engines report it.
         exit_code = None if limit else code if code >= 0 else 128 - code
         return output.result(exit_code, limit, began)
 
     def spawn(self, argv: Sequence[str]) -> bool:
-        return False  # This machine has no user to spare.
+        return False  # There is no second user.
 
     def converse(
         self,
@@ -159,7 +159,7 @@ class LocalSandbox:
         if not self._holds(found):
             raise CopyRefusedError(f"{source} leads out of the sandbox")
         with tempfile.TemporaryFile() as archive:
-            # A writable mount is a link here; what lies behind it is meant.
+            # A writable mount is a link here: copy what it leads to.
             pack(found.resolve(), "copied", archive, max_bytes=limit)
             archive.seek(0)
             unpack(iter(lambda: archive.read(MEGABYTE), b""), target, max_bytes=limit)
@@ -186,9 +186,9 @@ class LocalSandbox:
         return any(real.is_relative_to(top.resolve()) for top in (self._root, *writable))
 
     def _mount(self, source: Path, place: Path, read_only: bool) -> None:
-        """Writable ones are linked, so that changes land on the host; others are copied."""
+        """Link a writable mount, so that changes land on the host; copy any other."""
         if not source.exists():
-            raise FileNotFoundError(f"{source} is to be mounted but is not there")
+            raise FileNotFoundError(f"{source} cannot be mounted: it does not exist")
         place.parent.mkdir(parents=True, exist_ok=True)
         if not read_only:
             place.symlink_to(source.resolve())
@@ -225,7 +225,7 @@ class LocalSandbox:
         )
 
     def _follow(self, process: subprocess.Popen[bytes], output: Output, end: float) -> str | None:
-        """Pass output on until the command has ended; else the limit that was reached."""
+        """Pass output on until the command has ended; the limit that was reached, if one was."""
         spec = self._spec
         writable = [Path(mount.source) for mount in spec.mounts if not mount.read_only]
         guard = DiskGuard([self._root, *writable], spec.limits.disk_mb)
@@ -261,10 +261,10 @@ class LocalSandbox:
         return "memory" if memory > self._spec.limits.memory_mb * MEGABYTE else None
 
     def _kill_all(self) -> None:
-        """Kill every process of this sandbox, also those that have cut themselves loose.
+        """Kill every process of this sandbox, also those that have detached themselves.
 
-        All are stopped before the first is killed: a script whose current command is killed
-        would go on with its next.
+        All are stopped before the first is killed: a script whose current command is killed would
+        start its next one.
         """
         patience = time.monotonic() + _KILL_PATIENCE_S
         while self._processes():
@@ -299,7 +299,7 @@ def _pass_on(
     process: subprocess.Popen[bytes],
     timeout_s: float,
 ) -> None:
-    """Wait for output, or for the end of a process that has closed it."""
+    """Wait for output, or for the end of a process that has closed its output."""
     if not selector.get_map():
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout_s)

@@ -20,10 +20,10 @@ _Local = TypeVar("_Local", bound=LocalSandbox)
 
 
 class LocalOutlet:
-    """Local processes have this machine's network; the gateway they reach by a loopback port.
+    """Local processes have this machine's network, and reach the gateway by a loopback port.
 
-    The port is opened by :meth:`connect`. Anybody on this machine can knock at it, and the gateway
-    answers nobody without the token of a running rollout.
+    :meth:`connect` opens the port. Every process of this machine can connect to it, but the gateway
+    refuses requests without the token of a running rollout.
     """
 
     def __init__(self, access: Access, gateway: Path | None) -> None:
@@ -45,7 +45,7 @@ class LocalOutlet:
         return "none"
 
     def check(self) -> None:
-        """Nothing runs that could end by itself."""
+        """Do nothing: nothing runs that could end by itself."""
 
     def visits(self) -> Sequence[Visit]:
         return ()
@@ -57,7 +57,7 @@ class LocalOutlet:
 class LocalBackend:
     """Sandboxes that are processes of this machine. Implements `sandboxes.backend.Backend`.
 
-    Sandboxes of a subclass's own kind are passed through :meth:`track`.
+    A subclass passes sandboxes of its own through :meth:`track`.
     """
 
     name: ClassVar[str] = "local"

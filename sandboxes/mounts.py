@@ -1,4 +1,4 @@
-"""What containers see of the host: mounts as the engine wants them, and whose files they are."""
+"""The host's files in containers: mounts as the engine wants them, and who owns the files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sandboxes.trees import entries_below
 
 def agent_ids() -> tuple[int, int]:
     """User and group of agents: those of this process, so that bind mounts are writable on both
-    sides; for root an ordinary user instead."""
+    sides, or an ordinary user if this process is root."""
     return (os.getuid(), os.getgid()) if os.getuid() != 0 else (1000, 1000)
 
 
 def prepare_writable(path: Path, uid: int, gid: int) -> None:
-    """Give ``path`` and all in it to ``uid``; links are given, not followed. Where this process is
-    not root the files are its own, hence the agent's, and only the owner's bits are set."""
+    """Give ``path`` and all in it to ``uid``; links are given, not followed. If this process is not
+    root, the files are its own, hence the agent's, and only the owner's bits are set."""
     below = entries_below(path) if path.is_dir() and not path.is_symlink() else ()
     for entry in chain([path], map(Path, below)):
         if os.getuid() == 0:
@@ -32,7 +32,7 @@ def prepare_writable(path: Path, uid: int, gid: int) -> None:
 
 
 def is_bind(mount: Mount) -> bool:
-    """Whether a mount is of the host's files, not an engine volume."""
+    """Whether a mount is a file or folder of the host, not an engine volume."""
     return "/" in mount.source
 
 

@@ -10,8 +10,8 @@ STREAMS = ("stdout", "stderr")
 
 
 class Output:
-    """Both output streams of one command. Of each, the first and last half of ``max_bytes`` are
-    kept and what lies between is dropped."""
+    """Both output streams of one command. Of each stream only the first and the last half of
+    ``max_bytes`` are kept."""
 
     def __init__(self, max_bytes: int, on_output: OnOutput | None = None) -> None:
         self._streams = {name: _HeadAndTail(max_bytes) for name in STREAMS}
@@ -23,7 +23,13 @@ class Output:
             self._on_output(stream, chunk)
 
     def result(self, exit_code: int | None, limit: str | None, began: float) -> ExecResult:
-        """How the command ended that began at that ``time.monotonic()``; ``limit`` may be time."""
+        """How the command ended.
+
+        Args:
+            exit_code: None if a limit ended it.
+            limit: that was reached; ``time`` is the deadline.
+            began: ``time.monotonic()`` when it began.
+        """
         kept = {name: stream.kept() for name, stream in self._streams.items()}
         return ExecResult(
             exit_code=exit_code,

@@ -1,5 +1,5 @@
-"""Who owns what a sandbox leaves on a machine: the identity of a process, written on containers,
-volumes and temporary folders, so that a later process can tell whether the owner still lives.
+"""Who owns what sandboxes leave on a machine: the identity of a process, written on containers,
+volumes and temporary folders, so that a later process knows whether the owner is still alive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Owner:
-    """One process, told apart from every other on every machine and across reboots."""
+    """The identity of one process, unique on all machines and across reboots."""
 
     machine: str
     boot: str
@@ -35,7 +35,7 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
-        """The owner written as ``text``, or None when it is not one."""
+        """The owner written as ``text``, or None if it is not one."""
         parts = text.split("-")
         if len(parts) != 4 or not parts[2].isdigit():
             return None
@@ -49,25 +49,25 @@ def current_owner() -> Owner:
 
 
 def is_dead(owner: Owner) -> bool:
-    """Whether ``owner`` is known to be gone. A process of another machine, or of a container that
-    shares this machine's engine, cannot be judged from here and counts as alive."""
+    """Whether ``owner`` is known to be dead. A process of another machine, or of a container that
+    shares this machine's engine, cannot be examined from here and counts as alive."""
     if owner.machine != _machine():
         return False
     return owner.boot != _boot() or _started(owner.pid) != owner.started
 
 
 def scratch_root() -> Path:
-    """Folder in which every process of this user has its temporary folder."""
+    """The folder in which every process of this user has its temporary folder."""
     return Path(tempfile.gettempdir()) / f"skillopt-{os.getuid()}"
 
 
 def scratch_dir() -> Path:
-    """This process's temporary folder, made when it is not there; :func:`clean_folders` removes it
+    """This process's temporary folder, created if it is missing; :func:`clean_folders` removes it
     once the process is dead.
 
-    Nobody else can enter it. That is no hindrance to sandboxes: the engine mounts single folders
-    out of it, and a mount does not depend on the folders above. Raises SandboxError when somebody
-    else has taken the name.
+    No other user can enter it. Sandboxes do not need to: the engine mounts single folders out of
+    it, and a mount does not depend on the folders above. Raises SandboxError if another user has
+    taken the name.
     """
     root = scratch_root()
     own = root / str(current_owner())
@@ -100,7 +100,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _machine() -> str:
-    """Host name and process namespace: a pid says nothing outside of them."""
+    """Host name and process namespace, outside of which a pid means nothing."""
     namespace = _PROC / "self/ns/pid"
     space = str(namespace.readlink()) if namespace.is_symlink() else ""
     return _digest(socket.gethostname() + space)
@@ -112,8 +112,8 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Start time of a process; None when it is not running. In clock ticks since boot where the
-    system tells them: seconds since 1970 shift when the clock is set."""
+    """Start time of a process; None if it is not running. In clock ticks since boot if the system
+    reports them, because seconds since 1970 shift when the clock is set."""
     if (_PROC / "self/stat").exists():
         try:
             after_name = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()

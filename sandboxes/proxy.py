@@ -1,4 +1,4 @@
-"""A filtering proxy: what a sandbox without a network may reach of the outside, host by host.
+"""A filtering proxy, by which a sandbox without a network reaches single hosts outside.
 
 It runs in this process and listens on a Unix socket that a relay forwards to, so that sandboxes
 still have no network of their own. HTTPS by CONNECT, and plain HTTP; nothing else passes.
@@ -27,7 +27,7 @@ _CHUNK = 64 * 1024
 
 
 class _RefusedError(Exception):
-    """What is answered with status 403; the message says why."""
+    """A request that is answered with status 403; the message says why."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Proxy:
 
     Args:
         socket: path to make; its folder exists.
-        rules: what may be reached.
+        rules: the hosts that may be reached.
     """
 
     socket: Path
@@ -59,7 +59,7 @@ class Proxy:
         self._stack.close()
 
     def take_visits(self) -> list[Visit]:
-        """Those since the last call."""
+        """The visits since the last call."""
         with self._lock:
             visits, self._visits = self._visits, []
         return visits
@@ -109,7 +109,7 @@ class Proxy:
         """The addresses of a host that may be reached.
 
         Raises:
-            _RefusedError: it may not, or has no address that may.
+            _RefusedError: the host may not be reached, or has no such address.
         """
         rule = next((rule for rule in self.rules if rule.allows(host, port)), None)
         if rule is None:
@@ -131,8 +131,8 @@ class Proxy:
 
 
 def _outside(address: str, rule: HostRule) -> bool:
-    """Whether an address may be reached by a rule: this machine and its neighbours only where the
-    list names them by address; private networks only by a full name."""
+    """Whether a rule allows an address: this machine and its neighbours only if the rule is their
+    address; private networks only if it is a full name."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if rule.name == address:
         return True
@@ -142,7 +142,7 @@ def _outside(address: str, rule: HostRule) -> bool:
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[Any, bytes]:
-    """The request's head, and what came with it."""
+    """The request's head, and what was received after it."""
     import h11
 
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
@@ -150,7 +150,7 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[Any, bytes]:
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError as error:
-            raise _RefusedError(f"not a request of HTTP: {error}") from error
+            raise _RefusedError(f"not an HTTP request: {error}") from error
         if isinstance(event, h11.Request):
             return event, connection.trailing_data[0]
         data = await reader.read(_CHUNK)
@@ -160,7 +160,7 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[Any, bytes]:
 
 
 def _target(request: Any) -> tuple[str, int, str]:
-    """Host, port and path that a request asks for."""
+    """The host, port and path of a request."""
     text = request.target.decode("ascii", "replace")
     try:
         if request.method == b"CONNECT":
@@ -180,7 +180,7 @@ def _target(request: Any) -> tuple[str, int, str]:
 
 
 def _rewritten(request: Any, host: str, port: int, path: str) -> bytes:
-    """A request as its server wants it: one for this connection, to the host that was checked."""
+    """A request as its server wants it: for this connection alone, to the host that was checked."""
     name = f"[{host}]" if ":" in host else host
     lines = [b"%s %s HTTP/1.1" % (request.method, path.encode("ascii", "replace"))]
     lines.append(f"Host: {name if port == 80 else f'{name}:{port}'}".encode())
@@ -204,7 +204,7 @@ async def _connect(
 
 
 async def _say(writer: asyncio.StreamWriter, status: int, text: str) -> None:
-    """An answer of the proxy's own; whoever has gone does not get it."""
+    """Send an answer of the proxy's own, unless the client is gone."""
     body = (text + "\n").encode()
     head = f"HTTP/1.1 {status} Refused\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     with suppress(OSError):

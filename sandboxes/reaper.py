@@ -1,7 +1,7 @@
 """Removes what dead processes left behind in a Docker engine: containers and volumes.
 
-Only what carries this project's labels or name and whose owner is known to be dead; what belongs
-to a process that lives, or that cannot be judged from this machine, stays.
+Only what has this project's labels and an owner that is known to be dead. What belongs to a living
+process, or to one that cannot be examined from this machine, stays.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sandboxes.volumes import CONTENT_LABEL, IMAGE_LABEL, TOOLCHAIN_KIND, remove
 
 
 def clean(engine: DockerEngine, *, dry_run: bool = False) -> list[str]:
-    """Remove what dead runs have left; one line for each thing removed, or that would be.
+    """Remove what dead runs have left; one line for each thing removed, or to remove.
 
-    Raises SandboxError when the engine fails.
+    Raises SandboxError if the engine fails.
     """
     removed: list[str] = []
     for container, kind in _dead_containers(engine):

@@ -20,7 +20,7 @@ BACKENDS: Mapping[str, str] = {
     "docker": "sandboxes.docker_backend:DockerBackend",
     "local": "sandboxes.local_backend:LocalBackend",
 }
-"""By name, the import path of the class, which is called with its options as keyword arguments."""
+"""The import path of each backend's class, which is called with its options as keywords."""
 
 
 def make_backend(kind: str = "docker", **options: Any) -> Backend:
@@ -40,7 +40,7 @@ def make_backend(kind: str = "docker", **options: Any) -> Backend:
 
 
 def traits_of(kind: str) -> Traits:
-    """What is known of one of the project's own backends without making it."""
+    """The properties of one of the project's own backends, without making it."""
     traits: Traits = _class_of(kind)
     return traits
 
@@ -57,7 +57,7 @@ def check_options(kind: str, options: Mapping[str, Any]) -> None:
 
 
 def missing_members(backend: object) -> list[str]:
-    """What an object lacks to be a :class:`sandboxes.backend.Backend`, by name."""
+    """The names that an object lacks to be a :class:`sandboxes.backend.Backend`."""
     from sandboxes.backend import Backend
 
     members = {name for base in Backend.__mro__ for name in vars(base) if not name.startswith("_")}

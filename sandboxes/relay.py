@@ -1,6 +1,6 @@
 """The only way out of an agent's sandbox: a container that listens on its own loopback interface
 and forwards to Unix sockets of this machine. Agents join its network, which has nothing else,
-unless the engine's own network was asked for.
+unless the engine's own network was requested.
 
 It knows nothing of what passes through.
 """
@@ -28,16 +28,17 @@ for pair in "$@"; do
         UNIX-CONNECT:"${pair#*=}" &
 done
 wait -n"""
-"""Ends when one of the forwarders does: a relay is whole or gone."""
+"""The script of a relay. It ends when one of the forwarders does: a relay works or is gone."""
 _LIMITS = Limits(memory_mb=64, cpus=1.0, pids=256, disk_mb=1)
 
 
 class Relay:
-    """Forwards ports of its network's ``127.0.0.1`` to Unix sockets, which may come later than the
-    relay but must lie in one folder of their own: the folder's mode is set so that the relay's user
-    can enter it, and the sockets themselves must let everybody connect.
+    """Forwards ports of its network's ``127.0.0.1`` to Unix sockets.
 
-    A context manager; raises SandboxError on entry when the relay cannot start.
+    The sockets may be created later than the relay, but must all be in one folder of their own: its
+    mode is set so that the relay's user can enter it. The sockets must let every user connect.
+
+    A context manager; raises SandboxError on entry if the relay cannot start.
 
     Args:
         engine: runs it.
@@ -69,13 +70,13 @@ class Relay:
 
     @property
     def network(self) -> str:
-        """For ``SandboxSpec.network``."""
+        """The value for ``SandboxSpec.network``."""
         if self._container is None:
             raise SandboxError("the relay has not been started")
         return f"container:{self._container}"
 
     def start(self) -> None:
-        """Start, and wait until it listens."""
+        """Start the relay, and wait until it listens."""
         engine = self._engine
         (folder,) = {socket.parent for socket in self._sockets.values()}
         folder.chmod(0o711)
@@ -97,7 +98,7 @@ class Relay:
             raise
 
     def check(self) -> None:
-        """Raise SandboxError when the relay no longer runs."""
+        """Raise SandboxError if the relay is no longer running."""
         if self._container is None:
             raise SandboxError("the relay has been stopped")
         with self._engine.errors("looking at the relay"):
@@ -113,10 +114,10 @@ class Relay:
             self._container = None
 
     def _start_and_wait(self, container: str) -> None:
-        """socat says on standard error that it listens, which is quicker than asking."""
+        """Wait for socat's messages that it listens, which is quicker than to try the ports."""
 
-        def all_listen(said: bytes) -> bool:
-            return said.count(b"listening on") == len(self._sockets)
+        def all_listen(output: bytes) -> bool:
+            return output.count(b"listening on") == len(self._sockets)
 
         api, wanted = self._engine.api, {"stdout": 1, "stderr": 1, "stream": 1}
         with (
@@ -124,6 +125,7 @@ class Relay:
             closing(ExecStream(api.attach_socket(container, wanted))) as stream,
         ):
             self._engine.start(container)
-            said = stream.rest(self._engine.patience_s, all_listen)
-        if not all_listen(said):
-            raise SandboxError(f"the relay ended at once: {said.decode(errors='replace').strip()}")
+            output = stream.rest(self._engine.patience_s, all_listen)
+        if not all_listen(output):
+            reason = output.decode(errors="replace").strip()
+            raise SandboxError(f"the relay ended at once: {reason}")

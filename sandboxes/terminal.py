@@ -1,4 +1,4 @@
-"""A command on a pseudo-terminal in a container, to be talked to as pexpect talks to programs.
+"""A command on a pseudo-terminal in a container, used as pexpect uses programs.
 
 It reads from the engine's socket, so no container client is needed, and keeps the sandbox's limits.
 """
@@ -21,16 +21,16 @@ _CHUNK = 64 * 1024
 _SEND_S = 10.0
 
 
-class SandboxLimitError(Exception):
-    """The command's time or disk is used up; ends the conversation."""
+class SandboxLimitError(SandboxError):
+    """The command has used up its time or disk; it ends the conversation."""
 
 
 class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its stubs alone
     """A pexpect spawn: ``read_nonblocking``, ``send`` and what is built on them, in bytes. It
     implements :class:`sandboxes.base.Terminal`.
 
-    Raises ``pexpect.EOF`` once the command has closed its terminal, ``pexpect.TIMEOUT`` when
-    nothing came in time, and SandboxLimitError, which is for whoever started the command.
+    Raises ``pexpect.EOF`` once the command has closed its terminal, ``pexpect.TIMEOUT`` if nothing
+    came in time, and SandboxLimitError, which :func:`hold` catches.
     """
 
     def __init__(self, raw: Any, guard: DiskGuard, end: float) -> None:
@@ -76,8 +76,8 @@ class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its s
 
 
 def hold(talk: Talk, raw: Any, guard: DiskGuard, end: float) -> str | None:
-    """Hold a conversation over what ``exec_start(..., socket=True)`` returned; the limit that
-    ended it, ``time`` or ``disk``, or None."""
+    """Hold a conversation over what ``exec_start(..., socket=True)`` returned; the limit that ended
+    it, ``time`` or ``disk``, if one did."""
     try:
         talk(SocketTerminal(raw, guard, end))
     except SandboxLimitError as reached:

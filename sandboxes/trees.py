@@ -1,4 +1,4 @@
-"""Folders that somebody untrusted has written: walking and removing them, however they are made."""
+"""Untrusted folders: walking and removing them, whatever is in them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sandboxes.base import SandboxError
 def entries_below(root: Path) -> Iterator[os.DirEntry[str]]:
     """Every entry below a folder, a folder before what is in it; links are not followed.
 
-    Needs no stack, so that no depth is too much. What vanishes, may not be read, or lies deeper
-    than a path can be long is passed over; :class:`sandboxes.disk.DiskGuard` stops such trees.
+    Works at any depth. Entries that vanish, cannot be read, or are deeper than a path can be long
+    are left out; :class:`sandboxes.disk.DiskGuard` stops such trees.
     """
     pending = [os.fspath(root)]
     while pending:
@@ -31,9 +31,7 @@ def entries_below(root: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder whatever permissions, or depth, somebody untrusted has given what is in it.
-
-    One that is not there is fine.
+    """Remove a folder, if it exists, whatever permissions and depth its content has.
 
     Raises:
         SandboxError: it cannot be removed.

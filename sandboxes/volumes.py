@@ -1,7 +1,7 @@
 """Turns a toolchain image into a volume that any sandbox can mount read-only.
 
-A volume that has been filled is announced by an empty second one that names it in a label:
-creating that is atomic, so a volume that is half filled is never used.
+A volume that has been filled is announced by a second, empty one that names it in a label. Creating
+that is atomic, so that a half-filled volume is never used.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ _CONTENT = "/toolchain"
 
 
 def toolchain_volume(engine: DockerEngine, image: str) -> str:
-    """Name of the volume with what ``image`` holds under /toolchain; filled on the first call.
-
-    Raises ImageMissingError when the image has not been built.
+    """The name of the volume with the content of ``image`` under /toolchain, which the first call
+    fills. Raises ImageMissingError if the image has not been built.
     """
     found = engine.inspect_image(image)
     if found is None:
@@ -32,7 +31,7 @@ def toolchain_volume(engine: DockerEngine, image: str) -> str:
     announced = f"skillopt-toolchain-{image_id.removeprefix('sha256:')[:16]}"
     content = _content(engine, announced)
     if content is None:
-        remove_volume(engine, announced)  # It may name a volume that somebody has removed.
+        remove_volume(engine, announced)  # It may name a volume that has been removed.
         filled = _fill(engine, image_id, f"{announced}-{uuid.uuid4().hex[:8]}")
         content = _announce(engine, announced, image_id, filled)
         if content != filled:  # Another process was faster.
@@ -41,7 +40,7 @@ def toolchain_volume(engine: DockerEngine, image: str) -> str:
 
 
 def remove_volume(engine: DockerEngine, name: str) -> bool:
-    """Remove a volume unless a container uses it; whether it is gone."""
+    """Remove a volume unless a container uses it; returns whether it is gone."""
     from docker.errors import APIError
 
     with engine.errors(f"removing volume {name}"):
@@ -80,7 +79,7 @@ def _fill(engine: DockerEngine, image_id: str, name: str) -> str:
 
 
 def _announce(engine: DockerEngine, announced: str, image_id: str, filled: str) -> str:
-    """Announce a filled volume, unless another is announced already; the one that is."""
+    """Announce a filled volume, unless another one has been; returns the announced one."""
     labels = {**_labels(engine, image_id), CONTENT_LABEL: filled}
     with engine.errors(f"creating volume {announced}"):
         engine.api.create_volume(announced, labels=labels)

@@ -19,6 +19,7 @@ from harnesses.agents.outcome import agents_fault, recorded
 from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.agents.toolchains import Toolchain
 from harnesses.base import Mode, Outcome, Request, Status
+from harnesses.companion import companion_env
 from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
 from harnesses.json_values import loads
@@ -78,7 +79,7 @@ class AgentKind:
     Args:
         agent: its adapter, made of a toolchain and options.
         toolchain: of a version, the pinned one when None, for an architecture as the kernel names
-            it, this machine's when None; ValueError when there is no build for it.
+            it, this machine's when None; ToolchainError if there is no build for it.
         rules: what options it takes.
         folders: where it finds skills and instructions.
     """
@@ -121,17 +122,19 @@ class CliHarness:
         home.mkdir()
         if request.home is not None:
             shutil.copytree(request.home, home, symlinks=True, dirs_exist_ok=True)
-        launch = self.agent.launch(request, session.token, site.base_url, self.mode)
-        for name, text in launch.files.items():
-            _write(home / name, text)
         try:
+            network = site.network()
+            launch = self.agent.launch(request, session.token, site.base_url, self.mode)
+            for name, text in launch.files.items():
+                _write(home / name, text)
+            env = {"LANG": "C.UTF-8", **request.env, "HOME": HOME, **launch.env}
             spec = SandboxSpec(
                 image=request.image,
                 workdir=request.workdir,
                 mounts=self._mounts(request, site, home),
-                env={"LANG": "C.UTF-8", **request.env, "HOME": HOME, **launch.env},
+                env={**env, **companion_env(request.companion, session.token, site.base_url)},
                 limits=request.limits,
-                network=site.network(),
+                network=network,
             )
             with site.sandbox(spec) as box:
                 end = (self._batch if self.mode == "batch" else self._interactive)(

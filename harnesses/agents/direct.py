@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harnesses.agents.outcome import agents_fault, recorded
 from harnesses.base import Outcome, Request, Status
+from harnesses.companion import companion_env
 from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
@@ -80,17 +81,7 @@ class Direct:
             with ChatClient(session, request.timeout_s) as client:
                 if request.workspace is None:
                     return self._chat(request, client, None)
-                mount = Mount(str(request.workspace), request.workdir, read_only=False)
-                mounts = (mount, *_skill_mounts(request))
-                spec = SandboxSpec(
-                    request.image,
-                    request.workdir,
-                    mounts,
-                    request.env,
-                    request.limits,
-                    # The chat itself goes on here, so that without an outside there is no relay.
-                    network=site.network() if site.outside else "none",
-                )
+                spec = _shell_spec(request, request.workspace, site, session)
                 with _starting(site.sandbox(spec)) as shell:
                     return self._chat(request, client, shell)
         except SandboxError as error:
@@ -139,6 +130,27 @@ class Direct:
             messages.append(said)
             messages.append(Message("user", results=tuple(results)))
         return Status.AGENT_ERROR, f"agent had not finished after {self.max_turns} turns"
+
+
+def _shell_spec(
+    request: Request, workspace: Path, site: RolloutSite, session: Session
+) -> SandboxSpec:
+    """The sandbox of the shell. The chat itself is held out here, so that a relay is only needed
+    for a companion or the outside."""
+    companion = request.companion
+    network = site.network() if site.outside or companion is not None else "none"
+    env = companion_env(companion, session.token, site.base_url)
+    return SandboxSpec(
+        image=request.image,
+        workdir=request.workdir,
+        mounts=(
+            Mount(str(workspace), request.workdir, read_only=False),
+            *_skill_mounts(request),
+        ),
+        env={**request.env, **env},
+        limits=request.limits,
+        network=network,
+    )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.gateway.session import Session
 from harnesses.trajectories.threads import Turn, main_conversation, turns
 from sandboxes.base import Terminal
+from sandboxes.errors import SkillOptError
 
 _TICK_S = 0.1
 _SETTLED_S = 0.3
@@ -31,8 +32,10 @@ _PASTE = b"\x1b[200~%s\x1b[201~"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-class UnknownScreenError(Exception):
-    """The program shows something that is not known; the message has the screen."""
+class UnknownScreenError(SkillOptError):
+    """The agent shows something that is not known; the message has the screen."""
+
+    exit_code = 3
 
 
 @dataclass

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from sandboxes.errors import SkillOptError
+
 MODEL = "the model is target.name, behind the gateway"
 CONTAINER = "it is set already: the container is the sandbox"
 RECORD = "what the program prints and writes is recorded as it is"
@@ -21,7 +23,7 @@ RECORD = "what the program prints and writes is recorded as it is"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
-class OptionsError(ValueError):
+class OptionsError(SkillOptError, ValueError):
     """An option that a program does not take or that must not be set; begins with its key."""
 
 

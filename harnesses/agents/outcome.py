@@ -37,6 +37,19 @@ def agents_fault(session: Session) -> bool:
     return last.reply is not None or last.status in BAD_REQUEST
 
 
+def _opened(request: Request, site: RolloutSite) -> Session:
+    companion = request.companion
+    grant = Grant(
+        request.model, request.seed, request.record, request.budget, site.anywhere, companion
+    )
+    try:
+        return site.gateway.open(grant)
+    except BaseException:
+        if companion is not None:
+            companion.close()
+        raise
+
+
 def recorded(
     request: Request,
     site: RolloutSite,
@@ -52,13 +65,14 @@ def recorded(
         act: returns the status and, where that is not ``completed``, what happened.
     """
     started = time.monotonic()
-    grant = Grant(request.model, request.seed, request.record, request.budget, site.anywhere)
     try:
-        with site.gateway.open(grant) as session:
+        with _opened(request, site) as session:
             status, message = act(session)
-            waited = session.longest_wait_s
+            waited, failure = session.longest_wait_s, session.failure
     finally:
         shutil.rmtree(request.record / BESIDE, ignore_errors=True)
+    if failure:
+        status, message = Status.INFRA_ERROR, failure
     if status is Status.AGENT_TIMEOUT and waited > STALLED * request.timeout_s:
         status = Status.INFRA_ERROR
         message = (

@@ -5,9 +5,12 @@ An agent's module is imported when it is first used, so that to know the names c
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from sandboxes.errors import BackendError, SkillOptError
 
 if TYPE_CHECKING:
     from harnesses.agents.cli_agent import AgentKind
@@ -28,12 +31,18 @@ NAMES = ("direct", *CLI_AGENTS)
 """All harnesses of the project."""
 
 
+class HarnessError(SkillOptError):
+    """A harness that does not exist."""
+
+
 def agent_kind(name: str) -> AgentKind:
     """A command-line agent's description.
 
     Raises:
-        KeyError: no such agent.
+        HarnessError: no such agent.
     """
+    if name not in CLI_AGENTS:
+        raise HarnessError(_unknown(name, "a command-line agent", list(CLI_AGENTS)))
     kind: AgentKind = importlib.import_module(CLI_AGENTS[name]).KIND
     return kind
 
@@ -50,14 +59,14 @@ def make_harness(
         mode: how the command-line agent is run.
 
     Raises:
-        KeyError: no such harness.
+        HarnessError: no such harness.
     """
     if name == "direct":
         from harnesses.agents.direct import Direct
 
         return Direct()
     if name not in CLI_AGENTS:
-        raise KeyError(f"{name!r} is not a harness; there are: {', '.join(NAMES)}")
+        raise HarnessError(_unknown(name, "a harness", NAMES))
 
     from harnesses.agents.cli_agent import CliHarness
     from harnesses.agents.options import Options
@@ -74,8 +83,6 @@ def check_backend(agent: str, backend: Traits) -> None:
         BackendError: it cannot.
     """
     if not (backend.isolated and backend.images):
-        from sandboxes.errors import BackendError
-
         raise BackendError(
             f"harness.name: {agent!r} needs sandboxes that are isolated and run images, and those "
             f"of {backend.name!r} are not or do not: set sandbox.kind to docker, or harness.name "
@@ -91,3 +98,9 @@ def toolchains(versions: Mapping[str, str | None] | None = None) -> list[Toolcha
     """
     chosen = versions or {}
     return [agent_kind(name).toolchain(chosen.get(name), None) for name in CLI_AGENTS]
+
+
+def _unknown(name: str, what: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+    return f"{name!r} is not {what}{hint}"

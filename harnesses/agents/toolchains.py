@@ -10,10 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sandboxes.base_image import PUBLIC_BASE
+from sandboxes.errors import SkillOptError
 from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, ImageSpec, dockerfiles
 
 _MOUNTS = "/opt/skillopt"
 _NPM_ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class ToolchainError(SkillOptError):
+    """An agent that cannot be had for a machine."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,10 @@ def npm_architecture(machine: str | None = None) -> str:
         machine: as the kernel names it; by default this machine's.
 
     Raises:
-        ValueError: the agent programs have no build for it.
+        ToolchainError: the agents have no build for it.
     """
     machine = machine or platform.machine()
     if machine.lower() not in _NPM_ARCHITECTURES:
         known = ", ".join(sorted(set(_NPM_ARCHITECTURES)))
-        raise ValueError(f"the agent programs have no build for {machine!r}, only for {known}")
+        raise ToolchainError(f"the agents have no build for {machine!r}, only for {known}")
     return _NPM_ARCHITECTURES[machine.lower()]

@@ -14,6 +14,7 @@ from harnesses.gateway.session import Session
 from harnesses.protocols.base import Conversation, ProtocolError, Reply
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.messages import MessagesCodec
+from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
@@ -23,8 +24,10 @@ Create = Callable[[Conversation], Reply]
 BASE_URL = "http://gateway"
 
 
-class ChatError(Exception):
+class ChatError(SkillOptError):
     """The model service did not answer; the session's ``failure`` or ``exhausted`` says why."""
+
+    exit_code = 3
 
 
 @dataclass

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Usage
 from harnesses.clock import now
+from harnesses.companion import PATH as COMPANION_PATH
+from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
 from harnesses.gateway.confinement import confined, remote_address
 from harnesses.gateway.exchange import GONE, Route, estimated
 from harnesses.gateway.session import Grant, Session
@@ -68,6 +70,7 @@ class Gateway:
         socket: path of the socket to make; short (the kernel allows about 100 bytes).
         price: what a usage costs.
         backoff_s: wait before the second try; doubles with each.
+        reply_s: seconds that a companion may take for a reply.
     """
 
     def __init__(
@@ -76,11 +79,13 @@ class Gateway:
         socket: Path,
         price: Price,
         backoff_s: float = 0.5,
+        reply_s: float = REPLY_S,
     ) -> None:
         self.socket = socket
         self._upstreams = upstreams
         self._price = price
         self._backoff_s = backoff_s
+        self._reply_s = reply_s
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._slots: dict[str, asyncio.Semaphore] = {}
@@ -132,12 +137,16 @@ class Gateway:
         if grant.model.upstream not in self._upstreams:
             known = ", ".join(sorted(self._upstreams))
             raise GatewayError(f"no upstream named {grant.model.upstream!r}; there are: {known}")
+        companion = None
+        if grant.companion is not None:
+            companion = CompanionChannel(grant.companion, grant.record, self._reply_s)
         session = Session(
             token="so-" + secrets.token_urlsafe(32),
             grant=grant,
             revoke=self.revoke,
             socket=self.socket,
             protocols=self._upstreams[grant.model.upstream].protocols,
+            companion=companion,
         )
         with self._lock:
             self._sessions[session.token] = session
@@ -173,6 +182,11 @@ class Gateway:
             for path, endpoint in posts.items()
         ]
         routes.append(routing.Route("/v1/models", self._models, methods=["GET"]))
+        routes.append(
+            routing.Route(
+                COMPANION_PATH, self._companion, methods=["POST"], max_body_size=MESSAGE_BYTES
+            )
+        )
         return Starlette(routes=routes, lifespan=lifespan)
 
     def _session(self, request: Request) -> Session | None:
@@ -196,6 +210,20 @@ class Gateway:
         if self._session(request) is None:
             return _error("messages", 401, "this token is not that of a running rollout")
         return JSONResponse({"input_tokens": len(await request.body()) // 4})
+
+    async def _companion(self, request: Request) -> Response:
+        from starlette.responses import JSONResponse
+
+        session = self._session(request)
+        if session is None:
+            return JSONResponse({"error": "this token is not that of a running rollout"}, 401)
+        channel = session.companion
+        if channel is None:
+            return JSONResponse({"error": "this rollout has no companion"}, 404)
+        answer = await channel.answer(await request.body())
+        session.failure = session.failure or channel.failure
+        session.exhausted = session.exhausted or channel.exhausted
+        return JSONResponse(answer.body, answer.status)
 
     async def _call(self, request: Request) -> ASGIApp:
         protocol = PATHS[request.url.path]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.clock import now
+from harnesses.companion import Companion
+from harnesses.gateway.companion_channel import CompanionChannel
 from harnesses.gateway.exchange import GONE, Exchange, line_of
 from harnesses.gateway.translation import Thoughts
 from harnesses.protocols.base import ProtocolName
@@ -24,11 +26,13 @@ class Grant:
     budget: Budget = Budget()
     outside: bool = False
     """Whether the model service may act outside for the agent: search, run code, fetch."""
+    companion: Companion | None = None
+    """What the agent can talk to besides; closed when the session ends."""
 
 
 @dataclass
 class Session:
-    """One rollout's access. A context manager: the token dies on exit."""
+    """One rollout's access. A context manager: exit revokes the token and closes the companion."""
 
     token: str
     grant: Grant
@@ -56,12 +60,15 @@ class Session:
     """What the model thought, where it is for the gateway to give that back."""
     part: int = 0
     """Raised by the harness when it starts its program anew."""
+    companion: CompanionChannel | None = None
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.revoke(self.token)
+        if self.companion is not None:
+            self.companion.close()
 
     @property
     def longest_wait_s(self) -> float:

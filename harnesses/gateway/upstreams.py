@@ -13,17 +13,22 @@ from urllib.parse import quote
 
 from harnesses.protocols.base import ProtocolName
 from harnesses.protocols.errors import error_message
+from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
 
 
-class UpstreamError(Exception):
-    """The service could not be reached or broke off. Another try may succeed."""
+class UpstreamError(SkillOptError):
+    """The model service could not be reached, or broke off. Another try may succeed."""
+
+    exit_code = 3
 
 
 class UnusableUpstreamError(UpstreamError):
     """The upstream cannot be used as it is set up: no try will succeed."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from harnesses.base import Usage
+from sandboxes.errors import SkillOptError
 
 ProtocolName = Literal["responses", "chat", "messages"]
 Role = Literal["system", "user", "assistant"]
 
 
-class ProtocolError(ValueError):
+class ProtocolError(SkillOptError, ValueError):
     """A body that does not follow its protocol. The message names the field."""
 
 

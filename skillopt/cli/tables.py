@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH = 10
 """To which a column of texts may be folded."""
+UNOPENED = (
+    "Opened 0 %: an agent decides by the skill's description whether to open it; say in the "
+    "description for which tasks the skill is."
+)
 
 
 def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
@@ -40,7 +44,7 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
             row.skill,
             percent(row.score),
             points(row.gain) if row.gain else "",
-            "" if row.activation is None else f"{100 * row.activation:.0f} %",
+            _opened(row.activation),
             f"{sum(r.duration_s for r in row.rollouts) / count:.1f}",
             f"{(usage.prompt_tokens + usage.completion_tokens) / 1000:,.0f}k",
         ]
@@ -48,6 +52,17 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     _print(console, table)
     console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %: Wilson")
     console.print("for shares (bootstrap over tasks with repetitions), paired bootstrap for gains.")
+    _print_unopened(console, [row.activation for row in rows])
+
+
+def _opened(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def _print_unopened(console: Console, shares: Sequence[float | None]) -> None:
+    """One line below a table that shows a share of 0 %: what decides it."""
+    if "0 %" in map(_opened, shares):
+        console.print(UNOPENED, soft_wrap=True)
 
 
 def print_details(console: Console, rows: Sequence[Row]) -> None:
@@ -112,15 +127,16 @@ def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
     """What a run's skills score on the test split: one line by role, gains against the initial."""
     table = _table("test split", ["skill", "solved", "gain, points", "opened"], ["skill"])
     for role, scores in test.items():
-        gain, opened = scores["gain"], scores["skill_activated"]
+        gain = scores["gain"]
         _row(
             table,
             role,
             percent(Estimate(**scores["hard"])),
             points(Estimate(**gain)) if gain else "",
-            "" if opened is None else f"{100 * opened:.0f} %",
+            _opened(scores["skill_activated"]),
         )
     _print(console, table)
+    _print_unopened(console, [scores["skill_activated"] for scores in test.values()])
 
 
 def print_plan(console: Console, plan: Plan) -> None:
@@ -222,12 +238,14 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
     texts = ["skill", "split", "harness", "model"]
     numbers = ["none", "solved", "gain, points", "gain kept", "opened"]
     table = _table("", [*texts, *numbers], texts)
+    shares: list[float | None] = []
     for cell in cells:
         row = cell.row
         where = [cell.subject, cell.split, cell.place.harness, cell.place.model]
         if row is None or row.first is None or row.gain is None:
             _row(table, *where, "", "failed")
             continue
+        shares.append(row.activation)
         kept = "trained here" if cell.is_source else percent(cell.kept) if cell.kept else ""
         _row(
             table,
@@ -236,11 +254,12 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
             percent(row.score),
             points(row.gain),
             kept,
-            "" if row.activation is None else f"{100 * row.activation:.0f} %",
+            _opened(row.activation),
         )
     _print(console, table)
     console.print("Gain: over no skill in the same place. Kept: share of the gain where it was")
     console.print("trained. Intervals are 95 %, by paired bootstrap over tasks.")
+    _print_unopened(console, shares)
 
 
 def _table(title: str, columns: Sequence[str], texts: Collection[str]) -> Table:

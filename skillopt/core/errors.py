@@ -13,8 +13,14 @@
     ├── DeployError · ServerError      2  a deployment, the server of the page
     ├── FileError                      2  a file or folder that cannot be read or written
     ├── FormatError                    2  a file of another version, or not one of ours
+    ├── BackendError · HarnessError    2  a kind of sandbox or an agent that cannot be used
+    ├── OptionsError · ToolchainError  2  an agent's options, an agent that has no build
+    ├── ProtocolError                  2  a message that does not follow its protocol
     ├── SandboxError                   3  a sandbox or its engine failed
     ├── GatewayError                   3  the gateway did not start
+    ├── UpstreamError · ChatError      3  a model service did not answer
+    │   └── UnusableUpstreamError      2  a model service that cannot be used as it is set up
+    ├── UnknownScreenError             3  an agent's terminal shows something unknown
     ├── PausedError                    3  infrastructure failed too often; resume later
     └── LimitReachedError              4  a limit of the config was reached
 

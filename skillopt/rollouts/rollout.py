@@ -9,11 +9,15 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harnesses.base import Budget, ModelSpec, MountMode, Outcome, Request, Status, Usage
+from harnesses.companion import Companion
 from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits, SandboxError, SandboxFactory
 from sandboxes.images import AGENT_BASE_IMAGE
@@ -110,7 +114,9 @@ def run_job(
             reward = _judge(job, outcome, judged_on, verifier, image, folder)
             rollout = rollout.model_copy(update={"reward": reward})
     except (SandboxError, VerifierError) as error:
-        return job.failed(f"{type(error).__name__}: {error}", folder)
+        kept = folder / "verifier"
+        see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
+        return job.failed(f"{type(error).__name__}: {error}{see}", folder)
     remove_tree(folder / "scratch")
     (folder / OUTCOME).unlink(missing_ok=True)
     return rollout
@@ -127,8 +133,10 @@ def _act(
     else:
         image, place = environments.prepare(job.task, workspace), workspace
     shutil.copytree(workspace, before, symlinks=True)
-    with own_code(f"harness {job.harness.name}", job.harness):
-        outcome = job.harness.run(_request(job, image, place, folder, site.env), site)
+    request = _request(job, image, place, folder, site.env)
+    running = own_code(f"harness {job.harness.name}", job.harness)
+    with _companion(job.task, folder) as companion, running:
+        outcome = job.harness.run(replace(request, companion=companion), site)
         if not isinstance(outcome, Outcome):
             raise TypeError(f"it returned {outcome!r}; return an Outcome")
     _keep_visits(site, folder)
@@ -147,6 +155,38 @@ def _act(
         kept = asdict(replace(outcome, trajectory=None))
         write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
     return image, outcome
+
+
+@contextmanager
+def _companion(task: Task, folder: Path) -> Iterator[Companion | None]:
+    """The companion of one rollout, ended with it whatever happens."""
+    if task.companion is None:
+        yield None
+        return
+    with own_code(f"the companion of task {task.name}", task.companion):
+        companion = _ClosedOnce(task.companion(folder))
+    try:
+        yield companion
+    finally:
+        companion.close()
+
+
+class _ClosedOnce:
+    """A companion that a harness may have closed already, or never got to open."""
+
+    def __init__(self, companion: Companion) -> None:
+        self._companion = companion
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def reply(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._companion.reply(message)
+
+    def close(self) -> None:
+        with self._lock:
+            closed, self._closed = self._closed, True
+        if not closed:
+            self._companion.close()
 
 
 def _read_outcome(folder: Path) -> Outcome:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from harnesses.base import Status
 from sandboxes.owner import Owner, is_dead
 from skillopt.core.skill import Skill
 from skillopt.core.types import GateDecision, RejectedEdit, Reward, RolloutRow
@@ -79,13 +80,14 @@ class State:
             case RunChanged() if self.created:
                 changed = record.model_dump(include={"config", "fingerprint", "splits"})
                 self.created = self.created.model_copy(update=changed)
+                self.failures.clear()  # What has failed may have been mended.
             case RunStarted():
                 self.started, self.stopped = record, ""
             case StageStarted():
                 self.stage = record
             case Noted():
                 self.notes_of_run.append(record)
-            case RolloutRan():
+            case RolloutRan() if record.status is not Status.CANCELLED:
                 self.failures.pop(record.key, None)
                 if not record.status.scored:
                     self.failures[record.key] = record

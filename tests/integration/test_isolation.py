@@ -103,7 +103,7 @@ def test_tests_and_solution_are_nowhere_while_the_agent_runs(
         tmp_path / "task", "grep -q 4711 /tests/secret.txt && echo 1 > /logs/verifier/reward.txt\n"
     )
     result = run(lab(model), harness, task)
-    assert result.status is Status.COMPLETED and result.reward == 1.0
+    assert result.status is Status.COMPLETED and result.reward.soft == 1.0
     looked = "\n".join(
         line for line in model.outputs[0].splitlines() if "cannot access" not in line
     )
@@ -125,7 +125,7 @@ def test_what_an_agent_leaves_running_is_dead_before_the_verifier_starts(
 ) -> None:
     here = lab(ScriptedAgentModel([LATE.format(wait=3)]))
     result = run(here, harness, make_task(tmp_path / "task", ANSWERED))
-    assert (result.status, result.reward) == (Status.COMPLETED, 0.0)
+    assert (result.status, result.reward.soft) == (Status.COMPLETED, 0.0)
 
 
 @pytest.mark.parametrize("harness", NAMES)
@@ -157,7 +157,7 @@ def test_a_memory_hog_is_killed_and_the_agent_goes_on(
     task = make_task(tmp_path / "task", 'echo 0 > "$VERIFIER_LOGS/reward.txt"\n')
     result = run(lab(model), harness, task)
     assert "hog=137" in model.outputs[0]
-    assert (result.status, result.reward) == (Status.COMPLETED, 0.0)
+    assert (result.status, result.reward.soft) == (Status.COMPLETED, 0.0)
     assert psutil.virtual_memory().available > free - 2**30
 
 

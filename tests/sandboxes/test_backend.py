@@ -189,7 +189,6 @@ def test_the_version_of_an_own_backend_makes_other_rollouts(
         ({"sandbox.kind": "lokal"}, "sandbox.kind: 'lokal' is not one of docker, local"),
         ({"sandbox.options": {"host": "x"}}, "sandbox.options: local takes no option 'host'"),
         ({"harness.name": "codex"}, "harness.name: 'codex' needs sandboxes that are isolated and"),
-        ({"transfer.to": ["opencode"]}, "'opencode' needs sandboxes that are isolated"),
     ],
 )
 def test_a_config_that_does_not_fit_its_backend_is_refused(

@@ -10,7 +10,7 @@ import pytest
 
 from harnesses.agents import claude_code, codex, opencode
 from harnesses.agents.registry import CLI_AGENTS, toolchains
-from harnesses.agents.toolchains import image_specs
+from harnesses.agents.toolchains import ToolchainError, image_specs
 from sandboxes.base import ImageMissingError, Mount, Sandbox, SandboxError
 from sandboxes.docker import DockerEngine
 from sandboxes.images import ImageSpec, build, image_id, list_images, remove_image
@@ -83,7 +83,7 @@ def test_extra_certificates_get_into_the_build(
     assert shown.startswith("-----BEGIN CERTIFICATE-----") and shown.strip() in "".join(pem)
     sandbox.stop()
     (tmp_path / "company.pem").write_text("not PEM")
-    with pytest.raises(SandboxError, match=r"company\.pem holds no certificate"):
+    with pytest.raises(SandboxError, match=r"company\.pem contains no certificate"):
         build(engine, spec, ca_files=(tmp_path / "company.pem",))
 
 
@@ -120,7 +120,7 @@ def test_pinned_toolchains() -> None:
     assert opencode.toolchain(machine="arm64").package == "opencode-linux-arm64"
     other = claude_code.toolchain("9.9.9", machine="x86_64")
     assert other.image == "skillopt/toolchain-claude-code:9.9.9"
-    with pytest.raises(ValueError, match="riscv64"):
+    with pytest.raises(ToolchainError, match="riscv64"):
         codex.toolchain(machine="riscv64")
     assert tuple(CLI_AGENTS) == tuple(tool.name for tool in toolchains())
     tags = [spec.tag for spec in image_specs(toolchains({"codex": "1.2.3"}))]
