@@ -18,9 +18,9 @@ __all__ = ["tiny"]
 
 def views(run: str) -> dict[str, dict[str, Any]]:
     """The run's summary as each view has it."""
-    shown = command("show", run, "--json")
+    shown = command("show", f"runs/{run}", "--json")
     listed = command("runs", "list", "--json")
-    page = command("report", run, "-o", "page.html")
+    page = command("report", f"runs/{run}", "-o", "page.html")
     assert shown.returncode == listed.returncode == page.returncode == 0, shown.stderr
     data = re.findall(r"<script [^>]*json[^>]*>(\{.*?\})</script>", Path("page.html").read_text())
     return {
