@@ -8,12 +8,13 @@ from typing import Any
 
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, Patch
-from skillopt.optimizer.epochs import meta_skill, slow_update
 from skillopt.optimizer.merge import merge
+from skillopt.optimizer.meta_skill import meta_skill
 from skillopt.optimizer.model import StageResult
 from skillopt.optimizer.rank import rank
 from skillopt.optimizer.reflect import reflect
 from skillopt.optimizer.repair import Applied, apply_or_repair
+from skillopt.optimizer.slow_update import slow_update
 
 
 @dataclass(frozen=True)
