@@ -1,4 +1,4 @@
-"""The optimizer's stages by name, each of which a user may replace by one of their own."""
+"""The optimizer's stages by name. A user may replace each of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skillopt.optimizer.slow_update import slow_update
 
 @dataclass(frozen=True)
 class Stages:
-    """The functions of a run's stages, with the signatures of the project's own."""
+    """The functions of a run's stages; replacements have the same signatures."""
 
     reflect: Callable[..., StageResult[tuple[Patch, ...]]] = reflect
     merge: Callable[..., StageResult[Patch]] = merge
@@ -30,10 +30,10 @@ class Stages:
 
 
 def make_stages(own: Mapping[str, Any]) -> Stages:
-    """The project's stages with the user's own in their place.
+    """The project's stages, replaced by the user's own where those are given.
 
     Raises:
-        ValueError: there is no stage of such a name that can be replaced.
+        ValueError: there is no replaceable stage of that name.
     """
     known = [field.name for field in fields(Stages)]
     unknown = sorted(set(own) - set(known))
