@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 UNOPENED = (
-    "Opened 0 %: an agent decides by the skill's description whether to open it; say in the "
-    "description for which tasks the skill is."
+    "Opened 0 %: an agent decides by the skill's description whether to open it; make the "
+    "description say which tasks the skill is for."
 )
 
 
 def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
-    """One line per skill and harness."""
+    """Print one line per skill and harness."""
     table = _table(title)
     table.add_column("harness", no_wrap=True)
     several = len({row.model for row in rows}) > 1
@@ -63,13 +63,13 @@ def _opened(share: float | None) -> str:
 
 
 def _print_unopened(console: Console, shares: Sequence[float | None]) -> None:
-    """One line below a table that shows a share of 0 %: what decides it."""
+    """Below a table that shows a share of 0 %, print what decides it."""
     if "0 %" in map(_opened, shares):
         console.print(UNOPENED, soft_wrap=True)
 
 
 def print_details(console: Console, rows: Sequence[Row]) -> None:
-    """Score and gain by family of tasks, and which tasks flipped."""
+    """Print score and gain by family of tasks, and which tasks flipped."""
     several = len({row.model for row in rows}) > 1
     families = list(dict.fromkeys(family for row in rows for family in row.families))
     if len(families) > 1:
@@ -95,8 +95,8 @@ def _part(part: Part) -> str:
 
 
 def print_tasks(console: Console, rows: Sequence[Row]) -> None:
-    """One line per task, a table for each harness and model: the share solved under each skill, and
-    the difference to the first, with its interval where the task was run several times."""
+    """Print one line per task, a table for each harness and model: the share solved under each
+    skill, and the difference to the first, with its interval if the task was run several times."""
     from rich.markup import escape
 
     for where in dict.fromkeys((row.harness, row.model) for row in rows):
@@ -119,7 +119,7 @@ def _on_task(one: OnTask) -> str:
 
 
 def print_diff(console: Console, before: str, after: str, names: tuple[str, str]) -> None:
-    """A unified diff, coloured on a terminal. Skill text is untrusted: printed without markup."""
+    """Print a unified diff, coloured on a terminal. Skill text is untrusted, so without markup."""
     from rich.text import Text
 
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="", n=2)
@@ -129,7 +129,7 @@ def print_diff(console: Console, before: str, after: str, names: tuple[str, str]
 
 
 def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
-    """What a run's skills score on the test split: one line by role, gains against the initial."""
+    """Print the test scores of a run's skills: one line by role, gains over the initial one."""
     table = _table("test split")
     for column in ("skill", "solved", "gain, points", "opened"):
         table.add_column(column, justify="left" if column == "skill" else "right", no_wrap=True)
@@ -146,7 +146,7 @@ def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
 
 
 def print_plan(console: Console, plan: Plan) -> None:
-    """What a run will come to at most."""
+    """Print upper bounds for a run."""
     budgets = " ".join("∞" if budget is None else str(budget) for budget in plan.budgets)
     tasks = ", ".join(f"{count} {split}" for split, count in plan.tasks.items())
     table = _table(f"{plan.name}: {plan.epochs} epochs, {plan.steps} steps, {tasks} tasks")
@@ -162,14 +162,14 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(table)
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(
-        f"Upper bounds: the gate stops early, and what is in the store is free. Tokens are assumed "
+        f"Upper bounds: the gate can stop early, and stored rollouts are free. Tokens are assumed "
         f"({plan.assumption}); prices as of {plan.priced}.",
         soft_wrap=True,
     )
 
 
 def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None:
-    """One line per run."""
+    """Print one line per run."""
     table = _table("")
     for column in ("run", "harness", "target", "steps", "initial", "best", "state"):
         right = column in ("steps", "initial", "best")
@@ -196,7 +196,7 @@ def _state(summary: Mapping[str, Any]) -> str:
 def print_history(
     console: Console, summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> None:
-    """One line per step, and per epoch's end; below, why steps were skipped."""
+    """Print one line per step and per end of an epoch; below, why steps were skipped."""
     table = _table(printable(summary["name"]))
     for column in ("step", "epoch", "action", "budget", "edits", "train", "selection", "best"):
         left = column == "action"
@@ -236,7 +236,7 @@ def _table(title: str) -> Table:
 
 
 def print_deployments(console: Console, found: Sequence[Standing]) -> None:
-    """One line per deployment that stands."""
+    """Print one line per deployment that has not been undone."""
     table = _table("")
     for column in ("skill", "at", "from run", "selection", "state"):
         table.add_column(column, overflow="fold")
@@ -248,7 +248,7 @@ def print_deployments(console: Console, found: Sequence[Standing]) -> None:
 
 
 def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
-    """One line per skill, place and split."""
+    """Print one line per skill, place and split."""
     table = _table("")
     for column in ("skill", "split", "harness", "model"):
         table.add_column(column, no_wrap=True)

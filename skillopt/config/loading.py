@@ -19,7 +19,7 @@ Key = tuple[str | int, ...]
 
 
 class ConfigError(SkillOptError):
-    """A configuration that cannot be used; each line names file, line, key and what to do."""
+    """A configuration cannot be used. Each line names file, line, key and what to do."""
 
 
 def load_config(path: Path, kind: type[Model], overrides: Mapping[str, Any] | None = None) -> Model:
@@ -29,10 +29,10 @@ def load_config(path: Path, kind: type[Model], overrides: Mapping[str, Any] | No
         path: the file. ``base:`` in it names another, relative to it, whose values it overrides
             key by key; lists are replaced whole.
         kind: the model to fill.
-        overrides: dotted keys and values that win over the files.
+        overrides: dotted keys and values that override the files.
 
     Raises:
-        ConfigError: a file that is missing, not YAML, circular, or does not fit the model.
+        ConfigError: a file is missing, not YAML, circular, or does not fit the model.
     """
     values, places = _read(path, ())
     for dotted, value in (overrides or {}).items():
@@ -129,11 +129,11 @@ def _words(expected: str) -> list[str]:
 
 
 def _fields(kind: type[BaseModel], key: Key) -> list[str]:
-    """The keys that may stand at a place: those of any model that its type allows."""
+    """The keys that are allowed at a place: those of every model that its type allows."""
     models = [kind]
     for part in key:
         fields = [model.model_fields[str(part)] for model in models if part in model.model_fields]
-        # Below a mapping of free names stand the models of its values.
+        # A mapping with free names: the keys below it are those of its values' models.
         models = [m for f in fields for m in _models(f.annotation)] or models
     return sorted({name for model in models for name in model.model_fields})
 
