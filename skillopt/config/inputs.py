@@ -45,7 +45,7 @@ def read_skill_or_run(text: str | Path) -> Skill | None:
     if (path / "best_skill").is_dir():
         found = [f for f in (path / "best_skill").iterdir() if not f.name.startswith(".")]
         if len(found) != 1:
-            raise SkillError(f"{path / 'best_skill'}: holds {len(found)} skills, not one; "
+            raise SkillError(f"{path / 'best_skill'}: contains {len(found)} skills, not one; "
                              "'skillopt runs rebuild' writes it again")  # fmt: skip
         return read_skill(found[0])
     return read_skill(path)
