@@ -60,7 +60,7 @@ def reflect(
         ValueError: the config does not let the optimizer see answers.
     """
     if not briefing.sees_answers:
-        raise ValueError("an example holds the right answer: set optimizer.sees_answers")
+        raise ValueError("an example contains the right answer: set optimizer.sees_answers")
     failed = [r for r in rollouts if r.status.scored and not r.reward.hard]
     if briefing.budget == 0:
         return StageResult(())

@@ -12,11 +12,11 @@ from skillopt.report.view import RunView
 from skillopt.rollouts.store import failed_place_of, place_of
 
 RULE = (
-    "The file holds {held} of {all} trajectories, chosen in this order: rollouts that failed for "
+    "The file has {held} of {all} trajectories, chosen in this order: rollouts that failed for "
     "infrastructure, latest first, as at most a quarter; held-out tasks that the best skill fails; "
     "tasks that a gate decision fixed or broke, latest first; failures of training batches, latest "
-    "first; all others, latest first. Long texts are cut. 'skillopt ui RUN' shows every one of "
-    "them whole, and --trajectories N puts more into the file."
+    "first; all others, latest first. Long texts are cut. 'skillopt ui RUN' shows all of them in "
+    "full, and --trajectories N puts more into the file."
 )
 FAILED = "failed/"
 """Prefix in a report's file for the key of a rollout that failed for infrastructure: one with the
