@@ -1,7 +1,7 @@
-"""Import paths: what ``module:name`` in a config refers to, and calling what a user wrote.
+"""Import paths: what ``module:name`` in a config refers to, and calling a user's own code.
 
-An exception of a user's own code is theirs: it becomes an :class:`OwnCodeError` that keeps their
-traceback, so that nobody takes it for a failure of the infrastructure or of this project.
+An exception in a user's own code becomes an :class:`OwnCodeError` that keeps its traceback, so that
+it is not taken for a failure of the infrastructure or of this project.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _PROJECT = tuple(
 
 
 class PluginError(SkillOptError):
-    """An import path that leads nowhere; the message names the key and what to do."""
+    """An import path leads nowhere. The message names the key and what to do."""
 
 
 class OwnCodeError(PluginError):
-    """A user's own function raised. ``__cause__`` is what it raised."""
+    """A user's own function raised an exception, which is the ``__cause__``."""
 
     @property
     def traceback(self) -> str:
-        """The traceback of the user's code alone, from its first line on."""
+        """The traceback of the user's code only, from its first line on."""
         cause = self.__cause__
         if cause is None:
             return ""
@@ -44,14 +44,14 @@ class OwnCodeError(PluginError):
 
 
 def load(path: str, key: str) -> Any:
-    """What an import path ``module:name`` leads to.
+    """The object that an import path ``module:name`` refers to.
 
     Args:
         path: the module must be importable: installed, or on PYTHONPATH.
-        key: of the config, for the message.
+        key: the config's key, for the message.
 
     Raises:
-        PluginError: there is no such module or name in it.
+        PluginError: there is no such module, or no such name in it.
         OwnCodeError: the module raised while it was imported.
     """
     module, _, name = path.partition(":")
@@ -71,10 +71,10 @@ def make(path: str, key: str, method: str, /, *arguments: Any, **settings: Any) 
     """An object by import path.
 
     Args:
-        path: of a class or function that makes it, or of the object itself.
-        key: of the config, for messages.
-        method: that the object must have.
-        arguments, settings: that a class or function is called with.
+        path: import path of a class or function that makes the object, or of the object itself.
+        key: the config's key, for messages.
+        method: a method that the object must have.
+        arguments, settings: passed to the class or function.
 
     Raises:
         PluginError: the path leads nowhere, the class does not take these arguments, or the
@@ -91,14 +91,14 @@ def make(path: str, key: str, method: str, /, *arguments: Any, **settings: Any) 
 
 @contextmanager
 def own_code(what: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Around a call of what a user wrote.
+    """A context for a call of a user's own code.
 
     Args:
-        what: is called, for the message.
-        passing: exceptions that are not the user's programming errors here.
+        what: a name for the code that is called, for the message.
+        passing: exceptions that pass unchanged, as they are not programming errors here.
 
     Raises:
-        OwnCodeError: it raised something that is not an error of this project.
+        OwnCodeError: the code raised something that is not an error of this project.
     """
     expected: tuple[type[BaseException], ...] = (SkillOptError, *passing)
     try:
@@ -111,7 +111,7 @@ def own_code(what: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[N
 
 
 def check(path: str, key: str, method: str) -> None:
-    """Refuse an import path before anything is started with what it leads to.
+    """Check an import path before anything is started with the object.
 
     Raises:
         PluginError: it leads nowhere, or to a class without that method.
@@ -122,7 +122,7 @@ def check(path: str, key: str, method: str) -> None:
 
 
 def call(factory: Any, path: str, key: str, *arguments: Any, **settings: Any) -> Any:
-    """What a user's class or function returns.
+    """Call a user's class or function.
 
     Raises:
         PluginError: it cannot be called with these arguments.

@@ -68,7 +68,7 @@ def test_all_files_can_be_written_again_from_the_log(result: RunResult, tmp_path
 
 def test_rebuilding_what_is_no_run_says_so(tmp_path: Path) -> None:
     done = skillopt("runs", "rebuild", tmp_path)
-    assert done.returncode == 2 and "no run: it has no events.jsonl" in " ".join(
+    assert done.returncode == 2 and "not a run: it has no events.jsonl" in " ".join(
         done.stderr.split()
     )
 
