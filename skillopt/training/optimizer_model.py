@@ -1,4 +1,4 @@
-"""The optimizer model over the gateway: structured replies, recorded, priced, asked only once."""
+"""The optimizer model over the gateway: structured replies, recorded, priced, requested once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from skillopt.run.spending import Meter
 
 T = TypeVar("T", bound=BaseModel)
 REFUSALS = (400, 413, 422)
-"""Answers of a service to a request that is itself at fault."""
+"""Status codes with which a service refuses an invalid request."""
 
 
 @dataclass
@@ -37,14 +37,14 @@ class GatewayModel:
     """The optimizer of one step. Implements :class:`skillopt.optimizer.model.OptimizerModel`.
 
     Args:
-        gateway, spec: where the model is.
-        seed: of the run and step; with what a call is about it seeds the model.
-        step: its number, for the records.
+        gateway, spec: the gateway and the model.
+        seed: that of run and step; together with a call's subject it seeds the model.
+        step: the step's number, for the records.
         record: folder in which ``wire.jsonl`` is written.
         listener: receives each reply.
-        meter: asked before each call.
-        known: replies of earlier starts of the run, by id. They are not asked for again.
-        inherited: replies of the run that this one was forked from, likewise; they are recorded
+        meter: checks the limits before each call.
+        known: replies from earlier starts of the run, by id. They are not requested again.
+        inherited: replies of the run that this one was forked from, likewise. They are recorded
             here when they are first used, and cost nothing.
     """
 
@@ -89,7 +89,7 @@ class GatewayModel:
     def _asked(
         self, id: str, stage: str, about: str, system: str, prompt: str, schema: type[T]
     ) -> Replied:
-        """A new reply, kept before it is used."""
+        """A new reply, recorded before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
         grant = Grant(self.spec, seed, self.record)
         value, error, refused = None, "", False
@@ -122,7 +122,7 @@ class GatewayModel:
 
     @property
     def usage(self) -> dict[str, Usage]:
-        """What was used, by stage; the same whoever was asked first."""
+        """The usage by stage, which does not depend on the order of the calls."""
         with self._lock:
             replies = [self._replies[id] for id in sorted(self._replies)]
         stages = sorted({reply.stage for reply in replies})

@@ -1,7 +1,7 @@
 """SkillOpt's training loop: rollout, reflect, merge, rank, apply, gate; epoch after epoch.
 
 Reads top to bottom like the paper's algorithm (SkillOpt, arXiv 2605.23904, §3). The stages are
-functions of :mod:`skillopt.optimizer`; baseline, gate and records are :class:`Training`'s.
+functions in :mod:`skillopt.optimizer`; baseline, gate and records are in :class:`Training`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from skillopt.training.steps import StepPlan, compared_tasks, plan_steps
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """What an epoch's end came to: the slow update, judged like a step, and the meta skill."""
+    """The results of an epoch's end: the slow update, judged like a step, and the meta skill."""
 
     pairs: tuple[Pair, ...] = ()
     action: str = "off"
-    """Of the slow update."""
+    """The slow update's action."""
     skipped: str = ""
     candidate: str | None = None
     decision: GateDecision | None = None
     rejected: RejectedEdit | None = None
     errors: tuple[str, ...] = ()
     notes: str | None = None
-    """The meta skill; None if it is as before."""
+    """The meta skill; None if it is unchanged."""
 
 
 class SkillOpt:
@@ -117,7 +117,7 @@ class SkillOpt:
     def _slow_update(
         self, training: Training, plan: StepPlan, asking: Asking, end: EpochEnd
     ) -> EpochEnd:
-        """A broader guidance block from paired rollouts, gated like any edit."""
+        """Propose a guidance block from paired rollouts, gated like any edit."""
         current = training.current
         with training.stage("slow", 1, plan, asking.clock), own_code("train.stages.slow"):
             slow = training.stages.slow(end.pairs, asking.briefing)
@@ -139,7 +139,7 @@ class SkillOpt:
     def _meta_skill(
         self, training: Training, plan: StepPlan, asking: Asking, end: EpochEnd
     ) -> EpochEnd:
-        """The optimizer's own notes on which kinds of edit have worked; never deployed."""
+        """Update the optimizer's own notes on which kinds of edit worked; never deployed."""
         decisions = decisions_of(training.state, plan.epoch, end.action)
         with training.stage("meta", 1, plan, asking.clock), own_code("train.stages.meta"):
             meta = training.stages.meta(end.pairs, decisions, asking.briefing)
