@@ -103,7 +103,7 @@ def run_job(
     workspace = folder / "scratch" / "workspace"
     remove_tree(folder / "verifier")  # Of an earlier attempt.
     try:
-        if (folder / OUTCOME).is_file():
+        if (folder / OUTCOME).is_file() and workspace.is_dir():
             image = environments.image(job.task)
             outcome = _read_outcome(folder)
         else:
