@@ -283,8 +283,11 @@ class RolloutRunner:
         kind = self.config.executor.kind
         if kind in EXECUTORS and self.prepared.plugins.executor is None:
             return self._executor.attempt(job, folder)
-        with own_code(f"executor {kind}", passing=(OSError,)):
-            return self._executor.attempt(job, folder)
+        with own_code(f"executor {kind}", self._executor):
+            rollout = self._executor.attempt(job, folder)
+            if not isinstance(rollout, Rollout):
+                raise TypeError(f"it returned {rollout!r}; return a Rollout")
+            return rollout
 
 
 def _ran(rollout: Rollout, stage: str, usage: Usage) -> RolloutRan:

@@ -112,8 +112,7 @@ class Training:
 
     def stopping(self) -> str:
         """Why a stop condition of the config ends the training now; empty if none does."""
-        with own_code("stop"):
-            return self.stop(self.state, self.record.meter.total)
+        return self.stop(self.state, self.record.meter.total)
 
     def baseline(self, initial: Skill | None) -> None:
         """The initial skill is scored once on the selection split before the first step.
@@ -167,8 +166,11 @@ class Training:
 
         val = self.splits["val"]
         self.record(skill_made(candidate))
-        with self.stage("gate", len(val), plan, clock), own_code("gate"):
-            return self.gate.decide(Trial(val, self.state.rewards, measure))
+        with self.stage("gate", len(val), plan, clock), own_code("gate", self.gate):
+            decision = self.gate.decide(Trial(val, self.state.rewards, measure))
+            if not isinstance(decision, GateDecision):
+                raise TypeError(f"it returned {decision!r}; return a GateDecision")
+            return decision
 
     def step(
         self, plan: StepPlan, rollouts: Sequence[Rollout], proposal: Proposal, asking: Asking
