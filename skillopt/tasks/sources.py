@@ -1,4 +1,4 @@
-"""The tasks of a run by split: from a source of the project's own, a user's own, or a folder.
+"""The tasks of a run by split: from one of the project's sources, a user's own, or a folder.
 
 A new source is a module with a function like :data:`TaskSource` and a line in
 :mod:`skillopt.config.kinds`.
@@ -19,8 +19,8 @@ from skillopt.core.types import Split, Task
 from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
 
 TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
-"""A kind of tasks by name: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may
-keep what it makes) and ``tasks.options`` as keyword arguments; returns the tasks by split."""
+"""A source of tasks: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may keep
+generated files) and ``tasks.options`` as keyword arguments; returns the tasks by split."""
 
 
 def load_splits(
@@ -33,14 +33,14 @@ def load_splits(
 
     Args:
         config: source and, for a flat folder, the proportions.
-        seed: of the split of a flat folder.
-        made: folder below which generated task sets are put, once each.
-        given: tasks as objects in place of the source.
+        seed: decides the split of a flat folder.
+        made: folder below which generated task sets are written, once each.
+        given: tasks as objects instead of the source.
 
     Raises:
-        TaskError: there is no such folder, a task in it cannot be used, or one that is excluded
-            does not exist.
-        PluginError, OwnCodeError: from a source of the user's own.
+        TaskError: there is no such folder, a task in it cannot be used, or an excluded task does
+            not exist.
+        PluginError, OwnCodeError: from a user's own source.
     """
     if given is not None:
         splits = _checked(given, "Plugins(tasks=…)")
@@ -102,7 +102,7 @@ def _without(
 def split_tasks(
     tasks: Sequence[Task], proportions: tuple[int, int, int], seed: int
 ) -> dict[Split, tuple[Task, ...]]:
-    """Shuffle by seed and cut; train and val are rounded down, test takes the rest."""
+    """Shuffle by seed and cut; train and val are rounded down, test gets the rest."""
     shuffled = sorted(tasks, key=lambda task: task.name)
     random.Random(f"split/{seed}").shuffle(shuffled)
     whole = sum(proportions)

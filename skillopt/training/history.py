@@ -9,8 +9,8 @@ from typing import Any
 from harnesses.base import Usage
 from skillopt.core.types import GateDecision, Rollout
 from skillopt.evaluation.scoring import Row
-from skillopt.optimizer.epochs import Pair
 from skillopt.optimizer.memory import describe
+from skillopt.optimizer.pairs import Pair
 from skillopt.run.records import RunDone, rows_of
 from skillopt.run.state import State
 from skillopt.training.proposal import Proposal

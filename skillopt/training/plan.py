@@ -14,8 +14,8 @@ from skillopt.config.prices import Prices
 from skillopt.config.schema import Config
 from skillopt.core.types import Split, Task
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
-from skillopt.optimizer.epochs import PAIR_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
+from skillopt.optimizer.pairs import PAIR_TOKENS
 from skillopt.training.method import Estimate, Method
 from skillopt.training.steps import StepPlan, plan_steps
 

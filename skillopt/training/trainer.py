@@ -14,8 +14,8 @@ from skillopt.config.schema import Config
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, GateDecision, RejectedEdit, Split, Task
 from skillopt.optimizer.documents import fit
-from skillopt.optimizer.epochs import Pair
 from skillopt.optimizer.memory import rejection
+from skillopt.optimizer.pairs import Pair
 from skillopt.optimizer.regions import GUIDANCE, region
 from skillopt.run.records import EpochDone
 from skillopt.training.context import Asking, Training, action_of
