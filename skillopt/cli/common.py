@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harnesses.agents.registry import CLI_AGENTS
-from skillopt.config.loading import ConfigError
+from skillopt.config.loading import ConfigError, parse_yaml
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,11 +26,13 @@ class Run(click.ParamType[Path]):
     name = "run"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Path:
-        from skillopt.run.folder import RunError, find_run
+        from skillopt.core.errors import SkillOptError, file_errors
+        from skillopt.run.folder import find_run
 
         try:
-            return find_run(value)
-        except RunError as error:
+            with file_errors():
+                return find_run(value)
+        except SkillOptError as error:
             self.fail(str(error), param, ctx)
 
 
@@ -49,16 +51,20 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
     """``KEY=VALUE`` options as overrides; values are YAML.
 
     Raises:
-        ConfigError: one of them has no ``=``.
+        ConfigError: one of them has no ``=``, is not YAML, or would undo another one.
     """
-    import yaml
-
     overrides: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: must be KEY=VALUE")
-        overrides[key] = yaml.safe_load(value)
+        found = parse_yaml(value, f"--set {setting}")
+        for known, before in overrides.items():
+            # Of a plain value the last one counts, as options do; a section would be lost.
+            whole = known == key and (isinstance(before, dict) or isinstance(found, dict))
+            if whole or known.startswith(f"{key}."):
+                raise ConfigError(f"--set {setting}: {known} is already set; give it once")
+        overrides[key] = found
     return overrides
 
 

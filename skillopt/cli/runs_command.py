@@ -42,4 +42,6 @@ def rebuild(run: Path) -> None:
     from skillopt.run.folder import rebuild as write_again
 
     state = write_again(run)
-    click.echo(f"{run}: {state.steps} steps, best score {state.best_score:.3f}")
+    scored = state.initial_score is not None
+    score = f"best score {state.best_score:.3f}" if scored else "no score yet"
+    click.echo(f"{run}: {state.steps} steps, {score}")

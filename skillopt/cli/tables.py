@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skillopt.config.prices import money
@@ -12,7 +12,7 @@ from skillopt.evaluation.scoring import OnTask, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
 
     from skillopt.deploy.actions import Standing
@@ -24,20 +24,17 @@ UNOPENED = (
     "Opened 0 %: an agent decides by the skill's description whether to open it; make the "
     "description say which tasks the skill is for."
 )
+TEXT_WIDTH = 10
+"""To which a column of texts may be folded."""
 
 
 def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     """Print one line per skill and harness."""
-    table = _table(title)
-    table.add_column("harness", no_wrap=True)
     several = len({row.model for row in rows}) > 1
-    if several:
-        table.add_column("model", no_wrap=True)
-    table.add_column("skill", no_wrap=True)
     priced = any(row.usage.cost_usd != 0 for row in rows)
-    numbers = ["solved", "gain, points", "opened", "s/task", "tokens"]
-    for column in [*numbers, "cost"] if priced else numbers:
-        table.add_column(column, justify="right", no_wrap=True)
+    texts = ["harness", "model", "skill"] if several else ["harness", "skill"]
+    numbers = ["solved", "gain, points", "opened", "s/task", "tokens", *["cost"] * priced]
+    table = _table(title, [*texts, *numbers], texts)
     for row in rows:
         usage = row.usage
         count = max(1, len(row.rollouts))
@@ -51,8 +48,8 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
             f"{sum(r.duration_s for r in row.rollouts) / count:.1f}",
             f"{(usage.prompt_tokens + usage.completion_tokens) / 1000:,.0f}k",
         ]
-        table.add_row(*cells, *([money(usage.cost_usd)] if priced else []))
-    console.print(table)
+        _row(table, *cells, *([money(usage.cost_usd)] if priced else []))
+    _print(console, table)
     console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %: Wilson")
     console.print("for shares (bootstrap over tasks with repetitions), paired bootstrap for gains.")
     _print_unopened(console, [row.activation for row in rows])
@@ -73,14 +70,14 @@ def print_details(console: Console, rows: Sequence[Row]) -> None:
     several = len({row.model for row in rows}) > 1
     families = list(dict.fromkeys(family for row in rows for family in row.families))
     if len(families) > 1:
-        table = _table("by family: solved, and gain in points")
-        for column in ("harness", "skill", *families):
-            table.add_column(printable(column or "(none)"))
+        named = [family or "(none)" for family in families]
+        texts = ["harness", "skill"]
+        table = _table("by family: solved, and gain in points", [*texts, *named], texts)
         for row in rows:
             parts = row.families
             where = f"{row.harness}, {row.model}" if several else row.harness
-            table.add_row(where, row.skill, *(_part(parts[family]) for family in families))
-        console.print(table)
+            _row(table, where, row.skill, *(_part(parts[family]) for family in families))
+        _print(console, table)
     for row in rows:
         for word, names in (("fixed", row.fixed), ("broken", row.broken)):
             if names:
@@ -97,18 +94,16 @@ def _part(part: Part) -> str:
 def print_tasks(console: Console, rows: Sequence[Row]) -> None:
     """Print one line per task, a table for each harness and model: the share solved under each
     skill, and the difference to the first, with its interval if the task was run several times."""
-    from rich.markup import escape
-
     for where in dict.fromkeys((row.harness, row.model) for row in rows):
         here = [row for row in rows if (row.harness, row.model) == where]
-        table = _table(f"by task in {where[0]} with {where[1]}: solved, and gain in points")
-        for column in ("task", "family", *(row.skill for row in here)):
-            table.add_column(escape(printable(column)), overflow="fold")
+        title = f"by task in {where[0]} with {where[1]}: solved, and gain in points"
+        texts = ["task", "family"]
+        table = _table(title, [*texts, *(row.skill for row in here)], texts)
         found = [row.by_task for row in here]
         for name, one in found[0].items():
             cells = [_on_task(tasks[name]) for tasks in found]
-            table.add_row(escape(printable(name)), escape(printable(one.family)), *cells)
-        console.print(table)
+            _row(table, name, one.family, *cells)
+        _print(console, table)
 
 
 def _on_task(one: OnTask) -> str:
@@ -130,18 +125,17 @@ def print_diff(console: Console, before: str, after: str, names: tuple[str, str]
 
 def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
     """Print the test scores of a run's skills: one line by role, gains over the initial one."""
-    table = _table("test split")
-    for column in ("skill", "solved", "gain, points", "opened"):
-        table.add_column(column, justify="left" if column == "skill" else "right", no_wrap=True)
+    table = _table("test split", ["skill", "solved", "gain, points", "opened"], ["skill"])
     for role, scores in test.items():
         gain = scores["gain"]
-        table.add_row(
+        _row(
+            table,
             role,
             percent(Estimate(**scores["hard"])),
             points(Estimate(**gain)) if gain else "",
             _opened(scores["skill_activated"]),
         )
-    console.print(table)
+    _print(console, table)
     _print_unopened(console, [scores["skill_activated"] for scores in test.values()])
 
 
@@ -149,17 +143,16 @@ def print_plan(console: Console, plan: Plan) -> None:
     """Print upper bounds for a run."""
     budgets = " ".join("∞" if budget is None else str(budget) for budget in plan.budgets)
     tasks = ", ".join(f"{count} {split}" for split, count in plan.tasks.items())
-    table = _table(f"{plan.name}: {plan.epochs} epochs, {plan.steps} steps, {tasks} tasks")
-    for column in ("stage", "rollouts", "optimizer calls", "tokens, about", "cost, about"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
+    title = f"{plan.name}: {plan.epochs} epochs, {plan.steps} steps, {tasks} tasks"
+    columns = ["stage", "rollouts", "optimizer calls", "tokens, about", "cost, about"]
+    table = _table(title, columns, ["stage"])
     rows = [(s.stage, s.rollouts, s.calls, s.usage) for s in plan.stages]
     rows.append(("all", plan.rollouts, sum(s.calls for s in plan.stages), plan.usage))
     for name, rollouts, calls, usage in rows:
         tokens = usage.prompt_tokens + usage.completion_tokens
-        table.add_row(
-            name, f"{rollouts:,}", f"{calls:,}", f"{tokens / 1000:,.0f}k", money(usage.cost_usd)
-        )
-    console.print(table)
+        numbers = (f"{rollouts:,}", f"{calls:,}", f"{tokens / 1000:,.0f}k", money(usage.cost_usd))
+        _row(table, name, *numbers)
+    _print(console, table)
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(
         f"Upper bounds: the gate can stop early, and stored rollouts are free. Tokens are assumed "
@@ -170,54 +163,55 @@ def print_plan(console: Console, plan: Plan) -> None:
 
 def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Print one line per run."""
-    table = _table("")
-    for column in ("run", "harness", "target", "steps", "initial", "best", "state"):
-        right = column in ("steps", "initial", "best")
-        table.add_column(column, justify="right" if right else "left", no_wrap=right)
+    columns = ["run", "harness", "target", "steps", "initial", "best", "state"]
+    table = _table("", columns, ["run", "harness", "target", "state"])
     for summary in summaries:
         scores = [summary[key] for key in ("initial_score", "best_score")]
-        table.add_row(
+        _row(
+            table,
             summary["name"],
             summary["harness"],
             summary["target"],
             str(summary["steps"]),
             *("" if score is None else f"{score:.3f}" for score in scores),
-            printable(_state(summary)),
+            _state(summary),
         )
-    console.print(table)
+    _print(console, table)
 
 
 def _state(summary: Mapping[str, Any]) -> str:
-    if summary["state"] == "stopped":
-        return f"not done: {summary['stopped']}"
-    return "not done: killed" if summary["state"] == "killed" else str(summary["state"])
+    match summary["state"]:
+        case "stopped":
+            return f"not done: {summary['stopped']}"
+        case "damaged":
+            return f"cannot be read: {summary['stopped']}"
+        case "killed":
+            return "not done: killed"
+    return str(summary["state"])
 
 
 def print_history(
     console: Console, summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> None:
     """Print one line per step and per end of an epoch; below, why steps were skipped."""
-    table = _table(printable(summary["name"]))
-    for column in ("step", "epoch", "action", "budget", "edits", "train", "selection", "best"):
-        left = column == "action"
-        table.add_column(column, justify="left" if left else "right", no_wrap=not left)
+    columns = ["step", "epoch", "action", "budget", "edits", "train", "selection", "best"]
+    table = _table(summary["name"], columns, ["action"])
     why: list[str] = []
     for row in history:
         budget = "∞" if row["edit_budget"] is None else str(row["edit_budget"])
         train = "" if row["rollout_hard"] is None else f"{row['rollout_hard']:.3f}"
         numbers = (budget, str(row["edits_applied"]), train)
-        table.add_row(
-            str(row["step"]), str(row["epoch"]), row["action"], *numbers, *_selection(row)
-        )
+        where = (str(row["step"]), str(row["epoch"]))
+        _row(table, *where, row["action"], *numbers, *_selection(row))
         if row["action"] == "skip":
             why.append(f"step {row['step']} was skipped: {row['gate']}")
         end = row.get("epoch_end")
         if end:
             name = f"slow update: {end['action']}"
-            table.add_row("", str(row["epoch"]), name, "", "", "", *_selection(end))
+            _row(table, "", str(row["epoch"]), name, "", "", "", *_selection(end))
             if end["action"] == "skip":
                 why.append(f"slow update of epoch {row['epoch']} was skipped: {end['gate']}")
-    console.print(table)
+    _print(console, table)
     for line in why:
         console.print(printable(line), markup=False, soft_wrap=True)
 
@@ -228,42 +222,33 @@ def _selection(row: Mapping[str, Any]) -> tuple[str, str]:
     return shown if after is None else f"{after:.3f}", f"{row['best_score']:.3f}"
 
 
-def _table(title: str) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-
-
 def print_deployments(console: Console, found: Sequence[Standing]) -> None:
     """Print one line per deployment that has not been undone."""
-    table = _table("")
-    for column in ("skill", "at", "from run", "selection", "state"):
-        table.add_column(column, overflow="fold")
+    columns = ["skill", "at", "from run", "selection", "state"]
+    table = _table("", columns, columns)
     for standing in found:
         entry, source = standing.entry, standing.entry.source
         cells = [entry.name, entry.target, source.get("run", ""), source.get("selection", "")]
-        table.add_row(*map(printable, cells), standing.state)
-    console.print(table)
+        _row(table, *cells, standing.state)
+    _print(console, table)
 
 
 def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
     """Print one line per skill, place and split."""
-    table = _table("")
-    for column in ("skill", "split", "harness", "model"):
-        table.add_column(column, no_wrap=True)
-    for column in ("none", "solved", "gain, points", "gain kept", "opened"):
-        table.add_column(column, justify="right", no_wrap=True)
+    texts = ["skill", "split", "harness", "model"]
+    numbers = ["none", "solved", "gain, points", "gain kept", "opened"]
+    table = _table("", [*texts, *numbers], texts)
     shares: list[float | None] = []
     for cell in cells:
         row = cell.row
         where = [cell.subject, cell.split, cell.place.harness, cell.place.model]
         if row is None or row.first is None or row.gain is None:
-            table.add_row(*where, "", "failed")
+            _row(table, *where, "", "failed")
             continue
         shares.append(row.activation)
         kept = "trained here" if cell.is_source else percent(cell.kept) if cell.kept else ""
-        table.add_row(
+        _row(
+            table,
             *where,
             f"{100 * row.first.score.value:.0f} %",
             percent(row.score),
@@ -271,7 +256,45 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
             kept,
             _opened(row.activation),
         )
-    console.print(table)
+    _print(console, table)
     console.print("Gain: over no skill in the same place. Kept: share of the gain where it was")
     console.print("trained. Intervals are 95 %, by paired bootstrap over tasks.")
     _print_unopened(console, shares)
+
+
+def _table(title: str, columns: Sequence[str], texts: Collection[str]) -> Table:
+    """An empty table. The columns that are named in ``texts`` may be folded; all others hold
+    numbers, which are never cut."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Text(printable(title), style="table.title") if title else None
+    table = Table(title=shown, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in columns:
+        justify: JustifyMethod = "left" if name in texts else "right"
+        table.add_column(Text(printable(name)), justify=justify, overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    """Add a row of texts as they are, without markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(printable(cell)) for cell in cells))
+
+
+def _print(console: Console, table: Table) -> None:
+    """Print a table. If its numbers do not fit, its lines are longer than the console's, and the
+    terminal folds them."""
+    for column in table.columns:
+        widest = max([len(str(cell)) for cell in column.cells], default=0)
+        least = min(len(str(column.header)), TEXT_WIDTH)
+        number = column.justify == "right"
+        column.min_width = max(widest if number else min(widest, TEXT_WIDTH), least)
+    count = len(table.columns)
+    needed = sum(column.min_width or 0 for column in table.columns) + count + 1
+    if needed + count > console.width:
+        table.padding = 0
+    console.width = max(console.width, needed)
+    console.print(table)

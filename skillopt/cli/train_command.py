@@ -38,7 +38,7 @@ def command(
     checked = read_config(config, parse_settings(settings))
     warn_of_network(checked)
     if dry_run:
-        _print_plan(checked, as_json)
+        _print_plan(checked, fork, as_json)
         return
     with Display() as display:
         result = train(checked, listeners=[display], fork=fork)
@@ -73,12 +73,12 @@ def _print(result: RunResult) -> None:
     )
 
 
-def _print_plan(config: Config, as_json: bool) -> None:
+def _print_plan(config: Config, fork: str | None, as_json: bool) -> None:
     from skillopt.cli.tables import print_plan
     from skillopt.core.files import to_json
-    from skillopt.training.start import prepare_training
+    from skillopt.training.start import plan_training
 
-    plan = prepare_training(config).plan
+    plan = plan_training(config, fork=fork)
     if as_json:
         click.echo(to_json(plan.to_json()), nl=False)
     else:

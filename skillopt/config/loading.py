@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -50,13 +50,12 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key
         raise ConfigError(f"{path}: base: leads back to itself through {above[-1]}")
     try:
         text = path.read_text("utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
     except FileNotFoundError as error:
         by = f" (named by base: in {above[-1]})" if above else ""
         raise ConfigError(f"{path}: no such file{by}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
+    node, values = _parse(text, str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping of keys to values")
     places: dict[Key, Where] = {}
@@ -66,6 +65,51 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Key
         return values, places
     below, below_places = _read(path.parent / str(base), (*above, path))
     return merged(below, values), {**below_places, **places}
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """A YAML value without repeated keys.
+
+    Args:
+        text: of the value.
+        source: is named in the message, with the line.
+
+    Raises:
+        ConfigError: it is not YAML, or a key is in it twice: the first would be lost.
+    """
+    return _parse(text, source)[1]
+
+
+def _parse(text: str, source: str) -> tuple[Any, Any]:
+    """A YAML document as its tree of nodes and as a value."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        repeated = list(_repeated(node, "", ()))
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{source}: not YAML: {error}") from error
+    if repeated:
+        raise ConfigError("\n".join(f"{source}:{problem}" for problem in repeated))
+    return node, value
+
+
+def _repeated(node: Any, name: str, above: tuple[Any, ...]) -> Iterator[str]:
+    """The keys that stand twice in one mapping, each with both lines."""
+    if node in above:
+        raise RecursionError(f"{name} is part of itself")
+    above = (*above, node)
+    if isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _repeated(value, f"{name}.{index}", above)
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            line, whole = key.start_mark.line + 1, f"{name}.{key.value}".lstrip(".")
+            same = key.tag, str(key.value)
+            if same in first:
+                yield f"{line}: {whole}: is already in line {first[same]}; join the two"
+            first.setdefault(same, line)
+            yield from _repeated(value, whole, above)
 
 
 def _mark(node: Any, key: Key, path: Path, places: dict[Key, Where]) -> None:
@@ -92,7 +136,10 @@ def _set(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
 def _explain(item: Any, places: Mapping[Key, Where], path: Path, kind: type[BaseModel]) -> str:
     location = tuple(part for part in item["loc"])
     # The discriminator of a union is part of pydantic's location but not of the file.
-    key = tuple(p for i, p in enumerate(location) if not _is_tag(location, i, places))
+    # So is the mark that a mapping's key, not its value, is meant.
+    key = tuple(
+        p for i, p in enumerate(location) if p != "[key]" and not _is_tag(location, i, places)
+    )
     at = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in places), ())
     file, line = places.get(at, (path, 1))
     name = ".".join(str(part) for part in key) or "file"

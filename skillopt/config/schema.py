@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from harnesses.agents.options import Options, OptionsError, check
 from harnesses.agents.registry import CLI_AGENTS, agent_kind, check_backend
@@ -36,6 +36,25 @@ StageName = Literal[
 """The stages of a run in order; ``pairs`` are the rollouts of the slow update."""
 OwnStage = Literal["reflect", "merge", "rank", "apply", "slow", "meta"]
 """The stages that a user's own function can replace."""
+
+
+def _one_of(known: Iterable[str]) -> AfterValidator:
+    """Accepts one of the project's own names, or an import path."""
+
+    def check(word: str) -> str:
+        if word in known or re.match(PATH, word):
+            return word
+        raise ValueError(
+            f"{word!r} is not one of {', '.join(known)}, nor an import path like "
+            f"'my_package.module:name'{_hint(word, known)}"
+        )
+
+    return AfterValidator(check)
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 class TasksConfig(Section):
@@ -99,7 +118,7 @@ class LimitsConfig(Section):
 class HarnessConfig(Section):
     """The agent that uses the skill."""
 
-    name: str = "codex"
+    name: Annotated[str, _one_of(HARNESSES)] = "codex"
     """``direct``, ``codex``, ``claude-code``, ``opencode``, or the import path of your own
     harness, ``module:name``."""
     version: str | None = None
@@ -117,11 +136,6 @@ class HarnessConfig(Section):
     max_tokens: int = Field(20_000_000, ge=1)
     """Most prompt and completion tokens in one rollout; at the limit it ends as
     ``agent_error``."""
-
-    @field_validator("name")
-    @classmethod
-    def _exists(cls, name: str) -> str:
-        return _known_or_path(name, HARNESSES)
 
     @model_validator(mode="after")
     def _takes_options(self) -> HarnessConfig:
@@ -146,7 +160,7 @@ class HarnessConfig(Section):
 class SandboxConfig(Section):
     """Where agents and verifiers run."""
 
-    kind: str = "docker"
+    kind: Annotated[str, _one_of(BACKENDS)] = "docker"
     """``docker``, ``local`` (processes on this machine, without isolation), or the import path of
     your own backend, ``module:name``."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
@@ -159,11 +173,6 @@ class SandboxConfig(Section):
     verifier_network: Network = "none"
     """What verifiers may reach, with the same values."""
     limits: LimitsConfig = LimitsConfig()
-
-    @field_validator("kind")
-    @classmethod
-    def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, list(BACKENDS))
 
 
 class ModelConfig(Section):
@@ -245,15 +254,10 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """The gate on the selection split."""
 
-    kind: str = "strict"
+    kind: Annotated[str, _one_of(GATES)] = "strict"
     """``strict`` (the paper's gate), or the import path of your own gate."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """More keyword arguments for your own gate."""
-
-    @field_validator("kind")
-    @classmethod
-    def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, tuple(GATES))
 
     metric: Metric = "hard"
     """Which reward counts: ``hard`` (solved or not), ``soft`` (the verifier's number) or
@@ -265,29 +269,19 @@ class GateConfig(Section):
 class MethodConfig(Section):
     """The training method."""
 
-    kind: str = "skillopt"
+    kind: Annotated[str, _one_of(METHODS)] = "skillopt"
     """``skillopt`` (the paper's loop), or the import path of your own method."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Keyword arguments for your own method."""
-
-    @field_validator("kind")
-    @classmethod
-    def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, tuple(METHODS))
 
 
 class ExecutorConfig(Section):
     """Where attempts at rollouts run."""
 
-    kind: str = "local"
+    kind: Annotated[str, _one_of(EXECUTORS)] = "local"
     """``local`` for this machine, or the import path of your own executor."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options for your own executor, which reads them from the config that it is given."""
-
-    @field_validator("kind")
-    @classmethod
-    def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, tuple(EXECUTORS))
 
 
 class SpendingConfig(Section):
@@ -455,18 +449,3 @@ class Config(Section):
         if colon and upstream == self.target.upstream:
             return harness, name
         return harness, model or self.target.name
-
-
-def _known_or_path(word: str, known: Sequence[str]) -> str:
-    """A word that is one of the known names or an import path; else raises ValueError."""
-    if word in known or re.match(PATH, word):
-        return word
-    raise ValueError(
-        f"{word!r} is not one of {', '.join(known)}, nor an import path like "
-        f"'my_package.module:name'{_hint(word, known)}"
-    )
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

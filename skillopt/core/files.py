@@ -8,7 +8,9 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,22 @@ _HERE, _RENAME_EXCHANGE = -100, 2
 def write_atomic(path: Path, content: str | bytes, mode: int | None = None) -> None:
     """Write to a temporary file next to ``path``, sync and rename it; with ``mode`` if given."""
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        if mode is not None:
-            os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    # Nobody else's: processes of two containers may have the same number.
+    temporary = path.with_name(f".{path.name[:64]}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # Of the file that is wanted, not of its temporary name.
+            error.filename, error.filename2 = str(path), None
+        raise
     sync_folder(path.parent)
 
 
@@ -65,6 +75,17 @@ def _exchange(one: Path, other: Path) -> bool:
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
         return False
     raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError if a folder, or what is to be made of the way to it, cannot be written."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(there))
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from skillopt.core.errors import SkillOptError
 
 PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 """Pattern of an import path."""
-_PROJECT = tuple(
-    str(Path(__file__).parents[2] / name) for name in ("skillopt", "harnesses", "sandboxes")
-)
+_PACKAGES = ("skillopt", "harnesses", "sandboxes")
+_PROJECT = tuple(str(Path(__file__).parents[2] / name) for name in _PACKAGES)
+_LIBRARY = sysconfig.get_path("stdlib")
 
 
 class PluginError(SkillOptError):
@@ -56,7 +57,7 @@ def load(path: str, key: str) -> Any:
     """
     module, _, name = path.partition(":")
     try:
-        with own_code(f"{key}: {path}", passing=(ImportError,)):
+        with own_code(f"{key}: {path}", module, passing=(ImportError,)):
             found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
@@ -90,24 +91,59 @@ def make(path: str, key: str, method: str, /, *arguments: Any, **settings: Any) 
 
 
 @contextmanager
-def own_code(what: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """A context for a call of a user's own code.
+def own_code(
+    what: str, part: Any = None, passing: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """A context for a call of code that a user may have written.
 
     Args:
         what: a name for the code that is called, for the message.
+        part: the function or object that is called, or its module's name. Exceptions in the
+            project's own parts pass unchanged.
         passing: exceptions that pass unchanged, as they are not programming errors here.
 
     Raises:
-        OwnCodeError: the code raised something that is not an error of this project.
+        OwnCodeError: a user's part raised something that is not an error of this project. Errors of
+            the file system in the project's functions that it calls are not its errors.
     """
     expected: tuple[type[BaseException], ...] = (SkillOptError, *passing)
     try:
         yield
     except expected:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if is_ours(part) or (isinstance(error, OSError) and _raised_by_us(error)):
+            raise
         name = type(error).__name__
         raise OwnCodeError(f"{what}: your own code raised {name}: {error}") from error
+
+
+def takes(function: Any, key: str, *given: str, named: Sequence[str] = ()) -> None:
+    """Refuse what cannot be called as it will be.
+
+    Args:
+        function: of the user's.
+        key: of the config, for the message.
+        given, named: what it is given, by position and by name.
+
+    Raises:
+        PluginError: it is no function, or takes other arguments.
+    """
+    if not callable(function):
+        raise PluginError(f"{key}: {function!r} is not a function, nor can it be called as one")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # Some that are written in C do not tell.
+    try:
+        signature.bind(*given, **dict.fromkeys(named))
+    except TypeError as error:
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        arguments = ", ".join([*given, *(f"{word}=" for word in named)])
+        raise PluginError(
+            f"{key}: {name}{signature} does not take ({arguments}), with which it is called: "
+            f"{error}"
+        ) from error
 
 
 def check(path: str, key: str, method: str) -> None:
@@ -117,6 +153,8 @@ def check(path: str, key: str, method: str) -> None:
         PluginError: it leads nowhere, or to a class without that method.
     """
     found = load(path, key)
+    if not callable(found) and not hasattr(found, method):
+        raise PluginError(f"{key}: {path}: neither a class nor an object with {method!r}")
     if isinstance(found, type) and not callable(getattr(found, method, None)):
         raise PluginError(f"{key}: {path}: has no method {method!r}; add it (see the documents)")
 
@@ -139,3 +177,21 @@ def call(factory: Any, path: str, key: str, *arguments: Any, **settings: Any) ->
 
 def _ours(file: str) -> bool:
     return file.startswith(_PROJECT) or file.startswith("<frozen importlib")
+
+
+def is_ours(part: Any) -> bool:
+    """Whether a part belongs to this project."""
+    module = part if isinstance(part, str) else getattr(part, "__module__", "")
+    return str(module).partition(".")[0] in _PACKAGES
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    """Whether the last function that raised, the standard library's aside, is this project's."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = frame.filename
+        if _ours(file):
+            return True
+        installed = "site-packages" in Path(file).parts
+        if installed or not file.startswith((_LIBRARY, "<")):
+            return False
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import uuid
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +30,7 @@ def write_plugin(skill: Skill, folder: Path, version: str) -> None:
         write_atomic(made / ".claude-plugin" / "plugin.json", to_json(manifest))
         (made / "skills").mkdir()
         write_skill(skill, made / "skills" / skill.name)
-        fresh = folder.with_name(f".{folder.name}.tmp")
+        fresh = folder.with_name(f".{folder.name[:64]}.{uuid.uuid4().hex[:12]}.tmp")
         made.rename(fresh)
         replace_folder(fresh, folder)
 

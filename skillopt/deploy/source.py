@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from skillopt.core.skill import Skill
 from skillopt.evaluation.stats import Estimate, percent, points
+from skillopt.run.folder import read_state
+from skillopt.run.journal import LOG
 
 
 def source_of(path: Path, skill: Skill) -> dict[str, Any]:
@@ -18,10 +19,9 @@ def source_of(path: Path, skill: Skill) -> dict[str, Any]:
         skill: the skill that was read from it.
     """
     found: dict[str, Any] = {"digest": skill.digest}
-    summary_file = path / "summary.json"
-    if not summary_file.is_file():
+    if not (path / LOG).is_file():
         return found
-    summary = json.loads(summary_file.read_text("utf-8"))
+    summary = read_state(path)[0].summary
     test = summary["test"].get("best")
     return {
         **found,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from harnesses.agents.registry import CLI_AGENTS
 from skillopt.config.inputs import label, read_skill_or_run
@@ -25,6 +22,8 @@ from skillopt.evaluation.stats import Estimate, kept_share
 from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.prepare import prepare
 from skillopt.run.events import EvaluationStarted, Listener, tell_all
+from skillopt.run.folder import read_state
+from skillopt.run.journal import LOG
 from skillopt.run.records import Noted
 
 NONE = "none"
@@ -94,14 +93,19 @@ def subjects_of(config: Config, arguments: Sequence[str]) -> list[Subject]:
     found = []
     for text in dict.fromkeys(arguments):
         source = None
-        if (Path(text) / "summary.json").is_file():
-            target = yaml.safe_load((Path(text) / "config.yaml").read_text("utf-8"))["target"]
-            told = json.loads((Path(text) / "summary.json").read_text("utf-8"))
-            trained = f"{told['harness']}:{target['upstream']}:{target['name']}"
-            (source,) = places_of(config, [trained])
+        if (Path(text) / LOG).is_file():
+            (source,) = places_of(config, [_trained_in(Path(text))])
         short = label(text, arguments)
         found.append(Subject(text if short == NONE else short, read_skill_or_run(text), source))
     return found
+
+
+def _trained_in(run: Path) -> str:
+    """The place in which a run has trained, as :func:`places_of` takes it."""
+    state, _ = read_state(run)
+    settings = state.created.config if state.created else {}
+    target = settings["target"]
+    return f"{settings['harness']['name']}:{target['upstream']}:{target['name']}"
 
 
 def transfer(

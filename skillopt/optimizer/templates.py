@@ -87,6 +87,8 @@ def _check(folder: Path, environment: jinja2.Environment) -> None:
         except jinja2.TemplateSyntaxError as error:
             where = f"{error.filename or path}:{error.lineno}"
             raise PromptError(f"{where}: not a valid template: {error.message}") from error
+        except (jinja2.TemplateError, UnicodeDecodeError, RecursionError) as error:
+            raise PromptError(f"{path}: not a valid template: {error}") from error
         unknown = sorted(used - set(_variables(own, path.name)))
         if unknown:
             given = ", ".join(sorted(_variables(own, path.name)))

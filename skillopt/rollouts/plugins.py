@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from harnesses.gateway.upstreams import Upstream
 from harnesses.harness import Harness
 from skillopt.config.schema import Config
-from skillopt.core.import_path import load, make
+from skillopt.core.import_path import PluginError, load, make, own_code, takes
 from skillopt.core.types import Split, Task
 from skillopt.gates.base import Gate
 from skillopt.run.stop import StopCondition
-from skillopt.tasks.verifier import Verify
+from skillopt.tasks.verifier import Verify, check_verifier
 
 if TYPE_CHECKING:
     from skillopt.rollouts.executors import Executor
@@ -61,13 +61,29 @@ def load_plugins(config: Config, given: Plugins) -> Plugins:
     harness = given.harness
     if harness is None and ":" in config.harness.name:
         harness = make(config.harness.name, "harness.name", "run")
+    if harness is not None:
+        _check_harness(harness)
     verifier = given.verifier
     if verifier is None and config.verifier is not None:
         verifier = load(config.verifier, "verifier")
+    if verifier is not None:
+        check_verifier(verifier)
     named: dict[str, Any] = {
         s: load(path, f"train.stages.{s}") for s, path in config.train.stages.items()
     }
     return replace(given, harness=harness, verifier=verifier, stages={**named, **given.stages})
+
+
+def _check_harness(harness: Any) -> None:
+    """Refuse a harness without what will be asked of it."""
+    if not isinstance(getattr(harness, "name", None), str):
+        raise PluginError(f"harness.name: {harness!r} has no name; add an attribute 'name'")
+    takes(getattr(harness, "run", None), "harness.name: run", "request", "site")
+    takes(getattr(harness, "version", None), "harness.name: version")
+    with own_code("harness.name: version", harness):
+        version = harness.version()
+        if not isinstance(version, str):
+            raise TypeError(f"it returned {version!r}; return the version as text")
 
 
 def described(plugins: Plugins) -> dict[str, str]:

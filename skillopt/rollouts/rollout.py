@@ -103,7 +103,7 @@ def run_job(
     workspace = folder / "scratch" / "workspace"
     remove_tree(folder / "verifier")  # From an earlier attempt.
     try:
-        if (folder / OUTCOME).is_file():
+        if (folder / OUTCOME).is_file() and workspace.is_dir():
             image = environments.image(job.task)
             outcome = _read_outcome(folder)
         else:
@@ -132,9 +132,11 @@ def _act(
         image, place = environments.prepare(job.task, workspace), workspace
     shutil.copytree(workspace, before, symlinks=True)
     request = _request(job, image, place, folder, site.env)
-    running = own_code(f"harness {job.harness.name}", passing=(OSError,))
+    running = own_code(f"harness {job.harness.name}", job.harness)
     with _companion(job.task, folder) as companion, running:
         outcome = job.harness.run(replace(request, companion=companion), site)
+        if not isinstance(outcome, Outcome):
+            raise TypeError(f"it returned {outcome!r}; return an Outcome")
     _keep_visits(site, folder)
     if outcome.trajectory is not None:
         trajectory = to_json(outcome.trajectory.to_json_dict())

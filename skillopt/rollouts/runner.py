@@ -63,6 +63,8 @@ class RolloutRunner:
         self._cancelled = threading.Event()
         self._harnesses: dict[str, Harness] = {}
         self._executor: Executor | None = None
+        self._own_error: OwnCodeError | None = None
+        """The first that a part of the user's own raised; nothing is begun after it."""
 
     def __enter__(self) -> RolloutRunner:
         plugins = self.prepared.plugins
@@ -229,6 +231,8 @@ class RolloutRunner:
         return folder
 
     def _rollout(self, job: Job, stage: str) -> Rollout:
+        if self._own_error is not None:
+            raise self._own_error
         stored = self.store.get(job.key, job.task)
         if stored is not None:
             self.listener(RolloutFinished(stored, stored=True))
@@ -259,6 +263,7 @@ class RolloutRunner:
             except OwnCodeError as error:
                 # The first one stops the run; the agent's work is kept and judged again later.
                 rollout, own = job.failed(str(error), folder), error
+                self._own_error = self._own_error or error
             if self._cancelled.is_set() and not rollout.status.scored:
                 rollout = rollout.model_copy(update={"status": Status.CANCELLED})
             # A failure because the disk is full says nothing about the skill.
@@ -278,8 +283,11 @@ class RolloutRunner:
         kind = self.config.executor.kind
         if kind in EXECUTORS and self.prepared.plugins.executor is None:
             return self._executor.attempt(job, folder)
-        with own_code(f"executor {kind}", passing=(OSError,)):
-            return self._executor.attempt(job, folder)
+        with own_code(f"executor {kind}", self._executor):
+            rollout = self._executor.attempt(job, folder)
+            if not isinstance(rollout, Rollout):
+                raise TypeError(f"it returned {rollout!r}; return a Rollout")
+            return rollout
 
 
 def _ran(rollout: Rollout, stage: str, usage: Usage) -> RolloutRan:

@@ -42,9 +42,17 @@ def nobody(_: Event) -> None:
     """A listener that does nothing."""
 
 
-def tell_all(listeners: Sequence[Listener]) -> Listener:
+def tell_all(
+    listeners: Sequence[Listener], report: Callable[[str], None] | None = None
+) -> Listener:
     """One listener for several. A listener that raises is reported once and then removed, as an
-    observer must not end a run."""
+    observer must not end a run.
+
+    Args:
+        listeners: in the order in which they receive each event.
+        report: called with a message about one that has raised; by default, the others receive it
+            as a note.
+    """
     listening = list(listeners)
     lock = threading.RLock()
 
@@ -57,15 +65,23 @@ def tell_all(listeners: Sequence[Listener]) -> Listener:
                     if listener not in listening:
                         continue  # Another thread has reported it.
                     listening.remove(listener)
-                tell(Noted(text=_raised(listener, error)))
+                text = switched_off(f"listener {_name(listener)}", error)
+                if report is None:
+                    tell(Noted(text=text))
+                else:
+                    report(text)
 
     return tell
 
 
-def _raised(listener: Listener, error: Exception) -> str:
-    name = getattr(listener, "__qualname__", type(listener).__qualname__)
+def switched_off(what: str, error: Exception) -> str:
+    """What is said of something that only looks at a run, and has failed."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return (
-        f"listener {name} raised {type(error).__name__}: {error} ({last.filename}:{last.lineno}); "
+        f"{what} raised {type(error).__name__}: {error} ({last.filename}:{last.lineno}); "
         "it is switched off, and the run continues"
     )
+
+
+def _name(listener: Listener) -> str:
+    return str(getattr(listener, "__qualname__", type(listener).__qualname__))

@@ -18,7 +18,7 @@ from skillopt.core.errors import SkillOptError
 from skillopt.core.files import to_json, write_atomic
 from skillopt.core.skill import Skill, SkillError, read_skill, write_skill
 from skillopt.core.types import GateDecision, RolloutRow
-from skillopt.run.journal import LOG, read_records
+from skillopt.run.journal import LOG, JournalError, read_records
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
@@ -177,7 +177,7 @@ def find_run(name: str | Path) -> Path:
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:
     """The summaries of all runs in a folder, sorted by name, from their logs; also of runs without
-    a score.
+    a score, and of those whose log cannot be read, which are ``damaged``.
 
     Raises:
         RunError: there is no such folder.
@@ -186,8 +186,14 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
         raise RunError(f"{folder}: no such folder of runs; name the one that key 'runs' names")
     found = []
     for log in sorted(folder.glob(f"*/{LOG}")):
-        state, meter = read_state(log.parent)
-        found.append(state.summary | {"spent": meter.to_json()})
+        try:
+            state, meter = read_state(log.parent)
+            summary = state.summary
+        except (RunError, JournalError) as error:
+            meter = Meter()
+            told = {"name": log.parent.name, "state": "damaged", "stopped": str(error)}
+            summary = State().summary | told
+        found.append(summary | {"spent": meter.to_json()})
     return found
 
 

@@ -168,6 +168,7 @@ class State:
     def summary(self) -> dict[str, Any]:
         """The content of ``summary.json``, apart from the spending."""
         config = self.created.config if self.created else {}
+        scored = self.initial_score is not None
         return {
             "format": FORMAT,
             "name": self.created.name if self.created else "",
@@ -176,8 +177,8 @@ class State:
             "stopped": self.done.reason if self.done else self.stopped,
             "steps": self.steps,
             "initial_score": self.initial_score,
-            "current_score": self.current_score,
-            "best_score": self.best_score,
+            "current_score": self.current_score if scored else None,
+            "best_score": self.best_score if scored else None,
             "accepted": len(self.accepted),
             "initial_skill": self.initial,
             "best_skill": self.best,

@@ -12,7 +12,7 @@ from skillopt.config.schema import (
     StopConfig,
     TargetScoreConfig,
 )
-from skillopt.core.import_path import load
+from skillopt.core.import_path import load, own_code, takes
 from skillopt.run.spending import Spent, spending_reached
 from skillopt.run.state import State
 
@@ -42,9 +42,23 @@ def make_stop(configs: Sequence[StopConfig], own: Sequence[StopCondition] = ()) 
     """A condition that stops if the config's or any of the user's own does.
 
     Raises:
-        PluginError: an import path leads nowhere.
+        PluginError: an import path leads nowhere, or a function does not take what it is given.
     """
-    return any_of([*(_make(config) for config in configs), *own])
+    return any_of([*(_make(config) for config in configs), *map(_guarded, own)])
+
+
+def _guarded(condition: StopCondition) -> StopCondition:
+    """A user's condition, whose errors are theirs."""
+    takes(condition, "stop", "state", "spent")
+
+    def stop(state: State, spent: Spent) -> str:
+        with own_code("stop", condition):
+            reason = condition(state, spent) or ""
+            if not isinstance(reason, str):
+                raise TypeError(f"it returned {reason!r}; return the reason to stop, or ''")
+        return reason
+
+    return stop
 
 
 def _make(config: StopConfig) -> StopCondition:
@@ -66,5 +80,4 @@ def _make(config: StopConfig) -> StopCondition:
         case AllConfig():
             return all_of([_make(part) for part in config.of])
         case CustomStopConfig():
-            condition: StopCondition = load(config.path, "stop")
-            return condition
+            return _guarded(load(config.path, "stop"))

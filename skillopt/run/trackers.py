@@ -9,11 +9,12 @@ import difflib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from skillopt.config.schema import Config, TrackerName
 from skillopt.core.errors import SkillOptError
-from skillopt.run.events import Event, Listener
+from skillopt.run.events import Event, Listener, switched_off
 from skillopt.run.records import BaselineDone, RolloutRan, RunDone, StepDone
 from skillopt.run.state import State
 
@@ -22,14 +23,33 @@ class TrackerError(SkillOptError):
     """A tracker's package is not installed. The message says how to install it."""
 
 
+PACKAGES: dict[TrackerName, str] = {
+    "tensorboard": "tensorboardX",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+    "opentelemetry": "opentelemetry",
+}
+"""What each needs to be installed."""
+
+
+def check_trackers(config: Config) -> None:
+    """Raise TrackerError if the package of a tracker is missing that a config names."""
+    for name in config.trackers:
+        if find_spec(PACKAGES[name]) is None:
+            raise _missing(name, f"there is no package {PACKAGES[name]!r}")
+
+
 @contextmanager
-def tracking(config: Config, folder: Path, state: State) -> Iterator[list[Listener]]:
+def tracking(
+    config: Config, folder: Path, state: State, report: Callable[[str], None]
+) -> Iterator[list[Listener]]:
     """The listeners of the trackers that a config names, closed at the end.
 
     Args:
         config: names them.
         folder: the run's folder; trackers' local files go into it.
         state: the run's state; up to date whenever a listener is called.
+        report: called with a message about one that does not start or end.
 
     Raises:
         TrackerError: a package is missing.
@@ -43,13 +63,36 @@ def tracking(config: Config, folder: Path, state: State) -> Iterator[list[Listen
     with ExitStack() as stack:
         listeners = []
         for name in config.trackers:
+            own = stack.enter_context(_closing(name, report))
             try:
-                listeners.append(makers[name](stack, config, folder, state))
+                listener = makers[name](own, config, folder, state)
             except ImportError as error:
-                raise TrackerError(
-                    f"trackers: {name}: {error}; install it: pip install 'skillopt-harness[{name}]'"
-                ) from error
+                raise _missing(name, str(error)) from error
+            except Exception as error:  # noqa: BLE001  # It only looks at the run.
+                report(switched_off(f"tracker {name}", error))
+                continue
+            listener.__qualname__ = name
+            listeners.append(listener)
         yield listeners
+
+
+@contextmanager
+def _closing(name: TrackerName, report: Callable[[str], None]) -> Iterator[ExitStack]:
+    """What a tracker wants to have called at the end; what that raises is reported."""
+    own = ExitStack()
+    try:
+        yield own
+    finally:
+        try:
+            own.close()
+        except Exception as error:  # noqa: BLE001  # It only looked at the run.
+            report(switched_off(f"tracker {name}", error))
+
+
+def _missing(name: TrackerName, problem: str) -> TrackerError:
+    return TrackerError(
+        f"trackers: {name}: {problem}; install it: pip install 'skillopt-harness[{name}]'"
+    )
 
 
 def measures(event: StepDone, state: State) -> dict[str, float]:

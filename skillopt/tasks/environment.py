@@ -50,7 +50,7 @@ class Environments:
         if task.workspace is not None:
             image = self.image(task)
             target.mkdir(parents=True)
-            with own_code(f"the workspace of task {task.name}", passing=(OSError,)):
+            with own_code(f"the workspace of task {task.name}", task.workspace):
                 task.workspace(target)
         elif simple is not None:
             image = self._present(simple.image)

@@ -43,7 +43,7 @@ def load_splits(
         PluginError, OwnCodeError: from a user's own source.
     """
     if given is not None:
-        splits = {split: tuple(given.get(split, ())) for split in SPLITS}
+        splits = _checked(given, "Plugins(tasks=…)")
     else:
         splits = _named(config, seed, made)
     return _without(splits, config)
@@ -63,8 +63,24 @@ def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task
     found_splits: Mapping[Split, Sequence[Task]] = call(
         source, path, "tasks.source", config=config, folder=made, **config.options
     )
-    with own_code("tasks.source"):
-        return {split: tuple(found_splits.get(split, ())) for split in SPLITS}
+    return _checked(found_splits, f"tasks.source: {config.source}")
+
+
+def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
+    """Tasks that were not read from folders, if they can be used as such."""
+    if not isinstance(found, Mapping) or not set(found) <= set(SPLITS):
+        raise TaskError(f"{where}: must give a mapping of {', '.join(SPLITS)} to tasks")
+    with own_code(where):
+        splits = {split: tuple(found.get(split, ())) for split in SPLITS}
+    names: set[str] = set()
+    for task in (task for tasks in splits.values() for task in tasks):
+        if not isinstance(task, Task):
+            raise TaskError(f"{where}: {task!r} is not a skillopt.Task")
+        if not task.digest or task.name in names:
+            what = "is there twice" if task.name in names else "has no digest"
+            raise TaskError(f"{where}: task {task.name!r} {what}")
+        names.add(task.name)
+    return splits
 
 
 def _without(

@@ -29,7 +29,12 @@ def validate(folder: Path) -> list[Problem]:
     """The problems of one task folder, a flat folder of them, or one with split folders.
 
     Every task is checked, also after a bad one; an empty list means that all can be used.
+
+    Raises:
+        TaskError: there is no such folder.
     """
+    if not folder.is_dir():
+        raise TaskError(f"{folder}: no such folder")
     try:
         found = _found(folder)
         problems = [problem for path in found for problem in _problems(path)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from sandboxes.base import ExecResult, Limits, Mount, Sandbox, SandboxFactory, SandboxSpec
 from sandboxes.trees import remove_tree
 from skillopt.core.errors import SkillOptError
-from skillopt.core.import_path import own_code
+from skillopt.core.import_path import own_code, takes
 from skillopt.core.types import Reward, Task
 
 Verify = Callable[..., Reward]
@@ -87,20 +87,38 @@ def verify_with(own: Verify, task: Task, workspace: Path, answer: str, folder: P
     given = (task, workspace, answer, folder)
     what = f"verifier, on task {task.name}"
     try:
-        with own_code(what, passing=(ConnectionError, TimeoutError)):
-            reward = own(*given[: _parameters(own)])
-            if not isinstance(reward, Reward) or not 0.0 <= reward.soft <= 1.0:
-                raise TypeError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
+        with own_code(what, own, passing=(ConnectionError, TimeoutError)):
+            reward = _plain(own(*given[: _parameters(own)]))
     except (ConnectionError, TimeoutError) as error:
         raise VerifierError(f"{what}: {type(error).__name__}: {error}") from error
     return reward
+
+
+def _plain(reward: object) -> Reward:
+    """A user's reward with numbers that can be written down, whatever library they come from."""
+    if not isinstance(reward, Reward):
+        raise TypeError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
+    soft = float(reward.soft)
+    if not 0.0 <= soft <= 1.0:
+        raise ValueError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
+    metrics = {str(name): float(value) for name, value in dict(reward.metrics).items()}
+    return Reward(soft, metrics, str(reward.feedback or ""))
+
+
+def check_verifier(own: Verify) -> None:
+    """Refuse a verifier that cannot be called with what it will be given.
+
+    Raises:
+        PluginError: it takes neither three nor four arguments.
+    """
+    takes(own, "verifier", *("task", "workspace", "answer", "rollout")[: _parameters(own)])
 
 
 def _parameters(own: Verify) -> int:
     """How many of the four possible arguments a verifier takes."""
     try:
         inspect.signature(own).bind(*range(4))
-    except TypeError:
+    except (TypeError, ValueError):
         return 3
     return 4
 

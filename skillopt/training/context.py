@@ -27,6 +27,7 @@ from skillopt.optimizer.model import OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.upstreams import service_of
 from skillopt.run.recorder import Recorder
 from skillopt.run.records import (
     BaselineDone,
@@ -111,8 +112,7 @@ class Training:
 
     def stopping(self) -> str:
         """Why a stop condition of the config ends the training now; empty if none does."""
-        with own_code("stop"):
-            return self.stop(self.state, self.record.meter.total)
+        return self.stop(self.state, self.record.meter.total)
 
     def baseline(self, initial: Skill | None) -> None:
         """Score the initial skill on the selection split, before the first step.
@@ -166,8 +166,11 @@ class Training:
 
         val = self.splits["val"]
         self.record(skill_made(candidate))
-        with self.stage("gate", len(val), plan, clock), own_code("gate"):
-            return self.gate.decide(Trial(val, self.state.rewards, measure))
+        with self.stage("gate", len(val), plan, clock), own_code("gate", self.gate):
+            decision = self.gate.decide(Trial(val, self.state.rewards, measure))
+            if not isinstance(decision, GateDecision):
+                raise TypeError(f"it returned {decision!r}; return a GateDecision")
+            return decision
 
     def step(
         self, plan: StepPlan, rollouts: Sequence[Rollout], proposal: Proposal, asking: Asking
@@ -230,6 +233,7 @@ class Training:
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies), self.replies,
+            service_of(config, config.optimizer),
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,

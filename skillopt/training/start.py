@@ -16,6 +16,7 @@ from sandboxes.owner import current_owner
 from skillopt.config.inputs import read_config
 from skillopt.config.schema import Config
 from skillopt.core.errors import RESUME_HINT, FormatError, PausedError, file_errors
+from skillopt.core.files import check_writable
 from skillopt.core.import_path import own_code
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Task
@@ -28,7 +29,7 @@ from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.prepare import Prepared, Splits, prepare, prepared_skill
 from skillopt.rollouts.upstreams import model_spec
-from skillopt.run.events import Listener, tell_all
+from skillopt.run.events import Listener, nobody, tell_all
 from skillopt.run.folder import RunFolder, replay
 from skillopt.run.journal import Journal, read_records
 from skillopt.run.recorder import Recorder
@@ -41,9 +42,9 @@ from skillopt.run.records import (
     RunStopped,
 )
 from skillopt.run.spending import LimitReachedError, Meter
-from skillopt.run.state import State
+from skillopt.run.state import State, fold
 from skillopt.run.stop import StopCondition, make_stop
-from skillopt.run.trackers import tracking
+from skillopt.run.trackers import check_trackers, tracking
 from skillopt.training.context import Training
 from skillopt.training.fingerprint import changes, fingerprint
 from skillopt.training.method import Method, make_method
@@ -95,6 +96,7 @@ def prepare_training(
         ConfigError, TaskError, SkillError, PromptError, PluginError: unusable input.
     """
     prepared = prepare(config, plugins=plugins, needs=("train", "val"), meter=meter)
+    check_trackers(config)
     given = prepared.plugins
     return TrainingParts(
         prepared=prepared,
@@ -139,26 +141,51 @@ def train(
     """
     config = config if isinstance(config, Config) else read_config(config)
     origin = config.name if fork else None
-    if fork:
-        config = Config.model_validate(config.model_dump() | {"name": fork})
+    config = _forked(config, fork)
     with file_errors():
         # Unusable input is refused before the folder is created.
+        check_writable(config.runs / config.name)
         meter = Meter(config.limits)
         parts = prepare_training(config, plugins, meter)
         with Journal(config.runs / config.name) as journal:
-            return _train(parts, journal, tell_all(listeners), origin)
+            return _train(parts, journal, listeners, origin)
+
+
+def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | None = None) -> Plan:
+    """What :func:`train` would come to at most. What it would refuse is refused; nothing is run,
+    asked or recorded.
+
+    Args:
+        config, plugins, fork: as for :func:`train`.
+
+    Raises:
+        SkillOptError: as :func:`train` does before its first rollout.
+    """
+    config = _forked(config, fork)
+    with file_errors():
+        root = config.runs / config.name
+        check_writable(root)
+        parts = prepare_training(config, plugins)
+        _differences(parts, fold(read_records(root)), root)
+        return parts.plan
+
+
+def _forked(config: Config, fork: str | None) -> Config:
+    """A config under the name of the new run, if there is one."""
+    return Config.model_validate(config.model_dump() | {"name": fork}) if fork else config
 
 
 def _train(
-    parts: TrainingParts, journal: Journal, listener: Listener, origin: str | None
+    parts: TrainingParts, journal: Journal, listeners: Sequence[Listener], origin: str | None
 ) -> RunResult:
     prepared, config, meter = parts.prepared, parts.prepared.config, parts.prepared.meter
     state = replay(journal.root, journal.records, meter)
     with ExitStack() as stack:
-        trackers = stack.enter_context(tracking(config, journal.root, state))
-        told = tell_all([*trackers, listener])
-        record = Recorder(journal, RunFolder(journal.root), state, meter, told)
+        record = Recorder(journal, RunFolder(journal.root), state, meter, nobody)
+        record.listener = tell_all(listeners, record.note)
         _begin(parts, record, origin)
+        trackers = stack.enter_context(tracking(config, journal.root, state, record.note))
+        record.listener = tell_all([*trackers, record.listener], record.note)
         runner = stack.enter_context(prepared.runner(record))
         if state.done is None:
             guard = leak_guard(task for tasks in prepared.splits.values() for task in tasks)
@@ -182,9 +209,9 @@ def _train(
 def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
     """Record what the run is, or what has changed since its last start."""
     prepared, state = parts.prepared, record.state
-    config, root = prepared.config, record.journal.root
-    print_ = fingerprint(prepared, parts.initial, _harness(prepared), parts.prompts)
+    config = prepared.config
     settings, items = config.model_dump(mode="json"), _items(prepared.splits)
+    print_, found = _differences(parts, state, record.journal.root)
     if state.created is None:
         record(
             RunCreated(
@@ -197,6 +224,24 @@ def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
             )
         )
         return
+    found |= _config_changes(state.created.config, settings)
+    if found:
+        record(RunChanged(config=settings, fingerprint=print_, splits=items, changes=found))
+        record.note(f"resumed with other inputs: {', '.join(sorted(found))}")
+
+
+def _differences(
+    parts: TrainingParts, state: State, root: Path
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The run's fingerprint, and what differs in it from an earlier start of the run.
+
+    Raises:
+        FingerprintError: its finished part depended on that.
+        FormatError: an older version has started it.
+    """
+    print_ = fingerprint(parts.prepared, parts.initial, _harness(parts.prepared), parts.prompts)
+    if state.created is None:
+        return print_, {}
     if state.created.format != FORMAT:
         raise FormatError(
             f"{root}: this run was started by a version whose logs had "
@@ -204,11 +249,7 @@ def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
             f"and this one reads format {FORMAT}; start a new run, which takes the finished "
             "rollouts from the store: --fork NEW-NAME"
         )
-    found = changes(state.created.fingerprint, print_, state, str(root))
-    found |= _config_changes(state.created.config, settings)
-    if found:
-        record(RunChanged(config=settings, fingerprint=print_, splits=items, changes=found))
-        record.note(f"resumed with other inputs: {', '.join(sorted(found))}")
+    return print_, changes(state.created.fingerprint, print_, state, str(root))
 
 
 def _run(training: Training, parts: TrainingParts) -> None:
@@ -230,8 +271,10 @@ def _run(training: Training, parts: TrainingParts) -> None:
     try:
         if state.initial_score is None:
             training.baseline(parts.initial)
-        with own_code("method", passing=(OSError,)):
+        with own_code("method", parts.method):
             reason = parts.method.run(training)
+            if not isinstance(reason, str):
+                raise TypeError(f"it returned {reason!r}; return why training has ended")
         if state.done is None:
             training.finish(reason)
     except OptimizerUnavailableError as error:

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from skillopt.config.schema import Config
-from skillopt.core.import_path import own_code
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, GateDecision, RejectedEdit, Split, Task
 from skillopt.optimizer.documents import fit
@@ -79,8 +78,7 @@ class SkillOpt:
         def stage(name: str, total: int) -> AbstractContextManager[None]:
             return training.stage(name, total, plan, asking.clock)
 
-        with own_code("train.stages"):
-            proposal = propose(batches, asking.briefing, train, training.stages, stage)
+        proposal = propose(batches, asking.briefing, train, training.stages, stage)
         training.step(plan, rollouts, proposal, asking)
 
     def _end_epoch(self, training: Training, plan: StepPlan) -> None:
@@ -119,7 +117,7 @@ class SkillOpt:
     ) -> EpochEnd:
         """Propose a guidance block from paired rollouts, gated like any edit."""
         current = training.current
-        with training.stage("slow", 1, plan, asking.clock), own_code("train.stages.slow"):
+        with training.stage("slow", 1, plan, asking.clock):
             slow = training.stages.slow(end.pairs, asking.briefing)
             fitted = fit(slow.value, asking.briefing)
         made: Skill = fitted.value or current
@@ -141,7 +139,7 @@ class SkillOpt:
     ) -> EpochEnd:
         """Update the optimizer's own notes on which kinds of edit worked; never deployed."""
         decisions = decisions_of(training.state, plan.epoch, end.action)
-        with training.stage("meta", 1, plan, asking.clock), own_code("train.stages.meta"):
+        with training.stage("meta", 1, plan, asking.clock):
             meta = training.stages.meta(end.pairs, decisions, asking.briefing)
         return replace(end, notes=meta.value, errors=end.errors + meta.errors)
 

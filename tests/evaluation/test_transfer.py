@@ -24,13 +24,14 @@ from tests.helpers.small import small_config, trained
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("transfer")
+def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return trained(tmp_path_factory.mktemp("transfer"))
 
 
 @pytest.fixture(scope="module")
-def result(folder: Path) -> RunResult:
-    return trained(folder)
+def folder(result: RunResult) -> Path:
+    """Where that run is, and others find its rollouts."""
+    return result.folder.parent.parent
 
 
 def test_the_source_comes_first_and_nothing_is_run_twice(result: RunResult, folder: Path) -> None:

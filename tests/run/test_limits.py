@@ -142,13 +142,14 @@ def test_rollouts_that_run_count_so_the_limit_is_never_passed(limit: int, worker
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("limits")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return trained(tmp_path_factory.mktemp("limits"))
 
 
 @pytest.fixture(scope="module")
-def whole(folder: Path) -> RunResult:
-    return trained(folder)
+def folder(whole: RunResult) -> Path:
+    """Where that run is, and others find its rollouts."""
+    return whole.folder.parent.parent
 
 
 @pytest.mark.parametrize(

@@ -28,13 +28,14 @@ from tests.helpers.small import small_config, trained, untimed
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return trained(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
-def result(folder: Path) -> RunResult:
-    return trained(folder)
+def folder(result: RunResult) -> Path:
+    """Where that run is, and others find its rollouts."""
+    return result.folder.parent.parent
 
 
 def copied(result: RunResult, target: Path) -> Path:
