@@ -60,7 +60,7 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--set {setting}: must be KEY=VALUE")
         found = parse_yaml(value, f"--set {setting}")
         for known, before in overrides.items():
-            # Of a plain value the last one counts, as options do; a section would be lost.
+            # The last of several plain values counts, as for options; a section would be lost.
             whole = known == key and (isinstance(before, dict) or isinstance(found, dict))
             if whole or known.startswith(f"{key}."):
                 raise ConfigError(f"--set {setting}: {known} is already set; give it once")

@@ -25,7 +25,7 @@ UNOPENED = (
     "description say which tasks the skill is for."
 )
 TEXT_WIDTH = 10
-"""To which a column of texts may be folded."""
+"""The least width to which a column of texts may be folded."""
 
 
 def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
@@ -263,8 +263,8 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
 
 
 def _table(title: str, columns: Sequence[str], texts: Collection[str]) -> Table:
-    """An empty table. The columns that are named in ``texts`` may be folded; all others hold
-    numbers, which are never cut."""
+    """An empty table. The columns in ``texts`` may be folded; all others contain numbers, which are
+    never cut."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

@@ -71,11 +71,11 @@ def parse_yaml(text: str, source: str) -> Any:
     """A YAML value without repeated keys.
 
     Args:
-        text: of the value.
-        source: is named in the message, with the line.
+        text: the value.
+        source: its name in the message, before the line.
 
     Raises:
-        ConfigError: it is not YAML, or a key is in it twice: the first would be lost.
+        ConfigError: it is not YAML, or has a key twice, of which the first would be lost.
     """
     return _parse(text, source)[1]
 
@@ -94,7 +94,7 @@ def _parse(text: str, source: str) -> tuple[Any, Any]:
 
 
 def _repeated(node: Any, name: str, above: tuple[Any, ...]) -> Iterator[str]:
-    """The keys that stand twice in one mapping, each with both lines."""
+    """Problems with keys that occur twice in a mapping, each with both lines."""
     if node in above:
         raise RecursionError(f"{name} is part of itself")
     above = (*above, node)
@@ -107,7 +107,7 @@ def _repeated(node: Any, name: str, above: tuple[Any, ...]) -> Iterator[str]:
             line, whole = key.start_mark.line + 1, f"{name}.{key.value}".lstrip(".")
             same = key.tag, str(key.value)
             if same in first:
-                yield f"{line}: {whole}: is already in line {first[same]}; join the two"
+                yield f"{line}: {whole}: is already in line {first[same]}; merge the two"
             first.setdefault(same, line)
             yield from _repeated(value, whole, above)
 
@@ -136,7 +136,7 @@ def _set(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
 def _explain(item: Any, places: Mapping[Key, Where], path: Path, kind: type[BaseModel]) -> str:
     location = tuple(part for part in item["loc"])
     # The discriminator of a union is part of pydantic's location but not of the file.
-    # So is the mark that a mapping's key, not its value, is meant.
+    # The same is true of the mark for a mapping's key.
     key = tuple(
         p for i, p in enumerate(location) if p != "[key]" and not _is_tag(location, i, places)
     )

@@ -23,7 +23,7 @@ _HERE, _RENAME_EXCHANGE = -100, 2
 def write_atomic(path: Path, content: str | bytes, mode: int | None = None) -> None:
     """Write to a temporary file next to ``path``, sync and rename it; with ``mode`` if given."""
     data = content.encode() if isinstance(content, str) else content
-    # Nobody else's: processes of two containers may have the same number.
+    # Unique: processes in two containers may have the same number.
     temporary = path.with_name(f".{path.name[:64]}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -36,7 +36,7 @@ def write_atomic(path: Path, content: str | bytes, mode: int | None = None) -> N
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # Of the file that is wanted, not of its temporary name.
+        if isinstance(error, OSError):  # Name the file that is wanted, not the temporary one.
             error.filename, error.filename2 = str(path), None
         raise
     sync_folder(path.parent)
@@ -78,7 +78,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise OSError if a folder, or what is to be made of the way to it, cannot be written."""
+    """Raise OSError if a folder, or a parent that has to be created, cannot be written."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))

@@ -119,22 +119,22 @@ def own_code(
 
 
 def takes(function: Any, key: str, *given: str, named: Sequence[str] = ()) -> None:
-    """Refuse what cannot be called as it will be.
+    """Refuse a function that cannot be called with the given arguments.
 
     Args:
-        function: of the user's.
-        key: of the config, for the message.
-        given, named: what it is given, by position and by name.
+        function: the user's function.
+        key: the config's key, for the message.
+        given, named: its arguments, by position and by name.
 
     Raises:
-        PluginError: it is no function, or takes other arguments.
+        PluginError: it is not a function, or takes other arguments.
     """
     if not callable(function):
         raise PluginError(f"{key}: {function!r} is not a function, nor can it be called as one")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return  # Some that are written in C do not tell.
+        return  # Some functions written in C have no signature.
     try:
         signature.bind(*given, **dict.fromkeys(named))
     except TypeError as error:
@@ -186,7 +186,7 @@ def is_ours(part: Any) -> bool:
 
 
 def _raised_by_us(error: BaseException) -> bool:
-    """Whether the last function that raised, the standard library's aside, is this project's."""
+    """Whether the last function that raised, ignoring the standard library, is this project's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = frame.filename
         if _ours(file):

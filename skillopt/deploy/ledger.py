@@ -21,7 +21,7 @@ from skillopt.deploy.places import Place, tree_digest
 
 Action = Literal["deploy", "undo"]
 FORMAT = 1
-"""Of the log's lines."""
+"""Format number of the log's lines."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ GIVEN: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "slow": (["pairs", "briefing"], []),
     "meta": (["pairs", "decisions", "briefing"], []),
 }
-"""By stage, what its function is given by position and by name."""
+"""The arguments of each stage's function, by position and by name."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def make_stages(own: Mapping[str, Any]) -> Stages:
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's stage, whose errors are theirs."""
+    """A user's own stage, whose exceptions become :class:`OwnCodeError`."""
 
     def call(*given: Any, **named: Any) -> Any:
         with own_code(f"train.stages.{name}", function):

@@ -64,7 +64,7 @@ class RolloutRunner:
         self._harnesses: dict[str, Harness] = {}
         self._executor: Executor | None = None
         self._own_error: OwnCodeError | None = None
-        """The first that a part of the user's own raised; nothing is begun after it."""
+        """The first exception from a user's own part; nothing is started after it."""
 
     def __enter__(self) -> RolloutRunner:
         plugins = self.prepared.plugins

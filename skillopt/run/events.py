@@ -75,7 +75,7 @@ def tell_all(
 
 
 def switched_off(what: str, error: Exception) -> str:
-    """What is said of something that only looks at a run, and has failed."""
+    """The message about an observer of a run that has raised."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"{what} raised {type(error).__name__}: {error} ({last.filename}:{last.lineno}); "

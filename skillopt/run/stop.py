@@ -48,7 +48,7 @@ def make_stop(configs: Sequence[StopConfig], own: Sequence[StopCondition] = ()) 
 
 
 def _guarded(condition: StopCondition) -> StopCondition:
-    """A user's condition, whose errors are theirs."""
+    """A user's own condition, whose exceptions become :class:`OwnCodeError`."""
     takes(condition, "stop", "state", "spent")
 
     def stop(state: State, spent: Spent) -> str:

@@ -29,11 +29,11 @@ PACKAGES: dict[TrackerName, str] = {
     "mlflow": "mlflow",
     "opentelemetry": "opentelemetry",
 }
-"""What each needs to be installed."""
+"""The import name of the package that each tracker needs."""
 
 
 def check_trackers(config: Config) -> None:
-    """Raise TrackerError if the package of a tracker is missing that a config names."""
+    """Raise TrackerError if the package of a tracker in the config is missing."""
     for name in config.trackers:
         if find_spec(PACKAGES[name]) is None:
             raise _missing(name, f"there is no package {PACKAGES[name]!r}")
@@ -78,7 +78,7 @@ def tracking(
 
 @contextmanager
 def _closing(name: TrackerName, report: Callable[[str], None]) -> Iterator[ExitStack]:
-    """What a tracker wants to have called at the end; what that raises is reported."""
+    """A stack for what a tracker has to close at the end; its exceptions are reported."""
     own = ExitStack()
     try:
         yield own

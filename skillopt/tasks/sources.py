@@ -67,7 +67,7 @@ def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task
 
 
 def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
-    """Tasks that were not read from folders, if they can be used as such."""
+    """Check tasks that were not read from folders."""
     if not isinstance(found, Mapping) or not set(found) <= set(SPLITS):
         raise TaskError(f"{where}: must give a mapping of {', '.join(SPLITS)} to tasks")
     with own_code(where):

@@ -95,7 +95,7 @@ def verify_with(own: Verify, task: Task, workspace: Path, answer: str, folder: P
 
 
 def _plain(reward: object) -> Reward:
-    """A user's reward with numbers that can be written down, whatever library they come from."""
+    """A user's reward as plain numbers, whatever library they come from."""
     if not isinstance(reward, Reward):
         raise TypeError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
     soft = float(reward.soft)
@@ -106,7 +106,7 @@ def _plain(reward: object) -> Reward:
 
 
 def check_verifier(own: Verify) -> None:
-    """Refuse a verifier that cannot be called with what it will be given.
+    """Refuse a verifier that cannot be called with the verifier's arguments.
 
     Raises:
         PluginError: it takes neither three nor four arguments.

@@ -152,8 +152,8 @@ def train(
 
 
 def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | None = None) -> Plan:
-    """What :func:`train` would come to at most. What it would refuse is refused; nothing is run,
-    asked or recorded.
+    """Upper bounds for :func:`train`. Refuses what that would refuse; nothing is run, requested or
+    recorded.
 
     Args:
         config, plugins, fork: as for :func:`train`.
@@ -233,11 +233,11 @@ def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
 def _differences(
     parts: TrainingParts, state: State, root: Path
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """The run's fingerprint, and what differs in it from an earlier start of the run.
+    """The run's fingerprint, and its differences to that of the run's last start.
 
     Raises:
-        FingerprintError: its finished part depended on that.
-        FormatError: an older version has started it.
+        FingerprintError: the finished part of the run depends on one of them.
+        FormatError: an older version started the run.
     """
     print_ = fingerprint(parts.prepared, parts.initial, _harness(parts.prepared), parts.prompts)
     if state.created is None:
