@@ -25,7 +25,7 @@ CLI_AGENTS: Mapping[str, str] = {
     "claude-code": "harnesses.agents.claude_code",
     "opencode": "harnesses.agents.opencode",
 }
-"""The command-line agents with their modules, each of which has a ``KIND``."""
+"""The command-line agents and their modules, each of which has a ``KIND``."""
 
 NAMES = ("direct", *CLI_AGENTS)
 """All harnesses of the project."""

@@ -116,7 +116,7 @@ def test_what_is_wrong_is_told_with_what_to_do(
 @pytest.mark.usefixtures("quick_retries")
 def test_a_service_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = doctor(tmp_path, block("http://127.0.0.1:9"), "known-1")
-    assert done.exit_code == 1 and "does the service run, and is base_url right?" in done.output
+    assert done.exit_code == 1 and "is the service running, and is base_url right?" in done.output
 
 
 def test_without_a_config_the_usual_services_are_known() -> None:
