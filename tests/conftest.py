@@ -4,6 +4,7 @@ in CI, where SKILLOPT_REQUIRE_ENGINE is set, that is a failure."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import ssl
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import pytest
@@ -78,6 +79,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"no {marker}: {error.splitlines()[0]}"))
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now, the SDKs' thousands of types above all, is never garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def backend() -> Iterator[DockerBackend]:
     with closing(DockerBackend()) as running:
@@ -103,10 +110,12 @@ class _Impatient:
 def no_time_is_lost() -> Iterator[None]:
     """Hundreds of tests start a gateway or a model service, and more make a client of one.
 
-    Each client would read all certificates of the machine, to speak through a Unix socket.
+    Each client would read all certificates of the machine, to speak through a Unix socket. And
+    nobody takes out the plug: killed processes lose nothing that the kernel has.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("uvicorn.server.asyncio", _Impatient())
+        patched.setattr(os, "fsync", lambda fd: None)
         patched.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
 
@@ -114,11 +123,19 @@ def no_time_is_lost() -> Iterator[None]:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway asks a service that fails again, but does not wait for seconds before."""
-    monkeypatch.setattr(Gateway.__init__, "__defaults__", (0.01,))
+    _, *others = Gateway.__init__.__defaults__ or ()
+    monkeypatch.setattr(Gateway.__init__, "__defaults__", (0.01, *others))
+
+
+HOMES = count()
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def nothing_of_the_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """No test reads or writes the agent directories of whoever runs the tests."""
+    # Not in tmp_path, which most tests do not need.
+    home = tmp_path_factory.getbasetemp() / f"home-{next(HOMES)}"
     for name in ("HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
+        monkeypatch.setenv(name, str(home))

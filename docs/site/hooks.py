@@ -38,6 +38,9 @@ PAGES: list[Any] = [
     {"Python": "python.md"},
     {"Extending": [
         {"Add a benchmark": "add-a-benchmark.md"},
+        {"Add a gate": "add-a-gate.md"},
+        {"Add a method": "add-a-method.md"},
+        {"Add an executor": "add-an-executor.md"},
         {"Add a harness": "add-a-harness.md"},
         {"Add a sandbox": "add-a-sandbox.md"},
         {"Add an upstream": "add-an-upstream.md"},

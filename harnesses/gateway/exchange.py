@@ -17,6 +17,8 @@ from harnesses.protocols.registry import CODECS
 
 _CLAUDE_AGENT = "x-claude-code-agent-id"
 _SESSION, _PARENT = "x-session-id", "x-parent-session-id"
+WIRE_FORMAT = 1
+"""The format number of a line in ``wire.jsonl``; lines without one are older and read alike."""
 MAIN = ""
 """The thread of the main conversation."""
 GONE = "the client went away before the reply was complete"
@@ -98,6 +100,7 @@ def line_of(exchange: Exchange) -> dict[str, Any]:
     reply = exchange.reply
     said = CODECS[exchange.protocol].write_response(reply, reply.model, "") if reply else None
     return {
+        "format": WIRE_FORMAT,
         "protocol": exchange.protocol,
         "spoken": exchange.spoken or exchange.protocol,
         "left_out": list(exchange.left_out),

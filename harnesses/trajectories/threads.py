@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harnesses.gateway.exchange import MAIN, Exchange
+from harnesses.gateway.exchange import MAIN, WIRE_FORMAT, Exchange
 from harnesses.json_values import loads
 from harnesses.protocols.base import Conversation, Message, ProtocolError, Reply
 from harnesses.protocols.registry import CODECS
+from sandboxes.errors import SkillOptError
 
 Kind = Literal["turn", "compaction", "side"]
 _CODEX_KINDS: dict[str, Kind] = {"turn": "turn", "compaction": "compaction"}
@@ -81,6 +82,11 @@ def read_wire(file: Path) -> list[Exchange]:
     for text in file.read_text("utf-8", "replace").split("\n"):
         try:
             line = loads(text)
+            if line.get("format", WIRE_FORMAT) != WIRE_FORMAT:
+                raise SkillOptError(
+                    f"{file}: has format {line['format']!r}, and this version reads format "
+                    f"{WIRE_FORMAT}; use the version that wrote it"
+                )
             response = line["response"]
             reply = CODECS[line["protocol"]].read_response(response) if response else None
             found.append(
@@ -97,7 +103,7 @@ def read_wire(file: Path) -> list[Exchange]:
                     part=line.get("part", 0),
                 )
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return found
 

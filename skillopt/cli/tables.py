@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from skillopt.training.plan import Plan
 
 
+UNOPENED = (
+    "Opened 0 %: an agent decides by the skill's description whether to open it; say in the "
+    "description for which tasks the skill is."
+)
+
+
 def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     """One line per skill and harness."""
     table = _table(title)
@@ -41,7 +47,7 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
             row.skill,
             percent(row.score),
             points(row.gain) if row.gain else "",
-            "" if row.activation is None else f"{100 * row.activation:.0f} %",
+            _opened(row.activation),
             f"{sum(r.duration_s for r in row.rollouts) / count:.1f}",
             f"{(usage.prompt_tokens + usage.completion_tokens) / 1000:,.0f}k",
         ]
@@ -49,6 +55,17 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     console.print(table)
     console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %: Wilson")
     console.print("for shares (bootstrap over tasks with repetitions), paired bootstrap for gains.")
+    _print_unopened(console, [row.activation for row in rows])
+
+
+def _opened(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def _print_unopened(console: Console, shares: Sequence[float | None]) -> None:
+    """One line below a table that shows a share of 0 %: what decides it."""
+    if "0 %" in map(_opened, shares):
+        console.print(UNOPENED, soft_wrap=True)
 
 
 def print_details(console: Console, rows: Sequence[Row]) -> None:
@@ -117,14 +134,15 @@ def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
     for column in ("skill", "solved", "gain, points", "opened"):
         table.add_column(column, justify="left" if column == "skill" else "right", no_wrap=True)
     for role, scores in test.items():
-        gain, opened = scores["gain"], scores["skill_activated"]
+        gain = scores["gain"]
         table.add_row(
             role,
             percent(Estimate(**scores["hard"])),
             points(Estimate(**gain)) if gain else "",
-            "" if opened is None else f"{100 * opened:.0f} %",
+            _opened(scores["skill_activated"]),
         )
     console.print(table)
+    _print_unopened(console, [scores["skill_activated"] for scores in test.values()])
 
 
 def print_plan(console: Console, plan: Plan) -> None:
@@ -236,12 +254,14 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
         table.add_column(column, no_wrap=True)
     for column in ("none", "solved", "gain, points", "gain kept", "opened"):
         table.add_column(column, justify="right", no_wrap=True)
+    shares: list[float | None] = []
     for cell in cells:
         row = cell.row
         where = [cell.subject, cell.split, cell.place.harness, cell.place.model]
         if row is None or row.first is None or row.gain is None:
             table.add_row(*where, "", "failed")
             continue
+        shares.append(row.activation)
         kept = "trained here" if cell.is_source else percent(cell.kept) if cell.kept else ""
         table.add_row(
             *where,
@@ -249,8 +269,9 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
             percent(row.score),
             points(row.gain),
             kept,
-            "" if row.activation is None else f"{100 * row.activation:.0f} %",
+            _opened(row.activation),
         )
     console.print(table)
     console.print("Gain: over no skill in the same place. Kept: share of the gain where it was")
     console.print("trained. Intervals are 95 %, by paired bootstrap over tasks.")
+    _print_unopened(console, shares)

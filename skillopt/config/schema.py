@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from harnesses.agents.options import Options, OptionsError, check
 from harnesses.agents.registry import CLI_AGENTS, agent_kind, check_backend
 from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from sandboxes.registry import BACKENDS, check_options, traits_of
+from skillopt.config.kinds import EXECUTORS, GATES, METHODS
 from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
@@ -34,6 +35,25 @@ StageName = Literal[
 """The stages of a run, in their order; ``pairs`` are the rollouts of the slow update."""
 OwnStage = Literal["reflect", "merge", "rank", "apply", "slow", "meta"]
 """Those that a function of the user's own can replace."""
+
+
+def _one_of(known: Iterable[str]) -> AfterValidator:
+    """Accepts one of the project's own names, or an import path."""
+
+    def check(word: str) -> str:
+        if word in known or re.match(PATH, word):
+            return word
+        raise ValueError(
+            f"{word!r} is not one of {', '.join(known)}, nor an import path like "
+            f"'my_package.module:name'{_hint(word, known)}"
+        )
+
+    return AfterValidator(check)
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 class TasksConfig(Section):
@@ -91,7 +111,7 @@ class LimitsConfig(Section):
 class HarnessConfig(Section):
     """The agent that is the forward pass."""
 
-    name: str = "codex"
+    name: Annotated[str, _one_of(HARNESSES)] = "codex"
     """``direct``, ``codex``, ``claude-code``, ``opencode``, or the import path of your own:
     ``module:name``."""
     version: str | None = None
@@ -108,11 +128,6 @@ class HarnessConfig(Section):
     """Model requests of one rollout; one that wants more ends as ``agent_error``."""
     max_tokens: int = Field(20_000_000, ge=1)
     """Prompt and completion tokens of one rollout, likewise."""
-
-    @field_validator("name")
-    @classmethod
-    def _exists(cls, name: str) -> str:
-        return _known_or_path(name, HARNESSES)
 
     @model_validator(mode="after")
     def _takes_options(self) -> HarnessConfig:
@@ -137,7 +152,7 @@ class HarnessConfig(Section):
 class SandboxConfig(Section):
     """Where agents and verifiers run."""
 
-    kind: str = "docker"
+    kind: Annotated[str, _one_of(BACKENDS)] = "docker"
     """``docker``, ``local`` (processes of this machine, which nothing isolates), or the import path
     of your own: ``module:name``."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
@@ -149,11 +164,6 @@ class SandboxConfig(Section):
     verifier_network: Network = "none"
     """The same for verifiers."""
     limits: LimitsConfig = LimitsConfig()
-
-    @field_validator("kind")
-    @classmethod
-    def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, list(BACKENDS))
 
 
 class ModelConfig(Section):
@@ -226,15 +236,10 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """The gate on the selection split."""
 
-    kind: str = "strict"
+    kind: Annotated[str, _one_of(GATES)] = "strict"
     """``strict`` (the paper's), or the import path of a gate of your own."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """More keyword arguments of a gate of your own."""
-
-    @field_validator("kind")
-    @classmethod
-    def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("strict",))
 
     metric: Metric = "hard"
     mix: float = Field(0.5, ge=0, le=1)
@@ -244,29 +249,19 @@ class GateConfig(Section):
 class MethodConfig(Section):
     """What runs a training."""
 
-    kind: str = "skillopt"
+    kind: Annotated[str, _one_of(METHODS)] = "skillopt"
     """``skillopt``, or the import path of a method of your own."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Keyword arguments of a method of your own."""
-
-    @field_validator("kind")
-    @classmethod
-    def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("skillopt",))
 
 
 class ExecutorConfig(Section):
     """Where attempts at rollouts run."""
 
-    kind: str = "local"
+    kind: Annotated[str, _one_of(EXECUTORS)] = "local"
     """``local`` for this machine, or the import path of an executor of your own."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """For an executor of your own, which finds them in the config that it is given."""
-
-    @field_validator("kind")
-    @classmethod
-    def _exists(cls, kind: str) -> str:
-        return _known_or_path(kind, ("local",))
 
 
 class SpendingConfig(Section):
@@ -394,11 +389,17 @@ class Config(Section):
         # A backend of the user's own is asked when it has been made, at the start of a run.
         if self.sandbox.kind in BACKENDS:
             check_options(self.sandbox.kind, self.sandbox.options)
-            if self.harness.name in CLI_AGENTS:
+            if self.names_cli_agent:
                 check_backend(self.harness.name, traits_of(self.sandbox.kind))
         for text in self.transfer.to:
             self.place(text)
         return self
+
+    @property
+    def names_cli_agent(self) -> bool:
+        """Whether the agent is a command-line one, by the config's own word: without a section
+        ``harness`` it may be an object in its place."""
+        return self.harness.name in CLI_AGENTS and "harness" in self.model_fields_set
 
     def place(self, text: str) -> tuple[str, str]:
         """Harness and model (``NAME``, or ``UPSTREAM:NAME`` for another upstream than the
@@ -420,18 +421,3 @@ class Config(Section):
         if colon and upstream == self.target.upstream:
             return harness, name
         return harness, model or self.target.name
-
-
-def _known_or_path(word: str, known: Sequence[str]) -> str:
-    """A word that is one of the project's own names or an import path; else ValueError."""
-    if word in known or re.match(PATH, word):
-        return word
-    raise ValueError(
-        f"{word!r} is not one of {', '.join(known)}, nor an import path like "
-        f"'my_package.module:name'{_hint(word, known)}"
-    )
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

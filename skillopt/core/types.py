@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, model_validator
 
 from harnesses.base import Status, Usage
+from harnesses.companion import Companion
 from skillopt.core.errors import FormatError
 from skillopt.core.files import read_json
 
@@ -59,6 +60,9 @@ class Task:
     verify: Callable[..., Reward] | None = None
     """Judges the result in this process in place of ``tests/``: of the task, the workspace, the
     answer and the rollout's folder."""
+    companion: Callable[[Path], Companion] | None = None
+    """Makes what the agent of one rollout talks to, such as a game engine, from the rollout's
+    folder; what it leaves there ``verify`` can read."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -15,10 +15,13 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from skillopt.core.errors import FormatError
 from skillopt.core.files import end_whole, sync_folder
 from skillopt.deploy.places import Place, tree_digest
 
 Action = Literal["deploy", "undo"]
+FORMAT = 1
+"""Of the log's lines."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,26 @@ class Ledger:
         end_whole(self.log)
         found: dict[str, Deployment] = {}
         if self.log.is_file():
-            for line in self.log.read_text("utf-8").splitlines():
-                entry = Deployment(**json.loads(line))
+            for number, line in enumerate(self.log.read_text("utf-8").splitlines(), start=1):
+                entry = self._read(line, number)
                 found[entry.id] = entry
         return list(found.values())
 
+    def _read(self, line: str, number: int) -> Deployment:
+        try:
+            values = json.loads(line)
+            if values.pop("format", FORMAT) != FORMAT:  # Older lines have none, and are the same.
+                raise ValueError("it was written by a newer version")
+            return Deployment(**values)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise FormatError(
+                f"{self.log}:{number}: not an entry of this version: {error}; use the version that "
+                "wrote it, or move the file away: skills that are deployed stay where they are"
+            ) from error
+
     def write(self, entry: Deployment) -> None:
         """Append an entry, synced."""
-        line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
+        line = json.dumps({"format": FORMAT, **asdict(entry)}, ensure_ascii=False) + "\n"
         with self.log.open("a", encoding="utf-8") as log:
             log.write(line)
             log.flush()

@@ -1,16 +1,15 @@
 """Gates: what decides whether a candidate becomes the current skill. One rule a file.
 
-A new rule is a file with a class like :class:`skillopt.gates.strict.StrictGate` and a line here.
+A new rule is a file with a class like :class:`skillopt.gates.strict.StrictGate`, and a line in
+:mod:`skillopt.config.kinds`.
 """
 
 from __future__ import annotations
 
+from skillopt.config.kinds import GATES
 from skillopt.config.schema import GateConfig
 from skillopt.core.import_path import make
 from skillopt.gates.base import Gate
-
-GATES = {"strict": "skillopt.gates.strict:StrictGate"}
-"""By the name that ``gate.kind`` has."""
 
 
 def make_gate(config: GateConfig) -> Gate:

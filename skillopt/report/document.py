@@ -9,14 +9,18 @@ from typing import Any
 from skillopt.report.page import render
 from skillopt.report.trajectory import IN_FILE, rollout_view
 from skillopt.report.view import RunView
-from skillopt.rollouts.store import place_of
+from skillopt.rollouts.store import failed_place_of, place_of
 
 RULE = (
-    "The file holds {held} of {all} trajectories, chosen in this order: held-out tasks that the "
-    "best skill fails; tasks that a gate decision fixed or broke, latest first; failures of "
-    "training batches, latest first; all others, latest first. Long texts are cut. "
-    "'skillopt ui RUN' shows every one of them whole, and --trajectories N puts more into the file."
+    "The file holds {held} of {all} trajectories, chosen in this order: rollouts that failed for "
+    "infrastructure, latest first, as at most a quarter; held-out tasks that the best skill fails; "
+    "tasks that a gate decision fixed or broke, latest first; failures of training batches, latest "
+    "first; all others, latest first. Long texts are cut. 'skillopt ui RUN' shows every one of "
+    "them whole, and --trajectories N puts more into the file."
 )
+FAILED = "failed/"
+"""Begins the key of a rollout that failed for infrastructure, in a report's file: one of the same
+key may have succeeded later."""
 
 
 def report(views: Sequence[RunView], trajectories: int) -> str:
@@ -32,6 +36,7 @@ def report(views: Sequence[RunView], trajectories: int) -> str:
     for view, run in zip(views, runs, strict=True):
         held |= _sampled(view, run, share if trajectories else 0)
     known = {key for run in runs for key in run["rollouts"]["key"]}
+    known |= {FAILED + one["key"] for run in runs for one in run["failures"]}
     rule = RULE.format(held=len(held), all=len(known))
     data = {"runs": runs, "trajectories": held, "rule": rule, "live": False}
     return render(data, ", ".join(run["name"] for run in runs))
@@ -42,9 +47,14 @@ def folder_of(run: Path, key: str) -> Path:
     return place_of(run.parent / "store", key)
 
 
+def failed_folder_of(run: Path, key: str) -> Path:
+    """Of the last attempt at a rollout that failed for infrastructure; likewise."""
+    return failed_place_of(run.parent / "store", key)
+
+
 def _sampled(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:
     """The first rollouts in the order of :data:`RULE` that are in the store."""
-    found: dict[str, Any] = {}
+    found = _failed(view, run, count // 4)
     for index in _ranked(run):
         if len(found) >= count:
             break
@@ -52,6 +62,15 @@ def _sampled(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:
         folder = folder_of(view.root, key)
         if key not in found and (folder / "result.json").is_file():
             found[key] = rollout_view(folder, IN_FILE)
+    return found
+
+
+def _failed(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for failure in sorted(run["failures"], key=lambda one: bool(one["over"])):
+        folder = failed_folder_of(view.root, failure["key"])
+        if len(found) < count and (folder / "result.json").is_file():
+            found[FAILED + failure["key"]] = rollout_view(folder, IN_FILE)
     return found
 
 

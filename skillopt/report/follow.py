@@ -84,8 +84,11 @@ def find_rollout(run: Path, wanted: str) -> Followed:
     for one in running:
         if one.task == wanted or one.key.startswith(wanted):
             return Followed(one.key, one.folder, running=True)
-    keys = [key for key, task in _ran(run) if task == wanted][-1:]
-    keys = keys or sorted(store.keys(wanted))
+    ran = _ran(run)
+    keys = [key for key, task in ran if task == wanted][-1:]
+    # Those that failed for infrastructure are not among the store's.
+    named = {key for key, _ in ran if len(wanted) >= 4 and key.startswith(wanted)}
+    keys = keys or sorted(named.union(store.keys(wanted)))
     if len(keys) > 1:
         raise FollowError(f"{wanted}: fits {len(keys)} rollouts; give more of the key")
     for key in keys:

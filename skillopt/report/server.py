@@ -14,10 +14,11 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skillopt.core.errors import SkillOptError
-from skillopt.report.document import folder_of
+from skillopt.report.document import failed_folder_of, folder_of
 from skillopt.report.page import policy, render
 from skillopt.report.trajectory import LIVE, rollout_view
 from skillopt.report.view import RunView
@@ -79,6 +80,7 @@ class PageServer:
             Route("/{token}/", self._page),
             Route("/{token}/data.json", self._data),
             Route("/{token}/rollouts/{key}.json", self._rollout),
+            Route("/{token}/failed/{key}.json", self._failed),
             Route("/{token}/events", self._events),
         ]
         names = ["*"] if self.any_host else ["127.0.0.1", "localhost", "[::1]"]
@@ -90,7 +92,7 @@ class PageServer:
         return not secrets.compare_digest(given.encode(), self.token.encode())
 
     def _refresh(self) -> int:
-        """Take in what the logs have more; counts up whenever there was anything."""
+        """Take in what the logs have more; counts up whenever anything is different."""
         with self._lock:
             changed = [view.refresh() for view in self.views]
             self._version += any(changed)
@@ -113,11 +115,19 @@ class PageServer:
 
     def _rollout(self, request: Request) -> Response:
         key = str(request.path_params["key"])
-        owner = next((view for view in self.views if key in view.keys), None)
-        if self._refused(request) or owner is None:
+        return self._stored(request, [folder_of(v.root, key) for v in self.views if key in v.keys])
+
+    def _failed(self, request: Request) -> Response:
+        key = str(request.path_params["key"])
+        owners = [view for view in self.views if key in view.failed_keys]
+        return self._stored(request, [failed_folder_of(view.root, key) for view in owners])
+
+    def _stored(self, request: Request, folders: Sequence[Path]) -> Response:
+        """The rollout in the first of some folders."""
+        if self._refused(request) or not folders:
             return _answer(404, "no such rollout")
         try:
-            found = rollout_view(folder_of(owner.root, key), LIVE)
+            found = rollout_view(folders[0], LIVE)
         except FileNotFoundError:
             return _answer(404, "this rollout is not in the store any more")
         return _answer(200, _dump(found), "application/json")

@@ -9,12 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harnesses.base import Usage
 from sandboxes.trees import entries_below
 from skillopt.core.types import Rollout
 from skillopt.report.terminal import read_frames
 
 if TYPE_CHECKING:
-    from atif import Step
+    from atif import Step, Trajectory
 
 MAX_STEPS = 500
 MAX_FILES = 30
@@ -25,7 +26,7 @@ IN_FILE, LIVE = 6_000, 200_000
 
 
 def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
-    """A stored rollout.
+    """A rollout of the store, scored or failed for infrastructure.
 
     Args:
         folder: of the rollout in the store.
@@ -40,50 +41,64 @@ def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
         "key": result.key,
         "task": result.task.name,
         "status": result.status.value,
-        "message": result.message,
+        "scored": result.status.scored,
+        "message": clipped(result.message, limit),
         "soft": result.reward.soft,
         "metrics": result.reward.metrics,
-        "feedback": _clipped(result.reward.feedback, limit),
+        "feedback": clipped(result.reward.feedback, limit),
         "opened": result.skill_activated,
-        "answer": _clipped(result.answer, limit),
+        "answer": clipped(result.answer, limit),
         "usage": asdict(result.usage),
         "seconds": result.duration_s,
         "agent": f"{result.identity['harness']['name']} {result.agent_version}",
         "model": result.identity["model"]["name"],
         "replicate": result.identity["replicate"],
-        "steps": _steps(folder / "trajectory.json", limit),
+        "steps": _steps(folder, limit),
         "verifier": list(_texts(folder / "verifier", limit)),
         "files": list(_texts(folder / "workspace", limit)),
         "frames": read_frames(cast) if cast.is_file() else [],
     }
 
 
-def _steps(file: Path, limit: int) -> list[dict[str, Any]]:
+def _steps(folder: Path, limit: int) -> list[dict[str, Any]]:
     """The steps of a trajectory; those that it took from others' conversations are left out."""
+    trajectory = _trajectory(folder)
+    return [_step(step, limit) for step in trajectory.steps[:MAX_STEPS]] if trajectory else []
+
+
+def _trajectory(folder: Path) -> Trajectory | None:
+    """As the agent's end left it, or from the wire log if the agent came to none."""
     from atif import Trajectory
 
-    if not file.is_file():
-        return []
-    trajectory = Trajectory.model_validate_json(file.read_bytes())
-    return [_step(step, limit) for step in trajectory.steps[:MAX_STEPS]]
+    from harnesses.trajectories.threads import read_wire
+    from harnesses.trajectories.trajectory import build_trajectory
+
+    whole, wire = folder / "trajectory.json", folder / "wire.jsonl"
+    if whole.is_file():
+        return Trajectory.model_validate_json(whole.read_bytes())
+    if not wire.is_file():
+        return None
+    return build_trajectory(
+        read_wire(wire), agent="", version="", model="", session_id="", usage=Usage()
+    )
 
 
 def _step(step: Step, limit: int) -> dict[str, Any]:
     observed = step.observation.results if step.observation else []
     return {
         "source": str(step.source),
-        "text": _clipped(_plain(step.message), limit),
-        "reasoning": _clipped(step.reasoning_content or "", limit),
+        "text": clipped(_plain(step.message), limit),
+        "reasoning": clipped(step.reasoning_content or "", limit),
         "calls": [
             {
                 "id": call.tool_call_id,
                 "name": call.function_name,
-                "arguments": _clipped(_arguments(call.arguments), limit),
+                "arguments": clipped(_arguments(call.arguments), limit),
             }
             for call in step.tool_calls or []
         ],
         "results": [
-            {"id": result.source_call_id, "text": _clipped(_plain(result.content), limit)}
+            {"id": result.source_call_id, "text": clipped(_plain(result.content), limit)}
             for result in observed
         ],
         "tokens": (step.metrics.prompt_tokens or 0) + (step.metrics.completion_tokens or 0)
@@ -120,13 +135,13 @@ def _texts(folder: Path, limit: int) -> Iterator[dict[str, Any]]:
     for file in sorted(files)[:MAX_FILES]:
         with file.open("rb") as opened:
             data = opened.read(limit * 4)
-        text = None if b"\0" in data else _clipped(data.decode("utf-8", "replace"), limit)
+        text = None if b"\0" in data else clipped(data.decode("utf-8", "replace"), limit)
         # Names may hold bytes that are no text.
         name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
         yield {"name": name, "size": file.stat().st_size, "text": text}
 
 
-def _clipped(text: str, limit: int) -> str:
+def clipped(text: str, limit: int) -> str:
     """Head and tail of a text that is too long."""
     if len(text) <= limit:
         return text

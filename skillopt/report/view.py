@@ -6,23 +6,27 @@ What goes to the page is plain JSON; the scripts in ``assets/`` draw it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from skillopt.core.types import GateDecision, RejectedEdit, RolloutRow
+from skillopt.core.types import GateDecision, Reward, RolloutRow
 from skillopt.evaluation.stats import Estimate, mean, rate
 from skillopt.gates.base import mean_score
 from skillopt.report.diff import side_by_side
+from skillopt.report.failures import Failures
+from skillopt.report.rollout_table import STATUSES, RolloutTable
 from skillopt.run.folder import RunError
 from skillopt.run.journal import LOG, LogReader
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
     EpochDone,
+    Noted,
     Replied,
     RolloutRan,
+    RunChanged,
     RunCreated,
     RunDone,
     StageStarted,
@@ -31,28 +35,7 @@ from skillopt.run.records import (
 from skillopt.run.spending import Meter
 from skillopt.run.state import State
 
-STATUSES = ("completed", "agent_timeout", "agent_error")
 REFLECTIONS = ("reflect", "merge", "rank", "slow", "meta", "repair", "compress", "draft")
-
-
-@dataclass
-class Columns:
-    """Scored rollouts, each once for every place where it counted: a list per column.
-
-    Columns rather than objects: a run may have tens of thousands.
-    """
-
-    key: list[str] = field(default_factory=list)
-    task: list[int] = field(default_factory=list)
-    """Index into the view's tasks."""
-    use: list[int] = field(default_factory=list)
-    """Index into the view's uses: what it was run for."""
-    soft: list[float] = field(default_factory=list)
-    status: list[int] = field(default_factory=list)
-    """Index into :data:`STATUSES`."""
-    opened: list[int] = field(default_factory=list)
-    """Whether the skill was opened: 1, 0, or -1 for a rollout without a skill."""
-    tokens: list[int] = field(default_factory=list)
 
 
 class RunView:
@@ -73,29 +56,37 @@ class RunView:
         self.state = State()
         self._log = LogReader(root)
         self._meter = Meter()
-        self._tasks: dict[str, dict[str, str]] = {}
-        self._numbers: dict[str, int] = {}
-        self._uses: list[dict[str, Any]] = []
-        self._rollouts = Columns()
+        self._table = RolloutTable()
+        self._failures = Failures()
         self._curve: list[dict[str, Any]] = []
+        self._current: Estimate | None = None
         self._steps: list[dict[str, Any]] = []
         self._replies: list[dict[str, Any]] = []
+        self._notes: list[Noted] = []
+        self._changes: list[dict[str, Any]] = []
         self._seconds: dict[str, float] = {}
-        self._stage: StageStarted | None = None
+        self._stage_done = 0
         self._times: list[float] = []
+        self._doing = ""
         self.refresh()
 
     @property
     def keys(self) -> frozenset[str]:
-        """Of the rollouts that the page lists."""
-        return frozenset(self._rollouts.key)
+        """Of the scored rollouts that the page lists."""
+        return frozenset(self._table.columns.key)
+
+    @property
+    def failed_keys(self) -> frozenset[str]:
+        """Of the rollouts that failed for infrastructure, also if they have succeeded since."""
+        return self._failures.keys
 
     def refresh(self) -> bool:
-        """Take in what the log has more by now; whether there was anything."""
+        """Take in what the log has more by now; whether anything is different."""
         new = self._log.new()
         for record in new:
             self._add(record)
-        return bool(new)
+        before, self._doing = self._doing, self.state.doing
+        return bool(new) or before != self._doing
 
     def _add(self, record: AnyRecord) -> None:
         before = self.state.current
@@ -104,169 +95,225 @@ class RunView:
         self._times = [*self._times[:1], record.at]
         match record:
             case RunCreated():
-                self._created(record)
+                self._table.set_splits(record.splits)
+            case RunChanged():
+                self._changed(record)
             case StageStarted():
-                self._stage = record
+                self._stage_done = 0
             case RolloutRan():
                 self._seconds[record.key] = record.seconds
+                self._stage_done += record.status.scored
+                self._failures.add(record)
             case Replied():
+                self._stage_done += 1
                 if record.stage in REFLECTIONS:
                     self._replies.append(_reply(record))
+            case Noted():
+                self._notes.append(record)
             case BaselineDone():
-                self._use("initial skill", "val", 0, record.rollouts)
-                score = self._score(record.rollouts)
-                self._point(0.0, "initial", "accept", score, None, len(record.rollouts))
+                self._baseline(record)
             case StepDone():
                 self._step(record, before)
             case EpochDone():
                 self._epoch(record, before)
             case RunDone():
                 for role, rows in record.test_rollouts.items():
-                    self._use(f"test, {role} skill", "test", self.state.steps, rows)
+                    self._table.add(f"test, {role} skill", "test", self.state.steps, rows)
 
-    def _created(self, record: RunCreated) -> None:
-        for split, items in record.splits.items():
-            for item in items:
-                self._numbers[item["id"]] = len(self._tasks)
-                self._tasks[item["id"]] = {
-                    "name": item["id"], "family": item["family"], "split": split,
-                }  # fmt: skip
+    def _changed(self, record: RunChanged) -> None:
+        """The same change may be listed as one of the fingerprint and one of the config."""
+        self._table.set_splits(record.splits)
+        found = record.changes
+        changes = [
+            [key, *pair]
+            for key, pair in found.items()
+            if not (key.startswith("config.") and found.get(key[len("config.") :]) == pair)
+        ]
+        self._changes.append({"after": self.state.steps, "at": record.at, "changes": changes})
+
+    def _baseline(self, record: BaselineDone) -> None:
+        self._table.add("initial skill", "val", 0, record.rollouts)
+        score = self._current = _around(record.score, self._score(self.state.rewards))
+        tasks = len(self.state.rewards)
+        self._point(0.0, "initial", "accept", score=score, measured=tasks, total=tasks)
 
     def _step(self, record: StepDone, before: str) -> None:
-        trained = self._use(f"step {record.step}, training batch", "train", record.step,
-                            record.rollouts)  # fmt: skip
+        trained = self._table.add(
+            f"step {record.step}, training batch", "train", record.step, record.rollouts
+        )
         row = self.state.history[-1]
-        entry = self._entry(f"step {record.step}", record.step, record.epoch, record.action)
+        entry = self._entry(f"step {record.step}", record)
         entry |= {
             "budget": row["edit_budget"],
             "proposed": row["edits_proposed"],
             "applied": row["edits_applied"],
             "refused": row["edits_refused"],
-            "rollout": vars(self._score(record.rollouts)),
+            "rollout": vars(self._score(_by_task(record.rollouts))),
             "edits": [asdict(outcome) for outcome in record.report],
             "batch": trained,
         }
-        self._judged(entry, record.step, record.candidate, record.gate, record.rejected, before)
-        entry |= {key: row[key] for key in ("tokens", "cost_usd", "seconds", "optimizer_errors")}
+        self._judged(entry, record, before)
 
     def _epoch(self, record: EpochDone, before: str) -> None:
-        if record.action == "off":
+        """An epoch's end that did something: a slow update, the optimizer's notes, or both."""
+        if record.action == "off" and not record.pairs:
             return
-        name = f"slow update, epoch {record.epoch}"
-        entry = self._entry(name, record.step, record.epoch, record.action)
+        name = "notes" if record.action == "off" else "slow update"
+        entry = self._entry(f"{name}, epoch {record.epoch}", record)
         entry |= {"pairs": record.pairs, "notes": record.notes, "edits": []}
-        self._judged(entry, record.step, record.candidate, record.gate, record.rejected, before)
-        row = record.row
-        entry |= {key: row[key] for key in ("tokens", "cost_usd", "seconds", "optimizer_errors")}
+        self._judged(entry, record, before)
 
-    def _entry(self, name: str, step: int, epoch: int, action: str) -> dict[str, Any]:
-        entry = {"name": name, "step": step, "epoch": epoch, "action": action}
-        entry["replies"] = self._replies
+    def _entry(self, name: str, record: StepDone | EpochDone) -> dict[str, Any]:
+        """The entry of a step or an epoch's end, with what led to it."""
+        row = record.row
+        entry = {
+            "name": name,
+            "x": record.step + (0.5 if isinstance(record, EpochDone) else 0.0),
+            "step": record.step,
+            "epoch": record.epoch,
+            "action": record.action,
+            "skipped": record.skipped,
+            "replies": self._replies,
+            "optimizer_errors": row.get("optimizer_errors", []),
+            "tokens": row.get("tokens", {}),
+            "cost_usd": row.get("cost_usd"),
+            "seconds": row.get("seconds", {}),
+        }
+        # The failed calls are noted too, each with its step.
+        known = [f"step {record.step}: {error}" for error in entry["optimizer_errors"]]
+        noted = [note.text for note in self._notes if note.step == record.step]
+        entry["noted"] = [text for text in noted if text not in known]
+        self._notes = [note for note in self._notes if note.step != record.step]
         self._replies = []
         self._steps.append(entry)
         return entry
 
-    def _judged(
-        self,
-        entry: dict[str, Any],
-        step: int,
-        candidate: str | None,
-        gate: GateDecision | None,
-        rejected: RejectedEdit | None,
-        before: str,
-    ) -> None:
+    def _judged(self, entry: dict[str, Any], record: StepDone | EpochDone, before: str) -> None:
         """Add to an entry what the gate made of its candidate."""
-        entry["rejected"] = asdict(rejected) if rejected else None
+        gate, candidate = record.gate, record.candidate
+        entry["rejected"] = asdict(record.rejected) if record.rejected else None
         entry["gate"] = entry["selection"] = None
         entry["diff"] = []
         if candidate is None or gate is None:
             return
-        skills = self.state.skills
-        entry["diff"] = [asdict(r) for r in side_by_side(skills[before].text,
-                                                         skills[candidate].text)]  # fmt: skip
-        entry["selection"] = self._use(f"{entry['name']}, gate", "val", step, gate.rollouts)
-        full = len(gate.rollouts) == gate.total
-        score = self._score(gate.rollouts) if full else None
+        skills, name = self.state.skills, entry["name"]
+        change = side_by_side(skills[before].text, skills[candidate].text)
+        entry["diff"] = [asdict(row) for row in change]
+        entry["selection"] = self._table.add(f"{name}, gate", "val", record.step, gate.rollouts)
+        if gate.remeasured:
+            again = f"{name}, current skill again"
+            self._table.add(again, "val", record.step, gate.remeasured)
         entry["gate"] = {
             "reason": gate.reason,
             "before": gate.score_before,
             "after": gate.score_after,
             "bound": gate.upper_bound,
-            "evaluated": len(gate.rollouts),
+            "evaluated": gate.evaluated,
+            "rollouts": len(gate.rollouts),
+            "remeasured": len(gate.remeasured),
             "total": gate.total,
-            "fixed": [self._numbers[name] for name in gate.fixed],
-            "broken": [self._numbers[name] for name in gate.broken],
+            "fixed": self._table.numbers(gate.fixed, "val"),
+            "broken": self._table.numbers(gate.broken, "val"),
         }
-        at = step + (0.5 if entry["name"].startswith("slow") else 0.0)
-        bound = None if full else gate.upper_bound
-        self._point(at, entry["name"], entry["action"], score, bound, gate.total)
+        self._judged_point(entry, gate)
+
+    def _judged_point(self, entry: dict[str, Any], gate: GateDecision) -> None:
+        score = None
+        if gate.score_after is not None:
+            score = _around(gate.score_after, self._score(_by_task(gate.rollouts)))
+        if gate.accepted:
+            self._current = score
+        elif gate.remeasured or self._current is None:
+            self._current = _around(gate.score_before, self._score(self.state.rewards))
+        else:
+            self._current = _around(gate.score_before, self._current)
+        self._point(
+            entry["x"],
+            entry["name"],
+            entry["action"],
+            score=score,
+            bound=None if score else gate.upper_bound,
+            measured=gate.evaluated,
+            total=gate.total,
+        )
 
     def _point(
         self,
-        at: float,
+        x: float,
         name: str,
         action: str,
+        *,
         score: Estimate | None,
-        bound: float | None,
+        bound: float | None = None,
+        measured: int,
         total: int,
     ) -> None:
-        """One evaluation of the score curve. ``bound`` stands in for a score that was not taken
-        to the end."""
+        """One evaluation of the score curve, with the current skill's score after it.
+
+        Args:
+            x: place on the axis of steps.
+            name, action: of the entry.
+            score: None if it was not taken to the end.
+            bound: the most that it could have been, in that case.
+            measured: tasks that were run.
+            total: tasks of the split.
+        """
+        current = self._current
         self._curve.append(
             {
-                "x": at,
+                "x": x,
                 "name": name,
                 "action": action,
                 "score": vars(score) if score else None,
                 "bound": bound,
-                "best": self.state.best_score,
+                "current": vars(current) if current else None,
+                "measured": measured,
                 "total": total,
             }
         )
 
-    def _use(self, name: str, split: str, step: int, rows: Sequence[RolloutRow]) -> int:
-        """Note rollouts and what they were run for; the number of the use."""
-        use = len(self._uses)
-        self._uses.append({"name": name, "split": split, "step": step})
-        for row in rows:
-            found = self._rollouts
-            found.key.append(row.key)
-            found.task.append(self._numbers[row.task])
-            found.use.append(use)
-            found.soft.append(round(row.soft, 4))
-            found.status.append(STATUSES.index(row.status.value))
-            found.opened.append(-1 if row.skill_activated is None else int(row.skill_activated))
-            found.tokens.append(row.usage.prompt_tokens + row.usage.completion_tokens)
-        return use
-
-    def _score(self, rows: Sequence[RolloutRow]) -> Estimate:
-        """By the run's own metric."""
+    def _score(self, rewards: Mapping[str, Sequence[Reward]]) -> Estimate:
+        """By the run's own metric; the interval is over tasks if one was run several times."""
         config = self.state.created.config if self.state.created else {}
         gate = config.get("gate", {})
         metric, mix = gate.get("metric", "hard"), gate.get("mix", 0.5)
-        if metric == "hard":
-            return rate(sum(row.hard >= 1 for row in rows), len(rows))
-        return mean([mean_score([row.reward], metric, mix) for row in rows])
+        tasks = [mean_score(found, metric, mix) for found in rewards.values()]
+        if metric == "hard" and all(len(found) == 1 for found in rewards.values()):
+            return rate(int(sum(tasks)), len(tasks))
+        return mean(tasks)
+
+    def _now(self) -> dict[str, Any] | None:
+        """The stage that is under way, or in which the run has stopped."""
+        stage = self.state.stage
+        if stage is None or self.state.done:
+            return None
+        told = stage.model_dump(include={"stage", "epoch", "step", "total"})
+        return {**told, "done": self._stage_done}
 
     def to_json(self) -> dict[str, Any]:
         """Everything the page needs but trajectories."""
         state, created = self.state, self.state.created
         initial, best = (state.skills.get(digest) for digest in (state.initial, state.best))
-        keys = self._rollouts.key
+        keys = self._table.columns.key
         seconds = [round(self._seconds.get(key, -1.0), 1) for key in keys]
         return {
             **state.summary,
             "folder": str(self.root),
             "began": self._times[0] if self._times else None,
             "last": self._times[-1] if self._times else None,
-            "now": None if state.done else _stage(self._stage),
+            "now": self._now(),
             "config": created.config if created else {},
+            "parts": _parts(created) if created else {},
             "epochs": created.config["train"]["epochs"] if created else 0,
+            "steps_planned": state.started.steps if state.started else 0,
             "spent": self._meter.to_json(),
-            "tasks": list(self._tasks.values()),
-            "uses": self._uses,
+            "changes": self._changes,
+            "failures": self._failures.to_json(),
+            "noted": [note.model_dump(include={"at", "text"}) for note in self._notes],
+            "tasks": self._table.tasks,
+            "uses": self._table.uses,
             "statuses": STATUSES,
-            "rollouts": {**vars(self._rollouts), "seconds": seconds},
+            "rollouts": {**vars(self._table.columns), "seconds": seconds},
             "curve": self._curve,
             "entries": self._steps,
             "memory": [asdict(entry) for entry in state.memory],
@@ -295,5 +342,25 @@ def _reply(record: Replied) -> dict[str, Any]:
     return {"stage": record.stage, "about": record.about, "value": value, "error": record.error}
 
 
-def _stage(started: StageStarted | None) -> dict[str, Any] | None:
-    return started.model_dump(include={"stage", "epoch", "step"}) if started else None
+def _parts(created: RunCreated) -> dict[str, str]:
+    """What is not the project's own or not the usual: the gate, the method, the user's parts."""
+    found = {}
+    for part, usual in (("gate", "strict"), ("method", "skillopt")):
+        kind = created.config.get(part, {}).get("kind", usual)
+        if kind != usual:
+            found[part] = kind
+    own = {k: str(v) for k, v in created.fingerprint.items() if k.startswith("own.")}
+    return found | {key.removeprefix("own."): label for key, label in own.items()}
+
+
+def _by_task(rows: Iterable[RolloutRow]) -> dict[str, list[Reward]]:
+    found: dict[str, list[Reward]] = {}
+    for row in rows:
+        if row.status.scored:
+            found.setdefault(row.task, []).append(row.reward)
+    return found
+
+
+def _around(value: float, measured: Estimate) -> Estimate:
+    """A score as the gate has it, which may know more than some rollouts, with their interval."""
+    return Estimate(value, min(value, measured.low), max(value, measured.high))

@@ -13,18 +13,16 @@ from types import TracebackType
 from typing import Protocol
 
 from harnesses.agents.cli_agent import CliHarness
-from harnesses.agents.registry import CLI_AGENTS, check_backend
+from harnesses.agents.registry import check_backend
 from harnesses.gateway.gateway import Gateway
 from sandboxes.backend import Backend
+from skillopt.config.kinds import EXECUTORS
 from skillopt.config.schema import Config
 from skillopt.core.import_path import check, make
 from skillopt.core.types import Rollout
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.slots import SandboxSlots, open_backend
 from skillopt.tasks.environment import Environments
-
-EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
-"""By the name that ``executor.kind`` has."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class LocalExecutor:
             sandbox = config.sandbox
             backend = open_backend(sandbox)
             stack.callback(backend.close)
-            if config.harness.name in CLI_AGENTS:
+            if config.names_cli_agent:
                 check_backend(config.harness.name, backend)
             # What an earlier start of this run left if it was killed, and what other dead runs did.
             backend.clean()

@@ -18,6 +18,7 @@ from skillopt.config.inputs import initial_skill, skills_beside
 from skillopt.config.loading import ConfigError
 from skillopt.config.prices import Prices, price_table
 from skillopt.config.schema import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
+from skillopt.core.import_path import check
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Split, Task
 from skillopt.rollouts.executors import check_executor
@@ -93,6 +94,9 @@ def prepare(
     if loaded.harness is None:
         own = config.harness
         make_harness(own.name, own.version, own.options, own.mode).version()
+        if own.name in CLI_AGENTS and config.sandbox.kind in BACKENDS:
+            check_backend(own.name, traits_of(config.sandbox.kind))
+    check(BACKENDS.get(config.sandbox.kind, config.sandbox.kind), "sandbox.kind", "sandbox")
     check_executor(config)
     for name, upstream in config.upstreams.items():
         check_upstream(name, upstream)

@@ -9,11 +9,15 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harnesses.base import Budget, ModelSpec, MountMode, Outcome, Request, Status, Usage
+from harnesses.companion import Companion
 from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits, SandboxError, SandboxFactory
 from sandboxes.images import AGENT_BASE_IMAGE
@@ -99,7 +103,7 @@ def run_job(
     workspace = folder / "scratch" / "workspace"
     remove_tree(folder / "verifier")  # Of an earlier attempt.
     try:
-        if (folder / OUTCOME).is_file():
+        if (folder / OUTCOME).is_file() and workspace.is_dir():
             image = environments.image(job.task)
             outcome = _read_outcome(folder)
         else:
@@ -127,8 +131,10 @@ def _act(
     else:
         image, place = environments.prepare(job.task, workspace), workspace
     shutil.copytree(workspace, before, symlinks=True)
-    with own_code(f"harness {job.harness.name}", passing=(OSError,)):
-        outcome = job.harness.run(_request(job, image, place, folder, site.env), site)
+    request = _request(job, image, place, folder, site.env)
+    running = own_code(f"harness {job.harness.name}", passing=(OSError,))
+    with _companion(job.task, folder) as companion, running:
+        outcome = job.harness.run(replace(request, companion=companion), site)
     _keep_visits(site, folder)
     if outcome.trajectory is not None:
         trajectory = to_json(outcome.trajectory.to_json_dict())
@@ -145,6 +151,38 @@ def _act(
         kept = asdict(replace(outcome, trajectory=None))
         write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
     return image, outcome
+
+
+@contextmanager
+def _companion(task: Task, folder: Path) -> Iterator[Companion | None]:
+    """The companion of one rollout, ended with it whatever happens."""
+    if task.companion is None:
+        yield None
+        return
+    with own_code(f"the companion of task {task.name}", passing=(OSError,)):
+        companion = _ClosedOnce(task.companion(folder))
+    try:
+        yield companion
+    finally:
+        companion.close()
+
+
+class _ClosedOnce:
+    """A companion that a harness may have closed already, or never got to open."""
+
+    def __init__(self, companion: Companion) -> None:
+        self._companion = companion
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def reply(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._companion.reply(message)
+
+    def close(self) -> None:
+        with self._lock:
+            closed, self._closed = self._closed, True
+        if not closed:
+            self._companion.close()
 
 
 def _read_outcome(folder: Path) -> Outcome:

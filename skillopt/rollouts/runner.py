@@ -21,11 +21,12 @@ from harnesses.gateway.gateway import Gateway
 from harnesses.harness import Harness
 from sandboxes.base import Limits, SandboxError
 from sandboxes.owner import scratch_dir
+from skillopt.config.kinds import EXECUTORS
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
 from skillopt.core.skill import Skill, SkillError, write_skill
 from skillopt.core.types import Rollout, Task
-from skillopt.rollouts.executors import EXECUTORS, Executor, make_executor
+from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.plugins import label
 from skillopt.rollouts.rollout import Job
@@ -62,6 +63,8 @@ class RolloutRunner:
         self._cancelled = threading.Event()
         self._harnesses: dict[str, Harness] = {}
         self._executor: Executor | None = None
+        self._own_error: OwnCodeError | None = None
+        """The first that a part of the user's own raised; nothing is begun after it."""
 
     def __enter__(self) -> RolloutRunner:
         plugins = self.prepared.plugins
@@ -228,6 +231,8 @@ class RolloutRunner:
         return folder
 
     def _rollout(self, job: Job, stage: str) -> Rollout:
+        if self._own_error is not None:
+            raise self._own_error
         stored = self.store.get(job.key, job.task)
         if stored is not None:
             self.listener(RolloutFinished(stored, stored=True))
@@ -258,6 +263,7 @@ class RolloutRunner:
             except OwnCodeError as error:
                 # The first one stops the run; what the agent did is kept and judged again.
                 rollout, own = job.failed(str(error), folder), error
+                self._own_error = self._own_error or error
             if self._cancelled.is_set() and not rollout.status.scored:
                 rollout = rollout.model_copy(update={"status": Status.CANCELLED})
             # An agent or a verifier that could not write says nothing about the skill.

@@ -145,7 +145,7 @@ class RolloutStore:
 
     def failed(self, key: str) -> Path:
         """Where the last attempt at a rollout is kept that failed for infrastructure."""
-        return self.root / "failed" / key
+        return failed_place_of(self.root, key)
 
     def keep_failed(self, rollout: Rollout) -> Rollout:
         """Keep a rollout that failed for infrastructure, the last one of its key, with the reason
@@ -171,3 +171,8 @@ def _seal(folder: Path, rollout: Rollout) -> None:
 def place_of(root: Path, key: str) -> Path:
     """Where a store keeps the rollout of a key."""
     return root / key[:2] / key
+
+
+def failed_place_of(root: Path, key: str) -> Path:
+    """Where a store keeps the last attempt at a rollout that failed for infrastructure."""
+    return root / "failed" / key

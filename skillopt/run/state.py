@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from harnesses.base import Status
 from sandboxes.owner import Owner, is_dead
 from skillopt.core.skill import Skill
 from skillopt.core.types import GateDecision, RejectedEdit, Reward, RolloutRow
@@ -85,7 +86,7 @@ class State:
                 self.stage = record
             case Noted():
                 self.notes_of_run.append(record)
-            case RolloutRan():
+            case RolloutRan() if record.status is not Status.CANCELLED:
                 self.failures.pop(record.key, None)
                 if not record.status.scored:
                     self.failures[record.key] = record

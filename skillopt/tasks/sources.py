@@ -1,6 +1,7 @@
 """The tasks of a run by split: from a source of the project's own, a user's own, or a folder.
 
-A new source is a module with a function like :data:`TaskSource` and a line in :data:`SOURCES`.
+A new source is a module with a function like :data:`TaskSource` and a line in
+:mod:`skillopt.config.kinds`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from skillopt.config.kinds import TASK_SOURCES
 from skillopt.config.schema import TasksConfig
 from skillopt.core.import_path import PATH, call, load, own_code
 from skillopt.core.types import Split, Task
@@ -19,12 +21,6 @@ from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
 TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
 """A kind of tasks by name: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may
 keep what it makes) and ``tasks.options`` as keyword arguments; returns the tasks by split."""
-
-SOURCES = {
-    "quickstart": "skillopt.tasks.quickstart.generator:source",
-    "words": "skillopt.tasks.words.generator:source",
-}
-"""By what ``tasks.source`` calls them; anything else is a folder or an import path."""
 
 
 def load_splits(
@@ -54,7 +50,7 @@ def load_splits(
 
 
 def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task, ...]]:
-    path = SOURCES.get(config.source)
+    path = TASK_SOURCES.get(config.source)
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
     if path is None:

@@ -27,6 +27,7 @@ from skillopt.optimizer.model import OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.upstreams import service_of
 from skillopt.run.recorder import Recorder
 from skillopt.run.records import (
     BaselineDone,
@@ -230,6 +231,7 @@ class Training:
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies), self.replies,
+            service_of(config, config.optimizer),
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,

@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from skillopt.config.kinds import METHODS
 from skillopt.config.schema import Config, MethodConfig
 from skillopt.core.import_path import make
 from skillopt.core.types import Split, Task
 
 if TYPE_CHECKING:
     from skillopt.training.context import Training
-
-METHODS = {"skillopt": "skillopt.training.trainer:SkillOpt"}
-"""By the name that ``method.kind`` has."""
 
 
 @dataclass(frozen=True)

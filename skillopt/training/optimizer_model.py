@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -46,6 +46,7 @@ class GatewayModel:
         known: replies of earlier starts of the run, by id. They are not asked for again.
         inherited: replies of the run that this one was forked from, likewise; they are recorded
             here when they are first used, and cost nothing.
+        service: what else decides the replies, such as the service's address.
     """
 
     gateway: Gateway
@@ -57,6 +58,7 @@ class GatewayModel:
     meter: Meter
     known: Mapping[str, Replied]
     inherited: Mapping[str, Replied] = field(default_factory=dict)
+    service: Mapping[str, Any] = field(default_factory=dict)
     _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -64,7 +66,7 @@ class GatewayModel:
         end_whole(self.record / "wire.jsonl")
 
     def ask(self, stage: str, about: str, system: str, prompt: str, schema: type[T]) -> T:
-        model = [self.spec.name, dict(self.spec.sampling)]
+        model = [self.spec.name, dict(self.spec.sampling), dict(self.service)]
         question = [self.seed, stage, about, system, prompt, schema.model_json_schema(), model]
         id = digest_of(question)
         reply = self.known.get(id) or self._taken(id)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from skillopt.core.errors import FormatError
 from skillopt.core.skill import Skill, read_skill, write_skill
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
 from skillopt.deploy.ledger import Ledger
@@ -374,3 +375,11 @@ def test_provenance_keeps_what_the_front_matter_had() -> None:
     ready = with_provenance(skill, {"run": "r", "test": None})
     assert ready.extra == {"metadata": {"author": "me", "skillopt-run": "r"}, "license": "MIT"}
     assert isinstance(place_of("codex", "user"), Place) and os.environ["HOME"]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"format": 2}'])
+def test_a_log_of_deployments_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.log.write_text(f"{line}\n")
+        with pytest.raises(FormatError, match=r"deployments\.jsonl:1: not an entry of this"):
+            ledger.entries()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,18 @@ PREDICATES = {"is_dir", "is_file", "exists", "is_symlink", "startswith", "endswi
 """Methods, or what looks like one of a mock, that are true as long as nobody calls them."""
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
 def imported(path: Path) -> Iterator[str]:
     """The modules of tests that one imports, also within functions."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -97,7 +103,7 @@ def cannot_fail(tree: ast.Module) -> Iterator[int]:
 
 def test_every_assertion_can_fail() -> None:
     found = [f"{name_of(path)}:{line}" for path in MODULES
-             for line in cannot_fail(ast.parse(path.read_text("utf-8")))]  # fmt: skip
+             for line in cannot_fail(tree_of(path))]  # fmt: skip
     assert not found
 
 

@@ -89,7 +89,7 @@ def test_an_unknown_price_is_unknown_and_stays_so_in_sums(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"models\.a\.cached: is missing"):
         load_prices(table)
     shipped = load_prices(resource("configs") / "prices.yaml")
-    assert shipped.cost("sim-1", usage) == 0.0 and shipped.cost("gpt-5.5", usage) is None
+    assert shipped.cost("sim-1", usage) == 0.0 and shipped.cost("gpt-5.5-mini", usage) is None
 
 
 def test_progress_counts_what_ran_and_what_was_stored_apart() -> None:

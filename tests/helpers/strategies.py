@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-names = st.from_regex(r"[a-z_]{1,20}", fullmatch=True)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+names = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=20)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from harnesses.base import Status, Usage
 from skillopt.core.files import digest_of, to_json
@@ -20,11 +22,13 @@ from skillopt.core.types import (
 from skillopt.evaluation.stats import rate
 from skillopt.run.journal import LOG
 from skillopt.run.records import (
+    FORMAT,
     AnyRecord,
     BaselineDone,
     RolloutRan,
     RunCreated,
     RunDone,
+    RunStarted,
     StepDone,
     skill_made,
 )
@@ -44,7 +48,7 @@ def synthetic_run(root: Path, *, steps: int, train: int, val: int, test: int, ba
     names = {split: [f"{split}-{i:04d}" for i in range(count)]
              for split, count in (("train", train), ("val", val), ("test", test))}  # fmt: skip
     skill = Skill("mine", "Use it.", "# Mine\n\n- start")
-    records: list[AnyRecord] = [_created(root.name, names), skill_made(skill)]
+    records: list[AnyRecord] = [created(root.name, names), skill_made(skill)]
     current = rows("initial", names["val"], 0.25)
     records.append(BaselineDone(skill=skill.digest, score=_mean(current), rollouts=current))
     count = len(current)
@@ -55,8 +59,8 @@ def synthetic_run(root: Path, *, steps: int, train: int, val: int, test: int, ba
         judged = rows(f"gate {step}", names["val"], share)
         candidate = Skill("mine", "Use it.", f"{skill.body}\n- rule {step}")
         accepted = step % 3 == 0 and _mean(judged) > _mean(current)
-        records += [skill_made(candidate), *(_ran(row, "rollout") for row in trained)]
-        records.append(_step(step, trained, judged, current, candidate, accepted))
+        records += [skill_made(candidate), *(ran(row, "rollout") for row in trained)]
+        records.append(step_done(step, trained, judged, current, candidate, accepted))
         count += len(trained) + len(judged)
         if accepted:
             skill, current = candidate, judged
@@ -67,10 +71,15 @@ def synthetic_run(root: Path, *, steps: int, train: int, val: int, test: int, ba
         RunDone(reason="all steps are done", final_selection=_mean(current), test=scores,
                 test_rollouts=tested)
     )  # fmt: skip
-    root.mkdir(parents=True)
-    lines = (record.model_dump_json() + "\n" for record in records)
-    (root / LOG).write_text("".join(lines), "utf-8")
+    write_log(root, records)
     return count + sum(map(len, tested.values()))
+
+
+def write_log(root: Path, records: Sequence[AnyRecord]) -> None:
+    """Append to the event log of a run, whose folder is made."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / LOG).open("a", encoding="utf-8") as log:
+        log.writelines(record.model_dump_json() + "\n" for record in records)
 
 
 def rows(use: str, tasks: list[str], share: float) -> list[RolloutRow]:
@@ -121,7 +130,8 @@ def stored_result(folder: Path, row: RolloutRow, text: str) -> None:
         (folder / name / "out.txt").write_text(text, "utf-8")
 
 
-def _created(name: str, names: dict[str, list[str]]) -> RunCreated:
+def created(name: str, names: dict[str, list[str]]) -> RunCreated:
+    """The first record of a run with these tasks by split."""
     config = {
         "harness": {"name": "codex"}, "target": {"name": "m"}, "optimizer": {"name": "o"},
         "train": {"epochs": 1}, "gate": {"metric": "hard", "mix": 0.5},
@@ -130,10 +140,17 @@ def _created(name: str, names: dict[str, list[str]]) -> RunCreated:
         split: [{"id": t, "family": f"family {i % 5}", "digest": t} for i, t in enumerate(tasks)]
         for split, tasks in names.items()
     }
-    return RunCreated(name=name, config=config, fingerprint={}, splits=splits)
+    return RunCreated(format=FORMAT, name=name, config=config, fingerprint={}, splits=splits)
 
 
-def _step(
+def started(owner: str = "") -> RunStarted:
+    """A process, by default one that cannot be judged from here, has begun."""
+    return RunStarted(
+        name="r", pid=1, host="elsewhere", owner=owner, epochs=1, steps=4, rollouts=100
+    )
+
+
+def step_done(
     step: int,
     trained: list[RolloutRow],
     judged: list[RolloutRow],
@@ -141,6 +158,7 @@ def _step(
     candidate: Skill,
     accepted: bool,
 ) -> StepDone:
+    """A step that appends a rule, with the decision of a full evaluation."""
     edit = Edit("append", content=f"- rule {step}", reason="it was missing")
     solved = {row.task: row.hard for row in before}
     fixed = tuple(row.task for row in judged if row.hard > solved[row.task])
@@ -150,7 +168,7 @@ def _step(
         upper_bound=_mean(judged), total=len(judged), broken=broken, fixed=fixed,
         rollouts=tuple(judged), reason="compared",
     )  # fmt: skip
-    history = {
+    history: dict[str, Any] = {
         "step": step, "epoch": 1, "action": "accept" if accepted else "reject", "edit_budget": 4,
         "edits_proposed": 2, "edits_applied": 1, "edits_refused": 0, "tokens": {"rollout": 1000},
         "cost_usd": 0.1, "seconds": {"rollout": 1.0}, "optimizer_errors": [], "gate": "compared",
@@ -164,7 +182,8 @@ def _step(
     )  # fmt: skip
 
 
-def _ran(row: RolloutRow, stage: str) -> RolloutRan:
+def ran(row: RolloutRow, stage: str) -> RolloutRan:
+    """The record of a rollout that was really run."""
     return RolloutRan(
         stage=stage, key=row.key, task=row.task, status=row.status, usage=row.usage, seconds=2.0
     )

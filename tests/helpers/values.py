@@ -16,9 +16,12 @@ from skillopt.core.skill import Skill
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import OptimizerModel, OptimizerReplyError
+from skillopt.optimizer.templates import Prompts
 
 T = TypeVar("T", bound=BaseModel)
 
+PROMPTS = Prompts()
+"""For all: to make a template of one takes longer than most tests."""
 SKILL = Skill("house-rules", "Use it for chores.", "# House rules\n\n- Read the request first.")
 
 
@@ -124,4 +127,6 @@ def edit(content: str, kind: str = "append", target: str = "") -> dict[str, str]
 
 def a_briefing(model: OptimizerModel, **options: Any) -> Briefing:
     """A step's briefing on ``SKILL``, with an edit budget of 2."""
-    return Briefing(**{"skill": SKILL, "budget": 2, "model": model, "seed": "1"} | options)
+    return Briefing(
+        **{"skill": SKILL, "budget": 2, "model": model, "seed": "1", "prompts": PROMPTS} | options
+    )

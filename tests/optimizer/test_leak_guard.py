@@ -101,7 +101,9 @@ def test_an_edit_that_copies_is_refused_before_the_gate(tmp_path: Path) -> None:
         return StageResult(tuple(Edit("append", "", text) for text in contents))
 
     plugins = Plugins(stages={"rank": cheat})
-    result = train(small_config(tmp_path, **{"train.epochs": 1}), plugins=plugins)
+    result = train(
+        small_config(tmp_path, **{"train.epochs": 1, "final.test": False}), plugins=plugins
+    )
     report = json.loads((result.folder / "steps" / "step_0001" / "edits.json").read_text())
     reasons = [outcome["reason"] for outcome in report][:3]
     assert "names a single task" in reasons[0]

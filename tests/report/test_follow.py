@@ -101,6 +101,7 @@ def test_steps_come_while_the_rollout_runs(harness: str, tmp_path: Path) -> None
         evaluate(config, {"none": None}, split="test")
         ended.append(time.monotonic())
 
+    synthetic_run(config.runs / "any", steps=1, train=1, val=1, test=1, batch=1)
     worker = threading.Thread(target=evaluated)
     worker.start()
     under_way(config, task)
@@ -154,11 +155,13 @@ def test_links_and_pipes_in_the_agents_home_are_not_followed(tmp_path: Path) -> 
         assert found == Followed("ab" * 32, folder, running=True)
 
         def end() -> None:
-            time.sleep(1.5)
+            while len(seen) < 3:
+                time.sleep(0.01)
             shutil.rmtree(folder)
 
-        threading.Thread(target=end).start()
-        seen += bounded(follow(found))
+        threading.Thread(target=end, daemon=True).start()
+        for one in bounded(follow(found)):
+            seen.append(one)
     assert [one.kind for one in seen] == ["message", "message", "call", "end"]
     assert seen[-1].text == "it was cancelled"
 

@@ -40,7 +40,13 @@ class Blocks(HTMLParser):
             self.found[-1] = (tag, attributes, text + data)
 
 
-@given(st.recursive(st.text() | st.integers(), lambda inner: st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.text() | st.integers(),
+        lambda inner: st.dictionaries(st.text(), inner, max_size=5),
+        max_leaves=10,
+    )
+)
 def test_data_comes_back_as_it_was_and_never_leaves_its_block(value: object) -> None:
     data = {"runs": [], "value": value, "hostile": "</script><script>x()</script><!--\u2028"}
     page = render(data, "</title><script>y()</script>")

@@ -15,8 +15,12 @@ from typing import Any
 
 import pytest
 
+from harnesses.base import Status
+from skillopt.report.document import failed_folder_of
 from skillopt.run.journal import LOG
 from tests.helpers.command_line import skillopt
+from tests.helpers.owners import owner_process
+from tests.helpers.synthetic_run import created, ran, rows, started, stored_result, write_log
 
 
 @contextmanager
@@ -80,6 +84,42 @@ def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(address: st
     assert found["key"] == key and found["steps"]
     for other in ("0" * 64, "..%2f..%2fsummary", f"{key[:2]}%2f{key}%2fresult", key[:-1]):
         assert status(f"{address}rollouts/{other}.json") == 404
+
+
+def test_it_serves_what_is_left_of_rollouts_that_failed(tmp_path: Path) -> None:
+    root = tmp_path / "runs" / "r"
+    (row,) = rows("batch", ["train-0"], 0)
+    row = row.model_copy(update={"status": Status.INFRA_ERROR})
+    gone = row.model_copy(update={"key": "ab" * 32})
+    start = created("r", {"train": ["train-0"], "val": [], "test": []})
+    write_log(root, [start, ran(row, "rollout"), ran(gone, "rollout")])
+    stored_result(failed_folder_of(root, row.key), row, "status 529")
+    with served(root) as url:
+        found = fetched(f"{url}failed/{row.key}.json")
+        assert (found["status"], found["scored"]) == ("infra_error", False)
+        assert found["message"] == "status 529" and found["steps"] and found["verifier"]
+        assert status(f"{url}rollouts/{row.key}.json") == 404
+        for other in (gone.key, "0" * 64, f"..%2ffailed%2f{row.key}", row.key[:-1]):
+            assert status(f"{url}failed/{other}.json") == 404
+        token = url.rstrip("/").rpartition("/")[2]
+        assert status(f"{url.replace(token, 'x')}failed/{row.key}.json") == 404
+
+
+@pytest.mark.browser
+def test_a_process_that_is_killed_is_seen_without_reloading(browser: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    with owner_process() as (process, owner):
+        names: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+        root = tmp_path / "runs" / "r"
+        write_log(root, [created("r", names), started(owner)])
+        with served(root) as url:
+            page = browser.new_page()
+            page.goto(url)
+            expect(page.locator(".verdict")).to_contain_text("Running: starting")
+            process.kill()
+            expect(page.locator(".verdict")).to_contain_text("its process was killed")
+            page.close()
 
 
 def test_addresses_that_others_can_reach_are_refused_unless_told(

@@ -23,6 +23,7 @@ def test_it_tells_the_runs_own_history(run: Path) -> None:
         (row["step"], row["action"], row["edit_budget"]) for row in history
     ]
     assert view["spent"] == summary["spent"]
+    assert (view["format"], view["state"]) == (summary["format"], summary["state"]) == (1, "done")
     assert (view["initial_score"], view["best_score"]) == (0.5, summary["best_score"])
     assert {e["action"] for e in steps} >= {"accept", "reject"}
     assert view["skill"] == (run / "best_skill.md").read_text()

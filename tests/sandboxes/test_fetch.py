@@ -37,7 +37,7 @@ def registry() -> Iterator[tuple[str, Registry]]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         address = f"http://127.0.0.1:{server.server_port}"
         tarball = _tarball()
         checksum = base64.b64encode(hashlib.sha512(tarball).digest()).decode()

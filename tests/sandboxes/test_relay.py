@@ -30,7 +30,7 @@ def gateway(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "gateway" / "socket"
     with socketserver.ThreadingUnixStreamServer(str(path), Answer) as server:
         path.chmod(0o666)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield path
         server.shutdown()

@@ -15,6 +15,8 @@ import yaml
 
 from tests.helpers.small import small_set
 
+pytestmark = pytest.mark.slow  # A process for every command.
+
 PARTS = {
     "gate.py": '''
 from skillopt.core.types import GateDecision
@@ -106,6 +108,99 @@ def source(config, folder, count):
         )
     splits = {"train": count, "val": count, "test": 1}
     return {split: [task(split, n) for n in range(many)] for split, many in splits.items()}
+''',
+    "backend.py": '''
+import os
+from sandboxes import LocalBackend
+
+class Counting(LocalBackend):
+    """Local processes, each sandbox counted."""
+
+    def __init__(self, log):
+        super().__init__()
+        self.log = log
+
+    def sandbox(self, spec):
+        with open(self.log, "a") as log:
+            log.write(f"{spec.workdir}\\n")
+        return super().sandbox(spec)
+''',
+    "game.py": '''
+import hashlib
+import json
+from pathlib import Path
+from skillopt import Reward, Task
+
+class Door:
+    """Opens when it is asked to twice."""
+
+    def __init__(self, folder):
+        self.file, self.asked, self.closed = folder / "door.json", 0, 0
+
+    def reply(self, message):
+        self.asked += message.get("do") == "open"
+        return {"open": self.asked > 1}
+
+    def close(self):
+        self.closed += 1
+        self.file.write_text(json.dumps({"asked": self.asked, "closed": self.closed}))
+
+def source(config, folder):
+    def judge(task, workspace, answer, rollout):
+        told = json.loads((rollout / "door.json").read_text())
+        assert told["closed"] == 1
+        return Reward(1.0 if told["asked"] > 1 else 0.0, {}, f"asked {told['asked']} times")
+
+    def task(split):
+        return Task(name=f"{split}-door", instruction="Open the door.",
+                    digest=hashlib.sha256(split.encode()).hexdigest(),
+                    workspace=lambda folder: None, verify=judge, companion=Door)
+
+    return {split: [task(split)] for split in ("train", "val", "test")}
+''',
+    "player.py": '''
+import json
+from dataclasses import dataclass
+from harnesses.protocols.base import Reply, ToolCall
+from harnesses.protocols.registry import CODECS
+from harnesses import Answer
+
+ASK = """python3 - <<'END'
+import os, urllib.request as u
+for _ in range(2):
+    r = u.Request(os.environ["SKILLOPT_COMPANION_URL"], b'{"do": "open"}',
+        {"authorization": "Bearer " + os.environ["SKILLOPT_COMPANION_TOKEN"]})
+    print(u.urlopen(r).read().decode())
+END"""
+
+@dataclass(frozen=True)
+class Player:
+    """Asks the companion twice by the agent's shell, and says what it heard."""
+
+    protocols: frozenset = frozenset({"responses", "chat", "messages"})
+    max_concurrency: int = 4
+
+    async def send(self, call):
+        codec = CODECS[call.protocol]
+        shown = codec.read_request(call.body)
+        results = [r.text for m in shown.messages for r in m.results]
+        if results:
+            reply = Reply(results[0])
+        else:
+            ask = ToolCall("c1", shown.tools[0].name, {"command": ASK})
+            reply = Reply("", (ask,), stop="tool_calls")
+        if shown.stream:
+            parts = list(codec.write_stream(reply, shown.model, "1"))
+            return Answer(200, "text/event-stream", chunks(parts))
+        body = json.dumps(codec.write_response(reply, shown.model, "1")).encode()
+        return Answer(200, "application/json", chunks([body]))
+
+    async def close(self):
+        pass
+
+async def chunks(parts):
+    for part in parts:
+        yield part
 ''',
     "upstream.py": """
 from skillopt.sim.model import SimUpstream
@@ -246,6 +341,30 @@ def test_an_upstream(tmp_path: Path) -> None:
     assert "target.service.options.noise: 0.0 -> 0.5" in said
 
 
+def test_a_sandbox_backend(tmp_path: Path) -> None:
+    log = tmp_path / "sandboxes.txt"
+    sandbox = {"kind": "parts.backend:Counting", "options": {"log": str(log)}}
+    found = trained(tmp_path, sandbox=sandbox)
+    assert len(log.read_text().splitlines()) > 2 * found["summary"]["spent"]["rollouts"] - 2
+    assert found["fingerprint"]["sandbox.kind"] == "parts.backend:Counting"
+    said = refused(tmp_path, found, "sandbox={kind: local}")
+    assert "sandbox.kind: parts.backend:Counting -> local" in said
+
+
+def test_a_companion_of_a_task(tmp_path: Path) -> None:
+    upstreams = {"sim": {"kind": "sim"}, "player": {"kind": "parts.player:Player"}}
+    found = trained(
+        tmp_path,
+        tasks={"source": "parts.game:source"},
+        target={"upstream": "player", "name": "player-1"},
+        upstreams=upstreams,
+    )
+    assert found["summary"]["initial_score"] == 1.0
+    (first, *_) = (tmp_path / "runs" / "store").glob("??/*/companion.jsonl")
+    lines = [json.loads(line) for line in first.read_text().splitlines()]
+    assert len(lines) == 2 and lines[1]["reply"] == {"open": True}
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
@@ -256,6 +375,8 @@ def test_an_upstream(tmp_path: Path) -> None:
         ("method={kind: skillopt, options: {rules: []}}", "method.kind: skillopt.training"),
         ("method.kind=parts.gate:NotWorse", "method.kind: parts.gate:NotWorse"),
         ("executor.kind=parts.gate:NotWorse", "executor.kind: parts.gate:NotWorse"),
+        ("sandbox.kind=parts.gate:NotWorse", "sandbox.kind: parts.gate:NotWorse"),
+        ("sandbox.kind=dokcer", "'dokcer' is not one of docker, local"),
         ("executor.kind=ray2", "'ray2' is not one of local"),
         ("tasks.source=parts.tasks:nothing", "tasks.source: parts.tasks:nothing"),
         ("tasks.source=parts.tasks:source", "missing a required argument: 'count'"),

@@ -32,7 +32,7 @@ from skillopt.optimizer.schedule import edit_budget
 from skillopt.optimizer.templates import Prompts
 from skillopt.sim import optimizer
 from skillopt.sim.knowledge import BAD_RULES, HABITS, habit_for, quirks_in
-from tests.helpers.values import SKILL, a_rollout, a_task
+from tests.helpers.values import PROMPTS, SKILL, a_rollout, a_task
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -116,7 +116,12 @@ def train(seed: int, malformed: float = 0.0, harm: float = 0.2) -> Training:
         model = SimModel(seed * 100 + step, malformed, harm)
         budget = edit_budget("cosine", step, 6, 4, 2)
         briefing = Briefing(
-            skill=skill, budget=budget, model=model, seed=f"{seed}/{step}", memory=memory
+            skill=skill,
+            budget=budget,
+            model=model,
+            seed=f"{seed}/{step}",
+            memory=memory,
+            prompts=PROMPTS,
         )
         reflected = reflect([run(task, skill) for task in train_split[:8]], briefing, minibatch=4)
         merged = merge(reflected.value, briefing)

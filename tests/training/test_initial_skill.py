@@ -31,13 +31,16 @@ def test_empty(folder: Path) -> None:
     }
     skill = start(folder, **settings)
     assert skill == Skill("mine", "Use it for office chores.", "")
-    result = train(small_config(folder, name="empty", **settings))
+    short = {"train.epochs": 1, "final.test": False}
+    result = train(small_config(folder, name="empty", **settings, **short))
     assert result.initial == skill and result.best.body
     assert result.summary["best_score"] > result.summary["initial_score"]
 
 
 def test_a_draft_is_written_once_and_never_again(folder: Path) -> None:
-    settings = {"skill.init": "draft", "skill.name": "mine", "name": "draft"}
+    settings = {
+        "skill.init": "draft", "skill.name": "mine", "name": "draft", "final.test": False,
+    }  # fmt: skip
     assert start(folder, **settings) is None
     first = train(small_config(folder, **settings, **{"limits.rollouts": 3}))
     assert first.initial.name == "mine" and "log" in first.initial.description
@@ -102,8 +105,8 @@ def test_a_folder_comes_through_training_whole(folder: Path, tmp_path: Path) -> 
     files = {"references/more.md": b"# More\n", "scripts/run.py": b"#!/usr/bin/env python3\n"}
     skill = Skill("mine", "Use it for chores.", "# Mine", {"license": "MIT"}, files)
     write_skill(skill, tmp_path / "mine")
-    config = small_config(folder, name="whole", **{"skill.init": str(tmp_path / "mine")})
-    result = train(config)
+    settings = {"skill.init": str(tmp_path / "mine"), "train.epochs": 1, "final.test": False}
+    result = train(small_config(folder, name="whole", **settings))
     best = read_skill(result.folder / "best_skill" / "mine")
     assert dict(best.files) == files and best.extra == {"license": "MIT"}
     assert (result.folder / "best_skill" / "mine" / "scripts" / "run.py").stat().st_mode & 0o100

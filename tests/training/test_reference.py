@@ -193,12 +193,13 @@ def test_1_a_changed_config_is_refused(folder: Path, change: dict[str, Any]) -> 
 @pytest.mark.usefixtures("quick_retries")
 def test_2_an_outage_is_neither_a_score_nor_stored(tmp_path: Path) -> None:
     """Defect 2: a transient model error becomes a reward of 0, is stored and never retried."""
-    config = small_config(tmp_path, rollout_tries=1, **{"upstreams.sim.error_rate": 1.0})
+    short: dict[str, Any] = {"train.epochs": 1, "final.test": False}
+    config = small_config(tmp_path, rollout_tries=1, **{"upstreams.sim.error_rate": 1.0}, **short)
     with pytest.raises(PausedError, match="failed for infrastructure"):
         train(config)
     store = tmp_path / "runs" / "store"
     assert not list(store.glob("??/*/result.json"))
-    assert train(small_config(tmp_path)).done
+    assert train(small_config(tmp_path, **short)).done
 
 
 def test_2_what_an_outage_took_from_a_batch_is_tried_again(tmp_path: Path) -> None:

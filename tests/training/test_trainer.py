@@ -117,7 +117,8 @@ def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
 
 def test_batches_can_be_accumulated_into_one_step(tmp_path: Path) -> None:
     small = with_rollouts(tmp_path)
-    result = train(small_config(small, **{"train.batch_size": 1, "train.accumulation": 2}))
+    settings = {"train.batch_size": 1, "train.accumulation": 2, "final.test": False}
+    result = train(small_config(small, **settings))
     assert [row["step"] for row in result.history] == [1, 2]
     rollouts = json.loads((result.folder / "steps" / "step_0001" / "rollouts.json").read_text())
     assert len(rollouts) == 2
@@ -129,7 +130,7 @@ def test_batches_can_be_accumulated_into_one_step(tmp_path: Path) -> None:
     "settings",
     [
         {"train.update": "rewrite_from_suggestions"},
-        {"train.update": "full_rewrite"},
+        pytest.param({"train.update": "full_rewrite"}, marks=pytest.mark.slow),
         {"train.learning_rate.schedule": "autonomous"},
         {"train.learning_rate.schedule": "none", "train.memory": False},
         {"train.slow_update": False, "train.meta_skill": False},
@@ -151,7 +152,9 @@ def test_an_optimizer_that_never_makes_sense_changes_nothing_and_is_recorded(
     folder: Path,
 ) -> None:
     config = small_config(
-        folder, **{"name": "malformed", "upstreams.sim.malformed": 1.0, "train.epochs": 1}
+        folder,
+        name="malformed",
+        **{"upstreams.sim.malformed": 1.0, "train.epochs": 1, "final.test": False},
     )
     result = train(config)
     assert [row["action"] for row in result.history] == ["skip"]
@@ -178,7 +181,7 @@ def test_a_verifier_that_crashes_pauses_the_run_and_is_never_a_score(tmp_path: P
     (test,) = (tasks / "val").glob("*/tests/test.sh")
     good = test.read_text()
     test.write_text("exit 3\n")
-    config = small_config(tmp_path, rollout_tries=2)
+    config = small_config(tmp_path, rollout_tries=2, **{"train.epochs": 1, "final.test": False})
     seen: list[Event] = []
     with pytest.raises(PausedError, match=r"wrote neither reward\.json nor reward\.txt"):
         train(config, listeners=[seen.append])

@@ -7,9 +7,9 @@ const filters = new Map();
 const viewer = makeViewer(loadRollout, store.rule);
 let runs = store.runs;
 
-async function loadRollout(key) {
-  if (!store.live) return store.trajectories[key] || null;
-  const answer = await fetch(`rollouts/${encodeURIComponent(key)}.json`);
+async function loadRollout(key, failed) {
+  if (!store.live) return store.trajectories[failed ? `failed/${key}` : key] || null;
+  const answer = await fetch(`${failed ? "failed" : "rollouts"}/${encodeURIComponent(key)}.json`);
   if (!answer.ok) throw new Error(await answer.text());
   return answer.json();
 }
@@ -31,16 +31,24 @@ function content(at) {
   if (at.run < 0) return comparison(runs, (i) => go(i, "overview"));
   const run = runs[at.run];
   const to = (tab, what) => go(at.run, tab, what);
-  const open = (index, among) => viewer.show(run, index, among || sameUse(run, index));
+  const open = (index, among) => {
+    const list = among || sameUse(run, index);
+    viewer.show(list.indexOf(index), list.length, (place) => scoredItem(run, list[place]));
+  };
+  const openFailed = (failure) => viewer.show(run.failures.indexOf(failure), run.failures.length,
+    (place) => failedItem(run.failures[place]));
   if (!filters.has(at.run)) filters.set(at.run, { ...NO_FILTER });
   switch (at.tab) {
     case "steps": return entriesView(run, at.what, to, open);
     case "tasks": return tasksView(run, at.what, to, open);
-    case "rollouts": return [...rolloutsView(run, filters.get(at.run), held, open), note(store.rule)];
+    case "rollouts": return [...rolloutsView(run, filters.get(at.run), held, open),
+      run.failures.some((f) => !f.over) && note("Rollouts that failed for infrastructure are not scored; the overview lists them."), note(store.rule)];
     case "rejected": return memoryView(run, to);
-    case "skill": return [section("From the initial to the best skill", diff(run.change)), section("The best skill", h("pre", { class: "card" }, run.skill))];
+    case "skill": return run.skill
+      ? [section("From the initial to the best skill", diff(run.change)), section("The best skill", h("pre", { class: "card" }, run.skill))]
+      : [note("No skill has a score yet.")];
     case "config": return [section("Config", h("pre", { class: "card" }, JSON.stringify(run.config, null, 2)))];
-    default: return overview(run, to);
+    default: return overview(run, to, openFailed);
   }
 }
 
@@ -49,7 +57,7 @@ const sameUse = (run, index) => run.rollouts.use.flatMap((use, i) => (use === ru
 function banner(at) {
   const run = runs[at.run];
   const title = run ? run.name : plural(runs.length, "run");
-  const facts = run ? `${run.harness} · ${run.target} · optimizer ${run.optimizer} · ${run.done ? "done" : run.stopped ? "stopped" : "running"}` : "";
+  const facts = run ? `${run.harness} · ${run.target} · optimizer ${run.optimizer} · ${run.state}` : "";
   const picker = runs.length > 1 && h("nav", { "aria-label": "runs" }, [["side by side", -1], ...runs.map((r, i) => [r.name, i])].map(([name, i]) =>
     h("button", { class: "chip", "aria-pressed": String(i === at.run), click: () => go(i, at.tab) }, name)));
   const tabs = run && h("nav", { class: "tabs", "aria-label": "views" }, TABS.map((tab, i) =>

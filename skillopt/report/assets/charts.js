@@ -28,9 +28,9 @@ function stairs(list, x, y) {
   return list.map(([at, value], i) => (i ? `H${x(at)}V${y(value)}` : `M${x(at)},${y(value)}`)).join("");
 }
 
-/** The current skill's score after each evaluation: [x, estimate]. */
+/** The current skill's score after each evaluation, which may have measured it again: [x, estimate]. */
 function currentScores(run) {
-  const found = run.curve.filter((p) => p.action === "accept" && p.score).map((p) => [p.x, p.score]);
+  const found = run.curve.filter((p) => p.current).map((p) => [p.x, p.current]);
   const last = lastStep(run);
   if (found.length) found.push([Math.max(last, found.at(-1)[0]), found.at(-1)[1]]);
   return found;
@@ -67,8 +67,9 @@ function scoreChart(runs, open) {
 function marker(point, x, y, open) {
   const value = point.score ? point.score.value : point.bound;
   const [cx, cy] = [x(point.x), y(value)];
+  const tasks = point.measured < point.total ? `${point.measured} of ${point.total}` : point.total;
   const said = point.score
-    ? `${point.name}: ${share(point.score)} of ${point.total}, ${actionWord(point.action)}`
+    ? `${point.name}: ${share(point.score)}, on ${tasks} tasks, ${actionWord(point.action)}`
     : `${point.name}: at most ${percent(value)}, ${actionWord(point.action)}`;
   const shape = [];
   if (point.score) {

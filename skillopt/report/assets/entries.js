@@ -7,7 +7,8 @@ function entriesView(run, chosen, go, openRollout) {
   const entry = run.entries[index];
   const list = h("nav", { class: "list", "aria-label": "steps" }, run.entries.map((e, i) => h("button", {
     class: `item ${e.action}`, "aria-current": i === index, click: () => go("steps", e.name) },
-  h("b", {}, e.name), ` ${actionWord(e.action)}`, e.gate ? ` ${judgedScore(e.gate)}` : "")));
+  h("b", {}, e.name), ` ${actionWord(e.action)}`, e.gate ? ` ${judgedScore(e.gate)}` : "",
+  e.skipped && h("span", { class: "why" }, e.skipped))));
   return [h("div", { class: "split" }, list, h("div", {}, entryDetail(run, entry, openRollout)))];
 }
 
@@ -19,7 +20,8 @@ function judgedScore(gate) {
 function entryDetail(run, entry, openRollout) {
   return [
     h("h2", {}, entry.name, " ", h("span", { class: `badge ${entry.action}` }, actionWord(entry.action))),
-    entry.gate ? gateFacts(run, entry, openRollout) : note("No edit was left to judge."),
+    entry.gate ? gateFacts(run, entry, openRollout) : unjudged(entry),
+    entry.noted.length > 0 && section("Notes", h("ul", {}, entry.noted.map((text) => h("li", {}, text)))),
     entry.rollout && note(`Training batch: ${share(entry.rollout)} solved by the skill that the step began with. `
       + `${entry.proposed} edits proposed, ${entry.applied} applied (budget ${entry.budget ?? "none"}), ${entry.refused} refused.`),
     entry.pairs && pairFacts(entry.pairs),
@@ -33,17 +35,28 @@ function entryDetail(run, entry, openRollout) {
   ];
 }
 
+/** Why the gate decided nothing. */
+function unjudged(entry) {
+  if (entry.action === "off") return note("There is no slow update in this run.");
+  return h("div", { class: "facts" }, h("p", {}, entry.skipped ? `Nothing to judge: ${entry.skipped}` : "No edit was left to judge."));
+}
+
 function gateFacts(run, entry, openRollout) {
   const { gate } = entry;
+  const name = run.parts.gate ? `Gate (${run.parts.gate})` : "Gate";
+  const measured = [`${gate.evaluated} of ${plural(gate.total, "selection task")}`,
+    gate.rollouts !== gate.evaluated && `${plural(gate.rollouts, "rollout")} of the candidate`,
+    gate.remeasured > 0 && `${plural(gate.remeasured, "new rollout")} of the current skill`].filter(Boolean).join(", ");
   const chips = (tasks, word) => tasks.length > 0 && h("p", {}, `${word} ${tasks.length}: `,
     tasks.map((task) => taskChip(run, entry.selection, task, openRollout)));
   return h("div", { class: "facts" },
-    h("p", {}, `Gate: ${gate.reason} (${gate.evaluated} of ${gate.total} selection tasks).`),
+    h("p", {}, `${name}: ${gate.reason} (${measured}).`),
     chips(gate.fixed, "Fixed"), chips(gate.broken, "Broke"));
 }
 
 function taskChip(run, use, task, openRollout) {
   const index = run.rollouts.use.findIndex((u, i) => u === use && run.rollouts.task[i] === task);
+  if (index < 0) return h("span", { class: "chip" }, run.tasks[task].name);
   return h("button", { class: "chip", click: () => openRollout(index) }, run.tasks[task].name);
 }
 

@@ -20,8 +20,11 @@ function duration(seconds) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** A moment as a date and a time that are the same wherever the page is read. */
+const moment = (seconds) => `${new Date(1000 * seconds).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
-const ACTIONS = { accept: "accepted", reject: "rejected", skip: "nothing to judge" };
+const ACTIONS = { accept: "accepted", reject: "rejected", skip: "nothing to judge", off: "not judged" };
 const actionWord = (action) => ACTIONS[action] || action;
 
 /** How a rollout ended, for a class name and for people. */
@@ -32,3 +35,23 @@ function outcome(run, index) {
   if (soft >= 1) return ["solved", "solved"];
   return soft > 0 ? ["partial", `partly: ${percent(soft)}`] : ["failed", "failed"];
 }
+
+/** How all rollouts of one task went, for a class name and for people. */
+function outcomes(run, indices) {
+  if (indices.length === 1) return outcome(run, indices[0]);
+  const kinds = indices.map((index) => outcome(run, index)[0]);
+  const solved = kinds.filter((kind) => kind === "solved").length;
+  const kind = kinds.every((one) => one === kinds[0]) ? kinds[0] : "partial";
+  return [kind, `${solved} of ${indices.length} solved`];
+}
+
+/** A value of the config, of any kind, in a few words. */
+function setting(value) {
+  if (value === null) return "(none)";
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  if (/^[0-9a-f]{64}$/.test(text)) return `${text.slice(0, 12)}…`;
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
+
+const UNOPENED = "Opened in 0 %: an agent decides by the skill's description whether to open it. "
+  + "Say in the description for which tasks the skill is.";

@@ -9,7 +9,8 @@ function heatColumns(run, split) {
   run.uses.forEach((use, number) => {
     if (use.split !== split) return;
     const entry = run.entries.find((e) => e.batch === number);
-    const name = split === "train" && entry ? `epoch ${entry.epoch}` : use.name.replace(", gate", "").replace("slow update, epoch", "slow update");
+    const name = split === "train" && entry ? `epoch ${entry.epoch}` : use.name.replace(", gate", "").replace("slow update, epoch", "slow update")
+      .replace("current skill again", "current");
     if (!columns.has(name)) columns.set(name, new Set());
     columns.get(name).add(number);
   });
@@ -22,7 +23,7 @@ function tasksView(run, chosen, go, openRollout) {
     class: "chip", "aria-pressed": String(name === split), click: () => go("tasks", name) }, word));
   return [h("p", {}, buttons), heatMap(run, split, openRollout),
     note(h("span", { class: "swatch solved" }), " solved ", h("span", { class: "swatch partial" }), " partly ",
-      h("span", { class: "swatch failed" }), " failed; empty: not run. Arrow keys move, Enter opens the trajectory.")];
+      h("span", { class: "swatch failed" }), " failed; empty: not run. A task that was run several times is partly solved if the runs differ. Arrow keys move, Enter opens the trajectory.")];
 }
 
 function heatMap(run, split, openRollout) {
@@ -33,13 +34,14 @@ function heatMap(run, split, openRollout) {
   const column = new Map(columns.flatMap(([, uses], c) => [...uses].map((u) => [u, c])));
   const found = new Map();
   run.rollouts.use.forEach((use, i) => {
-    if (column.has(use)) found.set(`${run.rollouts.task[i]}/${column.get(use)}`, i);
+    const name = `${run.rollouts.task[i]}/${column.get(use)}`;
+    if (column.has(use)) found.set(name, [...(found.get(name) || []), i]);
   });
   const cell = (task, c) => {
-    const index = found.get(`${task}/${c}`);
-    if (index === undefined) return h("td", {});
-    const [kind, word] = outcome(run, index);
-    return h("td", { class: kind, tabindex: -1, "data-index": index, title: `${run.tasks[task].name}, ${columns[c][0]}: ${word}` },
+    const indices = found.get(`${task}/${c}`);
+    if (!indices) return h("td", {});
+    const [kind, word] = outcomes(run, indices);
+    return h("td", { class: kind, tabindex: -1, "data-index": indices[0], "data-all": indices, title: `${run.tasks[task].name}, ${columns[c][0]}: ${word}` },
       kind === "partial" ? "·" : "");
   };
   let family = null;
@@ -57,7 +59,9 @@ function heatMap(run, split, openRollout) {
 
 function openCell(target, openRollout) {
   const cell = target.closest("td[data-index]");
-  if (cell) openRollout(Number(cell.dataset.index));
+  if (!cell) return;
+  const all = cell.dataset.all.split(",").map(Number);
+  openRollout(all[0], all.length > 1 ? all : null);
 }
 
 function moveInMap(event, openRollout) {

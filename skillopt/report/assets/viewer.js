@@ -1,6 +1,7 @@
 // One rollout: conversation, tool calls and their output, the verifier's words, the screen.
 
-/** A dialog that shows rollouts; ``load(key)`` promises one, or null where it is not to be had. */
+/** A dialog that shows rollouts; ``load(key, failed)`` promises one, or null if it is not to be had.
+ * ``show(place, total, item)`` opens it at one of a list, ``item(place)`` says what is there. */
 function makeViewer(load, rule) {
   const body = h("div", { class: "viewer-body" });
   const dialog = h("dialog", { class: "viewer", "aria-label": "trajectory" }, body);
@@ -9,41 +10,54 @@ function makeViewer(load, rule) {
   addEventListener("keydown", (e) => {
     if (dialog.open && (e.key === "n" || e.key === "p")) go(e.key === "n" ? 1 : -1);
   });
-  const show = async (run, index, among) => {
+  const show = async (place, total, item) => {
     const mine = asked += 1;
-    const place = among.indexOf(index);
-    go = (by) => { if (among[place + by] !== undefined) show(run, among[place + by], among); };
-    const head = viewerHead(run, index, place, among.length, go, () => dialog.close());
+    const shown = item(place);
+    go = (by) => { if (place + by >= 0 && place + by < total) show(place + by, total, item); };
+    const head = viewerHead(shown, place, total, go, () => dialog.close());
     body.replaceChildren(head, note("Loading…"));
     if (!dialog.open) dialog.showModal();
     let found = null;
     let problem = rule;
-    try { found = await load(run.rollouts.key[index]); } catch (error) { problem = error.message; }
+    try { found = await load(shown.key, shown.failed); } catch (error) { problem = error.message; }
     if (mine !== asked) return;
-    body.replaceChildren(head, ...(found ? rolloutDetail(found) : [note("This trajectory is not here. ", problem)]));
+    body.replaceChildren(head, ...(found ? rolloutDetail(found) : [shown.reason, note("This trajectory is not here. ", problem)].filter(Boolean)));
     body.scrollTop = 0;
   };
   return { dialog, show };
 }
 
-function viewerHead(run, index, place, total, go, close) {
+/** What the viewer shows of a scored rollout before it is loaded. */
+function scoredItem(run, index) {
   const [kind, word] = outcome(run, index);
-  const task = run.tasks[run.rollouts.task[index]];
+  return { key: run.rollouts.key[index], failed: false, kind, word,
+    task: run.tasks[run.rollouts.task[index]].name, use: run.uses[run.rollouts.use[index]].name };
+}
+
+/** The same of one that failed for infrastructure, of which the last attempt is kept. */
+function failedItem(failure) {
+  return { key: failure.key, failed: true, kind: "failed", word: "not scored", task: failure.task, use: failure.stage,
+    reason: h("pre", { class: "card refused" }, failure.reasons.at(-1)) };
+}
+
+function viewerHead(shown, place, total, go, close) {
   return h("header", {},
-    h("h2", {}, task.name, " ", h("span", { class: `badge ${kind}` }, word)),
-    h("p", { class: "note" }, `${run.uses[run.rollouts.use[index]].name} · `, h("code", {}, run.rollouts.key[index].slice(0, 16))),
+    h("h2", {}, shown.task, " ", h("span", { class: `badge ${shown.kind}` }, shown.word)),
+    h("p", { class: "note" }, `${shown.use} · `, h("code", {}, shown.key.slice(0, 16))),
     h("p", {}, h("button", { class: "chip", disabled: place <= 0, click: () => go(-1) }, "previous (p)"),
       h("button", { class: "chip", disabled: place + 1 >= total, click: () => go(1) }, "next (n)"),
       h("button", { class: "chip", click: close }, "close (Esc)")));
 }
 
 function rolloutDetail(found) {
-  const opened = { true: "skill opened", false: "skill not opened" }[found.opened] || "no skill";
+  const opened = { true: "skill opened", false: "skill not opened" }[found.opened] || (found.scored ? "no skill" : null);
+  const reward = found.scored ? `reward ${found.soft.toFixed(2)}` : "not scored";
+  const complaint = found.feedback || (found.scored ? "No complaint." : "There is no verdict.");
   return [
-    note(`${found.agent} · ${found.model} · ${opened} · reward ${found.soft.toFixed(2)} · ${plural(found.usage.requests, "request")} · `
+    note(`${[found.agent, found.model, opened, reward].filter(Boolean).join(" · ")} · ${plural(found.usage.requests, "request")} · `
       + `${tokens(found.usage.prompt_tokens + found.usage.completion_tokens)} tokens · ${money(found.usage.cost_usd)} · ${duration(found.seconds)}`),
-    found.message && h("p", { class: "card refused" }, found.message),
-    section("Verifier", h("p", {}, found.feedback || "No complaint."), found.verifier.map(fileCard)),
+    found.message && h("pre", { class: "card refused" }, found.message),
+    section("Verifier", h("p", {}, complaint), found.verifier.map(fileCard)),
     found.frames.length > 0 && section("Terminal", terminal(found.frames)),
     section("Conversation", found.steps.length ? found.steps.map(stepCard) : note("The model was never reached.")),
     found.files.length > 0 && section("Files that the agent left", found.files.map(fileCard)),

@@ -1,0 +1,79 @@
+"""The rollouts that a page lists: each once for every place where it counted, by task and use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skillopt.core.types import RolloutRow
+
+STATUSES = ("completed", "agent_timeout", "agent_error")
+
+
+@dataclass
+class Columns:
+    """Scored rollouts: a list per column rather than objects, as a run may have tens of
+    thousands."""
+
+    key: list[str] = field(default_factory=list)
+    task: list[int] = field(default_factory=list)
+    """Index into the table's tasks."""
+    use: list[int] = field(default_factory=list)
+    """Index into the table's uses: what it was run for."""
+    soft: list[float] = field(default_factory=list)
+    status: list[int] = field(default_factory=list)
+    """Index into :data:`STATUSES`."""
+    opened: list[int] = field(default_factory=list)
+    """Whether the skill was opened: 1, 0, or -1 for a rollout without a skill."""
+    tokens: list[int] = field(default_factory=list)
+
+
+@dataclass
+class RolloutTable:
+    """Tasks, uses and rollouts of a run, each of which keeps its number.
+
+    Attributes:
+        tasks: name, family and split; the split is empty if none has the task any more.
+        uses: what rollouts were run for: name, split and step.
+    """
+
+    tasks: list[dict[str, str]] = field(default_factory=list)
+    uses: list[dict[str, Any]] = field(default_factory=list)
+    columns: Columns = field(default_factory=Columns)
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def set_splits(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+        """Take over the splits of the run as it is now; earlier ones may have had other tasks."""
+        for task in self.tasks:
+            task["split"] = ""
+        for split, items in splits.items():
+            for item in items:
+                number = self._number(item["id"], item["family"], split)
+                self.tasks[number] |= {"family": item["family"], "split": split}
+
+    def add(self, name: str, split: str, step: int, rows: Iterable[RolloutRow]) -> int:
+        """Add scored rollouts and what they were run for; the number of the use."""
+        use, columns = len(self.uses), self.columns
+        self.uses.append({"name": name, "split": split, "step": step})
+        for row in rows:
+            if not row.status.scored:
+                continue
+            columns.key.append(row.key)
+            columns.task.append(self._number(row.task, row.family, split))
+            columns.use.append(use)
+            columns.soft.append(round(row.soft, 4))
+            columns.status.append(STATUSES.index(row.status.value))
+            columns.opened.append(-1 if row.skill_activated is None else int(row.skill_activated))
+            columns.tokens.append(row.usage.prompt_tokens + row.usage.completion_tokens)
+        return use
+
+    def numbers(self, names: Iterable[str], split: str) -> list[int]:
+        """Of tasks of a split that a record names."""
+        return [self._number(name, "", split) for name in names]
+
+    def _number(self, name: str, family: str, split: str) -> int:
+        if name not in self._numbers:
+            self._numbers[name] = len(self.tasks)
+            self.tasks.append({"name": name, "family": family, "split": split})
+        return self._numbers[name]
