@@ -155,8 +155,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     _print(console, table)
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(
-        f"Upper bounds: the gate can stop early, and stored rollouts are free. Tokens are assumed "
-        f"({plan.assumption}); prices as of {plan.priced}.",
+        f"{plan.bounds} Tokens are assumed ({plan.assumption}); prices as of {plan.priced}.",
         soft_wrap=True,
     )
 

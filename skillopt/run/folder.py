@@ -183,7 +183,10 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
         RunError: there is no such folder.
     """
     if not folder.is_dir():
-        raise RunError(f"{folder}: no such folder of runs; name the one that key 'runs' names")
+        raise RunError(
+            f"{folder}: no runs yet: there is no such folder; give the one that the key 'runs' of "
+            "your configs names"
+        )
     found = []
     for log in sorted(folder.glob(f"*/{LOG}")):
         try:

@@ -55,6 +55,8 @@ def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task
         path = config.source
     if path is None:
         folder = Path(config.source)
+        if not folder.is_dir():
+            raise TaskError(_unknown(config.source))
         found = read_splits(folder)
         if found is None:
             return split_tasks(read_tasks(folder), config.split, seed)
@@ -81,6 +83,15 @@ def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
             raise TaskError(f"{where}: task {task.name!r} {what}")
         names.add(task.name)
     return splits
+
+
+def _unknown(source: str) -> str:
+    close = difflib.get_close_matches(source, [*TASK_SOURCES], 1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return (
+        f"tasks.source: {source}: no such folder, nor one of {', '.join(TASK_SOURCES)}{hint}, nor "
+        "an import path like 'my_package.module:name'"
+    )
 
 
 def _without(

@@ -59,6 +59,8 @@ class Plan:
     """Date of the price table."""
     assumption: str
     """The assumption behind the tokens of rollouts, in words."""
+    bounds: str
+    """In which direction the numbers may be wrong."""
 
     @property
     def rollouts(self) -> int:
@@ -129,6 +131,10 @@ def make_plan(
         stages=stages,
         priced=prices.date.isoformat(),
         assumption=f"{prompt:,} and {completion:,} in one rollout of {harness}",
+        bounds="Upper bounds: the gate can stop early, and stored rollouts are free."
+        if config.gate.kind == "strict"
+        else f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
+        "fewer. Stored rollouts are free.",
     )
 
 
