@@ -138,8 +138,7 @@ def transfer(
     ordered = list(dict.fromkeys([*sources, *places]))
     skills = {NONE: None, **{subject.name: subject.skill for subject in subjects}}
     agents = [place.harness for place in ordered if place.harness in CLI_AGENTS]
-    needs = tuple(dict.fromkeys(splits))
-    prepared = prepare(config, plugins=plugins, needs=needs, harnesses=agents)
+    prepared = prepare(config, plugins=plugins, needs=splits, harnesses=agents)
     listener = tell_all(listeners)
 
     def scored(place: AgentModel, split: Split) -> dict[str, Row | str]:
