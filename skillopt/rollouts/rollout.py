@@ -114,7 +114,9 @@ def run_job(
             reward = _judge(job, outcome, judged_on, verifier, image, folder)
             rollout = rollout.model_copy(update={"reward": reward})
     except (SandboxError, VerifierError) as error:
-        return job.failed(f"{type(error).__name__}: {error}", folder)
+        kept = folder / "verifier"
+        see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
+        return job.failed(f"{type(error).__name__}: {error}{see}", folder)
     remove_tree(folder / "scratch")
     (folder / OUTCOME).unlink(missing_ok=True)
     return rollout
@@ -161,7 +163,7 @@ def _companion(task: Task, folder: Path) -> Iterator[Companion | None]:
     if task.companion is None:
         yield None
         return
-    with own_code(f"the companion of task {task.name}", passing=(OSError,)):
+    with own_code(f"the companion of task {task.name}", task.companion):
         companion = _ClosedOnce(task.companion(folder))
     try:
         yield companion

@@ -80,6 +80,7 @@ class State:
             case RunChanged() if self.created:
                 changed = record.model_dump(include={"config", "fingerprint", "splits"})
                 self.created = self.created.model_copy(update=changed)
+                self.failures.clear()  # What has failed may have been mended.
             case RunStarted():
                 self.started, self.stopped = record, ""
             case StageStarted():

@@ -39,7 +39,7 @@ SHOWN_LINES = 5
 
 
 class VerifierError(SkillOptError):
-    """The verifier gave no verdict. The message describes what it did, and where to look."""
+    """The verifier gave no verdict. The message describes what it did instead."""
 
 
 def verify(
@@ -147,7 +147,7 @@ def _verify(
     if result.timed_out or result.limit:
         what = f"its {result.limit} limit" if result.limit else f"{task.verifier_timeout_s:g} s"
         raise VerifierError(
-            f"{task.name}: tests/test.sh was stopped at {what}{_last_lines(result)}; see {folder}"
+            f"{task.name}: tests/test.sh was stopped at {what}{_last_lines(result)}"
         )
     try:
         metrics = _read_reward(logs)
@@ -155,7 +155,7 @@ def _verify(
     except VerifierError as error:
         raise VerifierError(
             f"{task.name}: tests/test.sh {error} (exit code {result.exit_code})"
-            f"{_last_lines(result)}; see {folder}"
+            f"{_last_lines(result)}"
         ) from None
     feedback = _feedback(logs, result)
     (folder / "reward.json").write_text(json.dumps(metrics) + "\n", encoding="utf-8")
