@@ -1,4 +1,4 @@
-"""Harnesses: real coding agents run on one task with one skill, and what they did is recorded.
+"""Harnesses: they run real coding agents on one task with one skill, and record what these do.
 
 The public names are imported when they are first used.
 """

@@ -1,7 +1,7 @@
-"""What a harness is: the request it takes, the outcome it returns, and the protocol between.
+"""A rollout as a harness runs it: the request that it takes, and the outcome that it returns.
 
-A harness knows nothing of training. It is given an instruction, a workspace, a skill folder, a
-model and limits; it gives back a trajectory, a final answer, usage and a status.
+A harness knows nothing of training. It takes an instruction, a workspace, a skill folder, a model
+and limits; it returns a trajectory, a final answer, usage and a status.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 
 MountMode = Literal["native", "instructions", "both"]
-"""How an agent is given the skill: in its place for skills, where it finds it by its description;
-in its file of instructions, which it always reads; or both."""
+"""How an agent gets the skill: in its folder of skills, where it finds it by its description; in
+its file of instructions, which it always reads; or both."""
 
 
 Mode = Literal["batch", "interactive"]
-"""How an agent program is run: for one task without a terminal, or on one as a person does."""
+"""How a command-line agent is run: for one task without a terminal, or on a terminal as a person
+does."""
 
 
 class Status(StrEnum):
-    """How a rollout ended. Only the first three are verdicts on the agent; see design §2."""
+    """How a rollout ended. Only the first three are verdicts on the agent."""
 
     COMPLETED = "completed"
     AGENT_TIMEOUT = "agent_timeout"
@@ -46,17 +47,17 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model behind the gateway: which upstream serves it, under which name, sampled how."""
+    """A model behind the gateway: the upstream that serves it, its name there, and its sampling."""
 
     upstream: str
     name: str
     sampling: Mapping[str, Any] = field(default_factory=dict)
-    """Fields for every request, as the upstream's protocol names them."""
+    """Fields that are added to every request, named as in the upstream's protocol."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens and money of one or many model calls. ``cost_usd`` None means unknown, not free."""
+    """Tokens and cost of one or many model calls. ``cost_usd`` None means unknown, not free."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -84,7 +85,7 @@ class Usage:
 
     @classmethod
     def total(cls, usages: Iterable[Usage]) -> Usage:
-        """A sum whose cost does not depend on the order of its parts."""
+        """The sum of usages; its cost does not depend on their order."""
         given = list(usages)
         costs = [usage.cost_usd for usage in given if usage.cost_usd is not None]
         known = len(costs) == len(given)
@@ -93,12 +94,12 @@ class Usage:
 
 @dataclass(frozen=True)
 class Budget:
-    """What one rollout may ask of the model. Beyond it requests are refused, and the rollout ends
-    as ``agent_error``."""
+    """The limits on one rollout's model requests. Requests beyond them are refused, and the rollout
+    ends as ``agent_error``."""
 
     requests: int = 200
     tokens: int = 20_000_000
-    """Prompt and completion tokens of all requests together; cached ones count."""
+    """Prompt and completion tokens of all requests together, including cached ones."""
 
 
 @dataclass(frozen=True)
@@ -111,39 +112,39 @@ class Request:
     workspace: Path | None
     """Host folder that becomes the agent's working directory; None for a question without tools."""
     workdir: str
-    """Where the workspace appears inside the sandbox."""
+    """The path of the workspace inside the sandbox."""
     skill: Path | None
-    """Skill folder (its name is the skill's name), mounted read-only; None for a run without."""
+    """Skill folder, named as the skill, mounted read-only; None for a run without a skill."""
     model: ModelSpec
     timeout_s: float
     limits: Limits
     budget: Budget
     seed: int
-    """Passed to models that take one; with the same seed ``sim`` answers the same."""
+    """The seed for models that take one; with the same seed ``sim`` gives the same answers."""
     env: Mapping[str, str]
-    """The task's own environment variables."""
+    """Environment variables of the task."""
     record: Path
-    """Host folder, exists, empty: the wire log, the CLI's transcript and logs land here."""
+    """Host folder, exists and is empty; the wire log, transcripts and logs are written to it."""
     home: Path | None = None
-    """Host folder that a copy of is the agent's home at first; None for an empty one."""
+    """Host folder whose copy is the agent's home at first; None for an empty home."""
     mount: MountMode = "native"
     beside: tuple[Path, ...] = ()
-    """Folders of other skills, named unlike each other and ``skill``; always mounted natively."""
+    """Folders of other skills, all with different names; always mounted natively."""
     follow_ups: tuple[str, ...] = ()
-    """What the user says after each turn's end, one turn each, in the same conversation."""
+    """The user's further messages in the same conversation, each sent when a turn has ended."""
     companion: Companion | None = None
-    """What the agent can talk to outside its sandbox. It is for this request alone, and closed by
-    whoever runs that; :func:`harnesses.agents.outcome.recorded` does it."""
+    """An object outside the sandbox that the agent can talk to. It serves this request alone.
+    Whoever runs the request closes it: :func:`harnesses.agents.outcome.recorded` does."""
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """What the user says, turn by turn."""
+        """The user's messages, turn by turn."""
         return (self.instruction, *self.follow_ups)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a request. ``message`` says what happened when status is not ``completed``."""
+    """The result of a request. ``message`` explains a status other than ``completed``."""
 
     status: Status
     message: str
@@ -151,8 +152,8 @@ class Outcome:
     trajectory: Trajectory | None
     usage: Usage
     skill_activated: bool | None
-    """Whether the skill's text reached the model; None when the request had no skill."""
+    """Whether the skill's text reached the model; None if the request had no skill."""
     version: str
     duration_s: float
     others_opened: tuple[str, ...] = ()
-    """Names of the skills beside it whose text reached the model."""
+    """Names of the other skills whose text reached the model."""

@@ -8,6 +8,6 @@ _START = time.time() - time.monotonic()
 
 
 def now() -> float:
-    """Seconds since the epoch. Goes on steadily when the machine's clock is set anew: the order of
-    events, what is spent, and when limits are reached depend on it."""
+    """Seconds since the epoch. They advance steadily even if the machine's clock is set: the order
+    of events, what is spent, and when limits are reached depend on them."""
     return _START + time.monotonic()

@@ -1,5 +1,5 @@
-"""A companion: something outside the sandbox that lives as long as a rollout and answers its agent,
-such as the game that the agent plays by means of a small command in its sandbox.
+"""A companion: an object outside the sandbox that lives as long as a rollout and answers its agent,
+such as a game that the agent plays with a small command in its sandbox.
 
 The command posts a JSON object to ``SKILLOPT_COMPANION_URL`` with the header ``Authorization:
 Bearer $SKILLOPT_COMPANION_TOKEN`` and gets a JSON object back. The gateway serves that address; see
@@ -12,25 +12,25 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 URL, TOKEN = "SKILLOPT_COMPANION_URL", "SKILLOPT_COMPANION_TOKEN"
-"""Environment variables of the agent's sandbox."""
+"""The environment variables of the agent's sandbox."""
 PATH = "/companion"
-"""Where the gateway serves companions."""
+"""The path of the gateway at which it serves companions."""
 
 
 class Companion(Protocol):
-    """What answers the agent of one rollout. It is not used for another."""
+    """An object that answers the agent of one rollout, and of no other."""
 
     def reply(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """The answer to one message; both are JSON objects.
 
-        Called for one message after another, always in the same thread. Whatever an agent can send
-        deserves an answer: an exception, like an answer that takes too long, ends the rollout as a
-        failure of the infrastructure.
+        It is called for one message after another, always in the same thread. It has to answer
+        whatever an agent may send: an exception, like an answer that takes too long, ends the
+        rollout as a failure of the infrastructure.
         """
 
     def close(self) -> None:
-        """End the companion. Called exactly once, when the rollout has ended in whatever way; if a
-        reply has taken too long, while that is still under way."""
+        """End the companion. It is called exactly once, when the rollout has ended in whatever way;
+        if a reply took too long, while that is still running."""
 
 
 def companion_env(companion: Companion | None, token: str, base_url: str) -> Mapping[str, str]:

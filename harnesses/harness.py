@@ -1,4 +1,4 @@
-"""What a harness is: an agent that can be run on a task, and the site where a rollout runs."""
+"""A harness: an agent that can be run on a task, and the site of its rollouts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sandboxes.base import Sandbox, SandboxError, SandboxSpec
 
 @dataclass(frozen=True)
 class RolloutSite:
-    """Where rollouts run: the gateway, the sandboxes, and the way from these to that and outside.
+    """Where rollouts run: the gateway, the sandboxes, and their way to the gateway and outside.
 
-    One per worker slot: two rollouts never share one at the same time.
+    There is one per worker slot: two rollouts never share one at the same time.
     """
 
     gateway: Gateway
@@ -34,7 +34,7 @@ class RolloutSite:
 
     def network(self) -> str:
         """The network of agent sandboxes (``SandboxSpec.network``), by which they reach the
-        gateway. What that needs starts with the first call; raises SandboxError if it does not."""
+        gateway. The first call starts what that needs; raises SandboxError if that fails."""
         return self.outlet.connect()
 
     @property
@@ -59,7 +59,7 @@ class RolloutSite:
         return self.outlet.env
 
     def visits(self) -> Sequence[Visit]:
-        """What was reached outside, or refused, since the last call."""
+        """The attempts to reach something outside since the last call."""
         return self.outlet.visits()
 
     def broken(self) -> str:
@@ -74,14 +74,14 @@ class RolloutSite:
 
 
 class Harness(Protocol):
-    """An agent that can be run on a task. Adding one touches a new file and the registry."""
+    """An agent that can be run on a task."""
 
     @property
     def name(self) -> str: ...
 
     def version(self) -> str:
-        """Version of the agent program, part of a rollout's identity."""
+        """The agent's version, which is part of a rollout's identity."""
 
     def run(self, request: Request, site: RolloutSite) -> Outcome:
-        """Run one rollout. Never raises for what the agent, the model service or the sandbox
-        does: those are statuses. Raises only for programming errors."""
+        """Run one rollout. Failures of the agent, the model service or the sandbox are statuses of
+        the outcome; an exception is a programming error."""

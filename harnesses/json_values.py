@@ -1,4 +1,4 @@
-"""JSON values: read as text that UTF-8 can express, and laid over one another."""
+"""JSON values: reading them as text that UTF-8 can express, and merging them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 def loads(raw: str | bytes) -> Any:
     """JSON as a value that can be written as UTF-8: a lone surrogate, which JSON can escape and
-    UTF-8 cannot express, becomes a question mark. Raises ValueError for what is not JSON, or is
-    nested too deeply to be read."""
+    UTF-8 cannot express, becomes a question mark. Raises ValueError for text that is not JSON or is
+    nested too deeply."""
     try:
         value = json.loads(raw)
     except RecursionError as error:
@@ -22,7 +22,7 @@ def loads(raw: str | bytes) -> Any:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one; where both have a value, that of ``above`` counts."""
+    """Two nested mappings as one; if both have a value, that of ``above`` counts."""
     found = dict(below)
     for key, value in above.items():
         old = found.get(key)

@@ -1,5 +1,5 @@
-"""Skill folders as sandboxes see them: copied once, readable by any user, writable by none; and how
-an agent is given them: as skills that it discovers, or as instructions that it always has.
+"""Skill folders for sandboxes: copied once, readable by every user and writable by none, and given
+to an agent as skills that it discovers or as instructions that it always has.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from harnesses.base import Request
 
 SKILL_FILES = "/opt/skillopt/skills"
-"""Where the folders of skills are in a sandbox that are not in the agent's native place."""
+"""The folder in a sandbox for skills that are not in the agent's own folder of skills."""
 
 BESIDE = "beside"
 
 
 @dataclass(frozen=True)
 class SkillText:
-    """``SKILL.md`` taken apart; whatever cannot be read is empty."""
+    """The parts of ``SKILL.md``; a part that cannot be read is empty."""
 
     description: str
     body: str
 
 
 def skill_text(skill: Path) -> SkillText:
-    """The text of a skill folder, as far as it has one: agents are given broken skills too."""
+    """The text of a skill folder, as far as it has one: agents also get broken skills."""
     file = skill / "SKILL.md"
     text = file.read_text("utf-8", "replace") if file.is_file() else ""
     if not text.startswith("---"):
@@ -45,11 +45,11 @@ def skill_text(skill: Path) -> SkillText:
 
 
 def as_instructions(skill: Path, place: str) -> str:
-    """A skill as text that an agent always has before it.
+    """A skill as text that an agent always sees.
 
     Args:
         skill: its folder.
-        place: where the folder's other files are in the sandbox; said where there are any.
+        place: the folder's path in the sandbox, which the text mentions if there are other files.
     """
     text = skill_text(skill)
     others = any(file.is_file() and file.name != "SKILL.md" for file in skill.rglob("*"))
@@ -59,8 +59,8 @@ def as_instructions(skill: Path, place: str) -> str:
 
 
 def sandbox_copy(skill: Path, request: Request) -> Path:
-    """A copy to mount, below the request's record. Those of skills beside the one that the
-    rollout is about are removed at its end.
+    """A copy of a skill to mount, below the request's record. Copies of skills other than the one
+    that the rollout is about are removed at its end.
 
     Raises:
         ValueError: the folder contains a link.
@@ -73,7 +73,7 @@ def mountable_copy(skill: Path, parent: Path) -> Path:
     """Copy a skill folder to ``parent`` under its own name, with modes that suit every user.
 
     Raises:
-        ValueError: the folder contains a link; agents do not follow them and a link could leave
+        ValueError: the folder contains a link. Agents do not follow links, and a link could leave
             the folder.
     """
     target = parent / skill.name

@@ -1,1 +1,1 @@
-"""The agents: one file each, and what agent programs share."""
+"""The agents: one file each, and what command-line agents share."""

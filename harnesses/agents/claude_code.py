@@ -1,4 +1,4 @@
-"""Claude Code CLI (npm ``@anthropic-ai/claude-code``) in batch mode: ``claude -p``."""
+"""Claude Code CLI (npm ``@anthropic-ai/claude-code``); in batch mode ``claude -p``."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ MODEL_VARIABLES = (
     "ANTHROPIC_DEFAULT_OPUS_MODEL",
     "CLAUDE_CODE_SUBAGENT_MODEL",
 )
-"""Side requests and sub-agents use the rollout's model too: its token works for no other."""
+"""Variables that give side requests and sub-agents the rollout's model: its token works for no
+other."""
 
 MCP_FILE = ".claude/mcp-servers.json"
 
-_KEY = "a key of the rollout's own is used, through the gateway"
+_KEY = "the rollout uses a key of its own, through the gateway"
 _NETWORK = "agents have no network"
 _SKILL = "the skill would not be found"
 
@@ -94,11 +95,11 @@ RULES = Rules(
         **dict.fromkeys(("-w", "--worktree", "--tmux"), "the task's working directory is used"),
         "--settings": "put its keys under settings, where they are checked",
         "--mcp-config": "use options.mcp_servers",
-        "--strict-mcp-config": "it is set already where there are options.mcp_servers",
+        "--strict-mcp-config": "it is set already if there are options.mcp_servers",
         "--effort": "use options.effort",
         **dict.fromkeys(("--tools", "--allowedTools", "--allowed-tools"), "use allowed_tools"),
     },
-    # The program passes over what it does not know, without a word.
+    # The agent silently ignores settings that it does not know.
     settings=(
         "agent", "alwaysThinkingEnabled", "attribution", "autoCompactEnabled", "autoCompactWindow",
         "claudeMdExcludes", "defaultShell", "disableAllHooks", "disableArtifact",
@@ -132,7 +133,7 @@ RULES = Rules(
 
 
 ASKING = ("AskUserQuestion", "EnterPlanMode", "ExitPlanMode")
-"""Tools that wait for a person; batch mode does not offer them either."""
+"""Tools that wait for a person, which batch mode does not offer either."""
 
 TERMINAL_PROFILE = TerminalProfile(
     ready=r"bypass permissions on",
@@ -152,7 +153,7 @@ TERMINAL_PROFILE = TerminalProfile(
 
 
 def _started(token: str) -> dict[str, Any]:
-    """What it keeps of earlier starts: without it, it would begin by calling its vendor."""
+    """The state of an earlier start, without which the agent would begin by calling its vendor."""
     key = {"approved": [token[-20:]], "rejected": []}
     return {"hasCompletedOnboarding": True, "customApiKeyResponses": key}
 
@@ -174,7 +175,7 @@ class ClaudeCode:
             "ANTHROPIC_BASE_URL": base_url,
             "ANTHROPIC_API_KEY": token,
             "CLAUDE_CONFIG_DIR": f"{HOME}/.claude",
-            # Keeps rollouts from learning from each other behind the trainer's back.
+            # Rollouts must not learn from each other.
             "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
@@ -184,8 +185,8 @@ class ClaudeCode:
         files = {".claude/settings.json": json.dumps(self.options.settings) + "\n"}
         if self.options.mcp_servers:
             servers = self.options.mcp_servers.items()
-            told = {"mcpServers": {name: server.model_dump() for name, server in servers}}
-            files[MCP_FILE] = json.dumps(told)
+            config = {"mcpServers": {name: server.model_dump() for name, server in servers}}
+            files[MCP_FILE] = json.dumps(config)
         if mode == "interactive":
             env |= TERMINAL_ENV | {"DISABLE_INSTALLATION_CHECKS": "1"}
             files[".claude/.claude.json"] = json.dumps(_started(token))

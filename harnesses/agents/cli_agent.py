@@ -1,7 +1,7 @@
-"""Running a coding agent's own command-line program on a task: what all such harnesses share.
+"""Running a command-line agent on a task: the part that all such harnesses share.
 
-A program is described by a :class:`CliAgent` (see ``codex.py``); this module mounts, starts,
-records and judges how it ended.
+An agent is described by a :class:`CliAgent` (see ``codex.py``); this module mounts what it needs,
+starts it, records it, and judges how it ended.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ TERMINAL_ENV = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start a program: environment, files that are written into its home first, and
-    commands: in batch mode one for each turn, each going on with the conversation."""
+    """How to start an agent.
+
+    Args:
+        commands: in batch mode one for each turn, which continues the conversation.
+        env: environment variables.
+        files: that are written into its home first.
+    """
 
     commands: Sequence[Sequence[str]]
     env: Mapping[str, str]
@@ -42,7 +47,7 @@ class Launch:
 
 
 class CliAgent(Protocol):
-    """What differs between command-line agents. One per file, stateless."""
+    """A command-line agent. One per file, stateless."""
 
     @property
     def name(self) -> str: ...
@@ -52,24 +57,25 @@ class CliAgent(Protocol):
 
     @property
     def folders(self) -> Folders:
-        """Where it finds skills and instructions."""
+        """The folders in which it finds skills and instructions."""
 
     @property
     def transcripts(self) -> str:
-        """Glob of its own transcripts, relative to its home."""
+        """A glob of its own transcripts, relative to its home."""
 
     @property
     def starts_tools_early(self) -> bool:
-        """Whether it begins to do what a reply asks for before all of the reply has come."""
+        """Whether it starts a tool before the reply that asks for it is complete."""
 
     @property
     def terminal_profile(self) -> TerminalProfile:
         """How it behaves on a terminal."""
 
-    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch: ...
+    def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
+        """How to start it on a request, with the gateway at ``base_url``."""
 
     def complaint(self, stdout: str) -> str:
-        """The error that the program itself reports at its end; empty when it reports none."""
+        """The error that the agent itself reports at its end; empty if it reports none."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,12 @@ class AgentKind:
     """All that the project has to know of a command-line agent: its module's ``KIND``.
 
     Args:
-        agent: its adapter, made of a toolchain and options.
-        toolchain: of a version, the pinned one when None, for an architecture as the kernel names
-            it, this machine's when None; ToolchainError if there is no build for it.
-        rules: what options it takes.
-        folders: where it finds skills and instructions.
+        agent: makes its adapter from a toolchain and options.
+        toolchain: makes its toolchain from a version (None for the pinned one) and an architecture
+            as the kernel names it (None for this machine's); raises ToolchainError if there is no
+            build for it.
+        rules: the options that it takes.
+        folders: in which it finds skills and instructions.
     """
 
     agent: Callable[[Toolchain, Options], CliAgent]
@@ -95,9 +102,10 @@ class CliHarness:
     """A harness that runs a command-line agent.
 
     Args:
-        agent: which one.
-        mode: how.
-        patience_s: in interactive mode, after which a screen that does not change is unknown.
+        agent: to run.
+        mode: in which it is run.
+        patience_s: in interactive mode, the seconds after which a screen that does not change is
+            unknown.
     """
 
     agent: CliAgent
@@ -182,7 +190,7 @@ class CliHarness:
             except UnknownScreenError as error:
                 complaint, lost = str(error), True
             except pexpect.EOF:
-                complaint = f"it left before its work was done:\n{screen.text}"
+                complaint = f"it exited before its work was done:\n{screen.text}"
 
         with Screen(request.record) as screen:
             result = box.converse(launch.commands[0], talk, deadline_s=request.timeout_s)
@@ -202,26 +210,26 @@ class CliHarness:
         return tuple(mounts)
 
     def _skill(self, skill: Path, request: Request, home: Path) -> Mount:
-        """The skill where the request wants it."""
+        """The mount of the skill, at the place that the request's ``mount`` asks for."""
         if request.mount == "instructions":
             copy = sandbox_copy(skill, request)
             mount = Mount(str(copy), f"{SKILL_FILES}/{skill.name}")
         else:
             mount = self._native(skill, request, home)
         if request.mount != "native":
-            told = as_instructions(skill, mount.target)
-            _write(home / self.agent.folders.user_instructions, told)
+            text = as_instructions(skill, mount.target)
+            _write(home / self.agent.folders.user_instructions, text)
         return mount
 
     def _native(self, skill: Path, request: Request, home: Path) -> Mount:
         place = f"{self.agent.folders.skills}/{skill.name}"
-        # The mount point must belong to the agent, who also writes beside it.
+        # The mount point must belong to the agent, which also writes next to it.
         (home / place).mkdir(parents=True)
         return Mount(str(sandbox_copy(skill, request)), f"{HOME}/{place}")
 
     def _keep_transcripts(self, home: Path, target: Path) -> None:
-        """Copy the program's transcripts and drop its home, where the agent could do as it liked:
-        a link may lead to the transcripts of whoever runs this."""
+        """Copy the agent's transcripts and remove its home. The agent could write there what it
+        liked: a link may lead to the transcripts of this machine's user."""
         for file in sorted(home.glob(self.agent.transcripts)):
             if file.resolve().is_relative_to(home.resolve()) and file.is_file():
                 target.mkdir(exist_ok=True)
@@ -233,8 +241,8 @@ class CliHarness:
         if session.failure:
             return Status.INFRA_ERROR, session.failure
         if session.cuts and self.agent.starts_tools_early:
-            told = "the model service cut a stream"
-            return Status.INFRA_ERROR, f"{told}: {self.name} may have done a part of its work twice"
+            what = f"{self.name} may have done a part of its work twice"
+            return Status.INFRA_ERROR, f"the model service broke off a stream: {what}"
         if end.done and not session.exhausted:
             return Status.COMPLETED, ""
         if result.timed_out:
@@ -249,7 +257,7 @@ class CliHarness:
         last = session.exchanges[-1] if session.exchanges else None
         if end.lost:
             what = f"{self.name} was ended: {end.complaint}"
-        # At an unknown screen only a request that was itself wrong is the agent's doing.
+        # An unknown screen is only the agent's fault if its request was itself wrong.
         if agents_fault(session) and not (end.lost and last and last.reply):
             return Status.AGENT_ERROR, what
         service = last.error if last else "was never reached"
@@ -258,8 +266,14 @@ class CliHarness:
 
 @dataclass(frozen=True)
 class _End:
-    """How a program ended. ``lost``: at a screen that is not known, by force. ``done``: after its
-    work was done, whatever its exit code."""
+    """How an agent ended.
+
+    Args:
+        result: of its last command.
+        complaint: the error that it reported.
+        lost: whether it was ended at an unknown screen.
+        done: whether its work was done, whatever the exit code.
+    """
 
     result: ExecResult
     complaint: str
@@ -268,8 +282,8 @@ class _End:
 
 
 def events(stdout: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects that a program printed, one a line; it prints plain warnings between them.
-    An agent can have written there too."""
+    """The JSON objects that an agent printed, one a line. Between them are plain warnings, and
+    perhaps the output of the agent's tools."""
     for line in stdout.split("\n"):
         try:
             event = loads(line)
@@ -280,7 +294,7 @@ def events(stdout: str) -> Iterator[dict[str, Any]]:
 
 
 def text_at(event: Any, *keys: str) -> str:
-    """The value at a path of keys as text; empty where there is none."""
+    """The value at a path of keys as text; empty if there is none."""
     for key in keys:
         event = event.get(key) if isinstance(event, dict) else None
     return "" if event is None else str(event)

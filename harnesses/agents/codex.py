@@ -1,4 +1,4 @@
-"""Codex CLI (npm ``@openai/codex``) in batch mode: ``codex exec --json``."""
+"""Codex CLI (npm ``@openai/codex``); in batch mode ``codex exec --json``."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ _TOOLS: dict[str, dict[str, Any]] = {
     "web_search": {"web_search": "disabled"},
     "request_user_input": {"tools": {"experimental_request_user_input": {"enabled": False}}},
 }
-"""Its built-in tools, some of them groups, and the setting that takes each away. There is none for
-what it gives a model by its catalogue: ``apply_patch``, or all tools as one of JavaScript."""
+"""The built-in tools, some of them groups, and the setting that removes each. There is none for
+what a model gets by Codex's catalogue: ``apply_patch``, or all tools as one of JavaScript."""
 
 _GATEWAY = "model calls go through the gateway, which records them"
-_PLACE = "the program works in the task's working directory"
+_PLACE = "the agent works in the task's working directory"
 
 RULES = Rules(
     efforts=("none", "minimal", "low", "medium", "high", "xhigh"),
@@ -83,8 +83,8 @@ RULES = Rules(
         "--dangerously-bypass-approvals-and-sandbox": CONTAINER,
         **dict.fromkeys(("-C", "--cd", "--worktree", "--add-dir"), _PLACE),
         **dict.fromkeys(("--json", "-o", "--output-last-message", "--ephemeral"), RECORD),
-        "--ignore-user-config": "the gateway stands in that config",
-        "--strict-config": "it is set already where there are settings",
+        "--ignore-user-config": "that config has the gateway's address",
+        "--strict-config": "it is set already if there are settings",
         **dict.fromkeys(("-i", "--image"), "name the file in the task's instruction"),
         "--search": "agents have no network",
     },
@@ -99,14 +99,14 @@ RULES = Rules(
         "model_reasoning_effort": "use options.effort",
         "mcp_servers": "use options.mcp_servers",
         "check_for_update_on_startup": "the version is fixed by harness.version",
-        "forced_login_method": "a key of the rollout's own is used",
-        "cli_auth_credentials_store": "a key of the rollout's own is used",
+        "forced_login_method": "the rollout uses a key of its own",
+        "cli_auth_credentials_store": "the rollout uses a key of its own",
     },
 )
 
 _TERMINAL: dict[str, Any] = {
     "tui": {"animations": False, "show_tooltips": False},
-    # Nobody is there to be asked.
+    # There is nobody to ask.
     **_TOOLS["request_user_input"],
 }
 
@@ -152,7 +152,7 @@ class Codex:
         resume = [self.toolchain.binary, *exec_, "resume", "--last", "--"]
         commands = [first, *([*resume, prompt] for prompt in request.follow_ups)]
         if not batch:
-            # A background server would outlive the terminal, with the work in it.
+            # A background server would do the work, and outlive the terminal.
             commands = [[self.toolchain.binary, "--no-daemon", *common, *place]]
         env = {
             "CODEX_HOME": f"{HOME}/.codex",

@@ -1,5 +1,5 @@
-"""Direct chat: a plain loop over a model's chat API. With a workspace, its one tool is a shell in
-the same kind of sandbox as any agent's; without one (question tasks) it has no tool.
+"""Direct chat: a plain loop over a model's chat API. With a workspace, its one tool is a shell in a
+sandbox like any agent's; without one (question tasks) it has no tool.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Where one of these skills fits the task, read its file before you begin, and fol
 {skills}
 </skills_instructions>"""
 QUESTION = "Answer the user's question."
-"""The same for a question, which comes without tools."""
+"""The system message for a question, which has no tools."""
 
 Shell = Callable[[], Sandbox]
 
 COMMAND_TIMEOUT_S = 120
 OUTPUT_CHARS = 16_000
 VERSION = "2"
-"""Of this loop and its prompt, raised when either changes: part of a rollout's identity."""
+"""The version of this loop and its prompt, part of a rollout's identity."""
 
 
 class _LimitError(Exception):
@@ -61,7 +61,7 @@ class Direct:
     """The direct chat harness.
 
     Args:
-        max_turns: model replies after which the rollout ends as ``agent_error``.
+        max_turns: number of model replies after which the rollout ends as ``agent_error``.
     """
 
     name: str = "direct"
@@ -120,14 +120,13 @@ class Direct:
             results = []
             began = time.monotonic()
             box = shell()
-            deadline += time.monotonic() - began  # To wait for the sandbox costs the agent nothing.
+            deadline += time.monotonic() - began  # Waiting for the sandbox costs the agent no time.
             for call in reply.calls:
                 result = _execute(call, box, deadline)
                 if result is None:
                     return _timeout(request)
                 results.append(result)
-            said = Message("assistant", reply.text, reply.calls, thoughts=reply.thoughts)
-            messages.append(said)
+            messages.append(Message("assistant", reply.text, reply.calls, thoughts=reply.thoughts))
             messages.append(Message("user", results=tuple(results)))
         return Status.AGENT_ERROR, f"agent had not finished after {self.max_turns} turns"
 
@@ -135,8 +134,8 @@ class Direct:
 def _shell_spec(
     request: Request, workspace: Path, site: RolloutSite, session: Session
 ) -> SandboxSpec:
-    """The sandbox of the shell. The chat itself is held out here, so that a relay is only needed
-    for a companion or the outside."""
+    """The sandbox of the shell. The chat itself is outside of it, so that a network is needed only
+    for a companion or for what may be reached outside."""
     companion = request.companion
     network = site.network() if site.outside or companion is not None else "none"
     env = companion_env(companion, session.token, site.base_url)
@@ -155,7 +154,7 @@ def _shell_spec(
 
 @contextmanager
 def _starting(box: Sandbox) -> Iterator[Shell]:
-    """A sandbox that starts while the model thinks; it is waited for when it is first used."""
+    """A sandbox that starts while the model thinks; its first use waits for it."""
     with ThreadPoolExecutor(1) as pool:
         started = pool.submit(box.start)
 
@@ -175,7 +174,7 @@ def _timeout(request: Request) -> tuple[Status, str]:
 
 
 def _skill_mounts(request: Request) -> list[Mount]:
-    """Folders that the model is told of; the one skill that it is shown whole needs none."""
+    """The skill folders that the prompt names; a single skill is in the prompt itself."""
     own = [request.skill] if request.skill else []
     if request.mount == "native" and not request.beside:
         return []
@@ -186,8 +185,8 @@ def _skill_mounts(request: Request) -> list[Mount]:
 
 
 def _system(request: Request, shell: Shell | None) -> str:
-    """The system message. A single skill stands in it whole. Where there are several to choose
-    from, and a shell to read them with, they are offered as other agents do it."""
+    """The system message. It contains a single skill. If there are several to choose from, and a
+    shell to read them with, they are offered as other agents do it."""
     own = [request.skill] if request.skill else []
     if shell is None or (request.mount == "native" and not request.beside):
         system = QUESTION if shell is None else SYSTEM
@@ -216,12 +215,12 @@ def _place(skill: Path, shell: Shell) -> str:
 
 
 def _execute(call: ToolCall, box: Sandbox, deadline: float) -> ToolResult | None:
-    """Run one command; None when the rollout's time ended first."""
+    """Run one command; None if the rollout's time ended first."""
     command = call.arguments.get("command")
     if call.name != SHELL.name or not isinstance(command, str):
         text = f"There is only the tool {SHELL.name} with a string argument 'command'."
         return ToolResult(call.id, text, is_error=True)
-    # ``timeout`` ends the command alone; the sandbox's own deadline would end the rollout.
+    # ``timeout`` ends only the command; the sandbox's own deadline would end the rollout.
     argv = ["timeout", "-s", "KILL", str(COMMAND_TIMEOUT_S), "bash", "-c", command]
     left = deadline - time.monotonic()
     result = box.run(argv, deadline_s=max(0.1, min(left, COMMAND_TIMEOUT_S + 10)))

@@ -1,5 +1,5 @@
-"""Where an agent program looks for skills and instructions: on its user's machine, and in the home
-that a sandbox gives it."""
+"""The folders in which an agent looks for skills and instructions: on its user's machine, and in
+its home in a sandbox."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Folders:
-    """Paths of one program, with slashes, relative to the user's home or to a project.
+    """Paths of one agent, with slashes, relative to the user's home or to a project.
 
     Args:
-        own: what it keeps of its user's, below the home.
-        variable: of the environment, that names another folder in place of ``own``.
-        below: how ``own`` ends, where ``variable`` names the folder above that end.
-        instructions: its file of instructions, in ``own`` and in a project.
-        project: where it looks for a project's skills, first the one of its own.
-        shared: where it looks below the home for skills that are not its own alone.
+        own: the agent's folder in the home.
+        variable: environment variable that names another folder in place of ``own``.
+        below: the end of ``own``, if ``variable`` names the folder above it.
+        instructions: the file of instructions, in ``own`` and in a project.
+        project: the folders of a project's skills, the agent's own first.
+        shared: folders in the home for the skills of several agents.
     """
 
     own: str
@@ -30,21 +30,21 @@ class Folders:
 
     @property
     def skills(self) -> str:
-        """Its user's skills."""
+        """The folder of the user's skills."""
         return f"{self.own}/skills"
 
     @property
     def user_instructions(self) -> str:
-        """The file of instructions that it always reads."""
+        """The file of instructions that the agent always reads."""
         return f"{self.own}/{self.instructions}"
 
     def here(self) -> Path:
-        """``own`` on this machine, absolute."""
-        told = os.environ.get(self.variable)
-        return (Path(told) / self.below if told else Path.home() / self.own).absolute()
+        """The absolute path of ``own`` on this machine."""
+        named = os.environ.get(self.variable)
+        return (Path(named) / self.below if named else Path.home() / self.own).absolute()
 
     def installed(self) -> tuple[Path, ...]:
-        """The folders in which it looks for skills when it is started here, the project's first."""
+        """The folders in which the agent finds skills if started here, the project's first."""
         project = (Path.cwd() / folder for folder in self.project)
         shared = (Path.home() / folder for folder in self.shared)
         return (*project, self.here() / "skills", *shared)

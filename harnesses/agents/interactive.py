@@ -1,7 +1,7 @@
-"""Driving an agent program on its terminal as a person does: start-up pages, prompts, turns, exit.
+"""Drives an agent on its terminal as a person does: start-up pages, prompts, turns, exit.
 
-What the program is doing is seen in two places: on its screen, and on the wire. Where neither
-makes sense the conversation ends with :class:`UnknownScreenError`, never by waiting for good.
+The state of the agent shows in two places: on its screen, and in its model calls. If neither makes
+sense, the conversation ends with :class:`UnknownScreenError` instead of waiting forever.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SETTLED_S = 0.3
 _TURN_SETTLED_S = 0.6
 _ENTER_AGAIN_S = 2.0
 _LOW_LINES = 8
-"""Of the screen, where programs say that they are at work; above is what was said."""
+"""The lowest lines of the screen, in which agents show that they work."""
 _EXIT_TRIES, _EXIT_S = 4, 4.0
 _UP, _DOWN, _ENTER, _INTERRUPT = b"\x1b[A", b"\x1b[B", b"\r", b"\x03"
 _PASTE = b"\x1b[200~%s\x1b[201~"
@@ -33,7 +33,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class UnknownScreenError(SkillOptError):
-    """The agent shows something that is not known; the message has the screen."""
+    """The agent shows a screen that is not known; the message contains it."""
 
     exit_code = 3
 
@@ -46,7 +46,7 @@ class _Driver:
     profile: TerminalProfile
     patience_s: float
     _main: tuple[int, Sequence[Turn]] = (-1, ())
-    """The main conversation, with the number of exchanges that it was found in."""
+    """The main conversation, and the number of exchanges that it was computed from."""
     _turns_before: int = 0
     _pasted: str = ""
 
@@ -57,12 +57,12 @@ class _Driver:
         )
         self.screen.note("ready")
 
-    def say(self, prompt: str) -> None:
-        """Paste a prompt and send it. Enter may be taken for a part of it, and is repeated."""
+    def prompt(self, prompt: str) -> None:
+        """Paste a prompt and send it. Enter may be taken as a part of it, so it is repeated."""
         before, asked = self.screen.text, self.session.requests
         self._turns_before = len(self._conversation())
         text = _CONTROL.sub("", prompt.replace("\r\n", "\n")).strip()
-        # At the beginning these are commands to the program, at the end they want completing.
+        # At the beginning these characters begin commands, at the end completions.
         text = f" {text}" if text[:1] in ("/", "!", "#", "&") else text
         text = f"{text} " if re.search(r"(^|\s)[@$/#]\S*$", text) else text
         self.terminal.send(_PASTE % text.encode("utf-8", "replace"))
@@ -102,7 +102,7 @@ class _Driver:
         self.screen.note("turn ended")
 
     def leave(self) -> None:
-        """Interrupt the program until it takes its leave; pexpect.EOF where it ends as well."""
+        """Interrupt the agent until it says goodbye; pexpect.EOF if it also ends."""
         for _ in range(_EXIT_TRIES):
             self.terminal.send(_INTERRUPT)
             self.screen.changed = pressed = time.monotonic()
@@ -121,7 +121,7 @@ class _Driver:
         return bool(self.session.failure or self.session.exhausted)
 
     def _answered(self) -> bool:
-        """Whether the last request of this turn got a reply without tool calls."""
+        """Whether the last request of this turn has got a reply without tool calls."""
         main = self._conversation()
         last = main[-1].reply if len(main) > self._turns_before else None
         return last is not None and not last.calls
@@ -133,7 +133,7 @@ class _Driver:
         return self._main[1]
 
     def _moved_on(self) -> bool:
-        """Whether the prompt has left the place where it was pasted: a reply may be faster."""
+        """Whether the pasted prompt is gone from its place, which may be later than the reply."""
         return self.screen.text != self._pasted
 
     def _busy(self) -> bool:
@@ -141,14 +141,14 @@ class _Driver:
         return bool(self.session.active) or bool(re.search(self.profile.busy, low, re.MULTILINE))
 
     def _until(self, reached: Callable[[], bool], what: str) -> None:
-        """Look until something is so; answer pages on the way."""
+        """Wait until a condition holds, and answer pages meanwhile."""
         waited = time.monotonic()
         while not reached():
             self._look()
             if self._answer_page() or self._busy():
                 waited = time.monotonic()
             if min(self.screen.quiet_s, time.monotonic() - waited) > self.patience_s:
-                raise UnknownScreenError(self._told(what))
+                raise UnknownScreenError(self._unknown(what))
 
     def _look(self) -> None:
         try:
@@ -159,16 +159,16 @@ class _Driver:
             self.terminal.send(answer)
 
     def _answer_page(self) -> bool:
-        """One key towards the right option of a page that is shown; whether there is one."""
+        """Press one key towards the right option of the page that is shown, if there is one."""
         if not self._shows(self.profile.question):
-            return False  # What an agent or a user says may look like a page.
+            return False  # Text of the conversation may look like a page.
         for page in self.profile.pages:
             if not self._shows(page.shows):
                 continue
             if self.screen.quiet_s < _SETTLED_S:
                 return True
             lines = self.screen.text.split("\n")
-            # What stands above the page may look like its options.
+            # Text above the page may look like its options.
             lines = lines[_matching(lines, page.shows)[-1] :]
             wanted = next(iter(_matching(lines, page.choose)), None)
             marked = rf"^\W*{re.escape(self.profile.cursor)} *\d\."
@@ -184,7 +184,7 @@ class _Driver:
     def _shows(self, pattern: str) -> bool:
         return re.search(pattern, self.screen.text, re.MULTILINE) is not None
 
-    def _told(self, what: str) -> str:
+    def _unknown(self, what: str) -> str:
         return f"waited {self.patience_s:g} s for {what}, and the screen shows:\n{self.screen.text}"
 
 
@@ -196,24 +196,24 @@ def converse(
     profile: TerminalProfile,
     patience_s: float,
 ) -> None:
-    """Hold a whole conversation, one turn for each prompt, and leave.
+    """Hold a whole conversation, one turn for each prompt, and exit.
 
     Args:
-        terminal: of the program, just started.
-        screen: what it writes is shown on it.
-        session: of the gateway that it talks to.
-        prompts: what the user says; at least one.
-        profile: how the program behaves on a terminal.
-        patience_s: after which a screen that does not change is unknown.
+        terminal: of the agent, which has just been started.
+        screen: shows what the agent writes.
+        session: of the gateway that the agent calls.
+        prompts: the user's messages; at least one.
+        profile: how the agent behaves on a terminal.
+        patience_s: seconds after which a screen that does not change is unknown.
 
     Raises:
-        UnknownScreenError: the program shows something that is not known.
-        pexpect.EOF: it has ended before its work was done.
+        UnknownScreenError: the agent shows a screen that is not known.
+        pexpect.EOF: the agent has ended before its work was done.
     """
     driver = _Driver(terminal, screen, session, profile, patience_s)
     driver.start()
     for prompt in prompts:
-        driver.say(prompt)
+        driver.prompt(prompt)
         driver.work()
         if driver.over:
             return

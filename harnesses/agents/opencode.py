@@ -1,4 +1,4 @@
-"""OpenCode (npm ``opencode-ai``) in batch mode: ``opencode run --format json``."""
+"""OpenCode (npm ``opencode-ai``); in batch mode ``opencode run --format json``."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ FOLDERS = Folders(
 )
 
 TOOLS = ("bash", "edit", "glob", "grep", "read", "skill", "task", "todowrite", "webfetch")
-"""As it grants them: ``edit`` is also writing and patching."""
+"""The built-in tools as OpenCode grants them: ``edit`` includes writing and patching."""
 
 _GATEWAY = "model calls go through the gateway, which records them"
 _NETWORK = "agents have no network"
-_PLACE = "the program works in the task's working directory"
+_PLACE = "the agent works in the task's working directory"
 
 RULES = Rules(
     efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"),
@@ -65,7 +65,7 @@ RULES = Rules(
         "--pure": "the home has no plugins",
         **dict.fromkeys(("-f", "--file"), "name the file in the task's instruction"),
     },
-    # The program refuses a config that has a key it does not know.
+    # The agent refuses a config with a key that it does not know.
     settings=(
         "agent", "attachment", "command", "compaction", "default_agent", "experimental",
         "formatter", "instructions", "lsp", "permission", "references", "shell", "skills",
@@ -83,8 +83,8 @@ RULES = Rules(
 )  # fmt: skip
 
 CONTEXT, OUTPUT = 200_000, 32_000
-"""Tokens that a model is taken to have room for, and to say in one reply: for a model that it does
-not know, the program would never make room. ``target.sampling.max_tokens`` changes the latter."""
+"""The tokens of a model's context and of one reply that OpenCode assumes. For a model that it does
+not know it would never summarise. ``target.sampling.max_tokens`` changes the latter."""
 
 TERMINAL_PROFILE = TerminalProfile(
     ready=r"Ask anything",
@@ -97,7 +97,7 @@ TERMINAL_PROFILE = TerminalProfile(
 )
 
 STDIN = 'printf %s "$0" | exec "$@"'
-"""An argument with a space would be put in quotes, and the model shown them."""
+"""The way a prompt is given: OpenCode would put an argument with a space in quotes."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ class OpenCode:
         failure = ""
         for event in events(stdout):
             if event.get("type") == "error":
-                told = text_at(event, "error", "data", "message")
-                failure = told or text_at(event, "error", "name") or "an error without a name"
+                message = text_at(event, "error", "data", "message")
+                failure = message or text_at(event, "error", "name") or "an error without a name"
             elif event.get("type") == "step_finish":
                 failure = ""
         return failure

@@ -1,7 +1,7 @@
-"""What a user may set of an agent program beyond model and skill, and what would break a rollout.
+"""The options of a command-line agent that a user may set, and those that would break a rollout.
 
-The options are the same for all programs; which values and flags a program takes is in its
-:class:`Rules`, beside its adapter. What defeats isolation, recording or the gateway is refused.
+The options are the same for all agents; an agent's :class:`Rules`, next to its adapter, have the
+values and flags that it takes. What defeats isolation, recording or the gateway is refused.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from sandboxes.errors import SkillOptError
 
 MODEL = "the model is target.name, behind the gateway"
 CONTAINER = "it is set already: the container is the sandbox"
-RECORD = "what the program prints and writes is recorded as it is"
-"""Reasons to refuse something that hold for every program."""
+RECORD = "what the agent prints and writes is recorded as it is"
+"""Reasons for a refusal that apply to every agent."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class OptionsError(SkillOptError, ValueError):
-    """An option that a program does not take or that must not be set; begins with its key."""
+    """An option that an agent does not take or that must not be set; begins with its key."""
 
 
 class _Section(BaseModel):
@@ -32,7 +32,7 @@ class _Section(BaseModel):
 
 
 class McpServer(_Section):
-    """A tool server that the agent starts in its sandbox and talks to over standard input."""
+    """A tool server that the agent starts in its sandbox and uses over standard input."""
 
     command: str = Field(min_length=1)
     """A program of the task's image, or a path in its working directory."""
@@ -42,38 +42,38 @@ class McpServer(_Section):
 
 
 class Options(_Section):
-    """Options of an agent program; what is not set stays as the program has it."""
+    """Options of a command-line agent; one that is not set keeps the agent's default."""
 
     effort: str | None = None
-    """How long the model thinks, in the program's own words."""
+    """How much the model thinks, in the agent's own words."""
     allowed_tools: tuple[str, ...] | None = None
-    """The only built-in tools that the model is offered; those of MCP servers come on top, and
-    in Codex what belongs to a model by its catalogue, such as ``apply_patch``."""
+    """The only built-in tools that the model is offered. Tools of MCP servers are added to them,
+    and in Codex those of the model by its catalogue, such as ``apply_patch``."""
     mcp_servers: dict[Name, McpServer] = {}
     flags: tuple[str, ...] = ()
-    """More arguments of the program, each flag with its value: ``[--system-prompt, Be brief.]``."""
+    """More arguments of the agent, each flag with its value: ``[--system-prompt, Be brief]``."""
     settings: dict[str, Any] = {}
     """Keys of Codex's config.toml or Claude Code's settings.json, nested as there."""
 
     def set(self) -> dict[str, Any]:
-        """Those that are set, as JSON: what a rollout is identified by."""
+        """The options that are set, as JSON, which identify a rollout."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a program takes. ``refused_…`` say why not; what is in no list is unknown.
+    """The options that an agent takes. What is in no list is unknown.
 
     Args:
         efforts: its words for the effort.
         tools: its built-in tools.
-        skill_tool: the tool by which it opens a skill that it has found.
-        flags: whether each takes a value.
+        skill_tool: the tool with which it opens a skill that it has found.
+        flags: with whether each takes a value.
         batch_flags: those of them that only its batch mode knows.
         refused_flags: with the reason.
-        settings: allowed at the top level; None for a program that itself refuses unknown ones.
-        refused_settings: by dotted key; those below are refused too.
-        settings_env: names that may stand under ``env`` in the settings.
+        settings: allowed at the top level; None if the agent itself refuses unknown ones.
+        refused_settings: by dotted key, with the reason; keys below them are refused too.
+        settings_env: names that are allowed under ``env`` in the settings.
     """
 
     efforts: tuple[str, ...]
@@ -88,12 +88,12 @@ class Rules:
 
 
 def check(options: Options, rules: Rules, *, finds_skills: bool, interactive: bool) -> None:
-    """Refuse options that the program does not take or that must not be set.
+    """Refuse options that the agent does not take or that must not be set.
 
     Args:
-        options, rules: of the program.
-        finds_skills: whether the skill is mounted where it must be opened by a tool.
-        interactive: whether the program runs in its interactive mode.
+        options, rules: of the agent.
+        finds_skills: whether the skill has to be opened with a tool.
+        interactive: whether the agent runs in its interactive mode.
 
     Raises:
         OptionsError: with the key, the reason and what to do.
@@ -115,7 +115,7 @@ def check(options: Options, rules: Rules, *, finds_skills: bool, interactive: bo
 
 
 def pairs(flags: Sequence[str], rules: Rules) -> Iterator[tuple[str, str | None]]:
-    """Flags with their values; raises OptionsError for one that is not allowed."""
+    """The flags with their values; raises OptionsError for one that is not allowed."""
     left = list(flags)
     while left:
         flag, equals, value = left.pop(0).partition("=")
@@ -135,7 +135,7 @@ def pairs(flags: Sequence[str], rules: Rules) -> Iterator[tuple[str, str | None]
 
 
 def arguments(flags: Sequence[str], rules: Rules) -> list[str]:
-    """Flags as arguments of which none can be taken for another's value."""
+    """The flags as arguments, none of which can be taken as another's value."""
     return [flag if value is None else f"{flag}={value}" for flag, value in pairs(flags, rules)]
 
 
@@ -158,7 +158,7 @@ def _check_settings(settings: Mapping[str, Any], rules: Rules) -> None:
 
 
 def _walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Every value below a setting with its dotted key, lists' entries under that of the list."""
+    """Every value below a setting with its dotted key; entries of a list have that of the list."""
     if key:
         yield key, value
     if isinstance(value, Mapping):

@@ -18,15 +18,15 @@ from harnesses.trajectories.trajectory import (
 )
 
 STALLED = 0.5
-"""Share of a rollout's time that a single call may wait for its reply to begin: where the time runs
-out with more, the model service is to blame, not the agent."""
+"""The share of a rollout's time that a single call may wait for its reply to begin. If the time
+runs out with more, the model service is to blame, not the agent."""
 BAD_REQUEST = (400, 413, 422)
-"""Answers of a model service to a request that is itself wrong, such as one that is too long."""
+"""The statuses with which a service answers a request that is itself wrong, such as too long."""
 
 
 def agents_fault(session: Session) -> bool:
-    """Whether a rollout that ended badly is the agent's fault, and not that of the model service:
-    the model had replied before, and the last request was answered or was itself wrong."""
+    """Whether a rollout that ended badly is the agent's fault, not that of the model service: the
+    model had replied before, and the last request was answered or was itself wrong."""
     if session.failure:
         return False
     if session.exhausted:
@@ -62,7 +62,7 @@ def recorded(
     Args:
         request, site: of the rollout.
         agent, version: recorded in the trajectory.
-        act: returns the status and, where that is not ``completed``, what happened.
+        act: returns the status and, if that is not ``completed``, what happened.
     """
     started = time.monotonic()
     try:
@@ -79,7 +79,7 @@ def recorded(
             f"model service was too slow: a call had waited {waited:.0f} s for its reply when the "
             f"agent's {request.timeout_s:g} s ended; raise the task's agent.timeout_sec"
         )
-    # An agent whose model cannot be reached any more has not failed, however it ended.
+    # An agent that could no longer reach its model has not failed, however it ended.
     if status is not Status.COMPLETED and (broken := site.broken()):
         status, message = Status.INFRA_ERROR, broken
     exchanges = tuple(session.exchanges)

@@ -1,4 +1,4 @@
-"""The harnesses by name. A new command-line agent is a new file and a line here.
+"""The harnesses by name. A new one is a new file and a line here.
 
 An agent's module is imported when it is first used, so that to know the names costs nothing.
 """
@@ -25,9 +25,12 @@ CLI_AGENTS: Mapping[str, str] = {
     "claude-code": "harnesses.agents.claude_code",
     "opencode": "harnesses.agents.opencode",
 }
-"""The command-line agents with their modules, each of which has a ``KIND``."""
+"""The command-line agents and their modules, each of which has a ``KIND``."""
 
-NAMES = ("direct", *CLI_AGENTS)
+HARNESSES: Mapping[str, str] = {"direct": "harnesses.agents.direct:Direct"}
+"""The harnesses that are not programs, and their classes."""
+
+NAMES = (*HARNESSES, *CLI_AGENTS)
 """All harnesses of the project."""
 
 
@@ -61,10 +64,10 @@ def make_harness(
     Raises:
         HarnessError: no such harness.
     """
-    if name == "direct":
-        from harnesses.agents.direct import Direct
-
-        return Direct()
+    if name in HARNESSES:
+        module, _, made = HARNESSES[name].partition(":")
+        harness: Harness = getattr(importlib.import_module(module), made)()
+        return harness
     if name not in CLI_AGENTS:
         raise HarnessError(_unknown(name, "a harness", NAMES))
 

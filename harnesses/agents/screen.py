@@ -1,7 +1,7 @@
-"""What a person would see of a program on a terminal, and its recording.
+"""The screen that a person would see of an agent on a terminal, and its recording.
 
 ``terminal.cast`` is an asciicast v2 file, written as output comes; ``screen.txt`` has the screen as
-text at each moment that mattered. What a program writes is untrusted.
+text at each important moment. An agent's output is untrusted.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sandboxes.terminal import COLUMNS, ROWS
 
 CAST, TEXT = "terminal.cast", "screen.txt"
 CAST_BYTES = 32 * 1024 * 1024
-"""Of a recording, which ends there; the conversation goes on."""
+"""The size at which a recording ends, but not the conversation."""
 _REPLIES = 8
-"""Answers to questions about the terminal, per chunk of output."""
+"""The most answers to questions about the terminal that a chunk of output gets."""
 _KEYBOARD = re.compile(rb"\x1b\[[<=>][0-9;:]*[a-z]")
 """Requests for keyboard protocols, which the emulator would print."""
 _PARSE_ERRORS = (TypeError, ValueError, LookupError, AttributeError, AssertionError, OverflowError)
@@ -32,7 +32,7 @@ class Screen:
     """An emulated terminal. A context manager: closes its files on exit.
 
     Args:
-        folder: where it is recorded.
+        folder: for the recording.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,10 +61,10 @@ class Screen:
         self._cast.close()
 
     def feed(self, data: bytes) -> bytes:
-        """Take output in; what the terminal answers to it, if anything."""
+        """Show output; returns the terminal's answers to it, if any."""
         before = self.text
         self._record([round(time.monotonic() - self._began, 4), "o", self._decoder.decode(data)])
-        # One sequence at a time: one that the emulator cannot read costs no other.
+        # One sequence at a time, so that one which the emulator cannot read affects no other.
         for piece in re.split(rb"(?=\x1b)", _KEYBOARD.sub(b"", data)):
             try:
                 self._stream.feed(piece)
@@ -77,18 +77,18 @@ class Screen:
 
     @property
     def text(self) -> str:
-        """The lines of the screen, without those that are blank at its end."""
+        """The lines of the screen, without blank ones at its end."""
         rows = self._emulator.buffer
         lines = ["".join(rows[y][x].data for x in range(COLUMNS)).rstrip() for y in range(ROWS)]
         return "".join(c for c in "\n".join(lines) if c.isprintable() or c == "\n").rstrip()
 
     @property
     def quiet_s(self) -> float:
-        """How long nothing has changed on it."""
+        """The seconds since the screen has changed."""
         return time.monotonic() - self.changed
 
     def note(self, title: str) -> None:
-        """Write the screen as it is to ``screen.txt``."""
+        """Append the screen to ``screen.txt``."""
         seconds = time.monotonic() - self._began
         self._text.write(f"--- {seconds:.1f} s: {title}\n{self.text}\n\n")
         self._text.flush()
@@ -102,7 +102,7 @@ class Screen:
 
 
 class _Emulator(pyte.Screen):
-    """Keeps what the terminal would answer."""
+    """An emulator that keeps the terminal's answers."""
 
     def __init__(self, columns: int, lines: int) -> None:
         self.answers: list[str] = []

@@ -1,6 +1,6 @@
 """How an agent behaves on a terminal: what its screen shows in each state, and its questions.
 
-Driving the agent by it is :mod:`harnesses.agents.interactive`.
+:mod:`harnesses.agents.interactive` drives the agent by it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing TOML, which the standard library only reads."""
+"""Writes TOML, which the standard library only reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def to_toml(values: Mapping[str, Any]) -> str:
     """A document of strings, numbers, booleans, lists and mappings.
 
     Raises:
-        ValueError: a value of another kind, which TOML cannot express.
+        ValueError: TOML cannot express a value.
     """
     return "\n".join(f"{_text(key)} = {_value(value)}" for key, value in values.items()) + "\n"
 
@@ -33,5 +33,5 @@ def _value(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """A JSON string is a TOML basic string, but for one control character that JSON leaves."""
+    """A TOML basic string: a JSON string, except for one control character that JSON leaves."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,6 +1,6 @@
-"""Agent programs as files: which version of which npm package, and where it appears in a sandbox.
+"""Toolchains: the programs of command-line agents, from npm packages, for mounting in sandboxes.
 
-Each program's own module pins its version. Building images is sandboxes/images.py.
+Each agent's own module pins its version. Building images is sandboxes/images.py.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _NPM_ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm6
 
 
 class ToolchainError(SkillOptError):
-    """An agent that cannot be had for a machine."""
+    """An agent that has no build for a machine."""
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """An agent program that is mounted into sandboxes, made from one npm package."""
+    """The program of an agent that is mounted into sandboxes, made from one npm package."""
 
     name: str
     version: str
     package: str
     npm_version: str
-    """The version's name in the registry, which may carry the architecture."""
+    """The version's name in the registry, which may contain the architecture."""
     root: str
-    """Folder of the package that is mounted."""
+    """The folder of the package that is mounted."""
     keep: tuple[str, ...]
-    """Files and folders below ``root`` that are needed at run time."""
+    """The files and folders below ``root`` that are needed at run time."""
     program: str
     """The program's path below ``root``."""
 
@@ -43,7 +43,7 @@ class Toolchain:
 
     @property
     def target(self) -> str:
-        """Where the volume is mounted in a sandbox."""
+        """The path in a sandbox at which the volume is mounted."""
         return f"{_MOUNTS}/{self.name}"
 
     @property
@@ -67,11 +67,11 @@ class Toolchain:
 
 
 def image_specs(toolchains: Iterable[Toolchain], *, base: str = PUBLIC_BASE) -> list[ImageSpec]:
-    """All images of the project in the order in which they are to be built.
+    """All images of the project, in the order in which they have to be built.
 
     Args:
-        toolchains: those that are wanted.
-        base: image of the system below.
+        toolchains: of the agents to build.
+        base: image of the base system.
     """
     folder = dockerfiles()
     return [

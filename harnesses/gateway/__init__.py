@@ -1,1 +1,1 @@
-"""The model gateway: the only thing an agent can reach, and the recorder of what it says."""
+"""The model gateway: all that an agent can reach, and the recorder of its traffic."""

@@ -1,7 +1,7 @@
-"""A chat with a model through the gateway, by the official SDKs: for direct chat and the optimizer.
+"""Chats with a model through the gateway, by the official SDKs: for direct chat and the optimizer.
 
-Calls go over the gateway's Unix socket with a session's token, so they are recorded, priced and
-limited like those of any agent.
+Calls go over the gateway's Unix socket with a session's token, so that they are recorded, priced
+and limited like those of any agent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ChatClient:
     """One session's chat. A context manager: closes its connections on exit.
 
     Args:
-        session: whose token, model and upstream are used.
+        session: with the token, the model and the upstream.
         timeout_s: for one reply.
     """
 
@@ -57,7 +57,7 @@ class ChatClient:
     def __exit__(self, *exc: object) -> None:
         self._http.close()
 
-    # One SDK is imported, as that takes a second; its own retries are off, the gateway has them.
+    # Only one SDK is imported, as that takes a second. The gateway retries, so the SDK does not.
     def _openai(self) -> Create:
         import openai
 
@@ -110,7 +110,7 @@ class ChatClient:
             schema: JSON schema of the reply, named by ``shown.schema_name``.
 
         Raises:
-            ChatError: no reply, after the gateway's own retries, or one that cannot be read.
+            ChatError: there is no reply, even after the gateway's retries, or it cannot be read.
         """
         try:
             return self._create(replace(shown, schema=schema))

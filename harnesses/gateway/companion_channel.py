@@ -20,11 +20,11 @@ from harnesses.json_values import loads
 RECORD = "companion.jsonl"
 """The file in a rollout's folder with one line for each message."""
 MESSAGE_BYTES = 1024 * 1024
-"""Size of a message, at most."""
+"""The largest size of a message."""
 TOTAL_BYTES = 64 * 1024 * 1024
-"""Size of all messages and replies of a rollout; beyond it the agent gets no more replies."""
+"""The largest size of all messages and replies of a rollout together."""
 REPLY_S = 60.0
-"""Seconds that a reply may take."""
+"""The seconds that a reply may take."""
 _CLOSE_S = 10.0
 _FAILED = "the companion of this rollout has failed; the rollout's record says why"
 _ENDED = "the rollout has ended"
@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CompanionAnswer:
-    """What a message is answered with over HTTP."""
+    """The HTTP answer to a message."""
 
     status: int
     body: Mapping[str, Any]
@@ -45,7 +45,7 @@ class CompanionAnswer:
 
 
 class CompanionChannel:
-    """One rollout's companion. What it is asked and what it replies is recorded.
+    """One rollout's companion, whose messages and replies are recorded.
 
     Args:
         companion: which is closed with the channel.
@@ -59,7 +59,7 @@ class CompanionChannel:
         self.failure = ""
         """Why the companion was given up; an infrastructure failure."""
         self.exhausted = ""
-        """Which limit the agent used up."""
+        """The limit that the agent has used up."""
         self._companion = companion
         self._record = record
         self._reply_s = reply_s
@@ -71,7 +71,7 @@ class CompanionChannel:
         self._overdue = False
 
     async def answer(self, raw: bytes) -> CompanionAnswer:
-        """Have the companion reply to a message, in its turn."""
+        """The companion's reply to a message, which waits for its turn."""
         try:
             message = loads(raw)
         except ValueError as error:
@@ -122,7 +122,7 @@ class CompanionChannel:
         return json.dumps(dict(reply), allow_nan=False)
 
     def _recorded(self, began: float, message: Mapping[str, Any], reply: Any, error: str) -> str:
-        """Record a message; why it could not be, if so: what is not recorded is nobody's score."""
+        """Record a message; returns why that failed, if it did: nothing unrecorded is scored."""
         if self._record is None:
             return ""
         line = {"started": began, "ended": now(), "message": message, "reply": reply}
@@ -134,7 +134,7 @@ class CompanionChannel:
         return ""
 
     def close(self) -> None:
-        """End the companion, after the reply that is under way. Calling it again does nothing."""
+        """End the companion, after a reply that is running. Calling it again does nothing."""
         with self._closing:
             if self._closed:
                 return
@@ -143,7 +143,7 @@ class CompanionChannel:
         ended = worker.submit(self._companion.close)
         # A reply that is overdue is not waited for.
         wait([ended], 0 if self._overdue else self._reply_s)
-        if ended.cancel():  # It has not even begun.
+        if ended.cancel():  # It has not begun.
             worker.end()
             worker = _Worker()
             ended = worker.submit(self._companion.close)
@@ -156,13 +156,13 @@ class CompanionChannel:
 
 
 def _passed_over(future: asyncio.Future[Any]) -> None:
-    """Take note of how a call ended that nobody waits for; asyncio would complain."""
+    """Retrieve the exception of a call that nothing waits for; else asyncio would complain."""
     if not future.cancelled():
         future.exception()
 
 
 class _Worker:
-    """Makes calls one after another in a thread of its own, which does not keep the process."""
+    """Makes calls one after another in a thread that does not keep the process alive."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
@@ -174,7 +174,7 @@ class _Worker:
         return future
 
     def end(self) -> None:
-        """End the thread, once its calls are made."""
+        """End the thread after the calls that were submitted."""
         self._calls.put(None)
 
     def _work(self) -> None:

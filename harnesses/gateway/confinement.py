@@ -1,8 +1,9 @@
-"""Keeps agents from reaching outside by way of their model service.
+"""Keeps agents from reaching outside through their model service.
 
-Services search the web, run code and fetch addresses on a caller's behalf. An agent without a
+Services search the web, run code and fetch addresses on a client's behalf. An agent without a
 network must not have that either: it would see what its sandbox keeps from it, and could send out
-what is in it. Which tools are the agent's own follows the three protocols' published schemas.
+what is in there. Which tools the agent runs itself follows from the published schemas of the three
+protocols.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ OWN_TOOLS: dict[ProtocolName, tuple[str, ...]] = {
         "custom", "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_",
     ),
 }  # fmt: skip
-"""Types of tools that run with the agent; of Messages the beginnings, as versions follow."""
+"""The types of tools that the agent runs itself; for Messages without their versions."""
 
 SERVICE_FIELDS: dict[ProtocolName, tuple[str, ...]] = {
     "responses": (),
     "chat": ("web_search_options",),
     "messages": ("mcp_servers", "container"),
 }
-"""Fields of a request that let the service work outside."""
+"""The fields of a request that have the service act outside."""
 
 
 def confined(
     protocol: ProtocolName, body: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """A request without the tools that the service would run, and what was taken out of it."""
+    """A request without the tools that the service would run, and what was removed."""
     kept = {key: value for key, value in body.items() if key not in SERVICE_FIELDS[protocol]}
     taken = [key for key in body if key in SERVICE_FIELDS[protocol]]
     tools = body.get("tools")
@@ -46,14 +47,15 @@ def confined(
 
 
 def remote_address(protocol: ProtocolName, body: Mapping[str, Any]) -> str:
-    """The first address in a request's messages that the service would fetch; empty for none."""
+    """The first address in a request's messages that the service would fetch; empty if there is
+    none."""
     messages = body.get("input" if protocol == "responses" else "messages")
     return next(_addresses(messages), "")
 
 
 def _is_own(protocol: ProtocolName, tool: Any) -> bool:
     if not isinstance(tool, dict):
-        return True  # No tool at all: the service will say so.
+        return True  # It is not a tool; the service will refuse it.
     kind = tool.get("type")
     if kind is None:
         return protocol == "messages"
@@ -62,7 +64,7 @@ def _is_own(protocol: ProtocolName, tool: Any) -> bool:
 
 
 def _addresses(value: Any) -> Iterator[str]:
-    """In the content of messages and of tool results; what a tool was called with is left alone."""
+    """The addresses in messages and tool results, but not those in the arguments of tools."""
     pending = [value]
     while pending:
         part = pending.pop()

@@ -1,4 +1,4 @@
-"""One model call as it is recorded: what was asked, what came back, and on what way."""
+"""One model call as it is recorded: the request, the reply, and its route."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ GONE = "the client went away before the reply was complete"
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and what came back, both in the client's protocol. ``reply`` is None when no
-    whole reply came."""
+    """One request and its reply, both in the client's protocol. ``reply`` is None if it did not
+    come completely."""
 
     protocol: ProtocolName
     request: Mapping[str, Any]
@@ -37,28 +37,29 @@ class Exchange:
     started: float
     ended: float
     spoken: ProtocolName | None = None
-    """The protocol that the upstream was spoken to in, where it is another."""
+    """The upstream's protocol if the call was translated."""
     left_out: tuple[str, ...] = ()
-    """What of the request was not passed on: it has no place in that protocol, or the service would
-    act outside of the sandbox."""
+    """The parts of the request that were not passed on: they have no place in the upstream's
+    protocol, or would have the service act outside the sandbox."""
     ignored: tuple[str, ...] = ()
-    """Fields of the request that the reply shows to have been ignored."""
+    """The fields of the request that the service ignored, as its reply shows."""
     thread: str | None = None
-    """The conversation that it belongs to, ``MAIN`` or a sub-agent's, where the client says so in a
+    """The conversation that it belongs to, ``MAIN`` or a sub-agent's, if the client names it in a
     header."""
     part: int = 0
-    """Number of the client's start: a conversation may go on in a new process."""
+    """The number of the client's start: a conversation may continue in a new process."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """A call's way to its upstream and back: as it is, or translated."""
+    """The route of a call to its upstream and back: unchanged, or translated."""
 
     call: Call
     part: int
-    """Of the session; see :class:`Exchange`."""
+    """The number of the client's start; see :class:`Exchange`."""
     taken_out: tuple[str, ...]
-    """What of the client's request is not passed on; see :mod:`harnesses.gateway.confinement`."""
+    """The parts of the client's request that are not passed on; see
+    :mod:`harnesses.gateway.confinement`."""
     translated: Translated | None = None
 
     @property
@@ -69,7 +70,7 @@ class Route:
         return self.translated.answer(answer) if self.translated else answer
 
     def exchange(self, reply: Reply | None, status: int, error: str, started: float) -> Exchange:
-        """What is recorded of it."""
+        """The record of the call."""
         other = self.translated
         return Exchange(
             self.call.protocol, self.call.body, reply, status, error, started, now(),
@@ -81,20 +82,21 @@ class Route:
 
 
 def _thread(headers: Mapping[str, str]) -> str | None:
-    """Claude Code names a sub-agent; OpenCode the session, and the one that began it."""
+    """The thread that a header names: Claude Code names a sub-agent, OpenCode the session and its
+    parent."""
     if _SESSION in headers:
         return headers[_SESSION] if _PARENT in headers else MAIN
     return headers.get(_CLAUDE_AGENT)
 
 
 def estimated(body: Mapping[str, Any], raw: bytes) -> Usage:
-    """Usage of a call that was broken off before the service told: four characters of the request a
-    token, and each event of the stream one."""
+    """The usage of a call that broke off before the service reported it: one token for four
+    characters of the request, and for each event of the stream."""
     return Usage(1, len(json.dumps(body)) // 4, 0, raw.count(b"data:"))
 
 
 def line_of(exchange: Exchange) -> dict[str, Any]:
-    """Its line in ``wire.jsonl``."""
+    """The line of an exchange in ``wire.jsonl``."""
     reply = exchange.reply
     said = CODECS[exchange.protocol].write_response(reply, reply.model, "") if reply else None
     return {

@@ -1,7 +1,7 @@
-"""The model gateway: the only thing an agent can reach, and the recorder of all it says.
+"""The model gateway: all that an agent can reach, and the recorder of its traffic.
 
 An ASGI application on a Unix socket in this process. Each rollout opens a session and gets a
-token that works while the session is open, for one model, within a budget.
+token that works while the session is open, for one model and within a budget.
 """
 
 from __future__ import annotations
@@ -44,20 +44,21 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-"""Statuses after which the same call may succeed."""
+"""Statuses after which the same call may succeed if it is repeated."""
 TRIES = 4
 CUT_STREAMS = 3
-"""Broken streams that a session may have; the client repeats the call after each."""
+"""Broken streams after which a session is given up; the client repeats the call after each."""
 OVER = "this rollout has ended; its record says why"
-"""Told to a client that need not try again. Some look for numbers of statuses in such texts."""
+"""The message to a client that need not try again. It has no details, because some clients look for
+the numbers of statuses in such texts."""
 MAX_BODY = 64 * 1024 * 1024
 
 Price = Callable[[str, Usage], float | None]
-"""Cost in USD of a usage of a model; None where the price is not known."""
+"""A function from a model and a usage to the cost in USD; None if the price is not known."""
 
 
 class GatewayError(SkillOptError):
-    """The gateway did not start."""
+    """The gateway did not start, or has no such upstream."""
 
     exit_code = 3
 
@@ -67,9 +68,9 @@ class Gateway:
 
     Args:
         upstreams: by the name that :class:`ModelSpec` uses.
-        socket: path of the socket to make; short (the kernel allows about 100 bytes).
-        price: what a usage costs.
-        backoff_s: wait before the second try; doubles with each.
+        socket: path of the socket to make, which must be short (about 100 bytes).
+        price: computes the cost of a usage.
+        backoff_s: wait before the second try; it doubles with each one.
         reply_s: seconds that a companion may take for a reply.
     """
 
@@ -118,7 +119,7 @@ class Gateway:
         self.close()
 
     def close(self) -> None:
-        """End all sessions and calls at once. Calling it again does nothing."""
+        """End all sessions and running calls. Calling it again does nothing."""
         with self._lock:
             self._sessions.clear()
         self._server.should_exit = self._server.force_exit = True
@@ -128,12 +129,12 @@ class Gateway:
 
     @property
     def running(self) -> bool:
-        """Whether it still listens."""
+        """Whether it is still listening."""
         thread = self._thread
         return thread is not None and thread.is_alive() and not self._server.should_exit
 
     def open(self, grant: Grant) -> Session:
-        """Begin a session; raises GatewayError for an upstream that is not configured."""
+        """Begin a session; raises GatewayError if its upstream is not configured."""
         if grant.model.upstream not in self._upstreams:
             known = ", ".join(sorted(self._upstreams))
             raise GatewayError(f"no upstream named {grant.model.upstream!r}; there are: {known}")
@@ -153,7 +154,7 @@ class Gateway:
         return session
 
     def revoke(self, token: str) -> None:
-        """End a token; calls under way with it get no further byte."""
+        """Revoke a token; its running calls get no further byte."""
         with self._lock:
             self._sessions.pop(token, None)
 
@@ -199,16 +200,16 @@ class Gateway:
         from starlette.responses import JSONResponse
 
         if (session := self._session(request)) is None:
-            return _error("chat", 401, "this token is not that of a running rollout")
+            return _error("chat", 401, "this token does not belong to a running rollout")
         name = session.grant.model.name
         return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"}]})
 
     async def _count(self, request: Request) -> Response:
-        """Token counts are estimated (four characters a token): no model call is spent on them."""
+        """An estimate of a token count, four characters a token, which costs no model call."""
         from starlette.responses import JSONResponse
 
         if self._session(request) is None:
-            return _error("messages", 401, "this token is not that of a running rollout")
+            return _error("messages", 401, "this token does not belong to a running rollout")
         return JSONResponse({"input_tokens": len(await request.body()) // 4})
 
     async def _companion(self, request: Request) -> Response:
@@ -216,7 +217,7 @@ class Gateway:
 
         session = self._session(request)
         if session is None:
-            return JSONResponse({"error": "this token is not that of a running rollout"}, 401)
+            return JSONResponse({"error": "this token does not belong to a running rollout"}, 401)
         channel = session.companion
         if channel is None:
             return JSONResponse({"error": "this rollout has no companion"}, 404)
@@ -229,7 +230,7 @@ class Gateway:
         protocol = PATHS[request.url.path]
         session = self._session(request)
         if session is None:
-            return _error(protocol, 401, "this token is not that of a running rollout")
+            return _error(protocol, 401, "this token does not belong to a running rollout")
         try:
             body = loads(await request.body())
         except ValueError as error:
@@ -247,7 +248,7 @@ class Gateway:
     def _route(
         self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
     ) -> Route:
-        """A call as the client made it and as the upstream is given it.
+        """A call as the client made it, and as the upstream gets it.
 
         Raises:
             ProtocolError: it has to be translated and cannot be.
@@ -275,14 +276,10 @@ class Gateway:
         if session.failure:
             return 400, OVER
         if body.get("model") != grant.model.name:
-            session.denied = (
-                f"model {body.get('model')!r} is not this rollout's {grant.model.name!r}"
-            )
-            return 403, session.denied
+            return 403, f"model {body.get('model')!r} is not this rollout's {grant.model.name!r}"
         address = "" if grant.outside else remote_address(protocol, body)
         if address:
-            session.denied = f"the model service is not asked to fetch {address[:100]}"
-            return 403, session.denied
+            return 403, f"the model service is not asked to fetch {address[:100]}"
         used = session.usage.prompt_tokens + session.usage.completion_tokens
         if session.requests >= grant.budget.requests:
             session.exhausted = f"budget of {grant.budget.requests} model requests is used up"
@@ -291,7 +288,7 @@ class Gateway:
         return (403, OVER) if session.exhausted else None
 
     def _forward(self, session: Session, route: Route) -> ASGIApp:
-        """A response that holds one of the upstream's slots from first byte to last."""
+        """A response that occupies one of the upstream's slots from its first byte to its last."""
 
         async def reply(scope: Scope, receive: Receive, send: Send) -> None:
             session.active += 1
@@ -315,7 +312,7 @@ class Gateway:
                 except UpstreamError as error:
                     session.failure = f"model service failed: {error}"
                     session.add(route.exchange(None, 0, str(error), started), None)
-                    # 400 tells the CLIs not to try again: the gateway has.
+                    # After 400 the agents do not try again: the gateway has done that.
                     await _error(route.call.protocol, 400, OVER)(scope, receive, send)
                     return
                 except asyncio.CancelledError:
@@ -329,10 +326,10 @@ class Gateway:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        return _while_heard(reply)
+        return _until_disconnected(reply)
 
     async def _send(self, session: Session, call: Call) -> Answer:
-        """The upstream's answer, after several tries: nothing has been passed on yet."""
+        """The upstream's answer, after several tries: the client has not got anything yet."""
         upstream = self._upstreams[session.grant.model.upstream]
         for attempt in range(1, TRIES + 1):
             wait = self._backoff_s * 2 ** (attempt - 1)
@@ -355,7 +352,7 @@ class Gateway:
     async def _tee(
         self, session: Session, route: Route, answer: Answer, started: float
     ) -> AsyncIterator[bytes]:
-        """Pass the answer on byte by byte and record it, whole or as far as it came."""
+        """Pass the answer on as it comes, and record it as far as it came."""
         raw = bytearray()
         error = ""
         try:
@@ -367,7 +364,7 @@ class Gateway:
         except asyncio.CancelledError:
             error = GONE
             raise
-        except Exception as broke:  # Whatever it is, the client did not get the whole answer.
+        except Exception as broke:  # In any case the client did not get the whole answer.
             error = str(broke) or type(broke).__name__
             raise
         finally:
@@ -379,7 +376,7 @@ class Gateway:
         reply: Reply | None = None
         if answer.status == 200:
             try:
-                if error in ("", GONE):  # It may have gone after the last event.
+                if error in ("", GONE):  # The client may have left after the last event.
                     reply = _read_reply(route.call.protocol, answer.content_type, raw)
                     error = ""
             except (ProtocolError, ValueError) as broken:
@@ -390,7 +387,7 @@ class Gateway:
                     session.failure = f"model service cut {session.cuts} streams, last: {error}"
         else:
             error = error or raw[:2000].decode("utf-8", "replace")
-        # Of a model that has replied before, 404 is about something that the agent asked for.
+        # If the model has replied before, 404 is about something that the agent asked for.
         unknown = answer.status == 404 and not any(e.reply for e in session.exchanges)
         if answer.status in (401, 403) or unknown:
             upstream = self._upstreams[session.grant.model.upstream]
@@ -406,9 +403,9 @@ class Gateway:
         return replace(usage, cost_usd=self._price(session.grant.model.name, usage))
 
 
-def _while_heard(reply: ASGIApp) -> ASGIApp:
-    """A response that ends, and with it the call to the model service, when the client goes away:
-    an agent that was stopped shall not have a model go on at someone's cost."""
+def _until_disconnected(reply: ASGIApp) -> ASGIApp:
+    """A response that ends when the client disconnects, and with it the call to the model service:
+    after an agent has been stopped, nobody pays for further tokens."""
 
     async def gone(receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -1,6 +1,6 @@
-"""What a service was asked for and silently did not do, seen from its reply.
+"""Fields of a request that a service silently ignored, as its reply shows.
 
-Some servers take options that they do not know and say nothing. A reply is all that tells.
+Some servers accept options that they do not know. Only the reply reveals that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SCHEMAS: dict[ProtocolName, str] = {
     "chat": "response_format",
     "messages": "output_config.format",
 }
-"""The field in which each protocol is asked for a JSON schema."""
+"""The field of each protocol that asks for a JSON schema."""
 
 
 def ignored_fields(
@@ -27,8 +27,8 @@ def ignored_fields(
 
     Args:
         protocol: of the request.
-        body: of the request, as the service was given it.
-        reply: one that came whole; cut off or refused it tells nothing.
+        body: of the request, as the service got it.
+        reply: a complete one; one that was cut off or refused shows nothing.
     """
     try:
         shown = CODECS[protocol].read_request(body)
@@ -48,8 +48,8 @@ def ignored_fields(
 
 
 def _fits(text: str, schema: Mapping[str, Any]) -> bool:
-    """Whether a reply is JSON of the schema's type with the fields that it requires. A reply that
-    is not was not made under the schema; the rest is checked by who asked for it."""
+    """Whether a reply is JSON of the schema's type with the fields that it requires. If it is not,
+    it was generated without the schema; the rest is checked by whoever asked."""
     try:
         value = loads(text)
     except ValueError:

@@ -1,6 +1,6 @@
 """The child process of :mod:`harnesses.gateway.llamacpp`, run with its settings as argument.
 
-Serves until its standard input ends, as it does when its parent dies, however that happens.
+It serves until its standard input ends, which happens in any case if its parent dies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 
 def main(settings: str) -> None:
-    """Load the model, print the address as one line of JSON, serve.
+    """Load the model, print the address as one line of JSON, and serve.
 
     Args:
         settings: JSON with path, name, context, parallel, threads and template.

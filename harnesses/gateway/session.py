@@ -1,4 +1,4 @@
-"""One rollout's access to the gateway: what its token permits, and what went over the wire."""
+"""One rollout's access to the gateway: what its token permits, and what was exchanged."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from harnesses.protocols.base import ProtocolName
 
 @dataclass(frozen=True)
 class Grant:
-    """What a token permits, and where its exchanges are recorded (``wire.jsonl``)."""
+    """The permissions of a token, and the folder in which its exchanges are recorded."""
 
     model: ModelSpec
     seed: int
     record: Path | None = None
+    """The folder for ``wire.jsonl`` and ``companion.jsonl``; None for no record."""
     budget: Budget = Budget()
     outside: bool = False
     """Whether the model service may act outside for the agent: search, run code, fetch."""
     companion: Companion | None = None
-    """What the agent can talk to besides; closed when the session ends."""
+    """The agent's companion, which is closed when the session ends."""
 
 
 @dataclass
@@ -45,21 +46,19 @@ class Session:
     exchanges: list[Exchange] = field(default_factory=list)
     usage: Usage = Usage()
     failure: str = ""
-    """Why the model service was given up; an infrastructure failure."""
-    denied: str = ""
-    """The first thing that the agent asked for and the grant does not permit."""
+    """Why the model service or the companion was given up: an infrastructure failure."""
     exhausted: str = ""
-    """Which budget the agent used up."""
+    """The budget that the agent has used up."""
     cuts: int = 0
     requests: int = 0
     active: int = 0
-    """Calls under way."""
+    """The number of calls that are running."""
     waiting: list[float] = field(default_factory=list)
-    """When the calls began whose reply has not begun."""
+    """The start times of the calls whose reply has not begun."""
     thoughts: Thoughts = field(default_factory=dict)
-    """What the model thought, where it is for the gateway to give that back."""
+    """The model's thoughts, for services to which only the gateway can return them."""
     part: int = 0
-    """Raised by the harness when it starts its program anew."""
+    """The number of the agent's start, which the harness increases with each one."""
     companion: CompanionChannel | None = None
 
     def __enter__(self) -> Session:
@@ -72,12 +71,12 @@ class Session:
 
     @property
     def longest_wait_s(self) -> float:
-        """Of a call whose reply never began, or has not yet."""
+        """The longest wait for a reply that never began, or has not begun yet."""
         given_up = [e.ended - e.started for e in self.exchanges if e.error == GONE and not e.status]
         return max([0.0, *given_up, *(now() - began for began in tuple(self.waiting))])
 
     def add(self, exchange: Exchange, usage: Usage | None) -> None:
-        """Keep and record one exchange, and what it used."""
+        """Keep and record one exchange and its usage."""
         self.exchanges.append(exchange)
         if usage is not None:
             self.usage += usage
@@ -87,6 +86,6 @@ class Session:
                 with (self.grant.record / "wire.jsonl").open("a", encoding="utf-8") as log:
                     log.write(line + "\n")
             except OSError as error:
-                # What cannot be recorded is nobody's score.
+                # Nothing unrecorded is scored.
                 self.failure = f"the exchange cannot be recorded: {error}"
                 raise

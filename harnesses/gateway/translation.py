@@ -1,7 +1,7 @@
-"""A call of one protocol to a service that speaks another, and its answer back, as it comes in.
+"""Translates calls into the protocol of a service, and its answers back as they come in.
 
-What differs between the protocols is in :mod:`harnesses.protocols`; here is what a service of one
-expects of a conversation that was held in another. What has no place there is named, not hidden.
+The protocols themselves are in :mod:`harnesses.protocols`; here is what a service of one expects of
+a conversation that was held in another. What cannot be translated is reported, not hidden.
 """
 
 from __future__ import annotations
@@ -29,22 +29,29 @@ from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import Splitter, read_events
 
 PREFERRED: tuple[ProtocolName, ...] = ("responses", "messages", "chat")
-"""Of the other protocols that a service speaks, the one that loses least."""
+"""The protocols by what is lost in translation, the best first."""
 
 _PATHS = {protocol: path for path, protocol in PATHS.items()}
 _BILLING = re.compile(r"\Ax-anthropic-billing-header:[^\n]*\n?")
-"""A line that Claude Code puts before its prompt for its own service; it differs from call to
-call and would keep any other from finding the prompt in its cache."""
+"""A line that Claude Code puts before its prompt for its own service. It differs from call to call,
+so that no other service would find the prompt in its cache."""
 
 
 Thoughts = dict[str, tuple[Thought, ...]]
-"""Of replies, by the ids of the tool calls in them."""
+"""The thoughts of replies, by the ids of the tool calls in them."""
 
 
 @dataclass(frozen=True)
 class Translated:
-    """A call as its service is given it. ``left_out`` is what of it has no place there;
-    ``thoughts`` is where those of the reply are kept for a client that cannot give them back."""
+    """A call as its service gets it.
+
+    Args:
+        call: in the service's protocol.
+        client: the client's protocol.
+        shown: the conversation.
+        left_out: the parts of the client's call that have no place in the service's protocol.
+        thoughts: gets those of the reply, for clients that cannot give them back.
+    """
 
     call: Call
     client: ProtocolName
@@ -53,7 +60,7 @@ class Translated:
     thoughts: Thoughts
 
     def answer(self, answer: Answer) -> Answer:
-        """The service's answer in the client's protocol; a stream is passed on event by event."""
+        """The service's answer in the client's protocol; a stream is translated event by event."""
         kind = "text/event-stream" if self._streams(answer) else "application/json"
         return replace(answer, content_type=kind, chunks=self._chunks(answer))
 
@@ -73,14 +80,14 @@ class Translated:
             return
         reply = CODECS[self.call.protocol].read_response(object_in(raw, "reply"))
         id, model, own = secrets.token_hex(12), reply.model or self.shown.model, CODECS[self.client]
-        if self.shown.stream:  # The service did not: it may not know how to.
+        if self.shown.stream:  # The service did not stream; it may not be able to.
             for event in own.write_stream(reply, model, id):
                 yield event
             return
         yield json.dumps(own.write_response(reply, model, id, self.shown.tools)).encode()
 
     async def _kept(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """A stream, whose thoughts are kept: in Chat Completions they are not given back."""
+        """A stream whose thoughts are kept: Chat Completions clients do not give them back."""
         raw = bytearray()
         async for chunk in chunks:
             raw += chunk
@@ -88,7 +95,7 @@ class Translated:
         try:
             reply = CODECS[self.call.protocol].read_stream(read_events(bytes(raw)))
         except ProtocolError:
-            return  # The client gets the stream as it is, and with it what is wrong.
+            return  # The client gets the stream, and the error, as it is.
         if reply.thoughts:
             self.thoughts.update({call.id: reply.thoughts for call in reply.calls})
 
@@ -97,16 +104,16 @@ class Translated:
         splitter, reader = Splitter(), CODECS[self.call.protocol].reader()
         writer = own.writer(self.shown.model, secrets.token_hex(12), self.shown.tools)
 
-        def told(chunk: bytes) -> Iterator[bytes]:
+        def translated(chunk: bytes) -> Iterator[bytes]:
             for event in splitter.feed(chunk):
                 for piece in reader.read(event):
                     yield from writer.write(piece)
 
         try:
             async for chunk in chunks:
-                for written in told(chunk):
+                for written in translated(chunk):
                     yield written
-            for written in told(b"\n"):  # Some servers leave out the last line's end.
+            for written in translated(b"\n"):  # Some servers omit the end of the last line.
                 yield written
         except ProtocolError as error:
             yield error_event(self.client, str(error))
@@ -117,28 +124,28 @@ class Translated:
 
 
 def pick_protocol(client: ProtocolName, spoken: Collection[ProtocolName]) -> ProtocolName:
-    """The protocol to speak to a service in: the client's own where it can."""
+    """The protocol for calls to a service: the client's own if the service speaks it."""
     return client if client in spoken else next(name for name in PREFERRED if name in spoken)
 
 
 def translate(
     call: Call, to: ProtocolName, extra: Mapping[str, Any], thoughts: Thoughts
 ) -> Translated:
-    """A call as a service that speaks ``to`` is given it.
+    """A call as a service of the protocol ``to`` gets it.
 
     Args:
         call: as the client made it.
         to: another protocol.
-        extra: fields for the service, as they are, before which the client's own do not count.
-        thoughts: of earlier replies; those of this call's will be added.
+        extra: fields for the service, which replace the client's.
+        thoughts: of earlier replies; those of the reply to this call will be added.
 
     Raises:
-        ProtocolError: it cannot be read, or refers to what another service keeps.
+        ProtocolError: it cannot be read, or refers to a conversation that a service keeps.
     """
     if call.body.get("previous_response_id"):
         raise ProtocolError(
             "previous_response_id: this model's service does not keep conversations: send the "
-            "whole of it as input"
+            "whole conversation as input"
         )
     read = CODECS[call.protocol].read_request(call.body)
     read = replace(read, messages=tuple(_remembered(m, thoughts) for m in read.messages))
@@ -151,13 +158,13 @@ def translate(
 
 
 def _remembered(message: Message, thoughts: Thoughts) -> Message:
-    """A message of the model with the thoughts that its service gave and the client did not."""
+    """A message of the model with its thoughts, which the client did not give back."""
     found = next((thoughts[call.id] for call in message.calls if call.id in thoughts), ())
     return replace(message, thoughts=found) if found else message
 
 
 def prepared(shown: Conversation, to: ProtocolName) -> tuple[Conversation, list[str]]:
-    """A conversation as services that speak ``to`` take it, and what is lost by that."""
+    """A conversation as services of the protocol ``to`` accept it, and what is lost."""
     messages = list(_answered(_stripped(shown.messages, to)))
     if to != "responses":
         messages = _system_first(messages)
@@ -171,7 +178,7 @@ def prepared(shown: Conversation, to: ProtocolName) -> tuple[Conversation, list[
     options = shown.options
     if options.stop and to == "responses":
         lost.append("stop sequences")
-    # The default of every service; those of models that reason refuse the field.
+    # The default of every service; reasoning models refuse the field.
     if options.temperature == 1:
         options = replace(options, temperature=None)
     if options.top_p == 1:
@@ -180,7 +187,7 @@ def prepared(shown: Conversation, to: ProtocolName) -> tuple[Conversation, list[
 
 
 def _stripped(messages: Iterable[Message], to: ProtocolName) -> Iterator[Message]:
-    """Without what is only for another service."""
+    """The messages without what is only for another service."""
     for message in messages:
         text = _BILLING.sub("", message.text) if message.role == "system" else message.text
         own = tuple(thought for thought in message.thoughts if thought.origin == to)
@@ -188,13 +195,13 @@ def _stripped(messages: Iterable[Message], to: ProtocolName) -> Iterator[Message
 
 
 def _answered(messages: Iterable[Message]) -> Iterator[Message]:
-    """Each call with its result right after it: one that got none (the agent was interrupted) is
-    given a note, and one without its call becomes the user's text."""
+    """The messages with each call's result right after it. A call without a result (the agent was
+    interrupted) gets a note; a result without its call becomes the user's text."""
     waiting: dict[str, None] = {}
     begun = False
-    """Whether some of the calls that wait got their results."""
+    """Whether some of the waiting calls have got their results."""
     held: list[Message] = []
-    """What others said between a call and its result."""
+    """Messages between a call and its result."""
     for message in messages:
         results: list[ToolResult] = []
         lost: list[ToolResult] = []
@@ -239,8 +246,8 @@ def _says(message: Message) -> bool:
 
 
 def _system_first(messages: list[Message]) -> list[Message]:
-    """One system message at the beginning; what comes later is said by the user, marked as what
-    it is. Many models are only trained on that."""
+    """The messages with one system message at the beginning. Later ones become messages of the user
+    that are marked, as many models are trained on that alone."""
     first = next((n for n, m in enumerate(messages) if m.role != "system"), len(messages))
     texts = [m.text for m in messages[:first] if m.text]
     start = [Message("system", "\n\n".join(texts))] if texts else []
@@ -254,7 +261,7 @@ def _system_first(messages: list[Message]) -> list[Message]:
 
 
 def _failure_said(result: ToolResult) -> ToolResult:
-    """A failed result that says so in words, where there is no field for it."""
+    """A failed result with a note in its text, for protocols without a field for that."""
     if not result.is_error:
         return result
     note = "[the tool failed]"
@@ -263,7 +270,7 @@ def _failure_said(result: ToolResult) -> ToolResult:
 
 
 def _joined(messages: Iterable[Message]) -> Iterator[Message]:
-    """One message for what the assistant thought, said and called in one turn."""
+    """The messages, with one for all that the assistant thought, said and called in one turn."""
     last: Message | None = None
     for message in messages:
         if last is not None and last.role == message.role == "assistant":

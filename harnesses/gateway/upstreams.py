@@ -1,6 +1,6 @@
-"""Where model calls go: the upstream protocol, and model services over HTTP.
+"""Upstreams, which model calls go to: their protocol, and model services over HTTP.
 
-The simulated model is an upstream too, but knows training and so lives in :mod:`skillopt.sim`.
+The simulated model is an upstream too, but knows of training, so it is in :mod:`skillopt.sim`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class UnusableUpstreamError(UpstreamError):
 
 @dataclass(frozen=True)
 class Call:
-    """One model call on its way to an upstream. ``path`` is the client's, from ``/v1`` on."""
+    """One model call for an upstream. ``path`` is the client's, from ``/v1`` on."""
 
     protocol: ProtocolName
     path: str
@@ -44,7 +44,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; ``chunks`` is read once. Raises UpstreamError when the stream breaks."""
+    """An upstream's answer. ``chunks`` is read once, and raises UpstreamError if it breaks off."""
 
     status: int
     content_type: str
@@ -53,7 +53,7 @@ class Answer:
 
 
 class Upstream(Protocol):
-    """A model service, spoken to in the protocols it serves."""
+    """A model service, with the protocols that it speaks."""
 
     @property
     def protocols(self) -> frozenset[ProtocolName]: ...
@@ -62,7 +62,7 @@ class Upstream(Protocol):
     def max_concurrency(self) -> int: ...
 
     async def send(self, call: Call) -> Answer:
-        """Raise UpstreamError when no answer came at all."""
+        """Send a call; raises UpstreamError if there is no answer at all."""
 
     async def close(self) -> None: ...
 
@@ -81,14 +81,14 @@ BASE_URLS = {"openai": "https://api.openai.com", "anthropic": "https://api.anthr
 
 @dataclass
 class HttpUpstream:
-    """A service over HTTP. Bodies pass through unchanged, but for one field that OpenAI renamed.
+    """A service over HTTP. Bodies are not changed, except for one field that OpenAI renamed.
 
     Args:
         kind: ``openai``, ``azure-openai``, ``anthropic`` or ``openai-compatible``.
-        base_url: without ``/v1``; at Azure that of the resource.
+        base_url: without ``/v1``; for Azure that of the resource.
         key_env: environment variable that holds the key; empty for a server without keys.
-            Read at each call and used for nothing else.
-        protocols: those the service serves.
+            It is read at each call and used for nothing else.
+        protocols: that the service speaks.
         api_version: Azure's dated one; empty for its ``v1`` interface.
     """
 
@@ -119,8 +119,8 @@ class HttpUpstream:
             )
         if not key.isascii() or not key.isprintable() or " " in key:
             raise UnusableUpstreamError(
-                f"environment variable {self.key_env} has characters in it that no key has: "
-                "put the key there alone"
+                f"environment variable {self.key_env} contains characters that no key has: "
+                "put only the key there"
             )
         return key
 
@@ -141,7 +141,7 @@ class HttpUpstream:
         if not self.api_version:
             return f"{base}/openai{call.path}"
         path = call.path.removeprefix("/v1")
-        if call.protocol == "chat":  # The dated interface has the deployment in the address.
+        if call.protocol == "chat":  # The dated interface has the deployment in its address.
             path = f"/deployments/{quote(str(call.body.get('model')), safe='')}{path}"
         return f"{base}/openai{path}?api-version={quote(self.api_version)}"
 
@@ -163,8 +163,8 @@ class HttpUpstream:
             response = await client.send(request, stream=True)
         except httpx2.HTTPError as error:
             raise UpstreamError(
-                f"{url}: {type(error).__name__}: {error}; does the service run, and is base_url "
-                "right?"
+                f"{url}: {type(error).__name__}: {error}; is the service running, and is "
+                "base_url right?"
             ) from error
         chunks = _chunks(response, url)
         return Answer(
@@ -193,7 +193,7 @@ async def _chunks(response: httpx2.Response, url: str) -> AsyncIterator[bytes]:
 
 
 async def _without(key: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """An error body in which the service does not repeat the key."""
+    """An error body without the key, which the service may repeat."""
     raw = b"".join([chunk async for chunk in chunks])
     yield raw.replace(key.encode(), b"[key]") if key else raw
 
@@ -206,18 +206,18 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def protocols_of(kind: str, given: Sequence[ProtocolName] = ()) -> frozenset[ProtocolName]:
-    """The protocols of an upstream of this kind, or those that its config names."""
+    """The protocols of an upstream of this kind, unless its config names others."""
     return frozenset(given) or PROTOCOLS[kind]
 
 
 def refusal(status: int, body: str, model: str, upstream: Upstream) -> str:
-    """What it means that a service answered 401, 403 or 404, and what to do about it."""
-    said = f"status {status}: {error_message(body.encode())}"
+    """The message for a service that answered 401, 403 or 404, with advice."""
+    answer = f"status {status}: {error_message(body.encode())}"
     if status == 404:
         return (
-            f"model service does not know {model!r} or has no such address: {said}; check the "
-            "model's name (at Azure that of the deployment) and base_url"
+            f"model service does not know {model!r} or has no such address: {answer}; check "
+            "the model's name (for Azure that of the deployment) and base_url"
         )
     key = getattr(upstream, "key_env", "")
     advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
-    return f"model service refused the key: {said}; {advice}, and what it may use"
+    return f"model service refused the key: {answer}; {advice}, and its permissions"

@@ -1,7 +1,7 @@
-"""A conversation with a model in one shape, whatever protocol it goes over.
+"""A conversation with a model in one form, whatever its protocol.
 
 Each protocol module reads request bodies, responses and streams into these types and writes them
-from these types. So any protocol can be translated into any other
+from these types, so that any protocol can be translated into any other
 (:mod:`harnesses.gateway.translation`).
 """
 
@@ -24,26 +24,26 @@ class ProtocolError(SkillOptError, ValueError):
 
 @dataclass(frozen=True)
 class Image:
-    """A picture by its URL; ``data:TYPE;base64,…`` for one that is carried along."""
+    """A picture by its URL; ``data:TYPE;base64,…`` contains the picture itself."""
 
     url: str
 
 
 Content = tuple[str | Image, ...]
-"""Text and images in their order."""
+"""Texts and images in their order."""
 
 
 @dataclass(frozen=True)
 class Thought:
-    """What a model thought before it spoke."""
+    """A thought of a model before its reply."""
 
     text: str
     seal: str = ""
-    """What its service wants back with it, unchanged: a signature or an encrypted text."""
+    """A signature or an encrypted text that the service wants back unchanged."""
     origin: ProtocolName | None = None
-    """The protocol that the seal belongs to: no other service can read it."""
+    """The protocol of the seal, which no other service can read."""
     hidden: bool = False
-    """Whether the seal is all there is of it."""
+    """Whether the thought consists of its seal alone."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any]
     custom: bool = False
-    """Whether it was written as free text, which is then the argument ``input``."""
+    """Whether the model wrote free text, which is then the argument ``input``."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class ToolResult:
     text: str
     is_error: bool = False
     content: Content = ()
-    """With the images, where there are any; ``text`` notes where they stood."""
+    """Texts and images, if there are images; ``text`` has notes in their place."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message; results of tool calls are carried by user messages."""
+    """One message; results of tool calls are in user messages."""
 
     role: Role
     text: str = ""
@@ -74,7 +74,7 @@ class Message:
     results: tuple[ToolResult, ...] = ()
     thoughts: tuple[Thought, ...] = ()
     content: Content = ()
-    """With the images, where there are any; ``text`` notes where they stood."""
+    """Texts and images, if there are images; ``text`` has notes in their place."""
 
     @property
     def reasoning(self) -> str:
@@ -87,14 +87,14 @@ class Tool:
     description: str
     parameters: Mapping[str, Any]
     custom: bool = False
-    """Whether its one argument ``input`` is written as free text."""
+    """Whether the model writes its one argument ``input`` as free text."""
     namespace: str = ""
-    """The group it is in; ``name`` then begins with it and two underscores."""
+    """The group of the tool; ``name`` then begins with it and two underscores."""
 
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How the model is asked to reply. None leaves it to the service."""
+    """Options for the reply. None leaves one to the service."""
 
     max_tokens: int | None = None
     temperature: float | None = None
@@ -104,28 +104,28 @@ class GenerationOptions:
     tool: str = ""
     """The one tool that must be called."""
     parallel: bool | None = None
-    """Whether several tools may be called at once."""
+    """Whether the model may call several tools at once."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A request: everything the model is shown."""
+    """A request: everything that the model is shown."""
 
     model: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     stream: bool = False
     schema_name: str | None = None
-    """Name of the JSON schema that the reply must follow, where the caller asked for one."""
+    """The name of the JSON schema that the reply must follow, if there is one."""
     schema: Mapping[str, Any] | None = None
     options: GenerationOptions = GenerationOptions()
     left_out: tuple[str, ...] = ()
-    """What of the request is not in here, such as ``tools: web_search``."""
+    """The parts of the request that are not in here, such as ``tools: web_search``."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A response: what the model said. ``stop`` is end, tool_calls, length or refusal."""
+    """A response of the model. ``stop`` is end, tool_calls, length or refusal."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
@@ -141,7 +141,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Begun:
-    """First piece of a stream."""
+    """The first piece of a stream."""
 
     model: str
     usage: Usage = Usage(1)
@@ -159,7 +159,7 @@ class ThoughtPiece:
 
 @dataclass(frozen=True)
 class ThoughtDone:
-    """End of a thought, with what belongs to it besides its text."""
+    """The end of a thought, with all but its text."""
 
     seal: str = ""
     origin: ProtocolName | None = None
@@ -175,46 +175,46 @@ class CallBegun:
 
 @dataclass(frozen=True)
 class CallPiece:
-    """A part of the arguments: JSON text, or the free text of a custom tool."""
+    """A part of a call's arguments: JSON text, or the free text of a custom tool."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class BlockDone:
-    """The text or call that was being said is complete."""
+    """The end of a text or a call."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Last piece of a stream that came whole."""
+    """The last piece of a complete stream."""
 
     stop: str
     usage: Usage
 
 
 Piece = Begun | TextPiece | ThoughtPiece | ThoughtDone | CallBegun | CallPiece | BlockDone | Ended
-"""What a stream says, in order; one thing at a time is being said."""
+"""A piece of a stream. Pieces of one text, thought or call come one after another."""
 
 
 class StreamReader(Protocol):
     """Reads one stream."""
 
     def read(self, event: Mapping[str, Any]) -> Iterable[Piece]:
-        """What an event says. Raises ProtocolError for an error event."""
+        """The pieces of an event. Raises ProtocolError for an error event."""
 
     def close(self) -> Iterable[Piece]:
-        """What the end of the stream says. Raises ProtocolError when it was cut."""
+        """The pieces at the end of the stream. Raises ProtocolError if it broke off."""
 
 
 class StreamWriter(Protocol):
-    """Writes one stream: server-sent events, each complete with its blank line."""
+    """Writes one stream: server-sent events, each with its blank line."""
 
     def write(self, piece: Piece) -> Iterable[bytes]: ...
 
 
 class Codec(Protocol):
-    """One protocol, both ways. Modules ``responses``, ``chat`` and ``messages`` have one each."""
+    """One protocol, both ways. ``responses``, ``chat`` and ``messages`` have one each."""
 
     name: ProtocolName
 
@@ -234,7 +234,7 @@ class Codec(Protocol):
     def writer(self, model: str, id: str, tools: Sequence[Tool] = ()) -> StreamWriter: ...
 
     def read_stream(self, events: Iterator[Mapping[str, Any]]) -> Reply:
-        """From the ``data:`` objects of a stream; raises ProtocolError when it was cut."""
+        """The reply in the ``data:`` objects of a stream; raises ProtocolError if it broke off."""
 
     def write_stream(self, reply: Reply, model: str, id: str) -> Iterator[bytes]:
-        """Server-sent events, each complete with its blank line."""
+        """The reply as server-sent events, each with its blank line."""

@@ -45,9 +45,9 @@ from harnesses.protocols.pieces import call_text, gathered, streamed
 from harnesses.protocols.seals import sealed, unsealed
 
 REASONING = ("reasoning_content", "reasoning")
-"""Fields in which servers of open models give what the model thought; OpenAI's has none."""
+"""The fields in which servers of open models put thoughts; OpenAI's protocol has none."""
 SEALS = "skillopt_thoughts"
-"""Our own field for thoughts of another protocol, which a chat client gives back."""
+"""Our own field for thoughts of other protocols, which a chat client gives back."""
 
 _READ = frozenset(
     {
@@ -193,7 +193,7 @@ def _written_message(message: Message) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = [
         {"role": "tool", "tool_call_id": r.call_id, "content": r.text} for r in message.results
     ]
-    # A tool's message is text alone: its images follow as the user's.
+    # A tool's message can only have text: its images follow in a message of the user.
     shown = tuple(part for r in message.results for part in _labelled(r))
     content = shown + (message.content or ((message.text,) if message.text else ()))
     if message.results and not content:

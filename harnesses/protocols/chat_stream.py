@@ -31,13 +31,13 @@ _STOP_NAMES |= {"refusal": "content_filter"}
 
 
 def stop_of(finish: object, called: bool) -> str:
-    """Why a reply ended. Some servers say ``stop`` also where the model called a tool."""
+    """Why a reply ended. Some servers send ``stop`` even if the model called a tool."""
     stop = _STOPS.get(str(finish), "end")
     return "tool_calls" if called and stop == "end" else stop
 
 
 def finish_name(stop: str, called: bool) -> str:
-    """The same as this protocol says it."""
+    """The name of that reason in this protocol."""
     return _STOP_NAMES.get("tool_calls" if called and stop == "end" else stop, "stop")
 
 
@@ -54,7 +54,7 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
 
 
 def written_usage(usage: Usage) -> dict[str, Any]:
-    """Token counts as this protocol has them."""
+    """Token counts in the form of this protocol."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -64,14 +64,14 @@ def written_usage(usage: Usage) -> dict[str, Any]:
 
 
 class ChatReader:
-    """Reads one stream. It is whole when it has named a reason to finish."""
+    """Reads one stream. It is complete if it has a reason to finish."""
 
     def __init__(self) -> None:
         self._begun = False
         self._thinks = ""
-        """The field of the thought that is being said."""
+        """The field of the thought that is being read."""
         self._call: tuple[int, str] | None = None
-        """Index and id of the call that is being said."""
+        """The index and id of the call that is being read."""
         self._done: set[int] = set()
         self._called = False
         self._finish: str | None = None
@@ -111,13 +111,15 @@ class ChatReader:
     def _called_part(self, part: Mapping[str, Any]) -> Iterator[Piece]:
         index, id = get(part, "index", int, 0), part.get("id") or ""
         function = get(part, "function", dict, {})
-        # Some servers give every call the index 0, each with an id of its own.
+        # Some servers give every call the index 0, with different ids.
         if self._call is None or index != self._call[0] or (id and id != self._call[1]):
             if self._call is not None:
                 self._done.add(self._call[0])
                 yield BlockDone()
             if not id and index in self._done:
-                raise ProtocolError(f"stream: tool call {index} goes on after the next one began")
+                raise ProtocolError(
+                    f"stream: tool call {index} continues after the next one has begun"
+                )
             self._call, self._called = (index, str(id)), True
             yield CallBegun(
                 str(id) or f"call_{secrets.token_hex(8)}", str(function.get("name") or "")

@@ -1,4 +1,4 @@
-"""Error bodies: how each protocol's clients expect them, and what a service's says."""
+"""Error bodies: written as the clients of each protocol expect them, and read from services."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def error_body(protocol: ProtocolName, status: int, message: str) -> dict[str, A
 
 
 def error_event(protocol: ProtocolName, message: str) -> bytes:
-    """The event by which a stream says that it failed."""
+    """The event that reports the failure of a stream."""
     body = error_body(protocol, 500, message)
     if protocol == "messages":
         return event(body, "error")
@@ -42,7 +42,7 @@ def error_event(protocol: ProtocolName, message: str) -> bytes:
 
 
 def error_message(raw: bytes) -> str:
-    """What an error body of any service says: its message, or the body itself."""
+    """The message in an error body of any service, else the body itself."""
     text = raw[:2000].decode("utf-8", "replace").strip()
     try:
         body = loads(raw)

@@ -1,4 +1,4 @@
-"""Reading fields of untrusted JSON bodies; a wrong type names the field."""
+"""Reads fields of untrusted JSON bodies; errors name the field."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FREE_TEXT = {
     "required": ["input"],
     "additionalProperties": False,
 }
-"""The parameters of a custom tool where a protocol has none: its free text as one argument."""
+"""The parameters of a custom tool in a protocol without them: its free text as one argument."""
 
 
 def object_in(raw: str | bytes, what: str) -> Mapping[str, Any]:
-    """The JSON object that a text is. Raises ProtocolError, which says ``what`` it should be."""
+    """The JSON object in a text. Raises ProtocolError with ``what`` it should be."""
     try:
         value = loads(raw)
     except ValueError as error:
@@ -31,7 +31,7 @@ def object_in(raw: str | bytes, what: str) -> Mapping[str, Any]:
 
 
 def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None = None) -> T:
-    """``body[key]`` of the given type; absent or null gives ``default`` where there is one."""
+    """``body[key]`` of the given type; ``default``, if given, replaces a missing value or null."""
     value = body.get(key)
     if value is None and default is not None:
         return default
@@ -41,7 +41,7 @@ def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None = No
 
 
 def maybe(body: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
-    """``body[key]`` where it is of the type, else None: for options that need not be understood."""
+    """``body[key]`` if it has the type, else None: for options that need not be understood."""
     value = body.get(key)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -50,7 +50,7 @@ def maybe(body: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
 
 
 def objects(body: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """The list of objects at ``key``; absent gives an empty list."""
+    """The list of objects at ``key``; empty if there is none."""
     items: list[Any] = get(body, key, list, [])
     for index, item in enumerate(items):
         if not isinstance(item, dict):
@@ -66,7 +66,7 @@ def tool(item: Mapping[str, Any], schema: str = "parameters") -> Tool:
 
 
 def arguments(text: str) -> Mapping[str, Any]:
-    """Tool-call arguments. Models do write broken JSON: it is kept whole under ``_raw``."""
+    """The arguments of a tool call. Broken JSON, which models do write, is kept under ``_raw``."""
     if not text.strip():
         return {}
     try:
@@ -77,13 +77,13 @@ def arguments(text: str) -> Mapping[str, Any]:
 
 
 def strings(value: Any) -> tuple[str, ...]:
-    """A string or a list of them; anything else is left out."""
+    """The strings in a string or a list; anything else is left out."""
     items = value if isinstance(value, list) else [value]
     return tuple(item for item in items if isinstance(item, str))
 
 
 def content_of(value: Any) -> Content:
-    """A content field's texts and images in order. Parts of another kind leave a note."""
+    """The texts and images of a content field in order. Notes replace parts of other kinds."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -95,7 +95,7 @@ def content_of(value: Any) -> Content:
 
 
 def images_in(content: Content) -> Content:
-    """The content where there are images in it, else nothing: the text says it all."""
+    """The content if it contains images, else nothing: its text is enough."""
     return content if any(isinstance(part, Image) for part in content) else ()
 
 
@@ -105,7 +105,7 @@ def text_of(content: Content) -> str:
 
 
 def plain(content: Any) -> str:
-    """The text of a content field: a string, or a list of parts; images leave a note."""
+    """The text of a content field, a string or a list of parts, with a note for each image."""
     return text_of(content_of(content))
 
 
@@ -125,7 +125,7 @@ def _part(part: Any) -> str | Image | None:
 
 
 def _image_url(part: Mapping[str, Any]) -> str:
-    """Of an image part of any of the protocols; empty where it names a file of the service."""
+    """The URL of an image part of any protocol; empty if it names a file of the service."""
     source = part.get("source")
     if isinstance(source, dict):
         if source.get("type") == "base64":

@@ -44,7 +44,7 @@ from harnesses.protocols.pieces import gathered, streamed
 from harnesses.protocols.seals import unsealed
 
 MAX_TOKENS = 8192
-"""Of a reply where the caller sets no limit, which this protocol requires."""
+"""The limit of a reply if the caller sets none, which this protocol requires."""
 MAX_STREAMED_TOKENS = 32_000
 
 _READ = frozenset(
@@ -176,8 +176,8 @@ def _written_choice(options: GenerationOptions) -> dict[str, Any]:
 
 
 def _mark_for_cache(body: dict[str, Any]) -> None:
-    """An agent sends the whole conversation again with each turn: this service keeps only what is
-    marked, the tools and system prompt, and the conversation up to its end."""
+    """Mark the tools and system prompt, and the conversation up to its end, for the service's
+    cache, as an agent sends all of it again with each turn."""
     if "system" in body:
         body["system"] = [{"type": "text", "text": body["system"], **_CACHED}]
     if body["messages"]:
@@ -215,7 +215,7 @@ def _result(block: Mapping[str, Any]) -> ToolResult:
 
 
 def _written_messages(messages: Iterator[Message]) -> list[dict[str, Any]]:
-    """One message for each run of messages of one side, the results of tools first in it."""
+    """One message for each run of messages of one side, with the results of tools first."""
     written: list[dict[str, Any]] = []
     for message in messages:
         results = [_written_result(r) for r in message.results]
@@ -244,7 +244,7 @@ def _written_result(result: ToolResult) -> dict[str, Any]:
 
 
 def _written_content(content: Content) -> list[dict[str, Any]]:
-    """Blocks; an empty text is none, as the service refuses it."""
+    """The content as blocks, without empty texts, which the service refuses."""
     return [
         {"type": "text", "text": part}
         if isinstance(part, str)
@@ -269,7 +269,7 @@ def _written_calls(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
 
 
 def _safe(id: str) -> str:
-    """The service refuses ids with other characters, which those of other services may have."""
+    """An id without characters that the service refuses and other services may use."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", id)
 
 

@@ -37,7 +37,7 @@ def stop_of(reason: object, called: bool) -> str:
 
 
 def stop_name(stop: str, called: bool) -> str:
-    """The same as this protocol says it."""
+    """The name of that reason in this protocol."""
     return _STOP_NAMES.get("tool_calls" if called and stop == "end" else stop, stop)
 
 
@@ -70,7 +70,7 @@ def written_usage(usage: Usage) -> dict[str, int]:
 
 
 def start_of(model: str, id: str, usage: Usage) -> dict[str, Any]:
-    """A message in which nothing has been said yet."""
+    """A message without content."""
     return {
         "id": id,
         "type": "message",
@@ -128,7 +128,7 @@ class MessagesReader:
     def _block(self, item: Mapping[str, Any]) -> dict[str, Any]:
         index = get(item, "index", int)
         if index not in self._blocks:
-            raise ProtocolError(f"stream: block {index} was not begun")
+            raise ProtocolError(f"stream: block {index} has not begun")
         return self._blocks[index]
 
     def _block_begun(self, block: Mapping[str, Any]) -> Iterator[Piece]:
@@ -181,7 +181,7 @@ class MessagesWriter:
         self._model, self._id = model, id
         self._index = -1
         self._open = ""
-        """Type of the block that is being said."""
+        """The type of the block that is being written."""
         self._called = False
 
     def write(self, piece: Piece) -> Iterator[bytes]:

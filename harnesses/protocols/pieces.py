@@ -1,4 +1,4 @@
-"""Streams and whole replies: one made into the other, the same for all protocols."""
+"""Converts streams into whole replies and back, the same for all protocols."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from harnesses.protocols.fields import arguments
 
 
 def pieces_of(reply: Reply) -> Iterator[Piece]:
-    """A reply as a stream says it, in as few pieces as possible."""
+    """A reply as the pieces of a stream, as few as possible."""
     yield Begun(reply.model)
     for thought in reply.thoughts:
         yield ThoughtPiece(thought.text)
@@ -57,7 +57,7 @@ def call_of(id: str, name: str, text: str, custom: bool = False) -> ToolCall:
 
 
 class Gathering:
-    """Pieces put together to a reply."""
+    """Puts pieces together to a reply."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -103,7 +103,7 @@ class Gathering:
         self._open, self._said = None, ""
 
     def reply(self) -> Reply:
-        """What was said. Raises ProtocolError when the stream has not ended."""
+        """The reply. Raises ProtocolError if the stream has not ended."""
         if self._end is None:
             raise ProtocolError("stream: ended before the reply did")
         return Reply(
@@ -117,7 +117,7 @@ class Gathering:
 
 
 def gathered(reader: StreamReader, events: Iterable[Mapping[str, Any]]) -> Reply:
-    """A whole stream as a reply. Raises ProtocolError when it was cut or says that it failed."""
+    """A whole stream as a reply. Raises ProtocolError if it broke off or reports a failure."""
     gathering = Gathering()
     for event in events:
         for piece in reader.read(event):

@@ -76,7 +76,7 @@ class ResponsesCodec:
 
     def write_request(self, shown: Conversation) -> dict[str, Any]:
         messages, options = list(shown.messages), shown.options
-        # Nothing is kept at the service: the next request has all of it again.
+        # The service keeps nothing: the next request contains everything again.
         body: dict[str, Any] = {"model": shown.model, "store": False}
         if messages and messages[0].role == "system":
             body["instructions"] = messages.pop(0).text
@@ -156,7 +156,7 @@ def _options(body: Mapping[str, Any]) -> GenerationOptions:
 def _tools(
     items: Sequence[Mapping[str, Any]], group: str = ""
 ) -> tuple[tuple[Tool, ...], set[str]]:
-    """The tools that the client itself runs, and the kinds of the others."""
+    """The tools that the client runs itself, and the kinds of the others."""
     found: list[Tool] = []
     others: set[str] = set()
     for item in items:
@@ -179,7 +179,7 @@ def _tools(
 
 
 def _explained(item: Mapping[str, Any]) -> str:
-    """A custom tool's description with the grammar of its text, which others have no field for."""
+    """A custom tool's description with the grammar of its text, for which others have no field."""
     text = get(item, "description", str, "")
     form = get(item, "format", dict, {})
     grammar = maybe(form, "definition", str)
@@ -192,7 +192,7 @@ def _explained(item: Mapping[str, Any]) -> str:
 
 
 def _written_tool(tool: Tool) -> dict[str, Any]:
-    # Not strict, as the schemas of other protocols' clients need not be of that kind.
+    # Not strict, as the schemas of other protocols' clients need not qualify.
     return {
         "type": "function",
         "name": tool.name,

@@ -24,8 +24,7 @@ OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
 def read_items(items: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """Input or output items as messages; a run of items of one speaker stays several messages.
-    Items of another kind are left out."""
+    """Input or output items as messages, one for each item. Items of other kinds are left out."""
     messages = []
     for item in items:
         kind = item.get("type", "message")
@@ -54,7 +53,7 @@ def _message(item: Mapping[str, Any]) -> Message:
 
 
 def read_call(item: Mapping[str, Any]) -> ToolCall:
-    """A call; the name of a tool in a group gets the group's before it."""
+    """A call; the name of a tool in a group is prefixed with that of the group."""
     name, group = get(item, "name", str), get(item, "namespace", str, "")
     custom = item.get("type") == "custom_tool_call"
     text = get(item, "input" if custom else "arguments", str, "")
@@ -67,7 +66,7 @@ def grouped(name: str, namespace: str) -> str:
 
 
 def read_thought(item: Mapping[str, Any]) -> Thought:
-    """A reasoning item. Its service wants the encrypted text back, and the item's id."""
+    """The thought of a reasoning item. The service wants its encrypted text and id back."""
     text = plain(item.get("summary")) or plain(item.get("content"))
     secret = get(item, "encrypted_content", str, "")
     thought = unsealed(text, secret, "responses")
@@ -77,7 +76,7 @@ def read_thought(item: Mapping[str, Any]) -> Thought:
 
 
 def thought_item(thought: Thought, id: str) -> dict[str, Any]:
-    """A thought as an item; ``id`` is for one that has none."""
+    """A thought as an item; ``id`` is used if it has none of its own."""
     summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
     item: dict[str, Any] = {"id": id, "type": "reasoning", "summary": summary}
     seal = sealed(thought, "responses")
@@ -89,14 +88,14 @@ def thought_item(thought: Thought, id: str) -> dict[str, Any]:
 
 
 def message_item(text: str, id: str) -> dict[str, Any]:
-    """What a model said."""
+    """A message of the model as an item."""
     part = {"type": "output_text", "text": text, "annotations": []}
     item = {"id": id, "type": "message", "role": "assistant", "status": "completed"}
     return {**item, "content": [part]}
 
 
 def call_item(call: ToolCall, tools: Mapping[str, Tool]) -> dict[str, Any]:
-    """A call as the client knows the tool: by its group, and with free text where it takes that."""
+    """A call of a tool as the client knows it: by its group, with free text if it takes that."""
     tool = tools.get(call.name)
     name, group = call.name, tool.namespace if tool else ""
     item: dict[str, Any] = {"id": f"fc_{call.id}", "type": "function_call", "status": "completed"}
@@ -169,7 +168,7 @@ def stop_of(body: Mapping[str, Any], called: bool) -> str:
 
 
 def response_of(model: str, id: str, created: int) -> dict[str, Any]:
-    """A response in which nothing has been said yet."""
+    """A response without output."""
     return {
         "id": id,
         "object": "response",
@@ -185,7 +184,7 @@ def response_of(model: str, id: str, created: int) -> dict[str, Any]:
 
 
 def ended(response: Mapping[str, Any], stop: str, usage: Usage) -> dict[str, Any]:
-    """A response that is complete."""
+    """A complete response."""
     reasons = {"length": "max_output_tokens", "refusal": "content_filter"}
     reason = reasons.get(stop)
     return {

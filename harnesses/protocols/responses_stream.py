@@ -45,14 +45,14 @@ _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
 class ResponsesReader:
-    """Reads one stream. Items of which a server sent no deltas are read when they are done."""
+    """Reads one stream. Items without deltas are read when they are done."""
 
     def __init__(self) -> None:
         self._begun = False
         self._said = False
-        """Whether deltas of the item at hand have come."""
+        """Whether deltas of the current item have come."""
         self._calling = False
-        """Whether the item at hand is a call that was begun."""
+        """Whether the current item is a call that has begun."""
         self._called = False
         self._done = 0
         self._whole = False
@@ -139,7 +139,7 @@ class ResponsesWriter:
 
     Args:
         model, id: of the response.
-        tools: of the request, to call them as the client knows them.
+        tools: of the request, for the names by which the client knows them.
     """
 
     def __init__(self, model: str, id: str, tools: Sequence[Tool] = ()) -> None:
@@ -195,7 +195,7 @@ class ResponsesWriter:
         self._said += text
         kind, key = ("msg", "content_index") if "output_text" in name else ("rs", "summary_index")
         part = {"item_id": self._item_id(kind), key: 0}
-        # The text event has a list of log probabilities, empty where none were asked for.
+        # The text event has a list of log probabilities, empty if none were requested.
         extra: dict[str, list[Any]] = {"logprobs": []} if kind == "msg" else {}
         yield self._event(name, {**self._at, **part, "delta": text, **extra})
 
@@ -250,7 +250,7 @@ class ResponsesWriter:
         assert isinstance(call, CallBegun)
         tool = self._tools.get(call.name)
         if call.custom or (tool and tool.custom):
-            return  # Its text is inside JSON here, and is known when that is whole.
+            return  # Its text is inside JSON here, and known only when that is complete.
         name = "response.function_call_arguments.delta"
         yield self._event(name, {**self._at, "item_id": f"fc_{call.id}", "delta": text})
 

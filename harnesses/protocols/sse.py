@@ -10,7 +10,7 @@ from harnesses.protocols.fields import object_in
 
 
 def event(data: Mapping[str, Any] | str, name: str | None = None) -> bytes:
-    """One event with its blank line; ``data`` that is not a string becomes JSON."""
+    """One event with its blank line; ``data`` that is not a string is written as JSON."""
     text = data if isinstance(data, str) else json.dumps(data)
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {text}\n\n".encode()
@@ -20,7 +20,7 @@ def read_events(raw: bytes) -> Iterator[Mapping[str, Any]]:
     """The ``data`` objects of a recorded stream in order, ``[DONE]`` left out.
 
     Raises:
-        ProtocolError: a data line that is not a JSON object, as where a stream was cut.
+        ProtocolError: a data line is not a JSON object, as in a stream that broke off.
     """
     splitter = Splitter()
     yield from splitter.feed(raw)
@@ -28,7 +28,7 @@ def read_events(raw: bytes) -> Iterator[Mapping[str, Any]]:
 
 
 class Splitter:
-    """Cuts a stream that comes in chunks of any size into events, each as soon as it is whole."""
+    """Splits a stream that comes in chunks of any size into events, each once it is complete."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -36,7 +36,7 @@ class Splitter:
     def feed(self, chunk: bytes) -> Iterator[Mapping[str, Any]]:
         """The ``data`` objects that the chunk completes. Raises ProtocolError as
         :func:`read_events`."""
-        # Not splitlines(): that also breaks at characters which JSON strings may hold.
+        # Not splitlines(), which also splits at characters that JSON strings may contain.
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             data = _data(line.decode("utf-8", "replace").rstrip("\r"))

@@ -1,8 +1,8 @@
-"""Which conversation each model call belongs to: the main one, a sub-agent's, or none.
+"""Sorts model calls into conversations: the main one, a sub-agent's, or none.
 
-Codex says it in its requests, Claude Code and OpenCode in headers and by their tools. Of other
-agents only openings can be compared. What an agent says of itself is used for sorting, and for
-nothing else.
+Codex names them in its requests, Claude Code and OpenCode in headers and by their tools. For other
+agents only the openings can be compared. What an agent reports about itself is used for sorting,
+and for nothing else.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ _SUMMARY = re.compile(
 
 @dataclass(frozen=True)
 class Turn:
-    """One exchange as a conversation: what the model was shown, and what it said.
+    """One exchange as a turn of a conversation.
 
     Args:
-        shown, reply, started: as they went over the wire.
+        shown: the conversation that the model got.
+        reply: of the model; None if it did not come completely.
+        started: when the call began.
         thread: ``MAIN``, or a sub-agent's name for its own conversation.
-        kind: ``compaction`` asks for a summary that takes the place of what came before; ``side``
-            belongs to no conversation, such as the request for a title.
-        label: what a side request is for, in the agent's own words.
-        part: number of the program's start that it comes from.
+        kind: ``compaction`` asks for a summary that replaces what came before; ``side`` belongs to
+            no conversation, such as the request for a title.
+        label: the purpose of a side request, in the agent's own words.
+        part: number of the agent's start.
     """
 
     shown: Conversation
@@ -51,18 +53,18 @@ class Turn:
 
 
 def turns(exchanges: Iterable[Exchange]) -> list[Turn]:
-    """The exchanges that can be read, in order of their requests."""
+    """The exchanges that can be read, in the order of their requests."""
     found = []
     for exchange in sorted(exchanges, key=lambda e: e.started):
         try:
             shown = CODECS[exchange.protocol].read_request(exchange.request)
         except ProtocolError:
-            continue  # The upstream answered 400 to it; it stays in wire.jsonl.
+            continue  # The upstream refused it with 400; it is in wire.jsonl.
         found.append((exchange, shown))
-    opening = _opening(shown for exchange, shown in found if _told(exchange, shown) is None)
+    opening = _opening(shown for exchange, shown in found if _reported(exchange, shown) is None)
     sorted_ = []
     for exchange, shown in found:
-        thread, kind, label = _told(exchange, shown) or _guessed(shown, opening)
+        thread, kind, label = _reported(exchange, shown) or _guessed(shown, opening)
         sorted_.append(
             Turn(shown, exchange.reply, exchange.started, thread, kind, label, exchange.part)
         )
@@ -75,30 +77,30 @@ def main_conversation(found: Iterable[Turn]) -> list[Turn]:
 
 
 def read_wire(file: Path) -> list[Exchange]:
-    """The exchanges of a ``wire.jsonl``; a line that is not whole yet is left out."""
+    """The exchanges of a ``wire.jsonl``; an incomplete line is left out."""
     found = []
-    for line in file.read_text("utf-8", "replace").split("\n"):
+    for text in file.read_text("utf-8", "replace").split("\n"):
         try:
-            told = loads(line)
-            if told.get("format", WIRE_FORMAT) != WIRE_FORMAT:
+            line = loads(text)
+            if line.get("format", WIRE_FORMAT) != WIRE_FORMAT:
                 raise SkillOptError(
-                    f"{file}: has format {told['format']!r}, and this version reads format "
+                    f"{file}: has format {line['format']!r}, and this version reads format "
                     f"{WIRE_FORMAT}; use the version that wrote it"
                 )
-            said = told["response"]
-            reply = CODECS[told["protocol"]].read_response(said) if said else None
+            response = line["response"]
+            reply = CODECS[line["protocol"]].read_response(response) if response else None
             found.append(
                 Exchange(
-                    protocol=told["protocol"],
-                    request=told["request"],
+                    protocol=line["protocol"],
+                    request=line["request"],
                     reply=reply,
-                    status=told["status"],
-                    error=told["error"],
-                    started=told["started"],
-                    ended=told["ended"],
-                    # Logs of before say "" where the client said nothing.
-                    thread=told["thread"] if "thread" in told else told.get("agent") or None,
-                    part=told.get("part", 0),
+                    status=line["status"],
+                    error=line["error"],
+                    started=line["started"],
+                    ended=line["ended"],
+                    # Old logs have "" if the client named none.
+                    thread=line["thread"] if "thread" in line else line.get("agent") or None,
+                    part=line.get("part", 0),
                 )
             )
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -106,11 +108,11 @@ def read_wire(file: Path) -> list[Exchange]:
     return found
 
 
-def _told(exchange: Exchange, shown: Conversation) -> tuple[str, Kind, str] | None:
-    """Thread, kind and label as the agent itself tells them; None when it does not."""
-    told = _codex(exchange.request) if exchange.protocol == "responses" else None
-    if told is not None:
-        return told
+def _reported(exchange: Exchange, shown: Conversation) -> tuple[str, Kind, str] | None:
+    """Thread, kind and label as the agent itself reports them; None if it does not."""
+    reported = _codex(exchange.request) if exchange.protocol == "responses" else None
+    if reported is not None:
+        return reported
     thread = exchange.thread
     if thread is None and not _is_claude_code(exchange.request):
         return None
@@ -118,14 +120,14 @@ def _told(exchange: Exchange, shown: Conversation) -> tuple[str, Kind, str] | No
 
 
 def _codex(body: Mapping[str, Any]) -> tuple[str, Kind, str] | None:
-    told = _json_at(body, "client_metadata", "x-codex-turn-metadata")
-    source, kind = told.get("thread_source"), told.get("request_kind")
+    reported = _json_at(body, "client_metadata", "x-codex-turn-metadata")
+    source, kind = reported.get("thread_source"), reported.get("request_kind")
     if not isinstance(source, str) or not isinstance(kind, str):
         return None
     if source == "user":
         return MAIN, _CODEX_KINDS.get(kind, "side"), kind
     if source == "subagent":
-        return str(told.get("thread_id")), _CODEX_KINDS.get(kind, "side"), kind
+        return str(reported.get("thread_id")), _CODEX_KINDS.get(kind, "side"), kind
     return MAIN, "side", source
 
 
@@ -141,13 +143,13 @@ def _by_tools(thread: str, shown: Conversation) -> tuple[str, Kind, str]:
 
 
 def _opening(shown: Iterable[Conversation]) -> Message | None:
-    """The first user message of the first request that has tools; None without one."""
+    """The first user message of the first request with tools; None if there is none."""
     return next((_first_user(one) for one in shown if one.tools), None)
 
 
 def _guessed(shown: Conversation, opening: Message | None) -> tuple[str, Kind, str]:
-    """Side requests have no tools, or begin with another user message than the first request that
-    has tools. A chat without any tools is all main conversation."""
+    """Thread, kind and label by comparison: side requests have no tools, or begin with another user
+    message than the first request with tools. A chat without tools is the main conversation."""
     if opening is None or (shown.tools and _first_user(shown) == opening):
         return MAIN, "turn", "turn"
     return MAIN, "side", "another opening" if shown.tools else "without tools"

@@ -1,5 +1,5 @@
-"""A trajectory in ATIF (Agent Trajectory Interchange Format v1.8), built from what went over the
-wire: the same shape for every agent, whole also after a crash. Also: was the skill opened?
+"""Trajectories in ATIF (Agent Trajectory Interchange Format v1.8), built from recorded exchanges:
+the same form for every agent, complete also after a crash. Also whether a skill was opened.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "ATIF-v1.8"
 SPAWNING = ("Agent", "Task", "spawn_agent", "task")
-"""The tools by which agents begin sub-agents, without the names of groups."""
+"""The tools with which agents start sub-agents, without the names of groups."""
 SIDE_CHARS = 500
-"""Of a side request's reply, kept in the trajectory."""
+"""The length of a side request's reply in the trajectory."""
 
 
 def build_trajectory(
@@ -39,22 +39,22 @@ def build_trajectory(
     session_id: str,
     usage: Usage,
 ) -> Trajectory | None:
-    """The whole trajectory, or None when the model was never reached.
+    """The whole trajectory, or None if the model was never reached.
 
-    Sub-agents' conversations are in ``subagent_trajectories`` and referred to from the tool calls
-    that began them; side requests are in ``extra``. Where a conversation goes on after a summary
-    (compaction) or in a new process (resume), the step at the join says so in its ``extra``.
+    Sub-agents' conversations are in ``subagent_trajectories``, with references from the tool calls
+    that started them; side requests are in ``extra``. If a conversation continues after a summary
+    (compaction) or in a new process (resume), the ``extra`` of the step at the join records it.
 
     Args:
         exchanges: of one session.
         agent, version, model, session_id: recorded as they are.
-        usage: of all exchanges, side requests and failed tries included.
+        usage: of all exchanges, including side requests and failed tries.
     """
     from atif import Agent, FinalMetrics
 
     found = turns(exchanges)
     own = [turn for turn in found if turn.kind != "side"]
-    # An agent that got no further than its title has that for a conversation.
+    # If an agent got no further than its title, that is the conversation.
     threads = _by_thread(own)
     if MAIN not in threads:
         threads = {MAIN: [replace(turn, thread=MAIN, kind="turn") for turn in own or found]}
@@ -90,17 +90,17 @@ def build_trajectory(
 
 
 def final_answer(exchanges: Iterable[Exchange]) -> str:
-    """The last text that the model said in the main conversation."""
+    """The last text of the model in the main conversation."""
     found = turns(exchanges)
     said = [turn.reply.text for turn in main_conversation(found) or found if turn.reply]
     return next((text for text in reversed(said) if text.strip()), "")
 
 
 def skill_activated(exchanges: Iterable[Exchange], skill: Path | None) -> bool | None:
-    """Whether the skill's body was put before the model, by a tool, by injection or in the prompt.
+    """Whether the skill's body reached the model, by a tool, by injection or in the prompt.
 
-    True when at least half of the body's lines occur in one message: a skill read with
-    ``head -20`` counts, the listing of its description does not. None without a skill.
+    True if at least half of the body's lines occur in one message: a skill read with ``head -20``
+    counts, the listing of its description does not. None without a skill.
     """
     if skill is None:
         return None
@@ -116,7 +116,7 @@ def skill_activated(exchanges: Iterable[Exchange], skill: Path | None) -> bool |
 
 
 def skills_opened(exchanges: Iterable[Exchange], skills: Iterable[Path]) -> tuple[str, ...]:
-    """The names of those skills whose body was put before the model."""
+    """The names of those skills whose body reached the model."""
     known = tuple(exchanges)
     return tuple(skill.name for skill in skills if skill_activated(known, skill))
 
@@ -128,13 +128,13 @@ def body_lines(skill: Path) -> list[str]:
 
 @dataclass
 class _Builder:
-    """Makes the trajectories of all threads, each with those that it began inside it."""
+    """Builds the trajectories of all threads, each with those that it started."""
 
     threads: Mapping[str, Sequence[Turn]]
     agent: Agent
     session_id: str
     begun: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """From a sub-agent's thread to the thread and the id of the tool call that began it."""
+    """The thread and the id of the tool call that started each sub-agent's thread."""
     steps: dict[str, list[Step]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -154,9 +154,9 @@ class _Builder:
         from atif import Trajectory
 
         below = [sub for sub, (parent, _) in self.begun.items() if parent == thread]
-        if thread == MAIN:  # Nobody is seen to have begun the others.
+        if thread == MAIN:  # Those that no call is seen to have started.
             below += [sub for sub in self.threads if sub not in (MAIN, *self.begun)]
-        told = [sub for sub in below if self.steps[sub]]
+        filled = [sub for sub in below if self.steps[sub]]
         return Trajectory(
             schema_version=SCHEMA_VERSION,
             session_id=self.session_id,
@@ -165,7 +165,7 @@ class _Builder:
             if thread == MAIN
             else self.agent.model_copy(update={"tool_definitions": None}),
             steps=self.steps[thread],
-            subagent_trajectories=[self.build(sub) for sub in told] or None,
+            subagent_trajectories=[self.build(sub) for sub in filled] or None,
         )
 
     def _steps(self, thread: str) -> list[Step]:
@@ -176,13 +176,13 @@ class _Builder:
         part, summarised = found[0].part, False
         for turn in found:
             if turn.kind == "compaction" and turn is not found[0]:
-                # Its prompt is the program's own, and what it is shown is known.
+                # The agent itself wrote its prompt, and the conversation is known.
                 summarised = True
             else:
                 joins = ["compaction"] * summarised + ["resume"] * (turn.part != part)
                 now = Counter(_key(m) for m in turn.shown.messages if _is_said(m))
                 steps += _new_messages(turn, seen, len(steps), joins)
-                # After a summary the conversation is counted anew.
+                # After a summary the conversation is counted from the start.
                 seen = now if summarised else seen | now
                 part, summarised = turn.part, False
             if turn.reply is not None:
@@ -240,7 +240,7 @@ class _Builder:
 def _new_messages(
     turn: Turn, seen: Counter[tuple[str, str]], before: int, joins: Sequence[str]
 ) -> list[Step]:
-    """Steps for what was said since the turn before; the first of a user carries the joins."""
+    """Steps for the messages since the turn before; the first of the user has the joins."""
     from atif import Step
 
     steps: list[Step] = []
@@ -259,11 +259,11 @@ def _new_messages(
                 )
             )
     if joins and steps:
-        # Programs may say their system prompt again, too.
+        # Agents may repeat their system prompt.
         at = next((n for n, step in enumerate(steps) if step.source == "user"), 0)
-        told = {"extra": {"joins": list(joins)}}
+        joined = {"extra": {"joins": list(joins)}}
         copied = {"is_copied_context": True} if "compaction" in joins else {}
-        steps[at] = steps[at].model_copy(update={**told, **copied})
+        steps[at] = steps[at].model_copy(update={**joined, **copied})
     return steps
 
 
@@ -279,15 +279,15 @@ def _results(found: Iterable[Turn]) -> dict[str, ToolResult]:
 
 
 def _began(call: Call, result: ToolResult | None, thread: str, first: Turn) -> bool:
-    """Whether a tool call began a sub-agent: its result names it, or it was told the same."""
-    # A tool of a group has the group's name before its own.
+    """Whether a tool call started a sub-agent: its result names it, or both have the same text."""
+    # The name of a tool in a group is prefixed with that of the group.
     if call.name.rpartition("__")[2] not in SPAWNING:
         return False
     if result is not None and thread in result.text:
         return True
     opening = "\n".join(m.text for m in first.shown.messages if m.role == "user")
-    told = (call.arguments.get(key) for key in ("prompt", "message"))
-    return any(isinstance(text, str) and text.strip() and text in opening for text in told)
+    texts = (call.arguments.get(key) for key in ("prompt", "message"))
+    return any(isinstance(text, str) and text.strip() and text in opening for text in texts)
 
 
 def _is_said(message: Message) -> bool:

@@ -1,4 +1,4 @@
-"""The command line. Commands are modules of this package, imported when they are used."""
+"""The command line. Commands are modules of this package, imported when they are called."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, NoReturn
 import click
 
 COMMANDS = {
-    "train": "Train a skill as a config says.",
+    "train": "Train a skill with a config.",
     "eval": "Score skills on a split, in one or more agents.",
-    "demo": "Train the quickstart and show what came of it.",
-    "runs": "List runs, or write a run's files again from its event log.",
+    "demo": "Train the quickstart's skill and show its scores.",
+    "runs": "List runs, or rebuild a run's files from its event log.",
     "report": "Write an HTML file about runs: scores, edits, trajectories.",
-    "ui": "Serve that page on loopback, live while training runs.",
+    "ui": "Serve the same page on loopback, live while training runs.",
     "show": "Show a run: scores, decisions and how the skill changed.",
-    "watch": "Score a skill after each save; tell when a deployed one drifts.",
+    "watch": "Score a skill after each save, or report when a deployed one changes.",
     "transfer": "Score skills in other agents and models than they were trained in.",
     "deploy": "Put a skill where an agent finds it, and prove that it does.",
     "undeploy": "Undo all deployments of a skill to a place.",
@@ -28,23 +28,23 @@ COMMANDS = {
     "package": "Write a skill as a plugin folder or an archive.",
     "tasks": "Make, list and check tasks.",
     "images": "Build, list and remove the container images.",
-    "doctor": "Tell what works on this machine, and what to do about the rest.",
+    "doctor": "Check what works on this machine, and how to fix the rest.",
     "clean": "Remove what dead runs left behind.",
 }
 
 EXIT_FAILED = 1
-"""The command ran and its answer is no: a task is invalid, a check fails."""
+"""The command ran and its answer is no: a task is invalid, a check failed."""
 EXIT_USAGE = 2
 """The arguments, a config, a task or a skill cannot be used (click's own code)."""
 EXIT_PAUSED = 3
-"""Infrastructure failed; the same command resumes from here."""
+"""Infrastructure failed; running the same command again resumes."""
 EXIT_LIMIT = 4
-"""A limit of the config was reached; with a higher one the same command resumes from here."""
+"""A limit of the config was reached; the same command resumes if the limit is raised."""
 EXIT_INTERRUPTED = 130
 
 
 class Lazy(click.Group):
-    """A group whose commands are imported when called: ``--help`` stays fast."""
+    """A group that imports its commands when they are called, which keeps ``--help`` fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -68,7 +68,7 @@ class Lazy(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run a command; under ``--json`` what cannot be used is reported as JSON too."""
+        """Run a command. With ``--json``, usage errors are reported as JSON too."""
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:
@@ -94,7 +94,7 @@ def main() -> None:
     """Train agent skills inside the real coding agents that will use them.
 
     Exit codes: 0 done, 1 the answer is no, 2 unusable input, 3 paused by an infrastructure
-    failure (the same command resumes), 4 stopped at a limit, 130 interrupted.
+    failure (run the same command again to resume), 4 stopped at a limit, 130 interrupted.
     """
 
 
@@ -107,7 +107,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         from skillopt.core.import_path import OwnCodeError
 
         as_json = bool(kwargs.get("as_json"))
-        # Asked to end by whatever means, a run tidies up as after Ctrl-C.
+        # A run that is terminated cleans up as it does after Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with file_errors():
@@ -118,7 +118,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         except SkillOptError as error:
             _leave(type(error).__name__, str(error), error.exit_code, as_json)
         except KeyboardInterrupt:
-            message = "interrupted: the same command resumes from here"
+            message = "interrupted: run the same command again to resume"
             _leave("Interrupted", message, EXIT_INTERRUPTED, as_json)
 
     return call
@@ -132,5 +132,5 @@ def _leave(kind: str, message: str, code: int, as_json: bool) -> NoReturn:
 
 
 def _print_json(kind: str, message: str, code: int) -> None:
-    """An error where the result would have been."""
+    """Print an error in place of the result."""
     print(json.dumps({"error": {"type": kind, "message": message, "exit_code": code}}, indent=2))

@@ -8,13 +8,13 @@ from skillopt.cli import guarded
 
 
 @click.command("clean")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @guarded
 def command(dry_run: bool, as_json: bool) -> None:
     """Remove containers, volumes and temporary folders that dead runs left behind.
 
-    Nothing that belongs to a running process is touched, nor the rollouts and runs themselves.
+    Runs, stored rollouts and whatever belongs to a running process are not touched.
     """
     from contextlib import closing
 
@@ -27,7 +27,7 @@ def command(dry_run: bool, as_json: bool) -> None:
         with closing(make_backend("docker")) as backend:
             removed = backend.clean(dry_run=dry_run)
     except EngineUnavailableError as error:
-        say(f"only temporary folders are looked at: {error}")
+        say(f"checking temporary folders only: {error}")
         removed = make_backend("local").clean(dry_run=dry_run)
     if as_json:
         click.echo(to_json(removed), nl=False)

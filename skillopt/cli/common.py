@@ -60,7 +60,7 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--set {setting}: must be KEY=VALUE")
         found = parse_yaml(value, f"--set {setting}")
         for known, before in overrides.items():
-            # Of a plain value the last one counts, as options do; a section would be lost.
+            # The last of several plain values counts, as for options; a section would be lost.
             whole = known == key and (isinstance(before, dict) or isinstance(found, dict))
             if whole or known.startswith(f"{key}."):
                 raise ConfigError(f"--set {setting}: {known} is already set; give it once")
@@ -69,14 +69,14 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
 
 
 def warn_of_network(config: Config) -> None:
-    """Say in red what a sandbox without a wall means."""
+    """Warn in red about a sandbox with an open network."""
     from rich.console import Console
 
     for key in ("network", "verifier_network"):
         if getattr(config.sandbox, key) == "open":
             Console(stderr=True, highlight=False).print(
-                f"sandbox.{key} is open: what runs there reaches everything that this machine "
-                "does, and can send it whatever it is given",
+                f"sandbox.{key} is open: programs there can reach everything that this machine "
+                "can, and can send out whatever they are given",
                 style="bold red",
                 soft_wrap=True,
             )
@@ -88,7 +88,7 @@ def output() -> Console:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, 120)  # Nobody's window is in the way.
+        console.width = max(console.width, 120)  # There is no window that limits the width.
     return console
 
 
@@ -100,7 +100,7 @@ def read_views(runs: Sequence[Path]) -> list[RunView]:
 
 
 def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--to``, ``--scope`` and ``--as``: where a skill is deployed."""
+    """Adds ``--to``, ``--scope`` and ``--as``: where a skill is deployed."""
     for option in (
         click.option(
             "--as",

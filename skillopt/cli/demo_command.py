@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 )
 @guarded
 def command(runs: Path, local_model: bool) -> None:
-    """Train the quickstart's skill inside Codex in Docker, then score the first and the trained
+    """Train the quickstart's skill inside Codex in Docker, then score the initial and the trained
     skill in Codex, Claude Code and direct chat.
 
-    Needs no key: the model is simulated, everything else is real. Without Docker the same is done
-    in direct chat alone.
+    Needs no key: the model is simulated, everything else is real. Without Docker, direct chat is
+    used for everything.
     """
     if local_model:
         _local(runs)
@@ -43,7 +43,7 @@ def command(runs: Path, local_model: bool) -> None:
     started = time.monotonic()
     missing = missing_for_docker()
     if missing:
-        say(f"Codex and Claude Code need Docker, so this is direct chat alone:\n{missing}")
+        say(f"Codex and Claude Code need Docker, so only direct chat is used:\n{missing}")
     name = "quickstart/local" if missing else "quickstart/codex"
     harnesses = ("direct",) if missing else ("codex", "claude-code", "direct")
     config = read_config(name, {"runs": str(runs)})
@@ -77,7 +77,7 @@ def _report(result: RunResult, rows: list[Row]) -> None:
 
 
 def _local(runs: Path) -> None:
-    """SmolLM2, trained by itself, beside what it is to be compared with."""
+    """Train SmolLM2 as its own optimizer, and print its scores with those to compare them with."""
     from skillopt.cli.local_demo import train_and_compare
     from skillopt.cli.progress import Display, say
     from skillopt.cli.tables import print_diff, print_scores
@@ -85,7 +85,7 @@ def _local(runs: Path) -> None:
 
     started = time.monotonic()
     config = read_config("quickstart/smollm2", {"runs": str(runs)})
-    say(f"SmolLM2 (135 million parameters) is trained by itself; rollouts are kept in {runs}")
+    say(f"SmolLM2 (135 million parameters) trains a skill for itself; rollouts are kept in {runs}")
     with Display() as display:
         result, rows = train_and_compare(config, [display])
     console = output()
@@ -94,6 +94,6 @@ def _local(runs: Path) -> None:
     print_scores(console, rows, f"{count} held-out questions, SmolLM2-135M-Instruct")
     actions = [row.get("action") for row in result.history]
     say(
-        f"the gate let in {actions.count('accept')} of {len(actions)} steps; "
+        f"the gate accepted {actions.count('accept')} of {len(actions)} steps; "
         f"done in {time.monotonic() - started:.0f} s"
     )

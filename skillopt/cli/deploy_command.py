@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("skill", required=False)
 @place_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--no-proof", is_flag=True, help="Do not start the agent to see that it finds it.")
+@click.option("--no-proof", is_flag=True, help="Do not start the agent to prove the deployment.")
 @click.option("--list", "list_", is_flag=True, help="Show what is deployed, and what has changed.")
 @click.option("--json", "as_json", is_flag=True, help="With --list: print as JSON.")
 @guarded
@@ -36,10 +36,10 @@ def command(
 ) -> None:
     """Put SKILL (a folder, a Markdown file, or a run's best) where an agent finds it.
 
-    Shows the difference and asks; backs up what stands there; then starts the real agent on a copy
-    of all your skills and instructions, in a container and without any model service, to see that
-    it offers the skill and opens it. 'rollback' and 'undeploy' put back what was there, byte for
-    byte.
+    Shows the difference and asks, backs up what is there, and deploys. Then starts the real agent
+    on a copy of all your skills and instructions, in a container and without any model service, to
+    prove that it offers the skill and opens it. 'rollback' and 'undeploy' restore what was there
+    before, byte for byte.
     """
     if list_:
         _list(as_json)
@@ -71,7 +71,7 @@ def command(
 
 
 def _show(skill: Skill, place: Place) -> None:
-    """The difference to what stands there."""
+    """Print the difference to what is there."""
     from skillopt.cli.tables import print_diff
     from skillopt.deploy.actions import planned
 

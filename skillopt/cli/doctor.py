@@ -1,4 +1,4 @@
-"""What works on this machine, and what to do about the rest."""
+"""What works on this machine, and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUILD = "run 'skillopt images build'"
 
 
 def examine() -> Iterator[Check]:
-    """Look at everything, from the ground up; each check as soon as it is known."""
+    """Run all checks from the ground up; yields each as soon as its result is known."""
     version = platform.python_version()
     yield Check("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or later")
     try:
@@ -39,18 +39,18 @@ def examine() -> Iterator[Check]:
 
 
 def engine_answers() -> Check:
-    """Only whether an engine can be reached."""
+    """The check whether a Docker engine can be reached, alone."""
     return next(check for check in examine() if check.name == "Docker engine")
 
 
 def missing_for_docker() -> str:
-    """What keeps the CLIs from running in Docker here, with advice; empty when nothing does."""
+    """What prevents the agents from running in Docker here, with advice; empty if nothing does."""
     bad = [check for check in examine() if not check.ok]
     return "\n".join(f"{check.name}: {check.detail}; {check.advice}" for check in bad)
 
 
 def _program(backend: Backend, toolchain: Toolchain) -> Check:
-    """Whether an agent program starts in a sandbox, and says the version that is pinned."""
+    """Whether an agent program starts in a sandbox and reports the pinned version."""
     name = f"{toolchain.name} {toolchain.version}"
     try:
         mount = Mount(backend.volume(toolchain.image), toolchain.target)
@@ -64,6 +64,6 @@ def _program(backend: Backend, toolchain: Toolchain) -> Check:
 
 
 def _split(error: SandboxError) -> tuple[str, str]:
-    """What is wrong, and what the error says to do about it."""
+    """The problem that an error describes, and the advice in it."""
     wrong, _, advice = str(error).partition("; ")
     return wrong, advice

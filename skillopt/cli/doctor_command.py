@@ -12,17 +12,17 @@ from skillopt.cli.common import output
 
 
 @click.command("doctor")
-@click.option("--engine-only", is_flag=True, help="Look only whether a Docker engine answers.")
+@click.option("--engine-only", is_flag=True, help="Only check whether a Docker engine answers.")
 @click.option(
     "--model",
     metavar="UPSTREAM:NAME",
-    help="Only send this model one request: latency, tokens, price, protocol.",
+    help="Only send this model one request; print its latency, tokens, price and protocol.",
 )
-@click.option("--config", help="Whose upstreams and prices count for --model.")
+@click.option("--config", help="The config with the upstreams and prices for --model.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @guarded
 def command(engine_only: bool, model: str | None, config: str | None, as_json: bool) -> None:
-    """Tell what works on this machine, and what to do about the rest."""
+    """Check what works on this machine, and print how to fix the rest."""
     if model is not None:
         _try_model(model, config, as_json)
         return
@@ -44,7 +44,7 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
 
 
 def _try_model(model: str, config: str | None, as_json: bool) -> None:
-    """Print what came of one request to a model."""
+    """Print the result of one request to a model."""
     from skillopt.cli.model_check import check_model
     from skillopt.core.files import to_json
 
@@ -64,8 +64,8 @@ def _try_model(model: str, config: str | None, as_json: bool) -> None:
             ("price", "unknown: add the model to a price table (key 'prices')"
                       if cost is None else f"{cost:.6f} USD"),
             ("JSON schema", "kept" if check.schema_kept else
-             f"not kept: {', '.join(check.ignored) or 'the reply does not fit it'}; replies of an "
-             "optimizer will have to be asked for again"),
+             f"not kept: {', '.join(check.ignored) or 'the reply does not fit it'}; as optimizer "
+             "it will have to be asked again"),
         ):  # fmt: skip
             output().print(f"ok  {name}: {value}", markup=False, soft_wrap=True)
     if check.error:

@@ -11,7 +11,7 @@ from skillopt.cli.common import output, parse_settings, set_option, warn_of_netw
 
 @click.command("eval")
 @click.argument("skills", nargs=-1, required=True, metavar="SKILL...")
-@click.option("--config", required=True, help="Says tasks, model and sandbox, as for train.")
+@click.option("--config", required=True, help="Names tasks, model and sandbox, as for train.")
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True
 )
@@ -20,16 +20,16 @@ from skillopt.cli.common import output, parse_settings, set_option, warn_of_netw
     "harnesses",
     multiple=True,
     type=click.Choice(NAMES),
-    help="May be given several times; the config's when absent.",
+    help="May be given several times. [default: the config's]",
 )
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="[UPSTREAM:]NAME",
-    help="In place of the config's target; may be given several times.",
+    help="A model instead of the config's target; may be given several times.",
 )
-@click.option("--tasks", "by_task", is_flag=True, help="Also show each task by itself.")
+@click.option("--tasks", "by_task", is_flag=True, help="Also show each task on its own.")
 @click.option("--replicates", type=click.IntRange(1), default=1, show_default=True)
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Score each SKILL: a skill folder, a Markdown file, a run (its best skill), or 'none'.
 
-    The first is what the others are compared with.
+    The others are compared with the first.
     """
     from skillopt.cli.progress import Display
     from skillopt.cli.tables import print_details, print_scores, print_tasks

@@ -13,36 +13,36 @@ from skillopt.cli import guarded
 
 
 def _versions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each command-line agent."""
+    """Adds an option for each command-line agent."""
     for name in reversed(list(CLI_AGENTS)):
-        told = f"Version of {name} in place of the pinned one."
-        function = click.option(f"--{name}", metavar="VERSION", help=told)(function)
+        text = f"Version of {name} instead of the pinned one."
+        function = click.option(f"--{name}", metavar="VERSION", help=text)(function)
     return function
 
 
 @click.group("images")
 def command() -> None:
-    """Build, list and remove the container images: agent base, relay, and one for each CLI."""
+    """Build, list and remove the container images: agent base, relay, and one for each agent."""
 
 
 @command.command("build")
 @_versions
-@click.option("--base", help="Image of the system below, in place of the public one.")
+@click.option("--base", help="Base image to use instead of the public one.")
 @click.option(
     "--ca",
     "ca_files",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Extra CA certificates (PEM); those that SSL_CERT_FILE and the like name when absent.",
+    help="Extra CA certificates (PEM). [default: those in SSL_CERT_FILE and similar variables]",
 )
-@click.option("--force", is_flag=True, help="Build also what is up to date.")
+@click.option("--force", is_flag=True, help="Rebuild what is up to date too.")
 @guarded
 def build(
     base: str | None, ca_files: tuple[Path, ...], force: bool, **versions: str | None
 ) -> None:
     """Build what is missing or out of date.
 
-    Where the public base image cannot be pulled, the base is made with debootstrap.
+    If the public base image cannot be pulled, the base is made with debootstrap.
     """
     from harnesses.agents.registry import toolchains
     from harnesses.agents.toolchains import image_specs
@@ -91,7 +91,7 @@ def remove(tags: tuple[str, ...], everything: bool) -> None:
         raise click.UsageError("name images, or give --all")
     with DockerEngine() as engine:
         if everything:
-            # Task images and toolchains first: the base below them cannot go before them.
+            # Task images and toolchains first: their base cannot be removed before them.
             found = sorted(list_images(engine), key=lambda image: "agent-base" in str(image.tags))
             tags = tuple(tag for image in found for tag in image.tags)
         for tag in tags:

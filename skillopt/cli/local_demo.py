@@ -1,7 +1,6 @@
-"""SmolLM2 trained by itself on this machine, and what to compare that with.
+"""SmolLM2 training a skill for itself on this machine, and what to compare the result with.
 
-Random examples are the control: what the same number of worked examples does when nobody chose
-them.
+Random examples are the control: the effect of as many worked examples if nobody selects them.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from skillopt.tasks.sources import load_splits
 from skillopt.training.start import RunResult, train
 
 DRAWS = 5
-"""Skills of random examples, whose scores are taken together."""
+"""Number of skills with random examples, whose scores are pooled."""
 
 
 def train_and_compare(
     config: Config, listeners: Sequence[Listener] = (), draws: int = DRAWS
 ) -> tuple[RunResult, list[Row]]:
-    """Train, then score on the test split: no skill, the hand-written one that training began
-    with, random examples, the trained one.
+    """Train, then score on the test split: no skill, the hand-written initial skill, random
+    examples, the trained skill.
 
     Args:
         config: ``quickstart/smollm2`` or one like it, of questions.
         listeners: as for :func:`skillopt.training.start.train`.
-        draws: of random examples; their row has the rollouts of all of them.
+        draws: number of skills with random examples; one row has the rollouts of all of them.
     """
     result = train(config, listeners=listeners)
     tasks = load_splits(config.tasks, config.seed, config.runs / "tasks")["train"]
@@ -56,7 +55,7 @@ def train_and_compare(
 def random_examples(
     skill: Skill, tasks: Sequence[Task], count: int, draws: int
 ) -> dict[str, Skill]:
-    """The skill with some of the training tasks and their right answers appended, several times."""
+    """Several copies of the skill, each with some training tasks and their answers appended."""
     made = {}
     for draw in range(1, draws + 1):
         chosen = random.Random(f"examples/{draw}").sample(list(tasks), min(count, len(tasks)))

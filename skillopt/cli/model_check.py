@@ -33,30 +33,29 @@ QUESTION = (
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """What came of the request. ``error`` says what went wrong and what to do."""
+    """The result of the request. ``error`` says what went wrong and what to do."""
 
     upstream: str
     model: str
     error: str = ""
     reply: str = ""
     protocol: str = ""
-    """That the service was spoken to in."""
+    """The protocol of the request to the service."""
     seconds: float = 0.0
     usage: Usage = Usage()
     schema_kept: bool = False
     """Whether the reply fits the JSON schema that was asked for."""
     ignored: tuple[str, ...] = ()
-    """What the service was asked for and silently did not do."""
+    """Features of the request that the service silently ignored."""
 
 
 def check_model(name: str, config: str | None = None) -> ModelCheck:
     """Send a model one request through the gateway.
 
     Args:
-        name: ``UPSTREAM:NAME``, or ``NAME`` alone where the config has one upstream or its target
-            says which.
-        config: whose upstreams and prices are used; the project's ``configs/upstreams.yaml`` when
-            absent.
+        name: ``UPSTREAM:NAME``, or with a config ``NAME`` alone, for its target's upstream.
+        config: the config with the upstreams and prices; by default the project's
+            ``configs/upstreams.yaml``.
 
     Raises:
         ConfigError: there is no such upstream, or the config cannot be used.
@@ -79,7 +78,7 @@ def _named(name: str, config: str | None) -> tuple[Mapping[str, UpstreamConfig],
         upstream, colon, model = name.partition(":")
         if not colon or upstream not in upstreams:
             raise ConfigError(
-                f"model {name!r}: say UPSTREAM:NAME, with one of {', '.join(sorted(upstreams))}, "
+                f"model {name!r}: use UPSTREAM:NAME, with one of {', '.join(sorted(upstreams))}, "
                 "or give a config of your own with --config"
             )
         return upstreams, prices, ModelSpec(upstream, model)

@@ -13,10 +13,10 @@ from skillopt.cli import guarded
 @click.argument("skill")
 @click.option("--plugin", type=click.Path(path_type=Path), help="Folder of a Claude Code plugin.")
 @click.option("--archive", type=click.Path(path_type=Path), help="A .skill archive.")
-@click.option("--version", default="1.0.0", show_default=True, help="Of the plugin.")
+@click.option("--version", default="1.0.0", show_default=True, help="The plugin's version.")
 @guarded
 def command(skill: str, plugin: Path | None, archive: Path | None, version: str) -> None:
-    """Package SKILL (a folder, a Markdown file, or a run's best) to hand it on."""
+    """Package SKILL (a folder, a Markdown file, or a run's best) to share it."""
     from skillopt.config.inputs import read_skill_or_run
     from skillopt.core.skill import SkillError
     from skillopt.deploy.actions import with_provenance

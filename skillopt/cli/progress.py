@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 
 PACE = 16
-"""Rollouts from which the time left is estimated."""
+"""Number of rollouts from which the time left is estimated."""
 
 
 @dataclass
 class Progress:
-    """The numbers that are shown, kept up to date by events."""
+    """The numbers that are shown, updated by events."""
 
     name: str = ""
     epochs: int = 0
@@ -60,7 +60,7 @@ class Progress:
     cost_usd: float | None = 0.0
     started: float = field(default_factory=time.monotonic)
     finished: deque[float] = field(default_factory=lambda: deque(maxlen=PACE))
-    """When the last rollouts ended."""
+    """Times at which the last rollouts ended."""
 
     def update(self, event: Event) -> None:
         match event:
@@ -112,7 +112,7 @@ class Progress:
         self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
 
     def seconds_left(self) -> float | None:
-        """At the pace of the last rollouts that were really run; None before there are enough."""
+        """Estimate from the pace of the last rollouts that ran; None before there are enough."""
         left = self.rollouts_planned - self.done
         if len(self.finished) < PACE // 2 or left < 0:
             return None
@@ -154,7 +154,7 @@ class Display:
         if self._console.is_terminal:
             from rich.live import Live
 
-            # The callable is asked for a new picture at each refresh: the clock goes on.
+            # Each refresh calls this for a new picture, so that the clock keeps running.
             self._live = Live(
                 get_renderable=self._picture, console=self._console, refresh_per_second=4
             )
@@ -181,7 +181,7 @@ class Display:
         if isinstance(event, Noted):
             return event.text
         if isinstance(event, Replied) and event.error:
-            return f"optimizer call ({event.stage}) gave nothing: {event.error}"
+            return f"optimizer call ({event.stage}) failed: {event.error}"
         if isinstance(event, RolloutFinished) and not event.rollout.status.scored:
             rollout = event.rollout
             return f"{rollout.task.name}: {rollout.status}: {rollout.message}"
@@ -211,10 +211,10 @@ class Display:
 
 
 def clock(seconds: float) -> str:
-    """``m:ss``."""
+    """A duration as ``m:ss``."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def say(text: str) -> None:
-    """One plain line on standard error."""
+    """Print one plain line on standard error."""
     print(text, file=sys.stderr, flush=True)

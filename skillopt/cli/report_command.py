@@ -16,21 +16,20 @@ from skillopt.cli.common import read_views, runs_argument
     "-o",
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write; report.html in the (first) run's folder when absent.",
+    help="The file to write. [default: report.html in the first run's folder]",
 )
 @click.option(
     "--trajectories",
     type=click.IntRange(0),
     default=40,
     show_default=True,
-    help="How many go into the file, at the most.",
+    help="The most trajectories in the file.",
 )
 @guarded
 def command(runs: tuple[Path, ...], out: Path | None, trajectories: int) -> None:
-    """Write one HTML file about each RUN: scores, decisions, edits and trajectories.
+    """Write one HTML file about all RUNs: scores, decisions, edits and trajectories.
 
-    The file needs no other file and asks no server for anything. With several runs it shows them
-    side by side.
+    The file needs no other file and no server. With several runs it shows them side by side.
     """
     from skillopt.core.files import write_atomic
     from skillopt.report.document import report

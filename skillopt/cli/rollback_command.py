@@ -15,13 +15,13 @@ from skillopt.cli.common import DESTINATION, place_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @guarded
 def command(to: str | None, scope: str, form: str, yes: bool) -> None:
-    """Undo the last deployment to a place: what stood there before comes back, byte for byte."""
+    """Undo the last deployment to a place: restore what was there before, byte for byte."""
     from skillopt.deploy.actions import list_standing, undo
     from skillopt.deploy.ledger import Ledger
     from skillopt.deploy.places import DeployError, place_of
 
     if to is None:
-        raise click.UsageError(f"say where: --to {DESTINATION}")
+        raise click.UsageError(f"name the place: --to {DESTINATION}")
     place = place_of(to, scope, form)  # type: ignore[arg-type]  # click has checked them
     with Ledger() as ledger:
         here = [

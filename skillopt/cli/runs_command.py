@@ -1,4 +1,4 @@
-"""``skillopt runs``: list runs, and write a run's files again from its event log."""
+"""``skillopt runs``: list runs, and rebuild a run's files from its event log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skillopt.cli.common import output, run_argument
 
 @click.group("runs")
 def command() -> None:
-    """List runs; write a run's files again from its event log."""
+    """List runs, or rebuild a run's files from its event log."""
 
 
 @command.command("list")
@@ -20,7 +20,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON.")
 @guarded
 def list_(folder: Path, as_json: bool) -> None:
-    """List the runs in FOLDER (``runs`` when absent)."""
+    """List the runs in FOLDER (by default ``runs``)."""
     from skillopt.cli.tables import print_runs
     from skillopt.core.files import to_json
     from skillopt.run.folder import list_runs
@@ -38,7 +38,7 @@ def list_(folder: Path, as_json: bool) -> None:
 @run_argument
 @guarded
 def rebuild(run: Path) -> None:
-    """Write history, summary, skills and steps of RUN again from its events.jsonl."""
+    """Rebuild history, summary, skills and steps of RUN from its events.jsonl."""
     from skillopt.run.folder import rebuild as write_again
 
     state = write_again(run)

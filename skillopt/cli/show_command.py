@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from skillopt.run.state import State
 
 SHOWN_CHARS = 2000
-"""Of one message or result, as followed by a person."""
+"""The most characters of one message or result that are shown while following a rollout."""
 SHOWN_FAILURES = 10
 MARKS = {"message": "•", "call": "→", "result": "←", "side": "~", "end": "■"}
 
 
 @click.command("show")
 @run_argument
-@click.option("--step", type=int, help="The edits of one step, with what became of each.")
+@click.option("--step", type=int, help="Show the edits of one step, and whether each was applied.")
 @click.option(
     "--follow",
     "rollout",
     metavar="ROLLOUT",
-    help="The steps of a rollout while it runs, by its task's name or the beginning of its key.",
+    help="Show the steps of a rollout while it runs. A task's name, or the beginning of a key.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @guarded
 def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> None:
     """Show a RUN: its scores and decisions step by step, and how the skill changed.
 
-    RUN is a run's folder, or its name below ``runs``. It may be running.
+    RUN is a run's folder, or its name below ``runs``. The run may still be running.
     """
     from skillopt.core.files import to_json
     from skillopt.run.folder import read_state
@@ -76,31 +76,31 @@ def _print_history(state: State) -> None:
 
 
 def _standing(state: State) -> Iterator[str]:
-    """Where the run stands, in words."""
+    """The run's current state, in words."""
     from skillopt.core.text import printable
 
     match state.doing:
         case "stopped":
             yield printable(f"not done: {state.stopped}")
         case "killed":
-            yield "not done: its process was killed; the same command resumes it"
+            yield "not done: its process was killed; run the same command again to resume"
         case "running":
             at = state.stage
             where = f": {at.stage}" + (f" of step {at.step}" if at.step else "") if at else ""
             yield f"running{where}"
         case "not started":
-            yield "not started: nothing has been run yet"
+            yield "not started: nothing has run yet"
     if state.initial_score is None:
         yield "no score yet: the initial skill has not been scored on the selection split"
 
 
 def _print_failures(console: Console, state: State) -> None:
-    """Rollouts that ended for infrastructure, each with its reason."""
+    """Print the rollouts that failed for infrastructure, each with its reason."""
     from skillopt.core.text import printable
 
     rows = [_failure(state, key) for key in state.failures]
     if rows:
-        console.print(f"{len(rows)} rollouts have failed for infrastructure and are not scored:")
+        console.print(f"{len(rows)} rollouts failed for infrastructure and are not scored:")
     for row in rows[-SHOWN_FAILURES:]:
         text = f"  {row['task']} ({row['stage']}, {row['key'][:8]}): {row['message']}"
         console.print(printable(text), markup=False, soft_wrap=True)

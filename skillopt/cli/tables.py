@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from skillopt.training.plan import Plan
 
 
-TEXT_WIDTH = 10
-"""To which a column of texts may be folded."""
 UNOPENED = (
-    "Opened 0 %: an agent decides by the skill's description whether to open it; say in the "
-    "description for which tasks the skill is."
+    "Opened 0 %: an agent decides by the skill's description whether to open it; make the "
+    "description say which tasks the skill is for."
 )
+TEXT_WIDTH = 10
+"""The least width to which a column of texts may be folded."""
 
 
 def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
-    """One line per skill and harness."""
+    """Print one line per skill and harness."""
     several = len({row.model for row in rows}) > 1
     priced = any(row.usage.cost_usd != 0 for row in rows)
     texts = ["harness", "model", "skill"] if several else ["harness", "skill"]
@@ -60,13 +60,13 @@ def _opened(share: float | None) -> str:
 
 
 def _print_unopened(console: Console, shares: Sequence[float | None]) -> None:
-    """One line below a table that shows a share of 0 %: what decides it."""
+    """Below a table that shows a share of 0 %, print what decides it."""
     if "0 %" in map(_opened, shares):
         console.print(UNOPENED, soft_wrap=True)
 
 
 def print_details(console: Console, rows: Sequence[Row]) -> None:
-    """Score and gain by family of tasks, and which tasks flipped."""
+    """Print score and gain by family of tasks, and which tasks flipped."""
     several = len({row.model for row in rows}) > 1
     families = list(dict.fromkeys(family for row in rows for family in row.families))
     if len(families) > 1:
@@ -92,8 +92,8 @@ def _part(part: Part) -> str:
 
 
 def print_tasks(console: Console, rows: Sequence[Row]) -> None:
-    """One line per task, a table for each harness and model: the share solved under each skill, and
-    the difference to the first, with its interval where the task was run several times."""
+    """Print one line per task, a table for each harness and model: the share solved under each
+    skill, and the difference to the first, with its interval if the task was run several times."""
     for where in dict.fromkeys((row.harness, row.model) for row in rows):
         here = [row for row in rows if (row.harness, row.model) == where]
         title = f"by task in {where[0]} with {where[1]}: solved, and gain in points"
@@ -114,7 +114,7 @@ def _on_task(one: OnTask) -> str:
 
 
 def print_diff(console: Console, before: str, after: str, names: tuple[str, str]) -> None:
-    """A unified diff, coloured on a terminal. Skill text is untrusted: printed without markup."""
+    """Print a unified diff, coloured on a terminal. Skill text is untrusted, so without markup."""
     from rich.text import Text
 
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="", n=2)
@@ -124,7 +124,7 @@ def print_diff(console: Console, before: str, after: str, names: tuple[str, str]
 
 
 def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
-    """What a run's skills score on the test split: one line by role, gains against the initial."""
+    """Print the test scores of a run's skills: one line by role, gains over the initial one."""
     table = _table("test split", ["skill", "solved", "gain, points", "opened"], ["skill"])
     for role, scores in test.items():
         gain = scores["gain"]
@@ -140,7 +140,7 @@ def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
 
 
 def print_plan(console: Console, plan: Plan) -> None:
-    """What a run will come to at most."""
+    """Print upper bounds for a run."""
     budgets = " ".join("∞" if budget is None else str(budget) for budget in plan.budgets)
     tasks = ", ".join(f"{count} {split}" for split, count in plan.tasks.items())
     title = f"{plan.name}: {plan.epochs} epochs, {plan.steps} steps, {tasks} tasks"
@@ -155,14 +155,13 @@ def print_plan(console: Console, plan: Plan) -> None:
     _print(console, table)
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(
-        f"Upper bounds: the gate stops early, and what is in the store is free. Tokens are assumed "
-        f"({plan.assumption}); prices as of {plan.priced}.",
+        f"{plan.bounds} Tokens are assumed ({plan.assumption}); prices as of {plan.priced}.",
         soft_wrap=True,
     )
 
 
 def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None:
-    """One line per run."""
+    """Print one line per run."""
     columns = ["run", "harness", "target", "steps", "initial", "best", "state"]
     table = _table("", columns, ["run", "harness", "target", "state"])
     for summary in summaries:
@@ -193,7 +192,7 @@ def _state(summary: Mapping[str, Any]) -> str:
 def print_history(
     console: Console, summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> None:
-    """One line per step, and per epoch's end; below, why steps were skipped."""
+    """Print one line per step and per end of an epoch; below, why steps were skipped."""
     columns = ["step", "epoch", "action", "budget", "edits", "train", "selection", "best"]
     table = _table(summary["name"], columns, ["action"])
     why: list[str] = []
@@ -223,7 +222,7 @@ def _selection(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def print_deployments(console: Console, found: Sequence[Standing]) -> None:
-    """One line per deployment that stands."""
+    """Print one line per deployment that has not been undone."""
     columns = ["skill", "at", "from run", "selection", "state"]
     table = _table("", columns, columns)
     for standing in found:
@@ -234,7 +233,7 @@ def print_deployments(console: Console, found: Sequence[Standing]) -> None:
 
 
 def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
-    """One line per skill, place and split."""
+    """Print one line per skill, place and split."""
     texts = ["skill", "split", "harness", "model"]
     numbers = ["none", "solved", "gain, points", "gain kept", "opened"]
     table = _table("", [*texts, *numbers], texts)
@@ -263,8 +262,8 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
 
 
 def _table(title: str, columns: Sequence[str], texts: Collection[str]) -> Table:
-    """An empty table. The columns that are named in ``texts`` may be folded; all others hold
-    numbers, which are never cut."""
+    """An empty table. The columns in ``texts`` may be folded; all others contain numbers, which are
+    never cut."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

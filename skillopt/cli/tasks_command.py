@@ -29,7 +29,7 @@ def make(folder: Path, seed: int) -> None:
     from skillopt.tasks.quickstart.generator import generate
 
     if folder.exists():
-        raise click.UsageError(f"{folder}: exists already; name another folder")
+        raise click.UsageError(f"{folder}: already exists; name another folder")
     generate(folder, seed)
     click.echo(f"wrote 60 tasks to {folder}")
 
@@ -53,14 +53,14 @@ def list_(folder: Path, as_json: bool) -> None:
 
 @command.command("validate")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--solve", is_flag=True, help="Also run each solution, and an empty run.")
+@click.option("--solve", is_flag=True, help="Also run each task's solution, and an empty run.")
 @click.option("--local", is_flag=True, help="Run them as local processes, without Docker.")
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
 @guarded
 def validate(folder: Path, solve: bool, local: bool, as_json: bool) -> None:
     """Check the tasks of FOLDER: a task, a folder of tasks, or one with train, val and test.
 
-    With --solve each task's solution must get reward 1, and an empty run less.
+    With --solve, each task's solution must get reward 1, and an empty run less.
     """
     from skillopt.core.files import to_json
     from skillopt.tasks import validate as checks

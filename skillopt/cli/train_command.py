@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("config")
 @set_option
-@click.option("--dry-run", is_flag=True, help="Print what the run will come to; run nothing.")
-@click.option("--fork", metavar="NEW", help="Begin a new run NEW with what is in the store.")
+@click.option("--dry-run", is_flag=True, help="Print upper bounds for the run; run nothing.")
+@click.option("--fork", metavar="NEW", help="Start a new run NEW with what is in the store.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
 def command(
     config: str, settings: tuple[str, ...], dry_run: bool, fork: str | None, as_json: bool
 ) -> None:
-    """Train a skill as CONFIG says: a YAML file, or the name of one that comes with the project.
+    """Train a skill with CONFIG: a YAML file, or the name of one that comes with the project.
 
     Progress goes to standard error, the result to standard output. After an interruption, a
-    failure or a limit the same command goes on where the run stopped.
+    failure or a limit, run the same command again to resume.
     """
     from skillopt.cli.progress import Display
     from skillopt.config.inputs import read_config
@@ -59,7 +59,7 @@ def _print(result: RunResult) -> None:
         print_test_scores(console, summary["test"])
     if not result.done:
         console.print(
-            f"stopped: {summary['stopped']}; raise the limit and start the same command to go on",
+            f"stopped: {summary['stopped']}; raise the limit and run the same command to resume",
             markup=False,
             soft_wrap=True,
         )

@@ -13,24 +13,24 @@ from skillopt.cli.common import output, parse_settings, set_option, warn_of_netw
 
 @click.command("transfer")
 @click.argument("skills", nargs=-1, metavar="SKILL...")
-@click.option("--config", required=True, help="Says tasks, upstreams and sandbox, as for train.")
+@click.option("--config", required=True, help="Names tasks, upstreams and sandbox, as for train.")
 @click.option(
     "--to",
     "places",
     multiple=True,
     metavar="HARNESS[:MODEL]",
-    help="An agent, with another model than the config's target: codex:gpt-5.5, or "
-    "codex:UPSTREAM:MODEL. Several times.",
+    help="An agent, also with a model other than the config's target: codex:gpt-5.5, or "
+    "codex:UPSTREAM:MODEL. May be given several times.",
 )
 @click.option(
     "--split",
     "splits",
     multiple=True,
     type=click.Choice(["train", "val", "test"]),
-    help="Several times. [default: the config's, else test]",
+    help="May be given several times. [default: the config's, else test]",
 )
 @click.option(
-    "--replicates", type=click.IntRange(1), help="Of each task. [default: the config's, else 1]"
+    "--replicates", type=click.IntRange(1), help="Runs per task. [default: the config's, else 1]"
 )
 @click.option(
     "-o",
@@ -56,9 +56,9 @@ def command(
     """Score each SKILL (a folder, a file, or a run's best) in other agents and models.
 
     What is not given here is taken from the config's transfer section. A run is also scored where
-    it was trained, and the share of its gain that is kept elsewhere is told. A cell that cannot be
-    run does not stop the others. After that, or an interruption, the same command goes on:
-    finished rollouts are in the store.
+    it was trained, to show which share of its gain is kept elsewhere. A cell that cannot be run
+    does not stop the others. After a failure or an interruption, run the same command again to
+    resume: finished rollouts are in the store.
     """
     from skillopt.cli.progress import Display
     from skillopt.cli.tables import print_transfer
@@ -99,5 +99,5 @@ def command(
         print_transfer(output(), cells)
         click.echo(f"wrote {out}/transfer.csv, transfer.json and heatmap.svg")
     if any(cell.failed for cell in cells):
-        click.echo("skillopt: some cells failed; the same command tries them again", err=True)
+        click.echo("skillopt: some cells failed; run the same command to try again", err=True)
         sys.exit(EXIT_PAUSED)

@@ -14,14 +14,15 @@ from skillopt.cli.common import read_views, runs_argument
 @click.command("ui")
 @runs_argument
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="A free one when absent.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
 @click.option("--expose", is_flag=True, help="Allow addresses that other machines can reach.")
 @click.option("--open", "open_", is_flag=True, help="Open it in a browser.")
 @guarded
 def command(runs: tuple[Path, ...], host: str, port: int, expose: bool, open_: bool) -> None:
     """Serve the page of 'report' for each RUN, live while training runs. Ctrl-C ends it.
 
-    Only who has the printed address, with its random token, can look; nothing can be changed.
+    Only those who have the printed address, with its random token, can read it; the page changes
+    nothing.
     """
     from skillopt.report.server import PageServer, check_host, listen, serve
 
@@ -33,5 +34,5 @@ def command(runs: tuple[Path, ...], host: str, port: int, expose: bool, open_: b
         click.echo(address)
         if open_:
             click.launch(address)
-        with suppress(KeyboardInterrupt):  # Which is how it ends.
+        with suppress(KeyboardInterrupt):  # The usual way to stop it.
             serve(site, sock)

@@ -16,13 +16,13 @@ from skillopt.cli.common import DESTINATION, place_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @guarded
 def command(name: str, to: str | None, scope: str, form: str, yes: bool) -> None:
-    """Undo all deployments of the skill NAME to a place: what stood there first comes back."""
+    """Undo all deployments of the skill NAME to a place: restore what was there at first."""
     from skillopt.deploy.actions import undo
     from skillopt.deploy.ledger import Ledger
     from skillopt.deploy.places import DeployError, place_of
 
     if to is None:
-        raise click.UsageError(f"say where: --to {DESTINATION}")
+        raise click.UsageError(f"name the place: --to {DESTINATION}")
     target = place_of(to, scope, form).target(name)  # type: ignore[arg-type]
     with Ledger() as ledger:
         standing = [entry for entry in ledger.standing(target) if entry.name == name]

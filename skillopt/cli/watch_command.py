@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @click.command("watch")
 @click.argument("skill", required=False, type=click.Path(path_type=Path))
-@click.option("--config", help="Says tasks, harness and model, as for train.")
+@click.option("--config", help="Names tasks, harness and model, as for train.")
 @click.option("--tasks", "count", type=click.IntRange(1), default=6, show_default=True)
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True
 )
-@click.option("--deployed", is_flag=True, help="Watch what is deployed, and tell when it drifts.")
+@click.option("--deployed", is_flag=True, help="Watch the deployed skills, and report changes.")
 @set_option
 @guarded
 def command(
@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Score SKILL on a few tasks now and after each save, until interrupted.
 
-    The tasks are the same each time. A save while an evaluation runs cancels it.
+    The tasks are the same each time. A save during an evaluation cancels it.
     """
     from skillopt.cli.progress import say
     from skillopt.config.inputs import read_config
@@ -46,14 +46,14 @@ def command(
     stop = threading.Event()
     try:
         if deployed:
-            say("watching what is deployed; Ctrl-C ends it")
+            say("watching the deployed skills; press Ctrl-C to stop")
             watch_deployed(_tell_drift, stop)
             return
         if skill is None or config is None:
             raise click.UsageError("name a SKILL and a --config, or give --deployed")
         checked = read_config(config, parse_settings(settings))
         warn_of_network(checked)
-        say(f"watching {skill}; Ctrl-C ends it")
+        say(f"watching {skill}; press Ctrl-C to stop")
         watch(
             skill,
             checked,
@@ -74,12 +74,12 @@ def _tell(what: Scored | Unscorable | Cancelled) -> None:
     if isinstance(what, Unscorable):
         text = what.message
     elif isinstance(what, Cancelled):
-        text = f"{what.skill.digest[:12]}: given up for a newer version"
+        text = f"{what.skill.digest[:12]}: cancelled for a newer version"
     else:
         row = what.row
         parts = [f"{what.skill.digest[:12]}: {percent(row.score)} of {len(row.solved)} tasks"]
         if row.gain is not None:
-            parts.append(f"{points(row.gain)} points to the version before")
+            parts.append(f"{points(row.gain)} points against the previous version")
         for word, names in (("fixed", row.fixed), ("broken", row.broken)):
             parts += [f"{word}: {', '.join(names)}"] if names else []
         text = "; ".join(parts)
@@ -89,6 +89,6 @@ def _tell(what: Scored | Unscorable | Cancelled) -> None:
 def _tell_drift(standing: Standing) -> None:
     from skillopt.core.text import printable
 
-    words = {"unchanged": "is again as it was deployed", "changed": "has been changed since",
+    words = {"unchanged": "is as deployed again", "changed": "has been changed since",
              "missing": "is gone"}  # fmt: skip
     click.echo(printable(f"{standing.entry.target}: {words[standing.state]}"))

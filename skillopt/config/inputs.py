@@ -1,4 +1,4 @@
-"""What a user names: configs, skills, the skill that training starts from. Turned into values."""
+"""Reads what a user names: configs, skills, the skill that training starts from."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     ``quickstart/codex``.
 
     Args:
-        name: of the file.
-        overrides: dotted keys and values that win over the file.
+        name: the path or name.
+        overrides: dotted keys and values that override the file.
 
     Raises:
-        ConfigError: no such file, or one that cannot be used.
+        ConfigError: there is no such file, or it cannot be used.
     """
     path = Path(name)
     shipped = resource("configs") / str(name).removeprefix("configs/")
@@ -45,20 +45,20 @@ def read_skill_or_run(text: str | Path) -> Skill | None:
     if (path / "best_skill").is_dir():
         found = [f for f in (path / "best_skill").iterdir() if not f.name.startswith(".")]
         if len(found) != 1:
-            raise SkillError(f"{path / 'best_skill'}: holds {len(found)} skills, not one; "
+            raise SkillError(f"{path / 'best_skill'}: contains {len(found)} skills, not one; "
                              "'skillopt runs rebuild' writes it again")  # fmt: skip
         return read_skill(found[0])
     return read_skill(path)
 
 
 def label(text: str, among: Sequence[str]) -> str:
-    """A short name for a skill argument: the last part of its path where that tells it apart."""
+    """A short name for a skill argument: the last part of its path if that is unique."""
     short = {other: Path(other).name.removesuffix(".md") for other in among}
     return short[text] if list(short.values()).count(short[text]) == 1 else text
 
 
 def skills_beside(config: Config) -> tuple[Skill, ...]:
-    """The fixed skills that the agent has beside the trained one.
+    """The fixed skills that the agent has besides the trained one.
 
     Raises:
         SkillError: one of them cannot be used, or two have the same name.
@@ -73,7 +73,7 @@ def skills_beside(config: Config) -> tuple[Skill, ...]:
 
 
 def initial_skill(config: Config) -> Skill | None:
-    """The skill that training starts from; None where the optimizer is to draft it.
+    """The skill that training starts from; None if the optimizer drafts it.
 
     Raises:
         SkillError: it cannot be used.

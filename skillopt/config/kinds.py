@@ -1,22 +1,22 @@
-"""What there is of each kind, by the name that a config uses: import paths, loaded when used.
+"""The project's own parts by the names that a config uses: import paths, loaded when used.
 
-A new gate, method, executor or task source is a file in its room and a line here. One of a user's
-own needs no line: its import path stands in the config.
+A new gate, method, executor or task source is a file in its room and a line here. A user's own
+part needs no line: the config names its import path.
 """
 
 from __future__ import annotations
 
 GATES = {"strict": "skillopt.gates.strict:StrictGate"}
-"""For ``gate.kind``."""
+"""Values of ``gate.kind``."""
 
 METHODS = {"skillopt": "skillopt.training.trainer:SkillOpt"}
-"""For ``method.kind``."""
+"""Values of ``method.kind``."""
 
 EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
-"""For ``executor.kind``."""
+"""Values of ``executor.kind``."""
 
 TASK_SOURCES = {
     "quickstart": "skillopt.tasks.quickstart.generator:source",
     "words": "skillopt.tasks.words.generator:source",
 }
-"""For ``tasks.source``; anything else is a folder or an import path."""
+"""Values of ``tasks.source``; anything else is a folder or an import path."""

@@ -19,7 +19,7 @@ Key = tuple[str | int, ...]
 
 
 class ConfigError(SkillOptError):
-    """A configuration that cannot be used; each line names file, line, key and what to do."""
+    """A configuration cannot be used. Each line names file, line, key and what to do."""
 
 
 def load_config(path: Path, kind: type[Model], overrides: Mapping[str, Any] | None = None) -> Model:
@@ -29,10 +29,10 @@ def load_config(path: Path, kind: type[Model], overrides: Mapping[str, Any] | No
         path: the file. ``base:`` in it names another, relative to it, whose values it overrides
             key by key; lists are replaced whole.
         kind: the model to fill.
-        overrides: dotted keys and values that win over the files.
+        overrides: dotted keys and values that override the files.
 
     Raises:
-        ConfigError: a file that is missing, not YAML, circular, or does not fit the model.
+        ConfigError: a file is missing, not YAML, circular, or does not fit the model.
     """
     values, places = _read(path, ())
     for dotted, value in (overrides or {}).items():
@@ -71,11 +71,11 @@ def parse_yaml(text: str, source: str) -> Any:
     """A YAML value without repeated keys.
 
     Args:
-        text: of the value.
-        source: is named in the message, with the line.
+        text: the value.
+        source: its name in the message, before the line.
 
     Raises:
-        ConfigError: it is not YAML, or a key is in it twice: the first would be lost.
+        ConfigError: it is not YAML, or has a key twice, of which the first would be lost.
     """
     return _parse(text, source)[1]
 
@@ -94,7 +94,7 @@ def _parse(text: str, source: str) -> tuple[Any, Any]:
 
 
 def _repeated(node: Any, name: str, above: tuple[Any, ...]) -> Iterator[str]:
-    """The keys that stand twice in one mapping, each with both lines."""
+    """Problems with keys that occur twice in a mapping, each with both lines."""
     if node in above:
         raise RecursionError(f"{name} is part of itself")
     above = (*above, node)
@@ -107,7 +107,7 @@ def _repeated(node: Any, name: str, above: tuple[Any, ...]) -> Iterator[str]:
             line, whole = key.start_mark.line + 1, f"{name}.{key.value}".lstrip(".")
             same = key.tag, str(key.value)
             if same in first:
-                yield f"{line}: {whole}: is already in line {first[same]}; join the two"
+                yield f"{line}: {whole}: is already in line {first[same]}; merge the two"
             first.setdefault(same, line)
             yield from _repeated(value, whole, above)
 
@@ -136,7 +136,7 @@ def _set(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
 def _explain(item: Any, places: Mapping[Key, Where], path: Path, kind: type[BaseModel]) -> str:
     location = tuple(part for part in item["loc"])
     # The discriminator of a union is part of pydantic's location but not of the file.
-    # So is the mark that a mapping's key, not its value, is meant.
+    # The same is true of the mark for a mapping's key.
     key = tuple(
         p for i, p in enumerate(location) if p != "[key]" and not _is_tag(location, i, places)
     )
@@ -176,11 +176,11 @@ def _words(expected: str) -> list[str]:
 
 
 def _fields(kind: type[BaseModel], key: Key) -> list[str]:
-    """The keys that may stand at a place: those of any model that its type allows."""
+    """The keys that are allowed at a place: those of every model that its type allows."""
     models = [kind]
     for part in key:
         fields = [model.model_fields[str(part)] for model in models if part in model.model_fields]
-        # Below a mapping of free names stand the models of its values.
+        # A mapping with free names: the keys below it are those of its values' models.
         models = [m for f in fields for m in _models(f.annotation)] or models
     return sorted({name for model in models for name in model.model_fields})
 

@@ -1,4 +1,4 @@
-"""What sandboxes may reach of the outside, as a config says it."""
+"""The network access of sandboxes, as a config describes it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def _is_rule(text: str) -> str:
 
 Host = Annotated[str, AfterValidator(_is_rule)]
 Network = Literal["none", "registries", "open"] | tuple[Host, ...]
-"""``none``; ``registries`` for the public package registries; a list of hosts; ``open`` for
-everything that the engine's own network reaches."""
+"""``none``; ``registries`` for the public package registries; a list of hosts; or ``open`` for
+everything that the engine's own network can reach."""
 
 
 def access_to(network: Network) -> Access:
-    """What a backend is asked to let through."""
+    """The access that a backend is asked to allow."""
     if network in ("none", "open"):
         return Access(everything=network == "open")
     hosts = REGISTRIES if network == "registries" else network

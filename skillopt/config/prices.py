@@ -14,38 +14,38 @@ from skillopt.config.schema import Config
 from skillopt.core.resources import resource
 
 _DATE = re.compile(r"[-@](\d{8}|\d{4}-\d{2}-\d{2})$")
-"""Of a release, at the end of a model's name."""
+"""The date of a release at the end of a model's name."""
 
 
 class LongPrompt(BaseModel):
-    """What all prices of a request with a long prompt are multiplied by."""
+    """Factors for all prices of a request with a long prompt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tokens: int
-    """The prompt is longer than this."""
+    """The factors apply if the prompt is longer than this."""
     prompt: float
-    """For prompt, cached and cache-write tokens."""
+    """Factor for prompt, cached and cache-write tokens."""
     completion: float
 
 
 class Price(BaseModel):
-    """USD for a million tokens."""
+    """USD per million tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: float
     cached: float
-    """Read from the provider's cache."""
+    """Prompt tokens that are read from the provider's cache."""
     cache_write: float | None = None
-    """Written to it for some minutes; as other prompt tokens if it is not given."""
+    """Prompt tokens that are cached for some minutes; by default as other prompt tokens."""
     cache_write_long: float | None = None
-    """Written to it for an hour or more; as ``cache_write`` if it is not given."""
+    """Prompt tokens that are cached for an hour or more; by default as ``cache_write``."""
     completion: float
     above: LongPrompt | None = None
 
     def cost(self, usage: Usage) -> float:
-        """Cost in USD. The usage of several requests is taken for so many of equal length."""
+        """Cost in USD. The usage of several requests is split equally between them."""
         write = self.prompt if self.cache_write is None else self.cache_write
         write_long = write if self.cache_write_long is None else self.cache_write_long
         written, long = usage.cache_write_tokens, usage.cache_write_long_tokens
@@ -64,20 +64,20 @@ class Price(BaseModel):
 
 
 class Prices(BaseModel):
-    """The price table, ``configs/prices.yaml``: patterns of model names, the first match counts."""
+    """The price table, ``configs/prices.yaml``: patterns of model names. The first match counts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     date: datetime.date
-    """When the table was last checked against the vendors' pages."""
+    """The date on which the table was last checked against the vendors' pages."""
     models: dict[str, Price]
 
     def cost(self, model: str, usage: Usage) -> float | None:
-        """Cost in USD of one usage of a model, None if the table does not know it.
+        """Cost in USD of some usage of a model; None if the model is not in the table.
 
         Args:
-            model: as requests name it, with or without the date of a release.
-            usage: best of a single request: longer prompts may cost more.
+            model: the name in requests, with or without the date of a release.
+            usage: preferably a single request's, as longer prompts may cost more.
         """
         undated = _DATE.sub("", model)
         for pattern, price in self.models.items():
@@ -103,5 +103,5 @@ def load_prices(path: Path) -> Prices:
 
 
 def money(cost: float | None) -> str:
-    """A cost as people read it; an unknown one as such."""
+    """A cost as text for people, ``cost unknown`` if it is None."""
     return "cost unknown" if cost is None else f"${cost:,.2f}"

@@ -1,6 +1,7 @@
-"""The configuration of a run: what the YAML files may say, with the defaults of the paper.
+"""The configuration of a run: the keys of the YAML files, with the paper's defaults.
 
-Reading them (``base:``, line numbers in errors) is :mod:`skillopt.config.loading`.
+The docstrings of the sections and keys are the reference in the documentation. Reading the files
+(``base:``, line numbers in errors) is in :mod:`skillopt.config.loading`.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ StageName = Literal[
     "draft", "baseline", "rollout", "reflect", "merge", "rank", "apply", "gate",
     "pairs", "slow", "meta", "final", "test", "eval",
 ]  # fmt: skip
-"""The stages of a run, in their order; ``pairs`` are the rollouts of the slow update."""
+"""The stages of a run in order; ``pairs`` are the rollouts of the slow update."""
 OwnStage = Literal["reflect", "merge", "rank", "apply", "slow", "meta"]
-"""Those that a function of the user's own can replace."""
+"""The stages that a user's own function can replace."""
 
 
 def _one_of(known: Iterable[str]) -> AfterValidator:
@@ -60,74 +61,81 @@ class TasksConfig(Section):
     """Where the tasks come from and how they are split."""
 
     source: str
-    """``quickstart`` or ``words``, a folder of task folders, one with train, val and test in it, or
-    the import path of a source of your own."""
+    """Where the tasks are: ``quickstart``, ``words``, a folder of task folders, a folder with
+    ``train``, ``val`` and ``test`` in it, or the import path of your own source."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Keyword arguments of a source of your own."""
+    """Keyword arguments for your own source."""
     exclude: tuple[str, ...] = ()
     """Names of tasks to leave out, such as one whose tests are broken."""
     seed: int = 7
-    """Of the generator of quickstart and words."""
+    """Seed of the generator of ``quickstart`` and ``words``."""
     split: tuple[int, int, int] = (2, 1, 7)
-    """Proportions of train, val and test for a folder that is not split already."""
+    """Proportions of train, val and test for a folder without these subfolders."""
 
 
 class SkillConfig(Section):
-    """What training starts from, and what it may become."""
+    """The skill that training starts from, and what edits may change."""
 
     init: str
-    """A skill folder or a Markdown file; or ``empty``, ``draft`` (one-shot, by the optimizer),
-    ``installed`` (one that is in the agent's own directories), ``quickstart`` or ``words``."""
+    """A skill folder or a Markdown file; or ``empty``, ``draft`` (the optimizer writes a first
+    version), ``installed`` (a skill in the agent's own directories), ``quickstart`` or
+    ``words``."""
     name: str = Field("", pattern=r"^[a-z0-9-]*$", max_length=64)
-    """Of the skill: needed for empty, draft and installed."""
+    """Name of the skill; required if ``init`` is ``empty``, ``draft`` or ``installed``."""
     description: str = Field("", max_length=1024)
-    """Needed for empty: by it an agent decides whether to open the skill."""
+    """Description by which an agent decides whether to open the skill; required if ``init`` is
+    ``empty``."""
     max_tokens: int = Field(2000, ge=100)
-    """Of ``SKILL.md``; the optimizer is asked to compress a candidate that is longer."""
+    """Token limit for ``SKILL.md``; the optimizer has to compress a longer candidate."""
     edit_files: bool = False
-    """Whether edits may also touch Markdown and script files of the folder."""
+    """Whether edits may also change the Markdown and script files in the folder."""
     beside: tuple[Path, ...] = ()
-    """Other skills that the agent has too and that do not change: folders, or Markdown files.
-    With them a skill learns to be opened for its own tasks and left alone for others'."""
+    """Other skills that the agent has and that do not change: folders or Markdown files. With
+    them, a skill learns to be opened for its own tasks only."""
 
     @model_validator(mode="after")
     def _is_named(self) -> SkillConfig:
         if self.init in ("empty", "draft", "installed") and not self.name:
-            raise ValueError(f"name: is needed for init: {self.init}; add it")
+            raise ValueError(f"name: is required for init: {self.init}; add it")
         if self.init == "empty" and not self.description:
-            raise ValueError("description: is needed for init: empty; say what the skill is for")
+            raise ValueError("description: is required for init: empty; say what the skill is for")
         return self
 
 
 class LimitsConfig(Section):
-    """What each sandbox may use; a task's own larger wishes for memory, CPUs and disk win."""
+    """Limits of each sandbox. A task may ask for more memory, CPUs and disk."""
 
     memory_mb: int = Field(2048, ge=64)
+    """Memory in MB."""
     cpus: float = Field(2.0, gt=0)
+    """Number of processors."""
     pids: int = Field(256, ge=16)
+    """Number of processes and threads."""
     disk_mb: int = Field(1024, ge=1)
+    """Disk space in MB."""
 
 
 class HarnessConfig(Section):
-    """The agent that is the forward pass."""
+    """The agent that uses the skill."""
 
     name: Annotated[str, _one_of(HARNESSES)] = "codex"
-    """``direct``, ``codex``, ``claude-code``, ``opencode``, or the import path of your own:
-    ``module:name``."""
+    """``direct``, ``codex``, ``claude-code``, ``opencode``, or the import path of your own
+    harness, ``module:name``."""
     version: str | None = None
-    """Of the agent program; the project's pinned version when absent."""
+    """Version of the agent program; by default the project's pinned version."""
     mount: MountMode = "native"
-    """How the agent is given the skill: in its place for skills, where it must find it by its
-    description; as ``instructions``, in the file that it always reads, such as AGENTS.md; or
-    ``both``."""
+    """How the agent gets the skill: ``native`` puts it among the agent's skills, where the agent
+    must find it by its description; ``instructions`` puts it into the file that the agent always
+    reads, such as AGENTS.md; ``both`` does both."""
     mode: Mode = "batch"
-    """Of an agent program: ``interactive`` runs the program on a terminal, as a person does."""
+    """How an agent program runs: ``interactive`` runs it on a terminal, as a person does."""
     options: Options = Options()
-    """Of an agent program: effort, tools, MCP servers, flags, settings."""
+    """Options of an agent program: effort, tools, MCP servers, flags, settings."""
     max_requests: int = Field(200, ge=1)
-    """Model requests of one rollout; one that wants more ends as ``agent_error``."""
+    """Most model requests in one rollout; at the limit it ends as ``agent_error``."""
     max_tokens: int = Field(20_000_000, ge=1)
-    """Prompt and completion tokens of one rollout, likewise."""
+    """Most prompt and completion tokens in one rollout; at the limit it ends as
+    ``agent_error``."""
 
     @model_validator(mode="after")
     def _takes_options(self) -> HarnessConfig:
@@ -153,16 +161,17 @@ class SandboxConfig(Section):
     """Where agents and verifiers run."""
 
     kind: Annotated[str, _one_of(BACKENDS)] = "docker"
-    """``docker``, ``local`` (processes of this machine, which nothing isolates), or the import path
-    of your own: ``module:name``."""
+    """``docker``, ``local`` (processes on this machine, without isolation), or the import path of
+    your own backend, ``module:name``."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Arguments of the kind: ``host`` and ``patience_s`` of docker; those of your own."""
+    """Arguments for the backend: ``host`` and ``patience_s`` for ``docker``, or your own
+    backend's."""
     network: Network = "none"
     """What agents may reach besides their model: ``none``; ``registries`` for the public package
-    registries; a list of hosts (``pypi.org``, ``*.example.org``, ``host:8080``), by a filtering
-    proxy; or ``open`` for everything."""
+    registries; a list of hosts (``pypi.org``, ``*.example.org``, ``host:8080``), through a
+    filtering proxy; or ``open`` for everything."""
     verifier_network: Network = "none"
-    """The same for verifiers."""
+    """What verifiers may reach, with the same values."""
     limits: LimitsConfig = LimitsConfig()
 
 
@@ -170,59 +179,68 @@ class ModelConfig(Section):
     """A model behind one of the upstreams."""
 
     upstream: str
+    """Name of an entry in ``upstreams``."""
     name: str
+    """Name of the model, as the service knows it."""
     sampling: dict[str, JsonValue] = Field(default_factory=dict)
-    """Fields added to every request as they are, such as ``temperature`` or
-    ``reasoning: {effort: high}``; named as the upstream's protocol names them."""
+    """Fields that are added to every request unchanged, such as ``temperature`` or
+    ``reasoning: {effort: high}``, with the names of the upstream's protocol."""
 
 
 class OptimizerConfig(ModelConfig):
     """The model that reads trajectories and proposes edits."""
 
     sees_answers: bool = False
-    """Whether it is shown the expected answers of training tasks."""
+    """Whether the optimizer is shown the expected answers of training tasks."""
     prompts: Path | None = None
-    """Folder of templates that replace the project's own of the same names."""
+    """Folder of prompt templates that replace the project's templates of the same names."""
 
 
 class LearningRateConfig(Section):
     """The textual learning rate: how many edits a step may make (paper §3)."""
 
     start: int = Field(4, ge=0)
+    """Edits per step at the start of training."""
     end: int = Field(2, ge=0)
+    """Edits in the last step."""
     schedule: Schedule = "cosine"
-    """``autonomous`` lets the optimizer choose the number, ``none`` sets no limit."""
+    """How the number changes from ``start`` to ``end``. ``constant`` stays at ``start``,
+    ``autonomous`` lets the optimizer choose the number, ``none`` sets no limit."""
 
 
 class TrainConfig(Section):
     """The training loop."""
 
     epochs: int = Field(4, ge=1)
+    """How often all training tasks are used."""
     batch_size: int = Field(40, ge=1)
+    """Training tasks in one batch."""
     minibatch: int = Field(8, ge=1)
     """Trajectories in one reflection."""
     accumulation: int = Field(1, ge=1)
     """Batches whose patches are merged into one step."""
     successes: bool = True
-    """Whether solved rollouts are reflected on too."""
+    """Whether the optimizer also reflects on solved rollouts."""
     merge_batch: int = Field(8, ge=2)
-    """Patches in one merge."""
+    """Patches in one merge call."""
     learning_rate: LearningRateConfig = LearningRateConfig()
     update: Literal["patch", "rewrite_from_suggestions", "full_rewrite"] = "patch"
-    """How a step changes the skill: by exact edits; by one rewrite that follows the edits as
-    suggestions; by a rewrite for each minibatch in turn."""
+    """How a step changes the skill: ``patch`` makes exact edits, ``rewrite_from_suggestions``
+    rewrites the skill once with the edits as suggestions, ``full_rewrite`` rewrites it for one
+    minibatch after another."""
     memory: bool = True
     """Whether the optimizer is shown the edits that the gate rejected."""
     skill_aware: bool = False
-    """Whether failures of a rule that was there and not followed become reminders."""
+    """Whether the optimizer may add reminders of rules that the skill has and the agent did not
+    follow."""
     slow_update: bool = True
     """Whether each epoch but the first ends with a guidance block from paired rollouts."""
     slow_tasks: int = Field(20, ge=1)
-    """Training tasks in that comparison."""
+    """Training tasks that the slow update compares."""
     meta_skill: bool = True
     """Whether the optimizer keeps notes for itself from the same pairs."""
     stages: dict[OwnStage, str] = Field(default_factory=dict)
-    """Your own functions in place of the project's, by import path: ``rank: my_module:my_rank``."""
+    """Import paths of your own functions for some stages, such as ``rank: my_module:my_rank``."""
 
     @field_validator("stages")
     @classmethod
@@ -237,49 +255,53 @@ class GateConfig(Section):
     """The gate on the selection split."""
 
     kind: Annotated[str, _one_of(GATES)] = "strict"
-    """``strict`` (the paper's), or the import path of a gate of your own."""
+    """``strict`` (the paper's gate), or the import path of your own gate."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """More keyword arguments of a gate of your own."""
+    """More keyword arguments for your own gate."""
 
     metric: Metric = "hard"
+    """Which reward counts: ``hard`` (solved or not), ``soft`` (the verifier's number) or
+    ``mixed``."""
     mix: float = Field(0.5, ge=0, le=1)
-    """Weight of the soft reward where the metric is ``mixed``; the hard one has the rest."""
+    """Weight of the soft reward if the metric is ``mixed``; the hard one has the rest."""
 
 
 class MethodConfig(Section):
-    """What runs a training."""
+    """The training method."""
 
     kind: Annotated[str, _one_of(METHODS)] = "skillopt"
-    """``skillopt``, or the import path of a method of your own."""
+    """``skillopt`` (the paper's loop), or the import path of your own method."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Keyword arguments of a method of your own."""
+    """Keyword arguments for your own method."""
 
 
 class ExecutorConfig(Section):
     """Where attempts at rollouts run."""
 
     kind: Annotated[str, _one_of(EXECUTORS)] = "local"
-    """``local`` for this machine, or the import path of an executor of your own."""
+    """``local`` for this machine, or the import path of your own executor."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """For an executor of your own, which finds them in the config that it is given."""
+    """Options for your own executor, which reads them from the config that it is given."""
 
 
 class SpendingConfig(Section):
-    """Limits on what is spent; all of them count over every start of a run."""
+    """Limits on spending. They count over all starts of a run."""
 
     usd: float | None = Field(None, gt=0)
+    """Cost of model calls in US dollars; every model needs a price."""
     tokens: int | None = Field(None, ge=1)
+    """Prompt and completion tokens."""
     rollouts: int | None = Field(None, ge=1)
-    """Those that are really run; what comes from the store is free."""
+    """Rollouts that are run; those from the store are free."""
     seconds: float | None = Field(None, gt=0)
-    """Wall time."""
+    """Wall time in seconds."""
 
 
 class RunLimitsConfig(SpendingConfig):
-    """Limits of a run. Reaching one ends it at the last good state; raise it to go on."""
+    """Limits of a run. A run that reaches one stops in a consistent state; raise it to resume."""
 
     stages: dict[StageName, SpendingConfig] = Field(default_factory=dict)
-    """The same for single stages."""
+    """The same limits for single stages."""
 
 
 class NoAcceptConfig(Section):
@@ -287,17 +309,19 @@ class NoAcceptConfig(Section):
 
     kind: Literal["no_accept"]
     steps: int = Field(ge=1)
+    """Number of steps."""
 
 
 class TargetScoreConfig(Section):
-    """Stop when the best skill's selection score is reached or exceeded."""
+    """Stop when the best skill's selection score reaches a target."""
 
     kind: Literal["target_score"]
     score: float = Field(ge=0, le=1)
+    """The target score."""
 
 
 class SpentConfig(SpendingConfig):
-    """Stop after the step in which any of these was reached."""
+    """Stop after the step in which any of these amounts is reached."""
 
     kind: Literal["spent"]
 
@@ -307,13 +331,15 @@ class AllConfig(Section):
 
     kind: Literal["all"]
     of: tuple[StopConfig, ...] = Field(min_length=1)
+    """The conditions."""
 
 
 class CustomStopConfig(Section):
-    """Your own condition, by import path: a function from the run's state to a reason or ''."""
+    """Stop by your own condition: a function of the run's state that returns a reason or ''."""
 
     kind: Literal["custom"]
     path: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    """Import path of the function."""
 
 
 StopConfig = Annotated[
@@ -323,21 +349,22 @@ StopConfig = Annotated[
 
 
 class FinalConfig(Section):
-    """What is done when training has ended."""
+    """What happens at the end of training."""
 
     test: bool = True
-    """Whether initial, best and final skill are scored on the test split."""
+    """Whether the initial, best and final skill are scored on the test split."""
 
 
 class TransferConfig(Section):
-    """The matrix that ``skillopt transfer`` fills; the command's own options win."""
+    """The matrix of ``skillopt transfer``. The command's options override it."""
 
     skills: tuple[str, ...] = ()
-    """Skill folders, Markdown files, or runs, which stand for their best skill."""
+    """Skill folders, Markdown files, or runs (their best skill)."""
     to: tuple[str, ...] = ()
-    """Agents and models: ``HARNESS``, ``HARNESS:MODEL`` or ``HARNESS:UPSTREAM:MODEL``; the config's
-    own when there are none. Where a run was trained comes by itself."""
+    """Agents and models: ``HARNESS``, ``HARNESS:MODEL`` or ``HARNESS:UPSTREAM:MODEL``; by default
+    the config's own. The places where the runs were trained are added."""
     splits: tuple[Split, ...] = Field(("test",), min_length=1)
+    """Splits on which the skills are scored."""
     replicates: int = Field(1, ge=1)
     """Rollouts of each task."""
 
@@ -346,12 +373,13 @@ class Config(Section):
     """A whole run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Also the name of the run's folder."""
+    """Name of the run and of its folder."""
     seed: int = 42
+    """Seed of everything random in the run."""
     workers: int = Field(4, ge=1)
-    """Rollouts at the same time."""
+    """Rollouts that run at the same time."""
     runs: Path = Path("runs")
-    """Folder of run folders; the rollout store is in it, shared by all runs."""
+    """Folder for the runs and the rollout store, which all runs share."""
     tasks: TasksConfig
     skill: SkillConfig
     harness: HarnessConfig = HarnessConfig()
@@ -367,17 +395,17 @@ class Config(Section):
     transfer: TransferConfig = TransferConfig()
     limits: RunLimitsConfig = RunLimitsConfig()
     stop: tuple[StopConfig, ...] = ()
-    """Any of these ends the training early, after a step; the final scores are still taken."""
+    """Conditions that end training early, after a step. The final scores are still measured."""
     verifier: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
-    """Your own in place of the tasks' tests, by import path."""
+    """Import path of your own verifier, which replaces the tasks' tests."""
     trackers: tuple[TrackerName, ...] = ()
-    """Experiment trackers that are told of each step; each is an extra of the package."""
+    """Experiment trackers that receive each step. Each is an extra of the package."""
     prices: Path | None = None
-    """Price table in place of the project's ``configs/prices.yaml``."""
+    """Price table that replaces the project's ``configs/prices.yaml``."""
     rollout_tries: int = Field(3, ge=1)
     """Attempts at a rollout that ends as ``infra_error``."""
     max_infra_share: float = Field(0.1, ge=0, le=1)
-    """Share of a training batch that may end so for good before the run pauses."""
+    """Share of a training batch that may end as ``infra_error``; above it, the run pauses."""
 
     @model_validator(mode="after")
     def _references(self) -> Config:
@@ -386,7 +414,7 @@ class Config(Section):
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))
                 raise ValueError(f"{role}.upstream: {upstream!r} is not in upstreams ({known})")
-        # A backend of the user's own is asked when it has been made, at the start of a run.
+        # A user's own backend is checked when it is created, at the start of a run.
         if self.sandbox.kind in BACKENDS:
             check_options(self.sandbox.kind, self.sandbox.options)
             if self.names_cli_agent:
@@ -397,15 +425,15 @@ class Config(Section):
 
     @property
     def names_cli_agent(self) -> bool:
-        """Whether the agent is a command-line one, by the config's own word: without a section
-        ``harness`` it may be an object in its place."""
+        """Whether the config names a command-line agent: without a section ``harness``, an object
+        may take its place."""
         return self.harness.name in CLI_AGENTS and "harness" in self.model_fields_set
 
     def place(self, text: str) -> tuple[str, str]:
-        """Harness and model (``NAME``, or ``UPSTREAM:NAME`` for another upstream than the
-        target's) of a place such as ``codex:gpt-5.5``; ValueError when there is no such thing."""
+        """Harness and model (``NAME``, or ``UPSTREAM:NAME`` for an upstream other than the
+        target's) of a place such as ``codex:gpt-5.5``. Raises ValueError if there is none."""
         own = self.harness.name
-        if text == own or text.startswith(f"{own}:"):  # It may have a colon in it.
+        if text == own or text.startswith(f"{own}:"):  # An import path has a colon in it.
             harness, model = own, text[len(own) + 1 :]
         else:
             harness, _, model = text.partition(":")

@@ -1,4 +1,4 @@
-"""What every section of a config is: strict and frozen."""
+"""The base of every section of a config: strict and frozen."""
 
 from __future__ import annotations
 

@@ -13,18 +13,25 @@ from skillopt.core.import_path import PATH
 
 
 class SimConfig(Section):
-    """The simulated model; see :class:`skillopt.sim.model.SimUpstream` for the dials."""
+    """The simulated model."""
 
     kind: Literal["sim"]
     seed: int = 0
+    """Seed of its randomness."""
     noise: float = Field(0.0, ge=0, le=1)
+    """Share of tasks on which it makes a mistake and forgets the skill's rules."""
     latency_s: float = Field(0.0, ge=0)
+    """Seconds before each reply."""
     error_rate: float = Field(0.0, ge=0, le=1)
+    """Share of requests that fail with status 500."""
     cut_rate: float = Field(0.0, ge=0, le=1)
+    """Share of streams that break off half way."""
     malformed: float = Field(0.0, ge=0, le=1)
+    """Share of optimizer replies that do not have the requested form."""
     harm: float = Field(0.2, ge=0, le=1)
+    """Share of reflections that also propose a harmful rule."""
     protocols: tuple[ProtocolName, ...] = ()
-    """What it can be spoken to in; all three when absent. Others are translated."""
+    """Protocols that it supports; by default all three. The gateway translates the others."""
 
 
 class HttpConfig(Section):
@@ -32,24 +39,28 @@ class HttpConfig(Section):
 
     kind: Literal["openai", "azure-openai", "anthropic", "openai-compatible"]
     base_url: str | None = Field(None, pattern=r"^https?://")
-    """Without ``/v1``; the vendor's own for openai and anthropic, the resource's for Azure."""
+    """Address of the service without ``/v1``; for Azure, that of the resource. The default for
+    ``openai`` and ``anthropic`` is the vendor's address."""
     key_env: str = ""
-    """Environment variable that holds the key; never the key itself."""
+    """Environment variable that contains the API key; never the key itself."""
     protocols: tuple[ProtocolName, ...] = ()
-    """What the service speaks, where it is not the usual: ``[chat]`` for openai-compatible."""
+    """Protocols that the service supports, if not the usual ones of its kind (``[chat]`` for
+    ``openai-compatible``)."""
     api_version: str = ""
-    """Azure's dated interface, such as ``2025-04-01-preview``; its ``v1`` one when absent."""
+    """Version of Azure's dated interface, such as ``2025-04-01-preview``; by default its ``v1``
+    interface is used."""
     max_concurrency: int = Field(16, ge=1)
+    """Most requests at the same time."""
 
     @field_validator("key_env")
     @classmethod
     def _is_a_name(cls, name: str) -> str:
         if not re.fullmatch(
             r"([A-Z_][A-Z0-9_]*)?", name
-        ):  # The value is not told: it may be a key.
+        ):  # The value is not printed, as it may be a key.
             raise ValueError(
-                "must be the name of an environment variable, in capital letters, and never the "
-                "key itself"
+                "must be the name of an environment variable, in capital letters, and not the key "
+                "itself"
             )
         return name
 
@@ -57,15 +68,15 @@ class HttpConfig(Section):
     @classmethod
     def _is_without_v1(cls, url: str | None) -> str | None:
         if url is not None and url.rstrip("/").endswith("/v1"):
-            raise ValueError("ends with /v1, which is added to it: leave that out")
+            raise ValueError("ends with /v1, which is added automatically; remove it")
         return url
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> HttpConfig:
         if self.kind in ("openai-compatible", "azure-openai") and not self.base_url:
-            raise ValueError(f"base_url is needed for an upstream of kind {self.kind}")
+            raise ValueError(f"base_url is required for an upstream of kind {self.kind}")
         if self.api_version and self.kind != "azure-openai":
-            raise ValueError("api_version: only azure-openai has one; leave it out")
+            raise ValueError("api_version: only azure-openai has one; remove it")
         return self
 
 
@@ -74,30 +85,32 @@ class LlamaConfig(Section):
 
     kind: Literal["llamacpp"]
     model: str = "smollm2"
-    """``smollm2``, or a GGUF file; requests call it by that word, or by the file's stem."""
+    """``smollm2``, or a GGUF file. The model's name in requests is ``smollm2`` or the file's
+    stem."""
     context: int = Field(2048, ge=256)
-    """Tokens of a request with its reply."""
+    """Most tokens of a request together with its reply."""
     parallel: int = Field(2, ge=1)
-    """Requests at the same time."""
+    """Requests that are processed at the same time."""
     threads: int = Field(0, ge=0)
-    """Half of the processors when 0."""
+    """Number of threads; 0 means half of the processors."""
     template: str = ""
-    """A chat template (Jinja) in place of the model's own."""
+    """Chat template (Jinja) that replaces the model's own."""
     protocols: tuple[ProtocolName, ...] = ("chat",)
-    """llama.cpp has all three, but ignores JSON schemas and forced tools in the other two."""
+    """Protocols to use. llama.cpp supports all three, but ignores JSON schemas and forced tools in
+    the other two."""
 
 
 class OwnUpstreamConfig(Section):
-    """A model service of your own: ``kind`` is the import path of a class that implements
+    """Your own model service: ``kind`` is the import path of a class that implements
     :class:`harnesses.gateway.upstreams.Upstream`."""
 
     kind: str = Field(pattern=PATH)
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Keyword arguments of the class."""
+    """Keyword arguments for the class."""
 
 
 def _tag(value: Any) -> str:
-    """Which of the sections a mapping is, by its kind."""
+    """The section that a mapping is, by its kind."""
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
     if kind in ("sim", "llamacpp"):
         return str(kind)

@@ -1,1 +1,1 @@
-"""What every room uses: values, skills, files, import paths, errors."""
+"""What all other packages use: values, skills, files, import paths, errors."""

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 DEBOUNCE_S = 0.4
-"""Quiet time after the last change before files are looked at: editors write in several steps."""
+"""Seconds without a change before files are read, as editors write in several steps."""
 _POLL_S = 0.05
 
 
 def settled(changed: threading.Event, stop: threading.Event) -> bool:
-    """Wait for a change and then for quiet; False when it is time to stop."""
+    """Wait for a change and then for quiet; False if ``stop`` is set."""
     while not changed.wait(_POLL_S):
         if stop.is_set():
             return False
@@ -28,14 +28,14 @@ def settled(changed: threading.Event, stop: threading.Event) -> bool:
 def watching(paths: Sequence[Path], changed: threading.Event) -> Iterator[Callable[[], None]]:
     """Set ``changed`` whenever one of the paths, or what is below it, is written, moved or removed.
 
-    Yields a function that looks anew: a folder that was replaced is another one to the system.
+    Yields a function that renews the watch: to the system, a replaced folder is a different one.
     """
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
     from watchdog.observers import Observer
 
     class Handler(FileSystemEventHandler):
         def on_any_event(self, event: FileSystemEvent) -> None:
-            # Reading is an event too, and ours would start the next round.
+            # Reading is an event too, and our own would trigger the next round.
             if event.event_type in ("created", "modified", "moved", "deleted"):
                 changed.set()
 

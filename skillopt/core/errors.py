@@ -1,4 +1,4 @@
-"""Errors that a user can act on; the command line catches their base and nothing else.
+"""Errors that a user can act on. The command line catches only their base class.
 
 ::
 
@@ -43,16 +43,16 @@ RESUME_HINT = (
 
 
 class FileError(SkillOptError):
-    """A file or folder that cannot be read or written; the message names it and what to do."""
+    """A file or folder cannot be read or written. The message names it and what to do."""
 
 
 class FormatError(SkillOptError):
-    """A file that this version does not read: older, newer, or damaged."""
+    """A file cannot be read by this version: it is older, newer, or damaged."""
 
 
 @contextmanager
 def file_errors() -> Iterator[None]:
-    """At the edges of the program: what the file system refuses becomes an error with advice.
+    """At the edges of the program, turns an error of the file system into one with advice.
 
     Raises:
         PausedError: the disk is full.
@@ -62,12 +62,12 @@ def file_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.EPIPE:
-            raise  # Who reads our output has gone: click's to deal with.
+            raise  # The reader of our output has gone; click handles this.
         raise file_error(error) from error
 
 
 def file_error(error: OSError) -> SkillOptError:
-    """An error of the file system as one of ours."""
+    """An error of the file system as an error of this project."""
     name = error.filename
     where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
     what = f"{where}{error.strerror or error}"
@@ -83,7 +83,7 @@ _ADVICE = {
     errno.EPERM: f"check its permissions, or {_WRITABLE}",
     errno.EISDIR: "a file is expected there, and it is a folder",
     errno.ENOTDIR: "a folder is expected there, and it is a file",
-    errno.EEXIST: "it exists already: remove it, or choose another name",
+    errno.EEXIST: "it already exists: remove it, or choose another name",
     errno.ENOENT: "check the path",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "raise the limit on open files (ulimit -n), or lower the key 'workers'",
@@ -91,6 +91,6 @@ _ADVICE = {
 
 
 class PausedError(SkillOptError):
-    """Infrastructure failed too often to go on. The same command resumes from here."""
+    """Infrastructure failed too often to continue. Running the same command again resumes."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds the old content or the new, never half of it."""
+"""Writing files so that a reader finds the old or the new content, never a part of it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any
 from skillopt.core.errors import FormatError
 
 _HERE, _RENAME_EXCHANGE = -100, 2
-"""From the Linux headers: AT_FDCWD and a flag of renameat2."""
+"""Constants from the Linux headers: AT_FDCWD and a flag of renameat2."""
 
 
 def write_atomic(path: Path, content: str | bytes, mode: int | None = None) -> None:
-    """Write to a temporary name beside ``path``, sync, rename; with ``mode`` where it is given."""
+    """Write to a temporary file next to ``path``, sync and rename it; with ``mode`` if given."""
     data = content.encode() if isinstance(content, str) else content
-    # Nobody else's: processes of two containers may have the same number.
+    # Unique: processes in two containers may have the same number.
     temporary = path.with_name(f".{path.name[:64]}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -36,21 +36,20 @@ def write_atomic(path: Path, content: str | bytes, mode: int | None = None) -> N
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # Of the file that is wanted, not of its temporary name.
+        if isinstance(error, OSError):  # Name the file that is wanted, not the temporary one.
             error.filename, error.filename2 = str(path), None
         raise
     sync_folder(path.parent)
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Put a folder in the place of another one of that name, in one step where the system can.
+    """Replace a folder with another one, in one step if the system supports it.
 
-    A reader, or whoever comes after a crash, finds the old folder or the new one. What was there
-    before is removed.
+    A reader, also after a crash, finds the old folder or the new one. The old one is then removed.
 
     Args:
-        new: beside ``folder``, on the same file system; gone afterwards.
-        folder: may be missing.
+        new: the new folder, next to ``folder`` on the same file system; afterwards it is gone.
+        folder: the folder to replace, which may be missing.
     """
     if not folder.is_dir():
         new.rename(folder)
@@ -65,7 +64,7 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names at once (Linux, renameat2); whether the file system could do it."""
+    """Swap two names at once (Linux, renameat2). Returns whether the file system supports it."""
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
@@ -79,7 +78,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise OSError if a folder, or what is to be made of the way to it, cannot be written."""
+    """Raise OSError if a folder, or a parent that has to be created, cannot be written."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
@@ -99,7 +98,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def end_whole(log: Path) -> None:
-    """Cut a torn last line off a log of lines: its writer was killed, or the disk was full."""
+    """Cut an incomplete last line off a log: its writer was killed, or the disk was full."""
     if not log.is_file():
         return
     with log.open("r+b") as file:
@@ -110,7 +109,7 @@ def end_whole(log: Path) -> None:
 
 
 def to_json(value: Any) -> str:
-    """JSON as all files of a run have it: indented, keys in the order given, one final newline."""
+    """JSON in the form of all files of a run: indented, keys in the given order, final newline."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -121,9 +120,9 @@ def read_json(file: Path, format: int, older: Upgrade | None = None) -> dict[str
     """A JSON object of the project with its format number.
 
     Args:
-        file: must exist.
+        file: an existing file.
         format: the number that this version writes.
-        older: turns one without a number into one of this version.
+        older: converts an object without a number to this version's format.
 
     Raises:
         FormatError: it is not JSON, or has another number.
@@ -145,7 +144,7 @@ def read_json(file: Path, format: int, older: Upgrade | None = None) -> dict[str
         )
         raise FormatError(
             f"{file}: has {what}, and this version reads format {format}; use the version that "
-            "wrote it, or move the file away to begin anew"
+            "wrote it, or move the file away to start over"
         )
     return dict(value)
 

@@ -1,7 +1,7 @@
-"""Import paths: what ``module:name`` in a config refers to, and calling what a user wrote.
+"""Import paths: what ``module:name`` in a config refers to, and calling a user's own code.
 
-An exception of a user's own code is theirs: it becomes an :class:`OwnCodeError` that keeps their
-traceback, so that nobody takes it for a failure of the infrastructure or of this project.
+An exception in a user's own code becomes an :class:`OwnCodeError` that keeps its traceback, so that
+it is not taken for a failure of the infrastructure or of this project.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _LIBRARY = sysconfig.get_path("stdlib")
 
 
 class PluginError(SkillOptError):
-    """An import path that leads nowhere; the message names the key and what to do."""
+    """An import path leads nowhere. The message names the key and what to do."""
 
 
 class OwnCodeError(PluginError):
-    """A user's own function raised. ``__cause__`` is what it raised."""
+    """A user's own function raised an exception, which is the ``__cause__``."""
 
     @property
     def traceback(self) -> str:
-        """The traceback of the user's code alone, from its first line on."""
+        """The traceback of the user's code only, from its first line on."""
         cause = self.__cause__
         if cause is None:
             return ""
@@ -45,14 +45,14 @@ class OwnCodeError(PluginError):
 
 
 def load(path: str, key: str) -> Any:
-    """What an import path ``module:name`` leads to.
+    """The object that an import path ``module:name`` refers to.
 
     Args:
         path: the module must be importable: installed, or on PYTHONPATH.
-        key: of the config, for the message.
+        key: the config's key, for the message.
 
     Raises:
-        PluginError: there is no such module or name in it.
+        PluginError: there is no such module, or no such name in it.
         OwnCodeError: the module raised while it was imported.
     """
     module, _, name = path.partition(":")
@@ -72,10 +72,10 @@ def make(path: str, key: str, method: str, /, *arguments: Any, **settings: Any) 
     """An object by import path.
 
     Args:
-        path: of a class or function that makes it, or of the object itself.
-        key: of the config, for messages.
-        method: that the object must have.
-        arguments, settings: that a class or function is called with.
+        path: import path of a class or function that makes the object, or of the object itself.
+        key: the config's key, for messages.
+        method: a method that the object must have.
+        arguments, settings: passed to the class or function.
 
     Raises:
         PluginError: the path leads nowhere, the class does not take these arguments, or the
@@ -94,17 +94,17 @@ def make(path: str, key: str, method: str, /, *arguments: Any, **settings: Any) 
 def own_code(
     what: str, part: Any = None, passing: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Around a call of what a user may have written.
+    """A context for a call of code that a user may have written.
 
     Args:
-        what: is called, for the message.
-        part: the function or object that is called, or its module's name. What this project
-            raises in its own parts stays as it is.
-        passing: exceptions that are not the user's programming errors here.
+        what: a name for the code that is called, for the message.
+        part: the function or object that is called, or its module's name. Exceptions in the
+            project's own parts pass unchanged.
+        passing: exceptions that pass unchanged, as they are not programming errors here.
 
     Raises:
-        OwnCodeError: a user's part raised something that is not an error of this project. What the
-            file system refused to the project's functions that it calls is none of its errors.
+        OwnCodeError: a user's part raised something that is not an error of this project. Errors of
+            the file system in the project's functions that it calls are not its errors.
     """
     expected: tuple[type[BaseException], ...] = (SkillOptError, *passing)
     try:
@@ -119,22 +119,22 @@ def own_code(
 
 
 def takes(function: Any, key: str, *given: str, named: Sequence[str] = ()) -> None:
-    """Refuse what cannot be called as it will be.
+    """Refuse a function that cannot be called with the given arguments.
 
     Args:
-        function: of the user's.
-        key: of the config, for the message.
-        given, named: what it is given, by position and by name.
+        function: the user's function.
+        key: the config's key, for the message.
+        given, named: its arguments, by position and by name.
 
     Raises:
-        PluginError: it is no function, or takes other arguments.
+        PluginError: it is not a function, or takes other arguments.
     """
     if not callable(function):
         raise PluginError(f"{key}: {function!r} is not a function, nor can it be called as one")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return  # Some that are written in C do not tell.
+        return  # Some functions written in C have no signature.
     try:
         signature.bind(*given, **dict.fromkeys(named))
     except TypeError as error:
@@ -147,7 +147,7 @@ def takes(function: Any, key: str, *given: str, named: Sequence[str] = ()) -> No
 
 
 def check(path: str, key: str, method: str) -> None:
-    """Refuse an import path before anything is started with what it leads to.
+    """Check an import path before anything is started with the object.
 
     Raises:
         PluginError: it leads nowhere, or to a class without that method.
@@ -160,7 +160,7 @@ def check(path: str, key: str, method: str) -> None:
 
 
 def call(factory: Any, path: str, key: str, *arguments: Any, **settings: Any) -> Any:
-    """What a user's class or function returns.
+    """Call a user's class or function.
 
     Raises:
         PluginError: it cannot be called with these arguments.
@@ -186,7 +186,7 @@ def is_ours(part: Any) -> bool:
 
 
 def _raised_by_us(error: BaseException) -> bool:
-    """Whether the last function that raised, the standard library's aside, is this project's."""
+    """Whether the last function that raised, ignoring the standard library, is this project's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = frame.filename
         if _ours(file):

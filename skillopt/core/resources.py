@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def resource(name: str) -> Path:
-    """The folder ``configs`` or ``dockerfiles``."""
+    """The path of the folder ``configs`` or ``dockerfiles``."""
     here = Path(__file__).parent.parent
     packaged = here / "_data" / name
     return packaged if packaged.is_dir() else here.parent / name

@@ -26,15 +26,15 @@ from skillopt.core.files import digest_of, replace_folder, sync_folder
 
 SKILL_FILE = "SKILL.md"
 MAX_BYTES = 16 * 1024 * 1024
-"""Of a whole folder: a wrong path should not be read for minutes."""
+"""The most bytes of a whole folder, so that a wrong path is not read for minutes."""
 _FRONT = re.compile(r"---[ \t]*\n(?P<front>.*?\n)---[ \t]*(?:\n|\Z)", re.DOTALL)
-_DASHES = "front matter must not contain '---': readers take it for its end"
+_DASHES = "front matter must not contain '---', which ends it for some readers"
 
 FrontValue = str | Mapping[str, str]
 
 
 class SkillError(SkillOptError):
-    """A skill that cannot be used. The message names the file, what is wrong and what to do."""
+    """A skill cannot be used. The message names the file, what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Skill:
     name: str
     description: str
     body: str
-    """Markdown below the front matter."""
+    """The Markdown below the front matter."""
     extra: Mapping[str, FrontValue] = field(default_factory=dict)
-    """Front matter besides name and description: license, compatibility, metadata …"""
+    """The rest of the front matter: license, compatibility, metadata …"""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """The other files of the folder by their relative POSIX path."""
+    """The other files of the folder, by relative POSIX path."""
 
     @property
     def text(self) -> str:
-        """``SKILL.md`` in canonical form: ordered front matter, LF line ends, one at the end."""
+        """``SKILL.md`` in canonical form: ordered front matter, LF line ends, a final newline."""
         extra = {
             key: value if isinstance(value, str) else dict(sorted(value.items()))
             for key, value in sorted(self.extra.items())
@@ -70,13 +70,13 @@ class Skill:
 
 
 def canonical_body(text: str) -> str:
-    """A body as :attr:`Skill.text` has it: LF line ends, no blank lines around, no end of line."""
+    """A body as in :attr:`Skill.text`: LF line ends, no blank lines around it, no final newline."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return re.sub(r"\A(?:[ \t]*\n)+", "", text).rstrip(" \t\n")
 
 
 def skill_problems(skill: Skill) -> tuple[str, ...]:
-    """What the Agent Skills rules have against a skill; empty when it is valid."""
+    """How a skill breaks the Agent Skills rules; empty if it is valid."""
     from skills_ref.errors import ParseError
     from skills_ref.parser import parse_frontmatter
     from skills_ref.validator import validate_metadata
@@ -103,10 +103,11 @@ def _values(front: Mapping[str, FrontValue]) -> Iterator[str]:
 def read_skill(path: Path) -> Skill:
     """Read a skill folder, or a bare Markdown file with front matter.
 
-    Hidden files and ``__pycache__`` are left out: they belong to editors and version control.
+    Hidden files and ``__pycache__`` are left out, as they belong to tools.
 
     Raises:
-        SkillError: nothing there, not a valid skill, or it contains links or special files.
+        SkillError: there is nothing, it is not a valid skill, or it contains links or special
+            files.
     """
     if path.is_dir():
         skill = _read_folder(path)
@@ -123,7 +124,7 @@ def read_skill(path: Path) -> Skill:
 
 
 def write_skill(skill: Skill, folder: Path) -> None:
-    """Write a skill to ``folder``, whole or not at all; a skill that is there is replaced.
+    """Write a skill to ``folder``, completely or not at all; an existing skill is replaced.
 
     Files that start with ``#!`` become executable.
 
@@ -164,7 +165,7 @@ def _read_folder(root: Path) -> Skill:
         for name in [*names, *sorted(files)]:
             path = Path(folder) / name
             if path.is_symlink():
-                raise SkillError(f"{path}: a skill must not contain links; put the file itself")
+                raise SkillError(f"{path}: a skill must not contain links; copy the file instead")
             if name in names or name.startswith("."):
                 continue
             content[path.relative_to(root).as_posix()] = data = _read_bytes(path)
@@ -172,7 +173,7 @@ def _read_folder(root: Path) -> Skill:
             if size > MAX_BYTES:
                 raise SkillError(f"{root}: larger than {MAX_BYTES} bytes; is this a skill?")
     if SKILL_FILE not in content:
-        raise SkillError(f"{root}: no {SKILL_FILE} in it; a skill is a folder that has one")
+        raise SkillError(f"{root}: has no {SKILL_FILE}; a skill is a folder that has one")
     skill = _parse(root / SKILL_FILE, content.pop(SKILL_FILE), content)
     if skill.name != unicodedata.normalize("NFKC", root.absolute().name):
         raise SkillError(
@@ -223,5 +224,6 @@ def _parse(path: Path, data: bytes, files: Mapping[str, bytes] | None = None) ->
 
 
 def _is_control(char: str) -> bool:
-    """Control characters and lone surrogates: no reader shows them and terminals obey them."""
+    """Whether it is a control character or lone surrogate, which terminals obey and no reader
+    shows."""
     return unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t\r"

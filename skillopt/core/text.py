@@ -8,12 +8,12 @@ CHARS_PER_TOKEN = 4
 
 
 def printable(text: str) -> str:
-    """Text that cannot steer a terminal: what agents and models wrote may hold escape sequences."""
+    """Text that is safe for a terminal: what agents and models write may contain escapes."""
     return "".join(
         c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text, roughly: no model's own tokenizer is at hand."""
+    """A rough estimate of the tokens of a text, without a model's tokenizer."""
     return math.ceil(len(text) / CHARS_PER_TOKEN)

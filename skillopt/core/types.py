@@ -26,17 +26,17 @@ Split = Literal["train", "val", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task: a folder in Harbor's format, read and checked, or made by a source of its own."""
+    """One task: a folder in Harbor's format, read and checked, or an object from a task source."""
 
     name: str
     instruction: str
     digest: str
-    """SHA-256 in hexadecimal over everything that decides a rollout's result: of a folder, the
+    """SHA-256 in hexadecimal over everything that decides a rollout's result; for a folder, the
     names and bytes of all its files."""
     folder: Path = Path(os.devnull)
-    """Absolute; of a task without files, one that does not exist."""
+    """The task's folder, an absolute path; for a task without files, one that does not exist."""
     family: str = ""
-    """``metadata.category`` of task.toml: groups scores by kind of task."""
+    """``metadata.category`` of task.toml, which groups scores by kind of task."""
     workdir: str = "/app"
     agent_timeout_s: float = 600.0
     verifier_timeout_s: float = 600.0
@@ -44,40 +44,40 @@ class Task:
     cpus: float = 1.0
     disk_mb: int = 10240
     docker_image: str | None = None
-    """A ready image to use in place of ``environment/Dockerfile``."""
+    """An existing image to use instead of ``environment/Dockerfile``."""
     env: tuple[tuple[str, str], ...] = ()
     """Environment variables of agent and verifier."""
     verifier_env: tuple[tuple[str, str], ...] = ()
-    """Those that only the verifier has."""
+    """Environment variables of the verifier only."""
     untrusted_programs: bool = False
-    """Whether the verifier runs programs of the agent's, by ``$UNTRUSTED``."""
+    """Whether the verifier runs the agent's programs, with ``$UNTRUSTED``."""
     question: bool = False
-    """Whether it has no workspace, and is judged by what the agent says."""
+    """Whether the task has no workspace and is judged by the agent's answer."""
     follow_ups: tuple[str, ...] = ()
-    """What the user says after each turn's end, one turn each; ``metadata.follow_ups``."""
+    """The user's further messages, one after each turn; ``metadata.follow_ups``."""
     workspace: Callable[[Path], None] | None = None
     """Writes the first workspace into an empty folder, for tasks that have no ``environment/``."""
     verify: Callable[..., Reward] | None = None
-    """Judges the result in this process in place of ``tests/``: of the task, the workspace, the
+    """Judges the result in this process instead of ``tests/``, from the task, the workspace, the
     answer and the rollout's folder."""
     companion: Callable[[Path], Companion] | None = None
     """Makes what the agent of one rollout talks to, such as a game engine, from the rollout's
-    folder; what it leaves there ``verify`` can read."""
+    folder. ``verify`` can read the files that it leaves there."""
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """What the user says, turn by turn."""
+        """The user's messages, turn by turn."""
         return (self.instruction, *self.follow_ups)
 
 
 def named_task(name: str) -> Task:
-    """A task of which only the name is known: for looking at rollouts without their task set."""
+    """A task with only a name, to read rollouts without their task set."""
     return Task(name=name, instruction="", digest="")
 
 
 @dataclass(frozen=True)
 class Reward:
-    """What a verifier said. ``soft`` in [0, 1]; ``feedback`` says what was wrong."""
+    """A verifier's verdict. ``soft`` is in [0, 1]; ``feedback`` describes what was wrong."""
 
     soft: float
     metrics: dict[str, float] = field(default_factory=dict)
@@ -85,26 +85,26 @@ class Reward:
 
     @property
     def hard(self) -> float:
-        """1.0 when fully solved, else 0.0."""
+        """1.0 if the task is fully solved, else 0.0."""
         return 1.0 if self.soft >= 1.0 - 1e-9 else 0.0
 
 
 class Rollout(BaseModel):
     """One attempt at one task, and ``result.json`` in its folder.
 
-    ``task`` and ``folder`` are attached when it is read. In the file ``task`` is the task's name
-    and ``reward`` the hard one, a number; soft reward, metrics and feedback stand under their own
-    names.
+    ``task`` and ``folder`` are attached when it is read. In the file, ``task`` is the task's name
+    and ``reward`` the hard reward as a number; soft reward, metrics and feedback have keys of
+    their own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     format: Literal[1] = 1
-    """Of the file."""
+    """Format number of the file."""
     key: str
     """Address in the rollout store."""
     identity: dict[str, Any] = Field(default_factory=dict)
-    """What the key is the digest of; see :mod:`skillopt.rollouts.identity`."""
+    """Everything that the key is a digest of; see :mod:`skillopt.rollouts.identity`."""
     task: SkipValidation[Task]
     status: Status
     message: str = ""
@@ -119,18 +119,18 @@ class Rollout(BaseModel):
     others_opened: tuple[str, ...] = ()
     """Names of the skills of ``skill.beside`` that the agent opened."""
     folder: SkipValidation[Path]
-    """Its folder in the store: trajectory.json, wire.jsonl, verifier/ and logs."""
+    """The rollout's folder in the store: trajectory.json, wire.jsonl, verifier/ and logs."""
 
     @classmethod
     def read(cls, folder: Path, task: Task | None = None) -> Rollout:
-        """The rollout of a folder that holds ``result.json``.
+        """The rollout in a folder with ``result.json``.
 
         Args:
-            folder: of the rollout.
-            task: that was run; one of that name without content if the caller only looks at it.
+            folder: the rollout's folder.
+            task: the task that was run; by default one with only its name.
 
         Raises:
-            FormatError: the file is of another format or not one of ours.
+            FormatError: the file has another format or is not one of this project.
         """
         file = folder / "result.json"
         values = read_json(file, format=1, older=_with_soft)
@@ -144,7 +144,7 @@ class Rollout(BaseModel):
             raise FormatError(f"{file}: not the result of a rollout: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """What ``result.json`` holds."""
+        """The content of ``result.json``."""
         values = self.model_dump(mode="json", exclude={"task", "reward", "folder"})
         return {
             "format": self.format,
@@ -159,7 +159,7 @@ class Rollout(BaseModel):
 
     @property
     def row(self) -> RolloutRow:
-        """Its line in the event log."""
+        """The rollout's row in the event log."""
         return RolloutRow(
             key=self.key,
             task=self.task.name,
@@ -174,7 +174,7 @@ class Rollout(BaseModel):
         )
 
     def trajectory(self) -> Trajectory | None:
-        """Read on demand; None if the agent never reached the model."""
+        """The trajectory, read on demand; None if the agent never reached the model."""
         from atif import Trajectory
 
         file = self.folder / "trajectory.json"
@@ -182,12 +182,13 @@ class Rollout(BaseModel):
 
 
 def _with_soft(values: dict[str, Any]) -> dict[str, Any]:
-    """A result from before there was a format number: its ``reward`` was the soft one."""
+    """Converts a result without a format number, in which ``reward`` was the soft reward."""
     return {**values, "format": 1, "soft": values.get("reward")}
 
 
 class RolloutRow(BaseModel):
-    """A scored rollout in the event log: its key, and what the log must know without the store."""
+    """A scored rollout in the event log: its key, and what the log must contain without the
+    store."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -208,17 +209,18 @@ class RolloutRow(BaseModel):
 
 
 class GateDecision(BaseModel):
-    """What a gate decided and why, as the log keeps it. Scores are means over the whole split."""
+    """A gate's decision and its reason, as logged. Scores are means over the whole split."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     accepted: bool
     score_before: float
-    """Of the current skill, as the gate now knows it."""
+    """The current skill's score, as the gate now knows it."""
     score_after: float | None
-    """Of the candidate; None if it was not measured to the end. Given if it was accepted."""
+    """The candidate's score; None if the evaluation stopped early. Never None if accepted."""
     upper_bound: float
-    """The most that the candidate could still score; its score if it was measured to the end."""
+    """The highest score that the candidate could still reach; its score if it was fully
+    measured."""
     total: int
     """Tasks of the selection split."""
     broken: tuple[str, ...] = ()
@@ -227,7 +229,7 @@ class GateDecision(BaseModel):
     """Tasks that scored higher than before."""
     reason: str
     rollouts: tuple[RolloutRow, ...]
-    """The candidate's, in the order of the split."""
+    """The candidate's rollouts, in the order of the split."""
     remeasured: tuple[RolloutRow, ...] = ()
     """New rollouts of the current skill that the gate asked for."""
 
@@ -248,17 +250,21 @@ EditKind = Literal["append", "insert_after", "replace", "delete", "set_descripti
 
 @dataclass(frozen=True)
 class Edit:
-    """One bounded change to a skill (design §4). ``support`` counts the patches behind it."""
+    """One bounded change to a skill. ``support`` counts the patches that propose it.
+
+    Edits are exact or refused: the target must match exactly once, lie outside protected regions
+    and leave the Markdown valid (docs/design.md).
+    """
 
     kind: EditKind
     target: str = ""
-    """Exact text that must occur once: for insert_after, replace and delete."""
+    """Exact text that must occur once, for insert_after, replace and delete."""
     content: str = ""
-    """New text: for all kinds but delete. A ``note`` goes into the region of reminders."""
+    """New text, for all kinds but delete. A ``note`` goes into the region of reminders."""
     reason: str = ""
     support: int = 1
     file: str = ""
-    """Relative POSIX path of another file of the skill's folder; empty for the body."""
+    """Relative POSIX path of another file in the skill's folder; empty for the body."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +278,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class EditOutcome:
-    """What became of one edit: applied, or refused with the reason."""
+    """The outcome of one edit: applied, or refused with the reason."""
 
     edit: Edit
     applied: bool
@@ -281,7 +287,7 @@ class EditOutcome:
 
 @dataclass(frozen=True)
 class RejectedEdit:
-    """An entry of the rejected-edit memory: edits that the gate turned away, and their harm."""
+    """An entry of the rejected-edit memory: edits that the gate rejected, and the harm they did."""
 
     step: int
     edits: tuple[Edit, ...]

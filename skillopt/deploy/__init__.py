@@ -1,1 +1,1 @@
-"""Putting a skill where an agent finds it, proving it, and taking it back byte for byte."""
+"""Putting a skill where an agent finds it, proving it, and undoing it byte for byte."""

@@ -1,7 +1,7 @@
 """Deploying and undoing: back up, log, change in one step, log again.
 
-Whatever was changed by somebody else since the last deployment is never overwritten. Killed at any
-moment, the old state or the new one is there, and the next command knows which.
+What somebody else has changed since the last deployment is never overwritten. If the process is
+killed at any moment, either the old state or the new one exists, and the next command knows which.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from skillopt.deploy.places import DeployError, Place, tree_digest
 
 @dataclass(frozen=True)
 class Standing:
-    """A deployment that has not been undone, and what has become of it."""
+    """A deployment that has not been undone, and its current state."""
 
     entry: Deployment
     state: str
-    """unchanged, changed (by somebody else since), or missing."""
+    """``unchanged``, ``changed`` (by somebody else since), or ``missing``."""
 
 
 def with_provenance(skill: Skill, source: Mapping[str, Any]) -> Skill:
-    """A skill whose front matter says where it comes from (``metadata``, Agent Skills format).
+    """A skill whose front matter records its source (``metadata``, Agent Skills format).
 
     Args:
-        skill: to deploy.
+        skill: the skill to deploy.
         source: values by short key, such as run, selection, test; None values are left out.
     """
     own = skill.extra.get("metadata", {})
@@ -45,16 +45,16 @@ def with_provenance(skill: Skill, source: Mapping[str, Any]) -> Skill:
 
 
 def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]) -> Deployment:
-    """Put a skill into its place; what stands there is backed up first.
+    """Put a skill into its place after a backup of what is there.
 
     Args:
-        skill: valid, with its provenance.
-        place: where.
-        ledger: open.
-        source: for the log.
+        skill: a valid skill, with its provenance.
+        place: where to put it.
+        ledger: the open ledger.
+        source: recorded in the log.
 
     Raises:
-        DeployError: what was deployed there has been changed since.
+        DeployError: the last deployment there has been changed since.
         SkillError: the skill is not valid.
     """
     target = place.target(skill.name)
@@ -76,7 +76,7 @@ def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]
 
 
 def planned(skill: Skill, place: Place) -> tuple[str, str]:
-    """What stands in a place and what would, as text to compare."""
+    """The content of a place before and after a deployment, as text to compare."""
     target = place.target(skill.name)
     if place.form == "instructions":
         return _read(target), _with_block(target, skill).decode()
@@ -84,14 +84,14 @@ def planned(skill: Skill, place: Place) -> tuple[str, str]:
 
 
 def undo(entry: Deployment, ledger: Ledger) -> Deployment:
-    """Put back what a deployment replaced, byte for byte.
+    """Restore what a deployment replaced, byte for byte.
 
-    In a file of instructions only the skill's own block is put back, so that what its owner wrote
-    around it since stays.
+    In a file of instructions only the skill's own block is restored, so that what its owner wrote
+    around it since is kept.
 
     Args:
-        entry: the last standing deployment of its target.
-        ledger: open.
+        entry: the target's last deployment that has not been undone.
+        ledger: the open ledger.
 
     Raises:
         DeployError: the target has been changed since.
@@ -111,7 +111,7 @@ def undo(entry: Deployment, ledger: Ledger) -> Deployment:
             if text.strip() or first.before:
                 made.write_bytes(text)
                 made.chmod(target.stat().st_mode & 0o777)
-            else:  # Another skill's deployment, undone by now, made the file.
+            else:  # The file was created by another skill's deployment, which has been undone.
                 back = replace(back, source=back.source | {"made": first.source.get("made", [])})
             back = replace(back, after=tree_digest(made))
         else:
@@ -120,7 +120,7 @@ def undo(entry: Deployment, ledger: Ledger) -> Deployment:
 
 
 def list_standing(ledger: Ledger) -> list[Standing]:
-    """All deployments that stand, with what has become of them."""
+    """All deployments that have not been undone, with their current state."""
     targets = dict.fromkeys(entry.target for entry in ledger.entries())
     found = []
     for target in targets:
@@ -133,7 +133,7 @@ def list_standing(ledger: Ledger) -> list[Standing]:
 
 
 def _carry_out(entry: Deployment, made: Path | None, ledger: Ledger) -> Deployment:
-    """The change itself, between two entries of the log."""
+    """Make the change, between two entries of the log."""
     ledger.write(entry)
     target = Path(entry.target)
     if made is None:
@@ -158,12 +158,12 @@ def _undoing(entry: Deployment) -> dict[str, Any]:
 
 
 def _missing_folders(target: Path) -> list[str]:
-    """The folders that deploying makes on the way, innermost first."""
+    """The folders that deploying has to create, innermost first."""
     return [str(folder) for folder in target.parents if not folder.exists()]
 
 
 def _remove_empty(folders: Sequence[str]) -> None:
-    """Remove the folders that a deployment made, as far as nothing else is in them by now."""
+    """Remove the folders that a deployment created, unless something else is in them now."""
     for folder in map(Path, folders):
         if not folder.is_dir() or any(folder.iterdir()):
             return
@@ -175,15 +175,15 @@ def _refuse_edited(target: Path, name: str, place: Place, ledger: Ledger) -> Non
     if not standing or tree_digest(target) == standing[-1].after:
         return
     if place.form == "instructions":
-        return  # Others write into such a file too; the block is looked at when it is replaced.
+        return  # Others write into such a file too; the block is checked when it is replaced.
     raise DeployError(_edited(target, standing[-1]))
 
 
 def _edited(target: Path, entry: Deployment) -> str:
     what = "is gone" if not target.exists() else "has been changed"
     return (
-        f"{target} {what} since {entry.name} was deployed there, and is left as it is: keep what "
-        "you want of it elsewhere, put back the deployed version "
+        f"{target} {what} since {entry.name} was deployed there, and is left as it is: save what "
+        "you want to keep elsewhere, restore the deployed version "
         f"(or remove it and its line {entry.id} from the log), then try again"
     )
 
@@ -194,11 +194,11 @@ def _block(skill: Skill) -> str:
 
 
 def _find_block(text: str, name: str, where: Path) -> str:
-    """The block of a skill in a file of instructions; empty when there is none."""
+    """The block of a skill in a file of instructions; empty if there is none."""
     own = f"skillopt:{re.escape(name)}"
     found = re.findall(rf"<!-- {own} begin -->\n.*?<!-- {own} end -->\n", text, re.DOTALL)
     if len(found) > 1:
-        raise DeployError(f"{where}: has {len(found)} blocks of {name}; leave one of them")
+        raise DeployError(f"{where}: has {len(found)} blocks of {name}; remove all but one")
     return found[0] if found else ""
 
 
@@ -212,7 +212,7 @@ def _read(target: Path) -> str:
 
 
 def _with_block(target: Path, skill: Skill) -> bytes:
-    """A file of instructions with the skill's block, in the place of an older one or at its end."""
+    """A file of instructions with the skill's block, in place of an older one or at the end."""
     text = _read(target)
     old = _find_block(text, skill.name, target)
     if old:
@@ -222,7 +222,7 @@ def _with_block(target: Path, skill: Skill) -> bytes:
 
 
 def _with_old_block(target: Path, backup: Path, entry: Deployment) -> bytes:
-    """The file as it is, with the block that stood there before the deployment, or none."""
+    """The file as it is, with the block from before the deployment, or without one."""
     text = _read(target)
     now = _find_block(text, entry.name, target)
     if now != entry.source.get("block"):

@@ -1,4 +1,4 @@
-"""Telling when a deployed skill is no longer what was deployed."""
+"""Reporting when a deployed skill differs from what was deployed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from skillopt.deploy.ledger import Ledger
 def watch_deployed(
     report: Callable[[Standing], None], stop: threading.Event, ledger_root: Path | None = None
 ) -> None:
-    """Tell of each deployed skill whose files are no longer those that were deployed.
+    """Report each deployed skill whose files differ from what was deployed.
 
     Args:
-        report: told of each that drifts, and of each that is again as it was.
+        report: called with each deployment that drifts, and with each that is restored.
         stop: ends the watch.
-        ledger_root: of the deployments' log; the user's own when absent.
+        ledger_root: folder of the deployments' log; by default the user's own.
     """
     known: dict[str, str] = {}
     changed = threading.Event()

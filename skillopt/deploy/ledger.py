@@ -1,6 +1,6 @@
-"""What was deployed where: one log for each user, outside of the agents' own folders.
+"""What was deployed where: one log per user, outside the agents' own folders.
 
-Kept apart so that an agent's folder is, after a rollback, what it was before, byte for byte.
+It is kept apart so that an agent's folder is the same as before, byte for byte, after a rollback.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from skillopt.deploy.places import Place, tree_digest
 
 Action = Literal["deploy", "undo"]
 FORMAT = 1
-"""Of the log's lines."""
+"""Format number of the log's lines."""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One change to one target. Written before it is made (``done`` false) and after.
+    """One change to one target, logged before it is made (``done`` false) and after.
 
-    ``before`` and ``after`` are digests of the target; empty where there was, or is, nothing.
+    ``before`` and ``after`` are digests of the target; empty if there was, or is, nothing.
     """
 
     id: str
@@ -43,14 +43,14 @@ class Deployment:
     done: bool
     at: float
     source: dict[str, Any]
-    """Of a deployment: run, scores and the skill's digest. Of an undoing: what it undid."""
+    """For a deployment: run, scores and the skill's digest. For an undo: what it undid."""
 
 
 class Ledger:
     """The log and the backups. A context manager: one process at a time changes deployments.
 
     Args:
-        root: its folder; ``$XDG_STATE_HOME/skillopt`` when absent.
+        root: the folder; by default ``$XDG_STATE_HOME/skillopt``.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -68,7 +68,7 @@ class Ledger:
         self._lock.release()
 
     def _settle(self) -> None:
-        """Of changes that a process was killed in, find out whether they were made."""
+        """Find out whether changes during which a process was killed were made."""
         last = {entry.target: entry for entry in self.entries()}
         for entry in last.values():
             made = entry.after != entry.before and tree_digest(Path(entry.target)) == entry.after
@@ -80,11 +80,11 @@ class Ledger:
         return self.root / "deployments.jsonl"
 
     def backup(self, entry_id: str) -> Path:
-        """Where what an entry replaced is kept: a folder or a file of that name."""
+        """The path of the backup of what an entry replaced, a folder or a file."""
         return self.root / "backups" / entry_id
 
     def entries(self) -> list[Deployment]:
-        """All entries, the last of each id, in the order of their beginning."""
+        """All entries, the last for each id, in the order in which they began."""
         end_whole(self.log)
         found: dict[str, Deployment] = {}
         if self.log.is_file():
@@ -121,7 +121,7 @@ class Ledger:
         return [e for e in chain if e.action == "deploy" and e.id not in undone]
 
     def chain(self, target: Path) -> list[Deployment]:
-        """The changes to a target since none of its deployments stood, oldest first."""
+        """The changes to a target since it last had no deployment, oldest first."""
         found: list[Deployment] = []
         standing: set[str] = set()
         for entry in self.entries():
@@ -137,14 +137,14 @@ class Ledger:
 
 
 def new_id() -> str:
-    """Of an entry: sorts by time, and is nobody else's."""
+    """A unique id for an entry, which sorts by time."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
 def new_entry(
     action: Action, name: str, place: Place, before: str, after: str, source: dict[str, Any]
 ) -> Deployment:
-    """An entry that is about to be carried out."""
+    """An entry for a change that is about to be made."""
     return Deployment(
         id=new_id(),
         action=action,

@@ -1,4 +1,4 @@
-"""A skill as something to hand on: a Claude Code plugin folder, a ``.skill`` archive."""
+"""A skill as a package to share: a Claude Code plugin folder, a ``.skill`` archive."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def write_plugin(skill: Skill, folder: Path, version: str) -> None:
     """A plugin folder: ``.claude-plugin/plugin.json`` and ``skills/NAME/``.
 
     Args:
-        skill: valid.
-        folder: is replaced.
-        version: of the plugin.
+        skill: a valid skill.
+        folder: the folder to write; an existing one is replaced.
+        version: the plugin's version.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     manifest = {"name": skill.name, "description": skill.description, "version": version}

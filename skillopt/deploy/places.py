@@ -1,4 +1,4 @@
-"""Where agents look for skills and instructions, and what stands there."""
+"""Where agents look for skills and instructions, and digests of what is there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Form = Literal["skill", "instructions"]
 
 
 class DeployError(SkillOptError):
-    """Something that deploying must not do, or cannot; the message says what to do instead."""
+    """A deployment is refused or impossible. The message says what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Place:
     """A folder of skills, or a file of instructions.
 
     Args:
-        agent: an agent program, or the folder itself where a user named one.
-        scope: whose it is.
-        form: ``skill`` for a folder of skills, ``instructions`` for a file that an agent reads
-            whole.
-        path: absolute.
+        agent: an agent program, or the folder itself if the user named one.
+        scope: the user's or the project's.
+        form: ``skill`` for a folder of skills, ``instructions`` for a file that an agent always
+            reads.
+        path: the absolute path.
     """
 
     agent: str
@@ -36,7 +36,7 @@ class Place:
     path: Path
 
     def target(self, name: str) -> Path:
-        """What deploying a skill of that name changes."""
+        """The path that deploying a skill of that name changes."""
         return self.path / name if self.form == "skill" else self.path
 
 
@@ -45,12 +45,12 @@ def place_of(to: str, scope: Scope, form: Form = "skill", here: Path | None = No
 
     Args:
         to: an agent program, or a folder of skills.
-        scope: the user's own, or that of the project in the current folder.
-        form: of the deployment.
-        here: the project's folder; the current one when absent.
+        scope: the user's, or that of the project in the current folder.
+        form: the form of the deployment.
+        here: the project's folder; by default the current one.
 
     Raises:
-        DeployError: instructions for a folder.
+        DeployError: a folder was named for instructions.
     """
     here = (here or Path.cwd()).absolute()
     if to not in CLI_AGENTS:
@@ -65,13 +65,13 @@ def place_of(to: str, scope: Scope, form: Form = "skill", here: Path | None = No
 
 
 def seen_by(agent: str) -> dict[str, Path]:
-    """Every place of skills and instructions that an agent of the user's sees in this project.
+    """Every place of skills and instructions that the user's agent reads in this project.
 
     Args:
         agent: an agent program.
 
     Returns:
-        Host paths, which need not exist, by where they are: below ``home`` or ``project``.
+        Host paths, which need not exist, by their place below ``home`` or ``project``.
     """
     folders, here, home = agent_kind(agent).folders, Path.cwd(), Path.home()
     found = {
@@ -81,13 +81,13 @@ def seen_by(agent: str) -> dict[str, Path]:
         **{f"project/{own}": here / own for own in folders.project},
         f"project/{folders.instructions}": here / folders.instructions,
     }
-    # In a home directory, the project's places can be the user's: they count once.
+    # In a home directory, the project's places can be the user's, and count once.
     first = {path: name for name, path in reversed(found.items())}
     return {name: path for name, path in found.items() if first[path] == name}
 
 
 def tree_digest(path: Path) -> str:
-    """SHA-256 of a file or folder: names, kinds, modes and bytes; empty for none."""
+    """SHA-256 of a file or folder: names, kinds, modes and bytes; empty if there is none."""
     if not path.exists() and not path.is_symlink():
         return ""
     digest = hashlib.sha256()

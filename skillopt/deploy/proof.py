@@ -1,7 +1,7 @@
 """Proves a deployment: the real agent, started on what is there, offers the skill and opens it.
 
-The agent runs in a container with a copy of all skills and instructions that it would see on this
-machine, so that another skill of the same name shows, against a model that only opens the skill.
+The agent runs in a container with a copy of all skills and instructions that it would read on this
+machine, so that another skill of the same name is detected. Its model only opens the skill.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from skillopt.sim.target import open_skill
 MODEL = "opens-only"
 PROJECT = "/app"
 LEFT_OUT = (".git", ".system", "node_modules")
-"""Of a folder of skills: what no agent reads as one, or brings itself."""
+"""Names in a folder of skills that no agent reads as a skill, or that the agent brings itself."""
 LARGEST = 1_000_000
-"""Bytes of a file that is copied."""
+"""The most bytes of a file that is copied."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether the agent was seen to find the skill. ``ok`` None: it could not be tried."""
+    """Whether the agent found the skill. ``ok`` is None if it could not be tried."""
 
     ok: bool | None
     detail: str
@@ -48,7 +48,7 @@ class Proof:
 
 @dataclass
 class _Opener:
-    """A model that keeps what it is shown, opens the skill of one name, and does nothing else."""
+    """A model that records what it is shown, opens the skill of one name, and does nothing else."""
 
     name: str
     shown: list[Conversation] = field(default_factory=list)
@@ -87,11 +87,11 @@ def prove(place: Place, skill: Skill) -> Proof:
     """Start the agent of a place on what is deployed there.
 
     Args:
-        place: where the skill was deployed; of the project's own agents.
-        skill: that was.
+        place: where the skill was deployed, for one of the project's own agents.
+        skill: the deployed skill.
     """
     if place.agent not in CLI_AGENTS:
-        return Proof(None, f"{place.agent} is no agent that can be started")
+        return Proof(None, f"{place.agent} is not an agent that can be started")
     try:
         shown = _start(place.agent, skill.name)
     except (SandboxError, OSError) as error:
@@ -105,7 +105,7 @@ def prove(place: Place, skill: Skill) -> Proof:
 
 
 def _judge(place: Place, skill: Skill, shown: Sequence[Conversation]) -> Proof:
-    """Whether the skill that the agent offers, and opened, is the one that was deployed."""
+    """Whether the skill that the agent offered and opened is the one that was deployed."""
     agent, name = place.agent, skill.name
     offered = list(dict.fromkeys(s for c in shown for s in _offered(c, name)))
     if not offered:
@@ -121,7 +121,7 @@ def _judge(place: Place, skill: Skill, shown: Sequence[Conversation]) -> Proof:
 
 
 def _offered(shown: Conversation, name: str) -> list[ListedSkill]:
-    """The skills of that name on offer; those of a plugin have its name before theirs."""
+    """The offered skills of that name; a plugin's skills have the plugin's name as a prefix."""
     return [skill for skill in listed_skills(shown) if skill.name == name]
 
 
@@ -133,23 +133,23 @@ def _texts(shown: Sequence[Conversation]) -> Iterator[str]:
 
 
 def _holds(texts: Iterator[str], skill: Skill) -> bool:
-    """Whether one of the texts has nearly all lines of the skill's body.
+    """Whether one of the texts contains nearly all lines of the skill's body.
 
-    Nearly, because agents shorten long output and fill in what is variable in a skill.
+    Not all, because agents shorten long output and fill in variables of a skill.
     """
     lines = [line.strip() for line in skill.body.splitlines() if line.strip()]
     return any(sum(line in text for line in lines) >= 0.9 * len(lines) for text in texts)
 
 
 def _named(agent: str, name: str) -> Iterator[Path]:
-    """Where on this machine skills of that name lie."""
+    """The paths of skills of that name on this machine."""
     for where, source in seen_by(agent).items():
         if where.endswith("skills") and (source / name).is_dir():
             yield source / name
 
 
 def _start(agent: str, name: str) -> list[Conversation] | str:
-    """What the agent shows its model, or how it failed."""
+    """The conversations that the agent sends to its model, or how it failed."""
     opener = _Opener(name)
     with ExitStack() as stack:
         backend = stack.enter_context(closing(make_backend()))

@@ -1,4 +1,4 @@
-"""Where a skill comes from: what a deployment says of the run that trained it."""
+"""The source of a skill: what a deployment records about the run that trained it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from skillopt.run.journal import LOG
 
 
 def source_of(path: Path, skill: Skill) -> dict[str, Any]:
-    """Run, scores with intervals, harness, models and digests; of a bare skill its digest alone.
+    """Run, scores with intervals, harness, models and digests; only the digest without a run.
 
     Args:
-        path: of a run, or of a skill.
-        skill: that was read from it.
+        path: the path of a run or of a skill.
+        skill: the skill that was read from it.
     """
     found: dict[str, Any] = {"digest": skill.digest}
     if not (path / LOG).is_file():

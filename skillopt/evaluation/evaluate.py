@@ -30,24 +30,24 @@ def evaluate(
     listeners: Sequence[Listener] = (),
     plugins: Plugins = Plugins(),
 ) -> list[Row]:
-    """Score skills on a split. Rollouts that are in the store are taken from there.
+    """Score skills on a split. Rollouts that are in the store are not run again.
 
     Args:
-        config: names tasks, model and sandbox; its limits hold for the whole evaluation.
+        config: names tasks, model and sandbox; its limits apply to the whole evaluation.
         skills: by the name to show, None for no skill; or paths of skills and runs, and
-            ``none``. The first is what the others are compared with.
+            ``none``. The others are compared with the first.
         split: train, val or test.
-        harnesses: by name; the config's if there are none.
-        models: names in place of the target's, ``UPSTREAM:NAME`` for another upstream.
+        harnesses: by name; the config's if empty.
+        models: names to use instead of the target's, ``UPSTREAM:NAME`` for another upstream.
         replicates: rollouts of each task.
         listeners, plugins: as for :func:`skillopt.train`.
 
     Raises:
         ConfigError, TaskError, SkillError, PluginError: unusable input.
-        OwnCodeError: a part of the user's own raised.
+        OwnCodeError: a user's own part raised.
         FileError: a file or folder cannot be read or written.
         LimitReachedError: a limit of the config was reached.
-        PausedError: a rollout could not be run; those that were are in the store.
+        PausedError: a rollout could not be run; finished ones are in the store.
     """
     with file_errors():
         config = config if isinstance(config, Config) else read_config(config)
@@ -97,7 +97,7 @@ def with_target(config: Config, model: str) -> Config:
 
     Args:
         config: its upstreams are known.
-        model: ``NAME``, or ``UPSTREAM:NAME``, which a name with a colon in it needs.
+        model: ``NAME``, or ``UPSTREAM:NAME``, which is required if the name has a colon in it.
 
     Raises:
         ConfigError: there is no such upstream.

@@ -33,11 +33,11 @@ class OnTask:
     family: str
     runs: int
     solved: float
-    """Share of the runs."""
+    """Share of the task's runs that were fully solved."""
     gain: float | None
     """Difference to the first row's share; None for that row itself."""
     interval: Estimate | None
-    """The same with its interval; None for single runs, which have none."""
+    """The gain with its interval; None for single runs, which have none."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def solved(self) -> dict[str, float]:
-        """Of each task the share of its repetitions that were fully solved."""
+        """The share of each task's repetitions that were fully solved."""
         return {name: math.fsum(runs) / len(runs) for name, runs in self._runs().items()}
 
     def _runs(self) -> dict[str, list[float]]:
@@ -65,13 +65,13 @@ class Row:
 
     @property
     def score(self) -> Estimate:
-        """Share of rollouts fully solved. Repetitions of a task are not independent: with them the
-        interval is over tasks."""
+        """Share of rollouts that were fully solved. Repetitions of a task are not independent, so
+        with repetitions the interval is over tasks."""
         return _score(list(self.solved.values()), len(self.rollouts))
 
     @property
     def gain(self) -> Estimate | None:
-        """Mean difference in the share solved to the first row, task by task."""
+        """Mean difference in the share solved to the first row, paired by task."""
         if self.first is None:
             return None
         before, after = self.first.solved, self.solved
@@ -84,7 +84,7 @@ class Row:
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """The other way round."""
+        """Tasks that the first row's skill mostly solved and this one mostly fails."""
         return self._flipped(-1)
 
     def _flipped(self, sign: int) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class Row:
 
     @property
     def families(self) -> dict[str, Part]:
-        """Score and gain of each kind of task."""
+        """Score and gain of each family of tasks."""
         kinds = {rollout.task.name: rollout.task.family for rollout in self.rollouts}
         found = {}
         for family in sorted(set(kinds.values())):
@@ -110,7 +110,7 @@ class Row:
 
     @property
     def by_task(self) -> dict[str, OnTask]:
-        """Each task by itself, in the order in which they were run."""
+        """Each task on its own, in the order in which they were run."""
         kinds = {rollout.task.name: rollout.task.family for rollout in self.rollouts}
         shares, before = self.solved, self.first.solved if self.first else None
         old = self.first._runs() if self.first else {}
@@ -136,7 +136,7 @@ class Row:
         return sum((r.usage for r in self.rollouts), Usage())
 
     def scores(self) -> dict[str, Any]:
-        """Score and gain with their intervals, without what differs from run to run."""
+        """Score and gain with their intervals, without values that differ from run to run."""
         return {
             "tasks": len(self.solved),
             "hard": vars(self.score),
@@ -146,7 +146,7 @@ class Row:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The row as ``--json`` prints it."""
         usage = self.usage
         return {
             "skill": self.skill,
@@ -201,15 +201,14 @@ def compare(
     """Run every skill on the same tasks.
 
     Args:
-        runner: where.
-        skills: by the name to show; None stands for no skill. The first is what others are
-            compared with.
+        runner: runs the rollouts.
+        skills: by the name to show, None for no skill. The others are compared with the first.
         tasks: each is run ``replicates`` times.
-        harness: another one than the config's.
-        stage: that the rollouts are run for.
+        harness: a harness other than the config's.
+        stage: the stage that the rollouts are run for.
 
     Raises:
-        PausedError: a rollout could not be run; those that were are in the store.
+        PausedError: a rollout could not be run; finished ones are in the store.
         LimitReachedError: a limit of the run is used up.
     """
     rows: list[Row] = []
@@ -228,7 +227,7 @@ def compare(
 
 
 def _score(shares: Sequence[float], rollouts: int) -> Estimate:
-    """A score from the shares of tasks: Wilson's interval for single rollouts, else bootstrap."""
+    """A score from the tasks' shares: Wilson's interval for single rollouts, else bootstrap."""
     if rollouts == len(shares):
         return rate(int(sum(shares)), rollouts)
     return mean(shares)

@@ -30,7 +30,7 @@ def rate_difference(before: Sequence[float], after: Sequence[float]) -> Estimate
     """The difference of two pass rates on one task, from its repetitions under each skill.
 
     Returns:
-        Newcombe's interval from Wilson's two; None for single rollouts, which tell no rate.
+        Newcombe's interval from Wilson's two; None for single rollouts, which give no rate.
     """
     if min(len(before), len(after)) < 2:
         return None
@@ -63,10 +63,10 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Estima
 
 
 def kept_share(source: Sequence[float], elsewhere: Sequence[float]) -> Estimate | None:
-    """The share of a gain that is left elsewhere, from gains on the same tasks in the same order.
+    """The share of a gain that is kept elsewhere, from gains on the same tasks in the same order.
 
     Returns:
-        The ratio of the means with a paired bootstrap interval (seeded), cut to [-9, 9]; None where
+        The ratio of the means with a paired bootstrap interval (seeded), cut to [-9, 9]. None if
         the gain at the source is not above 0 in all but a few resamples: there is nothing to keep.
     """
     import numpy as np

@@ -1,4 +1,4 @@
-"""Whether a skill holds elsewhere: skills × agents × models × splits, against its origin."""
+"""Whether a skill transfers: skills × agents × models × splits, compared with its origin."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AgentModel:
 
     harness: str
     model: str
-    """``NAME`` or ``UPSTREAM:NAME``, as the config's upstreams are called."""
+    """``NAME`` or ``UPSTREAM:NAME``, with the name that the config gives the upstream."""
 
     @property
     def label(self) -> str:
@@ -44,7 +44,7 @@ class AgentModel:
 
 @dataclass(frozen=True)
 class Subject:
-    """A skill to try, with the place where it was trained if that is known."""
+    """A skill to score, with the place where it was trained if that is known."""
 
     name: str
     skill: Skill | None
@@ -59,17 +59,17 @@ class Cell:
     place: AgentModel
     split: Split
     row: Row | None
-    """Compared with no skill in the same place; None where it could not be run."""
+    """The score, compared with no skill in the same place; None if it could not be run."""
     failed: str
-    """Why it could not be run, or empty."""
+    """Why the cell could not be run; empty if it was."""
     is_source: bool
     kept: Estimate | None
-    """Share of the gain in the source cell that is left here; None where there is no source cell,
-    or no gain in it to speak of."""
+    """Share of the source cell's gain that is kept here; None if there is no source cell, or no
+    clear gain in it."""
 
 
 def places_of(config: Config, texts: Sequence[str]) -> list[AgentModel]:
-    """Places by their text, such as ``codex:gpt-5.5``; the config's own when there are none.
+    """Places by their text, such as ``codex:gpt-5.5``; the config's own if there are none.
 
     Raises:
         ConfigError: there is no such agent or upstream.
@@ -81,14 +81,14 @@ def places_of(config: Config, texts: Sequence[str]) -> list[AgentModel]:
 
 
 def subjects_of(config: Config, arguments: Sequence[str]) -> list[Subject]:
-    """Skills by path; of a run its best skill, with where it was trained.
+    """Skills by path; a run gives its best skill and the place where that was trained.
 
     Raises:
         SkillError: one of them cannot be used.
         ConfigError: a run was trained with an upstream that the config does not have.
     """
     if not arguments or NONE in arguments:
-        why = "is measured in every place by itself" if arguments else "name a skill or a run"
+        why = "is measured in every place anyway" if arguments else "name a skill or a run"
         raise SkillError(f"{', '.join(arguments) or 'no skill to transfer'}: {why}")
     found = []
     for text in dict.fromkeys(arguments):
@@ -120,30 +120,29 @@ def transfer(
 ) -> Iterator[Cell]:
     """Fill the matrix, cell by cell: where skills were trained first, then the others.
 
-    What is in the rollout store is not run again, so a matrix that was interrupted goes on. A cell
-    that cannot be run is told as failed, and the others are filled.
+    What is in the rollout store is not run again, so an interrupted matrix resumes. A cell that
+    cannot be run is reported as failed, and the others are filled.
 
     Args:
-        config: says tasks, upstreams and sandbox.
-        subjects, places, splits: of the matrix; the source places of the subjects are added.
+        config: names tasks, upstreams and sandbox.
+        subjects, places, splits: the matrix; the source places of the subjects are added.
         replicates: rollouts of each task.
         listeners, plugins: as for :func:`skillopt.train`.
 
     Raises:
         ConfigError: a place's agent or upstream is not known.
-        LimitReachedError: a limit of the config was reached; it holds for the whole matrix.
-        SandboxError: no engine.
+        LimitReachedError: a limit of the config, which applies to the whole matrix, was reached.
+        SandboxError: there is no engine.
     """
     sources = [subject.source for subject in subjects if subject.source]
     ordered = list(dict.fromkeys([*sources, *places]))
     skills = {NONE: None, **{subject.name: subject.skill for subject in subjects}}
     agents = [place.harness for place in ordered if place.harness in CLI_AGENTS]
-    needs = tuple(dict.fromkeys(splits))
-    prepared = prepare(config, plugins=plugins, needs=needs, harnesses=agents)
+    prepared = prepare(config, plugins=plugins, needs=splits, harnesses=agents)
     listener = tell_all(listeners)
 
     def scored(place: AgentModel, split: Split) -> dict[str, Row | str]:
-        """The rows of all skills, each compared with none; in place of one what went wrong."""
+        """The rows of all skills, each compared with no skill; or what went wrong with one."""
         found: dict[str, Row | str] = {}
         for name in skills:
             try:
@@ -159,7 +158,7 @@ def transfer(
         return found
 
     for split in dict.fromkeys(splits):
-        # What a cell keeps is told against the source cells, so all of these come first.
+        # The share of the gain that a cell keeps needs the source cells, so these come first.
         known = {place: scored(place, split) for place in dict.fromkeys(sources)}
         for place in ordered:
             rows = known.get(place) or scored(place, split)
@@ -184,7 +183,7 @@ def _gains(row: Row) -> list[float]:
 
 
 def cell_json(cell: Cell) -> dict[str, Any]:
-    """One cell, flat: for CSV and JSON."""
+    """One cell as a flat mapping, for CSV and JSON."""
     row = cell.row
     first = row.first if row else None
     usage = row.usage if row else None
@@ -271,7 +270,7 @@ def _text(x: float, y: float, text: str, anchor: str, weight: int = 400, size: i
 
 
 def _colour(cell: Cell) -> str:
-    """From orange by white to blue, for -1 to 1: told apart by people who see colours badly."""
+    """From orange through white to blue for -1 to 1, which colour-blind people can distinguish."""
     if cell.row is None or cell.row.gain is None:
         return "#cccccc"
     gain = cell.row.gain.value

@@ -1,4 +1,4 @@
-"""Watching skills: scores one on a few tasks after each save; tells when a deployed one drifts."""
+"""Watching a skill: scores it on a few tasks after each save."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class Unscorable:
-    """A version that cannot be scored: not a valid skill, or an evaluation that failed."""
+    """A version that cannot be scored: the skill is not valid, or its evaluation failed."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Cancelled:
-    """An evaluation was given up for a newer version."""
+    """An evaluation was cancelled for a newer version."""
 
     skill: Skill
 
@@ -60,14 +60,14 @@ def watch(
     listener: Listener = lambda _: None,
     plugins: Plugins = Plugins(),
 ) -> None:
-    """Score a skill now and after each save, until told to stop.
+    """Score a skill now and after each save, until ``stop`` is set.
 
-    Saves in quick succession are one change; a new one cancels the evaluation under way.
+    Saves in quick succession count as one change. A new change cancels the running evaluation.
 
     Args:
         path: skill folder or Markdown file.
-        config: says tasks, harness and model.
-        report: told of each version.
+        config: names tasks, harness and model.
+        report: called with the result of each version.
         stop: ends the watch.
         split, count: the fixed subset of tasks that versions are scored on.
         listener: receives each rollout.
@@ -75,7 +75,7 @@ def watch(
 
     Raises:
         TaskError: the split has no tasks.
-        SandboxError: no engine.
+        SandboxError: there is no engine.
     """
     if not path.exists():
         raise SkillError(f"{path}: no such skill; name a skill folder or a Markdown file")
@@ -119,7 +119,7 @@ def _evaluate(
     stop: threading.Event,
     listener: Listener,
 ) -> Row | Unscorable | Cancelled:
-    """The skill's row, unless the files change or the watch ends before it is whole."""
+    """The skill's row, unless the files change or the watch ends before it is complete."""
     found: list[Row | Unscorable] = []
     with prepared.runner(listener) as runner:
 

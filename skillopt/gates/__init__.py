@@ -1,4 +1,4 @@
-"""Gates: what decides whether a candidate becomes the current skill. One rule a file.
+"""Gates: the rules that decide whether a candidate becomes the current skill, one per file.
 
 A new rule is a file with a class like :class:`skillopt.gates.strict.StrictGate`, and a line in
 :mod:`skillopt.config.kinds`.

@@ -18,7 +18,7 @@ from skillopt.core.types import GateDecision, Reward, Rollout, Task
 Side = Literal["candidate", "current"]
 Measure = Callable[[Side, Sequence[Task], int], Sequence[Rollout]]
 """Runs one side on some tasks and returns their rollouts in the same order, all of them scored.
-The number is that of the repetition, from 0; the same one is never run twice. May raise."""
+The number is the repetition, from 0; the same one is never run twice. May raise."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Trial:
 
     Args:
         tasks: the selection split, at least one.
-        known: every reward that the current skill has had on it so far, by task name, oldest
-            first; at least one for each task.
-        measure: gets more.
+        known: every reward of the current skill on the split so far, by task name, oldest first;
+            at least one for each task.
+        measure: runs more rollouts.
     """
 
     tasks: Sequence[Task]
@@ -41,8 +41,8 @@ class Gate(Protocol):
     """Decides whether a candidate becomes the current skill."""
 
     def decide(self, trial: Trial) -> GateDecision:
-        """The decision, from as many rollouts as it takes. Deterministic: the same rewards give
-        the same decision and ask for the same rollouts in the same order."""
+        """Decide, with as many rollouts as needed. Deterministic: the same rewards lead to the same
+        decision, and to the same rollouts in the same order."""
 
 
 def score_of(reward: Reward, metric: Metric, mix: float) -> Fraction:

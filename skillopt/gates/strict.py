@@ -15,16 +15,15 @@ from skillopt.gates.base import Trial, score_of
 class StrictGate:
     """Accepts a candidate whose mean score is strictly greater than the current skill's (§3.4).
 
-    The decision is always that of the full evaluation. It is reached block by block, and no
-    further block is run once the candidate would lose even with full marks on all that is left.
-    What the current skill fails comes first: a candidate that changes nothing is recognised
-    fastest there.
+    The decision is always that of the full evaluation. Tasks run block by block, and the evaluation
+    stops as soon as the candidate would lose even with full marks on the rest. Tasks that the
+    current skill fails come first, as they show fastest that a candidate changes nothing.
 
     Args:
         metric: which reward counts.
         mix: weight of the soft reward if the metric is ``mixed``.
-        block: tasks per measurement. Fixed, so that what is run does not depend on the number of
-            workers.
+        block: tasks per measurement. It is fixed, so that what is run does not depend on the number
+            of workers.
     """
 
     metric: Metric = "hard"
@@ -32,7 +31,7 @@ class StrictGate:
     block: int = 8
 
     def decide(self, trial: Trial) -> GateDecision:
-        """Compare one rollout a task with the current skill's latest one."""
+        """Compare one rollout per task with the current skill's latest one."""
         tasks = trial.tasks
         before = {
             task.name: score_of(trial.known[task.name][-1], self.metric, self.mix) for task in tasks

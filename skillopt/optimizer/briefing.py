@@ -1,6 +1,6 @@
-"""What all stages of one step share: the skill, what is known so far, the rules, and whom to ask.
+"""What all stages of a step share: the skill, what is known so far, the rules, and the optimizer.
 
-A value; the trainer makes a new one for each step. Stages add what is theirs and ask.
+A briefing is a value; the trainer makes a new one for each step.
 """
 
 from __future__ import annotations
@@ -23,30 +23,31 @@ from skillopt.optimizer.templates import Prompts
 T = TypeVar("T", bound=BaseModel)
 
 TRAJECTORY_TOKENS = 3000
-"""For each rollout in a prompt."""
+"""Token budget of each rollout in a prompt."""
 ANSWER_TOKENS = 300
 SHARES = (1.0, 0.5, 0.2)
-"""Of the usual tokens for material, tried in turn while the service refuses the prompt."""
+"""Shares of the usual material, tried in turn as long as the service refuses the prompt."""
 
 
 @dataclass(frozen=True)
 class Briefing:
-    """Where a step starts from and what it may do.
+    """What a step starts from and what it may do.
 
     Args:
         skill: the current one.
         budget: edits that the step may make; None for no limit.
-        model, parallel: asks, and runs calls that do not depend on each other.
-        seed: decides what is left to chance.
+        model: the optimizer.
+        parallel: runs calls that do not depend on each other.
+        seed: decides everything random.
         memory: rejected edits, oldest first.
-        notes: the optimizer's own, of earlier epochs (meta skill).
-        prompts: templates.
-        guard: refuses what belongs to single tasks; None where there is nothing to guard.
+        notes: the optimizer's notes from earlier epochs (meta skill).
+        prompts: the templates.
+        guard: refuses what belongs to single tasks; None if there is nothing to guard.
         sees_answers: whether expected answers are shown.
         edit_files: whether edits may touch other files than ``SKILL.md``.
         skill_aware: whether reminders may be proposed for rules that were not followed.
         autonomous: whether the optimizer chooses the number of edits.
-        max_tokens: of ``SKILL.md``.
+        max_tokens: the limit for ``SKILL.md``.
     """
 
     skill: Skill
@@ -73,13 +74,13 @@ class Briefing:
         values: Mapping[str, object],
         skill: Skill | None = None,
     ) -> T:
-        """Ask the optimizer by a template, which is also given the skill, memory and notes.
+        """Ask the optimizer with a template, which also gets the skill, memory and notes.
 
         Args:
             stage, about, schema: as for :meth:`OptimizerModel.ask`.
             template: name of the prompt.
             values: the template's own variables.
-            skill: to show in place of the current one.
+            skill: shown instead of the current one.
 
         Raises:
             OptimizerReplyError, OptimizerUnavailableError: from the model.
@@ -106,15 +107,15 @@ class Briefing:
         schema: type[T],
         values_at: Callable[[float], Mapping[str, object]],
     ) -> T:
-        """Ask as :meth:`ask` does, and with less material as long as the service refuses the
-        prompt: one that is too long for it would be refused for ever.
+        """Ask as :meth:`ask` does, with less and less material as long as the service refuses the
+        prompt: a prompt that is too long would be refused every time.
 
         Args:
             stage, about, template, schema: as for :meth:`ask`.
-            values_at: from the share of the usual tokens for material to the template's variables.
+            values_at: maps a share of the usual material to the template's variables.
 
         Raises:
-            OptimizerRefusedError: the service refuses the smallest one too.
+            OptimizerRefusedError: the service refuses the shortest prompt too.
             OptimizerReplyError, OptimizerUnavailableError: from the model.
         """
         *shrinking, last = SHARES
@@ -137,5 +138,5 @@ class Briefing:
         return render_rollout(rollout, self.skill, tokens, feedback=feedback, answers=answers)
 
     def refusal(self, before: Skill, after: Skill) -> str:
-        """Why a change copies something of a single task; empty when it does not."""
+        """Why a change is refused for copying from a single task; empty if it is not."""
         return self.guard.refusal(before, after) if self.guard else ""

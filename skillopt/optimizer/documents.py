@@ -1,6 +1,6 @@
-"""Whole documents by the optimizer: a draft, a rewrite, a compression. Edits are the other way.
+"""Whole documents from the optimizer instead of edits: a draft, a rewrite, a compression.
 
-Each is checked as an edit would be: a valid skill, nothing of single tasks, within the tokens.
+Each is checked as an edit would be: a valid skill, nothing from single tasks, within the limit.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ TRIES = 2
 TASK_TOKENS = 400
 DRAFT_TASKS = 8
 AIM = 0.85
-"""Of the token limit, what the optimizer is told: who aims at a limit misses it half the time."""
+"""Share of the token limit that the prompt names: a model that aims at a limit misses it half the
+time."""
 
 
 def draft(tasks: Sequence[Task], briefing: Briefing) -> StageResult[Skill]:
-    """A first skill from a look at some training tasks, without any trajectory.
+    """A first skill, written from some training tasks without any trajectory.
 
     Args:
-        tasks: of the training split; the first few are shown.
-        briefing: its skill has the name of the one to be, and a placeholder for a description.
+        tasks: the training tasks; the first few are shown.
+        briefing: its skill has the name of the new skill and a placeholder as description.
 
     Raises:
-        OptimizerReplyError: no usable draft, also when asked again.
+        OptimizerReplyError: no draft was usable, also when asked again.
         OptimizerUnavailableError: from the model.
     """
     shown = [clip(task.instruction, TASK_TOKENS) for task in tasks[:DRAFT_TASKS]]
@@ -44,7 +45,7 @@ def draft(tasks: Sequence[Task], briefing: Briefing) -> StageResult[Skill]:
 
 
 def rewrite(edits: Sequence[Edit], briefing: Briefing) -> StageResult[Skill]:
-    """The skill with edits worked in as suggestions; as it was where no rewrite is usable.
+    """The skill with edits worked in as suggestions; unchanged if no rewrite is usable.
 
     Raises:
         OptimizerUnavailableError: from the model.
@@ -64,14 +65,14 @@ def learn(
     minibatch: int = 8,
     batch: str = "",
 ) -> StageResult[Skill]:
-    """Rewrite the skill for one minibatch after another, each on what the one before left.
+    """Rewrite the skill for one minibatch after another, each rewrite based on the last.
 
-    In a chain, as merging whole documents loses what only one of them says.
+    The rewrites form a chain because merging whole documents loses what only one of them says.
 
     Args:
         rollouts, minibatch, batch: as for :func:`skillopt.optimizer.reflect.reflect`.
-        briefing: of the step.
-        start: what the first of them rewrites.
+        briefing: the step's.
+        start: the skill that the first rewrite starts from.
 
     Raises:
         OptimizerUnavailableError: from the model.
@@ -85,10 +86,10 @@ def learn(
 
 
 def fit(candidate: Skill, briefing: Briefing) -> StageResult[Skill | None]:
-    """A candidate within the token limit: as it is, or compressed by the optimizer, never cut.
+    """A candidate within the token limit: unchanged, or compressed by the optimizer, never cut.
 
     Returns:
-        None where it is too long and no compression is usable.
+        None if it is too long and no compression is usable.
 
     Raises:
         OptimizerUnavailableError: from the model.
@@ -113,7 +114,7 @@ def _ask(
     briefing: Briefing,
     material: Material,
 ) -> tuple[Skill | None, OptimizerCall]:
-    """Ask for a document, and once more with the reason when it cannot be used."""
+    """Ask for a document, and once more with the reason if it cannot be used."""
     shown, problem = _bare(skill), ""
     values, limit = _values(template, material, briefing), round(briefing.max_tokens * AIM)
     for attempt in range(1, TRIES + 1):
@@ -150,8 +151,8 @@ def _bare(skill: Skill) -> Skill:
 
 
 def _dressed(bare: Skill, skill: Skill, reply: Document) -> Skill:
-    """The reply as a skill, with the regions that it was not shown. Raises ValueError for a body
-    that they cannot be added to."""
+    """The reply as a skill, with the regions that the optimizer was not shown. Raises ValueError if
+    they cannot be added to the body."""
     body = canonical_body(reply.body)
     if [body[a:b] for a, b in protected_regions(body)] == _regions(bare):
         for name in (REMINDERS, GUIDANCE):
@@ -165,7 +166,7 @@ def _regions(skill: Skill) -> list[str]:
 
 
 def _problem(made: Skill, skill: Skill, briefing: Briefing) -> str:
-    """Why a document cannot be used; empty when it can."""
+    """Why a document cannot be used; empty if it can."""
     invalid = skill_problems(made)
     if invalid:
         return "not a valid skill: " + "; ".join(invalid)

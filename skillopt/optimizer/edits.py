@@ -1,6 +1,6 @@
 """Applying edits to a skill: exact, all or nothing per edit, and with a reason for every refusal.
 
-Nothing here asks a model or judges whether an edit is good; that is the gate's.
+Nothing here asks a model or judges whether an edit is good; that is the gate's task.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from skillopt.optimizer.regions import (
 )
 
 Guard = Callable[[Skill, Skill], str]
-"""From the skill before and after an edit to a reason to refuse it, or ''."""
+"""Maps the skill before and after an edit to a reason to refuse it, or ''."""
 
 ALREADY_THERE = "the skill already says this"
 NOTE_CHARS = 300
@@ -50,10 +50,10 @@ def apply_edits(
     """Apply edits in order, each to the result of those before it.
 
     Args:
-        skill: to change.
+        skill: the skill to change.
         edits: in order of importance.
         budget: how many may be applied, None for all; refused edits do not count.
-        files: whether other files than ``SKILL.md`` may be touched.
+        files: whether other files than ``SKILL.md`` may be changed.
         guard: has the last word on each edit.
 
     Returns:
@@ -113,7 +113,7 @@ def _description(skill: Skill, content: str) -> str:
 
 
 def _reminded(body: str, content: str) -> str:
-    """The body with one more reminder in their region."""
+    """The body with one more reminder in the region of reminders."""
     text = _NOTE_BULLET.sub("", content, count=1).strip()
     blocks = [(leaf.kind, leaf.path) for leaf in leaves(f"- {text}")]
     plain = blocks == [("paragraph", ("bullet_list", "list_item"))]
@@ -144,7 +144,7 @@ def _with_file(skill: Skill, edit: Edit, content: str, files: bool) -> Skill:
         raise _RefusedError("the file is too large or not UTF-8 text")
     if path not in known and edit.kind != "append":
         raise _RefusedError("there is no such file; append makes it")
-    # As SKILL.md is read: LF line ends, no byte order mark.
+    # Files are read like SKILL.md: LF line ends, no byte order mark.
     text = known.get(path, "").removeprefix("\ufeff").replace("\r\n", "\n")
     make = _edited_markdown if path.endswith(".md") else _edited_script
     edited = make(text, edit, content)
@@ -157,7 +157,7 @@ def _with_file(skill: Skill, edit: Edit, content: str, files: bool) -> Skill:
 
 
 def _edited_markdown(text: str, edit: Edit, content: str) -> str:
-    """A Markdown file after an edit below its front matter; empty when nothing is left there."""
+    """A Markdown file after an edit below its front matter; empty if nothing is left there."""
     front = _front(text)
     body = canonical_body(text[len(front) :])
     new = _edited(body, edit, content)
@@ -229,7 +229,7 @@ def _spliced(body: str, splice: Splice) -> str:
 
 
 def _only_match(text: str, edit: Edit) -> tuple[int, int]:
-    """Where the target of an edit stands in the body, or in the file that the edit names."""
+    """The position of an edit's target in the body, or in the file that the edit names."""
     where, target = edit.file or "the body", edit.target
     if not target.strip():
         raise _RefusedError(f"target is empty; give text that occurs exactly once in {where}")
@@ -256,12 +256,12 @@ def _refuse_repetition(body: str, content: str) -> None:
 
 
 def _plain(line: str) -> str:
-    """A line without list marker, case and the final stop: how identical additions are told."""
+    """A line without list marker, case and final full stop, to recognise repeated additions."""
     return " ".join(_BULLET.sub("", line, count=1).split()).rstrip(".").casefold()
 
 
 def _insert_after(body: str, start: int, end: int, content: str) -> Splice:
-    """New text never lands in the middle of a block: it goes after the one that holds the target.
+    """Insert after the block that holds the target, never in the middle of a block.
 
     In a list, an item of the same kind becomes the next item; in a table, rows the next rows.
     Other text goes after the whole list or table.
@@ -311,7 +311,7 @@ def _lines_at(body: str, line: int, new: Sequence[str]) -> Splice:
 
 
 def _deletion(body: str, start: int, end: int) -> Splice:
-    """Delete the target, and with it a list marker, a space or blank lines that it leaves alone."""
+    """Delete the target, and with it a list marker, space or blank lines left alone by it."""
     line_start = body.rfind("\n", 0, start) + 1
     line_end = body.find("\n", end)
     line_end = len(body) if line_end < 0 else line_end

@@ -1,8 +1,8 @@
-"""Stages for models too small for the project's own prompts: edits that are worked examples.
+"""Stages for models that are too small for the project's own prompts: edits are worked examples.
 
-For questions of the form ``Input: …`` newline ``Output:``. Each failed rollout is one question to
-the optimizer with demonstrations in it, answered in typed fields; nothing else is asked. They take
-the place of the project's by ``train.stages``.
+The tasks are questions of the form ``Input: …`` newline ``Output:``. For each failed rollout the
+optimizer is asked one question with demonstrations in it, and answers in typed fields; nothing
+else is asked. ``train.stages`` puts these functions in place of the project's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skillopt.tasks.questions import expected_answer
 SYSTEM = "Each mistake becomes an example that shows how it is done right."
 _INPUT = re.compile(r"^Input: (.+)$", re.MULTILINE)
 _MISTAKE = "A wrong answer was given to {input}. Right is {right}."
-# What the wrong answer was is not shown: so small a model would copy it.
+# The wrong answer itself is not shown: such a small model would copy it.
 
 
 class Example(Exemplified):
@@ -41,7 +41,7 @@ _DEMONSTRATIONS = (
     Example(op="add", input="heron", output="animal"),
     Example(op="add", input="muesli", output="food"),
 )
-"""Words of no task."""
+"""Examples whose words occur in no task."""
 
 
 def reflect(
@@ -50,17 +50,17 @@ def reflect(
     """Ask for an example for each failed rollout of a batch.
 
     Args:
-        rollouts: of the batch; those that were not scored are left out, and solved ones too.
-        briefing: of the step; the expected answers must be shown (``optimizer.sees_answers``).
-        minibatch: not looked at: a small model is asked about one rollout at a time.
-        batch: name of the batch where a step has several.
+        rollouts: the batch; those that are solved or were not scored are skipped.
+        briefing: the step's; the expected answers must be shown (``optimizer.sees_answers``).
+        minibatch: ignored, since a small model is asked about one rollout at a time.
+        batch: name of the batch if a step has several.
 
     Raises:
         OptimizerUnavailableError: from the model.
         ValueError: the config does not let the optimizer see answers.
     """
     if not briefing.sees_answers:
-        raise ValueError("an example holds the right answer: set optimizer.sees_answers")
+        raise ValueError("an example contains the right answer: set optimizer.sees_answers")
     failed = [r for r in rollouts if r.status.scored and not r.reward.hard]
     if briefing.budget == 0:
         return StageResult(())
@@ -70,13 +70,13 @@ def reflect(
 
 
 def merge(patches: Sequence[Patch], briefing: Briefing, *, batch: int = 8) -> StageResult[Patch]:
-    """All examples side by side, each once; nothing is asked."""
+    """All examples, each once; the optimizer is not asked."""
     edits = {edit.content: edit for patch in patches for edit in patch.edits}
     return StageResult(Patch(tuple(edits.values())))
 
 
 def rank(edits: Sequence[Edit], briefing: Briefing) -> StageResult[tuple[Edit, ...]]:
-    """The first examples, as many as the step may add; nothing is asked."""
+    """The first examples, as many as the step may add; the optimizer is not asked."""
     return StageResult(tuple(edits[: briefing.budget]))
 
 
@@ -93,7 +93,7 @@ def _ask(rollout: Rollout, briefing: Briefing, batch: str) -> tuple[Patch | None
 
 
 def _prompt(rollout: Rollout) -> str:
-    """Mistakes with their examples, and at the end the one that has none yet."""
+    """Mistakes with their examples, and at the end the mistake that needs one."""
     parts = [
         f"{_mistake(example.input, example.output)}\n{example.model_dump_json()}"
         for example in _DEMONSTRATIONS

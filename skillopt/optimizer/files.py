@@ -1,6 +1,6 @@
-"""The other files of a skill's folder, as edits see them: which may be touched, and what they hold.
+"""The other files of a skill's folder: which of them edits may change, and what they may contain.
 
-How their text is edited is :mod:`skillopt.optimizer.edits`'.
+How their text is edited is in :mod:`skillopt.optimizer.edits`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_PATH_BYTES = 200
 
 
 def editable_files(skill: Skill) -> dict[str, str]:
-    """The files of a skill that edits may touch, as text by path."""
+    """The files of a skill that edits may change, as text by path."""
     found = {}
     for path, data in sorted(skill.files.items()):
         if not path.endswith(SUFFIXES):
@@ -35,22 +35,22 @@ def editable_files(skill: Skill) -> dict[str, str]:
 
 
 def path_problem(path: str, files: Collection[str]) -> str:
-    """Why a path cannot be edited; empty when it can.
+    """Why a path cannot be edited; empty if it can.
 
     Args:
         path: as an edit names it, relative to the skill's folder.
-        files: those that the skill has.
+        files: the paths of the skill's files.
     """
     parts = path.split("/")
     odd = any(not c.isprintable() or c in '\\:*?"<>|' for c in path)
     if odd or path != unicodedata.normalize("NFC", path):
-        return "file has characters in its path that not every system takes"
+        return "file has characters in its path that not every system accepts"
     if any(not part or part.startswith(".") or part != part.strip(" .") for part in parts):
         return "file must be a relative path without hidden or empty parts"
     if "__pycache__" in parts:
-        return "file lies in a folder of compiled code, which no skill is read with"
+        return "file is in a folder of compiled code, which is not read as part of a skill"
     if len(parts) > MAX_PARTS or len(path.encode()) > MAX_PATH_BYTES:
-        return f"file lies too deep; at most {MAX_PARTS} parts and {MAX_PATH_BYTES} bytes"
+        return f"file is nested too deep; at most {MAX_PARTS} parts and {MAX_PATH_BYTES} bytes"
     if path.casefold() == SKILL_FILE.casefold():
         return f"file is {SKILL_FILE} itself; leave it empty to edit the body"
     if not path.endswith(SUFFIXES):
@@ -63,12 +63,12 @@ def path_problem(path: str, files: Collection[str]) -> str:
     for other in files:
         known = other.casefold()
         if folded == known or folded.startswith(f"{known}/") or known.startswith(f"{folded}/"):
-            return f"file cannot stand beside {other!r}"
+            return f"file conflicts with {other!r}"
     return ""
 
 
 def content_problem(path: str, text: str) -> str:
-    """Why a file cannot have this text after an edit; empty when it can."""
+    """Why a file cannot have this text after an edit; empty if it can."""
     if not text.strip():
         return "nothing would be left of the file; files are removed by the skill's owner"
     if len(text) > MAX_CHARS:
@@ -81,7 +81,7 @@ def content_problem(path: str, text: str) -> str:
 def _syntax_problem(text: str) -> str:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # About odd escapes: not the optimizer's terminal.
+            warnings.simplefilter("ignore")  # Odd escapes in a script are no concern of the user.
             ast.parse(text)
     except SyntaxError as error:
         return f"the script would not be valid Python: line {error.lineno}: {error.msg}"

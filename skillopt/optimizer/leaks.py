@@ -1,7 +1,7 @@
-"""The leak guard: what belongs to single tasks stays out of the skill, and answers out of prompts.
+"""The leak guard keeps what belongs to single tasks out of the skill, and answers out of prompts.
 
-A skill that carries its tasks' answers scores well and helps nobody. Whether a change is good is
-the gate's.
+A skill that contains its tasks' answers scores well and helps nobody. Whether a change is good is
+for the gate to decide.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 WITHHELD = "[expected answer withheld]"
 AROUND = 400
-"""Characters around a change that are looked at too."""
+"""Characters around a change that are checked too."""
 FEW = 5
 """Dates and counts that a task can expect before they are taken for rows of its data."""
 SHOWN = 60
@@ -59,19 +59,19 @@ _ESCAPE = re.compile(r"\\(?=[^\w\s])")
 
 @dataclass(frozen=True, eq=False)
 class LeakGuard:
-    """Knows what is a single task's own. Built by :func:`leak_guard`."""
+    """Knows what belongs to single tasks. Built by :func:`leak_guard`."""
 
     owned: tuple[Hashes, ...]
-    """Sorted hashes of what one task alone has, in the order of the reasons."""
+    """Sorted hashes of what only one task has, in the order of the reasons."""
     expected: Mapping[str, tuple[frozenset[str], frozenset[str]]]
-    """Of each task, by digest: answers and small expected values."""
+    """Answers and small expected values by the task's digest."""
 
     def refusal(self, before: Skill, after: Skill) -> str:
-        """Why a change copies something of a single task; "" when it does not.
+        """Why a change is refused for copying from a single task; "" if it is not.
 
         Args:
-            before: what stands in it already is no reason.
-            after: its description, body and text files are looked at, and its files' names.
+            before: what it already contains is no reason.
+            after: its description, body, text files and file names are checked.
         """
         known, parts = _parts(before), _parts(after)
         changed = (_changed(known.get(name, ""), text) for name, text in parts.items())
@@ -87,7 +87,7 @@ class LeakGuard:
     def redact(self, task: Task, text: str) -> str:
         """A verifier's feedback with the task's own expected answers replaced by a note.
 
-        What the agent was given stays readable: the same value there is no secret.
+        Values that the agent was given stay readable, since they are no secret.
         """
         answers, small = self._expected(task)
         own = {each for value in answers for each in keys(value)}
@@ -101,7 +101,7 @@ class LeakGuard:
         return "".join([*pieces, text[end:]])
 
     def answers(self, task: Task, tokens: int) -> str:
-        """A task's expected answers, one a line, of at most ``tokens``; "" where none is known."""
+        """A task's expected answers, one per line, at most ``tokens``; "" if none is known."""
         answers, small = self._expected(task)
         return clip("\n".join(sorted(answers) or sorted(small)), tokens)
 
@@ -128,8 +128,8 @@ def leak_guard(tasks: Iterable[Task]) -> LeakGuard:
     """The guard over all tasks of a run. Takes a tenth of a second for 200 kB of dense text.
 
     Args:
-        tasks: of every split. What two or more of them have in common, such as the name of a
-            column, is a convention of their domain and nobody's own.
+        tasks: those of every split. What two or more of them have in common, such as the name of
+            a column, is a convention of their domain and belongs to none of them.
     """
     kinds: list[list[Hashes]] = [[], [], [], []]
     given: list[Hashes] = []
@@ -147,12 +147,12 @@ def leak_guard(tasks: Iterable[Task]) -> LeakGuard:
 
 def _by_kind(own: Literals) -> tuple[Iterable[str], ...]:
     told = {value for value in own.answers if distinctive(value)}
-    # Single dates and counts are answers; many of them are rows of hidden data, and then a rule's
-    # example may hit one by chance.
+    # A few dates and counts are answers; many are rows of hidden data, which the example in a rule
+    # may match by chance.
     rows = {value for value in told if date(value) or re.fullmatch(r"\d{3}", value)}
     told -= rows if len(rows) > FEW else set()
     answers = {each for value in told | own.sure for each in keys(value)}
-    # A file's name with a space is no token, and is looked for as a run of words.
+    # A file name with a space is not a token, so it is searched for as a run of words.
     files = {key(name) if " " in name else name for name in own.files}
     return answers, own.names, files, own.texts
 
@@ -165,7 +165,7 @@ def _hashes(literals: Iterable[str]) -> Hashes:
 
 
 def _owned(hashes: Sequence[Hashes]) -> Hashes:
-    """Those that only one task has, sorted."""
+    """The hashes that only one task has, sorted."""
     import numpy as np
 
     every = np.concatenate(hashes) if hashes else np.empty(0, dtype=np.int64)
@@ -194,7 +194,7 @@ def _members(owned: Hashes, names: Sequence[str]) -> list[int]:
 
 
 def _parts(skill: Skill) -> dict[str, str]:
-    """The texts of a skill by where they stand; a binary file has none but its name."""
+    """The texts of a skill by their place; a binary file has none but its name."""
     texts = {"description": skill.description, "body": skill.body}
     for name, data in sorted(skill.files.items()):
         texts[f"name {name}"] = name
@@ -206,7 +206,7 @@ def _parts(skill: Skill) -> dict[str, str]:
 
 
 def _changed(before: str, after: str) -> str:
-    """What is new in a text, with enough around it to hold a literal that is partly new."""
+    """The new part of a text, with enough around it to contain a literal that is partly new."""
     if before == after:
         return ""
     start = _common(before, after)
@@ -252,7 +252,7 @@ def _all_spans(text: str) -> list[Span]:
 def _places(
     folded: str, own: set[str], few: set[str], after_words: set[int]
 ) -> list[tuple[int, int]]:
-    """Where expected values stand, without overlaps and in order; the longest of each place."""
+    """Positions of expected values, in order and without overlaps; the longest at each place."""
     found = word_spans(folded)
     hits = [
         (start, end)

@@ -1,6 +1,6 @@
 """The block structure of a Markdown text, and whether an edit breaks blocks that it does not touch.
 
-For :mod:`skillopt.optimizer.edits` only. CommonMark with tables, parsed by markdown-it.
+Used by :mod:`skillopt.optimizer.edits` only. CommonMark with tables, parsed by markdown-it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PROBE = "a paragraph after the end"
 
 @dataclass(frozen=True)
 class Leaf:
-    """A block that holds text and no blocks: paragraph, heading, code, table row …"""
+    """A block that contains text and no other blocks: paragraph, heading, code, table row …"""
 
     kind: str
     path: tuple[str, ...]
@@ -33,9 +33,9 @@ class Leaf:
     content: str
     lines: Lines
     outer: Lines
-    """Lines of the outermost container; its own where it has none."""
+    """Lines of the outermost container; the leaf's own if it has none."""
     item: Lines | None
-    """Lines of the innermost list item that holds it."""
+    """Lines of the innermost list item that contains it."""
 
     @property
     def same(self) -> tuple[str, tuple[str, ...], str]:
@@ -44,13 +44,13 @@ class Leaf:
 
     @property
     def list_kind(self) -> str:
-        """``bullet_list`` or ``ordered_list`` where that is the outermost container, else empty."""
+        """``bullet_list`` or ``ordered_list`` if that is the outermost container, else empty."""
         return self.path[0] if self.path and self.path[0] in _LISTS else ""
 
 
 @dataclass(frozen=True)
 class Splice:
-    """``text[start:end]`` is to become ``new``."""
+    """Replaces ``text[start:end]`` with ``new``."""
 
     start: int
     end: int
@@ -81,10 +81,10 @@ def leaves(text: str) -> tuple[Leaf, ...]:
 
 
 def breakage(old: str, splice: Splice) -> str:
-    """What a splice would break, as a reason to refuse it; empty when it breaks nothing.
+    """What a splice would break, as a reason to refuse it; empty if it breaks nothing.
 
-    Blocks that the splice does not touch must stay as they are. Of a fence, table or list that it
-    touches in part, the rest must stay one. The end of the text must stay outside any block.
+    Blocks that the splice does not touch must stay as they are. The rest of a fence, table or list
+    that it touches in part must stay in one piece. The end of the text must stay outside any block.
     """
     new = splice.apply(old)
     first, last = _touched(old, splice)
@@ -106,7 +106,7 @@ def breakage(old: str, splice: Splice) -> str:
 
 
 def _torn(old: str, splice: Splice, touched: Sequence[Leaf], middle: Sequence[Leaf]) -> str:
-    """Whether a block that is touched in part would not survive."""
+    """Why a block that is touched in part would not survive; empty if all do."""
     partly = [leaf for leaf in touched if not _covers(old, splice, leaf.lines)]
     needed = Counter(_shape(leaf) for leaf in partly if leaf.kind in ("fence", "row"))
     if needed - Counter(_shape(leaf) for leaf in middle):
@@ -162,7 +162,7 @@ def _leaf(token: Token, heading: str, stack: Sequence[tuple[str, Lines]], lines:
     elif token.type == "fence":
         content = f"{token.info}\n{token.content}"
     elif token.type in ("html_block", "code_block"):
-        content = content.rstrip("\n")  # Which only the text's last block lacks.
+        content = content.rstrip("\n")  # The last block of a text has no final newline.
     items = [span for name, span in stack if name == "list_item"]
     return Leaf(
         kind=kind,
@@ -175,7 +175,7 @@ def _leaf(token: Token, heading: str, stack: Sequence[tuple[str, Lines]], lines:
 
 
 def _trimmed(token: Token, lines: list[str]) -> Lines:
-    """A block's lines without the blank ones that the parser counts in at its end."""
+    """A block's lines without the blank ones that the parser includes at its end."""
     start, end = token.map or [0, 0]
     while end > start + 1 and not lines[min(end, len(lines)) - 1].strip():
         end -= 1
@@ -187,18 +187,18 @@ def _in_table(stack: Sequence[tuple[str, Lines]]) -> bool:
 
 
 def is_rows(text: str) -> bool:
-    """Whether every line looks like a table's row, without being a table of its own."""
+    """Whether every line looks like a table row, without the text being a complete table."""
     rows = all(re.search(r"(?<!\\)\|", line) for line in text.split("\n"))
     return rows and not any("table" in leaf.path for leaf in leaves(text))
 
 
 def list_kind(text: str) -> str:
-    """The kind of list that a text consists of, empty when it is anything else."""
+    """The kind of list that a text consists of; empty if it is anything else."""
     kinds = {leaf.list_kind for leaf in leaves(text)}
     return kinds.pop() if len(kinds) == 1 else ""
 
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
-    # Only blocks are looked at, and some inline text takes time quadratic in its length.
+    # Only blocks are needed, and some inline text takes time quadratic in its length.
     return MarkdownIt("commonmark").enable("table").disable("inline")

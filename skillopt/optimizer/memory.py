@@ -1,4 +1,4 @@
-"""The rejected-edit memory: what the gate turned away, so that it is not proposed again."""
+"""The rejected-edit memory: what the gate rejected, so that it is not proposed again."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from skillopt.core.types import Edit, GateDecision, RejectedEdit
 from skillopt.optimizer.render import clip
 
 MEMORY_TOKENS = 2000
-"""Of a prompt, for what was rejected."""
+"""Token budget of the rejected edits in a prompt."""
 _EDIT_TOKENS = 150
 
 
 def rejection(
     step: int, edits: Sequence[Edit], decision: GateDecision | None
 ) -> RejectedEdit | None:
-    """What to remember of a gate decision; None where nothing was rejected.
+    """What to remember of a gate decision; None if nothing was rejected.
 
     Args:
-        step: of the run, from 1.
-        edits: those that were judged.
-        decision: on them; of an evaluation that stopped early, the upper bound is the score.
+        step: the run's step, from 1.
+        edits: the edits that were judged.
+        decision: the decision on them; if the evaluation stopped early, its upper bound is the
+            score.
     """
     if decision is None or decision.accepted or not edits:
         return None
@@ -31,10 +32,10 @@ def rejection(
 
 
 def render_memory(memory: Sequence[RejectedEdit], tokens: int = MEMORY_TOKENS) -> str:
-    """The memory as text for a prompt, newest first, as far as the tokens go.
+    """The memory as text for a prompt, newest first, as much as fits into ``tokens``.
 
-    Tasks that broke are counted, not named: a name is a task's own value and none of the
-    optimizer's business. Empty without entries.
+    Tasks that broke are counted, not named: a name belongs to a single task, and the optimizer
+    should not see it. Empty without entries.
     """
     shown: list[str] = []
     for entry in reversed(memory):
@@ -54,7 +55,7 @@ def _entry(entry: RejectedEdit) -> str:
 
 
 def describe(edit: Edit) -> str:
-    """One edit in one line, long texts cut."""
+    """One edit in one line, with long texts cut."""
     target = f" at {_short(edit.target)}" if edit.target else ""
     return f"{edit.kind}{target}: {_short(edit.content)}" if edit.content else edit.kind + target
 

@@ -13,7 +13,7 @@ from skillopt.optimizer.replies import Merge
 
 @dataclass(frozen=True)
 class _Group:
-    """Patches to merge into one. ``failures`` of them come first and win."""
+    """Patches to merge into one. The first ``failures`` of them win conflicts."""
 
     about: str
     patches: tuple[Patch, ...]
@@ -23,12 +23,12 @@ class _Group:
 def merge(patches: Sequence[Patch], briefing: Briefing, *, batch: int = 8) -> StageResult[Patch]:
     """Merge patches into one without overlap.
 
-    The support of a merged edit is that of all edits it stands for. Identical edits are merged
-    without a call. Where a call fails, the edits of its group stay side by side.
+    The support of a merged edit is the sum over the edits that it replaces. Identical edits are
+    merged without a call. If a call fails, the edits of its group are kept unmerged.
 
     Args:
-        patches: of a reflection.
-        briefing: of the step; the calls of one level run in parallel.
+        patches: a reflection's.
+        briefing: the step's; the calls of one level run in parallel.
         batch: patches in one call, at least 2.
 
     Raises:
@@ -73,7 +73,7 @@ def _merge_group(group: _Group, briefing: Briefing) -> tuple[Patch, OptimizerCal
 
 
 def _united(patches: Sequence[Patch]) -> tuple[Edit, ...]:
-    """All edits in order, identical ones of different patches as one with their joint support."""
+    """All edits in order; identical ones of several patches as one, with their joint support."""
     united: dict[tuple[str, ...], Edit] = {}
     for patch in patches:
         own = {
@@ -87,7 +87,7 @@ def _united(patches: Sequence[Patch]) -> tuple[Edit, ...]:
 
 
 def _checked(reply: Merge, edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], str]:
-    """The merged edits with their support, without those that stand for no edit of the input."""
+    """The merged edits with their support, without those that have no source in the input."""
     merged: list[Edit] = []
     invented = 0
     for item in reply.edits:

@@ -29,7 +29,7 @@ class OptimizerReplyError(SkillOptError):
 
 
 class OptimizerRefusedError(OptimizerReplyError):
-    """The service refuses this prompt, and will refuse it again: it is too long, say."""
+    """The service refuses this prompt, and will refuse it again, for example as too long."""
 
 
 class OptimizerUnavailableError(SkillOptError):
@@ -37,8 +37,8 @@ class OptimizerUnavailableError(SkillOptError):
 
 
 class Exemplified(BaseModel):
-    """A reply of which its prompt ends with examples: its JSON schema is not added to the prompt,
-    since a small model would copy from there and not go on with the examples."""
+    """A reply whose prompt ends with examples. Its JSON schema is not added to the prompt, since a
+    small model would copy from the schema instead of continuing the examples."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -51,13 +51,13 @@ class OptimizerModel(Protocol):
 
         Args:
             stage: reflect, merge, rank or repair; for accounting.
-            about: what it is about, as in :class:`OptimizerCall`; with the stage it tells calls of
-                one step apart.
+            about: the subject of the call, as in :class:`OptimizerCall`; together with the stage
+                it distinguishes the calls of a step.
             system, prompt: what the model is shown.
-            schema: of the reply.
+            schema: the shape of the reply.
 
         Raises:
-            OptimizerReplyError: malformed twice.
+            OptimizerReplyError: the reply was malformed twice.
             OptimizerRefusedError: the service refuses the prompt.
             OptimizerUnavailableError: no reply at all.
         """
@@ -71,17 +71,17 @@ class ParallelMap(Protocol):
 
 @dataclass(frozen=True)
 class OptimizerCall:
-    """One optimizer call that a stage made. ``error`` is empty when its reply was of use."""
+    """One optimizer call that a stage made. ``error`` is empty if its reply was usable."""
 
     stage: str
     about: str
-    """What it was asked about, such as ``failures 1 of 3``."""
+    """The subject of the call, such as ``failures 1 of 3``."""
     error: str = ""
 
 
 @dataclass(frozen=True)
 class StageResult(Generic[V]):
-    """What a stage found, and every call that it made for it."""
+    """The result of a stage, and every call that it made for it."""
 
     value: V
     calls: tuple[OptimizerCall, ...] = ()
@@ -94,13 +94,13 @@ class StageResult(Generic[V]):
 
 
 def ask_with_repair(send: Send, system: str, prompt: str, schema: type[T]) -> T:
-    """Ask, check, and ask once more with the error when the reply does not fit.
+    """Ask, check, and ask once more with the error if the reply does not fit the schema.
 
     Args:
         send: sends messages and returns the reply's text.
         system, prompt: what the model is asked.
-        schema: of the reply; its JSON schema is added to the prompt, as not every service
-            enforces one, unless it is an :class:`Exemplified`.
+        schema: the shape of the reply; its JSON schema is added to the prompt, as not every
+            service enforces one, unless it is an :class:`Exemplified`.
 
     Raises:
         OptimizerReplyError: the second reply does not fit either.
@@ -117,7 +117,7 @@ def ask_with_repair(send: Send, system: str, prompt: str, schema: type[T]) -> T:
         again = (
             f"That reply cannot be used: {_short(error)}\nSend the corrected JSON object, whole."
         )
-        # Services refuse an empty message, which is what an empty reply would be sent back as.
+        # Services refuse empty messages, so an empty reply cannot be sent back as it is.
         messages += [Message("assistant", reply.strip() or "(nothing)"), Message("user", again)]
     try:
         return _parsed(send(messages), schema)

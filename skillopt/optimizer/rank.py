@@ -1,4 +1,4 @@
-"""Ranking: which edits a step makes, when there are more than its budget."""
+"""Ranking: which edits a step makes if there are more than its budget allows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from skillopt.optimizer.replies import ChosenRanking, Ranking
 def rank(edits: Sequence[Edit], briefing: Briefing) -> StageResult[tuple[Edit, ...]]:
     """The edits to make, at most the step's budget, the most useful first.
 
-    The optimizer is asked only when there are more, or when it is to choose their number. What
-    its ranking leaves out follows in the order given, so if ranking fails the first ones stay;
-    that is noted in the result's calls.
+    The optimizer is asked only if there are more, or if it chooses their number. What its ranking
+    leaves out follows in the given order, so if ranking fails the first ones stay; the result's
+    calls note that.
 
     Args:
-        edits: of a merged patch.
-        briefing: of the step.
+        edits: a merged patch's.
+        briefing: the step's.
 
     Raises:
         OptimizerUnavailableError: from the model.

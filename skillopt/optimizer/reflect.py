@@ -1,4 +1,4 @@
-"""Reflection: from rollouts to patches, failures and successes apart, one call a minibatch."""
+"""Reflection: from rollouts to patches, failures and successes apart, one call per minibatch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["failure", "success"]
 
 @dataclass(frozen=True)
 class Minibatch:
-    """Rollouts that one call is about."""
+    """The rollouts of one reflection call."""
 
     kind: Kind
     about: str
@@ -31,15 +31,15 @@ def reflect(
     """Ask the optimizer what to learn from a batch.
 
     Args:
-        rollouts: of the batch; those that were not scored are left out. Fully solved ones are
+        rollouts: the batch; those that were not scored are skipped. Fully solved ones are
             successes, all others failures.
-        briefing: of the step; with a budget of 0 nothing is asked.
+        briefing: the step's; with a budget of 0 nothing is asked.
         minibatch: rollouts in one call.
-        batch: name of the batch where a step has several.
+        batch: name of the batch if a step has several.
 
     Returns:
-        The patches that have edits, those from failures first. A call that failed is in the
-        result's calls with its error.
+        The patches that have edits, those from failures first. A failed call is in the result's
+        calls with its error.
 
     Raises:
         OptimizerUnavailableError: from the model.
@@ -55,7 +55,7 @@ def reflect(
 def minibatches(
     rollouts: Sequence[Rollout], seed: str, size: int, batch: str = ""
 ) -> list[Minibatch]:
-    """Failures, then successes, each shuffled by the seed and cut; the last may be short."""
+    """Failures, then successes, each shuffled by the seed and cut; the last may be smaller."""
     scored = [rollout for rollout in rollouts if rollout.status.scored]
     found: list[Minibatch] = []
     kinds: tuple[tuple[Kind, float], ...] = (("failure", 0.0), ("success", 1.0))

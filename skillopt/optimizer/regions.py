@@ -1,7 +1,7 @@
 """Protected regions of a skill's body: passages that step edits never touch.
 
-The slow update's guidance and the reminders of skill-aware reflection live in two of them, at the
-body's end; a skill's owner may mark others.
+The slow update's guidance and the reminders of skill-aware reflection are two of them, at the end
+of the body. A skill's owner may mark others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from skillopt.optimizer.markdown import Splice, breakage, is_closed
 GUIDANCE = "guidance"
 """Name of the slow update's region."""
 REMINDERS = "reminders"
-"""Name of the region of rules that were there and not followed."""
+"""Name of the region for rules that the skill had and the agent did not follow."""
 _MARKER = re.compile(r"<!--\s*(?P<end>/?)\s*protected:\s*(?P<name>[^\s>]*?)\s*-->")
 _FORGED = re.compile(r"<!\s*-*\s*/?\s*protected", re.IGNORECASE)
 
@@ -22,18 +22,18 @@ _FORGED = re.compile(r"<!\s*-*\s*/?\s*protected", re.IGNORECASE)
 def protected_regions(body: str) -> tuple[tuple[int, int], ...]:
     """Character spans of the protected regions, markers included.
 
-    A region that is opened and never closed reaches to the end; a lone closing marker is a region.
+    A region that is never closed extends to the end; a closing marker alone is a region too.
     """
     return tuple(span for _, span in _named(body))
 
 
 def has_marker(text: str) -> bool:
-    """Whether a text has a marker of a region in it, or what could be taken for one."""
+    """Whether a text contains a region's marker, or something that could be taken for one."""
     return _FORGED.search(text) is not None
 
 
 def region(body: str, name: str) -> str:
-    """What stands in a region, without its markers; empty when there is none."""
+    """The content of a region, without its markers; empty if there is none."""
     span = _find(body, name)
     if not span:
         return ""
@@ -43,18 +43,18 @@ def region(body: str, name: str) -> str:
 
 
 def with_region(body: str, name: str, content: str) -> str:
-    """A body with a region replaced, or added at its end; without it where content is empty.
+    """A body with a region replaced, or added at the end; without it if ``content`` is empty.
 
-    Reminders stand before the guidance. Adding a region and removing it gives the same body.
+    Reminders come before the guidance. Adding a region and removing it gives the same body.
 
     Args:
-        body: as :func:`skillopt.core.skill.canonical_body` makes it.
-        name: of the region.
-        content: what is to stand between its markers.
+        body: as :func:`skillopt.core.skill.canonical_body` returns it.
+        name: the region's name.
+        content: the new text between its markers.
 
     Raises:
-        ValueError: the content has a marker in it, or content or body leave a code fence,
-            comment or region open.
+        ValueError: the content contains a marker, or content or body leave a code fence, comment
+            or region open.
     """
     content = canonical_body(content)
     span = _find(body, name)
@@ -80,7 +80,7 @@ def with_region(body: str, name: str, content: str) -> str:
 
 def _addition(body: str, name: str, block: str) -> Splice:
     guidance = _find(body, GUIDANCE) if name == REMINDERS else None
-    # Only where the guidance begins a line, or its line would be torn.
+    # Only if the guidance begins a line; otherwise that line would be split.
     if guidance and not body[: guidance[0]].rpartition("\n")[2]:
         return Splice(guidance[0], guidance[0], f"{block}\n\n")
     end = len(body.rstrip("\n"))
@@ -92,13 +92,13 @@ def _without(body: str, span: tuple[int, int]) -> str:
     text = before.rstrip("\n")
     if not text or not after:
         return text + after
-    # Reminders were put between the guidance and whatever space stood before it.
+    # Reminders were inserted between the guidance and the space before it.
     gap = before[len(text) :] if _MARKER.match(after) else ""
     return f"{text}{gap or chr(10) * 2}{after}"
 
 
 def end_of_text(body: str) -> int:
-    """Where the body's own text ends: before the regions that stand last, if there are any."""
+    """The end of the body's own text: before the regions at its end, if there are any."""
     end = len(body)
     for name, (start, stop) in reversed(_named(body)):
         alone = body[:start].rpartition("\n")[2] == ""

@@ -1,4 +1,4 @@
-"""What the optimizer reads of a rollout: text within a token budget, what matters first.
+"""A rollout as the optimizer reads it: text within a token budget, the most important first.
 
 Everything that an agent or a tool wrote is untrusted: it is fenced and cleaned here.
 """
@@ -33,7 +33,7 @@ _LINE_NUMBER = re.compile(r"^\s*\d+\s*[→│|:\t]\s?")
 
 
 def clip(text: str, tokens: int) -> str:
-    """Head and tail of a text that is longer than ``tokens``, with a note of what is left out."""
+    """Head and tail of a text that is longer than ``tokens``, with a note on what is left out."""
     room = max(tokens, 0) * CHARS_PER_TOKEN
     if len(text) <= room:
         return text
@@ -64,16 +64,18 @@ def render_rollout(
     feedback: str | None = None,
     answers: str = "",
 ) -> str:
-    """One rollout as Markdown: what matters first, within about ``tokens``.
+    """One rollout as Markdown within about ``tokens``, the most important first.
 
-    In this order: how it ended and whether the skill was opened, the verifier's feedback, the
+    The order is: how it ended and whether the skill was opened, the verifier's feedback, the
     task, the final answer, then the steps, those around errors first. The skill's own text is
     replaced by a note wherever the agent read it.
 
     Args:
-        rollout, skill, tokens: what is shown, with which skill it ran, and how long it may be.
-        feedback: the verifier's, as far as the optimizer may see it; all of it when absent.
-        answers: the expected ones, where the config shows them.
+        rollout: the rollout to show.
+        skill: the skill that it ran with.
+        tokens: the most that the text may have.
+        feedback: the verifier's, as far as the optimizer may see it; by default all of it.
+        answers: the expected answers, if the config shows them.
     """
     said = rollout.reward.feedback if feedback is None else feedback
     status = f"{rollout.status.value}: {clean(rollout.message)}".removesuffix(": ")
@@ -145,14 +147,14 @@ def _step(step: Step, skill: Skill) -> str:
 
 
 def _text(content: Any) -> str:
-    """ATIF content: a text or a list of parts, of which those that are text count."""
+    """The text of ATIF content, which is a string or a list of parts."""
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(part.text for part in content if getattr(part, "text", None))
 
 
 def _arguments(arguments: dict[str, Any]) -> str:
-    """Arguments as a person would read them: a lone text as it is, else JSON."""
+    """Arguments as a person would read them: a single text as it is, else JSON."""
     values = list(arguments.values())
     if len(values) == 1 and isinstance(values[0], str):
         return values[0]
@@ -160,7 +162,7 @@ def _arguments(arguments: dict[str, Any]) -> str:
 
 
 def _without_skill(text: str, skill: Skill) -> str:
-    """Replace passages of the skill, also those that a tool shows with line numbers."""
+    """Replace passages of the skill, including those that a tool shows with line numbers."""
     if not skill.body:
         return text
     known = {line.strip() for line in skill.text.split("\n")} - {""}
@@ -178,7 +180,7 @@ def _without_skill(text: str, skill: Skill) -> str:
 
 
 def _passage(run: Iterable[str]) -> list[str]:
-    """Lines that all occur in the skill: a passage of it, unless they are too few to tell."""
+    """Replace lines that all occur in the skill, unless they are too few to be sure."""
     lines = list(run)
     if len("".join(lines).strip()) < 40:
         return lines

@@ -1,4 +1,4 @@
-"""Applying edits, with one chance for the optimizer to mend those that do not apply."""
+"""Applying edits, with one chance for the optimizer to correct those that do not apply."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def apply_or_repair(edits: Sequence[Edit], briefing: Briefing) -> StageResult[Ap
 
     Args:
         edits: in order of importance.
-        briefing: of the step; its budget is how many may be applied in all.
+        briefing: the step's; its budget limits how many may be applied in total.
 
     Returns:
-        The candidate and the outcome of every edit, those sent in repair at the end.
+        The candidate and the outcome of every edit, corrected ones at the end.
 
     Raises:
         OptimizerUnavailableError: from the model.
@@ -39,8 +39,8 @@ def apply_or_repair(edits: Sequence[Edit], briefing: Briefing) -> StageResult[Ap
         reply = briefing.ask("apply", about, "repair", Repair, values, skill=candidate)
     except OptimizerReplyError as error:
         return StageResult((candidate, outcomes), (OptimizerCall("apply", about, str(error)),))
-    mended = [edit.edit() for edit in reply.edits]
-    candidate, more = _apply(candidate, mended, left, briefing)
+    corrected = [edit.edit() for edit in reply.edits]
+    candidate, more = _apply(candidate, corrected, left, briefing)
     return StageResult((candidate, outcomes + more), (OptimizerCall("apply", about),))
 
 

@@ -1,6 +1,7 @@
 """The shapes of the optimizer's replies. Strict: an unknown or missing field is an error.
 
-What an edit does not need is an empty string.
+Fields that an edit does not need are empty strings. The class docstrings are part of the JSON
+schemas in the prompts.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class MergedEdit(_Reply):
 
     edit: EditReply
     sources: list[int]
-    """Their numbers."""
+    """The numbers of those edits."""
 
 
 class Merge(_Reply):

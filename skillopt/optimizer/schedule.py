@@ -10,16 +10,16 @@ from skillopt.config.schema import Schedule
 def edit_budget(
     schedule: Schedule, step: int, total_steps: int, start: int, end: int
 ) -> int | None:
-    """The edit budget of one step; None where the schedule sets none.
+    """The edit budget of one step; None if the schedule sets none.
 
     The rate falls from ``start`` at step 0, which is never run, to ``end`` at the last step, and
     is rounded to the nearest integer, halves up: cosine 4 → 2 over 8 steps is 4 4 3 3 3 2 2 2.
 
     Args:
-        schedule: its course in between; ``constant`` stays at ``start``; with ``autonomous`` the
+        schedule: the curve in between; ``constant`` stays at ``start``; with ``autonomous`` the
             optimizer chooses after it has seen the edits, with ``none`` all edits are made.
         step: from 1 to ``total_steps``.
-        total_steps: of the whole run.
+        total_steps: steps of the whole run.
         start, end: numbers of edits, not negative.
     """
     done = step / total_steps

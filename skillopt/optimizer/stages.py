@@ -1,4 +1,4 @@
-"""The optimizer's stages by name, each of which a user may replace by one of their own."""
+"""The optimizer's stages by name. A user may replace each of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 from skillopt.core.import_path import PluginError, is_ours, own_code, takes
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, Patch
-from skillopt.optimizer.epochs import meta_skill, slow_update
 from skillopt.optimizer.merge import merge
+from skillopt.optimizer.meta_skill import meta_skill
 from skillopt.optimizer.model import StageResult
 from skillopt.optimizer.rank import rank
 from skillopt.optimizer.reflect import reflect
 from skillopt.optimizer.repair import Applied, apply_or_repair
+from skillopt.optimizer.slow_update import slow_update
 
 GIVEN: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "reflect": (["rollouts", "briefing"], ["minibatch", "batch"]),
@@ -24,12 +25,12 @@ GIVEN: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "slow": (["pairs", "briefing"], []),
     "meta": (["pairs", "decisions", "briefing"], []),
 }
-"""By stage, what its function is given by position and by name."""
+"""The arguments of each stage's function, by position and by name."""
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The functions of a run's stages, with the signatures of the project's own."""
+    """The functions of a run's stages; replacements have the same signatures."""
 
     reflect: Callable[..., StageResult[tuple[Patch, ...]]] = reflect
     merge: Callable[..., StageResult[Patch]] = merge
@@ -40,10 +41,10 @@ class Stages:
 
 
 def make_stages(own: Mapping[str, Any]) -> Stages:
-    """The project's stages with the user's own in their place.
+    """The project's stages, replaced by the user's own where those are given.
 
     Raises:
-        PluginError: there is no stage of such a name that can be replaced, or a function does not
+        PluginError: there is no replaceable stage of that name, or a function does not
             take what it will be given.
     """
     unknown = sorted(set(own) - set(GIVEN))
@@ -58,7 +59,7 @@ def make_stages(own: Mapping[str, Any]) -> Stages:
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's stage, whose errors are theirs."""
+    """A user's own stage, whose exceptions become :class:`OwnCodeError`."""
 
     def call(*given: Any, **named: Any) -> Any:
         with own_code(f"train.stages.{name}", function):

@@ -1,4 +1,4 @@
-"""The optimizer's prompts: Markdown templates, strict about variables, overridable by a folder."""
+"""The optimizer's prompts: Markdown templates with strict variables; a folder can override them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN = Path(__file__).parent / "prompts"
 
 
 class PromptError(SkillOptError):
-    """A template that cannot be used; the message names the file and what to do."""
+    """A template cannot be used. The message names the file and what to do."""
 
 
 class Prompts:
@@ -27,7 +27,7 @@ class Prompts:
 
     Args:
         folder: templates that replace the project's own of the same names, for one benchmark.
-        beside: the skills that the agent has besides, of which every prompt tells.
+        beside: the agent's other skills, which every prompt lists.
 
     Raises:
         PromptError: the folder is missing, or a template in it has an unknown name, is not valid,
@@ -38,7 +38,7 @@ class Prompts:
         self._beside = "\n".join(f"- {other.name}: {other.description}" for other in beside)
         self._environment = _environment([folder, OWN] if folder else [OWN])
         self.digest = ""
-        """Of the templates in the folder, by name and content; empty without one."""
+        """Digest of the folder's templates, by name and content; empty without a folder."""
         if folder is not None:
             _check(folder, self._environment)
             texts = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.md"))}
@@ -67,7 +67,7 @@ def _environment(folders: list[Path]) -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,  # Markdown for a model, not HTML; untrusted values are fenced.
     )
-    # By way of str, which raises for a variable that is not given.
+    # str() raises for a variable that is not given.
     environment.filters["fenced"] = lambda text: fenced(str(text))
     return environment
 
@@ -92,9 +92,7 @@ def _check(folder: Path, environment: jinja2.Environment) -> None:
         unknown = sorted(used - set(_variables(own, path.name)))
         if unknown:
             given = ", ".join(sorted(_variables(own, path.name)))
-            raise PromptError(
-                f"{path}: unknown variable {', '.join(unknown)}; it is given: {given}"
-            )
+            raise PromptError(f"{path}: unknown variable {', '.join(unknown)}; available: {given}")
 
 
 def _variables(environment: jinja2.Environment, name: str) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""What came of a run, for people to look at: one page, as a file or live on loopback."""
+"""The results of a run for people: one page, as a file or live on loopback."""

@@ -12,7 +12,7 @@ CONTEXT = 3
 """Unchanged lines that are shown around a change."""
 
 Part = tuple[str, bool]
-"""Some text of a line, and whether it is what differs."""
+"""A piece of a line, and whether it differs from the other version."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Side:
 
 @dataclass(frozen=True)
 class DiffRow:
-    """A line of both versions beside each other; a side without a line is None.
+    """One line of both versions; a side without a line is None.
 
-    A ``gap`` stands for unchanged lines that are left out; it has no sides.
+    A ``gap`` replaces unchanged lines that are left out; it has no sides.
     """
 
     kind: Literal["same", "changed", "removed", "added", "gap"]
@@ -37,7 +37,7 @@ class DiffRow:
 
 
 def side_by_side(before: str, after: str) -> list[DiffRow]:
-    """The rows of a comparison; empty where nothing differs."""
+    """The rows of a comparison; empty if nothing differs."""
     old, new = before.splitlines(), after.splitlines()
     matcher = SequenceMatcher(None, old, new, autojunk=False)
     rows: list[DiffRow] = []

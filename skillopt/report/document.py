@@ -1,4 +1,4 @@
-"""What a page is about: one or several runs, and the trajectories that go with them."""
+"""The content of a page: one or several runs, and trajectories from them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from skillopt.report.view import RunView
 from skillopt.rollouts.store import failed_place_of, place_of
 
 RULE = (
-    "The file holds {held} of {all} trajectories, chosen in this order: rollouts that failed for "
+    "The file has {held} of {all} trajectories, chosen in this order: rollouts that failed for "
     "infrastructure, latest first, as at most a quarter; held-out tasks that the best skill fails; "
     "tasks that a gate decision fixed or broke, latest first; failures of training batches, latest "
-    "first; all others, latest first. Long texts are cut. 'skillopt ui RUN' shows every one of "
-    "them whole, and --trajectories N puts more into the file."
+    "first; all others, latest first. Long texts are cut. 'skillopt ui RUN' shows all of them in "
+    "full, and --trajectories N puts more into the file."
 )
 FAILED = "failed/"
-"""Begins the key of a rollout that failed for infrastructure, in a report's file: one of the same
-key may have succeeded later."""
+"""Prefix in a report's file for the key of a rollout that failed for infrastructure: one with the
+same key may have succeeded later."""
 
 
 def report(views: Sequence[RunView], trajectories: int) -> str:
@@ -28,7 +28,7 @@ def report(views: Sequence[RunView], trajectories: int) -> str:
 
     Args:
         views: at least one.
-        trajectories: how many go into the file at the most, of all runs together.
+        trajectories: the most trajectories in the file, over all runs.
     """
     held: dict[str, Any] = {}
     runs = [view.to_json() for view in views]
@@ -43,12 +43,12 @@ def report(views: Sequence[RunView], trajectories: int) -> str:
 
 
 def folder_of(run: Path, key: str) -> Path:
-    """Of a rollout in the store beside a run; the key is one that the run names."""
+    """The folder of a rollout in the store next to a run; the key is one that the run names."""
     return place_of(run.parent / "store", key)
 
 
 def failed_folder_of(run: Path, key: str) -> Path:
-    """Of the last attempt at a rollout that failed for infrastructure; likewise."""
+    """The folder of the last attempt at a rollout that failed for infrastructure."""
     return failed_place_of(run.parent / "store", key)
 
 

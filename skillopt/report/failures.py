@@ -1,4 +1,4 @@
-"""Rollouts that failed for infrastructure, each with its reasons: none of them is a score."""
+"""Rollouts that failed for infrastructure, each with its reasons; none of them is scored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skillopt.run.records import RolloutRan
 
 REASON_CHARS = 2_000
 REASONS = 10
-"""Of one rollout, the last different ones."""
+"""The most reasons that are kept of one rollout: the last different ones."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class _Failure:
 
 
 class Failures:
-    """The failures of a run, by the rollout's key, the latest last."""
+    """The failures of a run by the rollout's key, the latest last."""
 
     def __init__(self) -> None:
         self._found: dict[str, _Failure] = {}
@@ -36,7 +36,7 @@ class Failures:
         return frozenset(self._found)
 
     def add(self, record: RolloutRan) -> None:
-        """Take in how a rollout ended; one that was cancelled says nothing."""
+        """Add how a rollout ended; a cancelled one is ignored."""
         if record.status.scored and record.key in self._found:
             self._found[record.key].over = True
         if record.status is not Status.INFRA_ERROR:
@@ -51,5 +51,5 @@ class Failures:
         self._found[record.key] = failure
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The latest first."""
+        """The failures as JSON, the latest first."""
         return [vars(failure) for failure in reversed(self._found.values())]

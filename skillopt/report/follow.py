@@ -1,7 +1,7 @@
-"""Following a rollout while it runs: its steps as they go over the wire, and as its program writes
-them down itself. One that has finished is shown whole.
+"""Following a rollout while it runs: its steps on the wire, and as its program logs them. A
+finished one is shown whole.
 
-The program's home belongs to the agent, so nothing in it is followed out of it.
+The program's home belongs to the agent, so links that lead out of it are not followed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from skillopt.rollouts.store import RolloutStore
 from skillopt.run.records import RolloutRan
 
 POLL_S = 0.5
-"""Where the system tells of no changes, and for what it does not tell of."""
+"""Polling interval in seconds, for changes that the system does not report."""
 MAX_BYTES = 32 * 1024 * 1024
-"""Of one transcript."""
+"""The most bytes that are read of one transcript."""
 DEPTH = 8
-"""Of folders in which transcripts are looked for."""
+"""How many levels of folders are searched for transcripts."""
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class FollowError(SkillOptError):
-    """There is no such rollout; the message says which there are."""
+    """There is no such rollout. The message lists those that there are."""
 
 
 @dataclass(frozen=True)
 class Followed:
-    """A rollout to follow. ``folder`` is where it is, or was when it was under way."""
+    """A rollout to follow. ``folder`` is its folder, or was while it ran."""
 
     key: str
     folder: Path
@@ -53,12 +53,11 @@ class Happening:
     """Something that happened in a rollout.
 
     Args:
-        kind: what: somebody said something, the agent called a tool, a tool gave a result, a
-            request beside the conversation was made, the rollout ended.
-        thread: of a sub-agent; empty for the main conversation.
+        kind: a message, a tool call, a tool's result, a side request, or the end.
+        thread: a sub-agent's; empty for the main conversation.
         source: where it was seen first, ``wire`` or ``transcript``.
-        who: user, system or agent; the tool's name; what a side request was for; the status.
-        text: what was said.
+        who: user, system or agent; the tool's name; the purpose of a side request; the status.
+        text: the content.
     """
 
     kind: Literal["message", "call", "result", "side", "end"]
@@ -69,12 +68,12 @@ class Happening:
 
 
 def find_rollout(run: Path, wanted: str) -> Followed:
-    """The rollout of a run's store that a task's name or the beginning of a key means.
+    """The rollout in a run's store with a task's name or the beginning of a key.
 
-    What is under way comes before what has finished; of a task's rollouts the last is meant.
+    Running rollouts come before finished ones. A task's name means its last rollout.
 
     Raises:
-        FollowError: there is none, or the beginning of a key fits several.
+        FollowError: there is none, or the beginning of a key matches several.
     """
     root = run.resolve().parent / "store"
     if not root.is_dir():
@@ -86,16 +85,16 @@ def find_rollout(run: Path, wanted: str) -> Followed:
             return Followed(one.key, one.folder, running=True)
     ran = _ran(run)
     keys = [key for key, task in ran if task == wanted][-1:]
-    # Those that failed for infrastructure are not among the store's.
+    # Rollouts that failed for infrastructure are not among the store's keys.
     named = {key for key, _ in ran if len(wanted) >= 4 and key.startswith(wanted)}
     keys = keys or sorted(named.union(store.keys(wanted)))
     if len(keys) > 1:
-        raise FollowError(f"{wanted}: fits {len(keys)} rollouts; give more of the key")
+        raise FollowError(f"{wanted}: matches {len(keys)} rollouts; give more of the key")
     for key in keys:
         for folder in _resting_places(store, key):
             return Followed(key, folder, running=False)
     listed = ", ".join(f"{one.task} ({one.key[:12]})" for one in running) or "none"
-    raise FollowError(f"{wanted}: no such rollout in {root}; under way: {listed}")
+    raise FollowError(f"{wanted}: no such rollout in {root}; running: {listed}")
 
 
 def follow(rollout: Followed) -> Iterator[Happening]:
@@ -121,7 +120,7 @@ def follow(rollout: Followed) -> Iterator[Happening]:
 
 
 def _resting_places(store: RolloutStore, key: str) -> list[Path]:
-    """Where a rollout is that has ended: scored, or failed for infrastructure."""
+    """The folders in which an ended rollout may be: scored, or failed for infrastructure."""
     return [place for place in (store.folder(key), store.failed(key)) if place.is_dir()]
 
 
@@ -143,15 +142,15 @@ def _ending(folder: Path) -> Happening:
 
 @dataclass
 class _Seen:
-    """What has been told already."""
+    """What has been reported already."""
 
     steps: set[tuple[str, int]] = field(default_factory=set)
     results: set[tuple[str, str]] = field(default_factory=set)
     sides: int = 0
     calls: dict[str, dict[str, str]] = field(default_factory=dict)
-    """By a call's id the threads that have one, with the tool: ids repeat between threads."""
+    """Tool names by a call's id and thread, as ids repeat between threads."""
     read: dict[str, int] = field(default_factory=dict)
-    """How many bytes of each transcript."""
+    """How many bytes of each transcript have been read."""
 
     def on_the_wire(self, folder: Path) -> Iterator[Happening]:
         try:
@@ -191,7 +190,7 @@ class _Seen:
                 yield Happening("result", thread, "wire", name, result.get("content", ""))
 
     def _written(self, call: Any, content: Any) -> Iterator[Happening]:
-        """A result that the program has written down and the model has not been shown yet."""
+        """A result that the program has logged before the model is shown it."""
         threads = self.calls.get(call, {}) if isinstance(call, str) else {}
         for thread, name in threads.items():
             if (thread, call) not in self.results:
@@ -208,7 +207,7 @@ class _Seen:
 
 
 def _steps(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All steps with their threads, those of sub-agents too."""
+    """All steps with their threads, including those of sub-agents."""
     for step in document["steps"]:
         yield document.get("trajectory_id") or "", step
     for below in document.get("subagent_trajectories", []):
@@ -216,11 +215,11 @@ def _steps(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _new_lines(home: Path, read: dict[str, int]) -> Iterator[tuple[str, bytes]]:
-    """The whole lines that transcripts have got since; links and special files are passed over."""
+    """The complete new lines of transcripts; links and special files are skipped."""
     try:
         top = os.open(home, _FLAGS | os.O_DIRECTORY)
     except OSError:
-        return  # Direct chat has none, and at the end it is removed.
+        return  # Direct chat has no home, and an agent's is removed at the end.
     with closing(_transcripts(top, "", DEPTH)) as files:
         for name, file in files:
             with os.fdopen(file, "rb") as stream:

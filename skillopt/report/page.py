@@ -1,7 +1,7 @@
-"""The page: one HTML document that asks nobody for anything, inert whatever it shows.
+"""The page: one HTML document that loads nothing, and is inert whatever it shows.
 
 All data is in a JSON block; scripts put it into the document as text, never as markup. The content
-security policy lets only these scripts and this style in.
+security policy allows only these scripts and this style.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def render(data: Mapping[str, Any], title: str, *, live: bool = False) -> str:
 
     Args:
         data: what the scripts expect: ``runs``, ``trajectories``, ``rule``; see :mod:`.document`.
-        title: of the page.
+        title: the page's title.
         live: whether it may ask the server that it came from.
     """
     style = _asset("style.css")
@@ -59,7 +59,7 @@ def policy(live: bool) -> str:
 
 @cache
 def _script() -> str:
-    """All scripts as one function: they share their names and leave none in the window."""
+    """All scripts as one function: they share their names and add none to the window."""
     parts: Sequence[str] = [_asset(f"{name}.js") for name in SCRIPTS]
     return '(() => {\n"use strict";\n' + "\n".join(parts) + "\n})();\n"
 
@@ -76,7 +76,7 @@ def _verbatim(text: str) -> Any:
 
 
 def _json_block(data: Mapping[str, Any]) -> str:
-    """JSON that cannot end the block it stands in: no ``<``, ``>`` or ``&`` is left in it."""
+    """JSON that cannot end its script block: it contains no ``<``, ``>`` or ``&``."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

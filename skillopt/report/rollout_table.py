@@ -1,4 +1,4 @@
-"""The rollouts that a page lists: each once for every place where it counted, by task and use."""
+"""The rollouts that a page lists: each once for every use, by task and use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Columns:
     task: list[int] = field(default_factory=list)
     """Index into the table's tasks."""
     use: list[int] = field(default_factory=list)
-    """Index into the table's uses: what it was run for."""
+    """Index into the table's uses: what the rollout was run for."""
     soft: list[float] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
     """Index into :data:`STATUSES`."""
@@ -34,7 +34,7 @@ class RolloutTable:
     """Tasks, uses and rollouts of a run, each of which keeps its number.
 
     Attributes:
-        tasks: name, family and split; the split is empty if none has the task any more.
+        tasks: name, family and split; the split is empty if the task is in none any more.
         uses: what rollouts were run for: name, split and step.
     """
 
@@ -44,7 +44,7 @@ class RolloutTable:
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def set_splits(self, splits: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
-        """Take over the splits of the run as it is now; earlier ones may have had other tasks."""
+        """Set the splits as the run has them now; earlier ones may have had other tasks."""
         for task in self.tasks:
             task["split"] = ""
         for split, items in splits.items():
@@ -53,7 +53,7 @@ class RolloutTable:
                 self.tasks[number] |= {"family": item["family"], "split": split}
 
     def add(self, name: str, split: str, step: int, rows: Iterable[RolloutRow]) -> int:
-        """Add scored rollouts and what they were run for; the number of the use."""
+        """Add scored rollouts and what they were run for. Returns the number of the use."""
         use, columns = len(self.uses), self.columns
         self.uses.append({"name": name, "split": split, "step": step})
         for row in rows:
@@ -69,7 +69,7 @@ class RolloutTable:
         return use
 
     def numbers(self, names: Iterable[str], split: str) -> list[int]:
-        """Of tasks of a split that a record names."""
+        """The numbers of the tasks of a split that a record names."""
         return [self._number(name, "", split) for name in names]
 
     def _number(self, name: str, family: str, split: str) -> int:

@@ -1,7 +1,7 @@
-"""The page served on loopback, live while training runs. Reads; never writes.
+"""The page served on loopback, live while training runs. It only reads.
 
-Whoever has the random token of the address may look. Other hosts' pages cannot: names other than
-loopback's are refused, so that no DNS trick makes a browser ask for them.
+Whoever has the random token in the address can read it. Pages of other hosts cannot: host names
+other than loopback's are refused, which prevents DNS rebinding.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 POLL_S = 0.5
-"""Between looks at the event logs: works on every file system, also on shared ones."""
+"""Polling interval for the event logs in seconds. Polling works on shared file systems too."""
 RULE = "Every trajectory can be opened; it is read from the rollout store."
 
 
 class ServerError(SkillOptError):
-    """The page cannot be served there; the message says what to do."""
+    """The page cannot be served there. The message says what to do."""
 
 
 def check_host(host: str, expose: bool) -> None:
-    """Refuse addresses that others can reach, unless told to serve them.
+    """Refuse addresses that other machines can reach, unless ``expose`` is set.
 
     Raises:
-        ServerError: the address is not loopback's.
+        ServerError: the address is not a loopback address.
     """
     try:
         loopback = ipaddress.ip_address(host).is_loopback
@@ -49,8 +49,8 @@ def check_host(host: str, expose: bool) -> None:
         loopback = host == "localhost"
     if not loopback and not expose:
         raise ServerError(
-            f"--host {host}: others can reach this address, and trajectories may hold what is "
-            "yours: use 127.0.0.1, or add --expose"
+            f"--host {host}: other machines can reach this address, and trajectories may contain "
+            "private data: use 127.0.0.1, or add --expose"
         )
 
 
@@ -59,8 +59,8 @@ class PageServer:
     """The pages of some runs, behind a token.
 
     Args:
-        views: of the runs.
-        any_host: whether to answer for names other than loopback's.
+        views: one per run.
+        any_host: whether to answer requests for host names other than loopback's.
     """
 
     views: Sequence[RunView]
@@ -92,7 +92,7 @@ class PageServer:
         return not secrets.compare_digest(given.encode(), self.token.encode())
 
     def _refresh(self) -> int:
-        """Take in what the logs have more; counts up whenever anything is different."""
+        """Read the new records of the logs. Returns a version that grows with each change."""
         with self._lock:
             changed = [view.refresh() for view in self.views]
             self._version += any(changed)
@@ -123,7 +123,7 @@ class PageServer:
         return self._stored(request, [failed_folder_of(view.root, key) for view in owners])
 
     def _stored(self, request: Request, folders: Sequence[Path]) -> Response:
-        """The rollout in the first of some folders."""
+        """The rollout in the first of some folders that exists."""
         if self._refused(request) or not folders:
             return _answer(404, "no such rollout")
         try:
@@ -142,7 +142,7 @@ class PageServer:
         return stream
 
     async def _changes(self) -> AsyncIterator[str]:
-        """An event at once and after each change; a comment now and then, to notice who left."""
+        """An event at once and after each change; comments in between show who has disconnected."""
         known, quiet = -1, 0
         while True:
             version = await asyncio.to_thread(self._refresh)
@@ -170,7 +170,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one.
 
     Raises:
-        ServerError: the address cannot be had.
+        ServerError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -1,4 +1,4 @@
-"""A terminal recording as plain screens: what a person would have seen, and nothing that acts."""
+"""A terminal recording as plain text screens: what a person would have seen, without escapes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 5_000_000
-"""Of a recording; the rest of a longer one is not shown."""
+"""The most bytes that are read of a recording; the rest is not shown."""
 MAX_FRAMES = 300
 MAX_COLUMNS, MAX_LINES = 300, 120
 _INTERVAL_S = 0.1
@@ -17,10 +17,10 @@ _INTERVAL_S = 0.1
 def read_frames(cast: Path) -> list[tuple[float, str]]:
     """The screens of an asciicast v2 file: seconds from its start, and the text.
 
-    A terminal emulator takes in the escape sequences; only the characters on its screen are left.
+    A terminal emulator handles the escape sequences; only the characters on its screen are kept.
 
     Returns:
-        At most :data:`MAX_FRAMES`, evenly chosen; empty for a file that is no recording.
+        At most :data:`MAX_FRAMES` screens, evenly spaced; empty if the file is not a recording.
     """
     import pyte
 
@@ -47,7 +47,7 @@ def _events(cast: Path) -> Iterator[Any]:
         try:
             yield json.loads(line)
         except ValueError:
-            return  # Torn: the rollout was killed, or the rest is over the limit.
+            return  # An incomplete line: the rollout was killed, or the rest is over the limit.
 
 
 def _size(value: Any) -> int:
@@ -55,7 +55,7 @@ def _size(value: Any) -> int:
 
 
 def _thinned(events: Iterator[Any]) -> list[tuple[float, str]]:
-    """What was written, as at most :data:`MAX_FRAMES` pieces that are not too close in time."""
+    """The output, in at most :data:`MAX_FRAMES` pieces that are not too close in time."""
     pieces: list[tuple[float, str]] = []
     for event in events:
         match event:

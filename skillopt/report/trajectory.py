@@ -22,18 +22,18 @@ MAX_FILES = 30
 
 
 IN_FILE, LIVE = 6_000, 200_000
-"""Characters of a single text that are shown, in a report's file and by ``ui``."""
+"""The most characters of a single text, in a report's file and in ``ui``."""
 
 
 def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
     """A rollout of the store, scored or failed for infrastructure.
 
     Args:
-        folder: of the rollout in the store.
-        limit: characters of a single text.
+        folder: the rollout's folder in the store.
+        limit: the most characters of a single text.
 
     Raises:
-        FileNotFoundError: the rollout is not there (any more).
+        FileNotFoundError: the rollout is not in the store, or not any more.
     """
     result = Rollout.read(folder)
     cast = folder / "terminal.cast"
@@ -61,13 +61,13 @@ def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
 
 
 def _steps(folder: Path, limit: int) -> list[dict[str, Any]]:
-    """The steps of a trajectory; those that it took from others' conversations are left out."""
+    """The steps of a trajectory, without those copied from other conversations."""
     trajectory = _trajectory(folder)
     return [_step(step, limit) for step in trajectory.steps[:MAX_STEPS]] if trajectory else []
 
 
 def _trajectory(folder: Path) -> Trajectory | None:
-    """As the agent's end left it, or from the wire log if the agent came to none."""
+    """The trajectory as it was written at the agent's end, or from the wire log if it was not."""
     from atif import Trajectory
 
     from harnesses.trajectories.threads import read_wire
@@ -108,7 +108,7 @@ def _step(step: Step, limit: int) -> dict[str, Any]:
 
 
 def _plain(content: Any) -> str:
-    """Text of a message; pictures are named, not shown."""
+    """The text of a message; images are named, not shown."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -136,7 +136,7 @@ def _texts(folder: Path, limit: int) -> Iterator[dict[str, Any]]:
         with file.open("rb") as opened:
             data = opened.read(limit * 4)
         text = None if b"\0" in data else clipped(data.decode("utf-8", "replace"), limit)
-        # Names may hold bytes that are no text.
+        # Names may contain bytes that are not text.
         name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
         yield {"name": name, "size": file.stat().st_size, "text": text}
 

@@ -1,6 +1,6 @@
-"""A run as the page shows it: the fold of its records, with an interval at every score.
+"""A run as the page shows it: the fold of its records, with an interval for every score.
 
-What goes to the page is plain JSON; the scripts in ``assets/`` draw it.
+The page gets plain JSON; the scripts in ``assets/`` draw it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RunView:
         root: the run's folder.
 
     Attributes:
-        state: where the run stands.
+        state: the run's current state.
 
     Raises:
         JournalError: the log is damaged.
@@ -72,16 +72,16 @@ class RunView:
 
     @property
     def keys(self) -> frozenset[str]:
-        """Of the scored rollouts that the page lists."""
+        """The keys of the scored rollouts that the page lists."""
         return frozenset(self._table.columns.key)
 
     @property
     def failed_keys(self) -> frozenset[str]:
-        """Of the rollouts that failed for infrastructure, also if they have succeeded since."""
+        """The keys of the rollouts that failed for infrastructure, even if they succeeded later."""
         return self._failures.keys
 
     def refresh(self) -> bool:
-        """Take in what the log has more by now; whether anything is different."""
+        """Read the log's new records. Returns whether anything has changed."""
         new = self._log.new()
         for record in new:
             self._add(record)
@@ -121,7 +121,7 @@ class RunView:
                     self._table.add(f"test, {role} skill", "test", self.state.steps, rows)
 
     def _changed(self, record: RunChanged) -> None:
-        """The same change may be listed as one of the fingerprint and one of the config."""
+        """List a change once, although the fingerprint and the config may both have it."""
         self._table.set_splits(record.splits)
         found = record.changes
         changes = [
@@ -155,7 +155,7 @@ class RunView:
         self._judged(entry, record, before)
 
     def _epoch(self, record: EpochDone, before: str) -> None:
-        """An epoch's end that did something: a slow update, the optimizer's notes, or both."""
+        """Add an epoch's end that did something: a slow update, the optimizer's notes, or both."""
         if record.action == "off" and not record.pairs:
             return
         name = "notes" if record.action == "off" else "slow update"
@@ -164,7 +164,7 @@ class RunView:
         self._judged(entry, record, before)
 
     def _entry(self, name: str, record: StepDone | EpochDone) -> dict[str, Any]:
-        """The entry of a step or an epoch's end, with what led to it."""
+        """The entry of a step or an epoch's end, with the edits and replies behind it."""
         row = record.row
         entry = {
             "name": name,
@@ -189,7 +189,7 @@ class RunView:
         return entry
 
     def _judged(self, entry: dict[str, Any], record: StepDone | EpochDone, before: str) -> None:
-        """Add to an entry what the gate made of its candidate."""
+        """Add the gate's decision on its candidate to an entry."""
         gate, candidate = record.gate, record.candidate
         entry["rejected"] = asdict(record.rejected) if record.rejected else None
         entry["gate"] = entry["selection"] = None
@@ -251,10 +251,10 @@ class RunView:
         """One evaluation of the score curve, with the current skill's score after it.
 
         Args:
-            x: place on the axis of steps.
-            name, action: of the entry.
-            score: None if it was not taken to the end.
-            bound: the most that it could have been, in that case.
+            x: position on the axis of steps.
+            name, action: the entry's.
+            score: None if the evaluation stopped early.
+            bound: the highest possible score in that case.
             measured: tasks that were run.
             total: tasks of the split.
         """
@@ -273,7 +273,7 @@ class RunView:
         )
 
     def _score(self, rewards: Mapping[str, Sequence[Reward]]) -> Estimate:
-        """By the run's own metric; the interval is over tasks if one was run several times."""
+        """The score by the run's own metric; the interval is over tasks if any was repeated."""
         config = self.state.created.config if self.state.created else {}
         gate = config.get("gate", {})
         metric, mix = gate.get("metric", "hard"), gate.get("mix", 0.5)
@@ -283,7 +283,7 @@ class RunView:
         return mean(tasks)
 
     def _now(self) -> dict[str, Any] | None:
-        """The stage that is under way, or in which the run has stopped."""
+        """The stage that is running, or in which the run stopped."""
         stage = self.state.stage
         if stage is None or self.state.done:
             return None
@@ -291,7 +291,7 @@ class RunView:
         return {**told, "done": self._stage_done}
 
     def to_json(self) -> dict[str, Any]:
-        """Everything the page needs but trajectories."""
+        """Everything that the page needs except trajectories."""
         state, created = self.state, self.state.created
         initial, best = (state.skills.get(digest) for digest in (state.initial, state.best))
         keys = self._table.columns.key
@@ -328,7 +328,7 @@ def read_run(root: Path) -> RunView:
     """The view of a run.
 
     Raises:
-        RunError: the folder is not that of a run, or nothing is recorded yet.
+        RunError: the folder is not a run's, or nothing is recorded yet.
         JournalError: the log is damaged.
     """
     view = RunView(root)
@@ -343,7 +343,7 @@ def _reply(record: Replied) -> dict[str, Any]:
 
 
 def _parts(created: RunCreated) -> dict[str, str]:
-    """What is not the project's own or not the usual: the gate, the method, the user's parts."""
+    """The parts that are not the defaults: gate, method, the user's own."""
     found = {}
     for part, usual in (("gate", "strict"), ("method", "skillopt")):
         kind = created.config.get(part, {}).get("kind", usual)
@@ -362,5 +362,5 @@ def _by_task(rows: Iterable[RolloutRow]) -> dict[str, list[Reward]]:
 
 
 def _around(value: float, measured: Estimate) -> Estimate:
-    """A score as the gate has it, which may know more than some rollouts, with their interval."""
+    """A score as the gate knows it, perhaps from more rollouts, with the interval of these."""
     return Estimate(value, min(value, measured.low), max(value, measured.high))

@@ -1,1 +1,1 @@
-"""Rollouts: what identifies one, where it runs, how it is run, and where it is kept."""
+"""Rollouts: what identifies one, where and how it runs, and where it is stored."""

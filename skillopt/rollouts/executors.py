@@ -1,4 +1,4 @@
-"""Where an attempt at a rollout runs. Keeping its result, retries and limits are the runner's.
+"""Where an attempt at a rollout runs. The runner stores results, retries, and checks limits.
 
 ``local`` runs agents in sandboxes of this machine. An executor of your own is a class that is
 called with an :class:`ExecutorSetup`, named by import path in ``executor.kind``.
@@ -30,8 +30,8 @@ class ExecutorSetup:
     """What an executor is made from.
 
     Args:
-        config: of the run.
-        gateway: of this process, open; agents that run elsewhere need one of their own.
+        config: the run's.
+        gateway: this process's open gateway; agents that run elsewhere need one of their own.
     """
 
     config: Config
@@ -51,20 +51,20 @@ class Executor(Protocol):
 
         Args:
             job: what to run.
-            folder: of this machine, in which everything that is kept of the rollout must be when
-                this returns; it may hold an earlier attempt's work, see
+            folder: on this machine; everything that is kept of the rollout must be in it when this
+                returns. It may contain an earlier attempt's work, see
                 :func:`skillopt.rollouts.rollout.run_job`.
 
         Raises:
-            SandboxError: the attempt failed for infrastructure; it may be tried again.
+            SandboxError: the infrastructure failed; the attempt may be repeated.
         """
 
     def cancel(self) -> None:
-        """End all attempts at once, from any thread. What is asked for later fails."""
+        """End all attempts at once, from any thread. Later attempts fail."""
 
 
 def make_executor(config: Config, gateway: Gateway) -> Executor:
-    """The executor that a config names; not entered yet.
+    """The executor that a config names, not entered yet.
 
     Raises:
         PluginError: an import path leads nowhere.
@@ -100,7 +100,7 @@ class LocalExecutor:
             stack.callback(backend.close)
             if config.names_cli_agent:
                 check_backend(config.harness.name, backend)
-            # What an earlier start of this run left if it was killed, and what other dead runs did.
+            # Removes what dead runs left, including an earlier start of this run.
             backend.clean()
             self._slots = stack.enter_context(
                 SandboxSlots(

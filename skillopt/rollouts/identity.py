@@ -24,21 +24,21 @@ KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
     "sim": {"protocols": []},
     "upstream": {"api_version": ""},
 }
-"""By section, the keys that came after the first runs, with the value that changes nothing. With
-it they are left out, so that what was stored before them is still found."""
+"""Keys that were added after the first runs, by section, with the values that change nothing. With
+these values they are left out, so that rollouts from before are still found."""
 
 
 @dataclass(frozen=True)
 class RolloutIdentity:
-    """What a rollout is addressed by.
+    """Everything that the address of a rollout depends on.
 
     Args:
         skill: digest of the skill, None for a run without one.
         task: digest of the task.
-        agent: name and version of the harness, and how it is set up: sandbox, budget, options,
-            mode, mount, skills beside, verifier; as far as they are not the usual.
+        agent: name and version of the harness, and its settings if they are not the defaults:
+            sandbox, budget, options, mode, mount, other skills, verifier.
         model: name and sampling; the upstream's name in the config does not count.
-        service: what else of the upstream decides the replies, such as its address.
+        service: what else decides the upstream's replies, such as its address.
         replicate: number of the repetition, from 0.
     """
 
@@ -56,11 +56,11 @@ class RolloutIdentity:
 
     @property
     def seed(self) -> int:
-        """Of the rollout: different for every task, skill and replicate, and reproducible."""
+        """The rollout's seed: reproducible, and different for every task, skill and replicate."""
         return int(self.key[:12], 16)
 
     def to_json(self) -> dict[str, Any]:
-        """As ``result.json`` has it."""
+        """The identity as in ``result.json``."""
         return {
             "skill": self.skill,
             "task": self.task,

@@ -1,4 +1,4 @@
-"""A user's own parts: objects given to the Python interface, or named by import path."""
+"""A user's own parts: objects from the Python interface, or named by import path."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plugins:
-    """Objects in place of what a config names.
+    """Objects that replace what a config names.
 
     Args:
         harness: the agent.
-        verifier: in place of the tasks' tests.
-        stages: functions with the signature of the project's own, by stage: reflect, merge,
+        verifier: replaces the tasks' tests.
+        stages: functions with the signatures of the project's own, by stage: reflect, merge,
             rank, apply, slow, meta.
         stop: more stop conditions.
-        gate: in place of ``gate.kind``.
-        method: in place of ``method.kind``: an object with ``run``, as
+        gate: replaces ``gate.kind``.
+        method: replaces ``method.kind``: an object with ``run``, as
             :class:`skillopt.training.method.Method`.
-        executor: in place of ``executor.kind``.
-        tasks: by split, in place of ``tasks.source``.
-        upstreams: by name, in place of those of the config.
+        executor: replaces ``executor.kind``.
+        tasks: tasks by split; replace ``tasks.source``.
+        upstreams: model services by name; replace those of the config.
     """
 
     harness: Harness | None = None
@@ -49,9 +49,10 @@ class Plugins:
 
 
 def load_plugins(config: Config, given: Plugins) -> Plugins:
-    """The parts that a config names by import path, with those given as objects before them.
+    """The parts that a config names by import path; given objects take precedence.
 
-    Harness, verifier and stages only: what has a room of its own is made there.
+    Covers harness, verifier and stages only. Gate, method, executor, tasks and upstreams are made
+    where they are used.
 
     Raises:
         PluginError: an import path leads nowhere.
@@ -86,7 +87,7 @@ def _check_harness(harness: Any) -> None:
 
 
 def described(plugins: Plugins) -> dict[str, str]:
-    """What a run's fingerprint says about them: name, and ``version`` if they have one."""
+    """The parts as in a run's fingerprint: name, and ``version`` if they have one."""
     parts: dict[str, Any] = {
         "verifier": plugins.verifier,
         "gate": plugins.gate,
@@ -97,7 +98,7 @@ def described(plugins: Plugins) -> dict[str, str]:
 
 
 def label(part: Any) -> str:
-    """Name and version of a user's own part, as rollouts and runs are identified by it."""
+    """Name and version of a user's own part, which identify it in rollouts and runs."""
     kind = part if hasattr(part, "__qualname__") else type(part)
     version = getattr(part, "version", "")
     return f"{kind.__module__}:{kind.__qualname__}" + (f"@{version}" if version else "")

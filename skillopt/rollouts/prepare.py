@@ -1,8 +1,7 @@
 """Everything that a command needs to run rollouts, read and checked before anything starts.
 
-The one assembly that ``train``, ``--dry-run``, ``eval``, ``transfer``, ``watch`` and ``demo``
-share: what one of them refuses, all refuse, and a user's own harness, verifier or limit holds in
-all.
+``train``, ``--dry-run``, ``eval``, ``transfer``, ``watch`` and ``demo`` share it: what one of them
+refuses, all refuse, and a user's own harness, verifier or limit applies to all.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Prepared:
         config: as it was read.
         plugins: the user's own parts, loaded.
         splits: the tasks by split.
-        beside: the skills that the agent has besides.
+        beside: the agent's other skills.
         prices: the price table.
         meter: counts what is spent, against the config's limits.
     """
@@ -54,7 +53,7 @@ class Prepared:
     meter: Meter
 
     def runner(self, listener: Listener) -> RolloutRunner:
-        """What runs rollouts; not entered yet."""
+        """A runner for rollouts, not entered yet."""
         return RolloutRunner(self, listener)
 
 
@@ -66,15 +65,15 @@ def prepare(
     harnesses: Sequence[str] = (),
     meter: Meter | None = None,
 ) -> Prepared:
-    """Read and check what a config refers to. Nothing is started, asked or written, apart from
+    """Read and check what a config refers to. Nothing is started, requested or written, except
     task sets that this project generates.
 
     Args:
-        config: to prepare.
-        plugins: objects in place of what it names.
+        config: the config to prepare.
+        plugins: objects that replace what it names.
         needs: splits that must have tasks.
-        harnesses: that will be run besides the config's own, by name.
-        meter: that has counted what was spent before; a new one if there is none.
+        harnesses: names of harnesses that will be run besides the config's own.
+        meter: has counted earlier spending; by default a new one.
 
     Raises:
         ConfigError, TaskError, SkillError, PluginError: unusable input.
@@ -113,8 +112,8 @@ def prepare(
 
 
 def prepared_skill(config: Config) -> Skill | None:
-    """The skill that training starts from, checked against what the agent has besides; None if
-    the optimizer is to draft it.
+    """The skill that training starts from, checked against the agent's other skills; None if the
+    optimizer drafts it.
 
     Raises:
         SkillError: it cannot be used, or has the name of one of ``skill.beside``.
@@ -130,7 +129,7 @@ def prepared_skill(config: Config) -> Skill | None:
 
 
 def _check_prices(config: Config, prices: Prices) -> None:
-    """A limit on money needs prices: what is unknown cannot be counted."""
+    """Raise ConfigError if there is a limit on money and a model has no price."""
     limits = [config.limits, *config.limits.stages.values(), *_spent_conditions(config.stop)]
     if all(limit.usd is None for limit in limits):
         return

@@ -1,7 +1,7 @@
 """One rollout from task to result: workspace, agent, verifier. Knows no store and no retries.
 
-What the agent did is kept before it is judged, so that a verifier that fails can be repaired and
-run again on the same work.
+The agent's work is stored before it is judged, so that a failing verifier can be repaired and run
+again on the same work.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from skillopt.tasks.questions import judged
 from skillopt.tasks.verifier import VerifierError, Verify, verify, verify_with
 
 KEPT_BYTES = 5 * 1024 * 1024
-"""Of the files that an agent changed, kept with the rollout for people to look at."""
+"""The most bytes of changed files that are kept with the rollout for people to read."""
 COPIED_BYTES = 256 * 1024 * 1024
-"""Of a workspace, that is judged on a copy; a larger one is judged itself, and only once."""
+"""The most bytes of a workspace that is judged on a copy; a larger one is judged itself, once."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class Job:
     limits: Limits
     budget: Budget
     verifier: Verify | None = None
-    """The user's own in place of the task's tests."""
+    """The user's own verifier, which replaces the task's tests."""
     mount: MountMode = "native"
     beside: tuple[Path, ...] = ()
-    """Folders of other skills that the agent has too."""
+    """Folders of the agent's other skills."""
 
     @property
     def key(self) -> str:
         return self.identity.key
 
     def failed(self, message: str, folder: Path) -> Rollout:
-        """The rollout if it could not be run, or not be judged, with what its agent has used."""
+        """The rollout if it could not be run or judged, with the agent's usage so far."""
         used = _read_outcome(folder) if (folder / OUTCOME).is_file() else None
         return Rollout(
             key=self.key,
@@ -88,22 +88,22 @@ def run_job(
     Args:
         job: what to run.
         site: where its agent runs.
-        environments: gives the task's image and first workspace.
+        environments: provides the task's image and first workspace.
         verifier: makes the fresh sandbox in which the result is judged, after the agent's is gone.
-        folder: exists; empty, or with what the agent did at an earlier attempt whose verifier
-            failed, which is then judged again. Trajectory, wire log, transcript, changed files
-            land here.
+        folder: an existing folder; empty, or with the agent's work from an earlier attempt whose
+            verifier failed, which is then judged again. Trajectory, wire log, transcript and
+            changed files are written here.
 
     Returns:
-        The rollout, of whatever status.
+        The rollout, with any status.
 
     Raises:
         OwnCodeError: the user's own verifier or harness raised.
     """
     workspace = folder / "scratch" / "workspace"
-    remove_tree(folder / "verifier")  # Of an earlier attempt.
+    remove_tree(folder / "verifier")  # From an earlier attempt.
     try:
-        if (folder / OUTCOME).is_file():
+        if (folder / OUTCOME).is_file() and workspace.is_dir():
             image = environments.image(job.task)
             outcome = _read_outcome(folder)
         else:
@@ -125,7 +125,7 @@ def run_job(
 def _act(
     job: Job, site: RolloutSite, environments: Environments, folder: Path
 ) -> tuple[str, Outcome]:
-    """Let the agent work, and keep what it did."""
+    """Let the agent work, and store its work."""
     workspace, before = folder / "scratch" / "workspace", folder / "scratch" / "before"
     if job.task.question:
         workspace.mkdir(parents=True)
@@ -159,7 +159,7 @@ def _act(
 
 @contextmanager
 def _companion(task: Task, folder: Path) -> Iterator[Companion | None]:
-    """The companion of one rollout, ended with it whatever happens."""
+    """The companion of one rollout, which is always closed at its end."""
     if task.companion is None:
         yield None
         return
@@ -172,7 +172,7 @@ def _companion(task: Task, folder: Path) -> Iterator[Companion | None]:
 
 
 class _ClosedOnce:
-    """A companion that a harness may have closed already, or never got to open."""
+    """A companion that a harness may have closed already, or never used."""
 
     def __init__(self, companion: Companion) -> None:
         self._companion = companion
@@ -190,7 +190,7 @@ class _ClosedOnce:
 
 
 def _read_outcome(folder: Path) -> Outcome:
-    """What :func:`_act` has kept; the trajectory is in the folder already."""
+    """The outcome that :func:`_act` has stored; the trajectory is in the folder already."""
     values = read_json(folder / OUTCOME, format=1)
     values.pop("format")
     values |= {"status": Status(values["status"]), "usage": Usage(**values["usage"])}
@@ -198,8 +198,8 @@ def _read_outcome(folder: Path) -> Outcome:
 
 
 def _copy_to_judge(workspace: Path, folder: Path) -> Path:
-    """A copy of the agent's work for the verifier, whose tests may change what they look at: if
-    they fail, the work is still as the agent left it. The work itself if it cannot be copied."""
+    """A copy of the agent's work for the verifier, whose tests may change files: if they fail, the
+    work is still as the agent left it. The work itself if it cannot be copied."""
     target = folder / "scratch" / "judged"
     remove_tree(target)
     try:
@@ -259,7 +259,7 @@ def _request(
 
 
 def _keep_visits(site: RolloutSite, folder: Path) -> None:
-    """What the agent reached outside of its sandbox, or tried to: ``network.jsonl``."""
+    """Write what the agent reached outside its sandbox, or tried to, to ``network.jsonl``."""
     visits = site.visits()
     if visits:
         lines = [json.dumps(asdict(visit), ensure_ascii=False) for visit in visits]
@@ -284,14 +284,14 @@ def _rollout(job: Job, outcome: Outcome, folder: Path) -> Rollout:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Regular files below ``root``, relative; links and special files are passed over."""
+    """Regular files below ``root`` as relative paths; links and special files are skipped."""
     found = [Path(e.path) for e in entries_below(root) if e.is_file(follow_symlinks=False)]
     for file in sorted(found):
         yield file.relative_to(root)
 
 
 def _keep_changes(before: Path, after: Path, target: Path) -> None:
-    """Copy what the agent made or changed, as far as ``KEPT_BYTES`` go."""
+    """Copy files that the agent created or changed, up to ``KEPT_BYTES``."""
     left = KEPT_BYTES
     for name in _files(after):
         new, old = after / name, before / name

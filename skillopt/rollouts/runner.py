@@ -1,6 +1,6 @@
 """Runs batches of rollouts in parallel, through the store, with retries and limits.
 
-Knows nothing of steps or edits; where an attempt runs is the executor's.
+Knows nothing about steps or edits. The executor decides where an attempt runs.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from skillopt.rollouts.prepare import Prepared
 
 RETRY_WAIT_S = 1.0
-"""Before the second attempt at a rollout that failed for infrastructure; doubles with each."""
+"""Wait before the second attempt after an infrastructure failure; doubles with each attempt."""
 
 
 class RolloutRunner:
-    """Runs rollouts as a config says. A context manager; leaving it kills all that still runs.
+    """Runs rollouts with a config. A context manager; leaving it kills everything that still runs.
 
     Args:
         prepared: config, limits and the user's own parts.
@@ -64,7 +64,7 @@ class RolloutRunner:
         self._harnesses: dict[str, Harness] = {}
         self._executor: Executor | None = None
         self._own_error: OwnCodeError | None = None
-        """The first that a part of the user's own raised; nothing is begun after it."""
+        """The first exception from a user's own part; nothing is started after it."""
 
     def __enter__(self) -> RolloutRunner:
         plugins = self.prepared.plugins
@@ -83,7 +83,7 @@ class RolloutRunner:
             )
             self.pool = ThreadPoolExecutor(self.config.workers, "rollout")
             stack.callback(self.pool.shutdown, wait=True, cancel_futures=True)
-            # First on the way out: what runs is killed, then the workers are waited for.
+            # Runs first on exit: rollouts are killed before the workers are waited for.
             stack.callback(self.cancel)
             self._stack = stack.pop_all()
         return self
@@ -97,7 +97,7 @@ class RolloutRunner:
         self._stack.close()
 
     def cancel(self) -> None:
-        """Kill all that runs, from any thread; nothing more can be run here."""
+        """Kill everything that runs, from any thread. Nothing can be run here afterwards."""
         self._cancelled.set()
         self.gateway.close()
         if self._executor is not None:
@@ -136,16 +136,16 @@ class RolloutRunner:
         Args:
             tasks: one rollout each; the result has the same order.
             skill: None for runs without a skill.
-            stage: that they are run for.
-            harness: another one than the config's.
+            stage: the stage that they are run for.
+            harness: a harness other than the config's.
             replicate: number of the repetition.
             max_infra_share: share of the tasks that may end as ``infra_error``, in [0, 1];
-                their rollouts are in the result for the caller to leave out.
+                their rollouts are in the result, and the caller has to leave them out.
 
         Raises:
             PausedError: more than that share did.
-            LimitReachedError: a limit is used up; the rollouts under way are finished first.
-            OwnCodeError: a harness or verifier of the user's own raised.
+            LimitReachedError: a limit is used up; running rollouts are finished first.
+            OwnCodeError: a user's own harness or verifier raised.
         """
         folder = self._skill_folder(skill) if skill else None
         self._check_name(skill)
@@ -250,7 +250,7 @@ class RolloutRunner:
         return rollout
 
     def _attempt(self, job: Job, stage: str) -> Rollout:
-        """Run a job once, keep what came of it, and record what it cost."""
+        """Run a job once, store its result, and record its cost."""
         self.store.check_room()
         with self.store.begin(job.key) as folder:
             self.store.announce(folder, job.key, job.task.name)
@@ -261,16 +261,16 @@ class RolloutRunner:
             except SandboxError as error:
                 rollout = job.failed(str(error), folder)
             except OwnCodeError as error:
-                # The first one stops the run; what the agent did is kept and judged again.
+                # The first one stops the run; the agent's work is kept and judged again later.
                 rollout, own = job.failed(str(error), folder), error
                 self._own_error = self._own_error or error
             if self._cancelled.is_set() and not rollout.status.scored:
                 rollout = rollout.model_copy(update={"status": Status.CANCELLED})
-            # An agent or a verifier that could not write says nothing about the skill.
+            # A failure because the disk is full says nothing about the skill.
             self.store.check_room()
             keep = self.store.commit if rollout.status.scored else self.store.keep_failed
             rollout = keep(rollout)
-        # The agent's work of an earlier attempt has been counted with that.
+        # Usage from an earlier attempt has been counted with that attempt.
         ran = _ran(rollout, stage, Usage() if acted else rollout.usage)
         self.meter.add(ran)
         self.listener(ran)

@@ -1,4 +1,4 @@
-"""Where rollouts run: one site per worker slot, with its own way to the gateway, and verifiers."""
+"""Where rollouts run: a site per worker slot with its own path to the gateway, and verifiers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_backend(sandbox: SandboxConfig) -> Backend:
     that is called with ``sandbox.options`` as keyword arguments.
 
     Raises:
-        PluginError: an import path leads nowhere, or to what is no backend.
+        PluginError: an import path leads nowhere, or not to a backend.
         SandboxError: the backend cannot be reached.
     """
     path = BACKENDS.get(sandbox.kind, sandbox.kind)
@@ -39,21 +39,21 @@ def open_backend(sandbox: SandboxConfig) -> Backend:
 
 
 def sandbox_identity(config: Config) -> dict[str, Any]:
-    """The config's section as rollouts and runs are identified by it, with the name and version of
-    a user's own backend."""
+    """The config's section as it identifies rollouts and runs, with name and version of a user's
+    own backend."""
     kind = config.sandbox.kind
     own = {} if kind in BACKENDS else {"own": label(load(kind, "sandbox.kind"))}
     return without_later("sandbox", config.sandbox.model_dump(mode="json")) | own
 
 
 class SandboxSlots:
-    """The slots of a run. A context manager; leaving it closes the ways out of all sandboxes.
+    """The slots of a run. A context manager; leaving it closes the networks of all sandboxes.
 
     Args:
-        gateway: that agents reach.
+        gateway: the gateway that agents can reach.
         backend: makes the sandboxes.
         workers: number of slots.
-        network: what agents may reach besides.
+        network: what else agents may reach.
         verifier_network: what verifiers may reach.
     """
 
@@ -77,7 +77,7 @@ class SandboxSlots:
         self._stack.callback(self._verifiers.close)
 
     def verifier_sandbox(self, spec: SandboxSpec) -> Sandbox:
-        """A sandbox for a verifier, on the network that verifiers have. A SandboxFactory."""
+        """A sandbox for a verifier, on the verifiers' network. A SandboxFactory."""
         network = self._verifiers.connect()
         env = {**self._verifiers.env, **spec.env}
         return self._backend.sandbox(replace(spec, network=network, env=env))
@@ -95,10 +95,10 @@ class SandboxSlots:
 
     @contextmanager
     def site(self) -> Iterator[RolloutSite]:
-        """A free site, waited for; given back at the end."""
+        """Wait for a free site, which is returned to the pool at the end."""
         site = self._sites.get()
         try:
-            site.visits()  # Those of the rollout before.
+            site.visits()  # Drops those of the previous rollout.
             yield site
         finally:
             self._sites.put(site)

@@ -1,7 +1,7 @@
-"""The rollout store: every scored rollout ever run, addressed by what was run.
+"""The rollout store: every scored rollout, addressed by its identity.
 
-Resume, sharing between training, gate, evaluation and transfer, and reproducibility are all this
-one lookup. Infrastructure failures are never in it.
+This lookup gives resume, reproducibility, and sharing between training, gate, evaluation and
+transfer. It never contains infrastructure failures.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from skillopt.core.files import read_json, sync_folder, to_json, write_atomic
 from skillopt.core.types import Rollout, Task
 
 OUTCOME = "outcome.json"
-"""In a folder of a rollout: what its agent did, until that is judged. The work itself is in
+"""File in a rollout's folder with the agent's outcome until it is judged. The agent's work is in
 ``scratch/workspace``."""
 MIN_FREE_BYTES = 64 * 1024 * 1024
-"""On the store's disk: below this, agents and verifiers fail for want of room."""
+"""Free space on the store's disk below which agents and verifiers are assumed to have failed for
+lack of space."""
 
 
 UNDER_WAY = "under_way.json"
@@ -34,7 +35,7 @@ UNDER_WAY = "under_way.json"
 
 @dataclass(frozen=True)
 class UnderWay:
-    """A rollout that runs now, in its folder of the store."""
+    """A running rollout, in its folder in the store."""
 
     key: str
     task: str
@@ -43,10 +44,10 @@ class UnderWay:
 
 
 class RolloutStore:
-    """A folder of rollouts: ``ab/abcdef…/`` by key, and ``tmp/`` for those under way.
+    """A folder of rollouts: ``ab/abcdef…/`` by key, and ``tmp/`` for running ones.
 
-    What processes left under way that are known to be dead by now is removed; anything else in
-    ``tmp/`` is left alone, whoever it belongs to.
+    Folders in ``tmp/`` are removed if their process is known to be dead; all others are left
+    alone.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,7 +60,7 @@ class RolloutStore:
                 remove_tree(left)
 
     def check_room(self) -> None:
-        """Raise OSError when the disk is nearly full."""
+        """Raise OSError if the disk is nearly full."""
         free = shutil.disk_usage(self.root).free
         if free < MIN_FREE_BYTES:
             raise OSError(errno.ENOSPC, f"{free // 2**20} MiB are left on the disk", str(self.root))
@@ -71,18 +72,18 @@ class RolloutStore:
         """The finished rollout of that key, if there is one.
 
         Raises:
-            FormatError: its file is of another version.
+            FormatError: its file has another format.
         """
         folder = self.folder(key)
         return Rollout.read(folder, task) if (folder / "result.json").is_file() else None
 
     @contextmanager
     def begin(self, key: str) -> Iterator[Path]:
-        """A folder for a rollout under way: new and empty, or with what its agent did at an
-        attempt that could not be judged. Removed unless committed.
+        """A folder for a running rollout: empty, or with the agent's work from an attempt that
+        could not be judged. Removed unless committed.
 
         Raises:
-            FileError: the store's folder has gone or cannot be written.
+            FileError: the store's folder is gone or cannot be written.
         """
         folder = self.root / "tmp" / f"{current_owner()}.{uuid.uuid4().hex[:12]}"
         unjudged = self.failed(key)
@@ -93,7 +94,7 @@ class RolloutStore:
                 folder.mkdir()
         except (OSError, shutil.Error) as error:
             raise FileError(
-                f"{folder}: {error}; the rollout store must stay where it is, and writable, while "
+                f"{folder}: {error}; the rollout store must not be moved or made read-only while "
                 "a run is under way"
             ) from error
         try:
@@ -102,12 +103,12 @@ class RolloutStore:
             remove_tree(folder)
 
     def announce(self, folder: Path, key: str, task: str) -> None:
-        """Say which rollout is under way in a folder, for those who want to follow it."""
+        """Write down which rollout is running in a folder, so that it can be followed."""
         told = {"format": 1, "key": key, "task": task, "started": time.time()}
         write_atomic(folder / UNDER_WAY, to_json(told))
 
     def under_way(self) -> list[UnderWay]:
-        """The rollouts that run now, in this process or in others."""
+        """The rollouts that are running, in this process or in others."""
         found = []
         for file in (self.root / "tmp").glob(f"*/{UNDER_WAY}"):
             try:
@@ -118,19 +119,19 @@ class RolloutStore:
         return found
 
     def keys(self, beginning: str) -> list[str]:
-        """The keys of finished rollouts that begin so; at least four digits of one."""
+        """The keys of finished rollouts with this beginning of at least four digits."""
         if not re.fullmatch(r"[0-9a-f]{4,64}", beginning):
             return []
         return [path.name for path in self.root.glob(f"{beginning[:2]}/{beginning}*")]
 
     def commit(self, rollout: Rollout) -> Rollout:
-        """Give a finished rollout its place; one that another process put there first stays.
+        """Move a finished rollout to its place, unless another process has put one there.
 
         Args:
-            rollout: in a folder that :meth:`begin` has made.
+            rollout: in a folder from :meth:`begin`.
 
         Returns:
-            The same in its place, with which paths in its message agree.
+            The rollout in its place, with the paths in its message updated.
         """
         placed = _placed(rollout, self.folder(rollout.key))
         _seal(rollout.folder, placed)
@@ -144,12 +145,12 @@ class RolloutStore:
         return placed
 
     def failed(self, key: str) -> Path:
-        """Where the last attempt at a rollout is kept that failed for infrastructure."""
+        """The folder of the last attempt at a rollout that failed for infrastructure."""
         return failed_place_of(self.root, key)
 
     def keep_failed(self, rollout: Rollout) -> Rollout:
-        """Keep a rollout that failed for infrastructure, the last one of its key, with the reason
-        in its ``result.json``."""
+        """Keep a rollout that failed for infrastructure, with the reason in its ``result.json``;
+        only the last one of each key is kept."""
         placed = _placed(rollout, self.failed(rollout.key))
         _seal(rollout.folder, placed)
         remove_tree(placed.folder)
@@ -169,10 +170,10 @@ def _seal(folder: Path, rollout: Rollout) -> None:
 
 
 def place_of(root: Path, key: str) -> Path:
-    """Where a store keeps the rollout of a key."""
+    """The folder in which a store keeps the rollout of a key."""
     return root / key[:2] / key
 
 
 def failed_place_of(root: Path, key: str) -> Path:
-    """Where a store keeps the last attempt at a rollout that failed for infrastructure."""
+    """The folder in which a store keeps the last failed attempt at a rollout."""
     return root / "failed" / key

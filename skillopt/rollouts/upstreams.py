@@ -1,6 +1,6 @@
-"""From a config's upstream to one that the gateway can call.
+"""Makes a config's upstream one that the gateway can call.
 
-A new kind of service is a section in :mod:`skillopt.config.upstreams` and a line here; one of your
+A new kind of service is a section in :mod:`skillopt.config.upstreams` and a line here. A user's
 own is named by import path: ``kind: my_package.module:MyUpstream``.
 """
 
@@ -23,10 +23,10 @@ NOT_DECISIVE = frozenset({"key_env", "max_concurrency", "latency_s", "error_rate
 
 @contextmanager
 def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
-    """The upstream that a config describes, with the server that it may have of its own.
+    """The upstream that a config describes, with its server if it needs one.
 
     Raises:
-        PluginError: the import path of one of the user's own leads nowhere.
+        PluginError: the import path of a user's own upstream leads nowhere.
     """
     if isinstance(config, SimConfig):
         from skillopt.sim.model import ALL, SimUpstream
@@ -53,7 +53,7 @@ def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
 
 
 def check_upstream(name: str, config: UpstreamConfig) -> None:
-    """Raise PluginError if an upstream of the user's own cannot be used."""
+    """Raise PluginError if a user's own upstream cannot be used."""
     if isinstance(config, OwnUpstreamConfig):
         check(config.kind, f"upstreams.{name}", "send")
 
@@ -73,7 +73,7 @@ def model_spec(config: ModelConfig) -> ModelSpec:
 
 
 def service_of(config: Config, model: ModelConfig) -> dict[str, Any]:
-    """What of a model's upstream decides its replies: its address, or the dials of ``sim``."""
+    """The settings of a model's upstream that decide its replies, such as its address."""
     upstream = config.upstreams[model.upstream]
     found = upstream.model_dump(mode="json", exclude=set(NOT_DECISIVE))
     return without_later("sim" if found["kind"] == "sim" else "upstream", found)

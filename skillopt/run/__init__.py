@@ -1,1 +1,1 @@
-"""A run: its records, the log that keeps them, and what is derived from them."""
+"""A run: its records, their log, and what is derived from them."""

@@ -1,6 +1,6 @@
 """What happens during training and evaluation, for listeners: display, trackers, tests.
 
-The records of the event log are events too. What is defined here is reported and never kept.
+The records of the event log are events too. The events defined here are reported but not logged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from skillopt.run.records import AnyRecord, Noted
 
 @dataclass(frozen=True)
 class EvaluationStarted:
-    """An evaluation outside of a run has begun; ``rollouts`` is how many it has."""
+    """An evaluation outside a run has started; ``rollouts`` is how many it has."""
 
     rollouts: int
 
@@ -30,7 +30,7 @@ class RolloutStarted:
 class RolloutFinished:
     rollout: Rollout
     stored: bool
-    """Found in the store: nothing was run."""
+    """Whether the rollout was found in the store, so that nothing was run."""
 
 
 Event = AnyRecord | EvaluationStarted | RolloutStarted | RolloutFinished
@@ -45,12 +45,13 @@ def nobody(_: Event) -> None:
 def tell_all(
     listeners: Sequence[Listener], report: Callable[[str], None] | None = None
 ) -> Listener:
-    """One listener for several. One that raises is reported once, and receives nothing more: what
-    only looks at a run must not end it.
+    """One listener for several. A listener that raises is reported once and then removed, as an
+    observer must not end a run.
 
     Args:
         listeners: in the order in which they receive each event.
-        report: is told of one that has raised; the others are if it is absent.
+        report: called with a message about one that has raised; by default, the others receive it
+            as a note.
     """
     listening = list(listeners)
     lock = threading.RLock()
@@ -74,11 +75,11 @@ def tell_all(
 
 
 def switched_off(what: str, error: Exception) -> str:
-    """What is said of something that only looks at a run, and has failed."""
+    """The message about an observer of a run that has raised."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"{what} raised {type(error).__name__}: {error} ({last.filename}:{last.lineno}); "
-        "it is switched off, and the run goes on"
+        "it is switched off, and the run continues"
     )
 
 

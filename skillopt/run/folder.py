@@ -1,7 +1,7 @@
 """A run's files, derived from its records, with the names that users of the reference know.
 
 config.yaml, {train,val,test}/items.json, skills/skill_v0000.md, steps/step_0001/, history.json,
-summary.json, best_skill.md and best_skill/NAME/. ``events.jsonl`` is :mod:`skillopt.run.journal`'s.
+summary.json, best_skill.md and best_skill/NAME/. :mod:`skillopt.run.journal` has ``events.jsonl``.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from skillopt.run.state import State
 
 
 class RunError(SkillOptError):
-    """There is no such run; the message names those that there are."""
+    """There is no such run. The message names those that exist."""
 
 
 class RunFolder:
-    """The folder of one run. Every file in it can be written again from the records."""
+    """The folder of one run. Every file in it can be rebuilt from the records."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -47,11 +47,11 @@ class RunFolder:
         return folder
 
     def write(self, record: AnyRecord, state: State) -> None:
-        """Write the files that one record alone decides.
+        """Write the files that depend on one record only.
 
         Args:
-            record: the last one.
-            state: after it.
+            record: the last record.
+            state: the state after it.
         """
         match record:
             case RunCreated() | RunChanged():
@@ -65,7 +65,7 @@ class RunFolder:
                 self._epoch(record, state)
 
     def write_standing(self, state: State, meter: Meter) -> None:
-        """Write the files that say where the run stands: history, summary, best skill."""
+        """Write the files with the run's current state: history, summary, best skill."""
         if state.best:
             self._best(state)
         if state.history:
@@ -112,7 +112,7 @@ class RunFolder:
         if _digest(folder) != best.digest:
             folder.parent.mkdir(parents=True, exist_ok=True)
             write_skill(best, folder)
-            # What a process that was killed in the middle of this has left.
+            # What a process left that was killed while writing.
             for left in folder.parent.glob(f".{best.name}.*"):
                 shutil.rmtree(left, ignore_errors=True)
         self._put("best_skill.md", best.text)
@@ -132,7 +132,7 @@ class RunFolder:
 
 
 def rebuild(root: Path) -> State:
-    """Write all files of a run again from its event log.
+    """Rebuild all files of a run from its event log.
 
     Raises:
         RunError: there is no record.
@@ -145,7 +145,7 @@ def rebuild(root: Path) -> State:
 
 
 def replay(root: Path, records: list[AnyRecord], meter: Meter) -> State:
-    """The state after some records, with ``meter`` and the run's files brought up to it."""
+    """The state after some records. Also brings ``meter`` and the run's files up to date."""
     folder, state = RunFolder(root), State()
     for record in records:
         state.apply(record)
@@ -171,19 +171,22 @@ def find_run(name: str | Path) -> Path:
     there = path.parent if path.parent.is_dir() and path.parent != Path() else Path("runs")
     names = sorted(file.parent.name for file in there.glob(f"*/{LOG}"))
     known = f"runs in {there}: {', '.join(names)}" if names else f"there are none in {there}"
-    what = "no run: it has no events.jsonl" if path.is_dir() else "no such run"
+    what = "not a run: it has no events.jsonl" if path.is_dir() else "no such run"
     raise RunError(f"{path}: {what}; {known}")
 
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """The summaries of all runs in a folder, by name, from their logs: also of those that have no
-    score yet, and of those whose log cannot be read, which are ``damaged``.
+    """The summaries of all runs in a folder, sorted by name, from their logs; also of runs without
+    a score, and of those whose log cannot be read, which are ``damaged``.
 
     Raises:
         RunError: there is no such folder.
     """
     if not folder.is_dir():
-        raise RunError(f"{folder}: no such folder of runs; name the one that key 'runs' names")
+        raise RunError(
+            f"{folder}: no runs yet: there is no such folder; give the one that the key 'runs' of "
+            "your configs names"
+        )
     found = []
     for log in sorted(folder.glob(f"*/{LOG}")):
         try:
@@ -198,10 +201,10 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_state(root: Path) -> tuple[State, Meter]:
-    """Where a run stands and what it has spent, from its log; it may be running.
+    """A run's state and spending, read from its log; the run may be running.
 
     Raises:
-        RunError: the folder is not that of a run, or nothing is recorded yet.
+        RunError: the folder is not a run's, or nothing is recorded yet.
         JournalError: its log is damaged.
     """
     records = read_records(root)
@@ -215,7 +218,7 @@ def read_state(root: Path) -> tuple[State, Meter]:
 
 
 def _digest(folder: Path) -> str:
-    """Of the skill in a folder; empty where there is none that can be read."""
+    """The digest of the skill in a folder; empty if none can be read."""
     try:
         return read_skill(folder).digest if folder.is_dir() else ""
     except SkillError:

@@ -1,6 +1,6 @@
-"""A run's event log on disk: ``events.jsonl``, append-only, one record a line, one writer.
+"""A run's event log on disk: ``events.jsonl``, append-only, one record per line, one writer.
 
-It is the truth about a run. What the records mean is :mod:`skillopt.run.state`'s.
+It is the truth about a run. :mod:`skillopt.run.state` interprets the records.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ LOG = "events.jsonl"
 
 
 class JournalError(SkillOptError):
-    """A log that cannot be used; the message names file, line and what to do."""
+    """A log cannot be used. The message names file, line and what to do."""
 
 
 class Journal:
     """The log of one run, open for writing. A context manager; holds the run's lock.
 
     Args:
-        root: the run's folder, which is made.
+        root: the run's folder, which is created.
 
     Attributes:
-        records: what was in the log when it was opened.
+        records: the records in the log when it was opened.
 
     Raises:
         JournalError: another process has it open, or a line in the middle of it is damaged.
@@ -50,7 +50,7 @@ class Journal:
             raise JournalError(f"{self.root}: {_owner(self.root)} is training this run; wait for "
                                "it, or name another run (--set name=...)") from error  # fmt: skip
         try:
-            # A process that was killed while it wrote leaves a torn last line: it never happened.
+            # A process that is killed while writing leaves an incomplete last line, which is cut.
             end_whole(self.root / LOG)
             self.records = read_records(self.root)
             self._file = (self.root / LOG).open("ab")
@@ -70,7 +70,7 @@ class Journal:
         self._lock.release()
 
     def append(self, record: AnyRecord) -> None:
-        """Write a record, synced: when this returns it survives anything.
+        """Write a record and sync it: when this returns, the record survives a crash.
 
         Raises:
             OSError: the disk is full or broken; the log is as it was before.
@@ -88,7 +88,7 @@ class Journal:
 
 
 def read_records(root: Path) -> list[AnyRecord]:
-    """The records of a run, without a torn last line.
+    """The records of a run, without an incomplete last line.
 
     Raises:
         JournalError: a line is damaged that is not the last.
@@ -108,7 +108,7 @@ class LogReader:
         self._offset = self._lines = 0
 
     def new(self) -> list[AnyRecord]:
-        """The records since the last call, without a torn last line.
+        """The records since the last call, without an incomplete last line.
 
         Raises:
             JournalError: a line is damaged that is not the last.
@@ -137,5 +137,5 @@ def _owner(root: Path) -> str:
     try:
         started = [r for r in read_records(root) if isinstance(r, RunStarted)]
     except JournalError:
-        started = []  # Whoever holds the lock will say what is wrong with the log.
+        started = []  # The process that holds the lock reports what is wrong with the log.
     return f"process {started[-1].pid} on {started[-1].host}" if started else "another process"

@@ -1,4 +1,4 @@
-"""Keeps and reports what happens: log first, then state, spending, files and listeners."""
+"""Records and reports what happens: first the log, then state, spending, files and listeners."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from skillopt.run.spending import Meter
 from skillopt.run.state import State
 
 STANDING = RunStarted | BaselineDone | StepDone | EpochDone | RunDone | RunStopped
-"""Records after which the files that say where the run stands are written."""
+"""Records after which the files with the run's current state are written."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Recorder:
 
     Args:
         journal, folder: the run on disk.
-        state, meter: what the records so far come to; brought up to each new one.
+        state, meter: state and spending after the records so far; updated by each new one.
         listener: receives each event after that.
     """
 
@@ -48,7 +48,7 @@ class Recorder:
             with self._lock:
                 self.journal.append(event)
                 self.state.apply(event)
-                if not isinstance(event, RolloutRan):  # Whoever ran it has counted it.
+                if not isinstance(event, RolloutRan):  # The runner has counted it.
                     self.meter.add(event)
                 self.folder.write(event, self.state)
                 if isinstance(event, STANDING):

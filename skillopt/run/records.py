@@ -1,7 +1,7 @@
 """The records of a run's event log: what has happened and must not be lost.
 
 Everything else about a run is derived from them: its state (:mod:`skillopt.run.state`), its files
-(:mod:`skillopt.run.folder`), what was spent (:mod:`skillopt.run.spending`). They are events too.
+(:mod:`skillopt.run.folder`), its spending (:mod:`skillopt.run.spending`). They are events too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from skillopt.core.types import (
 )
 
 FORMAT = 1
-"""Of the event log, and of every file of a run that is derived from it."""
+"""Format number of the event log and of every file that is derived from it."""
 
 
 class Record(BaseModel):
@@ -41,28 +41,28 @@ class RunCreated(Record):
 
     kind: Literal["run_created"] = "run_created"
     format: int = 0
-    """Of the log, :data:`FORMAT`; 0 in logs from before there was one."""
+    """Format number of the log, :data:`FORMAT`; 0 in logs that are older than format numbers."""
     name: str
     config: dict[str, Any]
     fingerprint: dict[str, Any]
     splits: dict[str, list[dict[str, str]]]
-    """Of each split the tasks' id, family and digest."""
+    """The id, family and digest of each split's tasks."""
     forked_from: str | None = None
 
 
 class RunChanged(Record):
-    """The run goes on with other inputs, of which nothing that is finished depended."""
+    """The run continues with different inputs, none of which the finished part depends on."""
 
     kind: Literal["run_changed"] = "run_changed"
     config: dict[str, Any]
     fingerprint: dict[str, Any]
     splits: dict[str, list[dict[str, str]]]
     changes: dict[str, list[Any]]
-    """By key of the fingerprint or the config the value before and after."""
+    """The value before and after, by key of the fingerprint or the config."""
 
 
 class RunStarted(Record):
-    """A process has begun to work on the run."""
+    """A process has started to work on the run."""
 
     kind: Literal["run_started"] = "run_started"
     name: str
@@ -72,24 +72,24 @@ class RunStarted(Record):
     """The process as :mod:`sandboxes.owner` identifies it."""
     epochs: int
     steps: int
-    """Of the whole run."""
+    """Steps of the whole run."""
     rollouts: int
-    """At most, of the whole run; those in the store included."""
+    """Most rollouts of the whole run, including those in the store."""
 
 
 class StageStarted(Record):
-    """A stage of a step or of the run has begun."""
+    """A stage of a step or of the run has started."""
 
     kind: Literal["stage_started"] = "stage_started"
     stage: str
     epoch: int = 0
     step: int = 0
     total: int
-    """Rollouts or model calls that the stage has at most."""
+    """Most rollouts or model calls in the stage."""
 
 
 class RolloutRan(Record):
-    """A rollout was really run, whatever its end: what it cost."""
+    """A rollout was run and has ended, with its cost."""
 
     kind: Literal["rollout_ran"] = "rollout_ran"
     stage: str
@@ -103,16 +103,16 @@ class RolloutRan(Record):
 
 
 class Noted(Record):
-    """Something worth a line: what is being done, or what went wrong and was dealt with."""
+    """A note: what is being done, or what went wrong and was handled."""
 
     kind: Literal["noted"] = "noted"
     text: str
     step: int = 0
-    """That it is about; 0 for the run."""
+    """The step that the note is about; 0 for the run."""
 
 
 class Replied(Record):
-    """What the optimizer said to one question. Asked again, the question has this answer."""
+    """The optimizer's reply to one question. If the question is asked again, this is its answer."""
 
     kind: Literal["replied"] = "replied"
     id: str
@@ -121,17 +121,17 @@ class Replied(Record):
     step: int
     about: str
     reply: str | None
-    """As checked JSON; None when it was malformed twice."""
+    """The reply as checked JSON; None if it was malformed twice."""
     error: str = ""
     refused: bool = False
-    """Whether the service refused the prompt, as it would again."""
+    """Whether the service refused the prompt, which it would do again."""
     inherited: bool = False
-    """Whether it was taken from the run that this one was forked from, and cost nothing here."""
+    """Whether the reply comes from the run that this one was forked from, and cost nothing here."""
     usage: Usage
 
 
 class SkillMade(Record):
-    """A skill that later records name by its digest."""
+    """A skill that later records refer to by its digest."""
 
     kind: Literal["skill_made"] = "skill_made"
     digest: str
@@ -140,7 +140,7 @@ class SkillMade(Record):
     body: str
     extra: dict[str, Any]
     files: dict[str, str]
-    """Base64 by path."""
+    """The files in Base64, by path."""
 
     @property
     def skill(self) -> Skill:
@@ -158,7 +158,7 @@ class BaselineDone(Record):
 
 
 class BatchDone(Record):
-    """A training batch was rolled out; ``keys`` are the rollouts that count."""
+    """A training batch has run; ``keys`` are the rollouts that count."""
 
     kind: Literal["batch_done"] = "batch_done"
     step: int
@@ -167,7 +167,7 @@ class BatchDone(Record):
 
 
 class StepDone(Record):
-    """A step, whole. ``row`` is its line in ``history.json``."""
+    """A finished step. ``row`` is its row in ``history.json``."""
 
     kind: Literal["step_done"] = "step_done"
     step: int
@@ -180,13 +180,13 @@ class StepDone(Record):
     skipped: str = ""
     """Why there was nothing to judge, if the action is ``skip``."""
     candidate: str | None
-    """Digest; None if there was nothing to judge."""
+    """Digest of the candidate; None if there was nothing to judge."""
     gate: GateDecision | None
     rejected: RejectedEdit | None
 
 
 class EpochDone(Record):
-    """An epoch's end, with what slow update and meta skill came to."""
+    """The end of an epoch, with the results of slow update and meta skill."""
 
     kind: Literal["epoch_done"] = "epoch_done"
     epoch: int
@@ -194,7 +194,7 @@ class EpochDone(Record):
     pairs: dict[str, str]
     """How each compared task changed."""
     action: str
-    """Of the slow update: accept, reject, skip or off."""
+    """The slow update's result: accept, reject, skip or off."""
     skipped: str = ""
     """Why there was nothing to judge, if the action is ``skip``."""
     candidate: str | None
@@ -202,7 +202,7 @@ class EpochDone(Record):
     rejected: RejectedEdit | None
     notes: str
     row: dict[str, Any]
-    """What the history says about it, at the epoch's last step."""
+    """Its row in the history, at the epoch's last step."""
 
 
 class RunDone(Record):
@@ -217,7 +217,7 @@ class RunDone(Record):
 
 
 class RunStopped(Record):
-    """A process has ended before the run was done: a limit, a failure, an interruption."""
+    """A process ended before the run was done: a limit, a failure, an interruption."""
 
     kind: Literal["run_stopped"] = "run_stopped"
     reason: str
@@ -244,5 +244,5 @@ def skill_made(skill: Skill) -> SkillMade:
 
 
 def rows_of(rollouts: Sequence[Rollout]) -> list[RolloutRow]:
-    """The log's lines for some rollouts."""
+    """The rows for some rollouts in the log."""
     return [rollout.row for rollout in rollouts]

@@ -1,4 +1,4 @@
-"""What a run has spent, by stage, and the limits on it. Counts over every start of the run."""
+"""What a run has spent, by stage, and the limits on it. Counts over all starts of the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LimitReachedError(SkillOptError):
 
 @dataclass
 class Spent:
-    """What a stage, or all of them, has cost so far."""
+    """The cost of one stage or all stages so far."""
 
     rollouts: int = 0
     usage: Usage = Usage()
@@ -51,10 +51,10 @@ class Spent:
 
 @dataclass
 class Meter:
-    """Adds up records, and says when a limit is reached. Safe to use from several threads.
+    """Adds up records and checks the limits. Safe to use from several threads.
 
     Args:
-        limits: of the config.
+        limits: the config's.
     """
 
     limits: RunLimitsConfig = field(default_factory=RunLimitsConfig)
@@ -62,11 +62,11 @@ class Meter:
     _running: Counter[str] = field(default_factory=Counter)
     _stage: str = ""
     _last: float | None = None
-    """Time of the last record of a process that still ran."""
+    """Time of the last record since the current process started."""
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def add(self, record: AnyRecord) -> None:
-        """Count what a record says was spent."""
+        """Count the spending in a record."""
         with self._lock:
             if isinstance(record, RunStarted):
                 # Nothing was spent between the end of one process and the start of the next.
@@ -97,12 +97,12 @@ class Meter:
 
     @contextmanager
     def admit(self, stage: str, now: float, rollout: bool = False) -> Iterator[None]:
-        """Let one rollout or optimizer call of a stage begin.
+        """Let one rollout or optimizer call of a stage start.
 
         Args:
-            stage: that spends.
+            stage: the stage to charge.
             now: time in seconds since the epoch.
-            rollout: whether it is one; those that are running count against the limit.
+            rollout: whether it is a rollout; running ones count against the limit.
 
         Raises:
             LimitReachedError: a limit is used up.
@@ -131,22 +131,22 @@ class Meter:
         return max(0.0, now - self._last) if self._last is not None else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """For ``summary.json``: in all and by stage."""
+        """The spending for ``summary.json``, in total and by stage."""
         with self._lock:
             stages = {name: self.stages[name].to_json() for name in sorted(self.stages) if name}
             return self.total.to_json() | {"stages": stages}
 
 
 def spending_reached(limits: SpendingConfig, spent: Spent, key: str) -> str:
-    """Which of some limits is reached; empty when none is."""
+    """The limit that is reached, with the amounts; empty if none is."""
     return _over(limits, spent, 0.0, 0, key)
 
 
 def _over(limits: SpendingConfig, spent: Spent, since: float, running: int, key: str) -> str:
     cost = spent.usage.cost_usd
     if limits.usd is not None and (cost is None or cost >= limits.usd):
-        # An unknown price is never taken for free.
-        used = "a cost that is unknown" if cost is None else f"${cost:.4f}"
+        # An unknown price does not count as free.
+        used = "an unknown cost" if cost is None else f"${cost:.4f}"
         return f"{key}.usd: {used} of ${limits.usd:g} used"
     if limits.tokens is not None and spent.tokens >= limits.tokens:
         return f"{key}.tokens: {spent.tokens:,} of {limits.tokens:,} used"

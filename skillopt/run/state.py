@@ -1,4 +1,4 @@
-"""Where a run stands: the fold of its records. The trainer reads it; only records change it."""
+"""The state of a run: the fold of its records. The trainer reads it; only records change it."""
 
 from __future__ import annotations
 
@@ -36,44 +36,44 @@ class State:
 
     created: RunCreated | None = None
     skills: dict[str, Skill] = field(default_factory=dict)
-    """All that a record names, by digest."""
+    """All skills that records refer to, by digest."""
     initial: str = ""
-    """Digests, as for the two below."""
+    """Digest of the initial skill; the next two are digests too."""
     current: str = ""
     best: str = ""
     rewards: dict[str, list[Reward]] = field(default_factory=dict)
-    """All that the current skill has had on the selection split, by task name, oldest first."""
+    """All rewards of the current skill on the selection split, by task name, oldest first."""
     initial_score: float | None = None
     current_score: float = 0.0
     best_score: float = 0.0
     memory: tuple[RejectedEdit, ...] = ()
     notes: str = ""
     steps: int = 0
-    """That are done."""
+    """Number of finished steps."""
     epochs: int = 0
-    """That are done, their ends included."""
+    """Number of finished epochs, including their ends."""
     epoch_skills: list[str] = field(default_factory=list)
-    """The current skill at each epoch's end, that end's slow update included."""
+    """The current skill at each epoch's end, after the slow update."""
     accepted: list[str] = field(default_factory=list)
     """Digests of the skills that were current after the initial one, oldest first."""
     last_accepted: int = 0
-    """Step of the last accepted change; 0 when there was none."""
+    """Step of the last accepted change; 0 if there was none."""
     history: list[dict[str, Any]] = field(default_factory=list)
     replies: dict[str, Replied] = field(default_factory=dict)
     batches: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     stage: StageStarted | None = None
-    """The last that has begun."""
+    """The last stage that has started."""
     notes_of_run: list[Noted] = field(default_factory=list)
     failures: dict[str, RolloutRan] = field(default_factory=dict)
-    """The last failure for infrastructure of each rollout that has not succeeded since, by key."""
+    """The last infrastructure failure of each rollout that has not succeeded since, by key."""
     done: RunDone | None = None
     started: RunStarted | None = None
     """The last start."""
     stopped: str = ""
-    """Why the last process ended before the run was done; empty while one is at work."""
+    """Why the last process ended before the run was done; empty while one is running."""
 
     def apply(self, record: AnyRecord) -> None:
-        """Take in the next record."""
+        """Apply the next record."""
         match record:
             case RunCreated():
                 self.created = record
@@ -154,8 +154,8 @@ class State:
 
     @property
     def doing(self) -> str:
-        """``done``, ``stopped``, ``running``, ``killed``, or ``not started``: by the last event,
-        and by whether the process that started last still lives."""
+        """``done``, ``stopped``, ``running``, ``killed``, or ``not started``, from the last event
+        and whether the last process is still alive."""
         if self.done is not None:
             return "done"
         if self.stopped:
@@ -167,7 +167,7 @@ class State:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What ``summary.json`` says, apart from what was spent."""
+        """The content of ``summary.json``, apart from the spending."""
         config = self.created.config if self.created else {}
         scored = self.initial_score is not None
         return {

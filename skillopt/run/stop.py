@@ -20,7 +20,7 @@ StopCondition = Callable[[State, Spent], str]
 
 
 def any_of(conditions: Sequence[StopCondition]) -> StopCondition:
-    """Stops when one of them does, with its reason."""
+    """Stops if one of the conditions does, with its reason."""
 
     def stop(state: State, spent: Spent) -> str:
         return next((reason for c in conditions if (reason := c(state, spent))), "")
@@ -29,7 +29,7 @@ def any_of(conditions: Sequence[StopCondition]) -> StopCondition:
 
 
 def all_of(conditions: Sequence[StopCondition]) -> StopCondition:
-    """Stops when all of them do, with their reasons."""
+    """Stops if all of the conditions do, with their reasons."""
 
     def stop(state: State, spent: Spent) -> str:
         reasons = [condition(state, spent) for condition in conditions]
@@ -39,7 +39,7 @@ def all_of(conditions: Sequence[StopCondition]) -> StopCondition:
 
 
 def make_stop(configs: Sequence[StopConfig], own: Sequence[StopCondition] = ()) -> StopCondition:
-    """The condition that a config describes, or any of the user's own.
+    """A condition that stops if the config's or any of the user's own does.
 
     Raises:
         PluginError: an import path leads nowhere, or a function does not take what it is given.
@@ -48,7 +48,7 @@ def make_stop(configs: Sequence[StopConfig], own: Sequence[StopCondition] = ()) 
 
 
 def _guarded(condition: StopCondition) -> StopCondition:
-    """A user's condition, whose errors are theirs."""
+    """A user's own condition, whose exceptions become :class:`OwnCodeError`."""
     takes(condition, "stop", "state", "spent")
 
     def stop(state: State, spent: Spent) -> str:

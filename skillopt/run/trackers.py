@@ -1,6 +1,6 @@
 """Experiment trackers as listeners of a run: TensorBoard, Weights & Biases, MLflow, OpenTelemetry.
 
-Each is an extra of the package. What they show is in the run folder too; they add nothing to it.
+Each is an extra of the package. They show nothing that is not in the run folder too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skillopt.run.state import State
 
 
 class TrackerError(SkillOptError):
-    """A tracker's package is not installed; the message says how to get it."""
+    """A tracker's package is not installed. The message says how to install it."""
 
 
 PACKAGES: dict[TrackerName, str] = {
@@ -29,11 +29,11 @@ PACKAGES: dict[TrackerName, str] = {
     "mlflow": "mlflow",
     "opentelemetry": "opentelemetry",
 }
-"""What each needs to be installed."""
+"""The import name of the package that each tracker needs."""
 
 
 def check_trackers(config: Config) -> None:
-    """Raise TrackerError if the package of a tracker is missing that a config names."""
+    """Raise TrackerError if the package of a tracker in the config is missing."""
     for name in config.trackers:
         if find_spec(PACKAGES[name]) is None:
             raise _missing(name, f"there is no package {PACKAGES[name]!r}")
@@ -47,9 +47,9 @@ def tracking(
 
     Args:
         config: names them.
-        folder: of the run; local files of trackers go into it.
-        state: of the run; up to date whenever a listener is called.
-        report: is told of one that does not start, or not end.
+        folder: the run's folder; trackers' local files go into it.
+        state: the run's state; up to date whenever a listener is called.
+        report: called with a message about one that does not start or end.
 
     Raises:
         TrackerError: a package is missing.
@@ -78,7 +78,7 @@ def tracking(
 
 @contextmanager
 def _closing(name: TrackerName, report: Callable[[str], None]) -> Iterator[ExitStack]:
-    """What a tracker wants to have called at the end; what that raises is reported."""
+    """A stack for what a tracker has to close at the end; its exceptions are reported."""
     own = ExitStack()
     try:
         yield own
@@ -108,7 +108,7 @@ def measures(event: StepDone, state: State) -> dict[str, float]:
 
 
 def change(event: StepDone, state: State) -> str:
-    """The candidate as a diff to the skill that the step began with."""
+    """The candidate as a diff to the skill that the step started with."""
     if event.candidate is None:
         return ""
     before = _before(event, state).splitlines()
@@ -125,7 +125,7 @@ def files(event: StepDone, state: State) -> dict[str, str]:
 
 
 def _before(event: StepDone, state: State) -> str:
-    """The skill that a step began with; the state is after it."""
+    """The skill that a step started with; the state is the one after it."""
     taken = [state.initial, *state.accepted]
     if event.gate is not None and event.gate.accepted:
         taken.pop()
@@ -211,7 +211,7 @@ def _mlflow(stack: ExitStack, config: Config, folder: Path, state: State) -> Lis
 
 
 def _opentelemetry(stack: ExitStack, config: Config, folder: Path, state: State) -> Listener:
-    """A span for each rollout, through whatever tracer provider the process has set up."""
+    """A span for each rollout, with the tracer provider that the process has set up."""
     from opentelemetry import trace
 
     tracer = trace.get_tracer("skillopt")
@@ -238,5 +238,5 @@ def _opentelemetry(stack: ExitStack, config: Config, folder: Path, state: State)
 
 
 def _fenced(text: str) -> str:
-    """As a code block: skills and diffs are shown, not rendered."""
+    """The text as a code block, so that skills and diffs are shown, not rendered."""
     return "\n".join(f"    {line}" for line in text.splitlines())

@@ -1,8 +1,7 @@
-"""What the simulated model knows of office chores: one habit per family, and rules about them.
+"""What the simulated model knows about office chores: one habit per family, and rules about them.
 
-A test instrument, not a language model. It knows procedures and the wording of rules; it knows no
-task and no answer, and a better procedure is used only when its rule stands in a text that is
-passed in.
+A test instrument, not a language model. It knows procedures and the wording of rules. It knows no
+task and no answer, and it uses a better procedure only if its rule is in a text that is passed in.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _CLAUSE = re.compile(r"[;:.,(]\s| but | and then ")
 
 @dataclass(frozen=True)
 class Statement:
-    """Recognises that a line states something, in whatever words."""
+    """Recognises that a line states something, whatever its wording."""
 
     topics: tuple[str, ...]
     """Patterns that must all occur in the line."""
     point: str
-    """Pattern of what the rule demands; a negation before it in its clause turns it around."""
+    """Pattern of what the rule demands; a negation before it in the same clause reverses it."""
 
     def stated(self, text: str) -> bool:
-        """Whether one line or bullet of ``text`` says so, without negating it."""
+        """Whether a line or bullet of ``text`` states it, without negating it."""
         return any(self._stated(line) for line in bullets(text))
 
     def _stated(self, line: str) -> bool:
@@ -45,13 +44,13 @@ class Statement:
 
 @dataclass(frozen=True)
 class Habit:
-    """How the model does one family of chores, and the rule that would make it do better."""
+    """How the model does one family of chores, and the rule that makes it do better."""
 
     family: str
     words: str
     """Pattern of the instruction's generic words."""
     topics: frozenset[str]
-    """Words that such a task has in common with a skill's description."""
+    """Words that such a task shares with a skill's description."""
     work: Work
     naive_reading: Interpret
     better_reading: Interpret
@@ -69,11 +68,11 @@ class Habit:
         return self.statement.stated(text)
 
     def naive(self, instruction: str, quirks: Collection[str] = ()) -> str:
-        """The shell command of somebody who does not know the rule."""
+        """The shell command of a model that does not know the rule."""
         return procedures.script(instruction, self.work, self.naive_reading, self._followed(quirks))
 
     def better(self, instruction: str, quirks: Collection[str] = ()) -> str:
-        """The shell command of somebody who knows the rule."""
+        """The shell command of a model that knows the rule."""
         return procedures.script(
             instruction, self.work, self.better_reading, self._followed(quirks)
         )
@@ -84,13 +83,13 @@ class Habit:
 
 @dataclass(frozen=True)
 class BadRule:
-    """A rule that sounds right and is wrong. The target that has read it follows it."""
+    """A rule that sounds right and is wrong. A target that has read it follows it."""
 
     rule: str
     quirk: str
-    """Name of the procedures' argument that follows it."""
+    """Name of the procedures' argument that makes them follow the rule."""
     breaks: frozenset[str]
-    """Families in whose procedures it plays a part, and whose tasks then fail."""
+    """Families whose procedures it affects, so that their tasks fail."""
     statement: Statement
 
     def rule_present(self, text: str) -> bool:

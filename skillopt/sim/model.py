@@ -1,8 +1,8 @@
 """``sim``: a scripted, seeded model behind the gateway, speaking all three protocols.
 
 A test instrument, not a language model: it knows the quickstart's kinds of chores and how people
-do them badly and well, and nothing of any task's answer. Its two roles, target and optimizer, are
-modules of this package.
+do them badly and well, but no task's answer. Its two roles, target and optimizer, are modules of
+this package.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class SimUpstream:
     """The simulated model. The same seeds and requests give the same replies.
 
     Args:
-        seed: of all its randomness, with the rollout's own seed.
-        noise: share of tasks on which it slips and forgets the skill's rules, in [0, 1].
+        seed: decides all its randomness, together with the rollout's own seed.
+        noise: share of tasks on which it makes a mistake and forgets the skill's rules, in [0, 1].
         latency_s: wait before each reply.
-        error_rate: share of requests answered with status 500.
-        cut_rate: share of streams broken off half way.
+        error_rate: share of requests that are answered with status 500.
+        cut_rate: share of streams that end half way.
         malformed: share of optimizer replies that are not what was asked for.
         harm: share of reflections that also propose a harmful rule.
     """
@@ -66,7 +66,7 @@ class SimUpstream:
         return Answer(200, "text/event-stream", _stream(codec, reply, shown.model, digest, cut))
 
     def _reply(self, shown: Conversation, call: Call) -> Reply:
-        # From the seeds alone: transcripts hold durations, which differ from run to run.
+        # From the seeds alone, as transcripts contain durations, which differ from run to run.
         rng = random.Random(f"{self.seed}/{call.seed}")
         if shown.schema_name:
             import skillopt.sim.optimizer as optimizer
@@ -88,7 +88,7 @@ class SimUpstream:
 
 
 def _usage(shown: Conversation, reply: Reply) -> Usage:
-    """Counted at four characters a token, tools included, as no tokenizer is involved."""
+    """Usage at four characters a token, tools included, as there is no tokenizer."""
     said = len(reply.text) + sum(len(json.dumps(dict(c.arguments))) for c in reply.calls)
     read = sum(_length(m.text) + sum(_length(r.text) for r in m.results) for m in shown.messages)
     read += sum(len(t.description) + len(json.dumps(dict(t.parameters))) for t in shown.tools)
@@ -96,7 +96,7 @@ def _usage(shown: Conversation, reply: Reply) -> Usage:
 
 
 def _length(text: str) -> int:
-    """Without what differs from run to run: the digits of durations."""
+    """The length of a text without what differs from run to run: the digits of durations."""
     return len(_DURATION.sub("0", text))
 
 

@@ -1,4 +1,4 @@
-"""The simulated optimizer: reads the real prompts, answers with real edits, good and bad ones.
+"""The simulated optimizer: reads the real prompts and answers with real edits, good and bad.
 
 A test instrument, not a language model. It knows the rules of :mod:`skillopt.sim.knowledge` and
 sees what any optimizer sees: the skill, the verifiers' feedback and what was rejected.
@@ -21,7 +21,7 @@ from skillopt.sim.shown import Shown, read_prompt
 
 RULES_PER_REFLECTION = 2
 _USELESS, _LOST_TARGET, _REPETITION = 0.25, 0.15, 0.1
-"""Shares of reflections with these other kinds of bad edit."""
+"""Shares of reflections with these kinds of bad edit."""
 
 
 def reply(
@@ -35,15 +35,15 @@ def reply(
     """The reply to an optimizer prompt, as JSON.
 
     Args:
-        system: not looked at.
-        prompt: all that the user said.
-        schema_name: of the reply asked for; a class of :mod:`skillopt.optimizer.replies`.
+        system: ignored.
+        prompt: the text of all user messages.
+        schema_name: name of the requested reply, a class of :mod:`skillopt.optimizer.replies`.
         rng: decides, together with what the prompt shows, what is proposed.
         malformed: share of replies that are not what was asked for, in [0, 1].
         harm: share of reflections that also propose a harmful rule, in [0, 1].
     """
     shown = Shown(tuple(read_prompt(prompt)))
-    # Not the whole prompt: steps of trajectories hold durations, which differ from run to run.
+    # Not the whole prompt: trajectories contain durations, which differ from run to run.
     seen = [schema_name, shown.skill, shown.memory, *shown.blocks("Verifier feedback:")]
     seen += [str(edit) for edit in shown.edits()]
     again = "That reply cannot be used" in prompt
@@ -115,15 +115,15 @@ def _on_failures(shown: Shown, rng: random.Random, harm: float) -> replies.Failu
 
 
 def _limit(shown: Shown) -> int | None:
-    """The most edits that the prompt allows; None where it sets no limit."""
+    """The most edits that the prompt allows; None if it sets no limit."""
     found = shown.says(r"at most (\d+) edits")
     return int(found[1]) if found else None
 
 
 def _appetite(memory: str, rule: str) -> float:
-    """How likely a rule that the runs call for is proposed, given what was rejected.
+    """The probability of proposing a rule that the runs call for, given what was rejected.
 
-    A rule that was rejected in company is likely innocent; one rejected alone is not.
+    A rule that was rejected together with others is probably good; one rejected alone is not.
     """
     entries = re.split(r"(?=\bStep \d+: rejected)", memory)
     tried = [entry for entry in entries if rule in entry]
@@ -134,7 +134,7 @@ def _appetite(memory: str, rule: str) -> float:
 
 
 def _addition(shown: Shown, rule: str, rng: random.Random) -> EditReply:
-    """A rule as a bullet: at the end, after the last bullet, or after a line that is not there."""
+    """A rule as a bullet: at the end, after the last bullet, or after a missing line."""
     reason = "The verifier's complaints call for it."
     dice = rng.random()
     if dice < _LOST_TARGET:
@@ -146,7 +146,7 @@ def _addition(shown: Shown, rule: str, rng: random.Random) -> EditReply:
 
 
 def _bad_edits(shown: Shown, rng: random.Random, harm: float) -> list[EditReply]:
-    """Harmful, useless and repeated rules, none of which the runs call for."""
+    """Harmful, useless and repeated rules, which the runs do not call for."""
     edits = []
     harmful = [b.rule for b in BAD_RULES if not b.rule_present(shown.skill)]
     harmful = [rule for rule in harmful if rule not in shown.memory + shown.notes]
@@ -177,7 +177,7 @@ def _reminders(shown: Shown, complaints: Mapping[str, int]) -> list[EditReply]:
 
 
 def _removals(shown: Shown) -> list[EditReply]:
-    """Deletes harmful rules when tasks fail that they break, and not for want of another rule."""
+    """Deletions of harmful rules if tasks fail that they break, and no missing rule explains it."""
     runs = [(habit_for(task), feedback) for task, feedback in shown.runs()]
     puzzling = {
         habit.family
@@ -193,7 +193,7 @@ def _removals(shown: Shown) -> list[EditReply]:
 
 
 def _description(shown: Shown) -> list[EditReply]:
-    """A new description when most runs did not open the skill: their kinds of work are added."""
+    """A new description if most runs did not open the skill: their kinds of work are added."""
     opened = Counter(e.label for e in shown.entries if e.label.startswith("- skill opened:"))
     if opened["- skill opened: no"] <= opened["- skill opened: yes"]:
         return []
@@ -214,7 +214,7 @@ def _merged(shown: Shown) -> replies.Merge:
         groups.setdefault(edit.get("content") or edit.get("target", ""), []).append(number)
     merged = []
     for numbers in groups.values():
-        # Of several ways to say it, one that needs no target is the surest.
+        # Of several edits that say the same, one without a target is the safest.
         chosen = min((edits[n - 1] for n in numbers), key=lambda edit: edit["kind"] != "append")
         merged.append(replies.MergedEdit(edit=_copied(chosen), sources=numbers))
     return replies.Merge(reasoning="Same rules are one edit.", edits=merged)
@@ -227,7 +227,7 @@ def _ranked(shown: Shown, rng: random.Random) -> replies.Ranking:
 
 
 def _chosen(shown: Shown, rng: random.Random) -> replies.ChosenRanking:
-    """As many edits as several reflections proposed, one at least and three at most."""
+    """As many edits as were proposed by more than one reflection, at least one, at most three."""
     ranking = _ranked(shown, rng)
     wide = sum(not edit["proposed by"].startswith("1 ") for edit in shown.edits())
     return replies.ChosenRanking(
@@ -236,7 +236,7 @@ def _chosen(shown: Shown, rng: random.Random) -> replies.ChosenRanking:
 
 
 def _lessons(shown: Shown, rng: random.Random, harm: float) -> list[EditReply]:
-    """What a rewrite from trajectories takes up."""
+    """The edits that a rewrite from trajectories includes."""
     failed = shown.says(r"why these runs failed") is not None
     return _on_failures(shown, rng, harm).edits if failed else _bad_edits(shown, rng, harm)
 
@@ -246,7 +246,7 @@ def _fields(edits: list[EditReply]) -> list[dict[str, str]]:
 
 
 def _repaired(shown: Shown) -> replies.Repair:
-    """Where a target could not be found, the text goes to the end; other edits are given up."""
+    """If a target could not be found, the text goes to the end; other edits are dropped."""
     edits = [
         _edit("append", "", edit["content"], "Without a target.")
         for edit in shown.edits()

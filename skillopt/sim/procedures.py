@@ -1,7 +1,7 @@
-"""How the simulated target does each kind of chore, as functions whose source it runs as a script.
+"""How the simulated target does each kind of chore: functions whose source it runs as a script.
 
-``script`` puts a function, the reading habit it works with and its call into one shell command.
-Nothing here knows a task: inputs are the files that the instruction names.
+``script`` puts a function, its reading habit and its call into one shell command. Nothing here
+knows a task: inputs are the files that the instruction names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Interpret = Callable[..., Any]
 def script(instruction: str, work: Work, interpret: Interpret, quirks: Collection[str]) -> str:
     """A shell command that runs ``work`` in the current directory.
 
-    Only the habit in use is part of it, so a trajectory shows what was done and nothing else.
+    It contains only the habit in use, so a trajectory shows what was done and nothing else.
     """
     source = "\n\n".join(inspect.getsource(part) for part in (files_named, interpret, work))
     style = "".join(f", {name}=True" for name in sorted(quirks))

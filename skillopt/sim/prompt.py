@@ -1,6 +1,6 @@
-"""Reads what an agent's prompt holds: the task, the skills on offer, the text that has been read.
+"""Reads an agent's prompt: the task, the skills on offer, the text that has been read.
 
-Knows how the agents and direct chat lay out their prompts, and nothing of chores.
+Knows how the agents and direct chat lay out their prompts, but nothing about chores.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from xml.sax.saxutils import unescape
 
 from harnesses.protocols.base import Conversation, Message, ToolCall, ToolResult
 
-# How the harnesses wrap what no user wrote, in user messages.
+# How the harnesses wrap, in user messages, what was not written by the user.
 _INJECTED = re.compile(
     r"<(system-reminder|environment_context|user_instructions|skills_instructions|"
     r"permissions instructions|local-command-stdout|command-\w+|skill)\b[^>]*>.*?</\1>",
@@ -40,7 +40,7 @@ SKILL_TOOLS = {"Skill": "skill", "skill": "name"}
 
 @dataclass(frozen=True)
 class ListedSkill:
-    """A skill that the prompt offers. ``path`` is its file where the harness names it."""
+    """A skill that the prompt offers. ``path`` is its file if the harness names it."""
 
     name: str
     description: str
@@ -49,14 +49,14 @@ class ListedSkill:
 
 @dataclass(frozen=True)
 class PromptTurn:
-    """A tool call of the model and what came of it."""
+    """A tool call of the model and its result."""
 
     call: ToolCall
     result: ToolResult | None
 
 
 def task_index(conversation: Conversation) -> int | None:
-    """Position of the last message in which the user asks for something; None without one."""
+    """Position of the last message in which the user asks for something; None if there is none."""
     for index in range(len(conversation.messages) - 1, -1, -1):
         if task_text(conversation.messages[index]):
             return index
@@ -64,7 +64,7 @@ def task_index(conversation: Conversation) -> int | None:
 
 
 def task_text(message: Message) -> str:
-    """What the user wrote in a message, without what a harness put around it."""
+    """What the user wrote in a message, without what a harness added."""
     if message.role != "user" or _BODY.match(message.text):
         return ""
     return _INJECTED.sub("", message.text).strip()
@@ -97,10 +97,10 @@ def listed_skills(conversation: Conversation) -> list[ListedSkill]:
 
 
 def text_read(conversation: Conversation) -> str:
-    """Every text that may hold rules: prompts without listings of skills, and skills once opened.
+    """Every text that may contain rules: prompts without listings of skills, and opened skills.
 
-    A listing's description is an offer and does not count. Of tool output only that of opening a
-    skill counts: input files are data.
+    A description in a listing is only an offer and does not count. The only tool output that counts
+    is that of opening a skill: input files are data.
     """
     parts = [_NO_RULES.sub("", text) for text in _texts(conversation)]
     for turn in turns(conversation.messages):

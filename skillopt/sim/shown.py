@@ -41,10 +41,10 @@ class Shown:
         return [e.block for e in self.entries if e.label == label and e.block is not None]
 
     def runs(self, *sections: str) -> list[tuple[str, str]]:
-        """Task and feedback of each trajectory, and of the later one of each pair.
+        """Task and feedback of each trajectory; of a pair, those of the later one.
 
         Args:
-            sections: titles of those that count; all of them when there are none.
+            sections: titles of the sections to read; all if none is given.
         """
         parts = dict.fromkeys(
             (e.section, e.part)
@@ -61,7 +61,7 @@ class Shown:
 
     @property
     def notes(self) -> str:
-        """The optimizer's own, of earlier epochs."""
+        """The optimizer's own notes from earlier epochs."""
         return " ".join(e.block for e in self.entries if e.section == "Your notes" and e.block)
 
     def says(self, pattern: str) -> re.Match[str] | None:
@@ -81,7 +81,7 @@ class Shown:
 
 
 def read_prompt(prompt: str) -> Iterator[Entry]:
-    """The prompt's lines and fenced blocks, under their headings. What is fenced stays closed."""
+    """The prompt's lines and fenced blocks, by heading. Fenced text is never parsed."""
     section = part = label = fence = ""
     block: list[str] = []
     for line in prompt.split("\n"):

@@ -1,7 +1,7 @@
 """The simulated model at work on a task: its next turn, from the conversation alone.
 
 A scripted test instrument. It opens a fitting skill through the harness's own mechanism, looks at
-the files, runs one procedure and says so. It follows a rule only if it has read it.
+the files, runs one procedure and reports. It follows a rule only if it has read it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from skillopt.sim.prompt import (
 )
 
 _SHELLS = {"exec_command": "cmd", "Bash": "command", "bash": "command", "shell": "command"}
-"""Shell tools of the harnesses, and the argument that holds the command."""
+"""Shell tools of the harnesses, and the argument that contains the command."""
 
 _BUNDLED = frozenset(
     {
@@ -34,7 +34,7 @@ _BUNDLED = frozenset(
         "customize-opencode",
     }
 )  # fmt: skip
-"""Skills that come with the CLIs; none is about office chores."""
+"""Skills that come with the CLIs, none of which is about office chores."""
 
 _GENERAL = frozenset({"chore", "office", "house"})
 """Words of a description that promise help with any chore."""
@@ -48,8 +48,8 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
 
     Args:
         conversation: all that the model is shown; nothing else is remembered.
-        rng: seeded per rollout, not per request, so that a slip lasts for the whole task.
-        noise: probability in [0, 1] of a slip: the model forgets every rule it has read.
+        rng: seeded per rollout, not per request, so that a mistake lasts for the whole task.
+        noise: probability in [0, 1] of a mistake: the model forgets every rule that it has read.
     """
     slip = rng.random() < noise
     index = task_index(conversation)
@@ -97,7 +97,7 @@ def _work(
 
 
 def _fitting(skills: list[ListedSkill], habit: Habit | None) -> ListedSkill | None:
-    """The skill whose description has the most words in common with the task; None without any."""
+    """The skill whose description shares the most words with the task; None if none does."""
     if habit is None:
         return None
     wanted = _GENERAL | habit.topics
@@ -111,7 +111,7 @@ def _fitting(skills: list[ListedSkill], habit: Habit | None) -> ListedSkill | No
 
 
 def open_skill(skill: ListedSkill, conversation: Conversation) -> Reply | None:
-    """The turn that reads a skill by the harness's own mechanism; None where there is no way."""
+    """The turn that reads a skill with the harness's own mechanism; None if there is none."""
     said = f"The skill {skill.name} fits; I read it first."
     shell = _shell(conversation)
     if skill.path is not None and shell is not None:
@@ -152,6 +152,6 @@ def _command(turn: PromptTurn) -> str:
 
 
 def _succeeded(turn: PromptTurn) -> bool:
-    """Every procedure ends by saying what it wrote; harnesses report exit codes in many ways."""
+    """Whether a procedure printed what it wrote, since harnesses report exit codes differently."""
     result = turn.result
     return bool(result and not result.is_error and re.search(r"^wrote ", result.text, re.MULTILINE))

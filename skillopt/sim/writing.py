@@ -1,6 +1,6 @@
 """The simulated optimizer's longer texts: whole documents, guidance and notes.
 
-A test instrument like the rest of :mod:`skillopt.sim`: edits are :mod:`skillopt.sim.optimizer`'s.
+A test instrument like the rest of :mod:`skillopt.sim`. Edits are in :mod:`skillopt.sim.optimizer`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from skillopt.sim.shown import Shown
 
 GUIDED_RULES = 3
 GUESSED = 0.2
-"""Share of the rules that a draft happens to guess without having seen a run."""
+"""Share of the rules that a draft guesses without having seen a run."""
 
 
 def rewritten(shown: Shown, edits: Sequence[Mapping[str, str]]) -> replies.Rewrite:
@@ -37,7 +37,7 @@ def rewritten(shown: Shown, edits: Sequence[Mapping[str, str]]) -> replies.Rewri
 
 
 def compressed(shown: Shown) -> replies.Compression:
-    """The skill without what no run needs; rules go last."""
+    """The skill without what no run needs; rules are removed last."""
     found = shown.says(r"may have (\d+) at most")
     room = 4 * int(found[1]) * 8 // 10 if found else 4000
     lines = [line for line in shown.body.split("\n") if not _empty_words(line)]
@@ -52,7 +52,7 @@ def compressed(shown: Shown) -> replies.Compression:
 
 
 def drafted(shown: Shown, rng: random.Random) -> replies.Draft:
-    """A first skill: what it is for, a plain procedure, and rules that were guessed."""
+    """A first skill: its purpose, a plain procedure, and guessed rules."""
     parts = dict.fromkeys(e.part for e in shown.entries if e.part.startswith("Task "))
     asked = [e.block for e in shown.entries if e.part in parts and e.block]
     habits = {habit.family: habit for text in asked if (habit := habit_for(text))}
@@ -67,7 +67,7 @@ def drafted(shown: Shown, rng: random.Random) -> replies.Draft:
 
 
 def guided(shown: Shown, rng: random.Random, harm: float) -> replies.Guidance:
-    """The guidance so far, with rules for what got worse or still fails."""
+    """The guidance so far, with rules for tasks that got worse or still fail."""
     so_far = next(
         (e.block for e in shown.entries if e.section == "Guidance so far" and e.block), ""
     )
@@ -86,7 +86,7 @@ def guided(shown: Shown, rng: random.Random, harm: float) -> replies.Guidance:
 
 
 def noted(shown: Shown) -> replies.Notes:
-    """Which rules were tried in vain, as far as they are known to do no good."""
+    """The rules that were rejected and are known to be bad or useless."""
     tried = shown.memory + " ".join(e.label for e in shown.entries)
     bad = [bad.rule for bad in BAD_RULES if bad.rule in tried]
     useless = [rule for rule in USELESS_RULES if rule in tried]
@@ -110,7 +110,7 @@ def _empty_words(line: str) -> bool:
 
 
 def _spaced(body: str) -> str:
-    """With a blank line before each list and none in it."""
+    """The text with a blank line before each list and none in it."""
     lines: list[str] = []
     for line in body.split("\n"):
         follows = lines and lines[-1].strip() and not lines[-1].startswith("- ")

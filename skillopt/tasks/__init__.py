@@ -1,1 +1,1 @@
-"""Tasks: reading Harbor's task folders, their environments, their verifiers, the quickstart set."""
+"""Tasks: reading Harbor's task folders, their environments and verifiers; the quickstart set."""

@@ -1,4 +1,4 @@
-"""Reads Dockerfiles that are simple enough to need no image of their own. Builds nothing."""
+"""Reads Dockerfiles that are simple enough not to need an image of their own. Builds nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class SimpleDockerfile:
-    """A Dockerfile of nothing but one FROM, WORKDIR, COPY and comments."""
+    """A Dockerfile that contains only one FROM, WORKDIR, COPY and comments."""
 
     image: str
     workdir: str
@@ -29,7 +29,7 @@ class SimpleDockerfile:
 def read_simple(text: str, workdir: str) -> SimpleDockerfile | None:
     """The parts of a simple Dockerfile; None for one that has to be built.
 
-    It has to be built when it has any other instruction or a flag, pattern, variable, quoted form
+    It has to be built if it has any other instruction or a flag, pattern, variable, quoted form
     or line continuation, or copies to a place outside ``workdir``, the task's working directory.
     """
     image, current = "", "/"

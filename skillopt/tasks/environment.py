@@ -1,8 +1,8 @@
 """What a task starts from: its image and its first workspace.
 
-A Dockerfile of nothing but one FROM, WORKDIR and COPY into WORKDIR needs no image of its own: the
-FROM image runs, and what is copied becomes the workspace. Any other is built, and the workspace is
-what its image has in the working directory (files and folders; links are left out).
+A Dockerfile that contains only one FROM, WORKDIR and COPY into WORKDIR needs no image of its own:
+the FROM image runs, and what is copied becomes the workspace. Any other is built, and the workspace
+is what its image has in the working directory (files and folders; links are left out).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Environments:
     """Prepares workspaces; builds and reads each image at most once. Safe to use from threads.
 
     Args:
-        backend: has the images; if its sandboxes run none, tasks that need an image of their own
-            are refused.
+        backend: provides the images; if its sandboxes run none, tasks that need an image of their
+            own are refused.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -74,17 +74,18 @@ class Environments:
             return self._made(image)
 
     def _made(self, image: str, folder: Path | None = None) -> str:
-        """An image made available; to be called by the one who holds the lock."""
+        """An image, built or pulled if needed. The caller must hold the lock."""
         if image not in self._images:
             self._images[image] = self._backend.image(image, folder)
         return self._images[image]
 
     def _built(self, task: Task) -> tuple[str, Path]:
-        """The image of a task that has its own, and its working directory's content."""
+        """The image of a task that has its own, and the content of its working directory."""
         if not self._backend.images:
             raise SandboxError(
                 f"{task.name}: needs a container image of its own; start a Docker engine "
-                "('skillopt doctor' says how), or use a Dockerfile of FROM, WORKDIR and COPY only"
+                "('skillopt doctor' explains how), or use only FROM, WORKDIR and COPY in the "
+                "Dockerfile"
             )
         with self._lock:
             if task.docker_image is not None:
@@ -103,7 +104,7 @@ class Environments:
 
 
 def simple_dockerfile(task: Task) -> SimpleDockerfile | None:
-    """The task's Dockerfile where it needs no image of its own, else None."""
+    """The task's Dockerfile if it needs no image of its own, else None."""
     context = task.folder / "environment"
     if task.docker_image is not None or (context / ".dockerignore").exists():
         return None
@@ -111,7 +112,7 @@ def simple_dockerfile(task: Task) -> SimpleDockerfile | None:
     if simple is None:
         return None
     sources = [context / source for copy in simple.copies for source in copy.sources]
-    # A missing source is the builder's to report; a link is the builder's to resolve.
+    # The builder has to report missing sources and resolve links.
     plain = all(path.exists() and not _has_links(path) for path in sources)
     return simple if plain else None
 

@@ -1,4 +1,4 @@
-"""Task sets that this project generates itself, written as folders like everybody else's."""
+"""Task sets that this project generates, written as folders like any other task set."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def generated(
 ) -> dict[Split, tuple[Task, ...]]:
     """The tasks of a generator, as this version makes them.
 
-    Other processes may be running tasks from the same folder: one that is as it should be is not
-    touched.
+    Other processes may be running tasks from the same folder, so a folder that is up to date is
+    not touched.
 
     Args:
-        generate: writes ``train``, ``val`` and ``test`` into a folder, by a seed.
-        folder: for the tasks; kept for the next time.
-        seed: of the generator.
+        generate: writes ``train``, ``val`` and ``test`` into a folder, from a seed.
+        folder: where the tasks are written; kept for the next time.
+        seed: the generator's.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")

@@ -1,6 +1,6 @@
 """Reads task folders in Harbor's format into :class:`skillopt.core.types.Task`.
 
-Keys that Harbor adds are let pass; what would change a task's meaning and cannot be honoured here
+Keys that Harbor adds later are ignored, but what would change a task's meaning and is not supported
 is refused. Runs nothing and writes nothing.
 """
 
@@ -24,13 +24,13 @@ T = TypeVar("T")
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 DEFAULT_WORKDIR = "/app"
-"""Where an image's own working directory cannot be known without pulling it."""
+"""Used if an image's own working directory cannot be known without pulling it."""
 
 _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024}
 
 
 class TaskError(SkillOptError):
-    """A task that cannot be used. The message names the file, the key and what to do."""
+    """A task cannot be used. The message names the file, the key and what to do."""
 
 
 def read_task(folder: Path) -> Task:
@@ -79,13 +79,13 @@ def read_task(folder: Path) -> Task:
 
 
 def read_tasks(folder: Path) -> list[Task]:
-    """Every task of a flat folder of task folders, or of its ``train``, ``val`` and ``test``.
+    """Every task in a flat folder of task folders, or in its ``train``, ``val`` and ``test``.
 
     Returns:
         The tasks sorted by name.
 
     Raises:
-        TaskError: as :func:`read_task`; no task is there; or two tasks have the same name.
+        TaskError: as :func:`read_task`; there is no task; or two tasks have the same name.
     """
     splits = read_splits(folder)
     if splits is None:
@@ -94,10 +94,10 @@ def read_tasks(folder: Path) -> list[Task]:
 
 
 def read_splits(folder: Path) -> dict[Split, list[Task]] | None:
-    """The tasks by split where the folder has split folders, None where it is flat.
+    """The tasks by split if the folder has split folders, None if it is flat.
 
     Raises:
-        TaskError: as :func:`read_tasks`; or only some of the three split folders are there.
+        TaskError: as :func:`read_tasks`; or only some of the three split folders exist.
     """
     there = [split for split in SPLITS if (folder / split).is_dir()]
     if not there or all((folder / split / "task.toml").exists() for split in there):
@@ -115,7 +115,7 @@ def read_splits(folder: Path) -> dict[Split, list[Task]] | None:
 
 
 def task_folders(folder: Path) -> list[Path]:
-    """The task folders directly in ``folder``, sorted; files and dot folders are passed over.
+    """The task folders directly in ``folder``, sorted; files and dot folders are skipped.
 
     Raises:
         TaskError: there is no such folder or no task folder in it.
@@ -132,12 +132,12 @@ def folder_digest(folder: Path) -> str:
     """SHA-256 in hexadecimal over the names and bytes of every file below ``folder``.
 
     Raises:
-        TaskError: a link leaves the folder, or something is neither file nor folder.
+        TaskError: a link leaves the folder, or something is neither a file nor a folder.
     """
     total = hashlib.sha256()
     for path in _files(folder):
         content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
-        # Each part with its length, so that no two folders run together to the same bytes.
+        # Each part with its length, so that no two folders give the same sequence of bytes.
         for part in (path.relative_to(folder).as_posix().encode(), content):
             total.update(len(part).to_bytes(8, "big") + part)
     return total.hexdigest()
@@ -213,9 +213,9 @@ def _refuse_unsupported(folder: Path, table: _Table) -> None:
         if value and value != allowed:
             raise where.error(key, f"not supported ({value!r}); remove it or leave this task out")
     for owner in (table.table("agent"), verifier):
-        # Any other user is the sandbox's ordinary one.
+        # Any other user name is mapped to the sandbox's ordinary user.
         if owner.values.get("user") in ("root", "0", 0):
-            raise owner.error("user", "root is not supported: all runs as an ordinary user")
+            raise owner.error("user", "root is not supported: everything runs as an ordinary user")
     mode = environment.get("network_mode", str, "public")
     if mode not in ("public", "no-network"):
         raise environment.error("network_mode", f"{mode!r} is not supported: agents run offline")
@@ -238,7 +238,7 @@ def _absolute(workdir: str, environment: _Table) -> str:
 def _follow_ups(metadata: _Table) -> tuple[str, ...]:
     found = metadata.get("follow_ups", list, [])
     if not all(isinstance(text, str) and text.strip() for text in found):
-        raise metadata.error("follow_ups", "must be a list of texts, one for each further turn")
+        raise metadata.error("follow_ups", "must be a list of strings, one for each further turn")
     return tuple(text.strip() for text in found)
 
 
@@ -266,11 +266,11 @@ def _text(file: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files and links of a task in a fixed order; refuses links that leave it and devices."""
+    """Files and links of a task in a fixed order; refuses devices and links that leave the task."""
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
             if not path.resolve().is_relative_to(folder):
-                raise TaskError(f"{path}: a link that leaves the task; copy the file instead")
+                raise TaskError(f"{path}: a link that leads out of the task; copy the file instead")
             yield path
         elif path.is_file():
             yield path

@@ -1,7 +1,7 @@
-"""Symbolic links that an agent has left in its workspace and that lead out of it.
+"""Removes symbolic links that an agent left in its workspace and that lead out of it.
 
-The verifier looks at the workspace where its hidden tests are too: a result that is a link to the
-expected answer would pass any comparison. So such links are taken away first.
+The verifier reads the workspace in a container that has the hidden tests too, so a result that is a
+link to the expected answer would pass any comparison.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from pathlib import Path, PurePosixPath
 from sandboxes.trees import entries_below
 
 PROGRAMS = ("/usr/", "/bin/", "/lib/", "/lib64/", "/opt/", "/etc/")
-"""Places of the image that links may lead to, as those of a virtual environment do."""
+"""Folders of the image that links may lead to, as those of a virtual environment do."""
 _MOST_LINKS = 40
-"""That the kernel follows in one path."""
+"""The most links that the kernel follows in one path."""
 
 
 def remove_outward_links(workspace: Path, workdir: str, *, programs: bool) -> list[str]:
     """Remove the links that lead out of a workspace.
 
     Args:
-        workspace: host folder that nobody else uses any more.
-        workdir: where it was in the sandbox, and will be for the verifier.
+        workspace: host folder that no other process uses any more.
+        workdir: its path in the agent's sandbox and in the verifier's.
         programs: whether links may lead to :data:`PROGRAMS`; not for a verifier on the host.
 
     Returns:
@@ -43,8 +43,8 @@ def _stays(link: Path, workspace: Path, root: PurePosixPath, programs: bool) -> 
 
 
 def _end(path: PurePosixPath, workspace: Path, root: PurePosixPath) -> PurePosixPath | None:
-    """Where a path of the sandbox ends, links of the workspace followed as the kernel would; None
-    for a loop. Outside of the workspace nothing is followed: what is there is the image's."""
+    """The end of a path in the sandbox, with links of the workspace resolved as the kernel would;
+    None for a loop. Links outside the workspace are not resolved, since they are the image's."""
     done, left, followed = PurePosixPath("/"), list(path.parts[1:]), 0
     while left:
         part = left.pop(0)

@@ -1,7 +1,7 @@
-"""What in a task is its own: expected answers, file names, long literals, its name.
+"""What belongs to one task alone: expected answers, file names, long literals, its name.
 
-For telling whether a text copies from a task, which :mod:`skillopt.optimizer.leaks` does. Reads
-what is there and never fails: a file that cannot be read has no literals.
+:mod:`skillopt.optimizer.leaks` uses this to detect text that copies from a task. Never fails: a
+file that cannot be read has no literals.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from skillopt.tasks.wording import (
 
 MAX_BYTES = 2_000_000
 MAX_BOOK_BYTES = 20_000_000
-"""Of an unpacked workbook: one of 2 MB can unpack to gigabytes."""
+"""Limit for an unpacked workbook: one of 2 MB can unpack to gigabytes."""
 MAX_CELLS = 50_000
 MAX_VALUES = 20_000
 
@@ -57,7 +57,7 @@ _FILE_TYPES = word_set(
     " mp4 wav py ipynb sh bash js mjs ts tsx jsx rb pl go rs java kt c h cpp hpp cs php r lua bat"
     " ps1 patch diff dat bin out err bak tmp css scss lock"
 )
-# Names that many folders have: a rule that says "write README.md" names no task.
+# Names that many folders have: a rule such as "write README.md" names no single task.
 _COMMON_STEMS = word_set(
     "readme main index data input inputs output outputs out report reports result results config"
     " settings setup test tests package skill license changelog notes utils util app script answer"
@@ -69,20 +69,20 @@ _TICKS = pattern(r"`([^`\n]{1,300})`")
 
 @dataclass(frozen=True)
 class Literals:
-    """What belongs to one task, as far as the task itself can tell."""
+    """What belongs to one task, as far as its own folder shows."""
 
     answers: frozenset[str]
     """Distinctive expected values that the agent is not given, as written."""
     files: frozenset[str]
-    """Names of its files, folded, without those that many folders have (``README.md``)."""
+    """Names of the task's files, folded, without those that many folders have (``README.md``)."""
     texts: frozenset[str]
     """Keys of long literals and shingles of what the agent is given."""
     names: frozenset[str]
-    """Its own name, folded, where it cannot be taken for an ordinary word."""
+    """The task's own name, folded, if it cannot be taken for an ordinary word."""
     small: frozenset[str] = frozenset()
-    """Expected values of which ordinary text has the like: ``42``, ``paid``."""
+    """Expected values that also occur in ordinary text: ``42``, ``paid``."""
     sure: frozenset[str] = frozenset()
-    """Those answers that the author of the task calls so, in whatever words they are."""
+    """Answers that the author of the task declared as such, whatever their wording."""
     given: frozenset[str] = frozenset()
     """Every word of what the agent is given."""
 
@@ -91,13 +91,13 @@ def literals_of(task: Task) -> Literals:
     """The literals of one task. Never raises; what cannot be read has none.
 
     Args:
-        task: its instruction and the files of its folder are read.
+        task: its instruction and the files in its folder are read.
     """
     table = _toml(task.folder / "task.toml")
     given = _Given("\n".join([*task.prompts, *_given(task.folder / "environment")]))
     answers, small = _answers(task.folder, given)
     sure = {value for value in _declared(table) if _is_sure(value)}
-    # Of the rest, what is longer than a letter is withheld, but an edit may have the like.
+    # Declared answers longer than a letter are withheld too, but an edit may contain the like.
     answers |= sure | {value for value in _declared(table) if _is_tellable(value)}
     small |= set(_declared(table))
     long = {literal for token in given.tokens if (literal := long_literal(token))}
@@ -113,7 +113,7 @@ def literals_of(task: Task) -> Literals:
 
 
 class _Given:
-    """What the agent is given, cut up once."""
+    """What the agent is given, tokenized once."""
 
     def __init__(self, text: str) -> None:
         self._folded = fold(text)
@@ -134,7 +134,7 @@ class _Given:
         return {found for token in self.tokens if (found := date(token))}
 
     def has(self, value: str) -> bool:
-        """Whether a value is in it, in any spelling of a number or a date."""
+        """Whether it contains a value, in any spelling of a number or a date."""
         found = date(value)
         if found is not None and found in self._dates:
             return True
@@ -150,7 +150,7 @@ class _Given:
 
 
 def _answers(folder: Path, given: _Given) -> tuple[set[str], set[str]]:
-    """Expected values: the distinctive ones that are not given, and those that are common."""
+    """Expected values: the distinctive ones that are not given, and the common ones."""
     answers: set[str] = set()
     small: set[str] = set()
     for value in islice(dict.fromkeys(_expected(folder)), MAX_VALUES):
@@ -167,7 +167,7 @@ def _is_tellable(value: str) -> bool:
 
 
 def _is_sure(value: str) -> bool:
-    """Whether a declared answer cannot stand in a rule by chance: more than ``42`` or ``yes``."""
+    """Whether a rule cannot contain a declared answer by chance: more than ``42`` or ``yes``."""
     return distinctive(value) or (_is_tellable(value) and sum(map(str.isalpha, value)) >= 5)
 
 
@@ -193,7 +193,7 @@ def _parts(line: str) -> Iterator[str]:
         yield from (cell for raw in line.split("|") if (cell := raw.strip(" *`:-")))
     for raw in line.split():
         part = raw.strip(PUNCTUATION)
-        # Inside a line a number of three digits is too often a count or a size.
+        # Within a line, a number of three digits is too often a count or a size.
         if any(len(word) >= 4 and telling(word) for word in words(fold(part))):
             yield part
 
@@ -212,7 +212,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _pieces(path: Path) -> list[str]:
-    """Cells, leaves or lines of a file; none where it is huge, binary or broken."""
+    """Cells, leaves or lines of a file; none if it is huge, binary or broken."""
     try:
         data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
     except OSError:
@@ -233,7 +233,7 @@ def _pieces(path: Path) -> list[str]:
 
 
 def _json(text: str) -> Iterator[str]:
-    # Numbers stay as they are written: no digit is lost.
+    # Numbers are kept as they are written, so that no digit is lost.
     yield from _leaves(json.loads(text, parse_float=str, parse_int=str, parse_constant=str))
 
 
@@ -276,13 +276,13 @@ def _cells_of_book(data: bytes) -> list[str]:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BOOK_BYTES:
                 return []
         with warnings.catch_warnings():
-            # About styles and extensions, which say nothing to whoever trains a skill.
+            # Warnings about styles and extensions are of no use to whoever trains a skill.
             warnings.simplefilter("ignore")
             book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
             rows = (row for sheet in book.worksheets for row in sheet.iter_rows(values_only=True))
             cells = list(islice((cell for row in rows for cell in row), MAX_CELLS))
         return [str(cell) for cell in cells if cell is not None and not isinstance(cell, bool)]
-    # What readers of archives, XML and workbooks raise for contents that make no sense.
+    # What readers of archives, XML and workbooks raise for malformed contents.
     except (
         InvalidFileException, zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError,
         TypeError, AttributeError, ArithmeticError, EOFError, OSError, RuntimeError,
@@ -321,7 +321,7 @@ def _file_names(task: Task) -> frozenset[str]:
 
 
 def _quoted(text: str) -> list[str]:
-    """File names in what stands between backticks: a name, a path or a command."""
+    """File names in the text between backticks: a name, a path or a command."""
     parts = [part.strip("\"'()[]{}<>,;:=") for part in text.split()]
     return [part for part in parts if part.rpartition(".")[2].lower() in _FILE_TYPES]
 
@@ -330,5 +330,5 @@ def _is_own(name: str) -> bool:
     stem, dot, _ = name.rpartition(".")
     if name in _BUILD_FILES or (dot and not stem):
         return False
-    # Without a suffix only what cannot be taken for a word: "notes" would forbid the word.
+    # Without a suffix, only names that cannot be taken for a word: "notes" would forbid the word.
     return stem not in _COMMON_STEMS if dot else not name.isalpha()

@@ -1,6 +1,6 @@
-"""Questions: tasks without a workspace, judged by what the agent says.
+"""Questions: tasks without a workspace, judged by the agent's answer.
 
-Harbor has none. A task folder without ``environment/`` is one when it has ``tests/answer.txt``.
+Harbor has none. A task folder without ``environment/`` is one if it has ``tests/answer.txt``.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from pathlib import Path
 from skillopt.core.types import Reward, Task
 
 SHOWN = 200
-"""Characters of an answer in the feedback."""
+"""Characters of an answer that are shown in the feedback."""
 
 
 def is_question(folder: Path) -> bool:
-    """Whether a task folder says what the answer is."""
+    """Whether a task folder contains the expected answer."""
     return _file(folder).is_file()
 
 
 def judged(task: Task, answer: str) -> Reward:
-    """Full reward for the expected text, word for word; blanks and line ends do not count."""
+    """Full reward for exactly the expected text; blanks and line ends are ignored."""
     expected = " ".join(expected_answer(task).split())
     said = " ".join(answer.split())
     if said == expected:
@@ -28,7 +28,7 @@ def judged(task: Task, answer: str) -> Reward:
 
 
 def expected_answer(task: Task) -> str:
-    """What the answer is."""
+    """The answer that gets the full reward."""
     return _file(task.folder).read_text("utf-8").strip()
 
 

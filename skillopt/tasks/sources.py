@@ -1,4 +1,4 @@
-"""The tasks of a run by split: from a source of the project's own, a user's own, or a folder.
+"""The tasks of a run by split: from one of the project's sources, a user's own, or a folder.
 
 A new source is a module with a function like :data:`TaskSource` and a line in
 :mod:`skillopt.config.kinds`.
@@ -19,8 +19,8 @@ from skillopt.core.types import Split, Task
 from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
 
 TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
-"""A kind of tasks by name: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may
-keep what it makes) and ``tasks.options`` as keyword arguments; returns the tasks by split."""
+"""A source of tasks: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may keep
+generated files) and ``tasks.options`` as keyword arguments; returns the tasks by split."""
 
 
 def load_splits(
@@ -33,14 +33,14 @@ def load_splits(
 
     Args:
         config: source and, for a flat folder, the proportions.
-        seed: of the split of a flat folder.
-        made: folder below which generated task sets are put, once each.
-        given: tasks as objects in place of the source.
+        seed: decides the split of a flat folder.
+        made: folder below which generated task sets are written, once each.
+        given: tasks as objects instead of the source.
 
     Raises:
-        TaskError: there is no such folder, a task in it cannot be used, or one that is excluded
-            does not exist.
-        PluginError, OwnCodeError: from a source of the user's own.
+        TaskError: there is no such folder, a task in it cannot be used, or an excluded task does
+            not exist.
+        PluginError, OwnCodeError: from a user's own source.
     """
     if given is not None:
         splits = _checked(given, "Plugins(tasks=…)")
@@ -55,6 +55,8 @@ def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task
         path = config.source
     if path is None:
         folder = Path(config.source)
+        if not folder.is_dir():
+            raise TaskError(_unknown(config.source))
         found = read_splits(folder)
         if found is None:
             return split_tasks(read_tasks(folder), config.split, seed)
@@ -67,7 +69,7 @@ def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task
 
 
 def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
-    """Tasks that were not read from folders, if they can be used as such."""
+    """Check tasks that were not read from folders."""
     if not isinstance(found, Mapping) or not set(found) <= set(SPLITS):
         raise TaskError(f"{where}: must give a mapping of {', '.join(SPLITS)} to tasks")
     with own_code(where):
@@ -81,6 +83,15 @@ def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
             raise TaskError(f"{where}: task {task.name!r} {what}")
         names.add(task.name)
     return splits
+
+
+def _unknown(source: str) -> str:
+    close = difflib.get_close_matches(source, [*TASK_SOURCES], 1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return (
+        f"tasks.source: {source}: no such folder, nor one of {', '.join(TASK_SOURCES)}{hint}, nor "
+        "an import path like 'my_package.module:name'"
+    )
 
 
 def _without(
@@ -102,7 +113,7 @@ def _without(
 def split_tasks(
     tasks: Sequence[Task], proportions: tuple[int, int, int], seed: int
 ) -> dict[Split, tuple[Task, ...]]:
-    """Shuffle by seed and cut; train and val are rounded down, test takes the rest."""
+    """Shuffle by seed and cut; train and val are rounded down, test gets the rest."""
     shuffled = sorted(tasks, key=lambda task: task.name)
     random.Random(f"split/{seed}").shuffle(shuffled)
     whole = sum(proportions)

@@ -1,4 +1,5 @@
-"""Checks tasks for their authors: whether they can be read, solved, and told from undone ones."""
+"""Checks tasks for their authors: whether they can be read and solved, and whether doing nothing
+fails."""
 
 from __future__ import annotations
 
@@ -18,16 +19,16 @@ SOLUTION = "/solution"
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a task; ``message`` says what, where and what to do."""
+    """Something wrong with a task. ``message`` describes it, names its place and what to do."""
 
     task: str
     message: str
 
 
 def validate(folder: Path) -> list[Problem]:
-    """What is wrong with one task folder, a flat folder of them, or one with split folders.
+    """The problems of one task folder, a flat folder of them, or one with split folders.
 
-    Every task is looked at, also after a bad one; an empty list means that all can be used.
+    Every task is checked, also after a bad one; an empty list means that all can be used.
 
     Raises:
         TaskError: there is no such folder.
@@ -38,18 +39,18 @@ def validate(folder: Path) -> list[Problem]:
         found = _found(folder)
         problems = [problem for path in found for problem in _problems(path)]
         if not problems and found != [folder]:
-            read_tasks(folder)  # Says whether the tasks make up a set.
+            read_tasks(folder)  # Raises if the tasks do not form a set.
     except TaskError as error:
         return [Problem("", str(error))]
     return problems
 
 
 def solve(task: Task, environments: Environments, sandbox_factory: SandboxFactory) -> list[Problem]:
-    """Run the task's solution, which must get the full reward, and nothing at all, which must not.
+    """Run the task's solution, which must get the full reward, and an empty run, which must not.
 
     Args:
         task: with ``solution/solve.sh``; it runs in the working directory.
-        environments: gives its image and workspaces.
+        environments: provides its image and workspaces.
         sandbox_factory: makes the sandboxes of solution and verifier.
 
     Raises:

@@ -21,12 +21,12 @@ from skillopt.core.import_path import own_code, takes
 from skillopt.core.types import Reward, Task
 
 Verify = Callable[..., Reward]
-"""A user's own verifier: a function of the task, the workspace as the agent left it (hostile) and
-the agent's last words; and, if it has a fourth parameter, the rollout's folder, in which
-``trajectory.json`` is. It runs in this process; what it raises stops the run."""
+"""A user's own verifier: a function of the task, the workspace as the agent left it (hostile), the
+agent's final answer and, if it has a fourth parameter, the rollout's folder, which contains
+``trajectory.json``. It runs in this process; an exception stops the run."""
 
 UNTRUSTED = Path(__file__).parent / "untrusted"
-"""The programs by which a verifier runs those of the agent; they say how."""
+"""The scripts with which a verifier runs the agent's programs; their comments explain how."""
 UNTRUSTED_SCRIPTS = "/opt/skillopt/untrusted"
 UNTRUSTED_FOLDER = "/tmp/untrusted"
 TESTS = "/tests"
@@ -35,39 +35,39 @@ REWARD_BYTES = 64 * 1024
 FEEDBACK_CHARS = 8_000
 TAIL_CHARS = 2_000
 SHOWN_LINES = 5
-"""Of the output of tests that gave no verdict, in the message."""
+"""Lines of output in the message about tests that gave no verdict."""
 
 
 class VerifierError(SkillOptError):
-    """The verifier gave no verdict. The message says what it did instead."""
+    """The verifier gave no verdict. The message describes what it did instead."""
 
 
 def verify(
     task: Task, workspace: Path, sandbox_factory: SandboxFactory, image: str, record: Path
 ) -> Reward:
-    """Run ``tests/test.sh`` on a workspace that nobody else uses any more.
+    """Run ``tests/test.sh`` on a workspace that no other process uses any more.
 
-    The script runs in the task's working directory, with ``TESTS_DIR`` and ``VERIFIER_LOGS``
-    naming the places of the tests and of its results, as ``/tests`` and ``/logs/verifier`` do in
-    a container. Where the task says that it runs programs of the agent's, ``$UNTRUSTED COMMAND``
-    runs them as another user, who can neither read the tests nor write the reward. Feedback is
-    ``feedback.txt`` beside the reward, else the end of the output.
+    The script runs in the task's working directory. ``TESTS_DIR`` and ``VERIFIER_LOGS`` name the
+    folders of the tests and of its results; in a container these are ``/tests`` and
+    ``/logs/verifier``. If the task declares that it runs programs of the agent, ``$UNTRUSTED
+    COMMAND`` runs them as another user, who can neither read the tests nor write the reward. The
+    feedback is ``feedback.txt`` next to the reward, else the end of the output.
 
     Args:
         task: whose tests are run.
         workspace: what the agent left.
         sandbox_factory, image: where they run.
-        record: host folder; ``verifier/`` is made in it: reward.json, feedback.txt and
+        record: host folder in which ``verifier/`` is created, with reward.json, feedback.txt and
             test-stdout.txt.
 
     Raises:
-        VerifierError: it crashed, hung or wrote no valid reward.
+        VerifierError: the tests crashed, hung or wrote no valid reward.
         SandboxError: the sandbox failed.
     """
     folder = record / "verifier"
     logs = folder / "logs"
     logs.mkdir(parents=True)
-    # Mounted writable they belong to the sandbox's user, and with this mode to nobody else.
+    # Mounted writable, they belong to the sandbox's user, and nobody else can read them.
     logs.chmod(0o700)
     try:
         return _verify(task, workspace, sandbox_factory, image, folder)
@@ -77,11 +77,11 @@ def verify(
 
 
 def verify_with(own: Verify, task: Task, workspace: Path, answer: str, folder: Path) -> Reward:
-    """Judge by a user's own verifier.
+    """Judge with a user's own verifier.
 
     Raises:
         OwnCodeError: it raised, or returned something other than a reward in [0, 1].
-        VerifierError: a failure of the infrastructure: it raised this one itself, or could not
+        VerifierError: an infrastructure failure: the verifier raised this itself, or could not
             reach a service.
     """
     given = (task, workspace, answer, folder)
@@ -95,7 +95,7 @@ def verify_with(own: Verify, task: Task, workspace: Path, answer: str, folder: P
 
 
 def _plain(reward: object) -> Reward:
-    """A user's reward with numbers that can be written down, whatever library they come from."""
+    """A user's reward as plain numbers, whatever library they come from."""
     if not isinstance(reward, Reward):
         raise TypeError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
     soft = float(reward.soft)
@@ -106,7 +106,7 @@ def _plain(reward: object) -> Reward:
 
 
 def check_verifier(own: Verify) -> None:
-    """Refuse a verifier that cannot be called with what it will be given.
+    """Refuse a verifier that cannot be called with the verifier's arguments.
 
     Raises:
         PluginError: it takes neither three nor four arguments.
@@ -115,7 +115,7 @@ def check_verifier(own: Verify) -> None:
 
 
 def _parameters(own: Verify) -> int:
-    """How many of its four arguments a verifier takes."""
+    """How many of the four possible arguments a verifier takes."""
     try:
         inspect.signature(own).bind(*range(4))
     except (TypeError, ValueError):
@@ -171,8 +171,8 @@ def _last_lines(result: ExecResult) -> str:
 
 
 def _tests(task: Task, folder: Path) -> tuple[Mount, ...]:
-    """The tests as they are; where programs of another user run beside them, a copy for the
-    verifier's user alone, and what runs those programs."""
+    """The tests as they are; or, if another user's programs run next to them, a copy that only the
+    verifier's user can read, and the scripts that run those programs."""
     if not task.untrusted_programs:
         return (Mount(str(task.folder / "tests"), TESTS),)
     shutil.copytree(task.folder / "tests", folder / "tests")
@@ -182,11 +182,11 @@ def _tests(task: Task, folder: Path) -> tuple[Mount, ...]:
 
 
 def _untrusted(task: Task, box: Sandbox) -> dict[str, str]:
-    """Let the verifier run the agent's programs as another user; its variables for that."""
+    """Let the verifier run the agent's programs as another user; returns the variables for that."""
     if not task.untrusted_programs:
         return {}
     if not box.spawn(["bash", f"{UNTRUSTED_SCRIPTS}/serve", UNTRUSTED_FOLDER]):
-        return {"UNTRUSTED": "env"}  # Which runs a command as it is.
+        return {"UNTRUSTED": "env"}  # env runs a command as it is.
     return {"UNTRUSTED": f"{UNTRUSTED_SCRIPTS}/run", "UNTRUSTED_FOLDER": UNTRUSTED_FOLDER}
 
 
@@ -212,7 +212,7 @@ def _read_reward(logs: Path) -> dict[str, float]:
 
 def _finite(where: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise VerifierError(f"wrote something else than a number into {where[:80]}")
+        raise VerifierError(f"wrote something other than a number into {where[:80]}")
     try:
         number = float(value)
     except OverflowError:
@@ -223,7 +223,7 @@ def _finite(where: str, value: object) -> float:
 
 
 def _soft(metrics: dict[str, float]) -> float:
-    """``reward`` where there is one; else the mean, which for a single number is that number."""
+    """``reward`` if there is one; else the mean, which for a single number is that number."""
     soft = metrics.get("reward", sum(metrics.values()) / len(metrics))
     if not 0.0 <= soft <= 1.0:
         raise VerifierError(f"gave a reward of {soft:g}, which is not between 0 and 1")
@@ -238,7 +238,7 @@ def _feedback(logs: Path, result: ExecResult) -> str:
 
 
 def _read(path: Path, limit: int) -> bytes | None:
-    """At most ``limit`` bytes of a regular file; None for none. Links and devices count as none."""
+    """At most ``limit`` bytes of a regular file; None if there is none, or a link or device."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

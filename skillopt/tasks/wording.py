@@ -1,4 +1,4 @@
-"""Texts cut up so that spellings of one thing are the same, and which values are nobody else's.
+"""Tokenizes texts so that different spellings of one value match, and finds distinctive values.
 
 Knows neither tasks nor skills. Positions always refer to the text as it was given.
 """
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from itertools import accumulate, compress
 
 SHINGLE = 8
-"""Words in a row that are the same by chance in no two texts; also the longest key in words."""
+"""Length of a run of words that two texts do not share by chance; also the longest key in words."""
 EDGES = ".@+/#-"
 PUNCTUATION = "".join(c for c in map(chr, range(33, 127)) if not c.isalnum()) + "’‘“”„«»…•·–—"
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of a list in a text."""
+    """The words in a text, as a set."""
     return frozenset(text.split())
 
 
-# Vocabulary of forms and of prose, also where data write it with a capital letter.
+# Vocabulary of forms and of prose, even if data have it with a capital letter.
 _COMMON_WORDS = word_set(
     "about above accept account accounts action active actual again all also always amount amounts"
     " and another answer april are area array ascending august author average balance bank base"
@@ -57,7 +57,7 @@ _COMMON_WORDS = word_set(
     " word words work worker world write wrong year years yellow yes yesterday you your zero"
 )
 _ORDINARY_ENDING = re.compile(r"(ed|ing|ions?|[ai]ble|ly|ments?|ness|ity|ive|ous|ful)$")
-# Numbers with which people give examples, and codes, ports, modes and sizes that all know.
+# Numbers that people use as examples, and well-known codes, ports, modes and sizes.
 _CONVENTIONS = word_set(
     "365 366 401 403 404 409 422 429 502 503 504 443 644 755 777 999 9999 123 1234 12345 123456"
     " 1234567 12345678 123456789 1234.5 1234.56 12345.67 3.14 3.1415 3.14159 31536000 0.001"
@@ -89,11 +89,11 @@ _ISO_T = re.compile(r"(?<=\d)t(?=\d\d:\d\d)")
 _DATE = re.compile(r"(?:(\d{4})[-/.])?(\d\d?)[-/.](\d\d?)(?:[-/.](\d{4}))?")
 
 Span = tuple[str, int, int]
-"""A word in its one form, and where it stands."""
+"""A word in its normal form, with its start and end in the text."""
 
 
 def fold(text: str) -> str:
-    """A text in one case, width and kind of dashes; of the same length as before."""
+    """A text with one case, width and kind of dash, and the same length as before."""
     folded = text.lower() if text.isascii() else text.translate(_FOLDING)
     return _ISO_T.sub(" ", folded)
 
@@ -104,18 +104,18 @@ def words(folded: str) -> list[str]:
 
 
 def word_spans(folded: str) -> list[Span]:
-    """:func:`words`, each with where it stands."""
+    """:func:`words`, each with its position."""
     found = ((match.group(), *match.span()) for match in _WORD.finditer(folded))
     return [(w if w.isalnum() else _number(w), start, end) for w, start, end in found]
 
 
 def tokens(folded: str) -> set[str]:
-    """File names, paths, identifiers, addresses and words, punctuation within them kept."""
+    """File names, paths, identifiers, addresses and words, with the punctuation inside them."""
     return set(_COARSE.findall(folded))
 
 
 def token_spans(folded: str) -> list[Span]:
-    """:func:`tokens` and the parts of those with slashes, each with where it stands."""
+    """:func:`tokens` and the parts of those with slashes, each with its position."""
     found: list[Span] = []
     for match in _COARSE.finditer(folded):
         start, word = match.start(), match.group().rstrip(EDGES)
@@ -132,7 +132,7 @@ def plain_words(folded: str) -> list[str]:
 
 
 def plain_spans(folded: str) -> list[Span]:
-    """:func:`plain_words`, each with where it stands."""
+    """:func:`plain_words`, each with its position."""
     found: list[Span] = []
     for match in re.finditer(r"\S+", folded):
         plain = match.group().strip(PUNCTUATION)
@@ -151,28 +151,28 @@ def shingles(plain: Sequence[str]) -> set[str]:
 
 
 def key(value: str) -> str:
-    """What spellings of a value have in common: its first words, joined; "" when it has none."""
+    """What spellings of a value have in common: its first words, joined; "" if it has none."""
     return " ".join(words(fold(value))[:SHINGLE])
 
 
 def keys(value: str) -> frozenset[str]:
-    """Keys of a value. A long one has its shingles, so that a part of it is found too."""
+    """Keys of a value. A long one also has its shingles, so that a part of it is found too."""
     plain = plain_words(fold(value))
     found = shingles(plain) if len(plain) > SHINGLE else set()
     return frozenset(found or {key(value)} - {""})
 
 
 def is_common(word: str) -> bool:
-    """Whether a word in lower case is of everybody's vocabulary."""
+    """Whether a word in lower case is part of the common vocabulary."""
     return word in _COMMON_WORDS
 
 
 def distinctive(value: str) -> bool:
-    """Whether a value, met in ordinary text, can hardly come from anywhere else.
+    """Whether a value in ordinary text can hardly come from anywhere else.
 
     Numbers need three significant digits and identifiers five characters: ``12`` and ``Q3`` are
-    everywhere. A word needs the capital letter of a name and must not be of the vocabulary of
-    forms (``Pending``): in data most lone words are of that. Without either, five words do.
+    everywhere. A word needs the capital letter of a name and must not be part of the vocabulary of
+    forms (``Pending``), as most single words in data are. Any other text needs five words.
     """
     found = words(fold(value))
     if any(telling(word) for word in found):
@@ -184,7 +184,7 @@ def distinctive(value: str) -> bool:
 
 
 def telling(word: str) -> bool:
-    """Whether one of :func:`words` is distinctive by itself."""
+    """Whether one of :func:`words` is distinctive on its own."""
     if _is_number(word):
         return significant(word) >= 3 and not _conventional(word)
     if word.isalpha() or _STANDARDS.match(word):
@@ -193,16 +193,16 @@ def telling(word: str) -> bool:
 
 
 def significant(number: str) -> int:
-    """Significant digits of a number in its one form."""
+    """Significant digits of a number in its normal form."""
     digits = number.replace(".", "").lstrip("0")
     return len(digits if "." in number else digits.rstrip("0"))
 
 
 def long_literal(token: str) -> str:
-    """The key of one of :func:`tokens` that no text has by chance, or "".
+    """The key of one of :func:`tokens` if no text contains it by chance, else "".
 
-    That is ten characters with digits, an identifier with four, a number with five significant
-    ones, a date with a time, or a mail address.
+    Such a token is ten characters with digits, an identifier with four digits, a number with five
+    significant ones, a date with a time, or a mail address.
     """
     if not _MAYBE_LONG.search(token):
         return ""
@@ -220,13 +220,13 @@ def long_literal(token: str) -> str:
     if digits < 2:
         return ""
     if all(map(_is_number, found)):
-        # Dates have eight digits, with a time twelve: dates alone are in every example.
+        # Dates have eight digits, with a time twelve: dates alone occur in every example.
         return " ".join(found) if digits > 8 else ""
     return " ".join(found) if size >= 10 or _ID.fullmatch(token) else ""
 
 
 def date(text: str) -> tuple[str, str, str] | None:
-    """A date in figures as year and two sorted numbers, since either may be the month's."""
+    """A numeric date as year and two sorted numbers, since either may be the month."""
     match = _DATE.fullmatch(text) if 8 <= len(text) <= 10 else None
     if not match or bool(match[1]) == bool(match[4]):
         return None
@@ -246,7 +246,7 @@ def _is_name(value: str) -> bool:
     ]
     if len(parts) == 1:
         return proper[0] and len(parts[0]) >= 5
-    # Of several words the first may have its capital as a sentence's start, but not all of them.
+    # The first of several words may have its capital from the start of a sentence; not all may.
     return any(proper[1:]) or (any(proper) and all(part[0].isupper() for part in parts))
 
 
@@ -259,12 +259,12 @@ def _conventional(number: str) -> bool:
         return True
     if "." in number:
         return False
-    # Years, days in one word, powers of two and their neighbours: 127, 1024, 65535.
+    # Years, dates in one word, powers of two and their neighbours: 127, 1024, 65535.
     return int(number) in _NEAR_POWERS or _YEAR_OR_DAY.fullmatch(number) is not None
 
 
 def _number(text: str) -> str:
-    """One form of a number: without separators, and without zeros that add nothing."""
+    """The normal form of a number: without separators and superfluous zeros."""
     comma = text.rfind(",")
     if comma > text.rfind(".") and ("." in text or len(text) - comma != 4):
         text = text.replace(".", "").replace(",", ".")
@@ -276,7 +276,7 @@ def _number(text: str) -> str:
 
 
 class _Folding(dict[int, str]):
-    """How single characters are folded, worked out when first met."""
+    """How single characters are folded, computed when first needed."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)

@@ -1,7 +1,7 @@
 """What every training has, whatever its method: baseline, batches, gate, records, final scores.
 
-What has happened is a record (:mod:`skillopt.run.records`); a run that is started again resumes
-from its records, the rollout store and recorded replies.
+Everything that happens is recorded (:mod:`skillopt.run.records`). A run resumes from its records,
+the rollout store and the recorded replies.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from skillopt.optimizer.model import OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.upstreams import service_of
 from skillopt.run.recorder import Recorder
 from skillopt.run.records import (
     BaselineDone,
@@ -47,7 +48,7 @@ from skillopt.training.steps import StepPlan
 
 @dataclass
 class Clock:
-    """Seconds of each stage of a step or an epoch's end, as far as this process saw them."""
+    """Seconds of each stage of a step or an epoch's end, as measured by this process."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -62,7 +63,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Asking:
-    """What one step or epoch's end asks the optimizer with."""
+    """What a step or an epoch's end uses to ask the optimizer."""
 
     briefing: Briefing
     model: GatewayModel
@@ -70,7 +71,7 @@ class Asking:
 
     @property
     def usage(self) -> dict[str, Usage]:
-        """Of the optimizer so far, by stage."""
+        """The optimizer's usage so far, by stage."""
         return self.model.usage
 
 
@@ -79,12 +80,12 @@ class Training:
     """One process's part of a run.
 
     Args:
-        config, splits: of the run.
-        record: keeps and reports what happens; its state is where the run stands.
+        config, splits: the run's.
+        record: records and reports what happens; it has the run's state.
         runner: runs rollouts.
-        gate, stages, prompts, guard, stop: what decides and how the optimizer is asked.
+        gate, stages, prompts, guard, stop: the run's other parts.
         spec: the optimizer model.
-        replies: of an earlier run that this one was forked from, by id.
+        replies: the replies of the run that this one was forked from, by id.
     """
 
     config: Config
@@ -101,12 +102,12 @@ class Training:
 
     @property
     def state(self) -> State:
-        """Where the run stands."""
+        """The run's current state."""
         return self.record.state
 
     @property
     def current(self) -> Skill:
-        """The skill that the gate let in last."""
+        """The skill that the gate accepted last."""
         return self.state.skills[self.state.current]
 
     def stopping(self) -> str:
@@ -114,10 +115,10 @@ class Training:
         return self.stop(self.state, self.record.meter.total)
 
     def baseline(self, initial: Skill | None) -> None:
-        """The initial skill is scored once on the selection split before the first step.
+        """Score the initial skill on the selection split, before the first step.
 
         Args:
-            initial: None for a draft by the optimizer.
+            initial: None if the optimizer drafts it.
         """
         val, skill = self.splits["val"], initial or self._draft()
         with self.stage("baseline", len(val)):
@@ -129,15 +130,15 @@ class Training:
         self._warn_of_length(skill)
 
     def batch(self, plan: StepPlan, part: int, clock: Clock) -> list[Rollout]:
-        """The scored rollouts of one batch of a step under the current skill.
+        """The scored rollouts of one batch of a step with the current skill.
 
-        Some may be missing for infrastructure; they stay missing once the optimizer has been asked
-        about the others.
+        Some may be missing because the infrastructure failed; they stay missing once the optimizer
+        has been asked about the others.
 
         Args:
-            plan: of the step.
+            plan: the step's.
             part: number of the batch in it, from 1.
-            clock: of the step.
+            clock: the step's.
         """
         state, share = self.state, self.config.max_infra_share
         tasks, skill = plan.parts[part - 1], self.current
@@ -154,7 +155,7 @@ class Training:
         return scored
 
     def judge(self, plan: StepPlan, candidate: Skill, clock: Clock) -> GateDecision | None:
-        """The gate's decision; None if the candidate is what there was before."""
+        """The gate's decision; None if the candidate is the current skill."""
         current = self.current
         if candidate.digest == current.digest:
             return None
@@ -177,8 +178,8 @@ class Training:
         """Judge a step's candidate and record the step.
 
         Args:
-            plan, rollouts, proposal: of the step.
-            asking: with its clock and what the optimizer used.
+            plan, rollouts, proposal: the step's.
+            asking: has the step's clock and the optimizer's usage.
 
         Returns:
             The gate's decision; None if there was nothing to judge.
@@ -207,7 +208,7 @@ class Training:
         return decision
 
     def finish(self, reason: str) -> None:
-        """The last selection score of the current skill, and the scores on the test split."""
+        """Measure the final selection score, and the scores on the test split; end the run."""
         state, val, test = self.state, self.splits["val"], self.splits["test"]
         with self.stage("final", len(val)):
             final = self._score(self.runner.rollouts(val, self.current, stage="final"))
@@ -220,18 +221,19 @@ class Training:
         self.record(run_done(reason, final, rows))
 
     def asking(self, about: str, skill: Skill, plan: StepPlan | None = None) -> Asking:
-        """Everything with which the optimizer is asked during one step.
+        """What a step uses to ask the optimizer.
 
         Args:
             about: the step, for its seed: ``step/3``.
-            skill: that it starts from.
-            plan: of the step; None before the first.
+            skill: the skill that it starts from.
+            plan: the step's; None before the first.
         """
         config, state, step = self.config, self.state, plan.step if plan else 0
         train, seed = config.train, f"{config.seed}/{about}"
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies), self.replies,
+            service_of(config, config.optimizer),
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,
@@ -255,13 +257,13 @@ class Training:
     def stage(
         self, name: str, total: int, plan: StepPlan | None = None, clock: Clock | None = None
     ) -> Iterator[None]:
-        """Record that a stage has begun, and measure how long it takes.
+        """Record that a stage has started, and measure how long it takes.
 
         Args:
-            name: of the stage.
-            total: rollouts or calls that it has at most.
-            plan: of the step that it belongs to.
-            clock: of the step.
+            name: the stage's name.
+            total: the most rollouts or calls in it.
+            plan: the plan of the step that it belongs to.
+            clock: the step's.
         """
         epoch, step = (plan.epoch, plan.step) if plan else (0, 0)
         self.record(StageStarted(stage=name, epoch=epoch, step=step, total=total))
@@ -269,8 +271,8 @@ class Training:
             yield
 
     def _check_answered(self) -> None:
-        """A service that has refused everything so far is set up wrongly, and training on would
-        spend rollouts for nothing."""
+        """Raise if the service has refused every request so far: it is set up wrongly, and further
+        rollouts would be wasted."""
         replies = self.state.replies.values()
         refused = [reply.error for reply in replies if reply.refused]
         if refused and not any(reply.reply is not None for reply in replies):
@@ -289,8 +291,8 @@ class Training:
     def _warn_of_length(self, skill: Skill) -> None:
         if estimate_tokens(skill.text) > self.config.skill.max_tokens:
             self.record.note(
-                "the initial skill is longer than skill.max_tokens: the optimizer will be asked "
-                "to compress what it makes of it"
+                "the initial skill is longer than skill.max_tokens: the optimizer will have to "
+                "compress candidates"
             )
 
     def _score(self, rollouts: Sequence[Rollout]) -> float:
@@ -299,15 +301,15 @@ class Training:
 
 
 def _answered(replies: Mapping[str, Replied]) -> Mapping[str, Replied]:
-    """The replies that need not be asked for again. As long as a service has refused everything,
-    what it refused is asked again: its set-up may have been corrected."""
+    """The replies that need not be requested again. If the service has refused every request so
+    far, these are repeated, as its configuration may have been corrected."""
     if any(reply.reply is not None for reply in replies.values()):
         return replies
     return {id: reply for id, reply in replies.items() if not reply.refused}
 
 
 def action_of(decision: GateDecision | None) -> str:
-    """What is called ``action`` in the history."""
+    """The ``action`` of a decision in the history."""
     if decision is None:
         return "skip"
     return "accept" if decision.accepted else "reject"

@@ -1,7 +1,7 @@
-"""What a run's result depends on, and since when: what may still change when it is started again.
+"""What a run's result depends on, and since when: what may still change when it resumes.
 
-Only what the finished part of a run depended on must be as it was. What is still to come may be
-changed, and the log says from where on.
+Only what the finished part of a run depended on must be the same. What it did not depend on may
+change, and the log records from where on.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SHOWN = 12
 
 
 class FingerprintError(SkillOptError):
-    """A run was started with other inputs than its finished part; the message lists them."""
+    """A run was started with different inputs than its finished part. The message lists them."""
 
 
 class Since(IntEnum):
-    """From which part of a run on a key counts."""
+    """The part of a run from which on a key counts."""
 
     BASELINE = 1
     STEPS = 2
@@ -66,10 +66,10 @@ COUNTS_SINCE: dict[str, Since] = {
     "tasks.test": Since.TEST,
     "final": Since.TEST,
 }
-"""By the beginning of a key of the fingerprint; the longest one counts. What is not in the
-fingerprint may change at any time."""
+"""Since when keys count, by the beginning of a key of the fingerprint; the longest match counts.
+What is not in the fingerprint may change at any time."""
 DRAFTED = ("seed", "optimizer", "tasks.train")
-"""What a draft of the initial skill depends on besides."""
+"""Further keys that a draft of the initial skill depends on."""
 
 
 def fingerprint(
@@ -79,9 +79,9 @@ def fingerprint(
 
     Args:
         prepared: config, tasks and the user's own parts.
-        initial: the skill it starts from; None if the optimizer drafts it.
-        harness: as made, with the version of its program.
-        prompts: the templates that the optimizer is asked with.
+        initial: the skill that it starts from; None if the optimizer drafts it.
+        harness: the harness, with the version of its program.
+        prompts: the optimizer's prompt templates.
     """
     config, tasks = prepared.config, prepared.splits
     settings = config.model_dump(mode="json")
@@ -119,11 +119,11 @@ def fingerprint(
 def changes(
     before: Mapping[str, Any], now: Mapping[str, Any], state: State, where: str
 ) -> dict[str, list[Any]]:
-    """What differs from the fingerprint that a run had, all of which may still change.
+    """The differences to a run's earlier fingerprint, if all of them may still change.
 
     Args:
         before, now: fingerprints.
-        state: where the run stands.
+        state: the run's current state.
         where: the run's folder, for the message.
 
     Raises:
@@ -153,10 +153,10 @@ def changes(
 
 
 def since(key: str, drafted: bool = False) -> Since:
-    """From which part of a run on a key of the fingerprint counts.
+    """The part of a run from which on a key of the fingerprint counts.
 
     Args:
-        key: dotted.
+        key: the dotted key.
         drafted: whether the initial skill is the optimizer's draft.
     """
     parts = key.split(".")
@@ -185,7 +185,7 @@ def _used(key: str, state: State) -> bool:
 
 
 def package_version() -> str:
-    """Of this project; ``unknown`` if it is not installed."""
+    """The version of this project; ``unknown`` if it is not installed."""
     try:
         return version("skillopt-harness")
     except PackageNotFoundError:
@@ -209,7 +209,7 @@ def _shown(value: Any) -> str:
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings with dotted keys; an empty one has no key."""
+    """Nested mappings as one with dotted keys; an empty mapping has no key."""
     if not isinstance(settings, dict):
         return {prefix.rstrip("."): settings}
     return {

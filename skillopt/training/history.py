@@ -9,8 +9,8 @@ from typing import Any
 from harnesses.base import Usage
 from skillopt.core.types import GateDecision, Rollout
 from skillopt.evaluation.scoring import Row
-from skillopt.optimizer.epochs import Pair
 from skillopt.optimizer.memory import describe
+from skillopt.optimizer.pairs import Pair
 from skillopt.run.records import RunDone, rows_of
 from skillopt.run.state import State
 from skillopt.training.proposal import Proposal
@@ -26,13 +26,13 @@ def history_row(
     usage: Mapping[str, Usage],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """One step. The scores after it are added by the state.
+    """The row of one step. The state adds the scores after it.
 
     Args:
-        plan, action, rollouts, proposal: of the step.
-        decision: None when there was nothing to judge.
-        usage: of the optimizer, by stage.
-        seconds: by stage, of the process that finished the step.
+        plan, action, rollouts, proposal: the step's.
+        decision: None if there was nothing to judge.
+        usage: the optimizer's, by stage.
+        seconds: time by stage, from the process that finished the step.
     """
     used = {"rollout": Usage.total(r.usage for r in rollouts)} | dict(usage)
     return {
@@ -61,7 +61,7 @@ def epoch_row(
     seconds: Mapping[str, float],
     skipped: str = "",
 ) -> dict[str, Any]:
-    """An epoch's end: the same keys, and how many of the compared tasks changed how."""
+    """The row of an epoch's end: the same keys, and how many of the compared tasks changed how."""
     ran = [rollout for pair in pairs for rollout in (pair.before, pair.after)]
     changes = [pair.change for pair in pairs]
     return {
@@ -75,7 +75,7 @@ def epoch_row(
 
 
 def decisions_of(state: State, epoch: int, slow: str) -> list[str]:
-    """What the gate made of an epoch's edits, one line a step, for the optimizer's notes."""
+    """The gate's decisions on an epoch's edits, one line per step, for the optimizer's notes."""
     lines = []
     for row in state.history:
         if row["epoch"] != epoch:
@@ -92,8 +92,8 @@ def run_done(reason: str, final_selection: float, rows: Sequence[Row]) -> RunDon
 
     Args:
         reason: why training ended.
-        final_selection: score of the last current skill on the selection split.
-        rows: on the test split, named by the skills' roles; none where it is not scored.
+        final_selection: score of the final skill on the selection split.
+        rows: scores on the test split, named by the skills' roles; empty if it is not scored.
     """
     return RunDone(
         reason=reason,

@@ -1,4 +1,4 @@
-"""What a training method is: what proposes candidates, from the rollouts of training tasks.
+"""What a training method is: it proposes candidates, from the rollouts of training tasks.
 
 SkillOpt's loop (:mod:`skillopt.training.trainer`) is one. A method of your own is a class with the
 methods of :class:`Method`, named by import path in ``method.kind`` or given as
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a method will do at most: for ``--dry-run``, the display and limits.
+    """Upper bounds for what a method will do, for ``--dry-run``, the display and limits.
 
     Args:
-        steps: of the whole training.
+        steps: number of steps of the whole training.
         budgets: edits that each step may make; None for no limit.
-        rollouts: by stage.
-        calls: of the optimizer, by stage.
+        rollouts: number of rollouts by stage.
+        calls: number of optimizer calls by stage.
     """
 
     steps: int = 0
@@ -40,13 +40,13 @@ class Method(Protocol):
     """Runs a training between the baseline and the final scores."""
 
     def estimate(self, config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
-        """What it will do at most. Nothing is run or asked."""
+        """Upper bounds for what it will do. Nothing is run or requested."""
 
     def run(self, training: Training) -> str:
         """Train, and return why training ended.
 
-        A run that was interrupted calls this again: what has happened is in ``training.state``,
-        and rollouts and replies of before are found again, so nothing may be remembered elsewhere.
+        An interrupted run calls this again: what has happened is in ``training.state``, and earlier
+        rollouts and replies are found again, so state must not be kept anywhere else.
         """
 
 

@@ -1,4 +1,4 @@
-"""The optimizer model over the gateway: structured replies, recorded, priced, asked only once."""
+"""The optimizer model over the gateway: structured replies, recorded, priced, requested once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -29,7 +29,7 @@ from skillopt.run.spending import Meter
 
 T = TypeVar("T", bound=BaseModel)
 REFUSALS = (400, 413, 422)
-"""Answers of a service to a request that is itself at fault."""
+"""Status codes with which a service refuses an invalid request."""
 
 
 @dataclass
@@ -37,15 +37,16 @@ class GatewayModel:
     """The optimizer of one step. Implements :class:`skillopt.optimizer.model.OptimizerModel`.
 
     Args:
-        gateway, spec: where the model is.
-        seed: of the run and step; with what a call is about it seeds the model.
-        step: its number, for the records.
+        gateway, spec: the gateway and the model.
+        seed: that of run and step; together with a call's subject it seeds the model.
+        step: the step's number, for the records.
         record: folder in which ``wire.jsonl`` is written.
         listener: receives each reply.
-        meter: asked before each call.
-        known: replies of earlier starts of the run, by id. They are not asked for again.
-        inherited: replies of the run that this one was forked from, likewise; they are recorded
+        meter: checks the limits before each call.
+        known: replies from earlier starts of the run, by id. They are not requested again.
+        inherited: replies of the run that this one was forked from, likewise. They are recorded
             here when they are first used, and cost nothing.
+        service: what else decides the replies, such as the service's address.
     """
 
     gateway: Gateway
@@ -57,6 +58,7 @@ class GatewayModel:
     meter: Meter
     known: Mapping[str, Replied]
     inherited: Mapping[str, Replied] = field(default_factory=dict)
+    service: Mapping[str, Any] = field(default_factory=dict)
     _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -64,7 +66,7 @@ class GatewayModel:
         end_whole(self.record / "wire.jsonl")
 
     def ask(self, stage: str, about: str, system: str, prompt: str, schema: type[T]) -> T:
-        model = [self.spec.name, dict(self.spec.sampling)]
+        model = [self.spec.name, dict(self.spec.sampling), dict(self.service)]
         question = [self.seed, stage, about, system, prompt, schema.model_json_schema(), model]
         id = digest_of(question)
         reply = self.known.get(id) or self._taken(id)
@@ -89,7 +91,7 @@ class GatewayModel:
     def _asked(
         self, id: str, stage: str, about: str, system: str, prompt: str, schema: type[T]
     ) -> Replied:
-        """A new reply, kept before it is used."""
+        """A new reply, recorded before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
         grant = Grant(self.spec, seed, self.record)
         value, error, refused = None, "", False
@@ -122,7 +124,7 @@ class GatewayModel:
 
     @property
     def usage(self) -> dict[str, Usage]:
-        """What was used, by stage; the same whoever was asked first."""
+        """The usage by stage, which does not depend on the order of the calls."""
         with self._lock:
             replies = [self._replies[id] for id in sorted(self._replies)]
         stages = sorted({reply.stage for reply in replies})

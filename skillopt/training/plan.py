@@ -1,6 +1,6 @@
-"""What a run will come to, from its config and the number of tasks: ``train --dry-run``.
+"""Upper bounds for a run, from its config and the number of tasks: ``train --dry-run``.
 
-Upper bounds for rollouts and calls; tokens and money by assumptions that the plan states.
+Rollouts and calls are upper bounds; tokens and cost are based on assumptions that the plan states.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from skillopt.config.prices import Prices
 from skillopt.config.schema import Config
 from skillopt.core.types import Split, Task
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
-from skillopt.optimizer.epochs import PAIR_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
+from skillopt.optimizer.pairs import PAIR_TOKENS
 from skillopt.training.method import Estimate, Method
 from skillopt.training.steps import StepPlan, plan_steps
 
@@ -25,29 +25,28 @@ ROLLOUT_TOKENS = {
     "claude-code": (120_000, 2_000),
     "opencode": (50_000, 2_000),
 }
-"""Assumed for one rollout: prompt and completion tokens of all its requests together. The agents'
-own prompts are counted (about 10,000, 20,000 and 8,000 tokens, measured), over some six
-requests."""
+"""Assumed prompt and completion tokens of all requests of one rollout, with the agents' own prompts
+(about 10,000, 20,000 and 8,000 tokens, measured) in about six requests."""
 REPLY_TOKENS = 1_500
-"""Assumed for one optimizer reply."""
+"""Assumed tokens of one optimizer reply."""
 FRAME_TOKENS = 1_500
-"""Of an optimizer prompt without skill, memory and material."""
+"""Assumed tokens of an optimizer prompt without skill, memory and material."""
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage of the whole run, at most."""
+    """Upper bounds for one stage over the whole run."""
 
     stage: str
     rollouts: int
     calls: int
     usage: Usage
-    """Expected; ``cost_usd`` None where the price is not known."""
+    """Expected usage; ``cost_usd`` is None if the price is not known."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole run."""
+    """Upper bounds for a whole run."""
 
     name: str
     epochs: int
@@ -59,7 +58,9 @@ class Plan:
     priced: str
     """Date of the price table."""
     assumption: str
-    """What the tokens of rollouts are taken from."""
+    """The assumption behind the tokens of rollouts, in words."""
+    bounds: str
+    """In which direction the numbers may be wrong."""
 
     @property
     def rollouts(self) -> int:
@@ -70,7 +71,7 @@ class Plan:
         return Usage.total(stage.usage for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The plan as ``--json`` prints it."""
         stages = [
             {
                 "stage": s.stage,
@@ -99,11 +100,11 @@ class Plan:
 def make_plan(
     config: Config, splits: dict[Split, tuple[Task, ...]], method: Method, prices: Prices
 ) -> Plan:
-    """The plan of a run; nothing is run or asked.
+    """The plan of a run. Nothing is run or requested.
 
     Args:
-        config, splits: of the run.
-        method: that trains.
+        config, splits: the run's.
+        method: the training method.
         prices: the price table.
     """
     expected = method.estimate(config, splits)
@@ -130,22 +131,26 @@ def make_plan(
         stages=stages,
         priced=prices.date.isoformat(),
         assumption=f"{prompt:,} and {completion:,} in one rollout of {harness}",
+        bounds="Upper bounds: the gate can stop early, and stored rollouts are free."
+        if config.gate.kind == "strict"
+        else f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
+        "fewer. Stored rollouts are free.",
     )
 
 
 def rollouts_by_stage(
     config: Config, splits: dict[Split, tuple[Task, ...]], expected: Estimate
 ) -> dict[str, int]:
-    """Rollouts of a whole run at most, those in the store included."""
+    """The most rollouts of a whole run by stage, including those in the store."""
     found = {"baseline": len(splits["val"]), **dict(expected.rollouts)}
     if config.final.test:
-        # The best skill is the final one unless the gate's metric lets it differ.
+        # The best skill is the final one, unless the gate's metric allows them to differ.
         found["test"] = 2 * len(splits["test"])
     return found
 
 
 def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
-    """What SkillOpt's loop will do at most."""
+    """Upper bounds for SkillOpt's loop."""
     train, val = config.train, len(splits["val"])
     steps = plan_steps(splits["train"], train, config.seed)
     ends = train.epochs - 1 if train.slow_update or train.meta_skill else 0
@@ -163,7 +168,7 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
 
 def _calls(config: Config, steps: Sequence[StepPlan]) -> dict[str, int]:
     train = config.train
-    # Failures and successes are cut apart: one more minibatch than of all together.
+    # Failures and successes are split separately, which can need one more minibatch.
     reflections = [sum(-(-len(p) // train.minibatch) + 1 for p in plan.parts) for plan in steps]
     found = {"reflect": sum(reflections)}
     if train.update != "full_rewrite":
@@ -175,7 +180,7 @@ def _calls(config: Config, steps: Sequence[StepPlan]) -> dict[str, int]:
 
 
 def _merges(patches: int) -> int:
-    """Calls to merge some patches of two kinds, in groups of eight, into one."""
+    """The number of calls that merge patches of two kinds into one, in groups of eight."""
     return -(-patches // 8) + 2 if patches > 1 else 0
 
 
@@ -196,7 +201,7 @@ def _expected(config: Config, stage: str, rollouts: int, calls: int, prices: Pri
 
 
 def _assumed(config: Config) -> str:
-    """The harness whose tokens are assumed; a user's own is taken for one like Codex."""
+    """The harness whose tokens are assumed; Codex's are assumed for a user's own."""
     return config.harness.name if config.harness.name in ROLLOUT_TOKENS else "codex"
 
 

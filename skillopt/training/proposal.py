@@ -20,19 +20,19 @@ Stage = Callable[[str, int], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Proposal:
-    """What the optimizer made of a batch."""
+    """The optimizer's proposal for a step."""
 
     candidate: Skill
     edits: tuple[Edit, ...] = ()
-    """Those that are in it; a whole document counts as one edit."""
+    """The edits in the candidate; a whole document counts as one edit."""
     report: tuple[EditOutcome, ...] = ()
     patches: tuple[Patch, ...] = ()
-    """Of the reflections, then the merged one."""
+    """The patches of the reflections, then the merged one."""
     errors: tuple[str, ...] = ()
     budget: int | None = None
-    """Edits that the step could make, also if the optimizer chose the number."""
+    """Edits that the step could make, even if the optimizer chose the number."""
     skipped: str = ""
-    """Why the candidate is the skill as it was; empty if it is another."""
+    """Why the candidate is the unchanged skill; empty if it is a different one."""
 
 
 def propose(
@@ -46,8 +46,8 @@ def propose(
 
     Args:
         batches: the step's rollouts, batch by batch.
-        briefing, train: of the step and the run.
-        stages, stage: the functions, and what announces them.
+        briefing, train: the step's briefing and the run's settings.
+        stages, stage: the stage functions, and a context that announces a stage.
 
     Raises:
         OptimizerUnavailableError: from the model.

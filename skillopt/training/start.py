@@ -53,7 +53,7 @@ from skillopt.training.plan import Plan, make_plan, rollouts_by_stage
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. ``summary`` is what ``summary.json`` holds."""
+    """The result of a run. ``summary`` is the content of ``summary.json``."""
 
     folder: Path
     initial: Skill
@@ -69,7 +69,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class TrainingParts:
-    """A prepared config with everything that a training needs besides: gate, method, optimizer."""
+    """A prepared config with everything else that a training needs: gate, method, optimizer."""
 
     prepared: Prepared
     initial: Skill | None
@@ -81,7 +81,7 @@ class TrainingParts:
 
     @property
     def plan(self) -> Plan:
-        """What the run will come to at most."""
+        """Upper bounds for the run."""
         prepared = self.prepared
         return make_plan(prepared.config, prepared.splits, self.method, prepared.prices)
 
@@ -89,8 +89,8 @@ class TrainingParts:
 def prepare_training(
     config: Config, plugins: Plugins = Plugins(), meter: Meter | None = None
 ) -> TrainingParts:
-    """Read and check everything that a training needs: what :func:`train` does up to its first
-    rollout, and ``--dry-run`` does alone.
+    """Read and check everything that a training needs, as :func:`train` does before its first
+    rollout; ``--dry-run`` does only this.
 
     Raises:
         ConfigError, TaskError, SkillError, PromptError, PluginError: unusable input.
@@ -119,31 +119,31 @@ def train(
     """Train a skill, or resume a run that was started before.
 
     Args:
-        config: of the run, or its file; the run's folder is ``config.runs / config.name``.
+        config: the run's config, or its file; the run's folder is ``config.runs / config.name``.
         listeners: receive everything that happens, from any thread.
-        plugins: objects in place of what the config names.
-        fork: name of a new run, in place of the config's, that starts with what is in the store
-            and takes the optimizer's replies along as long as their prompts are the same.
+        plugins: objects that replace what the config names.
+        fork: name of a new run, instead of the config's, that starts with what is in the store and
+            reuses the optimizer's replies as long as their prompts are the same.
 
     Returns:
-        What the run came to. If a limit of the config was reached it is not ``done``.
+        The result of the run. If a limit of the config was reached, it is not ``done``.
 
     Raises:
         ConfigError, TaskError, SkillError, PromptError, PluginError, TrackerError: unusable
             input.
-        OwnCodeError: a part of the user's own raised.
-        FingerprintError: the finished part of the run depended on something that differs now.
+        OwnCodeError: a user's own part raised.
+        FingerprintError: the finished part of the run depends on something that has changed.
         JournalError: another process is training this run, or its log is damaged.
         FileError: a file or folder cannot be read or written.
-        PausedError: infrastructure failed too often; the same call resumes from here.
-        SandboxError: no engine, or an image is missing.
+        PausedError: infrastructure failed too often; calling this again resumes.
+        SandboxError: there is no engine, or an image is missing.
         LimitReachedError: a limit was reached before there was a skill to return.
     """
     config = config if isinstance(config, Config) else read_config(config)
     origin = config.name if fork else None
     config = _forked(config, fork)
     with file_errors():
-        # What cannot be used is refused before there is a folder.
+        # Unusable input is refused before the folder is created.
         check_writable(config.runs / config.name)
         meter = Meter(config.limits)
         parts = prepare_training(config, plugins, meter)
@@ -152,8 +152,8 @@ def train(
 
 
 def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | None = None) -> Plan:
-    """What :func:`train` would come to at most. What it would refuse is refused; nothing is run,
-    asked or recorded.
+    """Upper bounds for :func:`train`. Refuses what that would refuse; nothing is run, requested or
+    recorded.
 
     Args:
         config, plugins, fork: as for :func:`train`.
@@ -207,7 +207,7 @@ def _train(
 
 
 def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
-    """Record what the run is, or what has changed since it was started before."""
+    """Record what the run is, or what has changed since its last start."""
     prepared, state = parts.prepared, record.state
     config = prepared.config
     settings, items = config.model_dump(mode="json"), _items(prepared.splits)
@@ -233,11 +233,11 @@ def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
 def _differences(
     parts: TrainingParts, state: State, root: Path
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """The run's fingerprint, and what differs in it from an earlier start of the run.
+    """The run's fingerprint, and its differences to that of the run's last start.
 
     Raises:
-        FingerprintError: its finished part depended on that.
-        FormatError: an older version has started it.
+        FingerprintError: the finished part of the run depends on one of them.
+        FormatError: an older version started the run.
     """
     print_ = fingerprint(parts.prepared, parts.initial, _harness(parts.prepared), parts.prompts)
     if state.created is None:
@@ -253,7 +253,7 @@ def _differences(
 
 
 def _run(training: Training, parts: TrainingParts) -> None:
-    """Run, and record why if it ends before it is done."""
+    """Run, and record the reason if it ends before it is done."""
     config, record = training.config, training.record
     expected = parts.method.estimate(config, training.splits)
     record(
@@ -324,7 +324,7 @@ def _config_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[s
 
 
 def _inherited(config: Config, state: State) -> dict[str, Replied]:
-    """The optimizer's replies of the run that this one was forked from, if that is still there."""
+    """The optimizer's replies of the run that this one was forked from, if it still exists."""
     origin = state.created.forked_from if state.created else None
     if not origin:
         return {}

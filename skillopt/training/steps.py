@@ -1,4 +1,4 @@
-"""What a run will do, from its config and tasks alone: epochs, steps, batches, edit budgets."""
+"""The plan of the steps, from config and tasks alone: epochs, steps, batches, edit budgets."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from skillopt.optimizer.schedule import edit_budget
 
 @dataclass(frozen=True)
 class StepPlan:
-    """One step to come."""
+    """The plan of one step."""
 
     epoch: int
     step: int
-    """From 1, over all epochs."""
+    """The step's number, from 1, over all epochs."""
     budget: int | None
     parts: tuple[tuple[Task, ...], ...]
-    """Batches that are rolled out and reflected on one after the other (accumulation)."""
+    """Batches that are run and reflected on one after the other (accumulation)."""
     ends_epoch: bool
 
     @property
@@ -33,8 +33,8 @@ def plan_steps(tasks: Sequence[Task], train: TrainConfig, seed: int) -> list[Ste
 
     Args:
         tasks: the training split, at least one.
-        train: of the config.
-        seed: of the run.
+        train: the config's section.
+        seed: the run's.
     """
     groups = [
         (epoch, group)
@@ -55,14 +55,14 @@ def plan_steps(tasks: Sequence[Task], train: TrainConfig, seed: int) -> list[Ste
 
 
 def batches(tasks: Sequence[Task], size: int, seed: int, epoch: int) -> list[tuple[Task, ...]]:
-    """One epoch's batches: every task once, shuffled by seed and epoch; the last may be short."""
+    """One epoch's batches: every task once, shuffled by seed and epoch; the last may be smaller."""
     shuffled = list(tasks)
     random.Random(f"{seed}/epoch/{epoch}").shuffle(shuffled)
     return [tuple(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
 
 
 def compared_tasks(tasks: Sequence[Task], count: int, seed: int, epoch: int) -> tuple[Task, ...]:
-    """The training tasks that an epoch's end compares two skills on."""
+    """The training tasks on which the end of an epoch compares two skills."""
     chosen = random.Random(f"{seed}/pairs/{epoch}").sample(
         range(len(tasks)), min(count, len(tasks))
     )

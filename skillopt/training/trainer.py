@@ -1,7 +1,7 @@
 """SkillOpt's training loop: rollout, reflect, merge, rank, apply, gate; epoch after epoch.
 
 Reads top to bottom like the paper's algorithm (SkillOpt, arXiv 2605.23904, §3). The stages are
-functions of :mod:`skillopt.optimizer`; baseline, gate and records are :class:`Training`'s.
+functions in :mod:`skillopt.optimizer`; baseline, gate and records are in :class:`Training`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from skillopt.config.schema import Config
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, GateDecision, RejectedEdit, Split, Task
 from skillopt.optimizer.documents import fit
-from skillopt.optimizer.epochs import Pair
 from skillopt.optimizer.memory import rejection
+from skillopt.optimizer.pairs import Pair
 from skillopt.optimizer.regions import GUIDANCE, region
 from skillopt.run.records import EpochDone
 from skillopt.training.context import Asking, Training, action_of
@@ -28,18 +28,18 @@ from skillopt.training.steps import StepPlan, compared_tasks, plan_steps
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """What an epoch's end came to: the slow update, judged like a step, and the meta skill."""
+    """The results of an epoch's end: the slow update, judged like a step, and the meta skill."""
 
     pairs: tuple[Pair, ...] = ()
     action: str = "off"
-    """Of the slow update."""
+    """The slow update's action."""
     skipped: str = ""
     candidate: str | None = None
     decision: GateDecision | None = None
     rejected: RejectedEdit | None = None
     errors: tuple[str, ...] = ()
     notes: str | None = None
-    """The meta skill; None if it is as before."""
+    """The meta skill; None if it is unchanged."""
 
 
 class SkillOpt:
@@ -115,7 +115,7 @@ class SkillOpt:
     def _slow_update(
         self, training: Training, plan: StepPlan, asking: Asking, end: EpochEnd
     ) -> EpochEnd:
-        """A broader guidance block from paired rollouts, gated like any edit."""
+        """Propose a guidance block from paired rollouts, gated like any edit."""
         current = training.current
         with training.stage("slow", 1, plan, asking.clock):
             slow = training.stages.slow(end.pairs, asking.briefing)
@@ -137,7 +137,7 @@ class SkillOpt:
     def _meta_skill(
         self, training: Training, plan: StepPlan, asking: Asking, end: EpochEnd
     ) -> EpochEnd:
-        """The optimizer's own notes on which kinds of edit have worked; never deployed."""
+        """Update the optimizer's own notes on which kinds of edit worked; never deployed."""
         decisions = decisions_of(training.state, plan.epoch, end.action)
         with training.stage("meta", 1, plan, asking.clock):
             meta = training.stages.meta(end.pairs, decisions, asking.briefing)

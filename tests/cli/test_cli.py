@@ -71,7 +71,7 @@ def test_show_and_its_json(run: Path) -> None:
 
 def test_show_of_what_is_no_run_says_so(tmp_path: Path) -> None:
     done = skillopt("show", tmp_path)
-    assert done.returncode == 2 and f"{tmp_path}: no run: it has no events.jsonl" in re.sub(
+    assert done.returncode == 2 and f"{tmp_path}: not a run: it has no events.jsonl" in re.sub(
         r"\s+", " ", done.stderr
     )
 

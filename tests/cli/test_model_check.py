@@ -116,14 +116,14 @@ def test_what_is_wrong_is_told_with_what_to_do(
 @pytest.mark.usefixtures("quick_retries")
 def test_a_service_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = doctor(tmp_path, block("http://127.0.0.1:9"), "known-1")
-    assert done.exit_code == 1 and "does the service run, and is base_url right?" in done.output
+    assert done.exit_code == 1 and "is the service running, and is base_url right?" in done.output
 
 
 def test_without_a_config_the_usual_services_are_known() -> None:
     done = CliRunner().invoke(main, ["doctor", "--model", "sim:sim-1"])
     assert done.exit_code == 0 and "JSON schema: kept" in done.output
     done = CliRunner().invoke(main, ["doctor", "--model", "gpt-5.5"])
-    assert done.exit_code == 2 and "say UPSTREAM:NAME" in done.stderr
+    assert done.exit_code == 2 and "use UPSTREAM:NAME" in done.stderr
 
 
 def test_the_example_blocks_are_valid() -> None:
@@ -135,8 +135,8 @@ def test_the_example_blocks_are_valid() -> None:
 @pytest.mark.parametrize(
     ("block", "said"),
     [
-        ("{kind: openai, key_env: sk-secret-1}", "never the key itself"),
-        ("{kind: azure-openai}", "base_url is needed for an upstream of kind azure-openai"),
+        ("{kind: openai, key_env: sk-secret-1}", "not the key itself"),
+        ("{kind: azure-openai}", "base_url is required for an upstream of kind azure-openai"),
         ('{kind: openai, base_url: "https://x.example/v1/"}', "ends with /v1"),
         ("{kind: openai, base_url: x.example}", "base_url"),
         ("{kind: openai, api_version: '2024-10-21'}", "only azure-openai has one"),

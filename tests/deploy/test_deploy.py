@@ -169,7 +169,7 @@ def test_a_file_that_its_owner_made_is_kept_though_it_is_empty(home: Path) -> No
 
 
 KILLED = """
-import os, pathlib, signal, sys
+import os, pathlib, signal, sys, tempfile
 import skillopt.deploy.actions as actions, skillopt.deploy.ledger as ledgers
 import skillopt.core.files as files
 from skillopt.deploy.places import place_of
@@ -196,6 +196,10 @@ def act(action):
             actions.deploy(Skill("mine", "New.", "# New"), place, ledger, {})
         else:
             actions.undo(ledger.standing(place.target("mine"))[-1], ledger)
+home = os.environ["HOME"]
+with tempfile.TemporaryDirectory() as os.environ["HOME"]:
+    act("deploy")  # Now all is imported that children need.
+os.environ["HOME"] = home
 for line in sys.stdin:
     left, action = int(line.split()[0]), line.split()[1]
     child = os.fork()

@@ -68,7 +68,7 @@ SUBSTITUTIONS = (
     Substitution(
         "docs/commands/watch.md",
         "skillopt watch --deployed",
-        "told 'watching what' skillopt watch --deployed",
+        "told 'watching the' skillopt watch --deployed",
         "it ends with an interrupt",
     ),
     Substitution(

@@ -24,13 +24,14 @@ from tests.helpers.small import small_config, trained
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("transfer")
+def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return trained(tmp_path_factory.mktemp("transfer"))
 
 
 @pytest.fixture(scope="module")
-def result(folder: Path) -> RunResult:
-    return trained(folder)
+def folder(result: RunResult) -> Path:
+    """Where that run is, and others find its rollouts."""
+    return result.folder.parent.parent
 
 
 def test_the_source_comes_first_and_nothing_is_run_twice(result: RunResult, folder: Path) -> None:
@@ -123,7 +124,7 @@ def test_the_matrix_can_stand_in_the_config(result: RunResult, folder: Path) -> 
         ("to=[direct:nowhere:gpt]", "'nowhere' is not in upstreams (sim)"),
         ("splits=[tests]", "'tests' is not one of 'train', 'val' or 'test' (did you mean 'test'?)"),
         ("splits=[]", "transfer.splits"),
-        ("skills=[none]", "none: is measured in every place by itself"),
+        ("skills=[none]", "none: is measured in every place anyway"),
         ("skills=[]", "name a skill or a run"),
     ],
 )
@@ -169,7 +170,7 @@ def test_a_place_that_fails_does_not_lose_the_others_and_is_tried_again(
     done = skillopt(
         "transfer", result.folder, *options, "--to", "direct:gone:m", "--to", "direct:sim-3"
     )
-    assert done.returncode == 3 and "the same command tries them again" in done.stderr
+    assert done.returncode == 3 and "run the same command to try again" in done.stderr
     assert "failed" in done.stdout and "quickstart-local" in done.stdout
     with (folder / "failing" / "transfer.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -145,7 +145,7 @@ def test_the_command_scores_and_ends_with_an_interrupt(folder: Path, tmp_path: P
         assert "% [" in line and "of 2 tasks" in line
         write_skill(version(RULE), path)
         line = process.stdout.readline()
-        assert "+50 [" in line and "points to the version before; fixed: reconcile-" in line
+        assert "+50 [" in line and "points against the previous version; fixed: reconcile-" in line
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in said

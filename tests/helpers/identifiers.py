@@ -279,6 +279,8 @@ def run_files() -> set[str]:
 
 
 def _path(span: str) -> bool:
+    if span.startswith("build/"):
+        return False  # Made by make, or not.
     pattern = re.sub(r"\b[A-Z]{3,}(?=\b|_)", "*", span.strip("/"))
     if not span.startswith("/") and any(ROOT.glob(pattern)):
         return True

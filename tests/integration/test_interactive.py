@@ -188,7 +188,7 @@ def test_a_program_that_is_killed_at_work_is_the_agents_error(lab: MakeLab) -> N
     here = lab(ScriptedAgentModel(["pkill -9 -f /opt/skillopt/codex/; sleep 5"]))
     outcome = here.run(make_harness("codex", mode="interactive"), here.request())
     assert outcome.status is Status.AGENT_ERROR
-    assert "it left before its work was done" in outcome.message
+    assert "it exited before its work was done" in outcome.message
 
 
 def test_a_model_service_that_fails_ends_it_at_once(lab: MakeLab) -> None:

@@ -12,9 +12,11 @@ from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, RejectedEdit
 from skillopt.optimizer.documents import draft, fit, learn, rewrite
-from skillopt.optimizer.epochs import Pair, meta_skill, slow_update
+from skillopt.optimizer.meta_skill import meta_skill
 from skillopt.optimizer.model import OptimizerReplyError
+from skillopt.optimizer.pairs import Pair
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, region, with_region
+from skillopt.optimizer.slow_update import slow_update
 from tests.helpers.values import SKILL, ScriptedOptimizer, a_briefing, a_rollout, a_task
 
 LONG = replace(SKILL, body=SKILL.body + "\n\n" + "Many words that say little. " * 100)

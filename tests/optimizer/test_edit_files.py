@@ -152,10 +152,10 @@ def test_a_new_file_is_made_by_appending() -> None:
         ("assets/logo.png", "not Markdown or a script"),
         ("assets/logo.txt", "not UTF-8"),
         ("References/Guide.md", "must be below"),
-        ("references/GUIDE.md", "cannot stand beside"),
+        ("references/GUIDE.md", "conflicts with"),
         ("scripts/__pycache__/x.py", "compiled code"),
         (f"references/{'語' * 100}.md", "too deep"),
-        ("references/guide.md/x.md", "cannot stand beside"),
+        ("references/guide.md/x.md", "conflicts with"),
     ],
 )
 def test_paths_that_are_refused(path: str, reason: str) -> None:

@@ -108,7 +108,7 @@ def test_a_folder_of_prompts_replaces_those_of_the_same_names(tmp_path: Path) ->
         (
             "merge.md",
             "{{ edit }}",
-            r"merge\.md: unknown variable edit; it is given: beside, edits, ",
+            r"merge\.md: unknown variable edit; available: beside, edits, ",
         ),
         ("rank.md", "a\n{% if %}", r"rank\.md:2: not a valid template"),
         ("rank.md", "{{ secrets }} {% include 'context.md' %}", "unknown variable secrets"),

@@ -54,7 +54,7 @@ def test_a_finished_rollout_is_shown_whole_by_task_or_key(run: Path) -> None:
 def test_what_is_not_there_is_said(run: Path, tmp_path: Path) -> None:
     done = skillopt("show", run, "--follow", "no-such-task")
     assert done.returncode == 2
-    assert "no-such-task: no such rollout" in done.stderr and "under way: none" in done.stderr
+    assert "no-such-task: no such rollout" in done.stderr and "running: none" in done.stderr
     done = skillopt("show", tmp_path / "runs/x", "--follow", "y")
     assert done.returncode == 2 and "is a run?" not in done.stdout
     assert not (tmp_path / "runs").exists()

@@ -109,6 +109,6 @@ def test_the_command(plain_run: Path, tmp_path: Path) -> None:
     assert skillopt("report", plain_run, tmp_path / "other", "-o", out).returncode == 0
     assert '"name":"other"' in out.read_text()
     nothing = skillopt("report", tmp_path)
-    assert nothing.returncode == 2 and "no run: it has no events.jsonl" in " ".join(
+    assert nothing.returncode == 2 and "not a run: it has no events.jsonl" in " ".join(
         nothing.stderr.split()
     )

@@ -127,7 +127,7 @@ def test_addresses_that_others_can_reach_are_refused_unless_told(
 ) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.7", "example.org"):
         done = skillopt("ui", plain_run, "--host", host)
-        assert done.returncode == 2 and "others can reach this address" in done.stderr
+        assert done.returncode == 2 and "other machines can reach this address" in done.stderr
     assert status(exposed.replace("0.0.0.0", "127.0.0.1"), Host="my-machine") == 200
 
 

@@ -136,8 +136,8 @@ def test_a_path_that_leads_nowhere_is_named(
         ({"train.stages": {"rank": "no_colon"}}, "is not an import path"),
         ({"stop": [{"kind": "patience"}]}, "stop"),
         ({"train.update": "rewrites"}, r"train\.update: 'rewrites' is not one of"),
-        ({"skill.init": "empty"}, "name: is needed"),
-        ({"skill.init": "empty", "skill.name": "x"}, "description: is needed"),
+        ({"skill.init": "empty"}, "name: is required"),
+        ({"skill.init": "empty", "skill.name": "x"}, "description: is required"),
     ],
 )
 def test_what_cannot_be_is_refused_by_the_config(

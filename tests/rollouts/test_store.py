@@ -176,5 +176,5 @@ def test_only_what_a_process_known_to_be_dead_left_under_way_is_removed(tmp_path
 def test_a_store_that_has_gone_is_an_error_with_its_name(tmp_path: Path) -> None:
     store = RolloutStore(tmp_path / "store")
     (tmp_path / "store" / "tmp").rmdir()
-    with pytest.raises(FileError, match=r"store/tmp/.*must stay"), store.begin("ab12"):
+    with pytest.raises(FileError, match=r"store/tmp/.*must not be moved"), store.begin("ab12"):
         pass

@@ -114,7 +114,7 @@ def test_below_a_limit_and_in_other_stages_work_begins() -> None:
 
 def test_a_cost_that_is_unknown_is_not_free() -> None:
     meter = meter_of(RunLimitsConfig(usd=100), [ran("rollout", usd=None)])
-    with pytest.raises(LimitReachedError, match="a cost that is unknown"), meter.admit("gate", 0.0):
+    with pytest.raises(LimitReachedError, match="an unknown cost"), meter.admit("gate", 0.0):
         pass
 
 
@@ -142,13 +142,14 @@ def test_rollouts_that_run_count_so_the_limit_is_never_passed(limit: int, worker
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("limits")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return trained(tmp_path_factory.mktemp("limits"))
 
 
 @pytest.fixture(scope="module")
-def whole(folder: Path) -> RunResult:
-    return trained(folder)
+def folder(whole: RunResult) -> Path:
+    """Where that run is, and others find its rollouts."""
+    return whole.folder.parent.parent
 
 
 @pytest.mark.parametrize(

@@ -28,13 +28,14 @@ from tests.helpers.small import small_config, trained, untimed
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return trained(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
-def result(folder: Path) -> RunResult:
-    return trained(folder)
+def folder(result: RunResult) -> Path:
+    """Where that run is, and others find its rollouts."""
+    return result.folder.parent.parent
 
 
 def copied(result: RunResult, target: Path) -> Path:
@@ -68,7 +69,7 @@ def test_all_files_can_be_written_again_from_the_log(result: RunResult, tmp_path
 
 def test_rebuilding_what_is_no_run_says_so(tmp_path: Path) -> None:
     done = skillopt("runs", "rebuild", tmp_path)
-    assert done.returncode == 2 and "no run: it has no events.jsonl" in " ".join(
+    assert done.returncode == 2 and "not a run: it has no events.jsonl" in " ".join(
         done.stderr.split()
     )
 

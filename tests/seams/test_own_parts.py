@@ -4,7 +4,6 @@ by the command in a real run, and seen in its history, its report and its finger
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.helpers.command_line import skillopt
 from tests.helpers.small import small_set
-
-pytestmark = pytest.mark.slow  # A process for every command.
 
 PARTS = {
     "gate.py": '''
@@ -110,7 +108,6 @@ def source(config, folder, count):
     return {split: [task(split, n) for n in range(many)] for split, many in splits.items()}
 ''',
     "backend.py": '''
-import os
 from sandboxes import LocalBackend
 
 class Counting(LocalBackend):
@@ -240,12 +237,12 @@ def config_of(folder: Path, **sections: Any) -> Path:
 
 
 def run(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, which finds the package on PYTHONPATH."""
-    path = os.pathsep.join([str(folder / "lib"), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "skillopt", *map(str, words)],
-        capture_output=True, text=True, timeout=100, env=os.environ | {"PYTHONPATH": path},
-    )  # fmt: skip
+    """The command, which finds this test's package, as with PYTHONPATH, and no other's."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(folder / "lib")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "parts"]:
+            patched.delitem(sys.modules, name)
+        return skillopt(*words)
 
 
 def trained(folder: Path, **sections: Any) -> dict[str, Any]:
@@ -304,6 +301,7 @@ def test_a_method(tmp_path: Path) -> None:
     assert "method.options.rules" in said
 
 
+@pytest.mark.slow
 def test_an_executor(tmp_path: Path) -> None:
     log = tmp_path / "attempts.txt"
     executor = {"kind": "parts.executor:Counting", "options": {"log": str(log)}}
@@ -332,6 +330,7 @@ def test_a_task_source(tmp_path: Path) -> None:
     assert "tasks.val.val-3: (none) -> " in said
 
 
+@pytest.mark.slow
 def test_an_upstream(tmp_path: Path) -> None:
     upstreams = {"sim": {"kind": "parts.upstream:Mine", "options": {"noise": 0.0}}}
     found = trained(tmp_path, upstreams=upstreams)
@@ -341,6 +340,7 @@ def test_an_upstream(tmp_path: Path) -> None:
     assert "target.service.options.noise: 0.0 -> 0.5" in said
 
 
+@pytest.mark.slow
 def test_a_sandbox_backend(tmp_path: Path) -> None:
     log = tmp_path / "sandboxes.txt"
     sandbox = {"kind": "parts.backend:Counting", "options": {"log": str(log)}}

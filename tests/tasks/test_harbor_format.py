@@ -111,7 +111,7 @@ def test_the_digest_sees_names_and_bytes(make: Make) -> None:
         ("environment = 3", "environment: expected dict, got 3"),
         ("[metadata]\ncategory = 3", "metadata.category: expected str, got 3"),
         ("[metadata]\nfollow_ups = 3", "metadata.follow_ups: expected list, got 3"),
-        ('[metadata]\nfollow_ups = [""]', "metadata.follow_ups: must be a list of texts"),
+        ('[metadata]\nfollow_ups = [""]', "metadata.follow_ups: must be a list of strings"),
         ('[environment]\nworkdir = "../up"', "environment.workdir: '../up' is not an absolute"),
         ('[agent]\nuser = "root"', "agent.user: root is not supported"),
         ("[verifier]\nuser = 0", "verifier.user: root is not supported"),
@@ -161,7 +161,7 @@ def test_links_may_not_leave_the_task(make: Make) -> None:
     (folder / "environment" / "inside").symlink_to("Dockerfile")
     read_task(folder)
     (folder / "environment" / "outside").symlink_to("/etc/passwd")
-    with pytest.raises(TaskError, match="outside: a link that leaves the task"):
+    with pytest.raises(TaskError, match="outside: a link that leads out of the task"):
         read_task(folder)
 
 

@@ -28,13 +28,14 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("trainer")
+def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return trained(tmp_path_factory.mktemp("trainer"))
 
 
 @pytest.fixture(scope="module")
-def result(folder: Path) -> RunResult:
-    return trained(folder)
+def folder(result: RunResult) -> Path:
+    """Where that run is, and others find its rollouts."""
+    return result.folder.parent.parent
 
 
 def test_the_skill_gets_better_and_only_by_what_the_gate_let_in(result: RunResult) -> None:
@@ -164,16 +165,18 @@ def test_an_optimizer_that_never_makes_sense_changes_nothing_and_is_recorded(
 
 
 @pytest.mark.usefixtures("quick_retries")
-def test_an_optimizer_that_is_down_pauses_the_run_and_keeps_the_rollouts(folder: Path) -> None:
-    down = {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9"}
-    config = small_config(
-        folder, **{"name": "down", "upstreams.down": down, "optimizer.upstream": "down"}
-    )
+def test_an_optimizer_that_is_down_pauses_the_run_and_keeps_the_rollouts(tmp_path: Path) -> None:
+    down = {"upstreams.down": {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9"}}
+    short = {"train.epochs": 1, "final.test": False}
+    config = small_config(tmp_path, name="down", **down, **short, **{"optimizer.upstream": "down"})
+    first: list[Event] = []
     with pytest.raises(PausedError, match=r"step 1: optimizer: .*ConnectError"):
-        train(config)
+        train(config, listeners=[first.append])
     seen: list[Event] = []
-    train(small_config(folder, name="mended"), listeners=[seen.append])
-    assert not [event for event in seen if isinstance(event, RolloutStarted)]
+    train(small_config(tmp_path, name="mended", **short), listeners=[seen.append])
+    ran = {event.rollout.key for event in first if isinstance(event, RolloutFinished)}
+    finished = [event for event in seen if isinstance(event, RolloutFinished)]
+    assert len(ran) == 4 and ran <= {event.rollout.key for event in finished if event.stored}
 
 
 def test_a_verifier_that_crashes_pauses_the_run_and_is_never_a_score(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a family makes, and what families share: people, firms, dates, CSV and XLSX bytes.
+"""What a family produces, and what families share: people, firms, dates, CSV and XLSX bytes.
 
 Bytes depend on the arguments only, so a seed always gives the same task set.
 """
@@ -49,9 +49,9 @@ class Chore:
     files: Mapping[str, bytes]
     """The initial workspace."""
     data: Mapping[str, Any]
-    """The truth behind the files, for the hidden checks."""
+    """The ground truth behind the files, for the hidden checks."""
     solution: Mapping[str, bytes]
-    """The files of a right result."""
+    """The files of a correct result."""
 
 
 def days(rng: random.Random, count: int, span: int = 80) -> list[date]:
@@ -77,7 +77,7 @@ def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 def xlsx_bytes(sheets: Mapping[str, Sequence[Sequence[Cell]]]) -> bytes:
     """A minimal workbook of strings and numbers.
 
-    Written by hand because openpyxl stamps the time into every file it saves.
+    Not written by openpyxl, which puts the time into every file that it saves.
     """
     numbers = range(1, len(sheets) + 1)
     parts = {

@@ -29,7 +29,7 @@ FAMILIES: dict[str, Make] = {
 }
 
 # Tasks of a family by split, and how many of them are free of the trap. Columns add up to
-# 24/16/20 tasks with 6/4/5 free ones; rows are dealt to the families in the order above.
+# 24/16/20 tasks with 6/4/5 free ones; rows are assigned to the families in the order above.
 _PLAN: tuple[dict[Split, tuple[int, int]], ...] = (
     {"train": (4, 1), "val": (3, 1), "test": (3, 1)},
     {"train": (4, 1), "val": (3, 1), "test": (3, 1)},
@@ -75,14 +75,14 @@ cp "$(dirname "$0")"/result/* .
 
 
 def source(config: TasksConfig, folder: Path) -> dict[Split, tuple[Task, ...]]:
-    """The quickstart's tasks, written below ``folder``: a source as in ``tasks/sources.py``."""
+    """The quickstart's tasks, written below ``folder``. A :data:`.TaskSource`."""
     return generated(generate, folder / f"quickstart-{config.seed}", config.seed)
 
 
 def generate(target: Path, seed: int) -> None:
     """Write the task set into ``target/train|val|test``; the same seed gives the same bytes.
 
-    Raises FileExistsError when ``target`` already holds one of these folders.
+    Raises FileExistsError if ``target`` already contains one of these folders.
     """
     for (family, make), splits in zip(FAMILIES.items(), _PLAN, strict=True):
         number = 0

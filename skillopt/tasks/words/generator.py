@@ -1,6 +1,6 @@
-"""Writes the task set ``words``: 120 nouns of four kinds, as questions for the kind.
+"""Writes the task set ``words``: 120 nouns of four kinds, as questions that ask for the kind.
 
-A language model of any size knows the kinds; what a skill has to teach is how to answer.
+Language models of any size know the kinds; a skill has to teach how to answer.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ timeout_sec = 120.0
 
 
 def source(config: TasksConfig, folder: Path) -> dict[Split, tuple[Task, ...]]:
-    """The words, written below ``folder``: a source as in ``tasks/sources.py``."""
+    """The words, written below ``folder``. A :data:`skillopt.tasks.sources.TaskSource`."""
     return generated(generate, folder / f"words-{config.seed}", config.seed)
 
 

@@ -75,7 +75,7 @@ def test_a_token_reaches_the_companion_of_its_own_rollout_alone(gateway: Gateway
         send(second, {"add": 10})
         assert (one.total, other.total) == (1, 10)
         assert send(first, {"add": 1}, "so-guessed") == (
-            401, {"error": "this token is not that of a running rollout"},
+            401, {"error": "this token does not belong to a running rollout"},
         )  # fmt: skip
         with gateway.open(grant(None)) as without:
             assert send(without, {})[0] == 404

@@ -194,7 +194,7 @@ def test_the_server_starts_with_the_first_call_and_ends_with_its_owner(folder: P
         ):
             body = CODECS["chat"].write_request(STORY)
             assert post(wrong, "chat", {**body, "model": "gpt-5.5"}).status_code == 404
-            assert "has the model 'smollm2' alone" in wrong.failure and upstream.pid is None
+            assert "only has the model 'smollm2'" in wrong.failure and upstream.pid is None
             assert post(opened, "chat", body).status_code == 200
             first = upstream.pid
             assert first is not None and alive(first)

@@ -562,7 +562,7 @@ def test_what_chat_servers_do_differently_is_understood() -> None:
     # vLLM's newer name of the field.
     reply = CODECS["chat"].read_stream(events_of(chunk(reasoning="hm"), chunk(content="a"), end))
     assert reply.thoughts == (Thought("hm", "reasoning", "chat"),)
-    with pytest.raises(ProtocolError, match="goes on after the next one"):
+    with pytest.raises(ProtocolError, match="continues after the next one"):
         parts = (part(0, "a", "run", "{"), part(1, "b", "see", "{}"), part(0, None, "", "}"))
         CODECS["chat"].read_stream(events_of(*parts, end))
 

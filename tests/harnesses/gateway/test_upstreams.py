@@ -149,7 +149,7 @@ def test_what_is_no_key_is_not_sent_and_not_told(
     service = Service("authorization", "Bearer ")
     with session(service, "openai", folder) as opened:
         ask(opened)
-    assert "TEST_KEY has characters in it" in opened.failure and value not in opened.failure
+    assert "TEST_KEY contains characters" in opened.failure and value not in opened.failure
     assert service.seen == []
 
 

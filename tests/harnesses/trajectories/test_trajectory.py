@@ -44,6 +44,7 @@ def call_of(command: str, id: str) -> tuple[dict[str, Any], ToolCall]:
 
 
 def conversation() -> list[Exchange]:
+    exchange.time = 0.0  # type: ignore[attr-defined]
     opening = [{"role": "system", "content": "be good"}, {"role": "user", "content": "do it"}]
     said, call = call_of("ls", "c1")
     result = {"role": "tool", "tool_call_id": "c1", "content": "a.txt"}

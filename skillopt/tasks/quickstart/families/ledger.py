@@ -33,7 +33,7 @@ _WORDINGS = (
 
 
 def make(rng: random.Random, trap: bool) -> Chore:
-    """One ledger of 18 to 40 rows; with ``trap`` about a quarter of them in parentheses."""
+    """One ledger of 18 to 40 rows; with ``trap``, about a quarter of them are in parentheses."""
     accounts = rng.sample(rng.choice(_ACCOUNTS), rng.randint(3, 5))
     dates = days(rng, rng.randint(18, 40))
     currency = rng.choice(("", "", "$", "EUR "))

@@ -48,7 +48,7 @@ def make(rng: random.Random, trap: bool) -> Chore:
         text = rng.choice(_PROBLEMS if level == "ERROR" else _NOTES)
         stamp = moment.astimezone(zones[host]).isoformat()
         line = f"{stamp} {level} {service}@{hosts[host].lower()}: {text}"
-        # Bursts of one and the same line are what makes repeats matter.
+        # Bursts of the same line, so that repeats matter.
         for _ in range(2 if number % 20 == 7 else 1):
             lines.append(line)
             if level == "ERROR":

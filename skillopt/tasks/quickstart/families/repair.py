@@ -81,7 +81,7 @@ _MISSING = (
 
 
 def make(rng: random.Random, trap: bool) -> Chore:
-    """One script with one or two typos; with ``trap`` it also lacks its handling of bad input."""
+    """One script with one or two typos; with ``trap``, it also has no handling of bad input."""
     topic, key, value = rng.choice(_TOPICS)
     how = rng.choice(sorted(_COMBINE))
     name, sample = f"{topic}_{how}.py", f"{topic}.csv"
