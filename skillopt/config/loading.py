@@ -83,9 +83,10 @@ def parse_yaml(text: str, source: str) -> Any:
 def _parse(text: str, source: str) -> tuple[Any, Any]:
     """A YAML document as its tree of nodes and as a value."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
         repeated = list(_repeated(node, "", ()))
-        value = yaml.safe_load(text)
+        value = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: not YAML: {error}") from error
     if repeated:

@@ -63,6 +63,8 @@ class State:
     batches: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     stage: StageStarted | None = None
     """The last stage that has started."""
+    paired: bool = False
+    """Whether an epoch's end has begun to compare two epochs' skills."""
     notes_of_run: list[Noted] = field(default_factory=list)
     failures: dict[str, RolloutRan] = field(default_factory=dict)
     """The last infrastructure failure of each rollout that has not succeeded since, by key."""
@@ -85,6 +87,7 @@ class State:
                 self.started, self.stopped = record, ""
             case StageStarted():
                 self.stage = record
+                self.paired = self.paired or record.stage == "pairs"
             case Noted():
                 self.notes_of_run.append(record)
             case RolloutRan() if record.status is not Status.CANCELLED:

@@ -179,8 +179,7 @@ def _used(key: str, state: State) -> bool:
         case Since.STEPS:
             return state.steps > 0 or (state.stage is not None and state.stage.step > 0)
         case Since.EPOCH_ENDS:
-            pairing = state.stage is not None and state.stage.stage in ("pairs", "slow", "meta")
-            return state.epochs > 1 or pairing
+            return state.epochs > 1 or state.paired
     return state.done is not None
 
 

@@ -1,0 +1,510 @@
+"""A run that cannot go on can be mended: what its finished part depended on must be as it was, and
+everything else may change (docs/faults, runs, kind 1).
+
+The table is that of docs/configuration.md: each key of the config is changed alone, at each point
+of a run, and found allowed or refused as the table says.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shutil
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+import skillopt
+from tests.helpers.tiny import ROOT, Tiny, tiny
+
+__all__ = ["tiny"]
+
+POINTS = {
+    "in the baseline": ("stage_started", "baseline", 0),
+    "after the baseline": ("baseline_done", "", 0),
+    "in the rollouts of a step": ("stage_started", "rollout", 1),
+    "after a reply": ("stage_started", "gate", 1),
+    "at an epoch's end": ("stage_started", "gate", 4),
+    "before the test": ("stage_started", "test", 0),
+    "after the test": ("run_done", "", 0),
+}
+"""By kind, stage and step of the last record. The first epoch has steps 1 and 2."""
+FIXED_FROM = {
+    "the end of the baseline": 1,
+    "the first step": 2,
+    "the optimizer's first reply": 3,
+    "the first comparison of two epochs": 4,
+    "the end of the run": 6,
+    "never": len(POINTS),
+}
+"""In the words of the table, the first of the points at which another value is refused."""
+OWN = '''
+def rank(edits, briefing):
+    """A rule more, whatever the optimizer has proposed."""
+    return StageResult((Edit("append", "", f"- rule {briefing.skill.body.count('- rule')}"),))
+
+
+def rank_again(edits, briefing):
+    return rank(edits, briefing)
+
+
+def slow(pairs, briefing):
+    from dataclasses import replace
+    return StageResult(replace(briefing.skill, body=briefing.skill.body + "\\n- slow"))
+
+
+def slow_again(pairs, briefing):
+    return slow(pairs, briefing)
+
+
+def meta(pairs, decisions, briefing):
+    return StageResult("notes")
+
+
+def judge_again(task, workspace, answer):
+    return judge(task, workspace, answer)
+
+
+def enough(state, spent):
+    return ""
+
+
+def merge(patches, briefing, *, batch):
+    raise AssertionError
+
+
+def apply(edits, briefing):
+    raise AssertionError
+
+
+class Writer2(Writer):
+    name = "writer-2"
+
+
+class Gate:
+    def __init__(self, metric, mix, **options):
+        pass
+
+    def decide(self, trial):
+        raise AssertionError
+
+
+class Method:
+    def __init__(self, **options):
+        pass
+
+    def estimate(self, config, splits):
+        raise AssertionError
+
+    def run(self, training):
+        raise AssertionError
+
+
+class Backend:
+    name, isolated, images = "own", True, True
+
+    def __init__(self, **options):
+        pass
+
+    def sandbox(self, spec):
+        raise AssertionError
+
+
+class Executor:
+    def __init__(self, setup):
+        pass
+
+    def attempt(self, job, folder):
+        raise AssertionError
+
+
+def tasks(config, folder, others=False):
+    from skillopt import Task
+    splits = {"train": "a", "val": "b", "test": "c" if others else "d"}
+    return {
+        split: [Task(name=f"{split}-{number}", instruction="Do it.", digest=f"{text}{number}")
+                for number in range(3)]
+        for split, text in splits.items()
+    }
+
+
+class Service:
+    """A service that is never asked."""
+
+    protocols = frozenset({"chat"})
+    max_concurrency = 1
+
+    def __init__(self, **options):
+        pass
+
+    async def send(self, call):
+        raise AssertionError
+
+    async def close(self):
+        pass
+'''
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of the table, for one key."""
+
+    key: tuple[str, ...]
+    split: str
+    fixed: int
+    counts: str
+
+
+def rules() -> list[Rule]:
+    text = (ROOT / "docs/configuration.md").read_text("utf-8")
+    section = text.partition("## What may change in a run that has started")[2].partition("\n## ")[
+        0
+    ]
+    rows = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in
+            section.splitlines() if line.startswith("| `")]  # fmt: skip
+    found = []
+    for names, since, *counts in rows:
+        split = "".join(re.findall(r"\(of `(\w+)`\)", names))
+        phrase = since.partition(",")[0]
+        fixed = 0 if phrase == "the start" else FIXED_FROM[phrase]
+        for name in re.findall(r"`([\w.]+)`", names.partition(" (of")[0]):
+            found.append(Rule(tuple(name.split(".")), split, fixed, "".join(counts)))
+    return found
+
+
+def rule_of(key: str, split: str) -> Rule:
+    """The row with the longest beginning of a key."""
+    parts = key.split(".")
+    known = (
+        {"t": "TARGET", "o": "OPTIMIZER"}.get(parts[1], "NAME") if parts[0] == "upstreams" else ""
+    )
+    fitting = [
+        rule
+        for rule in rules()
+        if len(rule.key) <= len(parts) and rule.split == split
+        if all(a == b or a in {known, "NAME"} for a, b in zip(rule.key, parts, strict=False))
+    ]
+    assert fitting, f"{key}: docs/configuration.md does not say from when on it must stay the same"
+    return max(fitting, key=lambda rule: (len(rule.key), "NAME" not in rule.key))
+
+
+# The keys of the config, and what each is changed to.
+
+UNDER = {
+    "harness.mode": {"harness": {"name": "codex"}, "sandbox": {"kind": "docker"}},
+    "harness.options": {"harness": {"name": "codex"}, "sandbox": {"kind": "docker"}},
+    "harness.version": {"harness": {"name": "codex"}, "sandbox": {"kind": "docker"}},
+    "gate.options": {"gate": {"kind": "own:Gate"}},
+    "method.options": {"method": {"kind": "own:Method"}},
+    "tasks.options": {"tasks": {"source": "own:tasks"}},
+    "sandbox.options": {"sandbox": {"kind": "own:Backend"}},
+}
+"""By the beginning of a key, with what else in the config it has a meaning."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value for one key.
+
+    Args:
+        value: in place of that of the config.
+        same: whether what it leads to is as before.
+        split: of the tasks, the one that it changes.
+        under: other settings that it has a meaning with.
+    """
+
+    value: Any
+    same: bool = False
+    split: str = ""
+    under: Mapping[str, Any] | None = None
+
+
+CHANGES: dict[str, list[Change]] = {
+    "skill.init": [Change("elsewhere/my-skill", same=True), Change("other/my-skill")],
+    "skill.name": [Change("your-skill", same=True), Change("other", under={"skill": {
+        "init": "empty", "name": "my-skill", "description": "Use it."}})],
+    "skill.description": [Change("Something.", same=True), Change("Other.", under={"skill": {
+        "init": "empty", "name": "my-skill", "description": "Use it."}})],
+    "skill.beside": [Change(["beside/second"]), Change(["elsewhere/first"], same=True)],
+    "tasks.source": [Change("moved", same=True, split="val")],
+    "tasks.exclude": [Change(["val-0"], split="val"), Change(["train-0"], split="train"),
+                      Change(["test-0"], split="test")],
+    "tasks.seed": [Change(8, same=True, split="val")],
+    "tasks.split": [Change([1, 1, 1], same=True, split="val")],
+    "harness.name": [Change("own:Writer2")],
+    "harness.version": [Change("0.1.2")],
+    "harness.options.effort": [Change("low")],
+    "harness.options.allowed_tools": [Change(["shell"])],
+    "harness.options.mcp_servers": [Change({"a": {"command": "b"}})],
+    "harness.options.flags": [Change(["--disable", "goals"])],
+    "harness.options.settings": [Change({"model_verbosity": "low"})],
+    "sandbox.kind": [Change("docker")],
+    "sandbox.network": [Change("registries")],
+    "sandbox.verifier_network": [Change(["pypi.org"])],
+    "target.upstream": [Change("same", same=True), Change("o")],
+    "target.name": [Change("sim-2")],
+    "optimizer.upstream": [Change("same-o", same=True), Change("t")],
+    "optimizer.name": [Change("sim-2")],
+    "optimizer.prompts": [Change("moved-prompts", same=True), Change("other-prompts")],
+    "verifier": [Change("own:judge_again")],
+    "prices": [Change("other-prices.yaml")],
+    "limits.stages": [Change({"gate": {"rollouts": 900}})],
+    "stop": [Change([{"kind": "no_accept", "steps": 50}]),
+             Change([{"kind": "custom", "path": "own:enough"}])],
+    "train.stages.slow": [Change("own:slow_again")],
+    "train.stages.meta": [Change("own:meta")],
+    "train.stages.reflect": [Change("own:reflect")],
+    "train.stages.merge": [Change("own:merge")],
+    "train.stages.rank": [Change("own:rank_again")],
+    "train.stages.apply": [Change("own:apply")],
+    "train.learning_rate.start": [Change(5)],
+    "transfer.skills": [Change(["my-skill"])],
+    "transfer.to": [Change(["direct"])],
+    "gate.kind": [Change("own:Gate")],
+    "method.kind": [Change("own:Method")],
+    "executor.kind": [Change("own:Executor")],
+}  # fmt: skip
+
+
+UPSTREAMS: dict[str, dict[str, Any]] = {
+    "SimConfig": {"kind": "sim"},
+    "HttpConfig": {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9"},
+    "LlamaConfig": {"kind": "llamacpp"},
+    "OwnUpstreamConfig": {"kind": "own:Service"},
+}
+"""By the class of its settings, an upstream of each kind."""
+OF_UPSTREAMS: dict[str, Any] = {
+    "base_url": "http://127.0.0.1:10", "key_env": "OTHER", "protocols": ["messages"],
+    "api_version": "2025-04-01-preview", "model": "other.gguf", "template": "{{ messages }}",
+}  # fmt: skip
+AZURE = {"kind": "azure-openai", "base_url": "http://127.0.0.1:9", "api_version": "2024-10-21"}
+
+
+def config_model() -> type[BaseModel]:
+    """The class of configs, by way of a public function's annotations."""
+    union = typing.get_type_hints(skillopt.train)["config"]
+    return next(part for part in get_args(union) if issubclass(part, BaseModel))
+
+
+def models(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a value may be."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models(part)]
+
+
+def leaves(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every key of the config with its type and its default."""
+    for name, field in model.model_fields.items():
+        key, kind = f"{above}{name}", field.annotation
+        if key == "train.stages":
+            for stage in get_args(get_args(kind)[0]):
+                yield f"{key}.{stage}", str, None
+        elif key != "upstreams" and key != "stop" and models(kind) and get_origin(kind) is not dict:
+            yield from leaves(models(kind)[0], f"{key}.")
+        elif key != "upstreams":
+            yield key, kind, field.get_default(call_default_factory=True)
+
+
+def upstream_changes() -> Iterator[tuple[str, Change]]:
+    """Every setting of every kind of upstream: of the target's, the optimizer's, and another."""
+    found = models(config_model().model_fields["upstreams"].annotation)
+    assert {kind.__name__ for kind in found} <= set(UPSTREAMS), "give an upstream of each kind"
+    for kind in found:
+        for name, field in kind.model_fields.items():
+            for role in ("t", "o", "u") if kind.__name__ == "SimConfig" else ("t",):
+                usual = AZURE if name == "api_version" else UPSTREAMS[kind.__name__]
+                key, default = f"upstreams.{role}.{name}", usual.get(name, field.get_default())
+                if name == "kind":
+                    continue  # Another kind has other settings.
+                if name == "options":
+                    value: Any = {"a": 1}
+                else:
+                    value = OF_UPSTREAMS.get(name) or derived(key, field.annotation, default)
+                yield key, Change(value, under={"upstreams": {role: dict(usual)}})
+
+
+def derived(key: str, kind: Any, default: Any) -> Any:
+    """Another value of a type."""
+    parts = [part for part in (get_args(kind) or (kind,)) if part is not type(None)]
+    if get_origin(kind) is Annotated:
+        parts = [get_args(kind)[0]]
+    options: list[Any] = []
+    if get_origin(kind) is Literal:
+        options = list(get_args(kind))
+    elif parts == [bool]:
+        options = [True, False]
+    elif parts == [int]:
+        options = [(default or 899) + 1]
+    elif parts == [float]:
+        options = [0.25, 0.75]
+    found = [value for value in options if value != default]
+    assert found, f"{key}: say in CHANGES what it can be changed to"
+    return found[0]
+
+
+def all_changes() -> Iterator[tuple[str, Change]]:
+    """Each key of the config with each of its other values."""
+    for key, kind, default in leaves(config_model()):
+        if key in ("name", "runs"):
+            continue
+        under = next((more for begin, more in UNDER.items() if key.startswith(begin)), None)
+        if key in CHANGES:
+            for change in CHANGES[key]:
+                yield key, Change(change.value, change.same, change.split, change.under or under)
+        elif key == "tasks.options":
+            yield key, Change({"others": True}, split="test", under=under)
+        elif key == "trackers":
+            yield key, Change(["opentelemetry"])
+        elif key.endswith(".options") or key.endswith(".sampling"):
+            yield key, Change({"temperature": 1}, under=under)
+        elif key == "transfer.splits":
+            yield key, Change(["val"])
+        else:
+            set_here: Any = BASE
+            for part in key.split("."):
+                set_here = set_here.get(part) if isinstance(set_here, dict) else None
+            value = derived(key, kind, default if set_here is None else set_here)
+            yield key, Change(value, under=under)
+    yield from upstream_changes()
+
+
+BASE: dict[str, Any] = {
+    "skill": {"init": "my-skill", "beside": ["beside/first"]},
+    "prices": "prices.yaml",
+    "target": {"upstream": "t", "name": "sim-1"},
+    "optimizer": {"upstream": "o", "name": "sim-1", "prompts": "prompts"},
+    "upstreams": {
+        "t": {"kind": "sim"}, "same": {"kind": "sim"},
+        "o": {"kind": "sim", "seed": 1}, "same-o": {"kind": "sim", "seed": 1},
+        "u": {"kind": "sim", "seed": 2},
+    },
+    "train": {
+        "epochs": 2, "batch_size": 2, "slow_update": True, "meta_skill": True,
+        "stages": {"rank": "own:rank", "slow": "own:slow"},
+    },
+}  # fmt: skip
+"""What the config has besides that of every test here."""
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others on top; an upstream is replaced as a whole."""
+    found = dict(below)
+    for key, value in above.items():
+        whole = not isinstance(value, dict) or "kind" in value or "source" in value
+        known = found.get(key)
+        found[key] = value if whole or not isinstance(known, dict) else merged(known, value)
+    return found
+
+
+def with_value(settings: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    first, _, rest = key.partition(".")
+    inner = settings.get(first, {})
+    return {**settings, first: with_value(inner, rest, value) if rest else value}
+
+
+class Points:
+    """The event log of a training at each of the points, and what a start there says."""
+
+    def __init__(self, at: Tiny) -> None:
+        self.tiny = at
+        self.logs: dict[str, list[str]] = {}
+        self.created: dict[str, str] = {}
+        self._prepare()
+
+        def keep(event: Any) -> None:
+            for point, (kind, stage, step) in POINTS.items():
+                found = (event.kind, getattr(event, "stage", ""), getattr(event, "step", 0))
+                if getattr(event, "kind", "") and found == (kind, stage, step):
+                    log = (at.run / "events.jsonl").read_text().splitlines(keepends=True)
+                    self.logs[point] = log
+
+        result = skillopt.train(at.config, listeners=[lambda e: hasattr(e, "kind") and keep(e)])
+        assert result.done and list(self.logs) == list(POINTS)
+        assert '"kind":"replied"' not in "".join(self.logs["in the rollouts of a step"])
+        assert '"kind":"replied"' in "".join(self.logs["after a reply"])
+
+    def _prepare(self) -> None:
+        at = self.tiny
+        at.own(OWN)
+        for name in ("first", "second"):
+            text = f"---\nname: {name}\ndescription: Use it.\n---\n"
+            at.put(f"beside/{name}/SKILL.md", text)
+            at.put(f"elsewhere/{name}/SKILL.md", text)
+        shutil.copytree("my-skill", "elsewhere/my-skill")
+        shutil.copytree("my-skill", "other/my-skill")
+        at.put("other/my-skill/more.md", "More.")
+        shutil.copytree("tasks", "moved")
+        for name, text in (("prompts", "a"), ("moved-prompts", "a"), ("other-prompts", "b")):
+            at.put(f"{name}/context.md", f"{text}\n")
+        for name, price in (("prices", 1.0), ("other-prices", 2.0)):
+            each = dict.fromkeys(("prompt", "cached", "completion"), price)
+            table = {"date": "2026-01-01", "models": {"*": each}}
+            at.put(f"{name}.yaml", yaml.safe_dump(table))
+        at.settings = merged(at.settings, BASE)
+        at.settings["train"] = BASE["train"]
+        at.write()
+
+    def allows(self, point: str, key: str, change: Change) -> bool:
+        """Whether a run that was ended at a point can be started with another value."""
+        settings = merged(self.tiny.settings, change.under or {})
+        log = self.logs[point]
+        if change.under:
+            log = [self._created(settings), *log[1:]]
+        (self.tiny.run / "events.jsonl").write_text("".join(log))
+        return self._starts(with_value(settings, key, change.value))
+
+    def _created(self, settings: dict[str, Any]) -> str:
+        """The first record of a run with these settings."""
+        known = json.dumps(settings)
+        if known not in self.created:
+            shutil.rmtree("runs/fresh", ignore_errors=True)
+            assert self._starts({**settings, "name": "fresh"})
+            line = Path("runs/fresh/events.jsonl").read_text().splitlines(keepends=True)[0]
+            self.created[known] = line
+        return self.created[known]
+
+    def _starts(self, settings: dict[str, Any]) -> bool:
+        file = self.tiny.put("changed.yaml", yaml.safe_dump(settings))
+
+        def interrupt(event: Any) -> None:
+            if getattr(event, "kind", "") in ("run_created", "run_changed", "run_started"):
+                raise KeyboardInterrupt
+
+        try:
+            skillopt.train(file, listeners=[interrupt])
+        except KeyboardInterrupt:
+            return True
+        except Exception as error:
+            if type(error).__name__ == "FingerprintError":
+                return False
+            raise
+        return True
+
+
+@pytest.fixture
+def points(tiny: Tiny) -> Points:
+    return Points(tiny)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_each_key_is_allowed_or_refused_as_the_table_says(points: Points, point: str) -> None:
+    wrong = []
+    for key, change in all_changes():
+        rule = rule_of(key, change.split)
+        expected = change.same or list(POINTS).index(point) < rule.fixed
+        try:
+            allowed = points.allows(point, key, change)
+        except Exception as error:  # noqa: BLE001  # Collected with the others.
+            wrong.append(f"{key}: {change}: {type(error).__name__}: {error}")
+        else:
+            if allowed != expected:
+                wrong.append(f"{key}: {change}: the table {'allows' if expected else 'refuses'} it")
+    assert wrong == []
