@@ -11,9 +11,11 @@ import inspect
 import json
 import re
 import shutil
+import threading
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -22,7 +24,7 @@ import yaml
 from pydantic import BaseModel
 
 import skillopt
-from tests.helpers.tiny import ROOT, Tiny, tiny
+from tests.helpers.tiny import BROKEN, ROOT, Tiny, command, refused, tiny, wants
 
 __all__ = ["tiny"]
 
@@ -40,7 +42,7 @@ FIXED_FROM = {
     "the end of the baseline": 1,
     "the first step": 2,
     "the optimizer's first reply": 3,
-    "the first comparison of two epochs": 4,
+    "the second epoch's end": 4,
     "the end of the run": 6,
     "never": len(POINTS),
 }
@@ -82,6 +84,10 @@ def merge(patches, briefing, *, batch):
 
 def apply(edits, briefing):
     raise AssertionError
+
+
+def judge_some(task, workspace, answer):
+    return Reward(1.0) if task.name == "train-0" else judge(task, workspace, answer)
 
 
 class Writer2(Writer):
@@ -508,3 +514,274 @@ def test_each_key_is_allowed_or_refused_as_the_table_says(points: Points, point:
             if allowed != expected:
                 wrong.append(f"{key}: {change}: the table {'allows' if expected else 'refuses'} it")
     assert wrong == []
+
+
+# The same through the command line.
+
+
+def done_but_for_a_broken_test_task(at: Tiny) -> list[dict[str, Any]]:
+    """A training whose last verifier is broken; its history."""
+    at.task("test", "test-1", BROKEN)
+    at.write(verifier=None, train__stages={"rank": "own:rank"})
+    at.own(OWN)
+    refused(at.train(), "test-1", code=3)
+    assert at.summary["steps"] == 2 and not at.summary["done"]
+    return history(at.run)
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((run / "history.json").read_text())
+    return found
+
+
+def repair(at: Tiny) -> list[str]:
+    at.task("test", "test-1", wants(1))
+    return []
+
+
+def leave_out(at: Tiny) -> list[str]:
+    return ["--set", "tasks.exclude=[test-1]"]
+
+
+def do_not_test(at: Tiny) -> list[str]:
+    return ["--set", "final.test=false"]
+
+
+def repair_elsewhere(at: Tiny) -> list[str]:
+    repair(at)
+    shutil.move("tasks", "moved")
+    return ["--set", "tasks.source=moved"]
+
+
+def change_much_besides(at: Tiny) -> list[str]:
+    """What is still to come, or decides nothing."""
+    repair(at)
+    at.write(
+        upstreams__another={"kind": "sim", "seed": 3},
+        transfer={"skills": ["runs/tiny"], "to": ["direct:another:sim-2"]},
+        stop=[{"kind": "no_accept", "steps": 5}, {"kind": "custom", "path": "own:enough"}],
+        workers=1,
+        limits={"rollouts": 900},
+        trackers=["opentelemetry"],
+    )
+    return ["--set", "prices=prices.yaml"]
+
+
+MENDINGS: dict[Callable[[Tiny], list[str]], str] = {
+    repair: "tasks.test.test-1",
+    leave_out: "tasks.test.test-1",
+    do_not_test: "final.test",
+    repair_elsewhere: "config.tasks.source",
+    change_much_besides: "config.stop",
+}
+
+
+@pytest.mark.parametrize("mend", MENDINGS, ids=lambda mend: mend.__name__)
+def test_a_broken_test_task_that_is_found_at_the_end(
+    tiny: Tiny, mend: Callable[[Tiny], list[str]]
+) -> None:
+    each = dict.fromkeys(("prompt", "cached", "completion"), 1.0)
+    tiny.put("prices.yaml", yaml.safe_dump({"date": "2026-01-01", "models": {"*": each}}))
+    before = done_but_for_a_broken_test_task(tiny)
+    ran = len(tiny.events("rollout_ran"))
+    done = tiny.train(*mend(tiny))
+    assert done.returncode == 0, done.stderr
+    assert history(tiny.run) == before
+    assert {record["stage"] for record in tiny.events("rollout_ran")[ran:]} <= {"test"}
+    (changed,) = tiny.events("run_changed")
+    assert MENDINGS[mend] in changed["changes"]
+    assert MENDINGS[mend] in command("show", "runs/tiny", "--json").stdout, "and it is told"
+    again = tiny.train(*mend(tiny) if mend is not repair_elsewhere else done.args[2:])
+    assert again.returncode == 0 and len(tiny.events("run_changed")) == 1
+
+
+def test_what_the_finished_part_depended_on_is_refused_with_a_list(tiny: Tiny) -> None:
+    done_but_for_a_broken_test_task(tiny)
+    tiny.task("val", "val-0", wants(0) + "# changed\n")
+    done = tiny.train("--set", "gate.metric=soft", "--set", "workers=1")
+    refused(done, "tasks.val.val-0", "gate.metric: hard -> soft", "--fork")
+    assert "workers" not in done.stderr and not tiny.events("run_changed")
+
+
+def test_a_fork_takes_the_replies_along(tiny: Tiny) -> None:
+    """Rollouts are in the store, and what the optimizer said is in the log: nothing is paid
+    again, and the same comes of it."""
+    before = done_but_for_a_broken_test_task(tiny)
+    tokens = tiny.summary["spent"]["tokens"]
+    assert tokens > 0
+    repair(tiny)
+    done = tiny.train("--fork", "again", "--json")
+    assert done.returncode == 0, done.stderr
+    spent = json.loads(done.stdout)["spent"]
+    assert spent["tokens"] == 0 and spent["rollouts"] == spent["stages"]["test"]["rollouts"]
+    forked = history(Path("runs/again"))
+    for row in (*before, *forked):
+        row.pop("seconds")
+    assert forked == before
+    third = tiny.train("--fork", "third", "--json", "--set", "name=again")
+    assert json.loads(third.stdout)["spent"]["tokens"] == 0, "also of a fork"
+
+
+def test_another_name_is_another_run_and_a_moved_folder_is_the_same(tiny: Tiny) -> None:
+    assert tiny.train("--set", "limits.rollouts=5").returncode == 4
+    assert tiny.train("--set", "name=other").returncode == 0
+    shutil.copytree("runs", "elsewhere")
+    done = tiny.train("--set", "runs=elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert tiny.events("run_changed", Path("elsewhere/tiny"))
+
+
+def test_a_draft_depends_on_more(tiny: Tiny) -> None:
+    tiny.own(OWN)
+    tiny.write(
+        skill={"init": "draft", "name": "my-skill", "description": "Use it."},
+        train__stages={"rank": "own:rank"},
+    )
+
+    def interrupt(event: Any) -> None:
+        if getattr(event, "kind", "") == "baseline_done":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        skillopt.train(tiny.config, listeners=[interrupt])
+    for setting in ("seed=1", "optimizer.name=sim-2", "tasks.exclude=[train-0]",
+                    "skill.description=Other."):  # fmt: skip
+        refused(tiny.train("--set", setting), setting.partition("=")[0].partition(".")[0])
+    assert tiny.train("--set", "train.batch_size=1").returncode == 0
+
+
+def test_a_limit_that_is_raised_again_and_again_leaves_no_trace(tiny: Tiny) -> None:
+    assert tiny.train("--set", "name=whole").returncode == 0
+    shutil.rmtree("runs/store")
+    for limit in (2, 5, 8, 11):
+        assert tiny.train("--set", f"limits.rollouts={limit}").returncode == 4
+    assert tiny.train().returncode == 0
+    whole, cut = history(Path("runs/whole")), history(tiny.run)
+    for row in (*whole, *cut):
+        row.pop("seconds")
+    assert cut == whole and len(tiny.events("run_stopped")) == 4
+
+
+# An optimizer's service that says no to one prompt, always.
+
+
+@dataclass
+class Service:
+    """A model service of the test's own.
+
+    Attributes:
+        refuses: names of the schemas whose prompts it refuses.
+        asked: the names of those that it was asked for.
+    """
+
+    url: str
+    refuses: set[str]
+    asked: list[str]
+
+
+def instance(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> Any:
+    """The least that fits a JSON schema."""
+    if "$ref" in schema:
+        return instance(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole)
+    if schema.get("type") == "object":
+        return {key: instance(inner, whole) for key, inner in schema["properties"].items()}
+    return {"array": [], "integer": 1, "number": 1.0, "boolean": True}.get(schema["type"], "words")
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            wanted = body["response_format"]["json_schema"]
+            found.asked.append(wanted["name"])
+            said = json.dumps(instance(wanted["schema"], wanted["schema"]))
+            message = {"role": "assistant", "content": said}
+            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            usage = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
+            answer: dict[str, Any] = {"id": "1", "object": "chat.completion", "created": 1}
+            answer |= {"model": "m", "choices": [choice], "usage": usage}
+            status = 200
+            if wanted["name"] in found.refuses:
+                status, answer = 400, {"error": {"message": "the context is full", "type": "x"}}
+            text = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = Service(f"http://127.0.0.1:{server.server_port}", set(), [])
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+REFUSED = {"Guidance": "slow", "Notes": "meta", "FailureReflection": "reflect"}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_prompt_that_is_always_refused(tiny: Tiny, service: Service, name: str) -> None:
+    """It is passed over, told, and never asked again."""
+    service.refuses.add(name)
+    tiny.own(OWN)
+    tiny.write(
+        upstreams__service={"kind": "openai-compatible", "base_url": service.url},
+        optimizer={"upstream": "service", "name": "m"},
+        verifier="own:judge_some",  # So that there are failures and successes.
+        train__slow_update=True,
+        train__meta_skill=True,
+        train__stages={"rank": "own:rank"},
+        train__minibatch=2,
+    )
+    done = tiny.train()
+    assert done.returncode == 0, done.stderr
+    assert name in service.asked and "the context is full" in done.stderr
+    assert "the context is full" in command("show", "runs/tiny", "--json").stdout
+    before = history(tiny.run)
+    told = [error for row in before for error in (*row["optimizer_errors"],
+            *row.get("epoch_end", {}).get("optimizer_errors", []))]  # fmt: skip
+    assert any(error.startswith(REFUSED[name]) for error in told)
+
+
+def test_a_refused_prompt_stays_refused_when_the_run_is_resumed(
+    tiny: Tiny, service: Service
+) -> None:
+    service.refuses.add("Guidance")
+    tiny.own(OWN)
+    tiny.task("test", "test-1", BROKEN)
+    tiny.write(
+        verifier=None,
+        upstreams__service={"kind": "openai-compatible", "base_url": service.url},
+        optimizer={"upstream": "service", "name": "m"},
+        train__slow_update=True,
+        train__stages={"rank": "own:rank"},
+    )
+    refused(tiny.train(), "test-1", code=3)
+    service.asked.clear()
+    repair(tiny)
+    assert tiny.train().returncode == 0
+    assert service.asked == []
+
+
+def test_a_service_that_refuses_everything_stops_the_run(tiny: Tiny, service: Service) -> None:
+    """That is a wrong set-up, and mended it is asked again."""
+    service.refuses |= {"FailureReflection", "SuccessReflection"}
+    tiny.own(OWN)
+    tiny.write(
+        upstreams__service={"kind": "openai-compatible", "base_url": service.url},
+        optimizer={"upstream": "service", "name": "m"},
+        train__stages={"rank": "own:rank"},
+    )
+    refused(tiny.train(), "step 1: ", "the context is full", code=3)
+    service.refuses.clear()
+    service.asked.clear()
+    done = tiny.train("--set", "optimizer.name=n")
+    assert done.returncode == 0, done.stderr
+    assert "FailureReflection" in service.asked
