@@ -333,11 +333,15 @@ def upstream_changes() -> Iterator[tuple[str, Change]]:
                 if name == "options":
                     value: Any = {"a": 1}
                 else:
-                    value = OF_UPSTREAMS.get(name) or derived(key, field.annotation, default)
+                    value = OF_UPSTREAMS.get(name) or derived(field.annotation, default)
                 yield key, Change(value, under={"upstreams": {role: dict(usual)}})
 
 
-def derived(key: str, kind: Any, default: Any) -> Any:
+NOTHING = object()
+"""For a key of which nobody has said what it can be changed to."""
+
+
+def derived(kind: Any, default: Any) -> Any:
     """Another value of a type."""
     parts = [part for part in (get_args(kind) or (kind,)) if part is not type(None)]
     if get_origin(kind) is Annotated:
@@ -352,8 +356,7 @@ def derived(key: str, kind: Any, default: Any) -> Any:
     elif parts == [float]:
         options = [0.25, 0.75]
     found = [value for value in options if value != default]
-    assert found, f"{key}: say in CHANGES what it can be changed to"
-    return found[0]
+    return found[0] if found else NOTHING
 
 
 def all_changes() -> Iterator[tuple[str, Change]]:
@@ -377,7 +380,7 @@ def all_changes() -> Iterator[tuple[str, Change]]:
             set_here: Any = BASE
             for part in key.split("."):
                 set_here = set_here.get(part) if isinstance(set_here, dict) else None
-            value = derived(key, kind, default if set_here is None else set_here)
+            value = derived(kind, default if set_here is None else set_here)
             yield key, Change(value, under=under)
     yield from upstream_changes()
 
@@ -500,10 +503,14 @@ def points(tiny: Tiny) -> Points:
     return Points(tiny)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_each_key_is_allowed_or_refused_as_the_table_says(points: Points, point: str) -> None:
     wrong = []
     for key, change in all_changes():
+        if change.value is NOTHING:
+            wrong.append(f"{key}: say in CHANGES what it can be changed to")
+            continue
         rule = rule_of(key, change.split)
         expected = change.same or list(POINTS).index(point) < rule.fixed
         try:
