@@ -78,7 +78,7 @@ def _check_harness(harness: Any) -> None:
     """Refuse a harness without what will be asked of it."""
     if not isinstance(getattr(harness, "name", None), str):
         raise PluginError(f"harness.name: {harness!r} has no name; add an attribute 'name'")
-    takes(getattr(harness, "run", None), "harness.name: run", "request", "site")
+    takes(getattr(harness, "run", None), "harness.name: run", "request", "its site")
     takes(getattr(harness, "version", None), "harness.name: version")
     with own_code("harness.name: version", harness):
         version = harness.version()
