@@ -87,6 +87,7 @@ def pytest_collection_finish() -> None:
     """What is there by now, the SDKs' thousands of types above all, is never garbage."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -276,6 +276,7 @@ def refused(folder: Path, known: dict[str, Any], setting: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_gate(tmp_path: Path) -> None:
     found = trained(tmp_path, gate={"kind": "parts.gate:NotWorse", "options": {"margin": 0.1}})
     (row,) = found["history"]
