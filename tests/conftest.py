@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import signal
 import ssl
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal import entropy
 
 from harnesses.gateway.gateway import Gateway
 from sandboxes.base import EngineUnavailableError
@@ -28,6 +30,8 @@ from tests.helpers.chromium import chromium
 # text alone takes a second, in a process that has no table of all characters yet.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+# No test draws from numpy, whose generator would be saved and restored for every example.
+entropy.NP_RANDOM = random
 
 REQUIRED = os.environ.get("SKILLOPT_REQUIRE_ENGINE") == "1"
 
@@ -83,6 +87,7 @@ def pytest_collection_finish() -> None:
     """What is there by now, the SDKs' thousands of types above all, is never garbage."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
