@@ -89,6 +89,7 @@ def test_two_containers_share_a_folder_of_runs(tiny: Tiny) -> None:
         assert first.returncode == 0, err
 
 
+@pytest.mark.slow
 def test_what_a_dead_process_left_is_removed_and_said(tiny: Tiny) -> None:
     """Of this machine alone it is known that it is dead."""
     with under_way(tiny) as first:

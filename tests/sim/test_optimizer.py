@@ -172,6 +172,7 @@ def test_proposals_are_good_and_bad(trainings: list[Training]) -> None:
     assert len(refused) < len(outcomes) / 3
 
 
+@pytest.mark.slow
 def test_without_harm_no_harmful_rule_is_proposed() -> None:
     contents = [edit.content for seed in range(4) for edit in train(seed, harm=0.0).proposed]
     assert contents
