@@ -1,24 +1,29 @@
-"""Tests that need a Docker engine or a browser are skipped where there is none, counted, and said;
-in CI, where SKILLOPT_REQUIRE_ENGINE is set, that is a failure."""
+"""Tests that need a Docker engine, a browser or a model's weights are skipped if there is none,
+counted, and reported; in CI, where SKILLOPT_REQUIRE_ENGINE is set, that is a failure."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
+import random
 import signal
 import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
+from importlib.util import find_spec
 from itertools import count
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal import entropy
 
 from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.llamacpp import SMOLLM2, weights
+from harnesses.gateway.upstreams import UnusableUpstreamError
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
@@ -28,6 +33,8 @@ from tests.helpers.chromium import chromium
 # text alone takes a second, in a process that has no table of all characters yet.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+# No test draws from numpy, whose generator would be saved and restored for every example.
+entropy.NP_RANDOM = random
 
 REQUIRED = os.environ.get("SKILLOPT_REQUIRE_ENGINE") == "1"
 
@@ -53,7 +60,15 @@ def _browser_error() -> str:
     return "" if chromium() else "no chromium on the PATH; install it (Debian: chromium)"
 
 
-NEEDS = {"engine": _engine_error, "browser": _browser_error}
+def _weights_error() -> str:
+    try:
+        weights(SMOLLM2)
+    except UnusableUpstreamError as error:
+        return str(error)
+    return "" if find_spec("xllamacpp") else "llama.cpp is not installed"
+
+
+NEEDS = {"engine": _engine_error, "browser": _browser_error, "weights": _weights_error}
 """By marker: what is wrong with what its tests need; empty when nothing is."""
 
 
@@ -64,11 +79,12 @@ def _require(marker: str, error: str) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Of the processes that share out the tests, the first alone can say it and end the others."""
-    if session.config.getoption("numprocesses", None):
+    if REQUIRED and session.config.getoption("numprocesses", None):
         for marker, error_of in NEEDS.items():
             _require(marker, error_of())
 
 
+@pytest.hookimpl(trylast=True)  # What -m leaves out needs nothing.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for marker, error_of in NEEDS.items():
         needing = [item for item in items if item.get_closest_marker(marker)]
@@ -83,6 +99,7 @@ def pytest_collection_finish() -> None:
     """What is there by now, the SDKs' thousands of types above all, is never garbage."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

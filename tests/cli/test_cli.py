@@ -76,6 +76,7 @@ def test_show_of_what_is_no_run_says_so(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_eval_takes_runs_files_folders_and_none(run: Path, folder: Path) -> None:
     skills = ("none", run / "skills" / "skill_v0000.md", run / "best_skill" / "house-rules", run)
     options = ["--config", "quickstart/local", *small_options(folder)]

@@ -55,6 +55,7 @@ class Asked(HTMLParser):
         self.found += re.findall(r"url\(([^)]*)\)", values.get("style") or "")
 
 
+@pytest.mark.slow
 def test_no_page_asks_another_server_for_anything(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > len(COMMANDS) + 10
@@ -71,6 +72,7 @@ def test_no_page_asks_another_server_for_anything(site: Path) -> None:
             assert not re.match(r"https?:|//", "".join(url).strip("'\" ")), f"{style.name}: {url}"
 
 
+@pytest.mark.slow
 def test_the_search_works_without_a_server(site: Path) -> None:
     index = (site / "search" / "search_index.js").read_text("utf-8")
     pages = json.loads(index.removeprefix("var __index = "))["docs"]
@@ -80,6 +82,7 @@ def test_the_search_works_without_a_server(site: Path) -> None:
     assert (site / "iframe-worker.js").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_its_page_with_all_options(
     command: str, site: Path, hooks: ModuleType
@@ -99,6 +102,7 @@ def test_no_page_is_of_a_command_that_is_not_there() -> None:
     assert written - {"index"} <= set(COMMANDS)
 
 
+@pytest.mark.slow
 def test_every_key_of_the_config_is_in_the_reference(site: Path, hooks: ModuleType) -> None:
     reference = hooks.configuration_reference()
     sections = hooks.sections()

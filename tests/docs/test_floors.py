@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # 'make lint' looks at them too.
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("skillopt", "harnesses", "sandboxes")
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"

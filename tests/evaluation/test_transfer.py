@@ -34,6 +34,7 @@ def folder(result: RunResult) -> Path:
     return result.folder.parent.parent
 
 
+@pytest.mark.slow
 def test_the_source_comes_first_and_nothing_is_run_twice(result: RunResult, folder: Path) -> None:
     places = [AgentModel("direct", "sim-2"), AgentModel("direct", "sim-1")]
     paths = [str(result.folder), str(result.folder / "skills/skill_v0000.md")]
@@ -159,6 +160,7 @@ def test_skills_of_the_same_name_are_told_apart(result: RunResult, folder: Path)
     assert [subject.name for subject in subjects_of(small_config(folder), paths)] == paths
 
 
+@pytest.mark.slow
 def test_a_place_that_fails_does_not_lose_the_others_and_is_tried_again(
     result: RunResult, folder: Path
 ) -> None:

@@ -76,6 +76,7 @@ def test_saves_are_scored_and_compared_with_the_version_before(
     assert isinstance(third, Unscorable) and "no front matter" in third.message
 
 
+@pytest.mark.slow
 def test_a_hundred_rapid_saves_end_with_one_evaluation_of_the_last(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -266,6 +266,7 @@ print(json.dumps([[d.args, d.returncode, d.stdout, d.stderr] for d in done]))
 """
 
 
+@pytest.mark.slow
 def test_a_read_only_file_system(tiny: Tiny) -> None:
     """Permissions do not keep root from writing; a mount of the test's own does."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:

@@ -72,6 +72,7 @@ def elsewhere(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_be_elsewhere(), reason="no process namespaces of one's own here")
 def test_two_containers_share_a_folder_of_runs(tiny: Tiny) -> None:
     with under_way(tiny) as first:
@@ -88,6 +89,7 @@ def test_two_containers_share_a_folder_of_runs(tiny: Tiny) -> None:
         assert first.returncode == 0, err
 
 
+@pytest.mark.slow
 def test_what_a_dead_process_left_is_removed_and_said(tiny: Tiny) -> None:
     """Of this machine alone it is known that it is dead."""
     with under_way(tiny) as first:
@@ -120,6 +122,7 @@ def test_what_is_not_ours_is_left_alone(tiny: Tiny) -> None:
     assert left == {*FOREIGN, "a folder of theirs"}
 
 
+@pytest.mark.slow
 def test_two_processes_of_one_number_do_not_write_to_one_file(tiny: Tiny) -> None:
     """In containers each first process has the number 1."""
     code = (

@@ -56,7 +56,7 @@ def test_an_allow_list_opens_its_hosts_and_nothing_else(
     with SandboxSlots(here.gateway, here.backend, 1, allowed) as slots, slots.site() as site:
         judges = slots.verifier_sandbox
         result = run_job(job(here, harness, task), site, Environments(here.backend), judges, folder)
-    assert result.status is Status.COMPLETED and result.feedback == "0"
+    assert result.status is Status.COMPLETED and result.reward.feedback == "0"
     said = model.outputs[0]
     assert "/direct" not in said.replace("Failed to connect", "") or "Failed" in said
     assert f"/listed 127.0.0.1:{port}" in said
@@ -85,7 +85,7 @@ def test_verifiers_have_a_list_of_their_own(
     with SandboxSlots(here.gateway, here.backend, 1, "none", listed) as slots, slots.site() as site:
         judges = slots.verifier_sandbox
         result = run_job(job(here, "codex", task), site, Environments(here.backend), judges, folder)
-    assert f"/judge 127.0.0.1:{port}" in result.feedback
+    assert f"/judge 127.0.0.1:{port}" in result.reward.feedback
     assert "\n0\nlo" in model.outputs[0] and "eth0" not in model.outputs[0]
     assert not (folder / "network.jsonl").exists()
 

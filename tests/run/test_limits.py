@@ -152,14 +152,15 @@ def folder(whole: RunResult) -> Path:
     return whole.folder.parent.parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit",
     [
         {"limits.rollouts": 5},
-        pytest.param({"limits.tokens": 8000}, marks=pytest.mark.slow),
-        pytest.param({"limits.seconds": 0.7}, marks=pytest.mark.slow),
-        pytest.param({"limits.stages": {"gate": {"rollouts": 1}}}, marks=pytest.mark.slow),
-        pytest.param({"limits.stages": {"reflect": {"tokens": 1}}}, marks=pytest.mark.slow),
+        {"limits.tokens": 8000},
+        {"limits.seconds": 0.7},
+        {"limits.stages": {"gate": {"rollouts": 1}}},
+        {"limits.stages": {"reflect": {"tokens": 1}}},
     ],
     ids=str,
 )

@@ -171,6 +171,7 @@ def test_copy_out_refuses_what_is_too_large(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_deadline_kills_what_has_cut_itself_loose(make: MakeSandbox, writable: Path) -> None:
     sandbox = make(mounts=(Mount(str(writable), "/app", read_only=False),))
     file = sandbox.path("/app/expected")

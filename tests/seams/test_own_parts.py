@@ -276,6 +276,7 @@ def refused(folder: Path, known: dict[str, Any], setting: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_gate(tmp_path: Path) -> None:
     found = trained(tmp_path, gate={"kind": "parts.gate:NotWorse", "options": {"margin": 0.1}})
     (row,) = found["history"]
@@ -287,6 +288,7 @@ def test_a_gate(tmp_path: Path) -> None:
     assert "gate.options.margin: 0.1 -> 0.2" in said
 
 
+@pytest.mark.slow
 def test_a_method(tmp_path: Path) -> None:
     rules = ["When matching ids between files, ignore leading zeros and letter case.", "Be brief."]
     method = {"kind": "parts.method:Rules", "options": {"rules": rules}}

@@ -172,6 +172,7 @@ def test_proposals_are_good_and_bad(trainings: list[Training]) -> None:
     assert len(refused) < len(outcomes) / 3
 
 
+@pytest.mark.slow
 def test_without_harm_no_harmful_rule_is_proposed() -> None:
     contents = [edit.content for seed in range(4) for edit in train(seed, harm=0.0).proposed]
     assert contents
@@ -185,9 +186,8 @@ def test_malformed_replies_are_repaired_or_counted() -> None:
     assert "accept" in training.actions
 
 
-def test_the_same_seed_proposes_the_same() -> None:
-    assert train(5).proposed == train(5).proposed
-    assert train(5).proposed != train(6).proposed
+def test_the_same_seed_proposes_the_same(trainings: list[Training]) -> None:
+    assert train(5).proposed == trainings[5].proposed != trainings[6].proposed
 
 
 def failures_prompt(memory: str, shown: list[str]) -> str:

@@ -131,6 +131,7 @@ def one_of_each_family(tasks: list[Path]) -> list[Task]:
     return [read_task(path) for path in tasks if path.name.endswith("-01")]
 
 
+@pytest.mark.slow
 def test_quickstart_tasks_can_be_solved(tasks: list[Path]) -> None:
     for task in one_of_each_family(tasks):
         assert solve(task, Environments(LocalBackend()), local_sandbox) == []

@@ -101,6 +101,7 @@ def test_direct_chat_has_nothing_installed(folder: Path) -> None:
         start(folder, **{"skill.init": "installed", "skill.name": "mine"})
 
 
+@pytest.mark.slow
 def test_a_folder_comes_through_training_whole(folder: Path, tmp_path: Path) -> None:
     files = {"references/more.md": b"# More\n", "scripts/run.py": b"#!/usr/bin/env python3\n"}
     skill = Skill("mine", "Use it for chores.", "# Mine", {"license": "MIT"}, files)

@@ -92,7 +92,8 @@ def test_a_new_run_takes_its_rollouts_from_the_store(result: RunResult, folder: 
     assert forked.folder.name == "forked" and forked.summary["spent"]["rollouts"] == 0
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 8])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 8])
 def test_the_number_of_workers_does_not_change_the_result(
     workers: int, result: RunResult, tmp_path: Path
 ) -> None:
