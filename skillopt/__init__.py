@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from skillopt.core import installation
+
 if TYPE_CHECKING:
     from skillopt.config.inputs import read_config as read_config
     from skillopt.config.schema import Config as Config
@@ -53,6 +55,8 @@ __all__ = [
     "read_skill",
     "train",
 ]
+
+installation.warn()
 
 
 def __getattr__(name: str) -> Any:

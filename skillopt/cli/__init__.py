@@ -90,12 +90,17 @@ class Lazy(click.Group):
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="skillopt-harness")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Train agent skills inside the real coding agents that will use them.
 
     Exit codes: 0 done, 1 the answer is no, 2 unusable input, 3 paused by an infrastructure
     failure (run the same command again to resume), 4 stopped at a limit, 130 interrupted.
     """
+    from skillopt.core.installation import WAY_OUT, other_package, overwritten
+
+    if overwritten() and ctx.invoked_subcommand != "doctor":
+        raise click.UsageError(f"{other_package() or 'files are missing'}: {WAY_OUT}")
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

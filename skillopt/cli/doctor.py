@@ -6,6 +6,8 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from importlib import metadata
+from pathlib import Path
 
 from harnesses.agents.registry import toolchains
 from harnesses.agents.toolchains import Toolchain, image_specs
@@ -13,8 +15,28 @@ from sandboxes.backend import Backend, Check
 from sandboxes.base import Mount, SandboxError, SandboxSpec
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import AGENT_BASE_IMAGE, image_id
+from skillopt.core.installation import OTHER, WAY_OUT, other_package
 
 BUILD = "run 'skillopt images build'"
+
+
+def installation() -> Check:
+    """Whether another project's package of the same name lies over this one."""
+    own, problem = Path(__file__).parents[1], other_package()
+    try:
+        other = metadata.distribution(OTHER)
+    except metadata.PackageNotFoundError:
+        return Check("installation", not problem, problem or str(own.parent), WAY_OUT)
+    over = [str(file) for file in other.files or () if own in _path(other, file).parents]
+    detail = f"{own.parent}; {OTHER} {other.version}, which is another project's, "
+    if not over and not problem:
+        return Check("installation", True, f"{detail}is elsewhere")
+    detail += f"lies over it with {len(over)} files: {', '.join(over[:4])}"
+    return Check("installation", False, detail, WAY_OUT)
+
+
+def _path(of: metadata.Distribution, file: metadata.PackagePath) -> Path:
+    return Path(str(of.locate_file(file)))
 
 
 def examine() -> Iterator[Check]:

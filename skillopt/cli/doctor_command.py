@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from itertools import chain
 
 import click
 
@@ -26,11 +27,11 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
     if model is not None:
         _try_model(model, config, as_json)
         return
-    from skillopt.cli.doctor import engine_answers, examine
+    from skillopt.cli.doctor import engine_answers, examine, installation
     from skillopt.core.files import to_json
 
     checks = []
-    for check in [engine_answers()] if engine_only else examine():
+    for check in [engine_answers()] if engine_only else chain([installation()], examine()):
         checks.append(check)
         if not as_json:
             mark = "ok  " if check.ok else "BAD "

@@ -79,7 +79,9 @@ def prepare(
         ConfigError, TaskError, SkillError, PluginError: unusable input.
     """
     loaded = load_plugins(config, plugins)
-    splits = load_splits(config.tasks, config.seed, config.runs / "tasks", given=loaded.tasks)
+    judged = loaded.verifier is not None
+    made, given = config.runs / "tasks", loaded.tasks
+    splits = load_splits(config.tasks, config.seed, made, given=given, judged=judged)
     for split in needs:
         if not splits[split]:
             raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")

@@ -33,8 +33,13 @@ class TaskError(SkillOptError):
     """A task cannot be used. The message names the file, the key and what to do."""
 
 
-def read_task(folder: Path) -> Task:
+def read_task(folder: Path, *, judged: bool = False) -> Task:
     """Read and check one task folder.
+
+    Args:
+        folder: of the task.
+        judged: whether a verifier of the user's own judges its result. It then needs no tests,
+            and without an environment its workspace is empty at first.
 
     Raises:
         TaskError: a file is missing, a key has a wrong type, a link leaves the folder, or the
@@ -50,12 +55,13 @@ def read_task(folder: Path) -> Task:
     image = environment.get("docker_image", str, "") or None
     dockerfile = folder / "environment" / "Dockerfile"
     question = image is None and not dockerfile.parent.exists() and is_question(folder)
-    if image is None and not dockerfile.is_file() and not question:
+    empty = judged and image is None and not dockerfile.parent.exists() and not question
+    if image is None and not dockerfile.is_file() and not question and not empty:
         raise TaskError(f"{dockerfile}: missing; add it, or set environment.docker_image")
-    if not question and not (folder / "tests" / "test.sh").is_file():
+    if not question and not judged and not (folder / "tests" / "test.sh").is_file():
         raise TaskError(f"{folder / 'tests' / 'test.sh'}: missing; it writes the reward")
     workdir = environment.get("workdir", str, "")
-    if not workdir and image is None and not question:
+    if not workdir and dockerfile.is_file() and image is None:
         workdir = final_workdir(_text(dockerfile)) or ""
     return Task(
         name=folder.name,
@@ -75,11 +81,20 @@ def read_task(folder: Path) -> Task:
         digest=digest,
         follow_ups=_follow_ups(table.table("metadata")),
         question=question,
+        workspace=_empty if empty else None,
     )
 
 
-def read_tasks(folder: Path) -> list[Task]:
+def _empty(workspace: Path) -> None:
+    """Write the first workspace of a task that has no environment."""
+
+
+def read_tasks(folder: Path, *, judged: bool = False) -> list[Task]:
     """Every task in a flat folder of task folders, or in its ``train``, ``val`` and ``test``.
+
+    Args:
+        folder: of the set.
+        judged: as for :func:`read_task`.
 
     Returns:
         The tasks sorted by name.
@@ -87,14 +102,18 @@ def read_tasks(folder: Path) -> list[Task]:
     Raises:
         TaskError: as :func:`read_task`; there is no task; or two tasks have the same name.
     """
-    splits = read_splits(folder)
+    splits = read_splits(folder, judged=judged)
     if splits is None:
-        return _read_flat(folder)
+        return _read_flat(folder, judged)
     return sorted((task for tasks in splits.values() for task in tasks), key=lambda t: t.name)
 
 
-def read_splits(folder: Path) -> dict[Split, list[Task]] | None:
+def read_splits(folder: Path, *, judged: bool = False) -> dict[Split, list[Task]] | None:
     """The tasks by split if the folder has split folders, None if it is flat.
+
+    Args:
+        folder: of the set.
+        judged: as for :func:`read_task`.
 
     Raises:
         TaskError: as :func:`read_tasks`; or only some of the three split folders exist.
@@ -105,7 +124,7 @@ def read_splits(folder: Path) -> dict[Split, list[Task]] | None:
     if len(there) < len(SPLITS):
         missing = ", ".join(split for split in SPLITS if split not in there)
         raise TaskError(f"{folder}: has {', '.join(there)} but not {missing}; add what is missing")
-    tasks: dict[Split, list[Task]] = {split: _read_flat(folder / split) for split in SPLITS}
+    tasks: dict[Split, list[Task]] = {split: _read_flat(folder / split, judged) for split in SPLITS}
     seen: dict[str, Path] = {}
     for task in (task for split in SPLITS for task in tasks[split]):
         if task.name in seen:
@@ -143,8 +162,8 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _read_flat(folder: Path) -> list[Task]:
-    return [read_task(path) for path in task_folders(folder)]
+def _read_flat(folder: Path, judged: bool) -> list[Task]:
+    return [read_task(path, judged=judged) for path in task_folders(folder)]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ def load_splits(
     seed: int,
     made: Path,
     given: Mapping[Split, Sequence[Task]] | None = None,
+    *,
+    judged: bool = False,
 ) -> dict[Split, tuple[Task, ...]]:
     """The tasks that a config names, without those that it excludes.
 
@@ -45,11 +47,13 @@ def load_splits(
     if given is not None:
         splits = _checked(given, "Plugins(tasks=…)")
     else:
-        splits = _named(config, seed, made)
+        splits = _named(config, seed, made, judged)
     return _without(splits, config)
 
 
-def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task, ...]]:
+def _named(
+    config: TasksConfig, seed: int, made: Path, judged: bool
+) -> dict[Split, tuple[Task, ...]]:
     path = TASK_SOURCES.get(config.source)
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
@@ -57,9 +61,9 @@ def _named(config: TasksConfig, seed: int, made: Path) -> dict[Split, tuple[Task
         folder = Path(config.source)
         if not folder.is_dir():
             raise TaskError(_unknown(config.source))
-        found = read_splits(folder)
+        found = read_splits(folder, judged=judged)
         if found is None:
-            return split_tasks(read_tasks(folder), config.split, seed)
+            return split_tasks(read_tasks(folder, judged=judged), config.split, seed)
         return {split: tuple(found[split]) for split in SPLITS}
     source: TaskSource = load(path, "tasks.source")
     found_splits: Mapping[Split, Sequence[Task]] = call(
