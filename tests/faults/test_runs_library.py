@@ -432,19 +432,18 @@ def test_a_harness_as_an_object_needs_no_key(tiny: Tiny) -> None:
     assert len(rows) == 2
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"verifier": "own:judge"},
-        {"verifier": lambda task: None},
-        {"stages": {"gate": print}},
-        {"stages": {"rank": lambda: None}},
-        {"stop": [lambda state: ""]},
-        {"stop": ["own:enough"]},
-        {"harness": object()},
-    ],
-    ids=str,
-)
+GIVEN: dict[str, dict[str, Any]] = {
+    "a verifier by its path": {"verifier": "own:judge"},
+    "a verifier of one argument": {"verifier": lambda task: None},
+    "a stage that there is not": {"stages": {"gate": print}},
+    "a stage of no arguments": {"stages": {"rank": lambda: None}},
+    "a condition of one argument": {"stop": [lambda state: ""]},
+    "a condition by its path": {"stop": ["own:enough"]},
+    "a harness that is none": {"harness": object()},
+}
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
 def test_objects_that_cannot_be_used_are_refused_at_the_start(
     tiny: Tiny, given: dict[str, Any]
 ) -> None:
