@@ -16,6 +16,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Skill:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """The other files of the folder, by relative POSIX path."""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """``SKILL.md`` in canonical form: ordered front matter, LF line ends, a final newline."""
         extra = {
@@ -62,7 +63,7 @@ class Skill:
         body = canonical_body(self.body)
         return f"---\n{front}---\n" + (f"\n{body}\n" if body else "")
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the canonical content of the folder, in hexadecimal."""
         content = {**self.files, SKILL_FILE: self.text.encode()}

@@ -40,6 +40,7 @@ def test_help(command: list[str]) -> None:
     assert done.returncode == 0 and "Usage: " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_says_the_same_and_has_the_same_exit_code(run: Path) -> None:
     for argv in (["show", run], ["eval", "none"]):
         inside, outside = skillopt(*argv), skillopt_process(*argv)

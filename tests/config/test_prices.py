@@ -92,6 +92,7 @@ def test_usages_add_up() -> None:
     assert Usage.total([]) == Usage()
 
 
+@pytest.mark.slow
 def test_a_dry_run_and_a_limit_on_money_work_for_the_models_of_the_readme() -> None:
     options = [
         "--set", "target={upstream: anthropic, name: claude-sonnet-5}",

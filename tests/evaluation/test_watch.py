@@ -56,6 +56,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_saves_are_scored_and_compared_with_the_version_before(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_hundred_rapid_saves_end_with_one_evaluation_of_the_last(
     assert "save 99" in seen[1].skill.body
 
 
+@pytest.mark.slow
 def test_a_save_cancels_the_evaluation_under_way(folder: Path, tmp_path: Path) -> None:
     path, seen = tmp_path / "mine", []
     config = small_config(folder, runs=str(tmp_path), **{"upstreams.sim.latency_s": 1})
@@ -113,6 +115,7 @@ def test_the_subset_is_always_the_same(folder: Path) -> None:
     assert len(subset(prepared, "val", 99)) == 2
 
 
+@pytest.mark.slow
 def test_drift_of_what_is_deployed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("CODEX_HOME", raising=False)

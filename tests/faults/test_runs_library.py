@@ -518,6 +518,7 @@ def python(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_an_installation_over_the_other_package_is_noticed(site: Path) -> None:
     clean = python(site, "-c", "import skillopt, sys; print('importlib.metadata' in sys.modules)")
     assert (clean.stdout, clean.stderr, clean.returncode) == ("False\n", "", 0), "and costs nothing"
@@ -532,6 +533,7 @@ def test_an_installation_over_the_other_package_is_noticed(site: Path) -> None:
     assert "pip uninstall" in bad[0]["advice"]
 
 
+@pytest.mark.slow
 def test_an_installation_that_the_other_package_has_overwritten_is_noticed(site: Path) -> None:
     theirs(site)
     (site / "skillopt" / "__init__.py").write_text('"""Theirs."""\n__version__ = "0.2.0"\n')

@@ -39,6 +39,7 @@ def happenings(*arguments: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_finished_rollout_is_shown_whole_by_task_or_key(run: Path) -> None:
     ran = [r for r in read_records(run) if isinstance(r, RolloutRan)]
     told = happenings(run, "--follow", ran[-1].task)

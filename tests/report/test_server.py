@@ -63,6 +63,7 @@ def fetched(url: str) -> Any:
         return json.loads(answer.read())
 
 
+@pytest.mark.slow
 def test_only_the_address_with_its_token_answers(address: str, exposed: str) -> None:
     url, other = address, exposed
     assert url.startswith("http://127.0.0.1:")
@@ -77,6 +78,7 @@ def test_only_the_address_with_its_token_answers(address: str, exposed: str) -> 
         assert status(url + "data.json", method) == 405
 
 
+@pytest.mark.slow
 def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(address: str) -> None:
     view = fetched(address + "data.json")["runs"][0]
     key = view["rollouts"]["key"][0]
@@ -86,6 +88,7 @@ def test_it_serves_the_rollouts_that_the_run_names_and_no_other_file(address: st
         assert status(f"{address}rollouts/{other}.json") == 404
 
 
+@pytest.mark.slow
 def test_it_serves_what_is_left_of_rollouts_that_failed(tmp_path: Path) -> None:
     root = tmp_path / "runs" / "r"
     (row,) = rows("batch", ["train-0"], 0)
@@ -122,6 +125,7 @@ def test_a_process_that_is_killed_is_seen_without_reloading(browser: Any, tmp_pa
             page.close()
 
 
+@pytest.mark.slow
 def test_addresses_that_others_can_reach_are_refused_unless_told(
     exposed: str, plain_run: Path
 ) -> None:
@@ -131,6 +135,7 @@ def test_addresses_that_others_can_reach_are_refused_unless_told(
     assert status(exposed.replace("0.0.0.0", "127.0.0.1"), Host="my-machine") == 200
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named(address: str, plain_run: Path) -> None:
     port = address.split(":")[2].partition("/")[0]
     done = skillopt("ui", plain_run, "--port", port)

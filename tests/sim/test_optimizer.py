@@ -149,6 +149,7 @@ def trainings() -> list[Training]:
     return [train(seed) for seed in range(12)]
 
 
+@pytest.mark.slow
 def test_a_run_has_accepted_and_rejected_steps_and_learns(trainings: list[Training]) -> None:
     for training in trainings:
         assert training.actions.count("accept") >= 2, training.actions
@@ -160,6 +161,7 @@ def test_a_run_has_accepted_and_rejected_steps_and_learns(trainings: list[Traini
     assert final[len(final) // 2] >= 0.9, final
 
 
+@pytest.mark.slow
 def test_proposals_are_good_and_bad(trainings: list[Training]) -> None:
     contents = [edit.content for training in trainings for edit in training.proposed]
     outcomes = [outcome for training in trainings for outcome in training.outcomes]
@@ -186,6 +188,7 @@ def test_malformed_replies_are_repaired_or_counted() -> None:
     assert "accept" in training.actions
 
 
+@pytest.mark.slow
 def test_the_same_seed_proposes_the_same(trainings: list[Training]) -> None:
     assert train(5).proposed == trainings[5].proposed != trainings[6].proposed
 

@@ -72,6 +72,7 @@ def test_reward_is_below_one_with_feedback(
         assert len(feedback) > 10
 
 
+@pytest.mark.slow
 def test_a_script_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "RUN_SECONDS", 1)
     with pytest.raises(verify.UnusableError, match="not done after 1 s"):

@@ -89,6 +89,7 @@ def test_links_to_programs_may_stay_but_not_for_a_verifier_on_this_machine(
         (tmp_path / "loop").unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_tree_of_any_depth_is_walked_and_removed(tmp_path: Path) -> None:
     from sandboxes.trees import remove_tree
 

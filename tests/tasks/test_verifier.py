@@ -119,6 +119,7 @@ def test_what_is_no_reward_is_an_error(judged: Verify, script: str, said: str) -
         judged(script)
 
 
+@pytest.mark.slow
 def test_a_verifier_that_hangs_is_an_error(task: Task, tmp_path: Path) -> None:
     task = replace(task, verifier_timeout_s=1.0)
     (task.folder / "tests" / "test.sh").write_text(f"echo 1 > {LOGS}/reward.txt; sleep 60")

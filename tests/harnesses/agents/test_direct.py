@@ -95,12 +95,14 @@ def test_a_question_is_answered_without_tools_and_with_the_skill(tmp_path: Path)
     assert outcome.trajectory.agent.tool_definitions is None
 
 
+@pytest.mark.slow
 def test_the_end_of_its_time_ends_what_it_runs(tmp_path: Path) -> None:
     outcome = run(ScriptedAgentModel(["sleep 30"]), tmp_path, timeout_s=1.5)
     assert outcome.status is Status.AGENT_TIMEOUT
     assert outcome.duration_s < 8
 
 
+@pytest.mark.slow
 def test_the_wait_for_its_sandbox_is_not_its_time(tmp_path: Path) -> None:
     class Slow(LocalSandbox):
         def start(self) -> None:
