@@ -28,7 +28,6 @@ from skillopt.core.skill import Skill, SkillError, write_skill
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
-from skillopt.rollouts.plugins import label
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
@@ -58,6 +57,7 @@ class RolloutRunner:
         self.meter = prepared.meter
         self.listener = listener
         self.beside = prepared.beside
+        self.parts = prepared.parts
         self.store = RolloutStore(self.config.runs / "store")
         self._stack = ExitStack()
         self._cancelled = threading.Event()
@@ -189,15 +189,17 @@ class RolloutRunner:
     def _identity(
         self, task: Task, skill: Skill | None, agent: Harness, replicate: int
     ) -> RolloutIdentity:
-        own, verifier = self.config.harness, self.prepared.plugins.verifier
+        own, parts = self.config.harness, self.parts
         setup: dict[str, Any] = {
             "name": agent.name,
             "version": agent.version(),
-            "sandbox": sandbox_identity(self.config),
+            "sandbox": sandbox_identity(self.config, parts),
             "budget": [own.max_requests, own.max_tokens],
         }
-        if verifier is not None:
-            setup["verifier"] = label(verifier)
+        if "harness" in parts and agent is self.prepared.plugins.harness:
+            setup["own"] = parts["harness"]
+        if "verifier" in parts:
+            setup["verifier"] = parts["verifier"]
         if agent.name == own.name:
             if own.options.set():
                 setup["options"] = own.options.set()
@@ -212,7 +214,7 @@ class RolloutRunner:
             task=task.digest,
             agent=setup,
             model=model_spec(self.config.target),
-            service=service_of(self.config, self.config.target),
+            service=service_of(self.config, self.config.target, parts),
             replicate=replicate,
         )
 
@@ -252,7 +254,7 @@ class RolloutRunner:
     def _attempt(self, job: Job, stage: str) -> Rollout:
         """Run a job once, store its result, and record its cost."""
         self.store.check_room()
-        with self.store.begin(job.key) as folder:
+        with self.store.begin(job.key, job.identity.work) as folder:
             self.store.announce(folder, job.key, job.task.name)
             acted = (folder / OUTCOME).is_file()
             own: OwnCodeError | None = None
@@ -269,14 +271,14 @@ class RolloutRunner:
             # A failure because the disk is full says nothing about the skill.
             self.store.check_room()
             keep = self.store.commit if rollout.status.scored else self.store.keep_failed
-            rollout = keep(rollout)
+            kept = keep(rollout)
         # Usage from an earlier attempt has been counted with that attempt.
-        ran = _ran(rollout, stage, Usage() if acted else rollout.usage)
+        ran = _ran(kept, stage, Usage() if acted else rollout.usage, rollout.duration_s)
         self.meter.add(ran)
         self.listener(ran)
         if own is not None:
             raise own
-        return rollout
+        return kept
 
     def _executed(self, job: Job, folder: Path) -> Rollout:
         assert self._executor is not None, "the runner is entered before it runs anything"
@@ -290,7 +292,14 @@ class RolloutRunner:
             return rollout
 
 
-def _ran(rollout: Rollout, stage: str, usage: Usage) -> RolloutRan:
+def _ran(rollout: Rollout, stage: str, usage: Usage, seconds: float) -> RolloutRan:
+    """The record of an attempt.
+
+    Args:
+        rollout: the one that is in the store now.
+        stage: the one that it was run for.
+        usage, seconds: what the attempt took.
+    """
     return RolloutRan(
         stage=stage,
         key=rollout.key,
@@ -298,5 +307,5 @@ def _ran(rollout: Rollout, stage: str, usage: Usage) -> RolloutRan:
         status=rollout.status,
         message="" if rollout.status is Status.COMPLETED else rollout.message,
         usage=usage,
-        seconds=round(rollout.duration_s, 3),
+        seconds=round(seconds, 3),
     )

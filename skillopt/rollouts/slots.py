@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -16,9 +16,8 @@ from sandboxes.base import Sandbox, SandboxSpec
 from sandboxes.registry import BACKENDS, missing_members
 from skillopt.config.network import Network, access_to
 from skillopt.config.schema import Config, SandboxConfig
-from skillopt.core.import_path import PluginError, load, make
+from skillopt.core.import_path import PluginError, make
 from skillopt.rollouts.identity import without_later
-from skillopt.rollouts.plugins import label
 
 
 def open_backend(sandbox: SandboxConfig) -> Backend:
@@ -38,11 +37,14 @@ def open_backend(sandbox: SandboxConfig) -> Backend:
     return backend
 
 
-def sandbox_identity(config: Config) -> dict[str, Any]:
-    """The config's section as it identifies rollouts and runs, with name and version of a user's
-    own backend."""
-    kind = config.sandbox.kind
-    own = {} if kind in BACKENDS else {"own": label(load(kind, "sandbox.kind"))}
+def sandbox_identity(config: Config, parts: Mapping[str, str]) -> dict[str, Any]:
+    """The config's section as it identifies rollouts and runs.
+
+    Args:
+        config: has the section.
+        parts: from :func:`skillopt.rollouts.plugins.identities`, for a user's own backend.
+    """
+    own = {"own": parts["sandbox"]} if "sandbox" in parts else {}
     return without_later("sandbox", config.sandbox.model_dump(mode="json")) | own
 
 
