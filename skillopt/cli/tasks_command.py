@@ -62,10 +62,16 @@ def validate(folder: Path, solve: bool, local: bool, as_json: bool) -> None:
 
     With --solve, each task's solution must get reward 1, and an empty run less.
     """
+    from skillopt.cli.progress import say
     from skillopt.core.files import to_json
     from skillopt.tasks import validate as checks
 
     problems = checks.validate(folder)
+    for names in [] if problems else checks.alike(folder):
+        say(
+            f"with the same content: {names}; in one split they are run once and count "
+            "as often as they are there, in different splits they are refused"
+        )
     if solve and not problems:
         problems = _solve(folder, local)
     if as_json:

@@ -367,9 +367,10 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
                 yield name, value
         elif isinstance(value, staticmethod | classmethod | property):
             yield name, value
-        elif not isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
-            if not (name.startswith("__") or name == "_abc_impl" or issubclass(kind, enum.Enum)):
-                yield name, value
+        elif isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
+            continue  # A slot.
+        elif not (name.startswith("__") or name == "_abc_impl" or issubclass(kind, enum.Enum)):
+            yield name, value
 
 
 def _instructions(code: types.CodeType) -> Iterator[tuple[str, str]]:

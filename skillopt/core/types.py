@@ -6,7 +6,7 @@ A skill is in :mod:`skillopt.core.skill`; a trajectory is ``atif.Trajectory``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -206,6 +206,11 @@ class RolloutRow(BaseModel):
     @property
     def reward(self) -> Reward:
         return Reward(self.soft, {}, self.feedback)
+
+
+def used(rollouts: Iterable[Rollout | RolloutRow]) -> Usage:
+    """What rollouts have used; one that is the result of several equal tasks counts once."""
+    return Usage.total({rollout.key: rollout.usage for rollout in rollouts}.values())
 
 
 class GateDecision(BaseModel):

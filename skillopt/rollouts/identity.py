@@ -19,7 +19,7 @@ KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
     "harness": {"mount": "native", "mode": "batch", "options": Options().model_dump(mode="json")},
     "skill": {"beside": []},
     "sandbox": {"network": "none", "verifier_network": "none", "options": {}},
-    "tasks": {"exclude": [], "options": {}},
+    "tasks": {"exclude": [], "options": {}, "duplicates": "refuse"},
     "gate": {"kind": "strict", "options": {}},
     "sim": {"protocols": []},
     "upstream": {"api_version": ""},

@@ -134,7 +134,8 @@ class RolloutRunner:
         """Run a skill on tasks, each once, or take the rollouts from the store.
 
         Args:
-            tasks: one rollout each; the result has the same order.
+            tasks: one rollout each; the result has the same order. Those with the same content
+                share one.
             skill: None for runs without a skill.
             stage: the stage that they are run for.
             harness: a harness other than the config's.
@@ -151,7 +152,12 @@ class RolloutRunner:
         self._check_name(skill)
         agent = self.harness(harness or self.config.harness.name)
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
-        done = self._all([self.pool.submit(self._rollout, job, stage) for job in jobs])
+        running: dict[str, Future[Rollout]] = {}
+        for job in jobs:
+            if job.key not in running:
+                running[job.key] = self.pool.submit(self._rollout, job, stage)
+        found = dict(zip(running, self._all(list(running.values())), strict=True))
+        done = [self._shared(found[job.key], job.task) for job in jobs]
         failed = [r for r in done if not r.status.scored]
         if len(failed) > max_infra_share * len(done):
             raise PausedError(
@@ -159,6 +165,14 @@ class RolloutRunner:
                 f"{failed[-1].task.name}: {failed[-1].message}\n{RESUME_HINT}"
             )
         return done
+
+    def _shared(self, rollout: Rollout, task: Task) -> Rollout:
+        """A rollout as the result of a task that may have the same content as another."""
+        if rollout.task.name == task.name:
+            return rollout
+        shared = rollout.model_copy(update={"task": task})
+        self.listener(RolloutFinished(shared, stored=True))
+        return shared
 
     def _all(self, futures: Sequence[Future[Rollout]]) -> list[Rollout]:
         try:

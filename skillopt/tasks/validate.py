@@ -11,7 +11,15 @@ from sandboxes.base import Limits, Mount, SandboxFactory, SandboxSpec
 from sandboxes.owner import scratch_dir
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
-from skillopt.tasks.harbor import SPLITS, TaskError, read_task, read_tasks, task_folders
+from skillopt.tasks.harbor import (
+    SPLITS,
+    TaskError,
+    read_splits,
+    read_task,
+    read_tasks,
+    task_folders,
+)
+from skillopt.tasks.sources import equal_across, equal_within
 from skillopt.tasks.verifier import VerifierError, verify
 
 SOLUTION = "/solution"
@@ -40,9 +48,25 @@ def validate(folder: Path) -> list[Problem]:
         problems = [problem for path in found for problem in _problems(path)]
         if not problems and found != [folder]:
             read_tasks(folder)  # Raises if the tasks do not form a set.
+            splits = read_splits(folder) or {}
+            if leaks := equal_across(splits):
+                problems.append(Problem("", f"{folder}: {leaks}"))
     except TaskError as error:
         return [Problem("", str(error))]
     return problems
+
+
+def alike(folder: Path) -> list[str]:
+    """The names of tasks with the same content that may be in the same split, a line for each group
+    of them.
+
+    Raises:
+        TaskError: a task cannot be used.
+    """
+    if (folder / "task.toml").exists():
+        return []
+    splits = read_splits(folder) or {"train": read_tasks(folder)}
+    return [line for tasks in splits.values() for line in equal_within(tasks)]
 
 
 def solve(task: Task, environments: Environments, sandbox_factory: SandboxFactory) -> list[Problem]:
