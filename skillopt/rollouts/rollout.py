@@ -26,8 +26,9 @@ from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
+from skillopt.rollouts.kept_work import keep_work, restore_work
 from skillopt.rollouts.store import OUTCOME
-from skillopt.tasks.environment import Environments
+from skillopt.tasks.environment import Environments, given
 from skillopt.tasks.links import remove_outward_links
 from skillopt.tasks.questions import judged
 from skillopt.tasks.verifier import VerifierError, Verify, verify, verify_with
@@ -90,8 +91,9 @@ def run_job(
         site: where its agent runs.
         environments: provides the task's image and first workspace.
         verifier: makes the fresh sandbox in which the result is judged, after the agent's is gone.
-        folder: an existing folder; empty, or with the agent's work from an earlier attempt whose
-            verifier failed, which is then judged again. Trajectory, wire log, transcript and
+        folder: an existing folder; empty, or with the agent's outcome and work from an earlier
+            attempt, which is then judged again: its workspace, or what
+            :mod:`skillopt.rollouts.kept_work` keeps of it. Trajectory, wire log, transcript and
             changed files are written here.
 
     Returns:
@@ -103,9 +105,11 @@ def run_job(
     workspace = folder / "scratch" / "workspace"
     remove_tree(folder / "verifier")  # From an earlier attempt.
     try:
-        if (folder / OUTCOME).is_file() and workspace.is_dir():
-            image = environments.image(job.task)
+        if (folder / OUTCOME).is_file():
             outcome = _read_outcome(folder)
+            image = environments.image(job.task)
+            if not workspace.is_dir():
+                _make_again(job.task, environments, folder, workspace)
         else:
             image, outcome = _act(job, site, environments, folder)
         rollout = _rollout(job, outcome, folder)
@@ -150,11 +154,21 @@ def _act(
             what = "links out of the workspace were removed: " + ", ".join(removed[:5])
             outcome = replace(outcome, message=what)
     _keep_changes(before, workspace, folder / "workspace")
+    keep_work(before, workspace, folder)
     remove_tree(before)
     if outcome.status is Status.COMPLETED:
         kept = asdict(replace(outcome, trajectory=None))
         write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
     return image, outcome
+
+
+def _make_again(task: Task, environments: Environments, folder: Path, workspace: Path) -> None:
+    """The agent's work, from the task's first workspace and what was kept of the changes."""
+    if task.question:
+        workspace.mkdir(parents=True)
+    else:
+        environments.prepare(task, workspace)
+    restore_work(folder, workspace)
 
 
 @contextmanager
@@ -270,6 +284,7 @@ def _rollout(job: Job, outcome: Outcome, folder: Path) -> Rollout:
     return Rollout(
         key=job.key,
         identity=job.identity.to_json(),
+        given=given(job.task),
         task=job.task,
         status=outcome.status,
         message=outcome.message,

@@ -184,7 +184,13 @@ class RolloutRunner:
             raise
 
     def _job(
-        self, task: Task, skill: Skill | None, folder: Path | None, agent: Harness, replicate: int
+        self,
+        task: Task,
+        skill: Skill | None,
+        folder: Path | None,
+        agent: Harness,
+        replicate: int,
+        identity: RolloutIdentity | None = None,
     ) -> Job:
         own = self.config.harness
         return Job(
@@ -192,7 +198,7 @@ class RolloutRunner:
             skill=folder,
             harness=agent,
             model=model_spec(self.config.target),
-            identity=self._identity(task, skill, agent, replicate),
+            identity=identity or self._identity(task, skill, agent, replicate),
             limits=Limits(**self.config.sandbox.limits.model_dump()),
             budget=Budget(own.max_requests, own.max_tokens),
             verifier=self.prepared.plugins.verifier,
@@ -243,7 +249,11 @@ class RolloutRunner:
         folder = self.store.root / "skills" / skill.digest / skill.name
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            write_skill(skill, folder)
+            try:
+                write_skill(skill, folder)
+            except OSError:
+                if not folder.is_dir():  # Another process was faster.
+                    raise
         return folder
 
     def _rollout(self, job: Job, stage: str) -> Rollout:
@@ -273,7 +283,7 @@ class RolloutRunner:
             acted = (folder / OUTCOME).is_file()
             own: OwnCodeError | None = None
             try:
-                rollout = self._executed(job, folder)
+                rollout = self.execute(job, folder)
             except SandboxError as error:
                 rollout = job.failed(str(error), folder)
             except OwnCodeError as error:
@@ -294,7 +304,17 @@ class RolloutRunner:
             raise own
         return kept
 
-    def _executed(self, job: Job, folder: Path) -> Rollout:
+    def judging(self, task: Task, identity: RolloutIdentity) -> Job:
+        """A job that judges work which is there already."""
+        return self._job(task, None, None, self.harness(identity.agent["name"]), 0, identity)
+
+    def execute(self, job: Job, folder: Path) -> Rollout:
+        """Run a job once, in an existing folder; nothing is stored.
+
+        Raises:
+            SandboxError: the infrastructure failed.
+            OwnCodeError: a user's own part raised.
+        """
         assert self._executor is not None, "the runner is entered before it runs anything"
         kind = self.config.executor.kind
         if kind in EXECUTORS and self.prepared.plugins.executor is None:

@@ -92,11 +92,28 @@ class RolloutStore:
         Raises:
             FileError: the store's folder is gone or cannot be written.
         """
+        with self._scratch() as folder:
+            unjudged = self._unjudged(key, work)
+            if unjudged is not None:
+                _copy(unjudged, folder)
+            yield folder
+
+    @contextmanager
+    def again(self, rollout: Rollout) -> Iterator[Path]:
+        """A folder with what is kept of a finished rollout, without its verdict. Removed unless
+        committed."""
+        with self._scratch() as folder:
+            _copy(rollout.folder, folder)
+            (folder / "result.json").unlink()
+            remove_tree(folder / "verifier")
+            yield folder
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """An empty folder for a running rollout, which is removed if it is still there."""
         folder = self.root / "tmp" / f"{current_owner()}.{uuid.uuid4().hex[:12]}"
-        unjudged = self._unjudged(key, work)
         try:
-            if unjudged is None or not _copied(unjudged, folder):
-                folder.mkdir()
+            folder.mkdir()
         except OSError as error:
             raise FileError(
                 f"{folder}: {error}; the rollout store must not be moved or made read-only while "
@@ -216,16 +233,20 @@ class RolloutStore:
         return placed
 
 
-def _copied(folder: Path, target: Path) -> bool:
-    """Copy the folder of an attempt, which another process may be replacing."""
-    try:
-        shutil.copytree(folder, target, symlinks=True)
-    except OSError:
-        remove_tree(target)
-        if not target.parent.is_dir() or (folder / OUTCOME).is_file():
-            raise
-        return False
-    return True
+def _copy(folder: Path, target: Path) -> None:
+    """Copy the folder of an attempt into an empty one. Another process may replace or remove it
+    meanwhile: then the other one, or nothing."""
+    for last in (False, False, True):
+        try:
+            shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
+        except OSError:
+            if last:
+                raise
+            remove_tree(target)
+            target.mkdir()
+            if folder.is_dir():
+                continue
+        return
 
 
 def _text(file: Path) -> str:
@@ -237,7 +258,8 @@ def _text(file: Path) -> str:
 
 def _placed(rollout: Rollout, place: Path) -> Rollout:
     message = rollout.message.replace(str(rollout.folder), str(place))
-    return rollout.model_copy(update={"folder": place, "message": message})
+    finished = round(time.time(), 3)
+    return rollout.model_copy(update={"folder": place, "message": message, "finished": finished})
 
 
 def _seal(folder: Path, rollout: Rollout) -> None:
