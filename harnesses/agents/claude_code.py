@@ -20,7 +20,7 @@ from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
 
-VERSION = "2.1.197"
+VERSION = "2.1.332"
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
@@ -145,9 +145,9 @@ TERMINAL_PROFILE = TerminalProfile(
     pages=(
         Page("Is this a project you created or one you trust", "Yes, I trust"),
         Page("in Bypass Permissions mode", "Yes, I accept"),
-        Page("Do you want to ", r"\d\. Yes"),
-        Page("Choose the text style", "Dark mode$"),
-        Page("Use Claude Code's terminal setup", "No"),
+        Page("Do you want to ", "Yes"),
+        Page("Choose the text style", r"Dark mode\s*(✔\s*)?$"),
+        Page("Use Claude Code's terminal setup", r"No\b"),
     ),
 )
 

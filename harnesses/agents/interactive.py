@@ -29,6 +29,8 @@ _LOW_LINES = 8
 _EXIT_TRIES, _EXIT_S = 4, 4.0
 _UP, _DOWN, _ENTER, _INTERRUPT = b"\x1b[A", b"\x1b[B", b"\r", b"\x03"
 _PASTE = b"\x1b[200~%s\x1b[201~"
+_OPTION = r"^\W*(?:\d+[.)]\s*)?"
+"""What may come before the text of an option: a frame, the cursor's mark, a number."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -170,8 +172,8 @@ class _Driver:
             lines = self.screen.text.split("\n")
             # Text above the page may look like its options.
             lines = lines[_matching(lines, page.shows)[-1] :]
-            wanted = next(iter(_matching(lines, page.choose)), None)
-            marked = rf"^\W*{re.escape(self.profile.cursor)} *\d\."
+            wanted = next(iter(_matching(lines, f"{_OPTION}(?:{page.choose})")), None)
+            marked = rf"^\W*{re.escape(self.profile.cursor)}\s*\w"
             chosen = next(iter(_matching(lines, marked)), None)
             if wanted is None or chosen is None:
                 continue

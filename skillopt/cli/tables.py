@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from skillopt.config.prices import money
 from skillopt.core.text import printable
 from skillopt.evaluation.scoring import OnTask, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
+from skillopt.rollouts.catalogue import finished
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
     from rich.table import Table
 
+    from skillopt.core.types import Rollout
     from skillopt.deploy.actions import Standing
     from skillopt.evaluation.transfer import Cell
     from skillopt.training.plan import Plan
@@ -174,6 +177,27 @@ def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None
             str(summary["steps"]),
             *("" if score is None else f"{score:.3f}" for score in scores),
             _state(summary),
+        )
+    _print(console, table)
+
+
+def print_stored(console: Console, rollouts: Sequence[Rollout]) -> None:
+    """Print one line per stored rollout."""
+    texts = ["key", "stored", "task", "skill", "agent", "model", "status"]
+    table = _table("", [*texts, "reward"], texts)
+    for rollout in rollouts:
+        identity = rollout.identity
+        when = datetime.fromtimestamp(finished(rollout)).strftime("%Y-%m-%d %H:%M")
+        _row(
+            table,
+            rollout.key[:12],
+            when,
+            rollout.task.name,
+            (identity.get("skill") or "none")[:12],
+            f"{identity.get('harness', {}).get('name', '')} {rollout.agent_version}",
+            identity.get("model", {}).get("name", ""),
+            rollout.status.value,
+            f"{rollout.reward.soft:g}",
         )
     _print(console, table)
 

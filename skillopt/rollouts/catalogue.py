@@ -89,6 +89,20 @@ def finished(rollout: Rollout) -> float:
     return rollout.finished or (rollout.folder / "result.json").stat().st_mtime
 
 
+def open_store(runs: Path) -> RolloutStore:
+    """The store in a folder of runs.
+
+    Raises:
+        FileError: there is none.
+    """
+    if not (runs / "store").is_dir():
+        raise FileError(
+            f"{runs / 'store'}: no rollouts are stored here; give the folder that the key 'runs' "
+            "of your configs names (--runs)"
+        )
+    return RolloutStore(runs / "store")
+
+
 def stored(store: RolloutStore, wanted: Filter) -> list[Rollout]:
     """The rollouts of a store that match, oldest first. Damaged ones are left out; :func:`verify`
     finds them."""
@@ -103,9 +117,9 @@ def stored(store: RolloutStore, wanted: Filter) -> list[Rollout]:
     return sorted(found, key=lambda rollout: (finished(rollout), rollout.key))
 
 
-def damaged(store: RolloutStore, keys: Sequence[str]) -> list[Path]:
-    """The folders with these beginnings of keys whose result cannot be read."""
-    return [folder for folder in _folders(store, keys) if keys and _unreadable(folder)]
+def named(store: RolloutStore, keys: Sequence[str]) -> list[Path]:
+    """The folders with these beginnings of keys, whatever is in them."""
+    return list(_folders(store, keys)) if keys else []
 
 
 def _folders(store: RolloutStore, keys: Sequence[str]) -> Iterator[Path]:
