@@ -152,10 +152,16 @@ TERMINAL_PROFILE = TerminalProfile(
 )
 
 
-def _started(token: str) -> dict[str, Any]:
-    """The state of an earlier start, without which the agent would begin by calling its vendor."""
+def _started(token: str, workdir: str) -> dict[str, Any]:
+    """The state of an earlier start, without which the agent would begin by calling its vendor and
+    by asking whether the working directory is trusted."""
     key = {"approved": [token[-20:]], "rejected": []}
-    return {"hasCompletedOnboarding": True, "customApiKeyResponses": key}
+    project = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
+    return {
+        "hasCompletedOnboarding": True,
+        "customApiKeyResponses": key,
+        "projects": {workdir: project},
+    }
 
 
 @dataclass(frozen=True)
@@ -182,14 +188,18 @@ class ClaudeCode:
             "PATH": f"{self.toolchain.target}:/usr/local/bin:/usr/bin:/bin",
             **dict.fromkeys(MODEL_VARIABLES, request.model.name),
         }
-        files = {".claude/settings.json": json.dumps(self.options.settings) + "\n"}
+        settings = dict(self.options.settings)
+        if mode == "interactive":
+            # Answers the page about it beforehand.
+            settings["skipDangerousModePermissionPrompt"] = True
+        files = {".claude/settings.json": json.dumps(settings) + "\n"}
         if self.options.mcp_servers:
             servers = self.options.mcp_servers.items()
             config = {"mcpServers": {name: server.model_dump() for name, server in servers}}
             files[MCP_FILE] = json.dumps(config)
         if mode == "interactive":
             env |= TERMINAL_ENV | {"DISABLE_INSTALLATION_CHECKS": "1"}
-            files[".claude/.claude.json"] = json.dumps(_started(token))
+            files[".claude/.claude.json"] = json.dumps(_started(token, request.workdir))
         return Launch(self._commands(request, mode), env, files)
 
     def _commands(self, request: Request, mode: Mode) -> list[list[str]]:

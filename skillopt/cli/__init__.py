@@ -112,6 +112,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         from skillopt.core.errors import SkillOptError, file_errors
         from skillopt.core.import_path import OwnCodeError
+        from skillopt.core.text import printable
 
         as_json = bool(kwargs.get("as_json"))
         # A run that is terminated cleans up as it does after Ctrl-C.
@@ -120,7 +121,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             with file_errors():
                 return function(*args, **kwargs)
         except OwnCodeError as error:
-            print(error.traceback, end="", file=sys.stderr)
+            print(printable(error.traceback), end="", file=sys.stderr)
             _leave(type(error).__name__, str(error), error.exit_code, as_json)
         except SkillOptError as error:
             _leave(type(error).__name__, str(error), error.exit_code, as_json)
@@ -132,9 +133,11 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _leave(kind: str, message: str, code: int, as_json: bool) -> NoReturn:
+    from skillopt.core.text import printable
+
     if as_json:
         _print_json(kind, message, code)
-    print(f"skillopt: {message}", file=sys.stderr)
+    print(f"skillopt: {printable(message)}", file=sys.stderr)
     sys.exit(code)
 
 

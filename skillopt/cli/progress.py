@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from skillopt.cli.common import show_text
 from skillopt.config.prices import money
 from skillopt.core.text import printable
 from skillopt.run.events import EvaluationStarted, Event, RolloutFinished, RolloutStarted
@@ -144,7 +145,7 @@ class Display:
     def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
 
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or Console(stderr=True, highlight=False, emoji=False)
         self._progress = Progress()
         self._lock = threading.Lock()
         self._live: Live | None = None
@@ -175,7 +176,7 @@ class Display:
             self._progress.update(event)
             line = self._line(event)
         if line:
-            self._console.print(printable(line), markup=False, soft_wrap=True)
+            show_text(self._console, line)
 
     def _line(self, event: Event) -> str:
         if isinstance(event, Noted):
@@ -203,11 +204,13 @@ class Display:
 
     def _picture(self) -> RenderableType:
         from rich.panel import Panel
+        from rich.text import Text
 
         with self._lock:
             progress = self._progress
             took = clock(time.monotonic() - progress.started)
-            return Panel(progress.text().replace(" · ", "\n"), title=progress.name, subtitle=took)
+            shown = Text(printable(progress.text().replace(" · ", "\n")))
+            return Panel(shown, title=Text(printable(progress.name)), subtitle=took)
 
 
 def clock(seconds: float) -> str:
@@ -217,4 +220,4 @@ def clock(seconds: float) -> str:
 
 def say(text: str) -> None:
     """Print one plain line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from skillopt.cli.common import show_text
 from skillopt.config.prices import money
 from skillopt.core.text import printable
 from skillopt.evaluation.scoring import OnTask, Part, Row
@@ -86,7 +87,7 @@ def print_details(console: Console, rows: Sequence[Row]) -> None:
             if names:
                 where = f"{row.harness} with {row.model}" if several else row.harness
                 text = f"{row.skill} in {where}: {word} {len(names)}: {', '.join(names)}"
-                console.print(printable(text), markup=False, soft_wrap=True)
+                show_text(console, text)
 
 
 def _part(part: Part) -> str:
@@ -236,7 +237,7 @@ def print_history(
                 why.append(f"slow update of epoch {row['epoch']} was skipped: {end['gate']}")
     _print(console, table)
     for line in why:
-        console.print(printable(line), markup=False, soft_wrap=True)
+        show_text(console, line)
 
 
 def _selection(row: Mapping[str, Any]) -> tuple[str, str]:

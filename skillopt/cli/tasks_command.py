@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import output
+from skillopt.cli.common import output, show_text
 
 if TYPE_CHECKING:
     from skillopt.tasks.validate import Problem
@@ -78,7 +78,7 @@ def validate(folder: Path, solve: bool, local: bool, as_json: bool) -> None:
         click.echo(to_json([vars(problem) for problem in problems]), nl=False)
     else:
         for problem in problems:
-            output().print(f"{problem.task}: {problem.message}", markup=False, soft_wrap=True)
+            show_text(output(), f"{problem.task}: {problem.message}")
         click.echo(f"{len(problems)} problem(s)" if problems else "all tasks are valid")
     if problems:
         sys.exit(EXIT_FAILED)
@@ -96,7 +96,7 @@ def _solve(folder: Path, local: bool) -> list[Problem]:
     from skillopt.tasks.validate import solve
 
     tasks = [read_task(folder)] if (folder / "task.toml").exists() else read_tasks(folder)
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     found = []
     with closing(make_backend("local" if local else "docker")) as backend:
         environments = Environments(backend)
