@@ -33,6 +33,7 @@ def toolchain(version: str | None = None, machine: str | None = None) -> Toolcha
         root="",
         keep=("claude",),
         program="claude",
+        released_as="@anthropic-ai/claude-code",
     )
 
 

@@ -36,6 +36,7 @@ def toolchain(version: str | None = None, machine: str | None = None) -> Toolcha
         root=f"vendor/{_TARGETS[architecture]}",
         keep=("bin", "codex-path", "codex-package.json", "codex-resources/bwrap"),
         program="bin/codex",
+        released_as="@openai/codex",
     )
 
 

@@ -27,6 +27,7 @@ def toolchain(version: str | None = None, machine: str | None = None) -> Toolcha
         root="bin",
         keep=("opencode",),
         program="opencode",
+        released_as="opencode-ai",
     )
 
 

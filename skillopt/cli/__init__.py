@@ -30,6 +30,7 @@ COMMANDS = {
     "package": "Write a skill as a plugin folder or an archive.",
     "tasks": "Make, list and check tasks.",
     "images": "Build, list and remove the container images.",
+    "agents": "Show the versions of the agents, or try one.",
     "doctor": "Check what works on this machine, and how to fix the rest.",
     "clean": "Remove what dead runs left behind.",
 }

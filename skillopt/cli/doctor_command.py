@@ -27,11 +27,12 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
     if model is not None:
         _try_model(model, config, as_json)
         return
-    from skillopt.cli.doctor import engine_answers, examine, installation
+    from skillopt.cli.doctor import engine_answers, examine, installation, release_checks
     from skillopt.core.files import to_json
 
     checks = []
-    for check in [engine_answers()] if engine_only else chain([installation()], examine()):
+    everything = chain([installation()], examine(), release_checks())
+    for check in [engine_answers()] if engine_only else everything:
         checks.append(check)
         if not as_json:
             mark = "ok  " if check.ok else "BAD "
