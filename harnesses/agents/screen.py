@@ -74,11 +74,11 @@ class Screen:
                 self._stream.feed(piece)
             except _PARSE_ERRORS:
                 continue
-        if (text := self.text) != before:
-            # One that was there a moment ago is a blinking mark or a spinner, and no progress.
-            if text not in self._lately:
-                self.changed = time.monotonic()
-                self._lately.append(text)
+        text = self.text
+        # One that was there a moment ago is a blinking mark or a spinner, and no progress.
+        if text != before and text not in self._lately:
+            self.changed = time.monotonic()
+            self._lately.append(text)
         answers, self._emulator.answers = self._emulator.answers, []
         return "".join(answers[:_REPLIES]).encode()
 

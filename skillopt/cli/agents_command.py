@@ -77,7 +77,7 @@ def _built(agent: str, version: str | None) -> str:
         for spec in image_specs([toolchain]):
             if images.image_id(engine, spec.tag) is None:
                 images.build(engine, spec, log=say)
-    return toolchain.version
+    return str(toolchain.version)
 
 
 def _told(mode: Any) -> str:
