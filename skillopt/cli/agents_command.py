@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from harnesses.agents.registry import CLI_AGENTS
 from skillopt.cli import EXIT_FAILED, guarded
 from skillopt.cli.common import output, show_text
+
+if TYPE_CHECKING:
+    from skillopt.evaluation.agent_trial import ModeTrial
 
 
 @click.group("agents")
@@ -77,10 +80,10 @@ def _built(agent: str, version: str | None) -> str:
         for spec in image_specs([toolchain]):
             if images.image_id(engine, spec.tag) is None:
                 images.build(engine, spec, log=say)
-    return str(toolchain.version)
+    return toolchain.version
 
 
-def _told(mode: Any) -> str:
+def _told(mode: ModeTrial) -> str:
     if mode.error:
         return mode.error
     return (

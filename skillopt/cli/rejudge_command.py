@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,10 @@ from skillopt.cli.common import (
     set_option,
     show_text,
 )
+
+if TYPE_CHECKING:
+    from skillopt.rollouts.catalogue import Filter
+    from skillopt.rollouts.rejudge import Rejudged
 
 
 @click.command("rejudge")
@@ -62,7 +66,9 @@ def command(
         sys.exit(EXIT_FAILED)
 
 
-def _rejudged(run: Path | None, config: str | None, settings: dict[str, Any], wanted: Any) -> Any:
+def _rejudged(
+    run: Path | None, config: str | None, settings: dict[str, Any], wanted: Filter
+) -> list[Rejudged]:
     from dataclasses import replace
 
     from skillopt.config.inputs import read_config
@@ -83,7 +89,7 @@ def _rejudged(run: Path | None, config: str | None, settings: dict[str, Any], wa
         return list(rejudge(runner, rollouts, tasks))
 
 
-def _told(one: Any) -> dict[str, Any]:
+def _told(one: Rejudged) -> dict[str, Any]:
     return {
         "task": one.before.task.name,
         "key": one.before.key,
@@ -95,7 +101,7 @@ def _told(one: Any) -> dict[str, Any]:
     }
 
 
-def _line(one: Any) -> str:
+def _line(one: Rejudged) -> str:
     head = f"{one.before.task.name} {one.before.key[:12]}"
     if one.after is None:
         return f"{head}: not judged: {one.problem}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import chosen_rollouts, output, rollout_filters, runs_option
+from skillopt.cli.common import chosen_rollouts, output, rollout_filters, runs_option, show_text
+
+if TYPE_CHECKING:
+    from skillopt.core.types import Rollout
 
 
 @click.group("store")
@@ -45,7 +48,6 @@ def list_(keys: tuple[str, ...], runs: Path, as_json: bool, **filters: Any) -> N
 @guarded
 def show(key: str, runs: Path, as_json: bool) -> None:
     """Show a rollout: what it is one of, its verdicts, its files. KEY may be shortened."""
-    from skillopt.cli.common import show_text
     from skillopt.core.files import to_json
     from skillopt.rollouts.catalogue import Filter, open_store, stored
     from skillopt.rollouts.kept_work import why_not
@@ -81,7 +83,6 @@ def show(key: str, runs: Path, as_json: bool) -> None:
 @guarded
 def verify(runs: Path, as_json: bool) -> None:
     """Find damaged rollouts: unreadable, moved, changed, or incomplete."""
-    from skillopt.cli.common import show_text
     from skillopt.core.files import to_json
     from skillopt.rollouts.catalogue import open_store
     from skillopt.rollouts.catalogue import verify as flaws_of
@@ -141,7 +142,7 @@ def forget(
         click.echo(f"removed {count} rollout(s)")
 
 
-def _row(rollout: Any) -> dict[str, Any]:
+def _row(rollout: Rollout) -> dict[str, Any]:
     from skillopt.rollouts.catalogue import finished
 
     identity = rollout.identity

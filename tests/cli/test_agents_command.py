@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -22,7 +23,7 @@ GOOD = ModeTrial(tasks=3, without=0, solved=3, opened=3)
 class Registry(BaseHTTPRequestHandler):
     """A registry with some documents."""
 
-    documents: dict[str, str] = {}
+    documents: ClassVar[dict[str, str]] = {}
 
     def do_GET(self) -> None:
         found = self.documents.get(self.path)
@@ -103,7 +104,7 @@ def test_what_is_newer_and_what_was_tried_is_shown(registry: dict[str, str]) -> 
     assert "tries it" not in claude and claude.endswith("last tried none")
     assert "1.0.0 on 19" in opencode and "which worked" in opencode
     told = json.loads(skillopt("agents", "list", "--json").stdout)
-    assert [one["newest"] for one in told][0] == "9.9.9" and told[0]["tried"]["works"] is False
+    assert told[0]["newest"] == "9.9.9" and told[0]["tried"]["works"] is False
 
 
 def test_a_file_that_cannot_be_read_counts_as_not_tried(tmp_path: Path) -> None:
