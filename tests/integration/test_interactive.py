@@ -211,7 +211,7 @@ def test_an_unknown_question_at_work_is_not_waited_at(lab: MakeLab) -> None:
     outcome = here.run(asking("claude-code", known=False), here.request())
     assert outcome.status is Status.INFRA_ERROR
     assert "for the end of the turn, and the screen shows:" in outcome.message
-    assert "3. No" in outcome.message
+    assert re.search(r"\d\. No", outcome.message)
     assert time.monotonic() - started < 20
 
 

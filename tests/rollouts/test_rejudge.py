@@ -280,3 +280,11 @@ def test_the_time_of_a_rollout_from_an_earlier_version_is_its_files(tiny: Tiny) 
     changed(folder, finished=0.0)
     os.utime(folder / "result.json", (time.time() - 7200,) * 2)
     assert [row["folder"] for row in listed("--before", "1h")] == [str(folder)]
+
+
+def test_a_run_whose_rollouts_are_gone_is_still_shown_and_reported(tiny: Tiny) -> None:
+    assert tiny.train().returncode == 0
+    assert command("store", "forget", "--all", "--yes").returncode == 0
+    for words in (["show", "runs/tiny"], ["report", "runs/tiny", "-o", "page.html"]):
+        done = command(*words)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
