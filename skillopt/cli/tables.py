@@ -198,7 +198,7 @@ def print_stored(console: Console, rollouts: Sequence[Rollout]) -> None:
             f"{identity.get('harness', {}).get('name', '')} {rollout.agent_version}",
             identity.get("model", {}).get("name", ""),
             rollout.status.value,
-            f"{rollout.reward.soft:g}",
+            f"{rollout.reward.soft:.3g}",
         )
     _print(console, table)
 
