@@ -23,7 +23,8 @@ import re
 import sys
 import threading
 import types
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -197,12 +198,12 @@ class _Walk:
     def _object(self, value: Any, what: str) -> Shape:
         kind, module = type(value), str(type(value).__module__)
         content = self._content(value, what)
-        if kind in (list, tuple, dict, set, frozenset, types.MappingProxyType):
-            return [kind.__name__, content]
         if self._is_own_class(kind):
             if callable(value) and _version(value):
                 return ["version", part_name(value), _version(value)]
             return ["object", self.shape(kind, what), content, self._attributes(value, what)]
+        if content is not None:
+            return [kind.__name__, content]
         if dataclasses.is_dataclass(kind) or hasattr(kind, "__pydantic_fields__"):
             return ["object", part_name(value), self._attributes(value, what)]
         if is_ours(kind):
@@ -236,7 +237,7 @@ class _Walk:
             return sorted(pairs, key=json.dumps)
         if isinstance(value, set | frozenset):
             return sorted((self.shape(v, f"a member of {what}") for v in value), key=json.dumps)
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | deque):
             return [self.shape(v, f"{what}[{n}]") for n, v in enumerate(value)]
         return None
 
@@ -301,28 +302,25 @@ class _Walk:
             # It may be a decorator's, with the user's function in its closure.
             inside = [value for _, value in _cells(function) if callable(value)]
             return ["name", name, *(self.shape(value, what) for value in inside)]
-        state = _state(function.__code__)
         values = {
             **{f"default {n}": v for n, v in enumerate(function.__defaults__ or ())},
             **{f"default {n}": v for n, v in (function.__kwdefaults__ or {}).items()},
-            **{f"variable {n}": v for n, v in _cells(function) if n not in state},
+            **{f"variable {n}": v for n, v in _inputs(function.__code__, _cells(function))},
             **{f"attribute {n}": v for n, v in vars(function).items() if n != "__wrapped__"},
-            **{f"global {n}": v for n, v in self._globals(function)},
+            **{f"global {n}": v for n, v in _inputs(function.__code__, self._globals(function))},
         }
         of = "its" if what == "it" else f"{what}:"
         bound = {n: self.shape(values[n], f"{of} {n}") for n in sorted(values)}
         return ["function", _code(function.__code__), bound]
 
     def _globals(self, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-        """The user's values that a function refers to by name, also in modules of the user's. What
-        it assigns itself is its state, and no input."""
+        """The user's values that a function refers to by name, also in modules of the user's."""
         space = function.__globals__
         found = list(_instructions(function.__code__))
-        state = _state(function.__code__)
         attributes = {n for op, n in found if op in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")}
         modules: dict[str, types.ModuleType] = {}
         for operation, name in found:
-            if operation in ("LOAD_GLOBAL", "LOAD_NAME") and name in space.keys() - state:
+            if operation in ("LOAD_GLOBAL", "LOAD_NAME") and name in space:
                 if isinstance(space[name], types.ModuleType):
                     modules[name] = space[name]
                 else:
@@ -388,15 +386,22 @@ def _instructions(code: types.CodeType) -> Iterator[tuple[str, str]]:
             yield from _instructions(inner)
 
 
-def _state(code: types.CodeType) -> set[str]:
-    """The variables that a function assigns, or collects in: they are its state, and no input."""
+def _inputs(
+    code: types.CodeType, variables: Iterable[tuple[str, Any]]
+) -> Iterator[tuple[str, Any]]:
+    """The variables that a function does not assign, and no containers that it collects in: these
+    are its state."""
     found = list(_instructions(code))
     collected = {
         name
         for (load, name), (_, method) in itertools.pairwise(found)
         if load in ("LOAD_GLOBAL", "LOAD_DEREF") and method in COLLECTING
     }
-    return collected | {name for store, name in found if store in ("STORE_GLOBAL", "STORE_DEREF")}
+    assigned = {name for store, name in found if store in ("STORE_GLOBAL", "STORE_DEREF")}
+    for name, value in variables:
+        collects = name in collected and isinstance(value, list | set | dict | deque)
+        if name not in assigned and not collects:
+            yield name, value
 
 
 def _code(code: types.CodeType) -> Shape:

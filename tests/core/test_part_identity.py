@@ -7,6 +7,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,14 @@ def closure(value: Any) -> Judge:
     return judge
 
 
+def writing(log: Any) -> Judge:
+    def judge(task: Any, workspace: Any, answer: Any) -> Reward:
+        log.add(task)
+        return Reward(1.0)
+
+    return judge
+
+
 def with_default(value: float) -> Judge:
     return lambda task, workspace, answer, value=value: Reward(value)
 
@@ -114,6 +123,8 @@ MAKERS: dict[str, Callable[[float], Any]] = {
     "a captured path": lambda v: closure(Path(f"/data/{v}")),
     "captured bytes": lambda v: closure(str(v).encode()),
     "a captured set": lambda v: closure({v, "a"}),
+    "a captured queue": lambda v: closure(deque([v])),
+    "a captured counter": lambda v: closure(Counter({"a": int(v)})),
     "a captured dict": lambda v: closure({"a": {"b": v}}),
     "a default": with_default,
     "what a decorator wraps": lambda v: decorated(closure(v)),
@@ -281,6 +292,7 @@ def test_what_cannot_be_identified_needs_a_version(tmp_path: Path) -> None:
             (Scale(1.0, all={"deep": [file]}), r"its attribute 'all'\['deep'\]\[0\] is an object"),
             (closure("x" * 20_000_000), "too large"),
             (closure(iter([])), "list_iterator"),
+            (writing(file), "its variable log is an object of _io.TextIOWrapper"),
         ):
             with pytest.raises(PluginError, match=where) as caught:
                 of(part)
