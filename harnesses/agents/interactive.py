@@ -24,6 +24,8 @@ _TICK_S = 0.1
 _SETTLED_S = 0.3
 _TURN_SETTLED_S = 0.6
 _ENTER_AGAIN_S = 2.0
+_STARTING = 4
+"""How much longer than a screen an empty one is waited at: a busy machine starts slowly."""
 _LOW_LINES = 8
 """The lowest lines of the screen, in which agents show that they work."""
 _EXIT_TRIES, _EXIT_S = 4, 4.0
@@ -149,7 +151,9 @@ class _Driver:
             self._look()
             if self._answer_page() or self._busy():
                 waited = time.monotonic()
-            if min(self.screen.quiet_s, time.monotonic() - waited) > self.patience_s:
+            # A program that has shown nothing yet is still starting.
+            patience_s = self.patience_s if self.screen.text else self.patience_s * _STARTING
+            if min(self.screen.quiet_s, time.monotonic() - waited) > patience_s:
                 raise UnknownScreenError(self._unknown(what))
 
     def _look(self) -> None:

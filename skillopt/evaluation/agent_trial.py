@@ -99,6 +99,7 @@ def _tried(
         "harness.mode": mode,
         "upstreams.sim.noise": 0.0,
         "rollout_tries": 1,
+        "workers": 1,  # The programs start slowly side by side on a small machine.
     }
     config = read_config(f"quickstart/{agent}", settings)
     tasks = _tasks(load_splits(config.tasks, config.seed, folder)["test"])

@@ -26,8 +26,8 @@ SHOWN = 12
 PLACED = ("sandbox", "upstreams.")
 """Own parts that the fingerprint has among the settings of their section."""
 REJUDGE_HINT = (
-    "if the verifier was corrected: 'skillopt rejudge RUN' judges the kept work of its rollouts "
-    "again, and a run started with --fork takes them over"
+    "if tests or the verifier were corrected: 'skillopt rejudge {run}' judges the kept work of its "
+    "rollouts again, and a run started with --fork takes them over"
 )
 """What to do in place of running every agent again."""
 
@@ -155,7 +155,7 @@ def changes(
                 *more,
                 "undo these changes to resume it, or start a new run, which takes rollouts and "
                 "replies from this one as far as they are the same: --fork NEW-NAME",
-                *([REJUDGE_HINT] if _judges(used) else []),
+                *([REJUDGE_HINT.format(run=where)] if _judges(used) else []),
             ]
         )
     )

@@ -69,7 +69,7 @@ def test_a_corrected_verifier_judges_everything_and_no_agent_runs_again(tiny: Ti
     assert tiny.train().returncode == 0 and tiny.summary["best_score"] == 0.0
     before, known = ran(tiny), len(listed())
     tiny.own(COUNTED.replace("return Reward(0.0", "return judge(task, workspace, answer)\n    #"))
-    refused(tiny.train(), "own.verifier: own:hard#", "skillopt rejudge RUN", "--fork")
+    refused(tiny.train(), "own.verifier: own:hard#", "skillopt rejudge runs/tiny'", "--fork")
     told = rejudged("runs/tiny")
     assert len(told) == known and all(one["new_key"] != one["key"] for one in told)
     assert {one["before"] for one in told} == {0.0} and {one["after"] for one in told} == {0.0, 1.0}
