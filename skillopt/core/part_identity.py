@@ -10,13 +10,11 @@ another name, or to this project, counts by its name.
 from __future__ import annotations
 
 import dataclasses
-import dis
 import enum
 import functools
 import hashlib
 import importlib
 import importlib.util
-import itertools
 import json
 import logging
 import re
@@ -24,7 +22,7 @@ import sys
 import threading
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -33,15 +31,13 @@ from typing import Any
 from uuid import UUID
 
 from skillopt.core.files import digest_of
+from skillopt.core.function_code import cells, code_shape, inputs, instructions
 from skillopt.core.import_path import PluginError, is_ours, own_file
-from skillopt.core.source_tree import tree_of
 
 MOST_VALUES, MOST_BYTES = 100_000, 16 * 1024 * 1024
 """The most values, and bytes of text and data, by which a part is identified."""
 ENTRIES = ("__call__", "run", "decide")
 """Methods by which parts are called. Attributes that these assign are state, and no input."""
-COLLECTING = ("append", "add", "extend", "insert", "update", "setdefault", "put")
-"""Methods by which a function collects in a variable what it has seen."""
 _DIGITS = 16
 _BY_REPR = (
     type(None), bool, int, float, complex, str, range, slice, type(Ellipsis), type(NotImplemented),
@@ -250,7 +246,7 @@ class _Walk:
         }
         named = {**getattr(value, "__dict__", {}), **slots}
         called = (getattr(getattr(type(value), name, None), "__code__", None) for name in ENTRIES)
-        uses = [use for code in called if code for use in _instructions(code)]
+        uses = [use for code in called if code for use in instructions(code)]
         state = {name for operation, name in uses if operation == "STORE_ATTR"}
         of = "" if what == "it" else f" of {what}"
         return {
@@ -300,23 +296,23 @@ class _Walk:
             return ["version", name, _version(function)]
         if not self._is_own_function(function):
             # It may be a decorator's, with the user's function in its closure.
-            inside = [value for _, value in _cells(function) if callable(value)]
+            inside = [value for _, value in cells(function) if callable(value)]
             return ["name", name, *(self.shape(value, what) for value in inside)]
         values = {
             **{f"default {n}": v for n, v in enumerate(function.__defaults__ or ())},
             **{f"default {n}": v for n, v in (function.__kwdefaults__ or {}).items()},
-            **{f"variable {n}": v for n, v in _inputs(function.__code__, _cells(function))},
+            **{f"variable {n}": v for n, v in inputs(function.__code__, cells(function))},
             **{f"attribute {n}": v for n, v in vars(function).items() if n != "__wrapped__"},
-            **{f"global {n}": v for n, v in _inputs(function.__code__, self._globals(function))},
+            **{f"global {n}": v for n, v in inputs(function.__code__, self._globals(function))},
         }
         of = "its" if what == "it" else f"{what}:"
         bound = {n: self.shape(values[n], f"{of} {n}") for n in sorted(values)}
-        return ["function", _code(function.__code__), bound]
+        return ["function", code_shape(function.__code__), bound]
 
     def _globals(self, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         """The user's values that a function refers to by name, also in modules of the user's."""
         space = function.__globals__
-        found = list(_instructions(function.__code__))
+        found = list(instructions(function.__code__))
         attributes = {n for op, n in found if op in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")}
         modules: dict[str, types.ModuleType] = {}
         for operation, name in found:
@@ -346,14 +342,6 @@ def _names(slots: Any) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
-def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:  # Not assigned yet.
-            continue
-
-
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
     """What a class defines, without what Python and dataclasses add to it."""
     generated = dataclasses.is_dataclass(kind)
@@ -369,57 +357,3 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
             continue  # A slot.
         elif not (name.startswith("__") or name == "_abc_impl" or issubclass(kind, enum.Enum)):
             yield name, value
-
-
-def _instructions(code: types.CodeType) -> Iterator[tuple[str, str]]:
-    """Operations and the names that they use, also of functions inside; relative imports with
-    their dots."""
-    found = list(dis.get_instructions(code))
-    for place, one in enumerate(found):
-        if one.opname == "IMPORT_NAME":
-            level = found[place - 2].argval  # Two constants come before: this and the names.
-            yield one.opname, "." * (level if isinstance(level, int) else 0) + str(one.argval)
-        elif isinstance(one.argval, str) and not one.opname.endswith("CONST"):
-            yield one.opname, one.argval
-    for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
-            yield from _instructions(inner)
-
-
-def _inputs(
-    code: types.CodeType, variables: Iterable[tuple[str, Any]]
-) -> Iterator[tuple[str, Any]]:
-    """The variables that a function does not assign, and no containers that it collects in: these
-    are its state."""
-    found = list(_instructions(code))
-    collected = {
-        name
-        for (load, name), (_, method) in itertools.pairwise(found)
-        if load in ("LOAD_GLOBAL", "LOAD_DEREF") and method in COLLECTING
-    }
-    assigned = {name for store, name in found if store in ("STORE_GLOBAL", "STORE_DEREF")}
-    for name, value in variables:
-        collects = name in collected and isinstance(value, list | set | dict | deque)
-        if name not in assigned and not collects:
-            yield name, value
-
-
-def _code(code: types.CodeType) -> Shape:
-    tree = tree_of(code)
-    if tree is not None:
-        return ["tree", tree]
-    return [
-        "code", hashlib.sha256(code.co_code).hexdigest(), [_constant(c) for c in code.co_consts],
-        code.co_names, code.co_varnames, code.co_freevars,
-        [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags],
-    ]  # fmt: skip
-
-
-def _constant(value: Any) -> Shape:
-    if isinstance(value, types.CodeType):
-        return _code(value)
-    if isinstance(value, frozenset):
-        return ["frozenset", sorted(map(repr, value))]
-    if isinstance(value, tuple):
-        return ["tuple", [_constant(each) for each in value]]
-    return [type(value).__name__, repr(value)]
