@@ -17,6 +17,7 @@ from skillopt.core.types import Rollout, Task, Verdict
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.kept_work import why_not
 from skillopt.rollouts.runner import RolloutRunner
+from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import given
 
@@ -63,6 +64,9 @@ def _judged(runner: RolloutRunner, rollout: Rollout, task: Task | None) -> Rejud
     if not rollout.identity:
         return Rejudged(rollout, problem="it does not say what it is a rollout of; run it again")
     identity = _identity_now(runner, rollout, task)
+    if identity is None:
+        problem = "the config's sandbox settings are not those that the agent ran with"
+        return Rejudged(rollout, problem=problem)
     if task.digest != rollout.identity["task"] and given(task) != rollout.given:
         return Rejudged(rollout, problem=_not_the_tests(rollout))
     there = runner.store.get(identity.key, task) if identity.key != rollout.key else None
@@ -75,13 +79,22 @@ def _judged(runner: RolloutRunner, rollout: Rollout, task: Task | None) -> Rejud
     return _judge(runner, rollout, identity, task)
 
 
-def _identity_now(runner: RolloutRunner, rollout: Rollout, task: Task) -> RolloutIdentity:
-    """What identifies the same work with the tests and the verifier of today."""
+def _identity_now(runner: RolloutRunner, rollout: Rollout, task: Task) -> RolloutIdentity | None:
+    """What identifies the same work with the tests and the verifier of today, which may also have
+    got another network; None if the agent's own sandbox differs."""
     old = RolloutIdentity.read(rollout.identity)
     agent = {name: value for name, value in old.agent.items() if name != "verifier"}
     if "verifier" in runner.parts:
         agent["verifier"] = runner.parts["verifier"]
-    return replace(old, task=task.digest, agent=agent)
+    sandbox = sandbox_identity(runner.config, runner.parts)
+    if _agents(sandbox) != _agents(agent.get("sandbox", {})):
+        return None
+    return replace(old, task=task.digest, agent=agent | {"sandbox": sandbox})
+
+
+def _agents(sandbox: Mapping[str, object]) -> dict[str, object]:
+    """The settings of a sandbox that the agent notices."""
+    return {name: value for name, value in sandbox.items() if name != "verifier_network"}
 
 
 def _not_the_tests(rollout: Rollout) -> str:
@@ -113,6 +126,8 @@ def _judge(
 ) -> Rejudged:
     with runner.store.again(rollout) as folder:
         write_atomic(folder / OUTCOME, to_json({"format": 1, **_outcome(rollout)}))
+        if task.question:  # There is no work but the answer.
+            (folder / "scratch" / "workspace").mkdir(parents=True)
         try:
             judged = runner.execute(runner.judging(task, identity), folder)
         except SandboxError as error:

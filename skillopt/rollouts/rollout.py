@@ -26,7 +26,7 @@ from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
-from skillopt.rollouts.kept_work import keep_work, restore_work
+from skillopt.rollouts.kept_work import keep_work, restore_work, why_not
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments, given
 from skillopt.tasks.links import remove_outward_links
@@ -105,11 +105,12 @@ def run_job(
     workspace = folder / "scratch" / "workspace"
     remove_tree(folder / "verifier")  # From an earlier attempt.
     try:
-        if (folder / OUTCOME).is_file():
+        if (folder / OUTCOME).is_file() and (workspace.is_dir() or not why_not(folder)):
             outcome = _read_outcome(folder)
             image = environments.image(job.task)
             if not workspace.is_dir():
-                _make_again(job.task, environments, folder, workspace)
+                environments.prepare(job.task, workspace)
+                restore_work(folder, workspace)
         else:
             image, outcome = _act(job, site, environments, folder)
         rollout = _rollout(job, outcome, folder)
@@ -154,21 +155,13 @@ def _act(
             what = "links out of the workspace were removed: " + ", ".join(removed[:5])
             outcome = replace(outcome, message=what)
     _keep_changes(before, workspace, folder / "workspace")
-    keep_work(before, workspace, folder)
+    if outcome.status is Status.COMPLETED:
+        keep_work(before, workspace, folder)
     remove_tree(before)
     if outcome.status is Status.COMPLETED:
         kept = asdict(replace(outcome, trajectory=None))
         write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
     return image, outcome
-
-
-def _make_again(task: Task, environments: Environments, folder: Path, workspace: Path) -> None:
-    """The agent's work, from the task's first workspace and what was kept of the changes."""
-    if task.question:
-        workspace.mkdir(parents=True)
-    else:
-        environments.prepare(task, workspace)
-    restore_work(folder, workspace)
 
 
 @contextmanager

@@ -306,7 +306,7 @@ class RolloutRunner:
 
     def judging(self, task: Task, identity: RolloutIdentity) -> Job:
         """A job that judges work which is there already."""
-        return self._job(task, None, None, self.harness(identity.agent["name"]), 0, identity)
+        return self._job(task, None, None, self.harness(self.config.harness.name), 0, identity)
 
     def execute(self, job: Job, folder: Path) -> Rollout:
         """Run a job once, in an existing folder; nothing is stored.

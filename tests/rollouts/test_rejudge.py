@@ -148,6 +148,57 @@ def test_rollouts_of_an_earlier_version_are_told_so(tiny: Tiny) -> None:
     assert len(listed()) == 3
 
 
+def test_a_question_is_judged_again_by_the_answer_that_was_given(tiny: Tiny) -> None:
+    """Also one from before work was kept."""
+    judged_by_tests(tiny)
+    for number in range(3):
+        task = tiny.folder / "tasks" / "val" / f"val-{number}"
+        shutil.rmtree(task / "environment")
+        (task / "tests" / "test.sh").unlink()
+        tiny.put(f"tasks/val/val-{number}/tests/answer.txt", "wrong\n")
+    command("eval", "my-skill", "--config", "tiny.yaml", "--split", "val")
+    for row in listed():
+        for name in ("work.json", "work.tar.gz"):
+            (Path(row["folder"]) / name).unlink(missing_ok=True)
+    before = ran(tiny)
+    for number in range(3):
+        tiny.put(f"tasks/val/val-{number}/tests/answer.txt", "said\n")
+    told = rejudged("--config", "tiny.yaml")
+    assert [(one["before"], one["after"]) for one in told] == [(0.0, 1.0)] * len(told)
+    assert told and ran(tiny) == before
+
+
+def test_the_verifiers_network_may_change_and_the_agents_sandbox_may_not(tiny: Tiny) -> None:
+    counted(tiny)
+    words = ("eval", "my-skill", "--config", "tiny.yaml", "--split", "val")
+    command(*words)
+    open_tests = ("--set", "sandbox.verifier_network=registries")
+    other = rejudged("--config", "tiny.yaml", "--set", "sandbox.limits.memory_mb=99", code=1)
+    assert all("sandbox settings" in one["problem"] for one in other)
+    told = rejudged("--config", "tiny.yaml", *open_tests)
+    assert all(one["new_key"] != one["key"] for one in told)
+    command(*words, *open_tests)
+    assert ran(tiny) == 3, "it is found under the new settings"
+
+
+def test_what_the_agent_failed_at_is_taken_over(tiny: Tiny) -> None:
+    tiny.own(
+        f"{COUNTED}\n\n"
+        "class Failing(Counted):\n"
+        "    def run(self, request, site):\n"
+        "        from dataclasses import replace\n"
+        "        return replace(super().run(request, site), status=Status.AGENT_TIMEOUT)\n"
+    )
+    tiny.write(harness__name="own:Failing", verifier="own:hard")
+    words = ("eval", "my-skill", "--config", "tiny.yaml", "--split", "val")
+    command(*words)
+    tiny.write(verifier="own:judge")
+    told = rejudged("--config", "tiny.yaml")
+    assert [(one["status"], one["after"]) for one in told] == [("agent_timeout", 0.0)] * 3
+    command(*words)
+    assert ran(tiny) == 3
+
+
 def test_a_verifier_that_fails_again_changes_nothing(tiny: Tiny) -> None:
     judged_by_tests(tiny)
     command("eval", "my-skill", "--config", "tiny.yaml", "--split", "val")
