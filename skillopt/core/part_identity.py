@@ -17,6 +17,7 @@ import importlib
 import importlib.util
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -46,7 +47,7 @@ _BY_REPR = (
 )  # fmt: skip
 _WITHOUT_VALUE = (
     type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event,
-    threading.Semaphore, threading.Barrier, threading.local,
+    threading.Semaphore, threading.Barrier, threading.local, type(os.environ),
 )  # fmt: skip
 _GENERATED = "<string>"
 """The file name of methods that a dataclass generates; their input is in the class's fields."""
@@ -200,7 +201,8 @@ class _Walk:
             return ["object", self.shape(kind, what), content, self._attributes(value, what)]
         if content is not None:
             return [kind.__name__, content]
-        if dataclasses.is_dataclass(kind) or hasattr(kind, "__pydantic_fields__"):
+        plain = dataclasses.is_dataclass(kind) or isinstance(value, types.SimpleNamespace)
+        if plain or hasattr(kind, "__pydantic_fields__"):
             return ["object", part_name(value), self._attributes(value, what)]
         if is_ours(kind):
             return ["object", part_name(value)]

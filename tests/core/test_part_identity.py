@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -121,6 +122,7 @@ MAKERS: dict[str, Callable[[float], Any]] = {
     "a captured function": lambda v: closure(with_default(v)),
     "a captured class": lambda v: closure(type("Made", (), {"factor": v})),
     "a captured path": lambda v: closure(Path(f"/data/{v}")),
+    "a captured namespace": lambda v: closure(SimpleNamespace(a=v)),
     "captured bytes": lambda v: closure(str(v).encode()),
     "a captured set": lambda v: closure({v, "a"}),
     "a captured queue": lambda v: closure(deque([v])),
@@ -263,6 +265,7 @@ def test_a_file_that_has_changed_since_does_not_hide_what_runs(
     assert of(importlib.reload(module).judge) not in (before, stale)
 
 
+@pytest.mark.slow
 def test_every_process_finds_the_same(tmp_path: Path, library: Callable[..., Any]) -> None:
     here = [of(library().judge), of(library().Own()), of(library().late)]
     code = (

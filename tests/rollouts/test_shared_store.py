@@ -14,8 +14,9 @@ from harnesses.base import Status
 from sandboxes import owner
 from sandboxes.owner import Owner, current_owner, is_dead
 from skillopt.core.types import Reward
+from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
-from tests.rollouts.test_store import TASK, a_result
+from tests.helpers.values import a_result, a_task, an_identity
 
 ROOT = Path(__file__).parents[2]
 OTHER_SPACE = ["unshare", "--pid", "--fork", "--uts", "--mount-proc"]
@@ -35,7 +36,7 @@ def test_both_of_two_go_on_with_the_rollout_that_is_kept(tmp_path: Path) -> None
         first = here.commit(a_result(mine, answer="first", reward=Reward(0.0)))
         second = there.commit(a_result(theirs, answer="second", reward=Reward(1.0)))
     assert (first.answer, second.answer, second.reward.soft) == ("first", "first", 0.0)
-    assert here.get("ab12", TASK) == first == second
+    assert here.get("ab12", a_task()) == first == second
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -44,7 +45,7 @@ def test_what_is_no_rollout_does_not_take_its_place(tmp_path: Path) -> None:
     (store.folder("ab12") / "half").mkdir(parents=True)
     with store.begin("ab12") as folder:
         kept = store.commit(a_result(folder))
-    assert store.get("ab12", TASK) == kept and not (kept.folder / "half").exists()
+    assert store.get("ab12", a_task()) == kept and not (kept.folder / "half").exists()
 
 
 RACE = """
@@ -52,7 +53,7 @@ import sys
 from pathlib import Path
 from harnesses.base import Status
 from skillopt.rollouts.store import OUTCOME, RolloutStore
-from tests.rollouts.test_store import a_result
+from tests.helpers.values import a_result
 
 root, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for number in range(count):
@@ -72,16 +73,17 @@ for number in range(count):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spaces", [False, True])
 def test_processes_that_write_at_the_same_time_agree(tmp_path: Path, spaces: bool) -> None:
     if spaces and not CAN_UNSHARE:
         pytest.skip("needs the right to make namespaces")
     before = OTHER_SPACE if spaces else []
     names = ("one", "two", "three")
-    running = [python(RACE, tmp_path, name, "40", before=before) for name in names]
+    running = [python(RACE, tmp_path, name, "20", before=before) for name in names]
     told = [process.communicate(timeout=100)[0].splitlines() for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert len(told[0]) == 40 and told[0] == told[1] == told[2]
+    assert len(told[0]) == 20 and told[0] == told[1] == told[2]
     assert not list((tmp_path / "tmp").iterdir())
     texts = {file.read_text() for file in (tmp_path / "failed" / "ab12" / "files").iterdir()}
     assert len(texts) == 1
@@ -99,6 +101,7 @@ with RolloutStore(Path(sys.argv[1])).begin("ab12") as folder:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CAN_UNSHARE, reason="needs the right to make namespaces")
 def test_work_of_another_process_namespace_is_left_alone(tmp_path: Path) -> None:
     process = python(WAITING, tmp_path, before=OTHER_SPACE)
@@ -130,8 +133,6 @@ def test_machines_of_one_host_name_are_told_apart(
 
 
 def test_work_that_waits_is_found_under_a_corrected_verifier(tmp_path: Path) -> None:
-    from skillopt.rollouts.identity import RolloutIdentity
-    from tests.rollouts.test_store import an_identity
 
     def judged_by(verifier: str) -> RolloutIdentity:
         return an_identity(agent={"name": "codex", "version": "1", "verifier": verifier})
@@ -151,6 +152,7 @@ def test_work_that_waits_is_found_under_a_corrected_verifier(tmp_path: Path) -> 
         assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_a_store_is_opened_while_others_work(tmp_path: Path) -> None:
     """Reading it does not wait, and finds what is complete only."""
     process = python(RACE, tmp_path, "one", "30")
