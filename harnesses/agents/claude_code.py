@@ -66,7 +66,8 @@ RULES = Rules(
     tools=(
         "Agent", "Artifact", "AskUserQuestion", "Bash", "CronCreate", "CronDelete", "CronList",
         "Edit", "EnterPlanMode", "EnterWorktree", "ExitPlanMode", "ExitWorktree", "Glob", "Grep",
-        "LSP", "NotebookEdit", "Read", "ReportFindings", "ScheduleWakeup", "SendMessage", "Skill",
+        "LSP", "ListAgents", "Monitor", "NotebookEdit", "Read", "ReportFindings", "ScheduleWakeup",
+        "SendMessage", "Skill",
         "TaskCreate", "TaskGet", "TaskList", "TaskOutput", "TaskStop", "TaskUpdate", "TodoWrite",
         "ToolSearch", "WebFetch", "WebSearch", "Workflow", "Write",
     ),
@@ -186,6 +187,8 @@ class ClaudeCode:
             "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
+            # Not every model service knows tools that are loaded later; settings.env can allow it.
+            "ENABLE_TOOL_SEARCH": "false",
             "PATH": f"{self.toolchain.target}:/usr/local/bin:/usr/bin:/bin",
             **dict.fromkeys(MODEL_VARIABLES, request.model.name),
         }
