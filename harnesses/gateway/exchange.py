@@ -9,6 +9,7 @@ from typing import Any
 
 from harnesses.base import Usage
 from harnesses.clock import now
+from harnesses.gateway.blame import Blame
 from harnesses.gateway.ignored_fields import ignored_fields
 from harnesses.gateway.translation import Translated
 from harnesses.gateway.upstreams import Answer, Call
@@ -48,6 +49,10 @@ class Exchange:
     header."""
     part: int = 0
     """The number of the client's start: a conversation may continue in a new process."""
+    blame: Blame | None = None
+    """Who is to blame if there is no reply; None if there is one, or if the client went away."""
+    tries: int = 1
+    """The number of times that the service was asked."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,15 @@ class Route:
     def back(self, answer: Answer) -> Answer:
         return self.translated.answer(answer) if self.translated else answer
 
-    def exchange(self, reply: Reply | None, status: int, error: str, started: float) -> Exchange:
+    def exchange(
+        self,
+        reply: Reply | None,
+        status: int,
+        error: str,
+        started: float,
+        blame: Blame | None,
+        tries: int,
+    ) -> Exchange:
         """The record of the call."""
         other = self.translated
         return Exchange(
@@ -77,7 +90,7 @@ class Route:
             other.call.protocol if other else None,
             self.taken_out + (other.left_out if other else ()),
             ignored_fields(self.sent.protocol, self.sent.body, reply) if reply else (),
-            _thread(self.call.headers), self.part,
+            _thread(self.call.headers), self.part, blame, tries,
         )  # fmt: skip
 
 
@@ -89,10 +102,10 @@ def _thread(headers: Mapping[str, str]) -> str | None:
     return headers.get(_CLAUDE_AGENT)
 
 
-def estimated(body: Mapping[str, Any], raw: bytes) -> Usage:
-    """The usage of a call that broke off before the service reported it: one token for four
-    characters of the request, and for each event of the stream."""
-    return Usage(1, len(json.dumps(body)) // 4, 0, raw.count(b"data:"))
+def estimated(body: Mapping[str, Any], events: int) -> Usage:
+    """The usage of a call of which the service has not reported any: one token for four characters
+    of the request, and for each event of the stream."""
+    return Usage(1, len(json.dumps(body)) // 4, 0, events, estimated=True)
 
 
 def line_of(exchange: Exchange) -> dict[str, Any]:
@@ -113,4 +126,6 @@ def line_of(exchange: Exchange) -> dict[str, Any]:
         "response": said,
         "thread": exchange.thread,
         "part": exchange.part,
+        "blame": exchange.blame,
+        "tries": exchange.tries,
     }

@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harnesses.base import Budget, ModelSpec, Usage
-from harnesses.clock import now
 from harnesses.companion import Companion
 from harnesses.gateway.companion_channel import CompanionChannel
-from harnesses.gateway.exchange import GONE, Exchange, line_of
+from harnesses.gateway.exchange import Exchange, line_of
+from harnesses.gateway.service_time import ServiceTime
 from harnesses.gateway.translation import Thoughts
 from harnesses.protocols.base import ProtocolName
+
+Expired = Callable[[], bool]
+BACK_OFF = "back-off"
+"""The wait of a program from a failed reply to its next request."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,18 @@ class Session:
     requests: int = 0
     active: int = 0
     """The number of calls that are running."""
-    waiting: list[float] = field(default_factory=list)
-    """The start times of the calls whose reply has not begun."""
+    service_time: ServiceTime = field(default_factory=ServiceTime)
+    """The time that was lost to the model service, which is not the agent's."""
+    refused: str = ""
+    """What the model service said when it refused a request for no fault of the agent's."""
     thoughts: Thoughts = field(default_factory=dict)
     """The model's thoughts, for services to which only the gateway can return them."""
     part: int = 0
     """The number of the agent's start, which the harness increases with each one."""
     companion: CompanionChannel | None = None
+    expired: Expired = lambda: False
+    """Whether the agent's time is over: set by a harness whose agent cannot be stopped while it
+    waits for a reply. Calls that are running then end."""
 
     def __enter__(self) -> Session:
         return self
@@ -68,12 +77,6 @@ class Session:
         self.revoke(self.token)
         if self.companion is not None:
             self.companion.close()
-
-    @property
-    def longest_wait_s(self) -> float:
-        """The longest wait for a reply that never began, or has not begun yet."""
-        given_up = [e.ended - e.started for e in self.exchanges if e.error == GONE and not e.status]
-        return max([0.0, *given_up, *(now() - began for began in tuple(self.waiting))])
 
     def add(self, exchange: Exchange, usage: Usage | None) -> None:
         """Keep and record one exchange and its usage."""

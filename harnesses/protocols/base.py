@@ -22,6 +22,19 @@ class ProtocolError(SkillOptError, ValueError):
     """A body that does not follow its protocol. The message names the field."""
 
 
+class ServiceFailure(ProtocolError):  # noqa: N818
+    """The service says that it has failed. The message has its words.
+
+    Args:
+        message: in the service's words.
+        code, type: of its error, if it gives them.
+    """
+
+    def __init__(self, message: str, code: str = "", type: str = "") -> None:
+        super().__init__(message)
+        self.code, self.type = code, type
+
+
 @dataclass(frozen=True)
 class Image:
     """A picture by its URL; ``data:TYPE;base64,…`` contains the picture itself."""
