@@ -21,14 +21,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal import entropy
 
-from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.llamacpp import SMOLLM2, weights
+from harnesses.gateway.patience import Patience
 from harnesses.gateway.upstreams import UnusableUpstreamError
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
 from tests.helpers.chromium import chromium
-from tests.helpers.patience import QUICK
 
 # How long an example takes, to draw or to run, depends on what else the machine does: the first
 # text alone takes a second, in a process that has no table of all characters yet.
@@ -141,8 +140,7 @@ def no_time_is_lost() -> Iterator[None]:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway asks a service that fails again, but does not wait for seconds before."""
-    _, *others = Gateway.__init__.__defaults__ or ()
-    monkeypatch.setattr(Gateway.__init__, "__defaults__", (QUICK, *others))
+    monkeypatch.setattr(Patience, "pause", lambda self, failures, told_s: 0.01 * failures)
 
 
 HOMES = count()

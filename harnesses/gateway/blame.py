@@ -22,7 +22,7 @@ _TOO_LONG = re.compile(
     r"|(exceed|larger than|longer than|beyond|over|reached|above)\w*\b.{0,60}"
     r"(context (length|window|size|limit)|maximum (context|prompt|input) )"
     r"|maximum (context|prompt|input) (length|size|tokens)"
-    r"|context (length|window|size|limit)\b.{0,30}\b(exceed|overflow|full|too small)"
+    r"|context( length| window| size| limit)?\b.{0,30}\b(exceed|overflow|full\b|too small)"
     r"|too many (input|prompt) tokens"
     r"|reduce the length",
     re.IGNORECASE | re.DOTALL,

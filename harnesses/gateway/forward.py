@@ -36,7 +36,7 @@ UNREAD_S = 120.0
 Price = Callable[[Usage], Usage]
 
 
-class BrokenStreamError(Exception):
+class BrokenStreamError(UpstreamError):
     """The client's connection is closed, as a reply that had begun has broken off."""
 
 

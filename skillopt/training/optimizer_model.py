@@ -28,8 +28,6 @@ from skillopt.run.records import Replied
 from skillopt.run.spending import Meter
 
 T = TypeVar("T", bound=BaseModel)
-REFUSALS = (400, 413, 422)
-"""Status codes with which a service refuses an invalid request."""
 
 
 @dataclass
@@ -107,8 +105,8 @@ class GatewayModel:
 
                     value = ask_with_repair(send, system, prompt, schema).model_dump_json()
             except ChatError as unavailable:
-                status = session.exchanges[-1].status if session.exchanges else 0
-                if status not in REFUSALS:
+                last = session.exchanges[-1] if session.exchanges else None
+                if last is None or last.blame != "agent":
                     raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
                 refused, error = True, f"the service refuses the prompt: {unavailable}"
             except OptimizerReplyError as malformed:
