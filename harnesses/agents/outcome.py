@@ -17,6 +17,10 @@ from harnesses.trajectories.trajectory import (
     skills_opened,
 )
 
+HURRIED = 0.5
+"""The share of the agent's time that the wait for one reply may use up: a single call that takes
+longer to begin says nothing about the agent."""
+
 
 def services_fault(session: Session) -> str:
     """Why the model service is to blame if the rollout has ended badly; empty if it is not.
@@ -52,7 +56,13 @@ def gave_up(session: Session) -> str:
 def _opened(request: Request, site: RolloutSite) -> Session:
     companion = request.companion
     grant = Grant(
-        request.model, request.seed, request.record, request.budget, site.anywhere, companion
+        request.model,
+        request.seed,
+        request.record,
+        request.budget,
+        site.anywhere,
+        companion,
+        first_byte_s=HURRIED * request.timeout_s,
     )
     try:
         return site.gateway.open(grant)

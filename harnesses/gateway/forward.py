@@ -124,7 +124,10 @@ class Forward:
         self._session, self._route, self._service = session, route, service
         self._price, self._alive = price, alive
         grant = session.grant
-        self._tries = Tries(service, route.sent, grant.model, grant.seed, session.service_time)
+        first_byte_s = min(grant.first_byte_s, service.patience.first_byte_s)
+        self._tries = Tries(
+            service, route.sent, grant.model, grant.seed, session.service_time, first_byte_s
+        )
         self._started = now()
         self._done = False
 

@@ -41,7 +41,7 @@ class Patience:
     Args:
         total_s: seconds that a rollout may wait for the service in all.
         outage_s: seconds that an outage may last; by default as ``total_s``.
-        first_byte_s: seconds to the first byte of a reply that are the model's; those beyond are
+        first_byte_s: seconds to the first byte of a reply that are the agent's; those beyond are
             the service's. So is silence in a reply that has begun.
         pause_s: pause after the first failed try; it doubles with each one.
     """

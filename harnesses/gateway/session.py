@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ class Grant:
     """Whether the model service may act outside for the agent: search, run code, fetch."""
     companion: Companion | None = None
     """The agent's companion, which is closed when the session ends."""
+    first_byte_s: float = math.inf
+    """The most seconds to the first byte of a reply that are the agent's; ``patience`` may have
+    less."""
 
 
 @dataclass

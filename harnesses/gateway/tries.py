@@ -42,6 +42,7 @@ class Tries:
         model: of the rollout.
         seed: of the rollout.
         waited: the session's time for the service; the call's own interval is kept up to date.
+        first_byte_s: seconds to the first byte of a reply that are the agent's.
     """
 
     service: Service
@@ -49,6 +50,7 @@ class Tries:
     model: ModelSpec
     seed: int
     waited: ServiceTime
+    first_byte_s: float
     refusal: Refusal | None = None
     """What the service said, if the answer is no reply."""
     count: int = 0
@@ -79,8 +81,8 @@ class Tries:
         """The error for a wait that was too long."""
         return GivenUpError(
             f"model service {self.service.name}: {what}; this rollout has waited "
-            f"{self.waited.seconds:.0f} s for it in all (patience: "
-            f"{self.service.patience.total_s:g} s)"
+            f"{self.waited.seconds:.0f} s for it in all, and patience is "
+            f"{self.service.patience.total_s:g} s"
         )
 
     async def answer(self) -> Answer:
@@ -128,9 +130,9 @@ class Tries:
             await self._pause(attempts, status, told, error)
 
     async def _sent(self) -> Answer:
-        self.waits(self.service.patience.first_byte_s)
+        self.waits(self.first_byte_s)
         try:
-            async with asyncio.timeout(self.left_s + self.service.patience.first_byte_s):
+            async with asyncio.timeout(self.left_s + self.first_byte_s):
                 answer = await self.service.upstream.send(self.call)
         except TimeoutError:
             raise self.impatient("no reply began") from None
@@ -183,8 +185,7 @@ class Tries:
             raise GivenUpError(self.service.used_up(self.refusal, told))
         else:
             tries = f" (after {self.count} tries)" if self.count > 1 else ""
-            waited = f"; the rollout waited {self.waited.seconds:.0f} s for it"
-            raise GivenUpError(f"model service failed: {error}{tries}{waited}")
+            raise GivenUpError(f"model service failed: {error}{tries}")
 
 
 async def _start_of(chunks: AsyncIterator[bytes]) -> bytes:
