@@ -70,6 +70,8 @@ class Usage:
     """Written to the provider's cache for some minutes."""
     cache_write_long_tokens: int = 0
     """Written to it for an hour or more."""
+    estimated: bool = False
+    """Whether the service did not report some of the counts, so that they are estimates."""
 
     def __add__(self, other: Usage) -> Usage:
         unknown = self.cost_usd is None or other.cost_usd is None
@@ -81,6 +83,7 @@ class Usage:
             None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
             self.cache_write_tokens + other.cache_write_tokens,
             self.cache_write_long_tokens + other.cache_write_long_tokens,
+            self.estimated or other.estimated,
         )
 
     @classmethod
