@@ -271,9 +271,8 @@ class Gateway:
             body = {**body, **model.sampling}
             return Route(Call(protocol, path, body, headers, seed), session.part, taken)
         call = Call(protocol, path, body, headers, seed)
-        return Route(
-            call, session.part, taken, translate(call, spoken, model.sampling, session.thoughts)
-        )
+        other = translate(call, spoken, model.sampling, session.thoughts, session.call_ids)
+        return Route(call, session.part, taken, other)
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any

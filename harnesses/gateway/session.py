@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.companion import Companion
+from harnesses.gateway.call_ids import CallIds
 from harnesses.gateway.companion_channel import CompanionChannel
 from harnesses.gateway.exchange import Exchange, line_of
 from harnesses.gateway.service_time import ServiceTime
@@ -67,6 +68,8 @@ class Session:
     """What the model service said when it refused a request for no fault of the agent's."""
     thoughts: Thoughts = field(default_factory=dict)
     """The model's thoughts, for services to which only the gateway can return them."""
+    call_ids: CallIds = field(default_factory=CallIds)
+    """The ids of the model's tool calls, which are unique in the session."""
     part: int = 0
     """The number of the agent's start, which the harness increases with each one."""
     companion: CompanionChannel | None = None
