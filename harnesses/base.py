@@ -158,5 +158,9 @@ class Outcome:
     """Whether the skill's text reached the model; None if the request had no skill."""
     version: str
     duration_s: float
+    """Seconds from start to end, by the clock on the wall."""
     others_opened: tuple[str, ...] = ()
     """Names of the other skills whose text reached the model."""
+    service_s: float = 0.0
+    """Seconds of ``duration_s`` that were lost to the model service: queue, failed tries and the
+    pauses after them, silence. They do not count against the agent's time limit."""
