@@ -140,7 +140,7 @@ def no_time_is_lost() -> Iterator[None]:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway asks a service that fails again, but does not wait for seconds before."""
-    monkeypatch.setattr(Patience, "pause", lambda self, failures, told_s: 0.01 * failures)
+    monkeypatch.setattr(Patience, "pause", lambda self, failures, told_s: told_s or 0.01 * failures)
 
 
 HOMES = count()
