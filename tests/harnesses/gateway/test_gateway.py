@@ -305,8 +305,12 @@ def test_the_official_sdks_stream_from_a_service_of_any_protocol(
         with other.chat.completions.stream(**asked) as deltas:
             choice = deltas.get_final_completion().choices[0]
         assert choice.message.content == "I look." and choice.finish_reason == "tool_calls"
-    assert all(exchange.reply and exchange.reply.calls == (call,) for exchange in session.exchanges)
-    assert len(session.exchanges) == 3
+    replies = [exchange.reply for exchange in session.exchanges if exchange.reply]
+    assert [(c.name, c.arguments) for reply in replies for c in reply.calls] == [
+        (call.name, call.arguments)
+    ] * 3
+    # What is passed on as it is keeps its id; a translated call has one of its own.
+    assert len({reply.calls[0].id for reply in replies}) >= 2
 
 
 def until(done: Callable[[], bool]) -> None:
