@@ -161,10 +161,10 @@ def split_unopened(text: str) -> tuple[tuple[Thought, ...], str]:
 
     Some servers put the opening tag at the end of the prompt, so that a reply has the closing one
     alone. It stands on a line of its own, or right between thought and text; a tag that is quoted,
-    in code, or among the words of a sentence is a part of the text.
+    in code, in JSON, or among the words of a sentence is a part of the text.
     """
     found = _CLOSING.search(text)
-    if found is None:
+    if found is None or text.lstrip()[:1] in ("{", "["):
         return (), text
     before, after = text[: found.start()], text[found.end() :]
     begins = not before.strip(" \t") or before.rstrip(" \t").endswith("\n")
