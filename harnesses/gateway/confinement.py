@@ -135,7 +135,8 @@ def _choosable(choice: Any, tools: list[Any]) -> bool:
     """Whether a choice of a tool can be made among these."""
     if not isinstance(choice, dict):
         return True
-    chosen = choice.get("tools") if isinstance(choice.get("tools"), list) else [choice]
+    several = choice.get("tools")
+    chosen = several if isinstance(several, list) else [choice]
     known = {str(tool.get(key)) for tool in tools if isinstance(tool, dict)
              for key in ("type", "name")}  # fmt: skip
     named = [one.get("name") or one.get("type") for one in chosen if isinstance(one, dict)]

@@ -99,14 +99,14 @@ async def opened(
         NoReplyError: it is none; with the service's words.
         UpstreamError: it broke off.
     """
-    chunks = answer.chunks
+    chunks = _plain_lines(answer.chunks) if streamed else answer.chunks
     first = b""
     async for chunk in chunks:
         first += chunk
         if first.strip(_BLANK):
             break
     if streamed and not first.strip(_BLANK).startswith((b"{", b"<", b"[")):
-        return await _begun(answer, first, protocol)
+        return await _begun(chunks, first, protocol)
     raw = await _whole(first, chunks, progress)
     try:
         body = object_in(raw, "the answer")
@@ -132,14 +132,14 @@ async def _whole(first: bytes, chunks: AsyncIterator[bytes], progress: Progress)
     return bytes(raw).removeprefix(b"\xef\xbb\xbf")
 
 
-async def _begun(answer: Answer, first: bytes, protocol: ProtocolName) -> Answer:
+async def _begun(chunks: AsyncIterator[bytes], first: bytes, protocol: ProtocolName) -> Answer:
     """A stream, once it has said something or ended well."""
     read, held, size = StreamRead(protocol), [first], 0
-    begun = Answer(200, EVENTS, _and_then(held, answer.chunks))
+    begun = Answer(200, EVENTS, _and_then(held, chunks))
     try:
         if any(map(_says, read.feed(first))):
             return begun
-        async for chunk in answer.chunks:
+        async for chunk in chunks:
             held.append(chunk)
             size += len(chunk)
             if any(map(_says, read.feed(chunk))):
@@ -162,6 +162,21 @@ def _says(piece: Piece) -> bool:
         case CallBegun() | ThoughtDone() | Ended():
             return True
     return False
+
+
+async def _plain_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A stream of events with the line ends that every client reads, and no byte order mark.
+
+    All are allowed (WHATWG HTML, 9.2.6), but not all agents read them.
+    """
+    after_cr, begun = False, False
+    async for chunk in chunks:
+        plain = chunk if begun else chunk.removeprefix(b"\xef\xbb\xbf")
+        begun = begun or bool(chunk)
+        if after_cr:
+            plain = plain.removeprefix(b"\n")
+        after_cr = plain.endswith(b"\r") or (after_cr and not chunk)
+        yield plain.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in plain else plain
 
 
 async def _and_then(held: list[bytes], chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from harnesses.base import Usage
 from harnesses.clock import now
 from harnesses.gateway.blame import Blame
+from harnesses.gateway.call_ids import CallIds
 from harnesses.gateway.ignored_fields import ignored_fields
 from harnesses.gateway.translation import Translated
 from harnesses.gateway.upstreams import Answer, Call
@@ -65,14 +67,22 @@ class Route:
     taken_out: tuple[str, ...]
     """The parts of the client's request that are not passed on; see
     :mod:`harnesses.gateway.confinement`."""
+    ids: CallIds
+    """The ids of the session's tool calls; a translation changes them by itself."""
     translated: Translated | None = None
 
-    @property
+    @cached_property
     def sent(self) -> Call:
-        return self.translated.call if self.translated else self.call
+        """The call as its service gets it."""
+        if self.translated:
+            return self.translated.call
+        return replace(self.call, body=self.ids.request(self.call.body))
 
     def back(self, answer: Answer) -> Answer:
-        return self.translated.answer(answer) if self.translated else answer
+        """An answer of the service as the client gets it."""
+        if self.translated:
+            return self.translated.answer(answer)
+        return self.ids.answer(self.call.protocol, answer)
 
     def exchange(
         self,

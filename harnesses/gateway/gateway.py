@@ -269,10 +269,11 @@ class Gateway:
         spoken = pick_protocol(protocol, self._upstreams[model.upstream].protocols)
         if spoken == protocol:
             body = {**body, **model.sampling}
-            return Route(Call(protocol, path, body, headers, seed), session.part, taken)
+            call = Call(protocol, path, body, headers, seed)
+            return Route(call, session.part, taken, session.call_ids)
         call = Call(protocol, path, body, headers, seed)
         other = translate(call, spoken, model.sampling, session.thoughts, session.call_ids)
-        return Route(call, session.part, taken, other)
+        return Route(call, session.part, taken, session.call_ids, other)
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any

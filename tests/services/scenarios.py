@@ -92,7 +92,9 @@ def each_twice(trouble: Trouble) -> Callable[[], Scenario]:
     return made
 
 
-def status(number: int, message: str = "no", type: str = "", code: str = "", **headers: str) -> Trouble:
+def status(
+    number: int, message: str = "no", type: str = "", code: str = "", **headers: str
+) -> Trouble:
     return lambda asked: refused(number, message, type, code, **headers)
 
 
@@ -162,7 +164,9 @@ def _as_asked(asked: Asked, value: Json) -> Answer:
     if not asked.streamed:
         return as_json(value)
     if asked.protocol == "chat":
-        return streamed("chat", [{**chunk({}), "choices": [_as_delta(c) for c in value["choices"]]}])
+        return streamed(
+            "chat", [{**chunk({}), "choices": [_as_delta(c) for c in value["choices"]]}]
+        )
     if asked.protocol == "messages":
         return streamed("messages", [value])
     status = value["status"]
@@ -181,7 +185,9 @@ def nothing_said(asked: Asked) -> Answer:
 
 def stated(word: str) -> Trouble:
     """A Responses object in a state in which there is no reply yet, or none any more."""
-    return lambda asked: _as_asked(asked, {**whole("responses", Said("", usage={})), "status": word})
+    return lambda asked: _as_asked(
+        asked, {**whole("responses", Said("", usage={})), "status": word}
+    )
 
 
 def too_long_in_place(asked: Asked) -> Answer:
@@ -426,7 +432,9 @@ def _cases() -> Iterator[Case]:
         "anthropic": status(400, "prompt is too long: 209000 tokens > 200000 maximum"),
         "openai": status(400, "Input is too large.", code="context_length_exceeded"),
         "vllm": status(400, "This model's maximum context length is 8192 tokens."),
-        "llama.cpp": status(400, "the request exceeds the available context size", "exceed_context_size_error"),
+        "llama.cpp": status(
+            400, "the request exceeds the available context size", "exceed_context_size_error"
+        ),
         "413": status(413, "request too large", "request_too_large"),
     }.items():
         yield Case(f"too long as {name} says it", after_first(trouble), "agent")
@@ -486,7 +494,9 @@ def _cases() -> Iterator[Case]:
     }.items():
         yield Case(f"a stream with {name}", always(rewritten(spelt)), "solved", streams=True)
     yield Case("blanks before the reply", always(blanks), "solved")
-    yield Case("an unknown word for the end", always(said(odd_stop)), "solved", ("chat", "messages"))
+    yield Case(
+        "an unknown word for the end", always(said(odd_stop)), "solved", ("chat", "messages")
+    )
     yield Case("counts as floats", always(said(floats)), "solved")
     yield Case("no counts", always(said(no_usage)), "solved")
     yield Case("thoughts in the text", always(said(thinks_aloud)), "solved")

@@ -7,6 +7,7 @@ behaves again, the same evaluation in the same folder must end with reward 1.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ TEST = """\
 r=0; [ "$(cat answer.txt 2>/dev/null)" = 42 ] && r=1
 echo "{\\"reward\\": $r}" > "$VERIFIER_LOGS/reward.json"
 """
+DOCKERFILE = "FROM skillopt/agent-base:1\nWORKDIR /app\n"
 ALL_CELLS = "SKILLOPT_ALL_CELLS" in os.environ
 
 
@@ -44,7 +46,9 @@ def config(folder: Path, service: Service, protocol: Protocol, **settings: objec
         (task / "tests").mkdir()
         (task / "task.toml").write_text(TASK)
         (task / "instruction.md").write_text(f"Write 42 into answer.txt ({split}).\n")
-        (task / "environment" / "Dockerfile").write_text("FROM skillopt/agent-base:1\nWORKDIR /app\n")
+        (task / "environment" / "Dockerfile").write_text(
+            "FROM skillopt/agent-base:1\nWORKDIR /app\n"
+        )
         (task / "tests" / "test.sh").write_text(TEST)
     upstream = {"kind": "openai-compatible", "base_url": service.url, "protocols": [protocol]}
     values = {
@@ -59,7 +63,7 @@ def config(folder: Path, service: Service, protocol: Protocol, **settings: objec
         "optimizer": {"upstream": "up", "name": "m"},
         "upstreams": {"up": upstream},
         "rollout_tries": 1,
-        "patience": {"total": 3, "first_byte": 2},
+        "patience": {"total": 5, "first_byte": 2},
         **settings,
     }
     file = folder / "config.yaml"
@@ -85,7 +89,7 @@ def judged(found: Rollout) -> str:
     return "solved" if found.reward.hard else f"agent ({found.status})"
 
 
-def check(case: Case, settings: Config, service: Service, plugins: Plugins = Plugins()) -> None:
+def check(case: Case, settings: Config, service: Service, plugins: Plugins) -> None:
     found = rollout(settings, plugins)
     came = judged(found)
     if case.right == "agent":
@@ -99,8 +103,49 @@ def check(case: Case, settings: Config, service: Service, plugins: Plugins = Plu
         assert judged(again) == "solved", again.message
 
 
-WHOLE = [(p, c.name) for c in CASES.values() if not c.streams for p in c.protocols]
-STREAMED = [(p, c.name) for c in CASES.values() for p in c.protocols]
+def cells(cases: Sequence[Case], first: int) -> list[tuple[Protocol, str]]:
+    """All protocols of each case; or one in turn, where only a part is to be run."""
+    return [
+        (protocol, case.name)
+        for number, case in enumerate(cases)
+        for at, protocol in enumerate(case.protocols)
+        if ALL_CELLS or at == (number + first) % len(case.protocols)
+    ]
+
+
+WHOLE = cells([case for case in CASES.values() if not case.streams], 0)
+STREAMED = cells(list(CASES.values()), 1)
+AGENTS: dict[str, tuple[Protocol, ...]] = {
+    "codex": ("responses", "chat"),
+    "claude-code": ("messages", "chat"),
+    "opencode": ("chat",),
+}
+"""The protocols of the services that each is tried with: its own, and one that is translated."""
+KINDS = (
+    "a pause in a header", "credit used up as 400", "too long as anthropic says it",
+    "an error in place once", "a closed connection once",
+    "a stream with half of its events once", "pings alone", "a stream with CR",
+    "thoughts in the text", "ids that repeat", "a strict service that says blanks",
+    "calls with pieces in turn",
+)  # fmt: skip
+"""The cases that real agents meet in every run of the tests: one of each kind."""
+
+
+def agents_cells() -> list[tuple[str, Protocol, str]]:
+    found = [
+        (agent, protocol, case.name)
+        for agent, protocols in AGENTS.items()
+        for number, case in enumerate(CASES.values())
+        for at, protocol in enumerate(protocols)
+        if protocol in case.protocols
+        if ALL_CELLS or (case.name in KINDS and (at == number % 2 or len(protocols) == 1))
+    ]
+    return [cell for cell in found if ALL_CELLS or cell[0] != "opencode" or _first(cell[2])]
+
+
+def _first(name: str) -> bool:
+    """Whether OpenCode, which takes the longest to start, meets the case too."""
+    return KINDS.index(name) % 3 == 0
 
 
 def test_there_are_enough_of_them() -> None:
@@ -112,7 +157,27 @@ def test_there_are_enough_of_them() -> None:
 def test_direct_chat(protocol: Protocol, name: str, tmp_path: Path, quick_retries: None) -> None:
     case = CASES[name]
     with serving(case.make()) as service:
-        check(case, config(tmp_path, service, protocol), service)
+        check(case, config(tmp_path, service, protocol), service, Plugins())
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("agent", "protocol", "name"), agents_cells())
+def test_the_agents(
+    agent: str, protocol: Protocol, name: str, tmp_path: Path, quick_retries: None
+) -> None:
+    case = CASES[name]
+    with serving(case.make()) as service:
+        settings = config(
+            tmp_path,
+            service,
+            protocol,
+            harness={"name": agent},
+            sandbox={"kind": "docker"},
+            patience={"total": 6, "first_byte": 3},
+        )
+        task = settings.runs.parent / "tasks" / "test" / "write-test" / "task.toml"
+        task.write_text(TASK.replace("timeout_sec = 4", "timeout_sec = 40"))
+        check(case, settings, service, Plugins())
 
 
 @pytest.mark.slow
