@@ -29,8 +29,8 @@ from harnesses.protocols.pieces import Gathering
 from harnesses.protocols.registry import CODECS
 from harnesses.protocols.sse import Splitter
 
-MAX_REPLY = 64 * 1024 * 1024
-"""The most bytes of one answer."""
+MAX_REPLY = 16 * 1024 * 1024
+"""The most bytes of one reply."""
 _HELD_BYTES = 8 * 1024 * 1024
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 EVENTS, JSON = "text/event-stream", "application/json"
@@ -60,6 +60,7 @@ class StreamRead:
         self._splitter, self._reader = Splitter(), CODECS[protocol].reader()
         self._gathering = Gathering()
         self.events = 0
+        self._size = 0
 
     def feed(self, chunk: bytes) -> list[Piece]:
         """The pieces that a chunk completes. Raises ProtocolError."""
@@ -69,6 +70,10 @@ class StreamRead:
             for piece in self._reader.read(event):
                 self._gathering.add(piece)
                 found.append(piece)
+        if found:
+            self._size += len(chunk)
+        if self._size > MAX_REPLY:
+            raise ProtocolError(f"the reply has more than {MAX_REPLY >> 20} MiB")
         return found
 
     def end(self) -> tuple[list[Piece], Reply]:
@@ -165,18 +170,24 @@ def _says(piece: Piece) -> bool:
 
 
 async def _plain_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """A stream of events with the line ends that every client reads, and no byte order mark.
+    """A stream of events with the line ends that every client reads, its last blank line, and no
+    byte order mark.
 
-    All are allowed (WHATWG HTML, 9.2.6), but not all agents read them.
+    All are allowed (WHATWG HTML, 9.2.6) or usual, but not all agents read them.
     """
-    after_cr, begun = False, False
+    after_cr, begun, last = False, False, b"\n\n"
     async for chunk in chunks:
         plain = chunk if begun else chunk.removeprefix(b"\xef\xbb\xbf")
         begun = begun or bool(chunk)
         if after_cr:
             plain = plain.removeprefix(b"\n")
         after_cr = plain.endswith(b"\r") or (after_cr and not chunk)
-        yield plain.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in plain else plain
+        if b"\r" in plain:
+            plain = plain.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        last = (last + plain)[-2:]
+        yield plain
+    if last != b"\n\n":
+        yield b"\n\n"
 
 
 async def _and_then(held: list[bytes], chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from harnesses.base import Usage
@@ -15,6 +16,7 @@ from harnesses.gateway.call_ids import CallIds
 from harnesses.gateway.ignored_fields import ignored_fields
 from harnesses.gateway.translation import Translated
 from harnesses.gateway.upstreams import Answer, Call
+from harnesses.json_values import loads
 from harnesses.protocols.base import ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
 
@@ -25,6 +27,28 @@ WIRE_FORMAT = 1
 MAIN = ""
 """The thread of the main conversation."""
 GONE = "the client went away before the reply was complete"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A request that is only on disk.
+
+    Args:
+        file: a ``wire.jsonl``.
+        at, size: of its line, in bytes.
+    """
+
+    file: Path
+    at: int
+    size: int
+
+    def load(self) -> Mapping[str, Any]:
+        """The request. Raises OSError or ValueError if the file has been changed."""
+        with self.file.open("rb") as lines:
+            lines.seek(self.at)
+            line = loads(lines.read(self.size))
+        found: Mapping[str, Any] = line["request"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,13 @@ class Exchange:
     """Who is to blame if there is no reply; None if there is one, or if the client went away."""
     tries: int = 1
     """The number of times that the service was asked."""
+    recorded: Recorded | None = None
+    """The place of the request if it is not kept in memory; ``request`` is empty then."""
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """The request, from memory or from disk."""
+        return self.recorded.load() if self.recorded else self.request
 
 
 @dataclass(frozen=True)

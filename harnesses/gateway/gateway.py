@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Usage
 from harnesses.companion import PATH as COMPANION_PATH
+from harnesses.gateway.bodies import MAX_BODY, Bodies, BodyError
 from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
 from harnesses.gateway.confinement import confined, remote_address
 from harnesses.gateway.exchange import Route
@@ -27,7 +28,6 @@ from harnesses.gateway.service import OnWait, Service
 from harnesses.gateway.session import Expired, Grant, Session
 from harnesses.gateway.translation import pick_protocol, translate
 from harnesses.gateway.upstreams import Call, Upstream
-from harnesses.json_values import loads
 from harnesses.protocols.base import ProtocolError, ProtocolName
 from harnesses.protocols.errors import error_body
 from harnesses.protocols.registry import PATHS
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 _EXPIRY_S = 0.25
 """Seconds between two looks whether the time of a call's agent is over."""
-MAX_BODY = 64 * 1024 * 1024
 
 Price = Callable[[str, Usage], float | None]
 """A function from a model and a usage to the cost in USD; None if the price is not known."""
@@ -82,6 +81,7 @@ class Gateway:
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._services: dict[str, Service] = {}
+        self._bodies = Bodies()
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -230,17 +230,28 @@ class Gateway:
         session = self._session(request)
         if session is None:
             return _error(protocol, 401, "this token does not belong to a running rollout")
-        try:
-            body = loads(await request.body())
-        except ValueError as error:
-            return _error(protocol, 400, f"request is not JSON: {error}")
+
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            """Keeps the body's room until the call is answered."""
+            try:
+                async with session.calls, self._bodies.read(request, session) as body:
+                    answer = self._answer(session, protocol, body, request.headers)
+                    await answer(scope, receive, send)
+            except BodyError as error:
+                await _error(protocol, error.status, f"request: {error}")(scope, receive, send)
+
+        return respond
+
+    def _answer(
+        self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
+    ) -> ASGIApp:
         refusal = self._refusal(session, protocol, body)
         if refusal:
             return _error(protocol, *refusal)
         session.requests += 1
-        headers = {k.lower(): v for k, v in request.headers.items()}
         try:
-            route = self._route(session, protocol, body, headers)
+            lower = {k.lower(): v for k, v in headers.items()}
+            route = self._route(session, protocol, body, lower)
         except ProtocolError as error:
             return _error(protocol, 400, str(error))
         model = session.grant.model
