@@ -128,7 +128,8 @@ def _is_own(protocol: ProtocolName, tool: Any) -> bool:
     kind = tool.get("type")
     if kind is None:
         return protocol == "messages"
-    if _VERSION.sub("", str(kind)) not in OWN_TOOLS[protocol]:
+    name = _VERSION.sub("", str(kind)) if protocol == "messages" else kind
+    if name not in OWN_TOOLS[protocol]:
         return False
     place = tool.get("environment")
     return place is None or (isinstance(place, dict) and place.get("type") == "local")
