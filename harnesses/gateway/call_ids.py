@@ -16,7 +16,9 @@ from typing import Any
 
 from harnesses.gateway.upstreams import Answer
 from harnesses.json_values import loads
-from harnesses.protocols.base import Message, ProtocolName
+from harnesses.protocols.base import Message, ProtocolError, ProtocolName
+from harnesses.protocols.chat_stream import Calls
+from harnesses.protocols.fields import made_id, maybe
 from harnesses.protocols.sse import MAX_EVENT, event
 
 _FITS = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -83,14 +85,16 @@ class CallIds:
         return found
 
     def answer(self, protocol: ProtocolName, answer: Answer) -> Answer:
-        """A service's answer with our own ids; all but the events with a changed id remains as it
-        is, byte for byte."""
+        """A service's answer with our own ids. The pieces of calls in a stream of Chat Completions
+        also get the index of their call, as agents put them together in ways of their own. All
+        other events remain as they are, byte for byte."""
         if answer.status != 200:
             return answer
         return replace(answer, chunks=self._chunks(protocol, answer))
 
     async def _chunks(self, protocol: ProtocolName, answer: Answer) -> AsyncIterator[bytes]:
         rename = self._rename()
+        calls = Calls() if protocol == "chat" else None
         if "event-stream" not in answer.content_type:
             raw = b"".join([chunk async for chunk in answer.chunks])
             body = _changed(protocol, raw, rename)
@@ -109,9 +113,10 @@ class CallIds:
                 continue
             raw = b"".join(held)
             cut = max(match.end() for match in _BLANK_LINE.finditer(raw))
-            yield b"".join(_event_changed(protocol, one, rename) for one in _events(raw[:cut]))
+            events = (_event_changed(protocol, one, rename, calls) for one in _events(raw[:cut]))
+            yield b"".join(events)
             held, tail, size = [raw[cut:]], raw[cut:][-3:], len(raw) - cut
-        yield _event_changed(protocol, b"".join(held), rename)
+        yield _event_changed(protocol, b"".join(held), rename, calls)
 
     def _rename(self) -> Rename:
         """The function for one reply."""
@@ -135,7 +140,9 @@ def _events(raw: bytes) -> Iterator[bytes]:
         start = match.end()
 
 
-def _event_changed(protocol: ProtocolName, raw: bytes, rename: Rename) -> bytes:
+def _event_changed(
+    protocol: ProtocolName, raw: bytes, rename: Rename, calls: Calls | None
+) -> bytes:
     if not any(mark in raw for mark in _MARKS):
         return raw
     name, data = "", []
@@ -145,23 +152,71 @@ def _event_changed(protocol: ProtocolName, raw: bytes, rename: Rename) -> bytes:
             data.append(value.removeprefix(b" "))
         elif field == b"event":
             name = value.strip().decode("utf-8", "replace")
-    body = _changed(protocol, b"\n".join(data), rename)
+    body = _changed(protocol, b"\n".join(data), rename, calls)
     return raw if body is None else event(body, name or None)
 
 
-def _changed(protocol: ProtocolName, raw: bytes, rename: Rename) -> Mapping[str, Any] | None:
-    """A reply or an event of one with our own ids; None if nothing is to be changed."""
+def _changed(
+    protocol: ProtocolName, raw: bytes, rename: Rename, calls: Calls | None = None
+) -> Mapping[str, Any] | None:
+    """A reply or an event of one with our own ids; None if nothing is to be changed.
+
+    Args:
+        protocol, raw: of the reply.
+        rename: gives the ids.
+        calls: of a stream of Chat Completions, whose pieces get the index of their call.
+    """
     try:
         body = loads(raw)
     except ValueError:
         return None  # Whoever reads it will say what is wrong with it.
+    if calls is not None:
+        return body if _regular(body, calls, rename) else None
     changed = False
     for position, item, key in _calls(protocol, body):
         theirs = item.get(key)
-        if isinstance(theirs, str) and theirs:
-            item[key] = rename(position, theirs)
-            changed = changed or item[key] != theirs
+        item[key] = rename(position, made_id(theirs))
+        changed = changed or item[key] != theirs
     return body if changed else None
+
+
+def _regular(body: Any, calls: Calls, rename: Rename) -> bool:
+    """Give the pieces of calls in an event of Chat Completions the form in which OpenAI has them:
+    each with the index of its call, id and name in the first. Whether anything was changed."""
+    changed = False
+    for choice in _dicts(body.get("choices")) if isinstance(body, dict) else []:
+        for delta in _dicts([choice.get("delta")]):
+            parts = _dicts(delta.get("tool_calls"))
+            try:
+                right = [new for part in parts for new in _piece(part, calls, rename)]
+            except ProtocolError:
+                continue  # Its reader will say so.
+            if right != parts:
+                delta["tool_calls"] = right
+                changed = True
+    return changed
+
+
+def _piece(part: dict[str, Any], calls: Calls, rename: Rename) -> Iterator[dict[str, Any]]:
+    """A piece in its regular form: the same one if it has it, and none as long as the name of its
+    call is not known."""
+    call = calls.add(part)
+    if not call.name:
+        return
+    index = next(n for n, one in enumerate(calls.open) if one is call)
+    begins, text = call.rest()
+    id = rename(index, call.id)
+    function = maybe(part, "function", dict) or {}
+    same = part.get("index") == index and (function.get("arguments") or "") == text
+    if begins and same and part.get("id") == id:
+        yield part
+    elif begins:
+        function = {"name": call.name, "arguments": text}
+        yield {"index": index, "id": id, "type": "function", "function": function}
+    elif same and part.get("id") in (None, "", id) and not function.get("name"):
+        yield part
+    else:
+        yield {"index": index, "function": {"arguments": text}}
 
 
 def _calls(protocol: ProtocolName, body: Any) -> Iterator[tuple[int, dict[str, Any], str]]:

@@ -15,17 +15,20 @@ from typing import Any
 
 from harnesses.protocols.base import ProtocolError, ProtocolName
 
-OWN_TOOLS: dict[ProtocolName, re.Pattern[str]] = {
-    "responses": re.compile(
-        "function|custom|namespace|local_shell|shell|apply_patch|tool_search|computer"
-        "|computer_use_preview"
+OWN_TOOLS: dict[ProtocolName, tuple[str, ...]] = {
+    "responses": (
+        "function", "custom", "namespace", "local_shell", "shell", "apply_patch", "tool_search",
+        "computer", "computer_use_preview",
     ),
-    "chat": re.compile("function|custom"),
-    "messages": re.compile(
-        r"custom|(bash|text_editor|computer|memory|tool_search_tool(_[a-z0-9]+)?)_\d{8}"
+    "chat": ("function", "custom"),
+    "messages": (
+        "custom", "bash", "text_editor", "computer", "memory", "tool_search_tool",
+        "tool_search_tool_regex", "tool_search_tool_bm25",
     ),
-}
-"""The types of tools that the agent runs itself."""
+}  # fmt: skip
+"""The types of tools that the agent runs itself; for Messages without their versions."""
+
+_VERSION = re.compile(r"_\d{8}\Z")
 
 _SAMPLING = frozenset(
     {
@@ -125,7 +128,8 @@ def _is_own(protocol: ProtocolName, tool: Any) -> bool:
     kind = tool.get("type")
     if kind is None:
         return protocol == "messages"
-    if not OWN_TOOLS[protocol].fullmatch(str(kind)):
+    name = _VERSION.sub("", str(kind)) if protocol == "messages" else kind
+    if name not in OWN_TOOLS[protocol]:
         return False
     place = tool.get("environment")
     return place is None or (isinstance(place, dict) and place.get("type") == "local")

@@ -24,6 +24,7 @@ from harnesses.protocols.base import (
     ProtocolError,
     ProtocolName,
     Reply,
+    ServiceFailure,
     Thought,
     ToolCall,
 )
@@ -129,9 +130,15 @@ class Translated:
                 for part in written(reader.read(event)):
                     yield part
         except ProtocolError as error:
-            yield error_event(self.client, str(error))
+            code = error.code if isinstance(error, ServiceFailure) else ""
+            yield error_event(self.client, str(error), code)
             return
-        for part in written(reader.close()):
+        try:
+            last = list(written(reader.close()))
+        except ServiceFailure as error:
+            yield error_event(self.client, str(error), error.code)
+            return
+        for part in last:
             yield part
         self._remember(gathering.reply())
 

@@ -149,7 +149,7 @@ class Reply:
     thoughts: tuple[Thought, ...] = ()
     model: str = ""
     odd_stop: str = ""
-    """The service's own word for the end, if it is none of its protocol."""
+    """The service's own word for the end if it is an unknown one; ``none`` if there was none."""
 
     @property
     def reasoning(self) -> str:

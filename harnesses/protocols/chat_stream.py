@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -112,7 +113,7 @@ def parts_of(content: Any) -> tuple[str, str]:
 
 
 @dataclass
-class _OpenCall:
+class OpenCall:
     """A call that is being read; it stays open until the end of the reply."""
 
     index: int | None
@@ -120,7 +121,7 @@ class _OpenCall:
     name: str = ""
     parts: list[str] = field(default_factory=list)
     passed: int = 0
-    """The number of parts that have been passed on."""
+    """One more than the number of parts that have been passed on; 0 if it was not begun."""
 
     def whole(self) -> bool:
         """Whether the arguments are complete."""
@@ -129,10 +130,17 @@ class _OpenCall:
         return is_whole(self.call())
 
     def call(self) -> ToolCall:
+        """The call as far as it has come."""
         return call_of(self.id, self.name, "".join(self.parts))
 
+    def rest(self) -> tuple[bool, str]:
+        """Whether nothing has been passed on before, and the arguments that have not."""
+        begins, text = self.passed == 0, "".join(self.parts[max(self.passed - 1, 0) :])
+        self.passed = len(self.parts) + 1
+        return begins, text
 
-class _Calls:
+
+class Calls:
     """Puts the calls of one reply together.
 
     Servers differ in what they repeat and in what they change from piece to piece. A piece with a
@@ -142,35 +150,36 @@ class _Calls:
     """
 
     def __init__(self) -> None:
-        self.open: list[_OpenCall] = []
+        self.open: list[OpenCall] = []
 
-    def add(self, part: Mapping[str, Any]) -> None:
-        """Raises ProtocolError for a part that cannot be read."""
+    def add(self, part: Mapping[str, Any]) -> OpenCall:
+        """The call that a part belongs to. Raises ProtocolError if it cannot be read."""
         function = get(part, "function", dict, {})
         index, id = maybe(part, "index", int), part.get("id")
         id = str(id) if id not in (None, "") else ""
         name = get(function, "name", str, "")
         call = self._named(index, id, name) if name else self._unnamed(index, id)
         if call is None:
-            call = _OpenCall(index, made_id(id))
+            call = OpenCall(index, made_id(id))
             self.open.append(call)
         call.name = call.name or name
         if text := argument_text(function.get("arguments")):
             call.parts.append(text)
+        return call
 
-    def _named(self, index: int | None, id: str, name: str) -> _OpenCall | None:
+    def _named(self, index: int | None, id: str, name: str) -> OpenCall | None:
         call = self._last(lambda call: call.index == index)
         if call is None or not call.name:
             return call
         other = (id and id != call.id) or name != call.name or call.whole()
         return None if other else call
 
-    def _unnamed(self, index: int | None, id: str) -> _OpenCall | None:
+    def _unnamed(self, index: int | None, id: str) -> OpenCall | None:
         own = self._last(lambda call: index is not None and call.index == index)
         own = own or self._last(lambda call: bool(id) and call.id == id)
         return own or (self.open[-1] if self.open else None)
 
-    def _last(self, fits: Callable[[_OpenCall], bool]) -> _OpenCall | None:
+    def _last(self, fits: Callable[[OpenCall], bool]) -> OpenCall | None:
         return next((call for call in reversed(self.open) if fits(call)), None)
 
     def begun(self) -> Iterator[Piece]:
@@ -187,12 +196,12 @@ class _Calls:
             yield from self._passed(call)
             yield BlockDone()
 
-    def _passed(self, call: _OpenCall) -> Iterator[Piece]:
-        if call.passed == 0:
+    def _passed(self, call: OpenCall) -> Iterator[Piece]:
+        begins, text = call.rest()
+        if begins:
             yield CallBegun(call.id, call.name)
-        for text in call.parts[max(call.passed - 1, 0) :]:
+        if text:
             yield CallPiece(text)
-        call.passed = len(call.parts) + 1
 
 
 class ChatReader:
@@ -208,10 +217,12 @@ class ChatReader:
         """Whether a thought has come after the text had begun."""
         self._other = False
         """Whether there was a thought, or an empty text: the model replied, if with nothing."""
-        self._calls = _Calls()
+        self._calls = Calls()
         self._held: list[Piece] = []
         """What came after the first call had begun, and follows the calls."""
         self._finish: object = None
+        self._odd: Mapping[str, Any] = {}
+        """The last event without choices and counts, which may say what went wrong."""
         self._usage = Usage(1, estimated=True)
 
     def read(self, item: Mapping[str, Any]) -> Iterator[Piece]:
@@ -225,6 +236,8 @@ class ChatReader:
             yield Begun(str(item.get("model") or ""))
         if item.get("usage"):
             self._usage = usage_of(get(item, "usage", dict))
+        elif not item.get("choices"):
+            self._odd = item
         for choice in objects(item, "choices"):
             if maybe(choice, "index", int) in (None, 0):
                 yield from self._choice(choice)
@@ -283,7 +296,8 @@ class ChatReader:
 
     def close(self) -> Iterator[Piece]:
         if self._finish is None:
-            raise ProtocolError("stream: ended without finish_reason")
+            said = f", after {json.dumps(self._odd)[:500]}" if self._odd else ""
+            raise ProtocolError(f"stream: ended without finish_reason{said}")
         if not self._calls.open:
             yield from self._untagged(self._tags.finish())
             yield from self._thought_done()

@@ -31,14 +31,16 @@ def error_body(protocol: ProtocolName, status: int, message: str) -> dict[str, A
     return {"error": {**error, "code": None, "param": None}}
 
 
-def error_event(protocol: ProtocolName, message: str) -> bytes:
-    """The event that reports the failure of a stream."""
+def error_event(protocol: ProtocolName, message: str, code: str = "") -> bytes:
+    """The event that reports the failure of a stream; ``code`` is the service's, if it gave one."""
     body = error_body(protocol, 500, message)
+    if code:
+        body["error"]["code"] = code
     if protocol == "messages":
         return event(body, "error")
     if protocol == "chat":
         return event(body)
-    error = {"code": "server_error", "message": message}
+    error = {"code": code or "server_error", "message": message}
     failed = {"type": "response.failed", "sequence_number": 0}
     response = {"id": "resp_failed", "object": "response", "status": "failed", "error": error}
     return event({**failed, "response": {**response, "output": []}}, "response.failed")

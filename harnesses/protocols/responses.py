@@ -37,7 +37,8 @@ from harnesses.protocols.responses_items import (
     usage_of,
     written_items,
 )
-from harnesses.protocols.responses_stream import ResponsesReader, ResponsesWriter
+from harnesses.protocols.responses_reader import ResponsesReader
+from harnesses.protocols.responses_writer import ResponsesWriter
 from harnesses.protocols.tagged_thoughts import split_thoughts
 
 _READ = frozenset(

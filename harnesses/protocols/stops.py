@@ -62,6 +62,6 @@ def read_stop(
         if not said:
             raise ServiceFailure(f"no reply: the service ended it with {word!r} and without a call")
         return "end", str(word)
-    odd = "" if stop else str(word)
+    odd = "" if stop else word if isinstance(word, str) else "none"
     stop = stop or "end"
     return ("tool_calls" if calls and stop == "end" else stop), odd

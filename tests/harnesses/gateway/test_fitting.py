@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from harnesses.protocols.base import (
     ToolResult,
 )
 from harnesses.protocols.registry import CODECS, PATHS, read_reply
-from harnesses.protocols.sse import read_events
+from harnesses.protocols.sse import event, read_events
 
 PAIRS: list[tuple[ProtocolName, ProtocolName]] = list(permutations(CODECS, 2))
 LONG = "mcp__plugin_project-management_issues__list_pipeline_jobs_from_merge_request_by_id"
@@ -326,3 +327,28 @@ def test_calls_that_are_not_translated_have_ids_of_their_own_too(
     assert there.messages[1].calls == (ToolCall("call_0", "run", {"call_id": "call_0_2"}),)
     assert there.messages[2].results == (ToolResult("call_0", "call_0_2"),)
     assert there.messages[0].text == "call_0_2"
+
+
+STREAMS = json.loads(
+    (Path(__file__).parents[1] / "protocols" / "chat-streams.json").read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=[stream["name"] for stream in STREAMS])
+def test_an_agent_of_chat_gets_calls_that_anyone_can_put_together(stream: Any) -> None:
+    """Put together as the SDKs of agents do it: by the index alone."""
+    raw = b"".join(map(event, stream["chunks"]))
+    passed = passed_on(CallIds(), "chat", raw, "text/event-stream", 50)
+    calls: dict[int, list[str]] = {}
+    for chunk in read_events(passed):
+        for choice in chunk.get("choices") or []:
+            for part in (choice.get("delta") or {}).get("tool_calls") or []:
+                function = part["function"]
+                if part["index"] not in calls:
+                    assert part["id"] and function["name"]
+                    calls[part["index"]] = [function["name"], ""]
+                calls[part["index"]][1] += function["arguments"] or ""
+    found = [[name, json.loads(text)] for _, (name, text) in sorted(calls.items())]
+    assert found == stream["right"].get("calls", [])
+    if "pieces of two calls in turn" in stream["name"]:
+        assert passed == raw  # It was regular already.

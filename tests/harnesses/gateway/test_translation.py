@@ -34,12 +34,14 @@ from harnesses.protocols.base import (
     ProtocolError,
     ProtocolName,
     Reply,
+    ServiceFailure,
     Thought,
     Tool,
     ToolCall,
     ToolResult,
 )
 from harnesses.protocols.registry import CODECS, PATHS
+from harnesses.protocols.sse import event as written_event
 from harnesses.protocols.sse import read_events
 from tests.helpers.strategies import names, texts
 from tests.helpers.typed import problems
@@ -413,6 +415,30 @@ def test_an_error_within_a_stream_is_told_and_never_a_reply(
     raw = answered(asking(client, to), [start, error_event(to, "too busy")])
     with pytest.raises(ProtocolError, match="too busy"):
         CODECS[client].read_stream(read_events(raw))
+
+
+@pytest.mark.parametrize(("client", "to"), PAIRS)
+def test_a_failure_keeps_its_code_also_at_the_end_of_a_stream(
+    client: ProtocolName, to: ProtocolName
+) -> None:
+    from harnesses.protocols.errors import error_event
+
+    start = next(iter(CODECS[to].write_stream(Reply("hi"), "m", "1")))
+    ends: dict[ProtocolName, bytes] = {
+        "chat": written_event({"choices": [{"delta": {"content": ""}, "finish_reason": "load"}]}),
+        "messages": written_event({"type": "message_delta", "delta": {"stop_reason": "load"}})
+        + written_event({"type": "message_stop"}),
+        "responses": written_event({"type": "response.completed", "response": {"status": "load"}}),
+    }
+    for last, words, code in (
+        (error_event(to, "too long", "context_length_exceeded"), "too long",
+         "context_length_exceeded"),
+        (ends[to], "without content", None),
+    ):  # fmt: skip
+        raw = answered(asking(client, to), [start, last])
+        with pytest.raises(ServiceFailure, match=words) as caught:
+            CODECS[client].read_stream(read_events(raw))
+        assert code is None or caught.value.code == code
 
 
 @pytest.mark.parametrize("to", ["chat", "messages"])

@@ -161,6 +161,8 @@ AT_THE_END: list[tuple[str, str, list[dict[str, Any]]]] = [
     ("chat", "an unknown word and half a call", [chunk(finish_reason="eos", delta={"tool_calls": [
         {"index": 0, "id": "a", "function": {"name": "run", "arguments": '{"a": '}}]})]),
     ("chat", "calls that were lost", [chunk(delta={"content": ""}, finish_reason="tool_calls")]),
+    ("chat", "words beside no choices", [{"choices": None, "base_resp": {
+        "status_code": 1008, "status_msg": "no room today"}}]),
     ("chat", "no choices", [{"id": "c", "choices": []}, {"choices": None, "usage": {}}]),
     ("messages", "nothing said", [{"type": "message_start", "message": {}},
                                   {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
@@ -175,14 +177,15 @@ AT_THE_END: list[tuple[str, str, list[dict[str, Any]]]] = [
 @pytest.mark.parametrize(("name", "what", "events"), AT_THE_END,
                          ids=[f"{n}: {w}" for n, w, _ in AT_THE_END])  # fmt: skip
 def test_a_stream_without_a_reply_fails_at_its_end(name: Any, what: str, events: Any) -> None:
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError) as caught:
         CODECS[name].read_stream(iter(events))
+    assert "words" not in what or "no room today" in str(caught.value)
 
 
 GOOD: list[tuple[str, str, Any, Reply]] = [
     ("chat", "an unknown word", choice(**message(), finish_reason="eos"),
      Reply("hello", odd_stop="eos")),
-    ("chat", "no word", choice(**message()), Reply("hello", odd_stop="None")),
+    ("chat", "no word", choice(**message()), Reply("hello", odd_stop="none")),
     ("chat", "an empty text", choice(**message(""), finish_reason="stop"), Reply()),
     ("chat", "Gemini's words", choice(**message(), finish_reason="MAX_TOKENS"),
      Reply("hello", stop="length")),
@@ -196,7 +199,7 @@ GOOD: list[tuple[str, str, Any, Reply]] = [
      Reply("hello", odd_stop="tool_calls")),
     ("chat", "arguments as an object, no id", choice(**message(None, tool_calls=[
         {"id": None, "function": {"name": "run", "arguments": {"a": 1}}}])),
-     Reply(calls=(ToolCall("", "run", {"a": 1}),), stop="tool_calls", odd_stop="None")),
+     Reply(calls=(ToolCall("", "run", {"a": 1}),), stop="tool_calls", odd_stop="none")),
     ("chat", "a legacy call", choice(**message(None, function_call={
         "name": "run", "arguments": '{"a": 1}'}), finish_reason="function_call"),
      Reply(calls=(ToolCall("", "run", {"a": 1}),), stop="tool_calls")),
