@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from harnesses.gateway.session import Session
 from harnesses.json_values import loads
+from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,7 +29,7 @@ _COSTS = ((b"[", 60), (b"{", 60), (b'"', 30), (b",", 8))
 characters that it is long."""
 
 
-class BodyError(ValueError):
+class BodyError(SkillOptError):
     """A request cannot be taken. The message says why; ``status`` is for the client."""
 
     def __init__(self, status: int, message: str) -> None:
