@@ -173,6 +173,7 @@ def _outcome(rollout: Rollout) -> dict[str, object]:
         skill_activated=rollout.skill_activated,
         version=rollout.agent_version,
         duration_s=rollout.duration_s,
+        service_s=rollout.service_s,
         others_opened=rollout.others_opened,
     )
     return asdict(outcome)
