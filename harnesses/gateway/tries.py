@@ -156,7 +156,7 @@ class Tries:
                     return
                 except TimeoutError:
                     raise UpstreamError("the reply stalled") from None
-                if self.waited.seconds > patience.total_s:
+                if self.waited.seconds > patience.total_s + 1.0:
                     raise self.impatient("a reply without content")
                 yield chunk
         finally:
