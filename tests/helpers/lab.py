@@ -27,6 +27,7 @@ from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import SandboxSlots
 from skillopt.tasks.harbor import read_task
+from skillopt.tasks.judging import VerifierSite
 
 IMAGE = "skillopt/agent-base:1"
 SKILL = """\
@@ -50,6 +51,7 @@ class Lab:
     gateway: Gateway
     site: RolloutSite
     folder: Path
+    verifier: VerifierSite
     count: int = 0
 
     @property
@@ -107,8 +109,9 @@ def lab(backend: DockerBackend, tmp_path: Path) -> Iterator[MakeLab]:
                 ) as gateway,
                 SandboxSlots(gateway, backend, 1) as slots,
                 slots.site() as site,
+                slots.verifier() as verifier,
             ):
-                yield Lab(backend, gateway, site, tmp_path)
+                yield Lab(backend, gateway, site, tmp_path, verifier)
 
         yield lambda upstream: stack.enter_context(made(upstream))
 

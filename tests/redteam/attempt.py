@@ -112,7 +112,7 @@ def attempt(case: Case, here: Lab, model: ScriptedAgentModel) -> Attempt:
         budget=Budget(requests=30),
     )
     environments = Environments(here.backend)
-    result = run_job(job, here.site, environments, here.engine.sandbox, folder)
+    result = run_job(job, here.site, environments, here.verifier, folder)
     return Attempt(result, list(model.outputs), skill, folder)
 
 
