@@ -50,6 +50,8 @@ class Visit:
     port: int
     refused: str = ""
     """Why it was refused; empty if it was allowed."""
+    failed: str = ""
+    """Why no connection could be made, although it was allowed; empty if there was one."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,12 @@ def prepare_writable(path: Path, uid: int, gid: int) -> None:
         raise SandboxError(f"{path} cannot be given to a sandbox: {error}") from error
 
 
+def has_foreign(path: str) -> bool:
+    """Whether a folder has files of a user other than this process's in it."""
+    entries = entries_below(Path(path))
+    return any(entry.stat(follow_symlinks=False).st_uid != os.getuid() for entry in entries)
+
+
 def is_bind(mount: Mount) -> bool:
     """Whether a mount is a file or folder of the host, not an engine volume."""
     return "/" in mount.source

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,14 +13,13 @@ from harnesses.gateway.gateway import Gateway
 from harnesses.harness import RolloutSite
 from sandboxes.access import Access
 from sandboxes.backend import Backend, Outlet
-from sandboxes.base import Sandbox, SandboxSpec
 from sandboxes.registry import BACKENDS, missing_members
 from skillopt.config.network import Network, access_to
 from skillopt.config.schema import Config, SandboxConfig
 from skillopt.core.import_path import PluginError, load, make
 from skillopt.rollouts.identity import without_later
 from skillopt.rollouts.plugins import label
-from skillopt.tasks.judging import Answers, VerifierSite
+from skillopt.tasks.judging import Answers, VerifierSite, verifier_site
 
 
 def open_backend(sandbox: SandboxConfig) -> Backend:
@@ -72,26 +70,20 @@ class SandboxSlots:
     ) -> None:
         self._backend = backend
         self._stack = ExitStack()
-        self._answers = answers or Answers()
         self._sites: queue.SimpleQueue[RolloutSite] = queue.SimpleQueue()
         self._verifiers: queue.SimpleQueue[VerifierSite] = queue.SimpleQueue()
+        answers = answers or Answers()
         access, verifiers = access_to(network), access_to(verifier_network, recorded=True)
         for _ in range(workers):
             outlet = self._outlet(access, gateway.socket)
             self._sites.put(RolloutSite(gateway, backend, outlet))
-            self._verifiers.put(self._verifier_site(self._outlet(verifiers, None)))
+            outlet = self._outlet(verifiers, None)
+            self._verifiers.put(verifier_site(backend, outlet, answers))
 
     def _outlet(self, access: Access, gateway: Path | None) -> Outlet:
         outlet = self._backend.outlet(access, gateway)
         self._stack.callback(outlet.close)
         return outlet
-
-    def _verifier_site(self, outlet: Outlet) -> VerifierSite:
-        def sandbox(spec: SandboxSpec) -> Sandbox:
-            network, env = outlet.connect(), {**outlet.env, **spec.env}
-            return self._backend.sandbox(replace(spec, network=network, env=env))
-
-        return VerifierSite(sandbox, outlet.visits, self._answers)
 
     def __enter__(self) -> SandboxSlots:
         return self

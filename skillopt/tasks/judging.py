@@ -18,7 +18,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from sandboxes.access import Visit
-from sandboxes.base import Limits, SandboxFactory
+from sandboxes.backend import Backend, Outlet
+from sandboxes.base import Limits, Sandbox, SandboxFactory, SandboxSpec
 from sandboxes.owner import scratch_dir
 from skillopt.core.files import digest_of, read_json, to_json, write_atomic
 from skillopt.core.types import Reward, Task
@@ -181,6 +182,22 @@ class VerifierSite:
     answers: Answers = field(default_factory=Answers)
 
 
+def verifier_site(backend: Backend, outlet: Outlet, answers: Answers | None = None) -> VerifierSite:
+    """Where verifiers run on a backend.
+
+    Args:
+        backend: makes their sandboxes.
+        outlet: their way outside, which no other sandboxes use at the same time.
+        answers: what is known of the tests.
+    """
+
+    def sandbox(spec: SandboxSpec) -> Sandbox:
+        network, env = outlet.connect(), {**outlet.env, **spec.env}
+        return backend.sandbox(replace(spec, network=network, env=env))
+
+    return VerifierSite(sandbox, outlet.visits, answers or Answers())
+
+
 def judge(
     task: Task,
     workspace: Path,
@@ -244,5 +261,10 @@ def _attempt(
         reward = verify(task, workspace, site.sandbox, image, folder, limits)
     except VerifierError as error:
         problem = str(error)
-    refused = {f"{v.host}:{v.port}": v.refused for v in site.visits() if v.refused}
-    return Attempt(reward, problem, refused)
+    return Attempt(reward, problem, _unreached(site.visits()))
+
+
+def _unreached(visits: Sequence[Visit]) -> dict[str, str]:
+    """The hosts that were wanted and in the end not reached, each with the reason."""
+    found = {f"{visit.host}:{visit.port}": visit.refused or visit.failed for visit in visits}
+    return {host: why for host, why in found.items() if why}
