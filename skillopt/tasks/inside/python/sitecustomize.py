@@ -13,6 +13,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 
 _HERE = os.getcwd()
 _SCRIPT = sys.argv[0] if getattr(sys, "argv", None) else ""
+_NEVER = ("_pytest", "coverage", "hypothesis", "nose2", "nox", "pip", "pluggy", "pytest", "tox")
+"""Programs that judge: if an image has none, the agent's of that name is none either."""
 _THEIRS = [os.path.realpath(place) for place in (_HERE, os.environ.get("JUDGED_WORKDIR", _HERE))]
 
 
@@ -43,7 +45,9 @@ class _Last:
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
-        return PathFinder.find_spec(name, [_HERE]) if path is None else None
+        if path is not None or name in _NEVER:
+            return None
+        return PathFinder.find_spec(name, [_HERE])
 
 
 _agents_last()
