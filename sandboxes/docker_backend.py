@@ -66,7 +66,8 @@ class DockerOutlet:
     def _new_relay(self) -> Relay:
         sockets = {} if self._gateway is None else {RELAY_PORT: self._gateway}
         if self.access.proxied and self._proxy is None:
-            proxy = Proxy(self._folder() / f"proxy-{secrets.token_hex(4)}.sock", self.access.rules)
+            # No longer than gateway.sock: the path of a socket has at most 107 bytes.
+            proxy = Proxy(self._folder() / f"p{secrets.token_hex(3)}.sock", self.access.rules)
             self._proxy = self._stack.enter_context(proxy)
         if self._proxy is not None:
             sockets[PROXY_PORT] = self._proxy.socket

@@ -8,6 +8,7 @@ scored.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,9 +26,20 @@ from skillopt.core.files import digest_of, read_json, to_json, write_atomic
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.rewards import VerifierError
-from skillopt.tasks.verifier import verify, write_verdict
+from skillopt.tasks.verifier import ERRORS, verify, write_verdict
 
-SHOWN_HOSTS = 5
+SHOWN = 5
+_COMPLAINTS = {
+    "root's rights": re.compile(
+        r".*(are you root|Could not open lock file|Unable to lock database|superuser privileges"
+        r"|Permission denied.*/var/lib/(apt|dpkg)|/var/lib/(apt|dpkg).*Permission denied).*"
+    ),
+    "a host": re.compile(
+        r".*(Could not resolve host|Temporary failure (in name resolution|resolving)|EAI_AGAIN"
+        r"|Name or service not known|Network is unreachable).*"
+    ),
+}
+"""What package managers and clients print that want what a verifier does not have."""
 GUARDS = 1
 """Raised if what a verifier finds around it changes so that an old answer may be wrong."""
 
@@ -39,7 +51,8 @@ class Attempt:
     Args:
         reward: that they gave; None if they gave none.
         problem: why they gave none.
-        unreached: the hosts that they wanted and did not reach, each with the reason.
+        unreached: the hosts that they wanted and did not reach, and the rights that they wanted
+            and do not have, each with the reason.
     """
 
     reward: Reward | None
@@ -47,7 +60,7 @@ class Attempt:
     unreached: Mapping[str, str] = field(default_factory=dict)
 
     def missed(self, harmless: frozenset[str]) -> list[str]:
-        """The hosts without which this is no verdict. The full reward needed none of them."""
+        """That without which this is no verdict. The full reward needed none of it."""
         full = self.reward is not None and self.reward.hard
         return [] if full else [host for host in self.unreached if host not in harmless]
 
@@ -55,18 +68,22 @@ class Attempt:
         """Whether this is a verdict."""
         return self.reward is not None and not self.missed(harmless)
 
-    def reason(self, task: Task, harmless: frozenset[str]) -> str:
-        """Why this is no verdict, and what to do."""
+    def wanted(self, harmless: frozenset[str]) -> str:
+        """What the tests missed and what to do, as the end of a message; empty if nothing."""
         missed = self.missed(harmless)
         if not missed:
-            return self.problem
-        hosts = ", ".join(f"{host} ({self.unreached[host]})" for host in missed[:SHOWN_HOSTS])
-        more = f" and {len(missed) - SHOWN_HOSTS} more" if len(missed) > SHOWN_HOSTS else ""
-        what = self.problem or f"{task.name}: tests/test.sh wrote a reward"
+            return ""
+        what = ", ".join(f"{one} ({self.unreached[one]})" for one in missed[:SHOWN])
+        more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
         return (
-            f"{what}; it wanted {hosts}{more}. Install what it needs in environment/Dockerfile, or "
-            "allow these hosts with sandbox.verifier_network (a list, or 'registries')"
+            f"; the tests wanted {what}{more}: install what they need in environment/Dockerfile, "
+            "or allow the hosts with sandbox.verifier_network (a list, or 'registries')"
         )
+
+    def reason(self, task: Task, harmless: frozenset[str]) -> str:
+        """Why this is no verdict, and what to do."""
+        what = self.problem or f"{task.name}: tests/test.sh wrote a reward, which is no verdict"
+        return f"{what}{self.wanted(harmless)}"
 
 
 @dataclass(frozen=True)
@@ -222,7 +239,7 @@ def judge(
         VerifierError: the tests cannot judge here. The message names the host, program or limit.
         SandboxError: a sandbox failed.
     """
-    found = _attempt(task, workspace, site, image, folder, limits)
+    found = run_tests(task, workspace, site, image, folder, limits)
     answers = site.answers
     if found.reward is not None and found.judged(answers.harmless(task, image)):
         if found.reward.hard and found.unreached:
@@ -233,7 +250,7 @@ def judge(
         with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
             scratch = Path(name)
             environments.prepare(task, scratch / "workspace")
-            return _attempt(task, scratch / "workspace", site, image, scratch, limits)
+            return run_tests(task, scratch / "workspace", site, image, scratch, limits)
 
     initial = answers.initial(task, image, ask)
     harmless = answers.harmless(task, image)
@@ -241,27 +258,42 @@ def judge(
     if not initial.judged(harmless):
         also = initial.reason(task, harmless)
         same = "" if also == why else f". There: {also}"
-        raise VerifierError(f"{why}. Nor do the tests judge the initial workspace{same}")
+        raise VerifierError(f"{why}. Nor do they judge the initial workspace{same}")
     feedback = f"The tests gave no verdict on this work, but judge the initial workspace: {why}"
     return write_verdict(folder / "verifier", Reward(0.0, {"reward": 0.0}, feedback))
 
 
-def _attempt(
+def run_tests(
     task: Task,
     workspace: Path,
     site: VerifierSite,
     image: str,
     folder: Path,
-    limits: Limits | None,
+    limits: Limits | None = None,
 ) -> Attempt:
-    """Run the tests once."""
+    """Run the tests once. For the arguments see :func:`judge`.
+
+    Raises:
+        SandboxError: the sandbox failed.
+    """
     site.visits()  # Drops those of the previous verifier.
     reward, problem = None, ""
     try:
         reward = verify(task, workspace, site.sandbox, image, folder, limits)
     except VerifierError as error:
         problem = str(error)
-    return Attempt(reward, problem, _unreached(site.visits()))
+    unreached = _unreached(site.visits())
+    errors = folder / "verifier" / ERRORS
+    if (reward is None or not reward.soft) and errors.is_file():
+        unreached |= _complaints(errors.read_text("utf-8", "replace"))
+    return Attempt(reward, problem, unreached)
+
+
+def _complaints(printed: str) -> dict[str, str]:
+    """What programs of the tests said that they wanted, of which the proxy saw nothing. The agent's
+    may say so too: that is why the initial workspace is asked."""
+    found = ((what, pattern.search(printed)) for what, pattern in _COMPLAINTS.items())
+    return {what: match[0].strip()[:200] for what, match in found if match}
 
 
 def _unreached(visits: Sequence[Visit]) -> dict[str, str]:

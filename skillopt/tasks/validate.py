@@ -14,10 +14,10 @@ from sandboxes.trees import remove_tree
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import SPLITS, TaskError, read_task, read_tasks, task_folders
-from skillopt.tasks.judging import VerifierSite
+from skillopt.tasks.judging import VerifierSite, run_tests
 from skillopt.tasks.links import clean_workspace
 from skillopt.tasks.traps import TRAPS, Trap
-from skillopt.tasks.verifier import VerifierError, task_limits, verify
+from skillopt.tasks.verifier import VerifierError, task_limits
 
 SOLUTION = "/solution"
 
@@ -69,15 +69,15 @@ def solve(task: Task, environments: Environments, site: VerifierSite) -> list[Pr
     if not (task.folder / "solution" / "solve.sh").is_file():
         return [Problem(task.name, f"{task.folder / 'solution' / 'solve.sh'}: missing")]
     try:
-        solved = _attempt(task, environments, site, _solution)
-        empty = _attempt(task, environments, site)
+        solved, wanted = _attempt(task, environments, site, _solution)
+        empty, _ = _attempt(task, environments, site)
     except (VerifierError, TaskError) as error:
         return [Problem(task.name, str(error))]
     problems = []
-    if not solved.reward.hard:
-        problem = f"its solution gets {solved.reward.soft:g}, not 1: {solved.reward.feedback[:500]}"
-        problems.append(Problem(task.name, f"{problem}{solved.wanted}"))
-    if empty.reward.hard:
+    if not solved.hard:
+        problem = f"its solution gets {solved.soft:g}, not 1: {solved.feedback[:500]}{wanted}"
+        problems.append(Problem(task.name, problem))
+    if empty.hard:
         problems.append(Problem(task.name, "an empty run gets the full reward"))
     else:
         problems += _taken(task, environments, site)
@@ -108,17 +108,9 @@ def _takes(
             trap.plant(task, workspace)
 
     try:
-        return bool(_attempt(task, environments, site, plant).reward.hard)
+        return bool(_attempt(task, environments, site, plant)[0].hard)
     except VerifierError:
         return False  # It broke the tests, which is scored 0.
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """The reward of an attempt, and the hosts that its verifier did not reach, as text."""
-
-    reward: Reward
-    wanted: str
 
 
 _Work = Callable[[Task, str, Path, VerifierSite], None]
@@ -127,7 +119,12 @@ _Work = Callable[[Task, str, Path, VerifierSite], None]
 
 def _attempt(
     task: Task, environments: Environments, site: VerifierSite, work: _Work | None = None
-) -> _Judged:
+) -> tuple[Reward, str]:
+    """The reward of a work, and what its tests wanted and did not get, for a message.
+
+    Raises:
+        VerifierError: the tests gave none.
+    """
     with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
         workspace = Path(name) / "workspace"
         image = environments.prepare(task, workspace)
@@ -135,12 +132,13 @@ def _attempt(
             if work is not None:
                 work(task, image, workspace, site)
             clean_workspace(workspace, task.workdir, programs=True)
-            site.visits()
-            reward = verify(task, workspace, site.sandbox, image, Path(name))
+            found = run_tests(task, workspace, site, image, Path(name))
         finally:
             remove_tree(workspace)
-        hosts = sorted({f"{visit.host}:{visit.port}" for visit in site.visits() if visit.refused})
-    return _Judged(reward, f"; its tests wanted {', '.join(hosts)}" if hosts else "")
+    wanted = found.wanted(frozenset())
+    if found.reward is None:
+        raise VerifierError(f"{found.problem}{wanted}")
+    return found.reward, wanted
 
 
 def _solution(task: Task, image: str, workspace: Path, site: VerifierSite) -> None:

@@ -26,6 +26,8 @@ without pipes and links out of it), the agent's final answer and, if it has a fo
 rollout's folder, which contains ``trajectory.json``. It runs in this process, and an exception
 stops the run."""
 
+ERRORS = "test-stderr.txt"
+"""File in the verifier's folder with the error output of the tests."""
 ROOM_MB = 256
 """Disk space that a verifier has beyond what the agent had and what the tests take."""
 SHOWN_LINES = 5
@@ -61,8 +63,8 @@ def verify(
         task: whose tests are run.
         workspace: what the agent left, as :func:`skillopt.tasks.links.clean_workspace` leaves it.
         sandbox_factory, image: where they run.
-        record: host folder in which ``verifier/`` is created, with reward.json, feedback.txt and
-            test-stdout.txt.
+        record: host folder in which ``verifier/`` is created, with reward.json, feedback.txt,
+            test-stdout.txt (all output) and test-stderr.txt.
         limits: that the agent had; by default the task's.
 
     Raises:
@@ -159,6 +161,7 @@ def _verify(
         env = around.env(box)
         result = box.run(around.argv(box), deadline_s=task.verifier_timeout_s, env=env)
     (folder / "test-stdout.txt").write_bytes(result.stdout + result.stderr)
+    (folder / ERRORS).write_bytes(result.stderr)
     if attacked := around.attacked:
         return write_verdict(folder, Reward(0.0, {"reward": 0.0}, attacked))
     limit = "time" if result.timed_out else result.limit

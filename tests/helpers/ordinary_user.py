@@ -30,8 +30,8 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
     Raises:
         LookupError: there is no interpreter that such a user can run, or no way to the engine.
     """
-    # Not below pytest's folder, which no other user can enter.
-    folder = Path(tempfile.mkdtemp(prefix="ordinary-", dir="/tmp"))
+    # Not below pytest's folder, which no other user can enter. Paths of sockets must be short.
+    folder = Path(tempfile.mkdtemp(prefix="user-", dir="/tmp"))
     try:
         folder.chmod(0o755)
         for name in COPIED:

@@ -86,7 +86,8 @@ class Attempt:
 
     def lost(self) -> None:
         """The rollout was judged, and its attack has won nothing."""
-        assert (self.result.status, self.result.reward.hard) == (Status.COMPLETED, 0.0), self.said
+        ended = (self.result.status, self.result.reward.hard)
+        assert ended == (Status.COMPLETED, 0.0), f"{self.result.message}\n{self.said}"
         self.untouched()
 
     def untouched(self) -> None:

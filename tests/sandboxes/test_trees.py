@@ -50,7 +50,7 @@ def test_everything_that_is_left_can_be_read_and_nothing_else_is_left(
             made.append((path, kind, mode))
             if kind == "folder":
                 folders.append(path)
-        for path, kind, mode in reversed([*made, (root, "folder", top)]):
+        for path, kind, mode in reversed([(root, "folder", top), *made]):
             if kind != "link":
                 path.chmod(mode)
         gone = ("pipe", "socket") if links else ("pipe", "socket", "link")

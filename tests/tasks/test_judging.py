@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 
 from sandboxes.access import Visit
 from sandboxes.base import Sandbox, SandboxSpec
+from sandboxes.docker import ENGINE_LABEL, KIND_LABEL
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.local import local_sandbox
 from sandboxes.local_backend import LocalBackend
@@ -97,7 +98,7 @@ def test_work_that_breaks_the_tests_is_scored_0_and_the_initial_workspace_asked_
 
 def test_tests_that_judge_nothing_are_an_infrastructure_failure(case: Case) -> None:
     for _ in range(2):
-        with pytest.raises(VerifierError, match="Nor do the tests judge the initial workspace"):
+        with pytest.raises(VerifierError, match="Nor do they judge the initial workspace"):
             case.judge("no-such-program; exit $?")
     assert len(case.runs) == 2 + 1
     with pytest.raises(VerifierError, match="the image has no 'no-such-program': install it"):
@@ -141,7 +142,7 @@ def test_a_refusal_that_did_not_keep_from_the_full_reward_does_not_matter_any_mo
     case.answers = Answers(case.folder / "answers", "none")  # Another process.
     assert case.judge(SOLVED).soft == 0.5
     case.visits = [REFUSED, Visit("other.org", 80, "no")]
-    with pytest.raises(VerifierError, match=r"wanted other.org:80 \(no\)\."):
+    with pytest.raises(VerifierError, match=r"wanted other.org:80 \(no\): install"):
         case.judge(SOLVED)
 
 
@@ -206,10 +207,51 @@ def test_a_refused_host_is_recorded_in_real_sandboxes(case: Case, backend: Docke
 
 @pytest.mark.engine
 def test_verifiers_of_one_slot_share_one_relay(case: Case, backend: DockerBackend) -> None:
-    count: Callable[[], int] = lambda: len(backend.engine.api.containers())  # noqa: E731
+    mine = [f"{ENGINE_LABEL}={backend.engine.id}", f"{KIND_LABEL}=relay"]
+
+    def count() -> int:
+        return len(backend.engine.api.containers(filters={"label": mine}))
+
     before = count()
     with closing(backend.outlet(access_to("none", recorded=True), None)) as outlet:
         site = verifier_site(backend, outlet)
         for _ in range(3):
             case.judge("give 1", site)
             assert count() == before + 1
+
+
+TOOL_MISSING = """\
+apt-get update
+apt-get install -y python3-pytest
+pytest-3 -q check.py
+if [ $? -eq 0 ]; then give 1; else give 0; fi
+"""
+"""The shape of the tests of public sets, such as all of Terminal-Bench 2."""
+
+
+@pytest.mark.engine
+def test_tests_that_cannot_install_their_tools_have_not_judged(
+    case: Case, backend: DockerBackend
+) -> None:
+    with closing(backend.outlet(access_to("none", recorded=True), None)) as outlet:
+        site = verifier_site(backend, outlet, case.answers)
+        with pytest.raises(VerifierError, match="wanted root's rights"):
+            case.judge(TOOL_MISSING, site, work="x")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("E: Unable to acquire the dpkg frontend lock, are you root?", "root's rights"),
+        ("ERROR: Unable to lock database: Permission denied", "root's rights"),
+        ("curl: (6) Could not resolve host: astral.sh", "a host"),
+        ("fatal: Temporary failure in name resolution", "a host"),
+    ],
+)
+def test_programs_that_say_what_they_miss_are_heard(case: Case, line: str, what: str) -> None:
+    with pytest.raises(VerifierError, match=re.escape(f"wanted {what} ({line}")):
+        case.judge(f"echo '{line}' >&2; give 0")
+    assert case.judge(f"echo '{line}' >&2; give 0.1").soft == 0.1
+    assert case.judge(f"echo '{line}'; give 0").soft == 0
+    assert case.judge(f"[ ! -e work ] || echo '{line}' >&2; give 0", work="x").soft == 0
+    assert case.judge(f"echo '{line}' >&2; {SOLVED}", work="x").soft == 1

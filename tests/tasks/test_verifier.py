@@ -65,6 +65,7 @@ def test_the_script_finds_workspace_tests_and_environment(judged: Verify, tmp_pa
     assert sorted(p.name for p in record.iterdir()) == [
         "feedback.txt",
         "reward.json",
+        "test-stderr.txt",
         "test-stdout.txt",
     ]
 
