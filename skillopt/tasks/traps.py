@@ -39,9 +39,9 @@ _NODE = (
     'require("child_process").spawnSync("/bin/sh", [__dirname + "/trap.sh"]); process.exit(0);\n'
 )
 _MODULES = (
-    "argparse", "csv", "decimal", "glob", "hashlib", "json", "math", "numpy", "openpyxl", "pandas",
-    "pathlib", "random", "re", "requests", "shutil", "sitecustomize", "sqlite3", "subprocess",
-    "tempfile", "tomllib", "typing", "usercustomize", "yaml",
+    "argparse", "csv", "decimal", "glob", "hashlib", "json", "lxml", "math", "msvcrt", "numpy",
+    "openpyxl", "pandas", "pathlib", "random", "re", "requests", "shutil", "sitecustomize",
+    "sqlite3", "subprocess", "tempfile", "tomllib", "typing", "usercustomize", "yaml",
 )  # fmt: skip
 """Modules that tests import from Python itself and from what an image has installed."""
 _PACKAGES = ("pytest", "unittest", "_pytest", "pluggy")

@@ -116,8 +116,11 @@ PYTHON = [
     _shadow("a pytest of its own", "python3 -m pytest -q; [ $? = 0 ] && r=1",
             "pytest/__init__.py", "pytest/__main__.py",
             expected="an image without pytest gets none from the working directory"),
-    _shadow("a search path of the image", "PYTHONPATH=/app python3 -S -c 'import this_is_not'",
+    _shadow("a search path of the image", "PYTHONPATH=$PYTHONPATH:/app python3 -c 'import json'",
             "json.py"),
+    _shadow("modules that an image does not have", "python3 -c 'import subprocess, openpyxl'",
+            "msvcrt.py", "numpy.py", "lxml.py", "pandas.py", "_winapi.py",
+            expected="what Python and packages try in vain is not the agent's"),
     _case(
         "Python: entry points of a package that is not installed",
         "the working directory has no installed packages",
