@@ -33,8 +33,15 @@ UNTRUSTED_SHARE = 0.5
 """The share of a verifier's time after which one program of the agent's is ended."""
 
 _NAMES_TESTS = re.compile(rb"(?<![\w./}])/tests(?![\w-])")
-_NAMES_HOOKS = re.compile(rb"\bhooks?\b|hooksPath|\b(pre|post)-(commit|push|merge|receive)\b")
-_NAMES_CONFIG = re.compile(rb"\bgit\s+config\b|\.git/config")
+_NAMES_HOOKS = re.compile(
+    rb"\.git/hooks|hooksPath|\b(pre|post)-(commit|push|merge|receive|checkout)\b|\bcommit-msg\b"
+)
+_NAMES_CONFIG = re.compile(
+    rb"\.git/config|\bconfig[\"', ]+(--get|--list|-l\b|get\b|list\b)"
+    rb"|\bgit config [a-z]+\.[\w.-]+ *($|[)|;&`\"'<>])",
+    re.MULTILINE,
+)
+"""What reads a repository's settings; tests that only write some do not judge them."""
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def _verify(
     except VerifierError as error:
         raise VerifierError(
             f"{task.name}: tests/test.sh {error} (exit code {result.exit_code})"
-            f"{_missing(result)}{_last_lines(result)}"
+            f"{_advice(task, result)}{_last_lines(result)}"
         ) from None
     return write_verdict(folder, Reward(soft, metrics, read_feedback(around.logs, result)))
 
@@ -189,8 +189,11 @@ def write_verdict(folder: Path, reward: Reward) -> Reward:
     return reward
 
 
-def _missing(result: ExecResult) -> str:
-    """Advice, if the tests ended because a program is not there."""
+def _advice(task: Task, result: ExecResult) -> str:
+    """What to do, if the reason is known why the tests gave no reward."""
+    with (task.folder / "tests" / "test.sh").open("rb") as script:
+        if script.readline().endswith(b"\r\n"):
+            return "; it has CRLF line ends, with which no shell can run it: convert them to LF"
     found = _MISSING.findall(result.stderr.decode("utf-8", "replace"))
     if result.exit_code != 127 or not found:
         return ""

@@ -15,6 +15,7 @@ from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import VerifierSite
+from skillopt.tasks.surroundings import surround
 from skillopt.tasks.validate import solve
 from skillopt.tasks.verifier import VerifierError, verify
 
@@ -120,6 +121,84 @@ def test_feedback_is_capped(judged: Verify) -> None:
 def test_what_is_no_reward_is_an_error(judged: Verify, script: str, said: str) -> None:
     with pytest.raises(VerifierError, match=said):
         judged(script)
+
+
+def test_line_ends_that_no_shell_can_read_are_named(judged: Verify) -> None:
+    with pytest.raises(VerifierError, match="CRLF line ends"):
+        judged(f"#!/bin/bash\r\nif true; then\r\necho 1 > {LOGS}/reward.txt\r\nfi\r\n")
+
+
+@pytest.mark.parametrize("first", ["#!/usr/bin/env python3", "#!/usr/bin/python3 -I"])
+def test_a_script_is_run_as_its_first_line_says(judged: Verify, first: str) -> None:
+    code = 'import os\nopen(os.environ["VERIFIER_LOGS"] + "/reward.txt", "w").write("0.5")\n'
+    assert judged(f"{first}\n{code}").soft == 0.5
+
+
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        ("cat /tests/x", "/tests"),
+        ("python3 check.py --data=/tests/x", "/tests"),
+        ("ls /app/tests /tests-old $DIR/tests ./tests", "hidden"),
+        ('cat "$TESTS_DIR/x"', "hidden"),
+    ],
+)
+def test_the_tests_have_a_random_place_unless_they_name_theirs(
+    task: Task, tmp_path: Path, script: str, place: str
+) -> None:
+    (task.folder / "tests" / "check.sh").write_text(script)
+    (task.folder / "tests" / "test.sh").write_text("true")
+    one, other = (surround(task, tmp_path / name) for name in ("a", "b"))
+    folder = "/tests" if place == "/tests" else "/skillopt/hidden"
+    assert one.tests.startswith(folder) and (one.tests == other.tests) == (folder == "/tests")
+    inside = tmp_path / "a" / "hidden" / one.tests.removeprefix(folder).strip("/")
+    assert (inside / "check.sh").read_text() == script
+    assert inside.stat().st_mode & 0o777 == 0o700
+
+
+CONFIG = """\
+[core]
+\tbare = false
+[core] fsmonitor = /app/x
+\tpager = x \\
+\turl = y
+[remote "origin"]
+\turl = https://example.org/a.git
+\treceivepack = x
+[include]
+\tpath = ../more
+[user]
+\tname = A "B" C
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "kept"),
+    [
+        ("git status", False),
+        ("git config user.email a@b; git config --global --add safe.directory /app", False),
+        ("git config --get alias.st", True),
+        ("x=$(git config alias.st)", True),
+        ('run(["git", "config", "--list"])', True),
+        ("grep st .git/config", True),
+    ],
+)
+def test_a_repositorys_programs_are_dropped_unless_its_settings_are_judged(
+    task: Task, tmp_path: Path, script: str, kept: bool
+) -> None:
+    (task.folder / "tests" / "test.sh").write_text(f"# {script}\necho 1 > {LOGS}/reward.txt")
+    folder = tmp_path / "workspace" / ".git"
+    (folder / "objects").mkdir(parents=True)
+    (folder / "config").write_text(CONFIG)
+    (folder / "HEAD").symlink_to("refs/heads/none")
+    verify(task, tmp_path / "workspace", local_sandbox, "unused", tmp_path)
+    quiet = (
+        '[core]\n\tbare = false\n[core]\n[remote "origin"]\n'
+        '\turl = https://example.org/a.git\n[user]\n\tname = A "B" C\n'
+    )
+    left = (folder / "config").read_text()
+    assert left.startswith(CONFIG) if kept else left.startswith(quiet), left
+    assert kept or ("/app/x" not in left and "more" not in left)
 
 
 @pytest.mark.slow
