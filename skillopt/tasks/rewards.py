@@ -26,9 +26,9 @@ def read_metrics(logs: Path) -> dict[str, float]:
     Raises:
         VerifierError: there is neither, or it is something else.
     """
-    content = _read(logs / "reward.json", REWARD_BYTES)
+    content = read_plain(logs / "reward.json", REWARD_BYTES)
     if content is None:
-        content = _read(logs / "reward.txt", REWARD_BYTES)
+        content = read_plain(logs / "reward.txt", REWARD_BYTES)
         if content is None:
             raise VerifierError("wrote neither reward.json nor reward.txt")
         try:
@@ -70,13 +70,13 @@ def soft_reward(metrics: dict[str, float]) -> float:
 
 def read_feedback(logs: Path, result: ExecResult) -> str:
     """``feedback.txt``, else the end of what the tests printed."""
-    content = _read(logs / "feedback.txt", 4 * FEEDBACK_CHARS)
+    content = read_plain(logs / "feedback.txt", 4 * FEEDBACK_CHARS)
     if content is not None:
         return content.decode("utf-8", "replace")[:FEEDBACK_CHARS].strip()
     return result.stdout.decode("utf-8", "replace").strip()[-TAIL_CHARS:]
 
 
-def _read(path: Path, limit: int) -> bytes | None:
+def read_plain(path: Path, limit: int) -> bytes | None:
     """At most ``limit`` bytes of a regular file; None if there is none, or a link or device."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

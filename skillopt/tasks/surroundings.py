@@ -20,6 +20,7 @@ from sandboxes.disk import MEGABYTE
 from sandboxes.mounts import agent_ids, prepare_writable
 from sandboxes.trees import entries_below, remove_tree
 from skillopt.core.types import Task
+from skillopt.tasks.rewards import read_plain
 
 INSIDE = Path(__file__).parent / "inside"
 """The scripts that a verifier's sandbox is given; their comments explain how they work."""
@@ -68,8 +69,8 @@ class Surroundings:
     @property
     def attacked(self) -> str:
         """What a program of the agent's did to the verifier's own machinery; usually empty."""
-        note = self.folder / "untrusted" / "attacked"
-        return note.read_text("utf-8", "replace").strip() if note.is_file() else ""
+        note = read_plain(self.folder / "untrusted" / "attacked", 1000) or b""
+        return note.decode("utf-8", "replace").strip()
 
     @property
     def tests_mb(self) -> int:

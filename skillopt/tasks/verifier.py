@@ -165,7 +165,7 @@ def _verify(
     if attacked := around.attacked:
         return write_verdict(folder, Reward(0.0, {"reward": 0.0}, attacked))
     limit = "time" if result.timed_out else result.limit
-    if result.exit_code is None and limit:
+    if limit:
         what = f"{task.verifier_timeout_s:g} s" if limit == "time" else f"its {limit} limit"
         raise VerifierError(
             f"{task.name}: tests/test.sh was stopped at {what} ({_RAISE.get(limit, 'raise it')})"

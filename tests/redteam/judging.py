@@ -33,6 +33,11 @@ def _lost_saying(*words: str) -> Callable[[Attempt], None]:
     return check
 
 
+def _nothing_read(attempt: Attempt) -> None:
+    attempt.lost()
+    assert "root:" not in attempt.result.reward.feedback
+
+
 def _won(attempt: Attempt) -> None:
     """The work was right, and is judged as such."""
     assert attempt.result.reward.hard == 1.0, (attempt.result, attempt.said)
@@ -188,7 +193,17 @@ GIT = [
          "mkdir -p ~/.config/git; cp ~/.gitconfig ~/.config/git/config", "git status"),
 ]  # fmt: skip
 
+NOTE = "l=/skillopt/untrusted/attacked; rm -f $l; ln -s /etc/passwd $l"
 SHELLS = [
+    Case(
+        "a link in the verifier's own folder",
+        "reward",
+        "the host does not follow it",
+        (_file("a.sh", NOTE),),
+        lambda attempt: _nothing_read(attempt),
+        judge=f"bash a.sh\n{WORK}{WRITE}",
+        extra="[metadata]\nuntrusted_programs = true\n",
+    ),
     _case(
         "start-up files of shells",
         "the verifier's home is new and empty",
@@ -359,6 +374,15 @@ BESIDE = [
             .replace("if os.fork(): os._exit(0)\n", ""), IN_OPEN_FOLDER),
     _beside("links after its own word that it has ended", "its processes are looked for",
             CODE + AGAIN.format(parent="time.sleep(2); os._exit(0)"), IN_OPEN_FOLDER),
+    _beside("links by a program that the verifier itself has stopped", SWEPT,
+            "import time\n" + LINK + "\nopen('made', 'w')\ntime.sleep(60)",
+            IN_OPEN_FOLDER.replace('"$UNTRUSTED" python3', 'timeout 2 "$UNTRUSTED" python3')),
+    _beside("links by a program whose runner was killed", SWEPT,
+            "import os, time\nif os.path.exists('made'): os._exit(0)\n" + LINK
+            + "\nopen('made', 'w')\ntime.sleep(60)",
+            IN_OPEN_FOLDER.replace('"$UNTRUSTED" python3',
+                                   'timeout -s KILL 2 "$UNTRUSTED" python3 /tmp/answer.py; '
+                                   '"$UNTRUSTED" python3')),
     _beside("a pipe", SWEPT, "import os\nos.mkfifo('out.txt')", IN_OPEN_FOLDER),
     _beside("it never ends", "it is ended after half of the verifier's time, and scored",
             "import time\nwhile True: time.sleep(1)", IN_OPEN_FOLDER, seconds=8.0),

@@ -255,3 +255,5 @@ def test_programs_that_say_what_they_miss_are_heard(case: Case, line: str, what:
     assert case.judge(f"echo '{line}'; give 0").soft == 0
     assert case.judge(f"[ ! -e work ] || echo '{line}' >&2; give 0", work="x").soft == 0
     assert case.judge(f"echo '{line}' >&2; {SOLVED}", work="x").soft == 1
+    seen = f"echo '{line}' >&2; if [ -e work ]; then give 1; else give 0; fi"
+    assert [case.judge(seen, work="x").soft, case.judge(seen).soft] == [1, 0]
