@@ -70,6 +70,8 @@ class Usage:
     """Written to the provider's cache for some minutes."""
     cache_write_long_tokens: int = 0
     """Written to it for an hour or more."""
+    estimated: bool = False
+    """Whether the service did not report some of the counts, so that they are estimates."""
 
     def __add__(self, other: Usage) -> Usage:
         unknown = self.cost_usd is None or other.cost_usd is None
@@ -81,6 +83,7 @@ class Usage:
             None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
             self.cache_write_tokens + other.cache_write_tokens,
             self.cache_write_long_tokens + other.cache_write_long_tokens,
+            self.estimated or other.estimated,
         )
 
     @classmethod
@@ -155,5 +158,9 @@ class Outcome:
     """Whether the skill's text reached the model; None if the request had no skill."""
     version: str
     duration_s: float
+    """Seconds from start to end, by the clock on the wall."""
     others_opened: tuple[str, ...] = ()
     """Names of the other skills whose text reached the model."""
+    service_s: float = 0.0
+    """Seconds of ``duration_s`` that were lost to the model service: queue, failed tries and the
+    pauses after them, silence. They do not count against the agent's time limit."""

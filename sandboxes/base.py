@@ -114,6 +114,25 @@ class Terminal(Protocol):
         """What the command has written. Raises ``pexpect.TIMEOUT`` if nothing came in time."""
 
 
+Uncounted = Callable[[], float]
+"""The seconds since a command was started that its time limit does not count, so far; they only
+grow. Asked from the thread that runs the command."""
+
+
+Deadline = Callable[[], float]
+"""When a command is ended, by the monotonic clock; it may still move to later."""
+
+
+def deadline(began: float, limit_s: float, uncounted: Uncounted) -> Deadline:
+    """The deadline of a command that began at ``began``."""
+    return lambda: began + limit_s + uncounted()
+
+
+def all_counted() -> float:
+    """For commands whose time counts whole."""
+    return 0.0
+
+
 Talk = Callable[[Terminal], None]
 """Holds a conversation; when it returns, the command is ended if it has not ended itself."""
 
@@ -133,6 +152,7 @@ class Sandbox(Protocol):
         argv: Sequence[str],
         *,
         deadline_s: float,
+        uncounted: Uncounted = all_counted,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         on_output: OnOutput | None = None,
@@ -140,8 +160,9 @@ class Sandbox(Protocol):
     ) -> ExecResult:
         """Run a command to its end as the sandbox's ordinary user, with standard input closed.
 
-        At the deadline (seconds from the call) the whole sandbox dies with every process in it,
-        and the result has ``timed_out``. A dead sandbox raises SandboxError on further use.
+        At the deadline (seconds from the call, ``uncounted`` ones left out) the whole sandbox dies
+        with every process in it, and the result has ``timed_out``. A dead sandbox raises
+        SandboxError on further use.
         """
 
     def spawn(self, argv: Sequence[str]) -> bool:
@@ -154,6 +175,7 @@ class Sandbox(Protocol):
         talk: Talk,
         *,
         deadline_s: float,
+        uncounted: Uncounted = all_counted,
         env: Mapping[str, str] | None = None,
     ) -> ExecResult:
         """Run a command on a pseudo-terminal that ``talk`` holds a conversation with.

@@ -20,7 +20,17 @@ from posixpath import normpath
 from typing import Any
 
 from sandboxes.archive import pack, unpack
-from sandboxes.base import ExecResult, OnOutput, SandboxError, SandboxSpec, Talk
+from sandboxes.base import (
+    Deadline,
+    ExecResult,
+    OnOutput,
+    SandboxError,
+    SandboxSpec,
+    Talk,
+    Uncounted,
+    all_counted,
+    deadline,
+)
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.execution import ExecStream
@@ -301,22 +311,24 @@ class DockerSandbox:
         argv: Sequence[str],
         *,
         deadline_s: float,
+        uncounted: Uncounted = all_counted,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         on_output: OnOutput | None = None,
         max_output: int = 4 * MEGABYTE,
     ) -> ExecResult:
         began = time.monotonic()
+        end = deadline(began, deadline_s, uncounted)
         container = self._alive()
         output = Output(max_output, on_output)
         with self._engine.errors(f"running {argv[0]!r} in a sandbox"):
             exec_id, raw = self._exec(container, argv, env, cwd)
             with contextlib.closing(ExecStream(raw)) as stream:
-                limit = self._follow(stream, output, began + deadline_s)
+                limit = self._follow(stream, output, end)
             self._engine.check_open()
             exit_code: int | None = None
             if limit is None:
-                exit_code, limit = self._ending(container, exec_id, began + deadline_s)
+                exit_code, limit = self._ending(container, exec_id, end)
         if exit_code is None:
             self._kill(container, f"was killed at its {limit} limit")
         elif exit_code != 0 and (kills := self._kernel_kills(container)) > self._kills_before:
@@ -338,6 +350,7 @@ class DockerSandbox:
         talk: Talk,
         *,
         deadline_s: float,
+        uncounted: Uncounted = all_counted,
         env: Mapping[str, str] | None = None,
     ) -> ExecResult:
         from docker.errors import APIError
@@ -345,7 +358,7 @@ class DockerSandbox:
         from sandboxes.terminal import COLUMNS, ROWS, hold
 
         began = time.monotonic()
-        end = began + deadline_s
+        end = deadline(began, deadline_s, uncounted)
         container = self._alive()
         exit_code = None
         with self._engine.errors(f"running {argv[0]!r} on a terminal in a sandbox"):
@@ -438,27 +451,27 @@ class DockerSandbox:
         writable = [Path(m.source) for m in self._spec.mounts if not m.read_only and is_bind(m)]
         return DiskGuard(writable, self._spec.limits.disk_mb, self._layer_bytes)
 
-    def _follow(self, stream: ExecStream, output: Output, end: float) -> str | None:
+    def _follow(self, stream: ExecStream, output: Output, end: Deadline) -> str | None:
         """Pass output on until the command closes it; the limit that was reached, if one was."""
         guard = self._guard()
-        while (now := time.monotonic()) < end:
+        while (now := time.monotonic()) < (last := end()):
             if now >= guard.due and guard.exceeded():
                 return "disk"
-            chunks = stream.read(min(end, guard.due) - time.monotonic())
+            chunks = stream.read(min(last, guard.due) - time.monotonic())
             if chunks is None:
                 return "disk" if guard.mounts_exceeded() else None
             for name, chunk in chunks:
                 output.add(name, chunk)
         return "time"
 
-    def _ending(self, container: str, exec_id: str, end: float) -> tuple[int | None, str | None]:
+    def _ending(self, container: str, exec_id: str, end: Deadline) -> tuple[int | None, str | None]:
         """The exit code of a command whose output has ended, or the limit that ended the sandbox.
 
         Raises SandboxError if the container has ended for another reason.
         """
         api = self._engine.api
         while (status := api.exec_inspect(exec_id))["Running"]:
-            if time.monotonic() >= end:
+            if time.monotonic() >= end():
                 return None, "time"
             time.sleep(_EXIT_POLL_S)
         code = int(status["ExitCode"])

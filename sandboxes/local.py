@@ -23,11 +23,15 @@ import psutil
 from sandboxes.archive import pack, unpack
 from sandboxes.base import (
     CopyRefusedError,
+    Deadline,
     ExecResult,
     OnOutput,
     SandboxError,
     SandboxSpec,
     Talk,
+    Uncounted,
+    all_counted,
+    deadline,
 )
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.output import STREAMS, Output
@@ -96,6 +100,7 @@ class LocalSandbox:
         argv: Sequence[str],
         *,
         deadline_s: float,
+        uncounted: Uncounted = all_counted,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         on_output: OnOutput | None = None,
@@ -103,12 +108,13 @@ class LocalSandbox:
     ) -> ExecResult:
         self._check_alive()
         began = time.monotonic()
+        end = deadline(began, deadline_s, uncounted)
         output = Output(max_output, on_output)
         with self._popen(argv, env or {}, cwd or self._spec.workdir) as process:
             self._sessions.add(process.pid)
             try:
                 self._check_alive()  # Another thread may have stopped it before this process began.
-                limit = self._follow(process, output, began + deadline_s)
+                limit = self._follow(process, output, end)
                 if limit is not None:
                     self._dead = f"was killed at its {limit} limit"
             except BaseException:
@@ -135,6 +141,7 @@ class LocalSandbox:
         talk: Talk,
         *,
         deadline_s: float,
+        uncounted: Uncounted = all_counted,
         env: Mapping[str, str] | None = None,
     ) -> ExecResult:
         raise SandboxError("local sandboxes have no terminals: set sandbox.kind to docker")
@@ -224,7 +231,9 @@ class LocalSandbox:
             bufsize=0,
         )
 
-    def _follow(self, process: subprocess.Popen[bytes], output: Output, end: float) -> str | None:
+    def _follow(
+        self, process: subprocess.Popen[bytes], output: Output, end: Deadline
+    ) -> str | None:
         """Pass output on until the command has ended; the limit that was reached, if one was."""
         spec = self._spec
         writable = [Path(mount.source) for mount in spec.mounts if not mount.read_only]
@@ -236,7 +245,7 @@ class LocalSandbox:
                 selector.register(pipe, selectors.EVENT_READ, name)
             while process.poll() is None:
                 now = time.monotonic()
-                if now >= end:
+                if now >= (last := end()):
                     return "time"
                 if now >= guard.due and guard.exceeded():
                     return "disk"
@@ -244,7 +253,7 @@ class LocalSandbox:
                     next_look = now + _LIMITS_EVERY_S
                     if (limit := self._process_limit(process.pid)) is not None:
                         return limit
-                _pass_on(selector, output, process, min(_TICK_S, end - now))
+                _pass_on(selector, output, process, min(_TICK_S, last - now))
             quiet = time.monotonic() + _GRACE_S
             while selector.get_map() and (now := time.monotonic()) < quiet:
                 _pass_on(selector, output, process, quiet - now)

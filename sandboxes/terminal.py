@@ -12,7 +12,7 @@ from typing import Any
 from pexpect import EOF, TIMEOUT
 from pexpect.socket_pexpect import SocketSpawn
 
-from sandboxes.base import SandboxError, Talk
+from sandboxes.base import Deadline, SandboxError, Talk
 from sandboxes.disk import DiskGuard
 from sandboxes.execution import early_bytes, plain_socket
 
@@ -33,7 +33,7 @@ class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its s
     came in time, and SandboxLimitError, which :func:`hold` catches.
     """
 
-    def __init__(self, raw: Any, guard: DiskGuard, end: float) -> None:
+    def __init__(self, raw: Any, guard: DiskGuard, end: Deadline) -> None:
         self._early = early_bytes(raw)
         self._guard = guard
         self._end = end
@@ -50,7 +50,7 @@ class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its s
         patience = math.inf if wanted is None else time.monotonic() + wanted
         while True:
             self._check_limits()
-            left = min(patience, self._end, self._guard.due) - time.monotonic()
+            left = min(patience, self._end(), self._guard.due) - time.monotonic()
             try:
                 return bytes(super().read_nonblocking(size, max(0.001, left)))
             except TIMEOUT:
@@ -69,13 +69,13 @@ class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its s
 
     def _check_limits(self) -> None:
         now = time.monotonic()
-        if now >= self._end:
+        if now >= self._end():
             raise SandboxLimitError("time")
         if now >= self._guard.due and self._guard.exceeded():
             raise SandboxLimitError("disk")
 
 
-def hold(talk: Talk, raw: Any, guard: DiskGuard, end: float) -> str | None:
+def hold(talk: Talk, raw: Any, guard: DiskGuard, end: Deadline) -> str | None:
     """Hold a conversation over what ``exec_start(..., socket=True)`` returned; the limit that ended
     it, ``time`` or ``disk``, if one did."""
     try:

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal import entropy
 
-from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.llamacpp import SMOLLM2, weights
+from harnesses.gateway.patience import Patience
 from harnesses.gateway.upstreams import UnusableUpstreamError
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
@@ -140,8 +140,7 @@ def no_time_is_lost() -> Iterator[None]:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway asks a service that fails again, but does not wait for seconds before."""
-    _, *others = Gateway.__init__.__defaults__ or ()
-    monkeypatch.setattr(Gateway.__init__, "__defaults__", (0.01, *others))
+    monkeypatch.setattr(Patience, "pause", lambda self, failures, told_s: told_s or 0.01 * failures)
 
 
 HOMES = count()

@@ -7,15 +7,15 @@ starts it, records it, and judges how it ended.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from harnesses.agents.agent_clock import AgentClock
 from harnesses.agents.folders import Folders
 from harnesses.agents.options import Options, Rules
-from harnesses.agents.outcome import agents_fault, recorded
+from harnesses.agents.outcome import recorded, services_fault
 from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.agents.toolchains import Toolchain
 from harnesses.base import Mode, Outcome, Request, Status
@@ -157,16 +157,17 @@ class CliHarness:
             return Status.INFRA_ERROR, f"sandbox: {error}"
         finally:
             self._keep_transcripts(home, request.record / "transcript")
-        return self._verdict(end, session, request)
+        return self._verdict(end, session)
 
     def _batch(self, box: Sandbox, launch: Launch, request: Request, session: Session) -> _End:
-        end = time.monotonic() + request.timeout_s
+        clock = AgentClock(request.timeout_s, session.service_time)
         with (
             (request.record / "agent.stdout.jsonl").open("wb") as out,
             (request.record / "agent.stderr.txt").open("wb") as err,
         ):
             for session.part, command in enumerate(launch.commands):
-                result = box.run(command, deadline_s=max(0.0, end - time.monotonic()))
+                left_s = max(0.0, clock.left_s)
+                result = box.run(command, deadline_s=left_s, uncounted=clock.uncounted())
                 out.write(result.stdout)
                 err.write(result.stderr)
                 if result.exit_code != 0 or session.failure or session.exhausted:
@@ -174,7 +175,7 @@ class CliHarness:
         complaint = self.agent.complaint(result.stdout.decode("utf-8", "replace"))
         if result.exit_code and not complaint:
             complaint = result.stderr.decode("utf-8", "replace").strip()[-1000:]
-        return _End(result, complaint)
+        return _End(result, clock.message() if result.timed_out else complaint)
 
     def _interactive(
         self, box: Sandbox, launch: Launch, request: Request, session: Session
@@ -198,8 +199,11 @@ class CliHarness:
                 complaint = f"it exited before its work was done:\n{screen.text}"
 
         with Screen(request.record) as screen:
-            result = box.converse(launch.commands[0], talk, deadline_s=request.timeout_s)
-        return _End(result, complaint, lost, done)
+            clock = AgentClock(request.timeout_s, session.service_time)
+            result = box.converse(
+                launch.commands[0], talk, deadline_s=clock.left_s, uncounted=clock.uncounted()
+            )
+        return _End(result, clock.message() if result.timed_out else complaint, lost, done)
 
     def _mounts(self, request: Request, site: RolloutSite, home: Path) -> tuple[Mount, ...]:
         toolchain = self.agent.toolchain
@@ -250,7 +254,7 @@ class CliHarness:
             (target / CUT_TRANSCRIPTS).write_text("".join(cut), "utf-8")
         remove_tree(home)
 
-    def _verdict(self, end: _End, session: Session, request: Request) -> tuple[Status, str]:
+    def _verdict(self, end: _End, session: Session) -> tuple[Status, str]:
         result = end.result
         if session.failure:
             return Status.INFRA_ERROR, session.failure
@@ -260,7 +264,7 @@ class CliHarness:
         if end.done and not session.exhausted:
             return Status.COMPLETED, ""
         if result.timed_out:
-            return Status.AGENT_TIMEOUT, f"agent was still running after {request.timeout_s:g} s"
+            return Status.AGENT_TIMEOUT, end.complaint
         if result.limit:
             return Status.AGENT_ERROR, f"agent was stopped at its {result.limit} limit"
         if session.exhausted:
@@ -268,14 +272,16 @@ class CliHarness:
         if result.exit_code == 0 and not end.complaint:
             return Status.COMPLETED, ""
         what = f"{self.name} ended with exit code {result.exit_code}: {end.complaint}"
+        service = services_fault(session)
         last = session.exchanges[-1] if session.exchanges else None
         if end.lost:
+            # An unknown screen is only the agent's fault if its request was itself wrong.
+            refused = last is not None and last.blame == "agent"
             what = f"{self.name} was ended: {end.complaint}"
-        # An unknown screen is only the agent's fault if its request was itself wrong.
-        if agents_fault(session) and not (end.lost and last and last.reply):
-            return Status.AGENT_ERROR, what
-        service = last.error if last else "was never reached"
-        return Status.INFRA_ERROR, what if end.lost else f"{what} (model service: {service})"
+            return (Status.AGENT_ERROR if refused else Status.INFRA_ERROR), what
+        if service:
+            return Status.INFRA_ERROR, f"{what} ({service})"
+        return Status.AGENT_ERROR, what
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harnesses.agents.outcome import agents_fault, recorded
+from harnesses.agents.agent_clock import AgentClock
+from harnesses.agents.outcome import recorded, services_fault
 from harnesses.base import Outcome, Request, Status
 from harnesses.companion import companion_env
 from harnesses.gateway.chat import ChatClient, ChatError
@@ -78,22 +79,23 @@ class Direct:
 
     def _run(self, request: Request, site: RolloutSite, session: Session) -> tuple[Status, str]:
         try:
-            with ChatClient(session, request.timeout_s) as client:
+            with ChatClient(session) as client:
                 if request.workspace is None:
-                    return self._chat(request, client, None)
+                    return self._chat(request, session, client, None)
                 spec = _shell_spec(request, request.workspace, site, session)
                 with _starting(site.sandbox(spec)) as shell:
-                    return self._chat(request, client, shell)
+                    return self._chat(request, session, client, shell)
         except SandboxError as error:
             return Status.INFRA_ERROR, f"sandbox: {error}"
         except ChatError as error:
-            blamed = Status.AGENT_ERROR if agents_fault(session) else Status.INFRA_ERROR
-            return blamed, str(error)
+            if service := services_fault(session):
+                return Status.INFRA_ERROR, service
+            return Status.AGENT_ERROR, str(error)
         except _LimitError as error:
             return Status.AGENT_ERROR, str(error)
 
     def _chat(
-        self, request: Request, client: ChatClient, shell: Shell | None
+        self, request: Request, session: Session, client: ChatClient, shell: Shell | None
     ) -> tuple[Status, str]:
         messages = [
             Message("system", _system(request, shell)),
@@ -101,16 +103,17 @@ class Direct:
         ]
         left = list(request.follow_ups)
         tools = (SHELL,) if shell else ()
-        deadline = time.monotonic() + request.timeout_s
+        clock = AgentClock(request.timeout_s, session.service_time)
+        session.expired = clock.over
         for _ in range(self.max_turns):
             try:
                 reply = client.say(Conversation(request.model.name, tuple(messages), tools))
             except ChatError:
-                if time.monotonic() > deadline:
-                    return _timeout(request)
+                if clock.over() and not session.failure:
+                    return Status.AGENT_TIMEOUT, clock.message()
                 raise
-            if time.monotonic() > deadline:
-                return _timeout(request)
+            if clock.over():
+                return Status.AGENT_TIMEOUT, clock.message()
             if not reply.calls or shell is None:
                 if not left:
                     return Status.COMPLETED, ""
@@ -120,11 +123,11 @@ class Direct:
             results = []
             began = time.monotonic()
             box = shell()
-            deadline += time.monotonic() - began  # Waiting for the sandbox costs the agent no time.
+            clock.allow(time.monotonic() - began)  # Waiting for the sandbox costs it no time.
             for call in reply.calls:
-                result = _execute(call, box, deadline)
+                result = _execute(call, box, clock)
                 if result is None:
-                    return _timeout(request)
+                    return Status.AGENT_TIMEOUT, clock.message()
                 results.append(result)
             messages.append(Message("assistant", reply.text, reply.calls, thoughts=reply.thoughts))
             messages.append(Message("user", results=tuple(results)))
@@ -169,10 +172,6 @@ def _starting(box: Sandbox) -> Iterator[Shell]:
             box.stop()
 
 
-def _timeout(request: Request) -> tuple[Status, str]:
-    return Status.AGENT_TIMEOUT, f"agent was still working after {request.timeout_s:g} s"
-
-
 def _skill_mounts(request: Request) -> list[Mount]:
     """The skill folders that the prompt names; a single skill is in the prompt itself."""
     own = [request.skill] if request.skill else []
@@ -214,7 +213,7 @@ def _place(skill: Path, shell: Shell) -> str:
     return shell().path(f"{SKILL_FILES}/{skill.name}")
 
 
-def _execute(call: ToolCall, box: Sandbox, deadline: float) -> ToolResult | None:
+def _execute(call: ToolCall, box: Sandbox, clock: AgentClock) -> ToolResult | None:
     """Run one command; None if the rollout's time ended first."""
     command = call.arguments.get("command")
     if call.name != SHELL.name or not isinstance(command, str):
@@ -222,8 +221,7 @@ def _execute(call: ToolCall, box: Sandbox, deadline: float) -> ToolResult | None
         return ToolResult(call.id, text, is_error=True)
     # ``timeout`` ends only the command; the sandbox's own deadline would end the rollout.
     argv = ["timeout", "-s", "KILL", str(COMMAND_TIMEOUT_S), "bash", "-c", command]
-    left = deadline - time.monotonic()
-    result = box.run(argv, deadline_s=max(0.1, min(left, COMMAND_TIMEOUT_S + 10)))
+    result = box.run(argv, deadline_s=max(0.1, min(clock.left_s, COMMAND_TIMEOUT_S + 10)))
     if result.timed_out:
         return None
     if result.exit_code is None:

@@ -17,30 +17,52 @@ from harnesses.trajectories.trajectory import (
     skills_opened,
 )
 
-STALLED = 0.5
-"""The share of a rollout's time that a single call may wait for its reply to begin. If the time
-runs out with more, the model service is to blame, not the agent."""
-BAD_REQUEST = (400, 413, 422)
-"""The statuses with which a service answers a request that is itself wrong, such as too long."""
+HURRIED = 0.5
+"""The share of the agent's time that the wait for one reply may use up: a single call that takes
+longer to begin says nothing about the agent."""
+
+
+def services_fault(session: Session) -> str:
+    """Why the model service is to blame if the rollout has ended badly; empty if it is not.
+
+    It is, if it was given up, never replied, or refused or broke off the last call for a reason
+    that is not the agent's (see :mod:`harnesses.gateway.blame`).
+    """
+    if session.failure or session.exhausted:
+        return session.failure
+    if not any(exchange.reply for exchange in session.exchanges):
+        error = session.exchanges[-1].error if session.exchanges else "it was never reached"
+        return f"the model service has not replied: {session.refused or error}"
+    last = session.exchanges[-1]
+    if last.reply is not None or last.blame == "agent":
+        return ""
+    return session.refused if last.status not in (0, 200) else f"model service: {last.error}"
 
 
 def agents_fault(session: Session) -> bool:
-    """Whether a rollout that ended badly is the agent's fault, not that of the model service: the
-    model had replied before, and the last request was answered or was itself wrong."""
-    if session.failure:
-        return False
-    if session.exhausted:
-        return True
-    if not any(exchange.reply for exchange in session.exchanges):
-        return False
-    last = session.exchanges[-1]
-    return last.reply is not None or last.status in BAD_REQUEST
+    """Whether a rollout that ended badly is the agent's fault, not that of the model service."""
+    return not services_fault(session)
+
+
+def gave_up(session: Session) -> str:
+    """Why a rollout that seems completed is not: the program ended well although its last call had
+    failed for no fault of its agent's. Empty if that is not so."""
+    last = session.exchanges[-1] if session.exchanges else None
+    if session.failure or last is None or last.blame != "service":
+        return session.failure
+    return services_fault(session)
 
 
 def _opened(request: Request, site: RolloutSite) -> Session:
     companion = request.companion
     grant = Grant(
-        request.model, request.seed, request.record, request.budget, site.anywhere, companion
+        request.model,
+        request.seed,
+        request.record,
+        request.budget,
+        site.anywhere,
+        companion,
+        first_byte_s=HURRIED * request.timeout_s,
     )
     try:
         return site.gateway.open(grant)
@@ -68,17 +90,13 @@ def recorded(
     try:
         with _opened(request, site) as session:
             status, message = act(session)
-            waited, failure = session.longest_wait_s, session.failure
+            service_s = session.service_time.seconds
     finally:
         shutil.rmtree(request.record / BESIDE, ignore_errors=True)
-    if failure:
+    if failure := gave_up(session) if status is Status.COMPLETED else session.failure:
         status, message = Status.INFRA_ERROR, failure
-    if status is Status.AGENT_TIMEOUT and waited > STALLED * request.timeout_s:
-        status = Status.INFRA_ERROR
-        message = (
-            f"model service was too slow: a call had waited {waited:.0f} s for its reply when the "
-            f"agent's {request.timeout_s:g} s ended; raise the task's agent.timeout_sec"
-        )
+    if status is Status.INFRA_ERROR and service_s >= 1:
+        message += f" (the model service took {service_s:.0f} s that are not the agent's)"
     # An agent that could no longer reach its model has not failed, however it ended.
     if status is not Status.COMPLETED and (broken := site.broken()):
         status, message = Status.INFRA_ERROR, broken
@@ -99,5 +117,6 @@ def recorded(
         skill_activated=skill_activated(exchanges, request.skill),
         version=version,
         duration_s=time.monotonic() - started,
+        service_s=service_s,
         others_opened=skills_opened(exchanges, request.beside),
     )

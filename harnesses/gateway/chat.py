@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from harnesses.gateway.session import Session
-from harnesses.protocols.base import Conversation, ProtocolError, Reply
+from harnesses.protocols.base import Codec, Conversation, ProtocolError, Reply
 from harnesses.protocols.chat import ChatCodec
+from harnesses.protocols.fields import object_in
 from harnesses.protocols.messages import MessagesCodec
 from sandboxes.errors import SkillOptError
 
@@ -36,19 +37,18 @@ class ChatClient:
 
     Args:
         session: with the token, the model and the upstream.
-        timeout_s: for one reply.
     """
 
     session: Session
-    timeout_s: float = 600.0
     _http: httpx2.Client = field(init=False, repr=False)
     _create: Create = field(init=False, repr=False)
 
     def __enter__(self) -> ChatClient:
         import httpx2
 
+        # The gateway ends each call: by patience, or as the agent's time is over.
         transport = httpx2.HTTPTransport(uds=str(self.session.socket))
-        self._http = httpx2.Client(transport=transport, timeout=self.timeout_s)
+        self._http = httpx2.Client(transport=transport, timeout=None)
         spoken = self.session.protocols
         own = "chat" in spoken or "messages" not in spoken
         self._create = self._openai() if own else self._anthropic()
@@ -71,10 +71,10 @@ class ChatClient:
         def create(shown: Conversation) -> Reply:
             body = cast(Any, ChatCodec().write_request(shown))
             try:
-                answer = client.chat.completions.create(**body)
+                raw = client.chat.completions.with_raw_response.create(**body)
             except openai.OpenAIError as error:
                 raise self._error(error) from error
-            return ChatCodec().read_response(answer.model_dump())
+            return self._read(ChatCodec(), raw.http_response)
 
         return create
 
@@ -91,12 +91,19 @@ class ChatClient:
         def create(shown: Conversation) -> Reply:
             body = cast(Any, MessagesCodec().write_request(shown))
             try:
-                answer = client.messages.create(**body)
+                raw = client.messages.with_raw_response.create(**body)
             except anthropic.AnthropicError as error:
                 raise self._error(error) from error
-            return MessagesCodec().read_response(answer.model_dump())
+            return self._read(MessagesCodec(), raw.http_response)
 
         return create
+
+    def _read(self, codec: Codec, response: Any) -> Reply:
+        """A reply by the project's own codec: the SDKs' types accept what is no reply."""
+        try:
+            return codec.read_response(object_in(response.content, "the reply"))
+        except ProtocolError as error:
+            raise self._error(error) from error
 
     def _error(self, error: Exception) -> ChatError:
         known = self.session.failure or self.session.exhausted
@@ -112,7 +119,4 @@ class ChatClient:
         Raises:
             ChatError: there is no reply, even after the gateway's retries, or it cannot be read.
         """
-        try:
-            return self._create(replace(shown, schema=schema))
-        except ProtocolError as error:
-            raise self._error(error) from error
+        return self._create(replace(shown, schema=schema))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from harnesses.base import Usage
 from harnesses.clock import now
+from harnesses.gateway.blame import Blame
+from harnesses.gateway.call_ids import CallIds
 from harnesses.gateway.ignored_fields import ignored_fields
 from harnesses.gateway.translation import Translated
 from harnesses.gateway.upstreams import Answer, Call
+from harnesses.json_values import loads
 from harnesses.protocols.base import ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
 
@@ -22,6 +27,28 @@ WIRE_FORMAT = 1
 MAIN = ""
 """The thread of the main conversation."""
 GONE = "the client went away before the reply was complete"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A request that is only on disk.
+
+    Args:
+        file: a ``wire.jsonl``.
+        at, size: of its line, in bytes.
+    """
+
+    file: Path
+    at: int
+    size: int
+
+    def load(self) -> Mapping[str, Any]:
+        """The request. Raises OSError or ValueError if the file has been changed."""
+        with self.file.open("rb") as lines:
+            lines.seek(self.at)
+            line = loads(lines.read(self.size))
+        found: Mapping[str, Any] = line["request"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -48,6 +75,17 @@ class Exchange:
     header."""
     part: int = 0
     """The number of the client's start: a conversation may continue in a new process."""
+    blame: Blame | None = None
+    """Who is to blame if there is no reply; None if there is one, or if the client went away."""
+    tries: int = 1
+    """The number of times that the service was asked."""
+    recorded: Recorded | None = None
+    """The place of the request if it is not kept in memory; ``request`` is empty then."""
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """The request, from memory or from disk."""
+        return self.recorded.load() if self.recorded else self.request
 
 
 @dataclass(frozen=True)
@@ -60,16 +98,32 @@ class Route:
     taken_out: tuple[str, ...]
     """The parts of the client's request that are not passed on; see
     :mod:`harnesses.gateway.confinement`."""
+    ids: CallIds
+    """The ids of the session's tool calls; a translation changes them by itself."""
     translated: Translated | None = None
 
-    @property
+    @cached_property
     def sent(self) -> Call:
-        return self.translated.call if self.translated else self.call
+        """The call as its service gets it."""
+        if self.translated:
+            return self.translated.call
+        return replace(self.call, body=self.ids.request(self.call.body))
 
     def back(self, answer: Answer) -> Answer:
-        return self.translated.answer(answer) if self.translated else answer
+        """An answer of the service as the client gets it."""
+        if self.translated:
+            return self.translated.answer(answer)
+        return self.ids.answer(self.call.protocol, answer)
 
-    def exchange(self, reply: Reply | None, status: int, error: str, started: float) -> Exchange:
+    def exchange(
+        self,
+        reply: Reply | None,
+        status: int,
+        error: str,
+        started: float,
+        blame: Blame | None,
+        tries: int,
+    ) -> Exchange:
         """The record of the call."""
         other = self.translated
         return Exchange(
@@ -77,7 +131,7 @@ class Route:
             other.call.protocol if other else None,
             self.taken_out + (other.left_out if other else ()),
             ignored_fields(self.sent.protocol, self.sent.body, reply) if reply else (),
-            _thread(self.call.headers), self.part,
+            _thread(self.call.headers), self.part, blame, tries,
         )  # fmt: skip
 
 
@@ -89,10 +143,10 @@ def _thread(headers: Mapping[str, str]) -> str | None:
     return headers.get(_CLAUDE_AGENT)
 
 
-def estimated(body: Mapping[str, Any], raw: bytes) -> Usage:
-    """The usage of a call that broke off before the service reported it: one token for four
-    characters of the request, and for each event of the stream."""
-    return Usage(1, len(json.dumps(body)) // 4, 0, raw.count(b"data:"))
+def estimated(body: Mapping[str, Any], events: int) -> Usage:
+    """The usage of a call of which the service has not reported any: one token for four characters
+    of the request, and for each event of the stream."""
+    return Usage(1, len(json.dumps(body)) // 4, 0, events, estimated=True)
 
 
 def line_of(exchange: Exchange) -> dict[str, Any]:
@@ -113,4 +167,6 @@ def line_of(exchange: Exchange) -> dict[str, Any]:
         "response": said,
         "thread": exchange.thread,
         "part": exchange.part,
+        "blame": exchange.blame,
+        "tries": exchange.tries,
     }

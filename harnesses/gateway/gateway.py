@@ -12,30 +12,25 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Usage
-from harnesses.clock import now
 from harnesses.companion import PATH as COMPANION_PATH
+from harnesses.gateway.bodies import MAX_BODY, Bodies, BodyError
 from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
 from harnesses.gateway.confinement import confined, remote_address
-from harnesses.gateway.exchange import GONE, Route, estimated
-from harnesses.gateway.session import Grant, Session
+from harnesses.gateway.exchange import Route
+from harnesses.gateway.forward import OVER, Forward
+from harnesses.gateway.patience import Patience
+from harnesses.gateway.service import OnWait, Service
+from harnesses.gateway.session import Expired, Grant, Session
 from harnesses.gateway.translation import pick_protocol, translate
-from harnesses.gateway.upstreams import (
-    Answer,
-    Call,
-    UnusableUpstreamError,
-    Upstream,
-    UpstreamError,
-    refusal,
-)
-from harnesses.json_values import loads
-from harnesses.protocols.base import ProtocolError, ProtocolName, Reply
+from harnesses.gateway.upstreams import Call, Upstream
+from harnesses.protocols.base import ProtocolError, ProtocolName
 from harnesses.protocols.errors import error_body
-from harnesses.protocols.registry import CODECS, PATHS
-from harnesses.protocols.sse import read_events
+from harnesses.protocols.registry import PATHS
 from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
@@ -43,15 +38,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-"""Statuses after which the same call may succeed if it is repeated."""
-TRIES = 4
-CUT_STREAMS = 3
-"""Broken streams after which a session is given up; the client repeats the call after each."""
-OVER = "this rollout has ended; its record says why"
-"""The message to a client that need not try again. It has no details, because some clients look for
-the numbers of statuses in such texts."""
-MAX_BODY = 64 * 1024 * 1024
+_EXPIRY_S = 0.25
+"""Seconds between two looks whether the time of a call's agent is over."""
 
 Price = Callable[[str, Usage], float | None]
 """A function from a model and a usage to the cost in USD; None if the price is not known."""
@@ -70,7 +58,8 @@ class Gateway:
         upstreams: by the name that :class:`ModelSpec` uses.
         socket: path of the socket to make, which must be short (about 100 bytes).
         price: computes the cost of a usage.
-        backoff_s: wait before the second try; it doubles with each one.
+        patience: how long the services are waited for.
+        on_wait: called from the gateway's thread when a service is waited for.
         reply_s: seconds that a companion may take for a reply.
     """
 
@@ -79,17 +68,20 @@ class Gateway:
         upstreams: Mapping[str, Upstream],
         socket: Path,
         price: Price,
-        backoff_s: float = 0.5,
+        patience: Patience = Patience(),  # noqa: B008  # It is frozen.
+        on_wait: OnWait = lambda wait: None,
         reply_s: float = REPLY_S,
     ) -> None:
         self.socket = socket
         self._upstreams = upstreams
         self._price = price
-        self._backoff_s = backoff_s
+        self._patience = patience
+        self._on_wait = on_wait
         self._reply_s = reply_s
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._services: dict[str, Service] = {}
+        self._bodies = Bodies()
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -158,6 +150,12 @@ class Gateway:
         with self._lock:
             self._sessions.pop(token, None)
 
+    def blocked(self, upstream: str) -> str:
+        """Why an upstream need not be asked any more in this process: its credit is used up, or it
+        refuses all requests. Empty as long as it may reply."""
+        service = self._services.get(upstream)
+        return service.blocked if service else ""
+
     def _alive(self, session: Session) -> bool:
         with self._lock:
             return session.token in self._sessions
@@ -170,8 +168,9 @@ class Gateway:
 
         @asynccontextmanager
         async def lifespan(_: object) -> AsyncIterator[None]:
-            self._slots = {
-                name: asyncio.Semaphore(up.max_concurrency) for name, up in self._upstreams.items()
+            self._services = {
+                name: Service(name, upstream, self._patience, self._on_wait)
+                for name, upstream in self._upstreams.items()
             }
             yield
             for upstream in self._upstreams.values():
@@ -231,19 +230,39 @@ class Gateway:
         session = self._session(request)
         if session is None:
             return _error(protocol, 401, "this token does not belong to a running rollout")
-        try:
-            body = loads(await request.body())
-        except ValueError as error:
-            return _error(protocol, 400, f"request is not JSON: {error}")
+
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            """Keeps the body's room until the call is answered."""
+            try:
+                async with session.calls, self._bodies.read(request, session) as body:
+                    answer = self._answer(session, protocol, body, request.headers)
+                    await answer(scope, receive, send)
+            except BodyError as error:
+                await _error(protocol, error.status, f"request: {error}")(scope, receive, send)
+
+        return respond
+
+    def _answer(
+        self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
+    ) -> ASGIApp:
         refusal = self._refusal(session, protocol, body)
         if refusal:
             return _error(protocol, *refusal)
         session.requests += 1
-        headers = {k.lower(): v for k, v in request.headers.items()}
         try:
-            return self._forward(session, self._route(session, protocol, body, headers))
+            lower = {k.lower(): v for k, v in headers.items()}
+            route = self._route(session, protocol, body, lower)
         except ProtocolError as error:
             return _error(protocol, 400, str(error))
+        model = session.grant.model
+        forward = Forward(
+            session,
+            route,
+            self._services[model.upstream],
+            partial(self._priced, model.name),
+            partial(self._alive, session),
+        )
+        return _until_disconnected(forward, session.expired)
 
     def _route(
         self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
@@ -261,11 +280,11 @@ class Gateway:
         spoken = pick_protocol(protocol, self._upstreams[model.upstream].protocols)
         if spoken == protocol:
             body = {**body, **model.sampling}
-            return Route(Call(protocol, path, body, headers, seed), session.part, taken)
+            call = Call(protocol, path, body, headers, seed)
+            return Route(call, session.part, taken, session.call_ids)
         call = Call(protocol, path, body, headers, seed)
-        return Route(
-            call, session.part, taken, translate(call, spoken, model.sampling, session.thoughts)
-        )
+        other = translate(call, spoken, model.sampling, session.thoughts, session.call_ids)
+        return Route(call, session.part, taken, session.call_ids, other)
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any
@@ -287,125 +306,13 @@ class Gateway:
             session.exhausted = f"budget of {grant.budget.tokens} tokens is used up"
         return (403, OVER) if session.exhausted else None
 
-    def _forward(self, session: Session, route: Route) -> ASGIApp:
-        """A response that occupies one of the upstream's slots from its first byte to its last."""
-
-        async def reply(scope: Scope, receive: Receive, send: Send) -> None:
-            session.active += 1
-            try:
-                await answered(scope, receive, send)
-            finally:
-                session.active -= 1
-
-        async def begun(started: float) -> Answer:
-            session.waiting.append(started)
-            try:
-                return route.back(await self._send(session, route.sent))
-            finally:
-                session.waiting.remove(started)
-
-        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-            started = now()
-            async with self._slots[session.grant.model.upstream]:
-                try:
-                    answer = await begun(started)
-                except UpstreamError as error:
-                    session.failure = f"model service failed: {error}"
-                    session.add(route.exchange(None, 0, str(error), started), None)
-                    # After 400 the agents do not try again: the gateway has done that.
-                    await _error(route.call.protocol, 400, OVER)(scope, receive, send)
-                    return
-                except asyncio.CancelledError:
-                    usage = self._priced(session, estimated(route.call.body, b""))
-                    session.add(route.exchange(None, 0, GONE, started), usage)
-                    raise
-                headers = [(b"content-type", answer.content_type.encode())]
-                start = {"type": "http.response.start", "status": answer.status}
-                await send({**start, "headers": headers})
-                async for chunk in self._tee(session, route, answer, started):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-        return _until_disconnected(reply)
-
-    async def _send(self, session: Session, call: Call) -> Answer:
-        """The upstream's answer, after several tries: the client has not got anything yet."""
-        upstream = self._upstreams[session.grant.model.upstream]
-        for attempt in range(1, TRIES + 1):
-            wait = self._backoff_s * 2 ** (attempt - 1)
-            try:
-                answer = await upstream.send(call)
-            except UpstreamError as error:
-                if attempt == TRIES or isinstance(error, UnusableUpstreamError):
-                    raise
-            else:
-                if answer.status not in RETRIED:
-                    return answer
-                text = b"".join([chunk async for chunk in answer.chunks])[:500]
-                if attempt == TRIES:
-                    reason = text.decode("utf-8", "replace")
-                    raise UpstreamError(f"status {answer.status} after {TRIES} tries: {reason}")
-                wait = max(wait, min(answer.retry_after_s or 0.0, 60.0))
-            await asyncio.sleep(wait)
-        raise AssertionError("unreachable: the last try returns or raises")
-
-    async def _tee(
-        self, session: Session, route: Route, answer: Answer, started: float
-    ) -> AsyncIterator[bytes]:
-        """Pass the answer on as it comes, and record it as far as it came."""
-        raw = bytearray()
-        error = ""
-        try:
-            async for chunk in answer.chunks:
-                if not self._alive(session):
-                    raise UpstreamError("the rollout has ended")
-                raw += chunk
-                yield chunk
-        except asyncio.CancelledError:
-            error = GONE
-            raise
-        except Exception as broke:  # In any case the client did not get the whole answer.
-            error = str(broke) or type(broke).__name__
-            raise
-        finally:
-            self._record(session, route, answer, bytes(raw), error, started)
-
-    def _record(
-        self, session: Session, route: Route, answer: Answer, raw: bytes, error: str, started: float
-    ) -> None:
-        reply: Reply | None = None
-        if answer.status == 200:
-            try:
-                if error in ("", GONE):  # The client may have left after the last event.
-                    reply = _read_reply(route.call.protocol, answer.content_type, raw)
-                    error = ""
-            except (ProtocolError, ValueError) as broken:
-                error = error or str(broken)
-            if error not in ("", GONE):
-                session.cuts += 1
-                if session.cuts >= CUT_STREAMS:
-                    session.failure = f"model service cut {session.cuts} streams, last: {error}"
-        else:
-            error = error or raw[:2000].decode("utf-8", "replace")
-        # If the model has replied before, 404 is about something that the agent asked for.
-        unknown = answer.status == 404 and not any(e.reply for e in session.exchanges)
-        if answer.status in (401, 403) or unknown:
-            upstream = self._upstreams[session.grant.model.upstream]
-            session.failure = refusal(answer.status, error, session.grant.model.name, upstream)
-        usage = reply.usage if reply else estimated(route.call.body, raw) if error == GONE else None
-        session.add(
-            route.exchange(reply, answer.status, error, started), self._priced(session, usage)
-        )
-
-    def _priced(self, session: Session, usage: Usage | None) -> Usage | None:
-        if usage is None:
-            return None
-        return replace(usage, cost_usd=self._price(session.grant.model.name, usage))
+    def _priced(self, model: str, usage: Usage) -> Usage:
+        return replace(usage, cost_usd=self._price(model, usage))
 
 
-def _until_disconnected(reply: ASGIApp) -> ASGIApp:
-    """A response that ends when the client disconnects, and with it the call to the model service:
-    after an agent has been stopped, nobody pays for further tokens."""
+def _until_disconnected(reply: ASGIApp, expired: Expired) -> ASGIApp:
+    """A response that ends when the client disconnects or its time is over, and with it the call to
+    the model service: after an agent has been stopped, nobody pays for further tokens."""
 
     async def gone(receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -416,7 +323,10 @@ def _until_disconnected(reply: ASGIApp) -> ASGIApp:
         leaving = asyncio.ensure_future(gone(receive))
         left = True
         try:
-            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            while not (working.done() or leaving.done() or expired()):
+                await asyncio.wait(
+                    {working, leaving}, timeout=_EXPIRY_S, return_when=asyncio.FIRST_COMPLETED
+                )
             left = not working.done()
         finally:
             leaving.cancel()
@@ -429,13 +339,6 @@ def _until_disconnected(reply: ASGIApp) -> ASGIApp:
                 raise
 
     return respond
-
-
-def _read_reply(protocol: ProtocolName, content_type: str, raw: bytes) -> Reply:
-    codec = CODECS[protocol]
-    if "event-stream" in content_type:
-        return codec.read_stream(read_events(raw))
-    return codec.read_response(loads(raw))
 
 
 def _error(protocol: ProtocolName, status: int, message: str) -> Response:

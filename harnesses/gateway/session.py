@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harnesses.base import Budget, ModelSpec, Usage
-from harnesses.clock import now
 from harnesses.companion import Companion
+from harnesses.gateway.call_ids import CallIds
 from harnesses.gateway.companion_channel import CompanionChannel
-from harnesses.gateway.exchange import GONE, Exchange, line_of
+from harnesses.gateway.exchange import Exchange, Recorded, line_of
+from harnesses.gateway.service_time import ServiceTime
 from harnesses.gateway.translation import Thoughts
 from harnesses.protocols.base import ProtocolName
+
+CALLS = 16
+"""The most calls of one session at the same time; agents with many sub-agents make a few."""
+KEPT_BYTES = 8 * 1024 * 1024
+"""Bytes of one session's exchanges that are kept in memory; later requests are read from disk."""
+RECORDED_BYTES = 512 * 1024 * 1024
+"""Bytes of one session's exchanges on disk after which its agent gets no more replies."""
+Expired = Callable[[], bool]
+BACK_OFF = "back-off"
+"""The wait of a program from a failed reply to its next request."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,9 @@ class Grant:
     """Whether the model service may act outside for the agent: search, run code, fetch."""
     companion: Companion | None = None
     """The agent's companion, which is closed when the session ends."""
+    first_byte_s: float = math.inf
+    """The most seconds to the first byte of a reply that are the agent's; ``patience`` may have
+    less."""
 
 
 @dataclass
@@ -53,13 +69,26 @@ class Session:
     requests: int = 0
     active: int = 0
     """The number of calls that are running."""
-    waiting: list[float] = field(default_factory=list)
-    """The start times of the calls whose reply has not begun."""
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a request is read: one at a time."""
+    calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS))
+    """The calls that may run at the same time."""
+    service_time: ServiceTime = field(default_factory=ServiceTime)
+    """The time that was lost to the model service, which is not the agent's."""
+    refused: str = ""
+    """What the model service said when it refused a request for no fault of the agent's."""
     thoughts: Thoughts = field(default_factory=dict)
     """The model's thoughts, for services to which only the gateway can return them."""
+    call_ids: CallIds = field(default_factory=CallIds)
+    """The ids of the model's tool calls, which are unique in the session."""
     part: int = 0
     """The number of the agent's start, which the harness increases with each one."""
     companion: CompanionChannel | None = None
+    _bytes: int = 0
+    """What has been recorded."""
+    expired: Expired = lambda: False
+    """Whether the agent's time is over: set by a harness whose agent cannot be stopped while it
+    waits for a reply. Calls that are running then end."""
 
     def __enter__(self) -> Session:
         return self
@@ -69,23 +98,27 @@ class Session:
         if self.companion is not None:
             self.companion.close()
 
-    @property
-    def longest_wait_s(self) -> float:
-        """The longest wait for a reply that never began, or has not begun yet."""
-        given_up = [e.ended - e.started for e in self.exchanges if e.error == GONE and not e.status]
-        return max([0.0, *given_up, *(now() - began for began in tuple(self.waiting))])
-
     def add(self, exchange: Exchange, usage: Usage | None) -> None:
-        """Keep and record one exchange and its usage."""
-        self.exchanges.append(exchange)
+        """Record one exchange, and keep it: with its request, as long as there is room for it."""
         if usage is not None:
             self.usage += usage
-        if self.grant.record is not None:
-            line = json.dumps(line_of(exchange), ensure_ascii=False)
-            try:
-                with (self.grant.record / "wire.jsonl").open("a", encoding="utf-8") as log:
-                    log.write(line + "\n")
-            except OSError as error:
-                # Nothing unrecorded is scored.
-                self.failure = f"the exchange cannot be recorded: {error}"
-                raise
+        if self.grant.record is None:
+            self.exchanges.append(exchange)
+            return
+        line = json.dumps(line_of(exchange), ensure_ascii=False).encode() + b"\n"
+        file = self.grant.record / "wire.jsonl"
+        try:
+            with file.open("ab") as log:
+                at = log.tell()
+                log.write(line)
+        except OSError as error:
+            # Nothing unrecorded is scored.
+            self.failure = f"the exchange cannot be recorded: {error}"
+            self.exchanges.append(exchange)
+            raise
+        self._bytes += len(line)
+        if self._bytes > KEPT_BYTES:
+            exchange = replace(exchange, request={}, recorded=Recorded(file, at, len(line)))
+        self.exchanges.append(exchange)
+        if self._bytes > RECORDED_BYTES and not self.exhausted:
+            self.exhausted = f"its model requests have more than {RECORDED_BYTES >> 20} MiB"

@@ -1,41 +1,44 @@
 """Translates calls into the protocol of a service, and its answers back as they come in.
 
-The protocols themselves are in :mod:`harnesses.protocols`; here is what a service of one expects of
-a conversation that was held in another. What cannot be translated is reported, not hidden.
+The protocols themselves are in :mod:`harnesses.protocols`; what a service of one expects of a
+conversation that was held in another is in :mod:`harnesses.gateway.fitting`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
+from harnesses.gateway.call_ids import CallIds
+from harnesses.gateway.fitting import prepared, service_names
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import (
+    CallBegun,
     Codec,
     Conversation,
     Message,
+    Piece,
     ProtocolError,
     ProtocolName,
+    Reply,
+    ServiceFailure,
     Thought,
-    ToolResult,
+    ToolCall,
 )
 from harnesses.protocols.errors import error_body, error_event, error_message
-from harnesses.protocols.fields import object_in
-from harnesses.protocols.registry import CODECS, PATHS
-from harnesses.protocols.sse import Splitter, read_events
+from harnesses.protocols.pieces import Gathering
+from harnesses.protocols.registry import CODECS, PATHS, read_reply
+from harnesses.protocols.sse import Splitter
+
+Named = TypeVar("Named", ToolCall, CallBegun)
 
 PREFERRED: tuple[ProtocolName, ...] = ("responses", "messages", "chat")
 """The protocols by what is lost in translation, the best first."""
 
 _PATHS = {protocol: path for path, protocol in PATHS.items()}
-_BILLING = re.compile(r"\Ax-anthropic-billing-header:[^\n]*\n?")
-"""A line that Claude Code puts before its prompt for its own service. It differs from call to call,
-so that no other service would find the prompt in its cache."""
-
 
 Thoughts = dict[str, tuple[Thought, ...]]
 """The thoughts of replies, by the ids of the tool calls in them."""
@@ -51,6 +54,8 @@ class Translated:
         shown: the conversation.
         left_out: the parts of the client's call that have no place in the service's protocol.
         thoughts: gets those of the reply, for clients that cannot give them back.
+        ids: of the session's calls.
+        names: of the client's tools, by those that the service knows.
     """
 
     call: Call
@@ -58,6 +63,10 @@ class Translated:
     shown: Conversation
     left_out: tuple[str, ...]
     thoughts: Thoughts
+    ids: CallIds
+    names: Mapping[str, str]
+    _given: dict[str, str] = field(default_factory=dict)
+    """The services' ids of the calls in the reply, by our own."""
 
     def answer(self, answer: Answer) -> Answer:
         """The service's answer in the client's protocol; a stream is translated event by event."""
@@ -68,9 +77,10 @@ class Translated:
         return answer.status == 200 and self.shown.stream
 
     async def _chunks(self, answer: Answer) -> AsyncIterator[bytes]:
-        if answer.status == 200 and "event-stream" in answer.content_type:
-            chunks = self._kept(answer.chunks) if self.client == "chat" else answer.chunks
-            async for chunk in self._stream(chunks):
+        self.ids.forget(self._given)  # Of an earlier try of the same call.
+        self._given.clear()
+        if self._streams(answer) and "event-stream" in answer.content_type:
+            async for chunk in self._stream(answer.chunks):
                 yield chunk
             return
         raw = b"".join([chunk async for chunk in answer.chunks])
@@ -78,7 +88,9 @@ class Translated:
             body = error_body(self.client, answer.status, error_message(raw))
             yield json.dumps(body).encode()
             return
-        reply = CODECS[self.call.protocol].read_response(object_in(raw, "reply"))
+        reply = read_reply(self.call.protocol, answer.content_type, raw)
+        reply = replace(reply, calls=tuple(self._known(call) for call in reply.calls))
+        self._remember(reply)
         id, model, own = secrets.token_hex(12), reply.model or self.shown.model, CODECS[self.client]
         if self.shown.stream:  # The service did not stream; it may not be able to.
             for event in own.write_stream(reply, model, id):
@@ -86,41 +98,49 @@ class Translated:
             return
         yield json.dumps(own.write_response(reply, model, id, self.shown.tools)).encode()
 
-    async def _kept(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """A stream whose thoughts are kept: Chat Completions clients do not give them back."""
-        raw = bytearray()
-        async for chunk in chunks:
-            raw += chunk
-            yield chunk
-        try:
-            reply = CODECS[self.call.protocol].read_stream(read_events(bytes(raw)))
-        except ProtocolError:
-            return  # The client gets the stream, and the error, as it is.
-        if reply.thoughts:
+    def _known(self, call: Named) -> Named:
+        """A call by an id of its own and the name that the client knows."""
+        id = self.ids.own(call.id, twice=call.id in self._given.values())
+        self._given[id] = call.id
+        return replace(call, id=id, name=self.names.get(call.name, call.name))
+
+    def _remember(self, reply: Reply) -> None:
+        """Keep the thoughts of a reply: Chat Completions clients do not give them back."""
+        if self.client == "chat" and reply.thoughts:
             self.thoughts.update({call.id: reply.thoughts for call in reply.calls})
 
     async def _stream(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         own: Codec = CODECS[self.client]
         splitter, reader = Splitter(), CODECS[self.call.protocol].reader()
         writer = own.writer(self.shown.model, secrets.token_hex(12), self.shown.tools)
+        gathering = Gathering()
 
-        def translated(chunk: bytes) -> Iterator[bytes]:
-            for event in splitter.feed(chunk):
-                for piece in reader.read(event):
-                    yield from writer.write(piece)
+        def written(pieces: Iterable[Piece]) -> Iterator[bytes]:
+            for piece in pieces:
+                known = self._known(piece) if isinstance(piece, CallBegun) else piece
+                gathering.add(known)
+                yield from writer.write(known)
 
         try:
             async for chunk in chunks:
-                for written in translated(chunk):
-                    yield written
-            for written in translated(b"\n"):  # Some servers omit the end of the last line.
-                yield written
+                for event in splitter.feed(chunk):
+                    for part in written(reader.read(event)):
+                        yield part
+            for event in splitter.end():
+                for part in written(reader.read(event)):
+                    yield part
         except ProtocolError as error:
-            yield error_event(self.client, str(error))
+            code = error.code if isinstance(error, ServiceFailure) else ""
+            yield error_event(self.client, str(error), code)
             return
-        for piece in reader.close():
-            for written in writer.write(piece):
-                yield written
+        try:
+            last = list(written(reader.close()))
+        except ServiceFailure as error:
+            yield error_event(self.client, str(error), error.code)
+            return
+        for part in last:
+            yield part
+        self._remember(gathering.reply())
 
 
 def pick_protocol(client: ProtocolName, spoken: Collection[ProtocolName]) -> ProtocolName:
@@ -129,7 +149,11 @@ def pick_protocol(client: ProtocolName, spoken: Collection[ProtocolName]) -> Pro
 
 
 def translate(
-    call: Call, to: ProtocolName, extra: Mapping[str, Any], thoughts: Thoughts
+    call: Call,
+    to: ProtocolName,
+    extra: Mapping[str, Any],
+    thoughts: Thoughts,
+    ids: CallIds | None = None,
 ) -> Translated:
     """A call as a service of the protocol ``to`` gets it.
 
@@ -138,6 +162,7 @@ def translate(
         to: another protocol.
         extra: fields for the service, which replace the client's.
         thoughts: of earlier replies; those of the reply to this call will be added.
+        ids: of the calls in earlier replies; those of the reply to this call will be added.
 
     Raises:
         ProtocolError: it cannot be read, or refers to a conversation that a service keeps.
@@ -149,141 +174,20 @@ def translate(
         )
     read = CODECS[call.protocol].read_request(call.body)
     read = replace(read, messages=tuple(_remembered(m, thoughts) for m in read.messages))
+    ids = ids if ids is not None else CallIds()
+    ids.seen(read.messages)
     shown, lost = prepared(read, to)
+    shown = replace(shown, messages=tuple(map(ids.theirs, shown.messages)))
     body = CODECS[to].write_request(shown) | dict(extra)
     if to == "responses" and "reasoning" in body:
         body.setdefault("include", ["reasoning.encrypted_content"])
     translated = replace(call, protocol=to, path=_PATHS[to], body=body, headers={})
-    return Translated(translated, call.protocol, read, (*read.left_out, *lost), thoughts)
+    names = {new: name for name, new in service_names(read).items()}
+    left_out = (*read.left_out, *lost)
+    return Translated(translated, call.protocol, read, left_out, thoughts, ids, names)
 
 
 def _remembered(message: Message, thoughts: Thoughts) -> Message:
     """A message of the model with its thoughts, which the client did not give back."""
     found = next((thoughts[call.id] for call in message.calls if call.id in thoughts), ())
     return replace(message, thoughts=found) if found else message
-
-
-def prepared(shown: Conversation, to: ProtocolName) -> tuple[Conversation, list[str]]:
-    """A conversation as services of the protocol ``to`` accept it, and what is lost."""
-    messages = list(_answered(_stripped(shown.messages, to)))
-    if to != "responses":
-        messages = _system_first(messages)
-    if to != "messages":
-        messages = [replace(m, results=tuple(map(_failure_said, m.results))) for m in messages]
-    if to == "chat":
-        messages = list(_joined(messages))
-    lost = []
-    foreign = {t.origin for m in shown.messages for t in m.thoughts} - {to}
-    lost += [f"thoughts of {origin or 'unknown origin'}" for origin in sorted(map(str, foreign))]
-    options = shown.options
-    if options.stop and to == "responses":
-        lost.append("stop sequences")
-    # The default of every service; reasoning models refuse the field.
-    if options.temperature == 1:
-        options = replace(options, temperature=None)
-    if options.top_p == 1:
-        options = replace(options, top_p=None)
-    return replace(shown, messages=tuple(messages), options=options), lost
-
-
-def _stripped(messages: Iterable[Message], to: ProtocolName) -> Iterator[Message]:
-    """The messages without what is only for another service."""
-    for message in messages:
-        text = _BILLING.sub("", message.text) if message.role == "system" else message.text
-        own = tuple(thought for thought in message.thoughts if thought.origin == to)
-        yield replace(message, text=text, thoughts=own)
-
-
-def _answered(messages: Iterable[Message]) -> Iterator[Message]:
-    """The messages with each call's result right after it. A call without a result (the agent was
-    interrupted) gets a note; a result without its call becomes the user's text."""
-    waiting: dict[str, None] = {}
-    begun = False
-    """Whether some of the waiting calls have got their results."""
-    held: list[Message] = []
-    """Messages between a call and its result."""
-    for message in messages:
-        results: list[ToolResult] = []
-        lost: list[ToolResult] = []
-        for result in message.results:
-            known = result.call_id in waiting
-            (results if known else lost).append(result)
-            waiting.pop(result.call_id, None)
-        if results:
-            begun = bool(waiting)
-            yield Message("user", results=tuple(results))
-        rest = replace(message, results=())
-        if lost:
-            text = "\n".join([*(f"[result of a tool]\n{r.text}" for r in lost), rest.text])
-            rest = replace(rest, text=text.strip(), content=())
-        if not _says(rest):
-            continue
-        if waiting and message.role != "assistant":
-            held.append(rest)
-            continue
-        if waiting and (held or begun):
-            yield from _given_up(waiting)
-        if not waiting:
-            yield from held
-            held, begun = [], False
-        yield rest
-        waiting |= dict.fromkeys(call.id for call in rest.calls)
-    yield from _given_up(waiting)
-    yield from held
-
-
-def _given_up(waiting: dict[str, None]) -> Iterator[Message]:
-    results = tuple(ToolResult(id, "(no result)", is_error=True) for id in waiting)
-    waiting.clear()
-    if results:
-        yield Message("user", results=results)
-
-
-def _says(message: Message) -> bool:
-    return bool(
-        message.text or message.content or message.calls or message.results or message.thoughts
-    )
-
-
-def _system_first(messages: list[Message]) -> list[Message]:
-    """The messages with one system message at the beginning. Later ones become messages of the user
-    that are marked, as many models are trained on that alone."""
-    first = next((n for n, m in enumerate(messages) if m.role != "system"), len(messages))
-    texts = [m.text for m in messages[:first] if m.text]
-    start = [Message("system", "\n\n".join(texts))] if texts else []
-    later = [
-        Message("user", f"<system-reminder>\n{m.text}\n</system-reminder>")
-        if m.role == "system"
-        else m
-        for m in messages[first:]
-    ]
-    return start + later
-
-
-def _failure_said(result: ToolResult) -> ToolResult:
-    """A failed result with a note in its text, for protocols without a field for that."""
-    if not result.is_error:
-        return result
-    note = "[the tool failed]"
-    content = (note, *result.content) if result.content else ()
-    return replace(result, text=f"{note}\n{result.text}", content=content)
-
-
-def _joined(messages: Iterable[Message]) -> Iterator[Message]:
-    """The messages, with one for all that the assistant thought, said and called in one turn."""
-    last: Message | None = None
-    for message in messages:
-        if last is not None and last.role == message.role == "assistant":
-            text = "\n".join(part for part in (last.text, message.text) if part)
-            last = replace(
-                last,
-                text=text,
-                calls=last.calls + message.calls,
-                thoughts=last.thoughts + message.thoughts,
-            )
-            continue
-        if last is not None:
-            yield last
-        last = message
-    if last is not None:
-        yield last

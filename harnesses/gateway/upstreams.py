@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from harnesses.protocols.base import ProtocolName
-from harnesses.protocols.errors import error_message
 from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
@@ -50,6 +49,9 @@ class Answer:
     content_type: str
     chunks: AsyncIterator[bytes]
     retry_after_s: float | None = None
+    """The seconds to wait before the next try, if the upstream knows them."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The headers, with names in lower case, in which a service may say how long to wait."""
 
 
 class Upstream(Protocol):
@@ -166,12 +168,11 @@ class HttpUpstream:
                 f"{url}: {type(error).__name__}: {error}; is the service running, and is "
                 "base_url right?"
             ) from error
-        chunks = _chunks(response, url)
         return Answer(
             response.status_code,
             response.headers.get("content-type", "application/json"),
-            chunks if response.status_code == 200 else _without(key, chunks),
-            _seconds(response.headers.get("retry-after")),
+            _without(key.encode(), _chunks(response, url)),
+            headers={name.lower(): value for name, value in response.headers.items()},
         )
 
     async def close(self) -> None:
@@ -192,17 +193,21 @@ async def _chunks(response: httpx2.Response, url: str) -> AsyncIterator[bytes]:
         await response.aclose()
 
 
-async def _without(key: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """An error body without the key, which the service may repeat."""
-    raw = b"".join([chunk async for chunk in chunks])
-    yield raw.replace(key.encode(), b"[key]") if key else raw
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    try:
-        return float(retry_after) if retry_after else None
-    except ValueError:
-        return None
+async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """An answer without the key, which a service may repeat."""
+    if not key:
+        async for chunk in chunks:
+            yield chunk
+        return
+    rest = b""
+    async for chunk in chunks:
+        text = (rest + chunk).replace(key, b"[key]")
+        begun = next((n for n in range(len(key) - 1, 0, -1) if text.endswith(key[:n])), 0)
+        rest = text[len(text) - begun :]
+        if begun < len(text):
+            yield text[: len(text) - begun]
+    if rest:
+        yield rest
 
 
 def protocols_of(kind: str, given: Sequence[ProtocolName] = ()) -> frozenset[ProtocolName]:
@@ -210,9 +215,9 @@ def protocols_of(kind: str, given: Sequence[ProtocolName] = ()) -> frozenset[Pro
     return frozenset(given) or PROTOCOLS[kind]
 
 
-def refusal(status: int, body: str, model: str, upstream: Upstream) -> str:
+def refused_advice(status: int, text: str, model: str, upstream: Upstream) -> str:
     """The message for a service that answered 401, 403 or 404, with advice."""
-    answer = f"status {status}: {error_message(body.encode())}"
+    answer = f"status {status}: {text}"
     if status == 404:
         return (
             f"model service does not know {model!r} or has no such address: {answer}; check "
@@ -221,3 +226,11 @@ def refusal(status: int, body: str, model: str, upstream: Upstream) -> str:
     key = getattr(upstream, "key_env", "")
     advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
     return f"model service refused the key: {answer}; {advice}, and its permissions"
+
+
+def refused_request(status: int, text: str, reply_tokens: bool) -> str:
+    """The message for a service that refused a request for no fault of the agent's."""
+    advice = ""
+    if reply_tokens:
+        advice = "; ask for fewer tokens of a reply: set max_tokens in target.sampling"
+    return f"model service refused the request: status {status}: {text}{advice}"

@@ -22,6 +22,21 @@ class ProtocolError(SkillOptError, ValueError):
     """A body that does not follow its protocol. The message names the field."""
 
 
+class ServiceFailure(ProtocolError):  # noqa: N818  # it names what the service did
+    """A service reported a failure in the place of a reply, or gave a reply without content.
+
+    Args:
+        message: with the service's own words.
+        code, type: as the service named them, such as ``context_length_exceeded``; empty if it
+            did not.
+    """
+
+    def __init__(self, message: str, code: str = "", type: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.type = type
+
+
 @dataclass(frozen=True)
 class Image:
     """A picture by its URL; ``data:TYPE;base64,…`` contains the picture itself."""
@@ -133,6 +148,8 @@ class Reply:
     stop: str = "end"
     thoughts: tuple[Thought, ...] = ()
     model: str = ""
+    odd_stop: str = ""
+    """The service's own word for the end if it is an unknown one; ``none`` if there was none."""
 
     @property
     def reasoning(self) -> str:
@@ -150,6 +167,8 @@ class Begun:
 @dataclass(frozen=True)
 class TextPiece:
     text: str
+    continues: bool = False
+    """Whether it continues the text before, although other pieces came between them."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +210,8 @@ class Ended:
 
     stop: str
     usage: Usage
+    odd_stop: str = ""
+    """As in :class:`Reply`."""
 
 
 Piece = Begun | TextPiece | ThoughtPiece | ThoughtDone | CallBegun | CallPiece | BlockDone | Ended
@@ -201,10 +222,12 @@ class StreamReader(Protocol):
     """Reads one stream."""
 
     def read(self, event: Mapping[str, Any]) -> Iterable[Piece]:
-        """The pieces of an event. Raises ProtocolError for an error event."""
+        """The pieces of an event. Raises ServiceFailure for one that reports a failure, and
+        ProtocolError for one that cannot be read."""
 
     def close(self) -> Iterable[Piece]:
-        """The pieces at the end of the stream. Raises ProtocolError if it broke off."""
+        """The pieces at the end of the stream. Raises ProtocolError if it broke off, and
+        ServiceFailure if there was no reply in it."""
 
 
 class StreamWriter(Protocol):
@@ -222,7 +245,9 @@ class Codec(Protocol):
 
     def write_request(self, shown: Conversation) -> dict[str, Any]: ...
 
-    def read_response(self, body: Mapping[str, Any]) -> Reply: ...
+    def read_response(self, body: Mapping[str, Any]) -> Reply:
+        """The reply in a response body. Raises ServiceFailure if it reports a failure or has no
+        content, and ProtocolError if it has another shape."""
 
     def write_response(
         self, reply: Reply, model: str, id: str, tools: Sequence[Tool] = ()

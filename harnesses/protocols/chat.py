@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,36 +17,42 @@ from harnesses.protocols.base import (
     ProtocolError,
     ProtocolName,
     Reply,
+    ServiceFailure,
     Thought,
     Tool,
     ToolCall,
     ToolResult,
 )
 from harnesses.protocols.chat_stream import (
+    REASONING,
     ChatReader,
     ChatWriter,
     finish_name,
-    stop_of,
+    parts_of,
+    thought_in,
     usage_of,
     written_usage,
 )
+from harnesses.protocols.errors import check_body, check_error
 from harnesses.protocols.fields import (
     arguments,
     content_of,
     get,
     images_in,
+    made_id,
     maybe,
     objects,
     plain,
     strings,
     text_of,
     tool,
+    without_blanks,
 )
 from harnesses.protocols.pieces import call_text, gathered, streamed
 from harnesses.protocols.seals import sealed, unsealed
+from harnesses.protocols.stops import check_stop, read_stop
+from harnesses.protocols.tagged_thoughts import is_tag, split_thoughts, tagged
 
-REASONING = ("reasoning_content", "reasoning")
-"""The fields in which servers of open models put thoughts; OpenAI's protocol has none."""
 SEALS = "skillopt_thoughts"
 """Our own field for thoughts of other protocols, which a chat client gives back."""
 
@@ -81,7 +88,9 @@ class ChatCodec:
         options = shown.options
         body: dict[str, Any] = {
             "model": shown.model,
-            "messages": [item for m in shown.messages for item in _written_message(m)],
+            "messages": [
+                item for m in without_blanks(shown.messages) for item in _written_message(m)
+            ],
         }
         if shown.tools:
             body["tools"] = [_written_tool(t) for t in shown.tools]
@@ -109,19 +118,23 @@ class ChatCodec:
         return body
 
     def read_response(self, body: Mapping[str, Any]) -> Reply:
+        check_body(body, "choices")
         choices = objects(body, "choices")
         if not choices:
-            raise ProtocolError("choices: empty")
+            raise ServiceFailure("choices: empty")
+        check_error(choices[0], "choices[0]")
+        finish = choices[0].get("finish_reason")
+        check_stop(finish)
         message = get(choices[0], "message", dict)
-        calls = tuple(_call(c) for c in objects(message, "tool_calls"))
-        return Reply(
-            text=plain(message.get("content")) or plain(message.get("refusal")),
-            calls=calls,
-            usage=usage_of(get(body, "usage", dict, {})),
-            stop=stop_of(choices[0].get("finish_reason"), bool(calls)),
-            thoughts=_thoughts(message),
-            model=str(body.get("model", "")),
-        )
+        check_error(message, "choices[0].message")
+        calls = _replied_calls(message)
+        inner, content = parts_of(message.get("content"))
+        tagged, text = split_thoughts([content or plain(message.get("refusal"))], "chat")
+        own = _thoughts(message) or ((Thought(inner, REASONING[0], "chat"),) if inner else ())
+        usage = usage_of(maybe(body, "usage", dict) or {})
+        empty = bool(own or tagged) or message.get("content") is not None
+        stop, odd = read_stop(finish, text, calls, empty or usage.completion_tokens > 0)
+        return Reply(text, calls, usage, stop, (*own, *tagged), str(body.get("model") or ""), odd)
 
     def reader(self) -> ChatReader:
         return ChatReader()
@@ -138,10 +151,14 @@ class ChatCodec:
     def write_response(
         self, reply: Reply, model: str, id: str, tools: Sequence[Tool] = ()
     ) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": reply.text or None}
+        message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+        if reply.calls:
+            message["content"] = reply.text or None
         message |= _written_thoughts(reply.thoughts)
         if reply.calls:
-            message["tool_calls"] = [_written(call) for call in reply.calls]
+            message["tool_calls"] = [
+                _written(call, call_text(replace(call, custom=False))) for call in reply.calls
+            ]
         choice = {
             "index": 0,
             "message": message,
@@ -200,9 +217,14 @@ def _written_message(message: Message) -> list[dict[str, Any]]:
         return items
     item: dict[str, Any] = {"role": message.role, "content": _written_content(content)}
     if message.role == "assistant":
-        item |= _written_thoughts(message.thoughts)
+        own = [t for t in message.thoughts if t.origin == "chat" and is_tag(t.seal)]
+        if own:
+            item["content"] = "".join(tagged(t.seal, t.text) for t in own) + text_of(content)
+        item |= _written_thoughts([t for t in message.thoughts if t not in own])
     if message.calls:
-        item["tool_calls"] = [_written(call) for call in message.calls]
+        item["tool_calls"] = [
+            _written(call, json.dumps(dict(call.arguments))) for call in message.calls
+        ]
         item["content"] = item["content"] or None
     return [*items, item]
 
@@ -228,8 +250,8 @@ def _thoughts(item: Mapping[str, Any]) -> tuple[Thought, ...]:
         return tuple(
             unsealed(get(t, "text", str), get(t, "seal", str), "chat") for t in objects(item, SEALS)
         )
-    said = [(key, item[key]) for key in REASONING if isinstance(item.get(key), str) and item[key]]
-    return tuple(Thought(text, key, "chat") for key, text in said[:1])
+    key, text = thought_in(item)
+    return (Thought(text, key, "chat"),) if text else ()
 
 
 def _written_thoughts(thoughts: Sequence[Thought]) -> dict[str, Any]:
@@ -253,9 +275,19 @@ def _written_tool(tool: Tool) -> dict[str, Any]:
 def _call(item: Mapping[str, Any]) -> ToolCall:
     function = get(item, "function", dict)
     name = get(function, "name", str)
-    return ToolCall(get(item, "id", str), name, arguments(get(function, "arguments", str, "")))
+    return ToolCall(get(item, "id", str), name, arguments(function.get("arguments")))
 
 
-def _written(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": call_text(replace(call, custom=False))}
+def _replied_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    """The calls in a reply; ids that the service did not give are made."""
+    legacy = message.get("function_call")
+    items = objects(message, "tool_calls") + ([{"function": legacy}] if legacy else [])
+    calls = tuple(_call({**item, "id": made_id(item.get("id"))}) for item in items)
+    if not all(call.name for call in calls):
+        raise ServiceFailure("choices[0].message.tool_calls: a call has no name")
+    return calls
+
+
+def _written(call: ToolCall, arguments: str) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}

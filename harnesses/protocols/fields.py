@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from harnesses.json_values import loads
-from harnesses.protocols.base import Content, Image, ProtocolError, Tool
+from harnesses.protocols.base import Content, Image, Message, ProtocolError, Tool, ToolResult
 
 T = TypeVar("T")
 
+ESTIMATED = "estimated"
 FREE_TEXT = {
     "type": "object",
     "properties": {"input": {"type": "string"}},
@@ -32,7 +36,7 @@ def object_in(raw: str | bytes, what: str) -> Mapping[str, Any]:
 
 def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None = None) -> T:
     """``body[key]`` of the given type; ``default``, if given, replaces a missing value or null."""
-    value = body.get(key)
+    value = _whole(body.get(key), kind)
     if value is None and default is not None:
         return default
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -42,11 +46,27 @@ def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None = No
 
 def maybe(body: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
     """``body[key]`` if it has the type, else None: for options that need not be understood."""
-    value = body.get(key)
+    value = _whole(body.get(key), kind)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     odd = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
     return None if odd else value
+
+
+def count(body: Mapping[str, Any], key: str) -> int:
+    """The number at ``key``; 0 if there is none. Odd counts do not make a reply unusable."""
+    return max(maybe(body, key, int) or 0, 0)
+
+
+def uncounted(usage: Mapping[str, Any], *keys: str) -> bool:
+    """Whether the usage of a reply lacks one of these counts, or was written without them."""
+    counts = [maybe(usage, key, int) for key in keys]
+    return any(n is None or n < 0 for n in counts) or usage.get(ESTIMATED) is True
+
+
+def mark_of(estimated: bool) -> dict[str, bool]:
+    """Our own field of a usage that the service did not report, for a client that needs one."""
+    return {ESTIMATED: True} if estimated else {}
 
 
 def objects(body: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -65,8 +85,15 @@ def tool(item: Mapping[str, Any], schema: str = "parameters") -> Tool:
     )
 
 
-def arguments(text: str) -> Mapping[str, Any]:
-    """The arguments of a tool call. Broken JSON, which models do write, is kept under ``_raw``."""
+def arguments(text: Any) -> Mapping[str, Any]:
+    """The arguments of a tool call: JSON, or an object already. Broken JSON, which models do write,
+    is kept under ``_raw``."""
+    if isinstance(text, dict):
+        return text
+    if text is None:
+        return {}
+    if not isinstance(text, str):
+        return {"_raw": json.dumps(text)}
     if not text.strip():
         return {}
     try:
@@ -74,6 +101,17 @@ def arguments(text: str) -> Mapping[str, Any]:
     except ValueError:
         return {"_raw": text}
     return value if isinstance(value, dict) else {"_raw": text}
+
+
+def argument_text(value: Any) -> str:
+    """A part of a call's arguments as text; some servers send an object in its place."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+def made_id(value: Any) -> str:
+    """The id of a tool call, made if the service gave none."""
+    given = isinstance(value, str | int) and not isinstance(value, bool)
+    return (str(value) if given else "") or f"call_{secrets.token_hex(8)}"
 
 
 def strings(value: Any) -> tuple[str, ...]:
@@ -104,9 +142,42 @@ def text_of(content: Content) -> str:
     return "\n".join(part if isinstance(part, str) else "[image]" for part in content)
 
 
+def without_blanks(messages: Iterable[Message]) -> list[Message]:
+    """Messages without texts of blanks alone, which services refuse. Results and messages that
+    would be empty get a note, as some services want the two sides to take turns."""
+    found = []
+    for message in messages:
+        results = tuple(map(_noted, message.results))
+        text = message.text if message.text.strip() else ""
+        message = replace(
+            message, text=text, results=results, content=_without_blanks(message.content)
+        )
+        if not (text or message.content or results or message.calls or message.thoughts):
+            if message.role == "system":
+                continue
+            message = replace(message, text="(nothing)")
+        found.append(message)
+    return found
+
+
+def _noted(result: ToolResult) -> ToolResult:
+    text = result.text if result.text.strip() else "(no output)"
+    return replace(result, text=text, content=_without_blanks(result.content))
+
+
+def _without_blanks(content: Content) -> Content:
+    return tuple(part for part in content if isinstance(part, Image) or part.strip())
+
+
 def plain(content: Any) -> str:
     """The text of a content field, a string or a list of parts, with a note for each image."""
     return text_of(content_of(content))
+
+
+def _whole(value: Any, kind: type[Any]) -> Any:
+    """A whole number, also if it was written as 5.0."""
+    whole = kind is int and isinstance(value, float) and value.is_integer()
+    return int(value) if whole else value
 
 
 def _part(part: Any) -> str | Image | None:

@@ -15,33 +15,39 @@ from harnesses.protocols.base import (
     ProtocolError,
     ProtocolName,
     Reply,
+    ServiceFailure,
     Thought,
     Tool,
     ToolCall,
     ToolResult,
 )
+from harnesses.protocols.errors import check_body
 from harnesses.protocols.fields import (
+    arguments,
     content_of,
     get,
     images_in,
+    made_id,
     maybe,
     objects,
     plain,
     strings,
     text_of,
     tool,
+    without_blanks,
 )
 from harnesses.protocols.messages_stream import (
     MessagesReader,
     MessagesWriter,
     start_of,
     stop_name,
-    stop_of,
     thought_block,
     usage_of,
 )
 from harnesses.protocols.pieces import gathered, streamed
 from harnesses.protocols.seals import unsealed
+from harnesses.protocols.stops import check_stop, read_stop
+from harnesses.protocols.tagged_thoughts import split_thoughts
 
 MAX_TOKENS = 8192
 """The limit of a reply if the caller sets none, which this protocol requires."""
@@ -84,12 +90,13 @@ class MessagesCodec:
         )
 
     def write_request(self, shown: Conversation) -> dict[str, Any]:
-        system = [m.text for m in shown.messages if m.role == "system"]
+        messages = without_blanks(shown.messages)
+        system = [m.text for m in messages if m.role == "system"]
         body: dict[str, Any] = {
             "model": shown.model,
             "max_tokens": shown.options.max_tokens
             or (MAX_STREAMED_TOKENS if shown.stream else MAX_TOKENS),
-            "messages": _written_messages(m for m in shown.messages if m.role != "system"),
+            "messages": _written_messages(m for m in messages if m.role != "system"),
         }
         if system:
             body["system"] = "\n\n".join(system)
@@ -113,16 +120,17 @@ class MessagesCodec:
         return body | {key: value for key, value in given.items() if value is not None}
 
     def read_response(self, body: Mapping[str, Any]) -> Reply:
+        check_body(body, "content")
+        check_stop(body.get("stop_reason"))
         content = objects(body, "content")
-        calls = tuple(_call(b) for b in content if b.get("type") == "tool_use")
-        return Reply(
-            text=_texts(content),
-            calls=calls,
-            usage=usage_of(get(body, "usage", dict, {})),
-            stop=stop_of(body.get("stop_reason"), bool(calls)),
-            thoughts=_thoughts(content),
-            model=str(body.get("model", "")),
-        )
+        calls = tuple(_replied_call(b) for b in content if b.get("type") == "tool_use")
+        texts = [get(b, "text", str, "") for b in content if b.get("type") == "text"]
+        tagged, text = split_thoughts(texts)
+        usage = usage_of(maybe(body, "usage", dict) or {})
+        other = bool(content) or usage.completion_tokens > 0
+        stop, odd = read_stop(body.get("stop_reason"), text, calls, other)
+        thoughts = (*_thoughts(content), *tagged)
+        return Reply(text, calls, usage, stop, thoughts, str(body.get("model") or ""), odd)
 
     def reader(self) -> MessagesReader:
         return MessagesReader()
@@ -277,9 +285,11 @@ def _call(block: Mapping[str, Any]) -> ToolCall:
     return ToolCall(get(block, "id", str), get(block, "name", str), get(block, "input", dict, {}))
 
 
-def _texts(blocks: Sequence[Mapping[str, Any]]) -> str:
-    texts = (str(b.get("text", "")) for b in blocks if b.get("type") == "text")
-    return "\n".join(text for text in texts if text)
+def _replied_call(block: Mapping[str, Any]) -> ToolCall:
+    """A call in a reply; an id that the service did not give is made."""
+    if not (name := get(block, "name", str, "")):
+        raise ServiceFailure("content: a tool call has no name")
+    return ToolCall(made_id(block.get("id")), name, arguments(block.get("input")))
 
 
 def _thoughts(blocks: Sequence[Mapping[str, Any]]) -> tuple[Thought, ...]:

@@ -1,4 +1,5 @@
-"""Converts streams into whole replies and back, the same for all protocols."""
+"""Converts streams into whole replies and back, and puts the pieces of blocks that come in turn in
+order, the same for all protocols."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from harnesses.protocols.base import (
     ToolCall,
 )
 from harnesses.protocols.fields import arguments
+from harnesses.protocols.tagged_thoughts import split_unopened
 
 
 def pieces_of(reply: Reply) -> Iterator[Piece]:
@@ -39,7 +41,7 @@ def pieces_of(reply: Reply) -> Iterator[Piece]:
         yield CallBegun(call.id, call.name, call.custom)
         yield CallPiece(call_text(call))
         yield BlockDone()
-    yield Ended(reply.stop, reply.usage)
+    yield Ended(reply.stop, reply.usage, reply.odd_stop)
 
 
 def call_text(call: ToolCall) -> str:
@@ -56,15 +58,63 @@ def call_of(id: str, name: str, text: str, custom: bool = False) -> ToolCall:
     return ToolCall(id, name, {"input": text} if custom else arguments(text), custom)
 
 
+def is_whole(call: ToolCall) -> bool:
+    """Whether a call has a name and arguments that can be read."""
+    return bool(call.name) and (call.custom or set(call.arguments) != {"_raw"})
+
+
+class InOrder:
+    """Passes on the pieces of blocks that a service sends in turn, one block after another.
+
+    The first block that has not ended is passed on as it comes; those after it wait. So a client
+    sees the reply as it is made, and pieces of one text, thought or call come together.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, list[Piece]] = {}
+        """The pieces of each block that has not been passed on, in the order of the blocks."""
+        self._ended: set[int] = set()
+        self._number = 0
+
+    def begin(self) -> int:
+        """The number of a new block, which comes after all others."""
+        self._number += 1
+        self._waiting[self._number] = []
+        return self._number
+
+    def add(self, block: int, pieces: Iterable[Piece]) -> list[Piece]:
+        """What can be passed on once a block has these pieces. They are left out if it ended."""
+        if block not in self._waiting:
+            return []
+        if block != next(iter(self._waiting)):
+            self._waiting[block] += pieces
+            return []
+        return list(pieces)
+
+    def end(self, block: int, pieces: Iterable[Piece] = ()) -> list[Piece]:
+        """What can be passed on once a block has ended with these pieces."""
+        passed = self.add(block, pieces)
+        self._ended.add(block)
+        while self._waiting and (first := next(iter(self._waiting))) in self._ended:
+            passed += self._waiting.pop(first)
+            if self._waiting:
+                after = next(iter(self._waiting))
+                passed += self._waiting[after]
+                self._waiting[after] = []
+        return passed
+
+
 class Gathering:
     """Puts pieces together to a reply."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
+        self._continues = False
+        """Whether the current text continues the one before."""
         self._calls: list[ToolCall] = []
         self._thoughts: list[Thought] = []
         self._open: Piece | None = None
-        self._said = ""
+        self._said: list[str] = []
         self._model = ""
         self._end: Ended | None = None
 
@@ -76,16 +126,17 @@ class Gathering:
                 if not isinstance(self._open, type(piece)):
                     self._close()
                     self._open = piece
-                self._said += text
+                    self._continues = isinstance(piece, TextPiece) and piece.continues
+                self._said.append(text)
             case CallBegun():
                 self._close()
                 self._open = piece
             case CallPiece(text):
-                self._said += text
+                self._said.append(text)
             case ThoughtDone(seal, origin, hidden):
-                text = self._said if isinstance(self._open, ThoughtPiece) else ""
+                text = "".join(self._said) if isinstance(self._open, ThoughtPiece) else ""
                 self._thoughts.append(Thought(text, seal, origin, hidden))
-                self._open, self._said = None, ""
+                self._open, self._said = None, []
             case BlockDone():
                 self._close()
             case Ended():
@@ -93,26 +144,31 @@ class Gathering:
                 self._end = piece
 
     def _close(self) -> None:
+        said = "".join(self._said)
         match self._open:
+            case TextPiece() if self._continues and self._texts:
+                self._texts[-1] += said
             case TextPiece():
-                self._texts.append(self._said)
+                self._texts.append(said)
             case ThoughtPiece():
-                self._thoughts.append(Thought(self._said))
+                self._thoughts.append(Thought(said))
             case CallBegun(id, name, custom):
-                self._calls.append(call_of(id, name, self._said, custom))
-        self._open, self._said = None, ""
+                self._calls.append(call_of(id, name, said, custom))
+        self._open, self._said = None, []
 
     def reply(self) -> Reply:
         """The reply. Raises ProtocolError if the stream has not ended."""
         if self._end is None:
             raise ProtocolError("stream: ended before the reply did")
+        thought, text = split_unopened("\n".join(text for text in self._texts if text))
         return Reply(
-            text="\n".join(text for text in self._texts if text),
+            text=text,
             calls=tuple(self._calls),
             usage=self._end.usage,
             stop=self._end.stop,
-            thoughts=tuple(self._thoughts),
+            thoughts=(*self._thoughts, *thought),
             model=self._model,
+            odd_stop=self._end.odd_stop,
         )
 
 

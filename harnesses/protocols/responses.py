@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,28 +10,36 @@ from harnesses.protocols.base import (
     Conversation,
     GenerationOptions,
     Message,
-    ProtocolError,
     ProtocolName,
     Reply,
     Tool,
 )
-from harnesses.protocols.fields import FREE_TEXT, get, maybe, objects, plain, tool
+from harnesses.protocols.errors import check_body
+from harnesses.protocols.fields import FREE_TEXT, get, maybe, objects, plain, tool, without_blanks
 from harnesses.protocols.pieces import gathered, streamed
 from harnesses.protocols.responses_items import (
     CALLS,
     OUTPUTS,
     call_item,
+    check_response,
     ended,
     grouped,
+    is_refusal,
     message_item,
+    read_call,
     read_items,
+    read_thought,
+    replied_call,
     response_of,
+    said_in,
     stop_of,
     thought_item,
     usage_of,
     written_items,
 )
-from harnesses.protocols.responses_stream import ResponsesReader, ResponsesWriter
+from harnesses.protocols.responses_reader import ResponsesReader
+from harnesses.protocols.responses_writer import ResponsesWriter
+from harnesses.protocols.tagged_thoughts import split_thoughts
 
 _READ = frozenset(
     {
@@ -75,7 +82,7 @@ class ResponsesCodec:
         )
 
     def write_request(self, shown: Conversation) -> dict[str, Any]:
-        messages, options = list(shown.messages), shown.options
+        messages, options = without_blanks(shown.messages), shown.options
         # The service keeps nothing: the next request contains everything again.
         body: dict[str, Any] = {"model": shown.model, "store": False}
         if messages and messages[0].role == "system":
@@ -102,18 +109,18 @@ class ResponsesCodec:
         return body | {key: value for key, value in given.items() if value is not None}
 
     def read_response(self, body: Mapping[str, Any]) -> Reply:
-        if body.get("status") == "failed":
-            raise ProtocolError(f"response failed: {json.dumps(body.get('error'))}")
-        said = read_items(objects(body, "output"))
-        calls = tuple(call for message in said for call in message.calls)
-        return Reply(
-            text="\n".join(m.text for m in said if m.text),
-            calls=calls,
-            usage=usage_of(body),
-            stop=stop_of(body, bool(calls)),
-            thoughts=tuple(thought for m in said for thought in m.thoughts),
-            model=str(body.get("model", "")),
-        )
+        check_body(body, "output")
+        check_response(body)
+        output = objects(body, "output")
+        calls = tuple(read_call(replied_call(i)) for i in output if i.get("type") in CALLS)
+        said = [item for item in output if item.get("type") == "message"]
+        tagged, text = split_thoughts([said_in(item) for item in said])
+        own = tuple(read_thought(i) for i in output if i.get("type") == "reasoning")
+        usage = usage_of(body)
+        other = bool(output) or usage.completion_tokens > 0
+        refused = any(map(is_refusal, said))
+        stop, odd = stop_of(body, text, calls, other, refused)
+        return Reply(text, calls, usage, stop, (*own, *tagged), str(body.get("model") or ""), odd)
 
     def reader(self) -> ResponsesReader:
         return ResponsesReader()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,14 +11,29 @@ from harnesses.protocols.base import (
     Content,
     Message,
     ProtocolError,
+    ServiceFailure,
     Thought,
     Tool,
     ToolCall,
     ToolResult,
 )
-from harnesses.protocols.fields import content_of, get, images_in, objects, plain, text_of
+from harnesses.protocols.errors import check_error
+from harnesses.protocols.fields import (
+    argument_text,
+    content_of,
+    count,
+    get,
+    images_in,
+    made_id,
+    mark_of,
+    maybe,
+    plain,
+    text_of,
+    uncounted,
+)
 from harnesses.protocols.pieces import call_of, call_text
 from harnesses.protocols.seals import sealed, unsealed
+from harnesses.protocols.stops import check_stop, read_stop
 
 CALLS = ("function_call", "custom_tool_call")
 OUTPUTS = ("function_call_output", "custom_tool_call_output")
@@ -56,8 +72,24 @@ def read_call(item: Mapping[str, Any]) -> ToolCall:
     """A call; the name of a tool in a group is prefixed with that of the group."""
     name, group = get(item, "name", str), get(item, "namespace", str, "")
     custom = item.get("type") == "custom_tool_call"
-    text = get(item, "input" if custom else "arguments", str, "")
+    text = argument_text(item.get("input" if custom else "arguments"))
     return call_of(get(item, "call_id", str), grouped(name, group), text, custom)
+
+
+def replied_call(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The item of a call in a reply, with an id if the service gave none.
+
+    Raises:
+        ServiceFailure: it has no name.
+    """
+    if not get(item, "name", str, ""):
+        raise ServiceFailure("output: a tool call has no name")
+    return {**item, "call_id": made_id(item.get("call_id") or item.get("id"))}
+
+
+def said_in(item: Mapping[str, Any]) -> str:
+    """The text of a message in a reply, refusals included."""
+    return plain(item.get("content"))
 
 
 def grouped(name: str, namespace: str) -> str:
@@ -127,7 +159,7 @@ def written_items(message: Message) -> list[dict[str, Any]]:
         items.append({"type": "message", "role": role, "content": content})
     for call in message.calls:
         item = {"type": "function_call", "call_id": call.id, "name": call.name}
-        items.append({**item, "arguments": call_text(call)})
+        items.append({**item, "arguments": json.dumps(dict(call.arguments))})
     return items
 
 
@@ -142,29 +174,58 @@ def _written_content(content: Content) -> list[dict[str, Any]]:
 
 def usage_of(body: Mapping[str, Any]) -> Usage:
     """Token counts of a response."""
-    usage = get(body, "usage", dict, {})
-    details = get(usage, "input_tokens_details", dict, {})
+    usage = maybe(body, "usage", dict) or {}
+    details = maybe(usage, "input_tokens_details", dict) or {}
     return Usage(
         requests=1,
-        prompt_tokens=get(usage, "input_tokens", int, 0),
-        cached_tokens=get(details, "cached_tokens", int, 0),
-        completion_tokens=get(usage, "output_tokens", int, 0),
-        cache_write_tokens=get(details, "cache_write_tokens", int, 0),
+        prompt_tokens=count(usage, "input_tokens"),
+        cached_tokens=count(details, "cached_tokens"),
+        completion_tokens=count(usage, "output_tokens"),
+        cache_write_tokens=count(details, "cache_write_tokens"),
+        estimated=uncounted(usage, "input_tokens", "output_tokens"),
     )
 
 
-def stop_of(body: Mapping[str, Any], called: bool) -> str:
-    """Why a reply ended."""
-    if body.get("status") == "incomplete":
-        reason = get(body, "incomplete_details", dict, {}).get("reason")
-        return "refusal" if reason == "content_filter" else "length"
-    refused = any(
-        part.get("type") == "refusal"
-        for item in objects(body, "output")
-        if item.get("type") == "message"
-        for part in objects(item, "content")
-    )
-    return "refusal" if refused else "tool_calls" if called else "end"
+def check_response(body: Mapping[str, Any], where: str = "response") -> None:
+    """Raises ServiceFailure for a response that failed or is not complete."""
+    check_error(body, where)
+    if body.get("status") == "incomplete" and not _reason(body):
+        raise ServiceFailure(f"{where}: incomplete, without a reason")
+    check_stop(body.get("status"))
+
+
+def stop_of(
+    body: Mapping[str, Any], text: str, calls: Sequence[ToolCall], other: bool, refused: bool
+) -> tuple[str, str]:
+    """Why a reply ended, and the service's word if it is an unknown one.
+
+    Args:
+        body: the response.
+        text, calls, other: as for :func:`read_stop`.
+        refused: whether the text is a refusal.
+
+    Raises:
+        ServiceFailure: it failed, or there is no reply.
+    """
+    check_response(body)
+    reason = _reason(body) if body.get("status") == "incomplete" else ""
+    # Some servers leave the status of a complete response out.
+    word = reason or body.get("status") or "completed"
+    stop, odd = read_stop(word, text, calls, other)
+    if odd and reason:
+        return "length", odd
+    return ("refusal" if refused and stop == "end" else stop), odd
+
+
+def _reason(body: Mapping[str, Any]) -> str:
+    return str((maybe(body, "incomplete_details", dict) or {}).get("reason") or "")
+
+
+def is_refusal(item: Mapping[str, Any]) -> bool:
+    """Whether a message refuses what was asked."""
+    content = item.get("content")
+    parts = content if item.get("type") == "message" and isinstance(content, list) else []
+    return any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts)
 
 
 def response_of(model: str, id: str, created: int) -> dict[str, Any]:
@@ -200,5 +261,6 @@ def ended(response: Mapping[str, Any], stop: str, usage: Usage) -> dict[str, Any
             "output_tokens": usage.completion_tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+            **mark_of(usage.estimated),
         },
     }

@@ -56,15 +56,16 @@ def turns(exchanges: Iterable[Exchange]) -> list[Turn]:
     """The exchanges that can be read, in the order of their requests."""
     found = []
     for exchange in sorted(exchanges, key=lambda e: e.started):
+        asked = exchange.asked
         try:
-            shown = CODECS[exchange.protocol].read_request(exchange.request)
+            shown = CODECS[exchange.protocol].read_request(asked)
         except ProtocolError:
             continue  # The upstream refused it with 400; it is in wire.jsonl.
-        found.append((exchange, shown))
-    opening = _opening(shown for exchange, shown in found if _reported(exchange, shown) is None)
+        found.append((exchange, shown, _reported(exchange, asked, shown)))
+    opening = _opening(shown for _, shown, reported in found if reported is None)
     sorted_ = []
-    for exchange, shown in found:
-        thread, kind, label = _reported(exchange, shown) or _guessed(shown, opening)
+    for exchange, shown, reported in found:
+        thread, kind, label = reported or _guessed(shown, opening)
         sorted_.append(
             Turn(shown, exchange.reply, exchange.started, thread, kind, label, exchange.part)
         )
@@ -108,13 +109,15 @@ def read_wire(file: Path) -> list[Exchange]:
     return found
 
 
-def _reported(exchange: Exchange, shown: Conversation) -> tuple[str, Kind, str] | None:
+def _reported(
+    exchange: Exchange, asked: Mapping[str, Any], shown: Conversation
+) -> tuple[str, Kind, str] | None:
     """Thread, kind and label as the agent itself reports them; None if it does not."""
-    reported = _codex(exchange.request) if exchange.protocol == "responses" else None
+    reported = _codex(asked) if exchange.protocol == "responses" else None
     if reported is not None:
         return reported
     thread = exchange.thread
-    if thread is None and not _is_claude_code(exchange.request):
+    if thread is None and not _is_claude_code(asked):
         return None
     return _by_tools(thread or MAIN, shown)
 

@@ -5,7 +5,7 @@ the same form for every agent, complete also after a crash. Also whether a skill
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "ATIF-v1.8"
 SPAWNING = ("Agent", "Task", "spawn_agent", "task")
 """The tools with which agents start sub-agents, without the names of groups."""
+_Place = tuple[int, int]
+"""The numbers of a call's turn in its thread, and of the call in its reply."""
 SIDE_CHARS = 500
 """The length of a side request's reply in the trajectory."""
 
@@ -133,19 +135,22 @@ class _Builder:
     threads: Mapping[str, Sequence[Turn]]
     agent: Agent
     session_id: str
-    begun: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """The thread and the id of the tool call that started each sub-agent's thread."""
+    begun: dict[str, tuple[str, _Place]] = field(default_factory=dict)
+    """The thread and the place of the tool call that started each sub-agent's thread."""
+    ids: dict[str, dict[_Place, str]] = field(default_factory=dict)
+    """The ids of each thread's calls, which are unique in it."""
     steps: dict[str, list[Step]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.ids = {thread: _ids(found) for thread, found in self.threads.items()}
         left = [thread for thread in self.threads if thread != MAIN]
         for parent, found in self.threads.items():
             results = _results(found)
-            for call in (call for turn in found if turn.reply for call in turn.reply.calls):
-                result = results.get(call.id)
+            for place, call in _calls(found):
+                result = results.get(place)
                 for thread in left:
                     if thread != parent and _began(call, result, thread, self.threads[thread][0]):
-                        self.begun[thread] = parent, call.id
+                        self.begun[thread] = parent, place
                         left.remove(thread)
                         break
         self.steps = {thread: self._steps(thread) for thread in self.threads}
@@ -174,7 +179,7 @@ class _Builder:
         steps: list[Step] = []
         seen: Counter[tuple[str, str]] = Counter()
         part, summarised = found[0].part, False
-        for turn in found:
+        for number, turn in enumerate(found):
             if turn.kind == "compaction" and turn is not found[0]:
                 # The agent itself wrote its prompt, and the conversation is known.
                 summarised = True
@@ -186,35 +191,40 @@ class _Builder:
                 seen = now if summarised else seen | now
                 part, summarised = turn.part, False
             if turn.reply is not None:
-                steps.append(self._agent_step(len(steps) + 1, turn, results))
+                own = {k: result for (n, k), result in results.items() if n == number}
+                steps.append(self._agent_step(len(steps) + 1, turn, number, own))
         return steps
 
-    def _agent_step(self, number: int, turn: Turn, results: Mapping[str, ToolResult]) -> Step:
+    def _agent_step(
+        self, step: int, turn: Turn, number: int, results: Mapping[int, ToolResult]
+    ) -> Step:
+        """The step of a turn; ``results`` are those of its calls, by their number in the reply."""
         from atif import Metrics, Observation, ObservationResult, Step, ToolCall
 
         reply = turn.reply
         assert reply is not None
         observed = []
-        for call in reply.calls:
-            refs = self._refs(turn.thread, call.id)
-            result = results.get(call.id)
+        ids = [self.ids[turn.thread][number, n] for n in range(len(reply.calls))]
+        for n, id in enumerate(ids):
+            refs = self._refs(turn.thread, (number, n))
+            result = results.get(n)
             if result is not None or refs:
                 observed.append(
                     ObservationResult(
-                        source_call_id=call.id,
+                        source_call_id=id,
                         content=result.text if result else None,
                         subagent_trajectory_ref=refs or None,
                     )
                 )
         return Step(
-            step_id=number,
+            step_id=step,
             timestamp=_time(turn.started),
             source="agent",
             message=reply.text,
             reasoning_content=reply.reasoning or None,
             tool_calls=[
-                ToolCall(tool_call_id=c.id, function_name=c.name, arguments=dict(c.arguments))
-                for c in reply.calls
+                ToolCall(tool_call_id=id, function_name=c.name, arguments=dict(c.arguments))
+                for id, c in zip(ids, reply.calls, strict=True)
             ]
             or None,
             observation=Observation(results=observed) if observed else None,
@@ -227,7 +237,7 @@ class _Builder:
             extra={"kind": "compaction"} if turn.kind == "compaction" else None,
         )
 
-    def _refs(self, thread: str, call: str) -> list[SubagentTrajectoryRef]:
+    def _refs(self, thread: str, call: _Place) -> list[SubagentTrajectoryRef]:
         from atif import SubagentTrajectoryRef
 
         return [
@@ -274,8 +284,48 @@ def _by_thread(found: Iterable[Turn]) -> dict[str, list[Turn]]:
     return threads
 
 
-def _results(found: Iterable[Turn]) -> dict[str, ToolResult]:
-    return {r.call_id: r for turn in found for m in turn.shown.messages for r in m.results}
+def _calls(found: Sequence[Turn]) -> Iterator[tuple[_Place, Call]]:
+    for number, turn in enumerate(found):
+        for n, call in enumerate(turn.reply.calls if turn.reply else ()):
+            yield (number, n), call
+
+
+def _ids(found: Sequence[Turn]) -> dict[_Place, str]:
+    """The ids of a thread's calls; one that comes again is numbered."""
+    made: Counter[str] = Counter()
+    ids: dict[_Place, str] = {}
+    for place, call in _calls(found):
+        made[call.id] += 1
+        ids[place] = call.id if made[call.id] == 1 else f"{call.id}#{made[call.id]}"
+    return ids
+
+
+def _results(found: Sequence[Turn]) -> dict[_Place, ToolResult]:
+    """The results of a thread's calls. Ids may come again with each reply, so a call's result is
+    the first one of its id that the model had not been shown when it made the call."""
+    shown = [_results_by_id(turn) for turn in found]
+    results: dict[_Place, ToolResult] = {}
+    made: Counter[tuple[int, str]] = Counter()
+    for (number, n), call in _calls(found):
+        before = len(shown[number].get(call.id, ()))
+        at = before + made[number, call.id]
+        made[number, call.id] += 1
+        for later in shown[number + 1 :]:
+            known = later.get(call.id, ())
+            if len(known) < before:
+                break  # The conversation began anew, without this call.
+            if len(known) > at:
+                results[number, n] = known[at]
+                break
+    return results
+
+
+def _results_by_id(turn: Turn) -> dict[str, list[ToolResult]]:
+    found: dict[str, list[ToolResult]] = {}
+    for message in turn.shown.messages:
+        for result in message.results:
+            found.setdefault(result.call_id, []).append(result)
+    return found
 
 
 def _began(call: Call, result: ToolResult | None, thread: str, first: Turn) -> bool:

@@ -14,6 +14,7 @@ from harnesses.base import ModelSpec, Usage
 from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.exchange import Exchange
 from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.patience import Patience
 from harnesses.gateway.session import Grant, Session
 from harnesses.protocols.base import Conversation, Message
 from sandboxes.owner import scratch_dir
@@ -25,6 +26,8 @@ from skillopt.core.resources import resource
 from skillopt.optimizer.replies import Ranking
 from skillopt.rollouts.upstreams import model_spec, open_upstream
 
+PATIENCE = Patience(total_s=120.0, outage_s=5.0)
+"""For one question, whose answer somebody waits for."""
 QUESTION = (
     "Put the numbers 3, 1 and 2 in order. Answer with a JSON object that has the fields "
     "'reasoning', a short text, and 'order', the list of numbers."
@@ -64,7 +67,9 @@ def check_model(name: str, config: str | None = None) -> ModelCheck:
     with (
         open_upstream(upstreams[spec.upstream]) as upstream,
         TemporaryDirectory(dir=scratch_dir()) as scratch,
-        Gateway({spec.upstream: upstream}, Path(scratch) / "gateway.sock", prices.cost) as gateway,
+        Gateway(
+            {spec.upstream: upstream}, Path(scratch) / "gateway.sock", prices.cost, PATIENCE
+        ) as gateway,
         gateway.open(Grant(spec, seed=0)) as session,
     ):
         return _ask(session, spec)
@@ -94,7 +99,7 @@ def _ask(session: Session, spec: ModelSpec) -> ModelCheck:
     shown = Conversation(spec.name, (Message("user", QUESTION),), schema_name="Ranking")
     started = time.monotonic()
     try:
-        with ChatClient(session, timeout_s=120.0) as client:
+        with ChatClient(session) as client:
             reply = client.say(shown, Ranking.model_json_schema())
     except ChatError as error:
         return ModelCheck(spec.upstream, spec.name, error=str(error))

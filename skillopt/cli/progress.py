@@ -13,9 +13,17 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from harnesses.clock import now
+from harnesses.gateway.service import Wait
 from skillopt.config.prices import money
 from skillopt.core.text import printable
-from skillopt.run.events import EvaluationStarted, Event, RolloutFinished, RolloutStarted
+from skillopt.run.events import (
+    EvaluationStarted,
+    Event,
+    RolloutFinished,
+    RolloutStarted,
+    ServiceWaited,
+)
 from skillopt.run.records import (
     BaselineDone,
     EpochDone,
@@ -33,6 +41,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
+_WAIT_LINES_S = 30.0
+"""Seconds between two lines about a wait, where there is no terminal."""
 PACE = 16
 """Number of rollouts from which the time left is estimated."""
 
@@ -56,6 +66,8 @@ class Progress:
     failed: int = 0
     current: float | None = None
     best: float | None = None
+    waits: dict[str, Wait] = field(default_factory=dict)
+    """The model services that are waited for, by name."""
     tokens: int = 0
     cost_usd: float | None = 0.0
     started: float = field(default_factory=time.monotonic)
@@ -83,6 +95,10 @@ class Progress:
                 self.stage_done += 1
                 usage = event.usage
                 self._spend(usage.prompt_tokens + usage.completion_tokens, usage.cost_usd)
+            case ServiceWaited(wait) if wait.until is None:
+                self.waits.pop(wait.service, None)
+            case ServiceWaited(wait):
+                self.waits[wait.service] = wait
             case BaselineDone():
                 self.current = self.best = event.score
             case StepDone() | EpochDone() if event.gate and event.gate.accepted:
@@ -132,6 +148,8 @@ class Progress:
         if self.current is not None and self.best is not None:
             parts.append(f"score {self.current:.2f}, best {self.best:.2f}")
         parts.append(f"{self.tokens / 1000:,.0f}k tokens, {money(self.cost_usd)}")
+        for wait in self.waits.values():
+            parts.append(waiting(wait))
         left = self.seconds_left()
         if left is not None:
             parts.append(f"about {clock(left)} left")
@@ -149,6 +167,7 @@ class Display:
         self._lock = threading.Lock()
         self._live: Live | None = None
         self._last_line = 0.0
+        self._told_wait = 0.0
 
     def __enter__(self) -> Display:
         if self._console.is_terminal:
@@ -196,6 +215,11 @@ class Display:
             return f"epoch {event.epoch}: slow update: {event.action}{why}, {scores}"
         if isinstance(event, RunDone | RunStopped):
             return f"{'done' if isinstance(event, RunDone) else 'stopped'}: {event.reason}"
+        if isinstance(event, ServiceWaited) and self._live is None:
+            if event.wait.until is None or now() - self._told_wait < _WAIT_LINES_S:
+                return ""
+            self._told_wait = now()
+            return waiting(event.wait)
         if self._live is None and time.monotonic() - self._last_line > 5:
             self._last_line = time.monotonic()
             return self._progress.text()
@@ -208,6 +232,15 @@ class Display:
             progress = self._progress
             took = clock(time.monotonic() - progress.started)
             return Panel(progress.text().replace(" · ", "\n"), title=progress.name, subtitle=took)
+
+
+def waiting(wait: Wait) -> str:
+    """What is said of a service that is waited for, with the time until the next try."""
+    left = max(0.0, (wait.until or 0.0) - now())
+    return (
+        f"waiting for {wait.service}, next try in {clock(left)}, "
+        f"for {clock(now() - wait.since)} now: {' '.join(wait.reason.split())[:160]}"
+    )
 
 
 def clock(seconds: float) -> str:

@@ -369,6 +369,23 @@ class TransferConfig(Section):
     """Rollouts of each task."""
 
 
+class PatienceConfig(Section):
+    """How long model services are waited for. A number alone is ``total``."""
+
+    total: float = Field(3600.0, ge=0)
+    """Seconds that an outage or a limit of a service may last, and that one rollout may wait in
+    all: in the queue, for tries that failed and the pauses after them, for silent replies."""
+    first_byte: float = Field(60.0, gt=0)
+    """Seconds to the first byte of a reply that count as the agent's time; those beyond are the
+    service's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        alone = isinstance(value, int | float) and not isinstance(value, bool)
+        return {"total": value} if alone else value
+
+
 class Config(Section):
     """A whole run."""
 
@@ -406,6 +423,10 @@ class Config(Section):
     """Attempts at a rollout that ends as ``infra_error``."""
     max_infra_share: float = Field(0.1, ge=0, le=1)
     """Share of a training batch that may end as ``infra_error``; above it, the run pauses."""
+    patience: PatienceConfig = PatienceConfig()
+    notify: str = ""
+    """Shell command that is run when training ends or stops by itself, with ``SKILLOPT_RUN``,
+    ``SKILLOPT_STATUS`` (``done`` or ``stopped``) and ``SKILLOPT_MESSAGE`` in its environment."""
 
     @model_validator(mode="after")
     def _references(self) -> Config:

@@ -116,6 +116,9 @@ class Rollout(BaseModel):
     usage: Usage = Usage()
     agent_version: str = ""
     duration_s: float = 0.0
+    """Seconds from start to end, without the verifier's."""
+    service_s: float = 0.0
+    """Seconds of these that were lost to the model service; the others are the agent's."""
     others_opened: tuple[str, ...] = ()
     """Names of the skills of ``skill.beside`` that the agent opened."""
     folder: SkipValidation[Path]

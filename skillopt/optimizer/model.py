@@ -6,15 +6,15 @@ The implementation over the gateway is :mod:`skillopt.training.optimizer_model`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from harnesses.protocols.base import Message
 from skillopt.core.errors import SkillOptError
+from skillopt.optimizer.reading import UnreadableReplyError, read_fitting
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -22,6 +22,7 @@ T = TypeVar("T", bound=BaseModel)
 V = TypeVar("V", covariant=True)
 
 Send = Callable[[Sequence[Message]], str]
+Note = Callable[[str], None]
 
 
 class OptimizerReplyError(SkillOptError):
@@ -93,14 +94,17 @@ class StageResult(Generic[V]):
         )
 
 
-def ask_with_repair(send: Send, system: str, prompt: str, schema: type[T]) -> T:
-    """Ask, check, and ask once more with the error if the reply does not fit the schema.
+def ask_with_repair(
+    send: Send, system: str, prompt: str, schema: type[T], note: Note = lambda text: None
+) -> T:
+    """Ask, check, and ask once more with the error if no object in the reply fits the schema.
 
     Args:
         send: sends messages and returns the reply's text.
         system, prompt: what the model is asked.
         schema: the shape of the reply; its JSON schema is added to the prompt, as not every
             service enforces one, unless it is an :class:`Exemplified`.
+        note: receives what was left out of the reply, such as an edit that does not fit.
 
     Raises:
         OptimizerReplyError: the second reply does not fit either.
@@ -112,28 +116,15 @@ def ask_with_repair(send: Send, system: str, prompt: str, schema: type[T]) -> T:
     messages = [Message("system", system), Message("user", asked)]
     reply = send(messages)
     try:
-        return _parsed(reply, schema)
-    except ValidationError as error:
-        again = (
-            f"That reply cannot be used: {_short(error)}\nSend the corrected JSON object, whole."
-        )
+        value, notes = read_fitting(reply, schema)
+    except UnreadableReplyError as error:
+        again = f"That reply cannot be used: {error}\nSend the corrected JSON object, whole."
         # Services refuse empty messages, so an empty reply cannot be sent back as it is.
         messages += [Message("assistant", reply.strip() or "(nothing)"), Message("user", again)]
-    try:
-        return _parsed(send(messages), schema)
-    except ValidationError as error:
-        raise OptimizerReplyError(
-            f"malformed reply, also when asked again: {_short(error)}"
-        ) from error
-
-
-def _parsed(reply: str, schema: type[T]) -> T:
-    """The JSON object of a reply, with or without a code fence or words around it."""
-    match = re.search(r"\{.*\}", reply, re.DOTALL)
-    return schema.model_validate_json(match.group() if match else reply)
-
-
-def _short(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False)
-    lines = [f"{'.'.join(map(str, item['loc'])) or 'reply'}: {item['msg']}" for item in found[:5]]
-    return "; ".join(lines)
+        try:
+            value, notes = read_fitting(send(messages), schema)
+        except UnreadableReplyError as still:
+            raise OptimizerReplyError(f"malformed reply, also when asked again: {still}") from still
+    for text in notes:
+        note(text)
+    return value

@@ -1,10 +1,13 @@
-"""The shapes of the optimizer's replies. Strict: an unknown or missing field is an error.
+"""The shapes of the optimizer's replies.
 
-Fields that an edit does not need are empty strings. The class docstrings are part of the JSON
-schemas in the prompts.
+Services are asked for every field, and those that an edit does not need are empty strings. Of what
+they send, ``needed`` must be there (:mod:`skillopt.optimizer.reading`). The class docstrings are
+part of the JSON schemas in the prompts.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,9 +17,14 @@ from skillopt.core.types import Edit, EditKind
 class _Reply(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    needed: ClassVar[tuple[str, ...]] = ()
+    """The fields without which a reply says nothing."""
+
 
 class EditReply(_Reply):
     """One edit."""
+
+    needed: ClassVar[tuple[str, ...]] = ("kind",)
 
     kind: EditKind
     target: str
@@ -31,12 +39,16 @@ class EditReply(_Reply):
 class FailureType(_Reply):
     """A way in which several trajectories failed."""
 
+    needed: ClassVar[tuple[str, ...]] = ("name",)
+
     name: str
     count: int
 
 
 class FailureReflection(_Reply):
     """On trajectories that failed."""
+
+    needed: ClassVar[tuple[str, ...]] = ("edits",)
 
     failure_types: list[FailureType]
     reasoning: str
@@ -46,6 +58,8 @@ class FailureReflection(_Reply):
 class SuccessReflection(_Reply):
     """On trajectories that succeeded."""
 
+    needed: ClassVar[tuple[str, ...]] = ("edits",)
+
     patterns: list[str]
     reasoning: str
     edits: list[EditReply]
@@ -53,6 +67,8 @@ class SuccessReflection(_Reply):
 
 class MergedEdit(_Reply):
     """An edit that stands for one or more of those that were to be merged."""
+
+    needed: ClassVar[tuple[str, ...]] = ("edit", "sources")
 
     edit: EditReply
     sources: list[int]
@@ -62,12 +78,16 @@ class MergedEdit(_Reply):
 class Merge(_Reply):
     """Several patches made one."""
 
+    needed: ClassVar[tuple[str, ...]] = ("edits",)
+
     reasoning: str
     edits: list[MergedEdit]
 
 
 class Ranking(_Reply):
     """Numbers of edits, the most useful first."""
+
+    needed: ClassVar[tuple[str, ...]] = ("order",)
 
     reasoning: str
     order: list[int]
@@ -76,11 +96,15 @@ class Ranking(_Reply):
 class ChosenRanking(Ranking):
     """The same, with the number of edits to make left to the optimizer."""
 
+    needed: ClassVar[tuple[str, ...]] = ("order", "count")
+
     count: int
 
 
 class Repair(_Reply):
     """Edits in place of those that could not be applied."""
+
+    needed: ClassVar[tuple[str, ...]] = ("edits",)
 
     reasoning: str
     edits: list[EditReply]
@@ -88,6 +112,8 @@ class Repair(_Reply):
 
 class Document(_Reply):
     """A skill's description and body, whole."""
+
+    needed: ClassVar[tuple[str, ...]] = ("body",)
 
     reasoning: str
     description: str
@@ -109,12 +135,16 @@ class Compression(Document):
 class Guidance(_Reply):
     """The slow update's guidance block."""
 
+    needed: ClassVar[tuple[str, ...]] = ("guidance",)
+
     reasoning: str
     guidance: str
 
 
 class Notes(_Reply):
     """The optimizer's notes to itself."""
+
+    needed: ClassVar[tuple[str, ...]] = ("notes",)
 
     reasoning: str
     notes: str

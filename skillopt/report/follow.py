@@ -136,6 +136,9 @@ def _ending(folder: Path) -> Happening:
         return Happening("end", "", "wire", "infra_error", "it failed and is not scored")
     rollout = Rollout.read(folder)
     text = f"reward {rollout.reward.soft:.2f}" if rollout.status.scored else "not scored"
+    text += f" · {rollout.duration_s - rollout.service_s:.1f} s of the agent's time"
+    if rollout.service_s >= 0.05:
+        text += f" and {rollout.service_s:.1f} s of the model service's"
     text += f": {rollout.message}" if rollout.message else ""
     return Happening("end", "", "wire", rollout.status.value, text)
 

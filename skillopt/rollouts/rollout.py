@@ -75,6 +75,7 @@ class Job:
             message=message,
             usage=used.usage if used else Usage(),
             duration_s=used.duration_s if used else 0.0,
+            service_s=used.service_s if used else 0.0,
             agent_version=self.harness.version(),
             folder=folder,
         )
@@ -281,6 +282,7 @@ def _rollout(job: Job, outcome: Outcome, folder: Path) -> Rollout:
         usage=outcome.usage,
         agent_version=outcome.version,
         duration_s=outcome.duration_s,
+        service_s=outcome.service_s,
         others_opened=outcome.others_opened,
         folder=folder,
     )

@@ -18,6 +18,8 @@ from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, Status, Usage
 from harnesses.clock import now
 from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.patience import Patience
+from harnesses.gateway.service import Wait
 from harnesses.harness import Harness
 from sandboxes.base import Limits, SandboxError
 from sandboxes.owner import scratch_dir
@@ -33,8 +35,8 @@ from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
 from skillopt.rollouts.upstreams import model_spec, open_upstream, service_of
-from skillopt.run.events import Listener, RolloutFinished, RolloutStarted
-from skillopt.run.records import RolloutRan
+from skillopt.run.events import Listener, RolloutFinished, RolloutStarted, ServiceWaited
+from skillopt.run.records import Noted, RolloutRan
 from skillopt.run.spending import LimitReachedError
 
 if TYPE_CHECKING:
@@ -63,11 +65,13 @@ class RolloutRunner:
         self._cancelled = threading.Event()
         self._harnesses: dict[str, Harness] = {}
         self._executor: Executor | None = None
+        self._outages: set[str] = set()
+        """The model services that are waited for."""
         self._own_error: OwnCodeError | None = None
         """The first exception from a user's own part; nothing is started after it."""
 
     def __enter__(self) -> RolloutRunner:
-        plugins = self.prepared.plugins
+        plugins, patience = self.prepared.plugins, self.config.patience
         with ExitStack() as stack:
             upstreams = {
                 name: stack.enter_context(open_upstream(block))
@@ -76,7 +80,13 @@ class RolloutRunner:
             } | dict(plugins.upstreams)
             scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
             self.gateway = stack.enter_context(
-                Gateway(upstreams, scratch / "gateway.sock", self.prepared.prices.cost)
+                Gateway(
+                    upstreams,
+                    scratch / "gateway.sock",
+                    self.prepared.prices.cost,
+                    Patience(patience.total, first_byte_s=patience.first_byte),
+                    self._waited,
+                )
             )
             self._executor = stack.enter_context(
                 plugins.executor or make_executor(self.config, self.gateway)
@@ -102,6 +112,18 @@ class RolloutRunner:
         self.gateway.close()
         if self._executor is not None:
             self._executor.cancel()
+
+    def _waited(self, wait: Wait) -> None:
+        """Tell of a model service that is waited for; record when it begins and when it ends."""
+        self.listener(ServiceWaited(wait))
+        name, began = wait.service, wait.service not in self._outages
+        if wait.until is None:
+            self._outages.discard(name)
+            seconds = now() - wait.since
+            self.listener(Noted(text=f"model service {name} replies again, after {seconds:.0f} s"))
+        elif began:
+            self._outages.add(name)
+            self.listener(Noted(text=f"waiting for model service {name}: {wait.reason}"))
 
     def harness(self, name: str) -> Harness:
         """The harness of that name, at the config's version if it is the config's."""
@@ -153,6 +175,8 @@ class RolloutRunner:
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
         done = self._all([self.pool.submit(self._rollout, job, stage) for job in jobs])
         failed = [r for r in done if not r.status.scored]
+        if failed and (blocked := self.gateway.blocked(self.config.target.upstream)):
+            raise PausedError(f"{blocked}\n{RESUME_HINT}")
         if len(failed) > max_infra_share * len(done):
             raise PausedError(
                 f"{len(failed)} of {len(done)} rollouts failed for infrastructure, the last: "
@@ -244,7 +268,8 @@ class RolloutRunner:
                 if not attempt:
                     self.listener(RolloutStarted(job.task.name))
                 rollout = self._attempt(job, stage)
-            if rollout.status.scored or self._cancelled.is_set():
+            blocked = self.gateway.blocked(job.model.upstream)
+            if rollout.status.scored or self._cancelled.is_set() or blocked:
                 break
         self.listener(RolloutFinished(rollout, stored=False))
         return rollout
@@ -299,4 +324,5 @@ def _ran(rollout: Rollout, stage: str, usage: Usage) -> RolloutRan:
         message="" if rollout.status is Status.COMPLETED else rollout.message,
         usage=usage,
         seconds=round(rollout.duration_s, 3),
+        service_seconds=round(rollout.service_s, 3),
     )

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harnesses.gateway.service import Wait
 from skillopt.core.types import Rollout
 from skillopt.run.records import AnyRecord, Noted
 
@@ -33,7 +34,14 @@ class RolloutFinished:
     """Whether the rollout was found in the store, so that nothing was run."""
 
 
-Event = AnyRecord | EvaluationStarted | RolloutStarted | RolloutFinished
+@dataclass(frozen=True)
+class ServiceWaited:
+    """A model service is waited for, or replies again. It is asked again at ``wait.until``."""
+
+    wait: Wait
+
+
+Event = AnyRecord | EvaluationStarted | RolloutStarted | RolloutFinished | ServiceWaited
 Listener = Callable[[Event], None]
 """Called for every event, from any thread."""
 

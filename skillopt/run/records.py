@@ -100,6 +100,8 @@ class RolloutRan(Record):
     """What happened, if the status is not ``completed``."""
     usage: Usage
     seconds: float
+    service_seconds: float = 0.0
+    """Seconds of these that were lost to the model service."""
 
 
 class Noted(Record):

@@ -81,7 +81,7 @@ def reply(
 
 _DAMAGES: tuple[Callable[[str], str], ...] = (
     lambda text: text[: len(text) // 2],
-    lambda text: text.replace('"reasoning"', '"thoughts"'),
+    lambda text: re.sub(r'"(\w+)":', r'"my_\1":', text),
     lambda text: re.sub(r'("reasoning":)"[^"]*"', r"\1 7", text),
     lambda _: "I would rather not answer in JSON.",
     lambda _: "",

@@ -72,10 +72,13 @@ def task_text(message: Message) -> str:
 
 def turns(messages: tuple[Message, ...]) -> list[PromptTurn]:
     """All tool calls in order, each with its result."""
-    results = {result.call_id: result for message in messages for result in message.results}
-    return [
-        PromptTurn(call, results.get(call.id)) for message in messages for call in message.calls
-    ]
+    results: dict[str, list[ToolResult]] = {}
+    for message in messages:
+        for result in message.results:
+            results.setdefault(result.call_id, []).append(result)
+    calls = [call for message in messages for call in message.calls]
+    # Ids may come again: their results are in the order of the calls.
+    return [PromptTurn(c, results[c.id].pop(0) if results.get(c.id) else None) for c in calls]
 
 
 def listed_skills(conversation: Conversation) -> list[ListedSkill]:

@@ -7,7 +7,7 @@ the rollout store and the recorded replies.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -43,7 +43,10 @@ from skillopt.run.stop import StopCondition
 from skillopt.training.history import history_row, run_done
 from skillopt.training.optimizer_model import GatewayModel
 from skillopt.training.proposal import Proposal
-from skillopt.training.steps import StepPlan
+from skillopt.training.steps import StepPlan, plan_steps
+
+USELESS = 3
+"""Steps in a row, or replies from the start, without a usable one, after which training ends."""
 
 
 @dataclass
@@ -184,9 +187,9 @@ class Training:
         Returns:
             The gate's decision; None if there was nothing to judge.
         """
-        self._check_answered()
         for problem in proposal.errors:
             self.record.note(f"step {plan.step}: {problem}", step=plan.step)
+        self._check_answered(plan)
         decision = self.judge(plan, proposal.candidate, asking.clock)
         action = action_of(decision)
         used, took = asking.usage, asking.clock.seconds
@@ -210,6 +213,8 @@ class Training:
     def finish(self, reason: str) -> None:
         """Measure the final selection score, and the scores on the test split; end the run."""
         state, val, test = self.state, self.splits["val"], self.splits["test"]
+        if problem := _useless(state.replies.values(), last=True):
+            raise OptimizerUnavailableError(problem)
         with self.stage("final", len(val)):
             final = self._score(self.runner.rollouts(val, self.current, stage="final"))
         rows: list[Row] = []
@@ -232,7 +237,7 @@ class Training:
         train, seed = config.train, f"{config.seed}/{about}"
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
-            self.record, self.record.meter, _answered(state.replies), self.replies,
+            self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
             service_of(config, config.optimizer),
         )  # fmt: skip
         briefing = Briefing(
@@ -270,16 +275,13 @@ class Training:
         with (clock or Clock()).measure(name):
             yield
 
-    def _check_answered(self) -> None:
-        """Raise if the service has refused every request so far: it is set up wrongly, and further
+    def _check_answered(self, plan: StepPlan) -> None:
+        """Raise if the optimizer's replies are of no use: it is set up wrongly, and further
         rollouts would be wasted."""
-        replies = self.state.replies.values()
-        refused = [reply.error for reply in replies if reply.refused]
-        if refused and not any(reply.reply is not None for reply in replies):
-            raise OptimizerUnavailableError(
-                f"optimizer: every request so far was refused: {refused[-1]}; check "
-                "optimizer.name, optimizer.sampling and the service's context length"
-            )
+        steps = plan_steps(self.splits["train"], self.config.train, self.config.seed)
+        problem = _useless(self.state.replies.values(), last=plan.step >= len(steps))
+        if problem:
+            raise OptimizerUnavailableError(problem)
 
     def _draft(self) -> Skill:
         """The optimizer's one-shot draft."""
@@ -300,12 +302,45 @@ class Training:
         return mean_score((r.reward for r in rollouts), gate.metric, gate.mix)
 
 
-def _answered(replies: Mapping[str, Replied]) -> Mapping[str, Replied]:
-    """The replies that need not be requested again. If the service has refused every request so
-    far, these are repeated, as its configuration may have been corrected."""
-    if any(reply.reply is not None for reply in replies.values()):
+def _useless(replies: Iterable[Replied], last: bool) -> str:
+    """Why training with these replies makes no sense; empty if it does.
+
+    Args:
+        replies: of the run, in their order; those before the first step do not count.
+        last: whether no step comes after them.
+    """
+    asked = [reply for reply in replies if reply.step]
+    usable = [reply for reply in asked if reply.reply is not None]
+    after = usable[-1].step if usable else 0
+    since = [reply for reply in asked if reply.step > after]
+    if not since:
+        return ""
+    advice = (
+        f"{since[-1].error}; check optimizer.name, optimizer.sampling and the service's context "
+        "length"
+    )
+    if not usable and all(reply.refused for reply in asked):
+        return f"optimizer: every request so far was refused: {advice}"
+    if not usable and (last or len(asked) >= USELESS):
+        return f"optimizer: not one of {len(asked)} replies could be used: {advice}"
+    steps = len({reply.step for reply in since})
+    if steps >= USELESS:
+        return f"optimizer: no reply could be used in {steps} steps: {advice}"
+    return ""
+
+
+def _answered(replies: Mapping[str, Replied], done: int) -> Mapping[str, Replied]:
+    """The replies that need not be requested again. If they ended the run as of no use, those of
+    the unfinished step, or of the draft, are repeated, as what was wrong may have been corrected.
+
+    Args:
+        replies: of the run, by id.
+        done: number of finished steps.
+    """
+    drafted = any(reply.reply is not None for reply in replies.values())
+    if drafted and not _useless(replies.values(), last=True):
         return replies
-    return {id: reply for id, reply in replies.items() if not reply.refused}
+    return {id: r for id, r in replies.items() if r.reply is not None or 0 < r.step <= done}
 
 
 def action_of(decision: GateDecision | None) -> str:

@@ -14,7 +14,7 @@ from harnesses.base import ModelSpec, Usage
 from harnesses.clock import now
 from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.session import Grant
+from harnesses.gateway.session import Grant, Session
 from harnesses.protocols.base import Conversation, Message
 from skillopt.core.files import digest_of, end_whole
 from skillopt.optimizer.model import (
@@ -24,12 +24,10 @@ from skillopt.optimizer.model import (
     ask_with_repair,
 )
 from skillopt.run.events import Listener
-from skillopt.run.records import Replied
+from skillopt.run.records import Noted, Replied
 from skillopt.run.spending import Meter
 
 T = TypeVar("T", bound=BaseModel)
-REFUSALS = (400, 413, 422)
-"""Status codes with which a service refuses an invalid request."""
 
 
 @dataclass
@@ -95,6 +93,7 @@ class GatewayModel:
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
         grant = Grant(self.spec, seed, self.record)
         value, error, refused = None, "", False
+        notes: list[str] = []
         with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
             try:
                 with ChatClient(session) as client:
@@ -103,22 +102,28 @@ class GatewayModel:
                         shown = Conversation(
                             self.spec.name, tuple(messages), schema_name=schema.__name__
                         )
-                        return client.say(shown, schema.model_json_schema()).text
+                        reply = client.say(shown, schema.model_json_schema())
+                        # Some servers take all for a thought.
+                        return reply.text if reply.text.strip() else reply.reasoning
 
-                    value = ask_with_repair(send, system, prompt, schema).model_dump_json()
+                    made = ask_with_repair(send, system, prompt, schema, notes.append)
+                    value = made.model_dump_json()
             except ChatError as unavailable:
-                status = session.exchanges[-1].status if session.exchanges else 0
-                if status not in REFUSALS:
+                last = session.exchanges[-1] if session.exchanges else None
+                if last is None or last.blame != "agent":
                     raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
                 refused, error = True, f"the service refuses the prompt: {unavailable}"
             except OptimizerReplyError as malformed:
                 neglected = sorted({f for e in session.exchanges for f in e.ignored})
                 note = f" (the service ignored {', '.join(neglected)})" if neglected else ""
-                error = f"{malformed}{note}"
+                error = f"{_cut(session)}{malformed}{note}"
             record = Replied(
                 id=id, stage=stage, step=self.step, about=about,
                 reply=value, error=error, refused=refused, usage=session.usage,
             )  # fmt: skip
+            for text in notes:
+                said = f"optimizer call ({stage}): {about}: {text}"
+                self.listener(Noted(text=said, step=self.step))
             self.listener(record)
             return record
 
@@ -131,3 +136,11 @@ class GatewayModel:
         return {
             stage: Usage.total(r.usage for r in replies if r.stage == stage) for stage in stages
         }
+
+
+def _cut(session: Session) -> str:
+    """What to do if the service cut the last reply of a session; empty if it did not."""
+    last = session.exchanges[-1].reply if session.exchanges else None
+    if last is None or last.stop != "length":
+        return ""
+    return "cut at its token limit; raise optimizer.sampling.max_tokens: "

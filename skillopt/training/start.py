@@ -32,6 +32,7 @@ from skillopt.rollouts.upstreams import model_spec
 from skillopt.run.events import Listener, nobody, tell_all
 from skillopt.run.folder import RunFolder, replay
 from skillopt.run.journal import Journal, read_records
+from skillopt.run.notify import notify
 from skillopt.run.recorder import Recorder
 from skillopt.run.records import (
     FORMAT,
@@ -65,6 +66,9 @@ class RunResult:
     def done(self) -> bool:
         """Whether training has ended; False if a limit of the config stopped it before."""
         return bool(self.summary["done"])
+
+
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,10 @@ def _train(
                 spec=model_spec(config.optimizer),
                 replies=_inherited(config, state),
             )
-            _run(training, parts)
+            try:
+                _run(training, parts)
+            finally:
+                _notify(record, config)
     return _result(journal.root, state, meter, parts.initial)
 
 
@@ -289,11 +296,20 @@ def _run(training: Training, parts: TrainingParts) -> None:
     except LimitReachedError as limit:
         record(RunStopped(reason=str(limit)))
     except KeyboardInterrupt:
-        record(RunStopped(reason="interrupted"))
+        record(RunStopped(reason=INTERRUPTED))
         raise
     except Exception as error:
         record(RunStopped(reason=str(error) or type(error).__name__))
         raise
+
+
+def _notify(record: Recorder, config: Config) -> None:
+    """Tell the user who is not there that training has ended, if the config says how."""
+    state = record.state
+    if config.notify and state.stopped != INTERRUPTED:
+        status = "done" if state.done else "stopped"
+        reason = state.done.reason if state.done else state.stopped
+        notify(config.notify, str(record.journal.root), status, reason, record.note)
 
 
 def _harness(prepared: Prepared) -> Harness:

@@ -10,9 +10,7 @@ from tests.helpers.identifiers import exists, spans
 FOREIGN = {
     "options of pip": {"--no-deps"},
     "headers of HTTP": {"authorization: Bearer"},
-    "names in the protocols of services and agents": {
-        "context_management", "multi_agent_v1", "prompt_cache_key",
-    },
+    "names in the protocols of services and agents": {"multi_agent_v1"},
     "made by 'make docs'": {"build/site"},
     "placeholders": {"GROUP__TOOL", "HARNESS"},
     "parts of what a command prints": {"BAD", "price: unknown"},

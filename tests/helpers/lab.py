@@ -28,6 +28,7 @@ from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import SandboxSlots
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import VerifierSite
+from tests.helpers.patience import QUICK
 
 IMAGE = "skillopt/agent-base:1"
 SKILL = """\
@@ -104,9 +105,7 @@ def lab(backend: DockerBackend, tmp_path: Path) -> Iterator[MakeLab]:
         def made(upstream: Upstream) -> Iterator[Lab]:
             with (
                 TemporaryDirectory(dir=scratch_dir()) as scratch,
-                Gateway(
-                    {"up": upstream}, Path(scratch) / "s", lambda *_: 0.0, backoff_s=0.01
-                ) as gateway,
+                Gateway({"up": upstream}, Path(scratch) / "s", lambda *_: 0.0, QUICK) as gateway,
                 SandboxSlots(gateway, backend, 1) as slots,
                 slots.site() as site,
                 slots.verifier() as verifier,

@@ -49,6 +49,7 @@ def small_config(folder: Path, shipped: str = "local", **overrides: Any) -> Conf
         "runs": str(folder / "runs"),
         "tasks.source": str(tasks),
         "train.batch_size": 2,
+        "patience": 2,
         "upstreams.sim.noise": 0.0,
         "upstreams.sim.harm": 0.0,
         **overrides,

@@ -121,6 +121,7 @@ class Tiny:
             },
             "verifier": "own:judge",
             "rollout_tries": 1,
+            "patience": 2,
         }
         self.write()
 

@@ -39,7 +39,8 @@ def test_a_good_reply_needs_one_call(reply: str) -> None:
         (GOOD[:-5], "Invalid JSON"),
         ('{"reasoning": "r"}', "order: Field required"),
         ('{"reasoning": "r", "order": ["1"]}', "order.0: Input should be a valid integer"),
-        ('{"reasoning": "r", "order": [], "x": 1}', "x: Extra inputs are not permitted"),
+        ('{"reasoning": "r", "order": [1.5]}', "order.0: Input should be a valid integer"),
+        ("{'reasoning': 'r', 'order': [1]}", "Invalid JSON"),
     ],
 )
 def test_a_malformed_reply_is_asked_for_again_with_the_error(reply: str, complaint: str) -> None:

@@ -187,7 +187,8 @@ def test_a_run_whose_service_fails_shows_why(tmp_path: Path) -> None:
         ).unlink()  # As if the agent had been lost: the wire log is left.
         assert rollout_view(folder, LIVE)["steps"] == steps
         told = skillopt("show", root, "--follow", one["key"][:16])
-        assert "infra_error: not scored: model service failed" in told.stdout
+        assert "infra_error: not scored · " in told.stdout
+        assert ": model service failed: status 500: simulated outage" in told.stdout
 
 
 def test_a_long_reason_is_cut(tmp_path: Path) -> None:

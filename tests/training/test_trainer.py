@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harnesses.base import Usage
 from skillopt import RunResult, train
+from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
 from skillopt.run.events import Event, RolloutFinished, RolloutStarted
-from skillopt.run.records import StageStarted
+from skillopt.run.records import Replied, RolloutRan, StageStarted, StepDone
 from skillopt.tasks.harbor import TaskError
+from skillopt.training.context import _useless
 from skillopt.training.fingerprint import FingerprintError
 from skillopt.training.steps import batches
 from tests.helpers.small import small_config, small_set, trained, untimed, with_rollouts
@@ -150,19 +153,49 @@ def test_every_variant_trains(settings: dict[str, Any], folder: Path) -> None:
         assert "epoch_end" not in result.history[-1]
 
 
-def test_an_optimizer_that_never_makes_sense_changes_nothing_and_is_recorded(
-    folder: Path,
-) -> None:
-    config = small_config(
-        folder,
-        name="malformed",
-        **{"upstreams.sim.malformed": 1.0, "train.epochs": 1, "final.test": False},
-    )
-    result = train(config)
-    assert [row["action"] for row in result.history] == ["skip"]
-    assert all("malformed" in error for error in result.history[0]["optimizer_errors"])
-    assert result.history[0]["optimizer_errors"]
-    assert result.best.text == result.initial.text
+def test_a_run_without_one_usable_reply_fails_and_can_be_resumed(folder: Path) -> None:
+    def config(malformed: float) -> Config:
+        own = {"kind": "sim", "malformed": malformed}
+        settings = {"optimizer.upstream": "own", "train.epochs": 1, "final.test": False}
+        return small_config(folder, name="malformed", **{"upstreams.own": own}, **settings)
+
+    seen: list[Event] = []
+    with pytest.raises(PausedError, match=r"step 1: optimizer: not one of \d+ replies") as caught:
+        train(config(1.0), listeners=[seen.append])
+    assert caught.value.exit_code == 3 and "malformed reply" in str(caught.value)
+    assert not any(isinstance(event, StepDone) for event in seen)
+    seen.clear()
+    with pytest.raises(PausedError, match=r"step 1: optimizer: not one of \d+ replies"):
+        train(config(1.0), listeners=[seen.append])
+    # It was asked again, and only it: the rollouts are kept.
+    assert any(isinstance(event, Replied) for event in seen)
+    assert not any(isinstance(event, RolloutRan) for event in seen)
+    result = train(config(0.0))
+    assert result.done and result.history[0]["action"] != "skip"
+
+
+def test_steps_in_a_row_without_a_usable_reply_end_the_training() -> None:
+    def reply(step: int, usable: bool, refused: bool = False) -> Replied:
+        return Replied(
+            id=f"{step}-{usable}", stage="reflect", step=step, about="a", usage=Usage(),
+            reply="{}" if usable else None, error="" if usable else "cut", refused=refused,
+        )  # fmt: skip
+
+    good, bad = (1, True), (2, False)
+    for made, last, problem in (
+        ([], True, ""),
+        ([good], True, ""),
+        ([bad], False, ""),
+        ([bad], True, "not one of 1 replies"),
+        ([(1, False), (1, False), (1, False)], False, "not one of 3 replies"),
+        ([good, bad, (3, False)], True, ""),
+        ([good, bad, (3, False), (4, False)], False, "no reply could be used in 3 steps"),
+        ([good, bad, (3, False), (3, True), (4, False)], False, ""),
+        ([(0, True), (0, False), (1, False)], True, "not one of 1 replies"),
+    ):
+        found = _useless([reply(*one) for one in made], last)
+        assert problem in found and bool(problem) == bool(found), (made, last)
+    assert "refused" in _useless([reply(1, False, refused=True)], last=False)
 
 
 @pytest.mark.usefixtures("quick_retries")

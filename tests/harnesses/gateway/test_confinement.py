@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harnesses.gateway.confinement import confined, remote_address
-from harnesses.protocols.base import ProtocolName
+from harnesses.protocols.base import ProtocolError, ProtocolName
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 DATA = "data:image/png;base64,AAAA"
@@ -57,6 +57,120 @@ def test_what_the_real_programs_ask_is_passed_on_but_for_that(
     kept, taken = confined(protocol, body)
     assert taken == gone and set(kept) == set(body)
     assert remote_address(protocol, body) == ""
+
+
+SHELL = {"type": "shell"}
+HOSTED = {"type": "shell", "environment": {"type": "container_auto", "network_policy": {
+    "type": "allowlist", "allowed_domains": ["example.com"]}}}  # fmt: skip
+LOCAL = {"type": "shell", "environment": {"type": "local"}}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tool", "own"),
+    [
+        ("responses", SHELL, True),
+        ("responses", LOCAL, True),
+        ("responses", HOSTED, False),
+        ("responses", {"type": "shell", "environment": {"type": "container_reference"}}, False),
+        ("responses", {"type": "shell", "environment": "container_auto"}, False),
+        ("responses", {"type": "shell", "environment": {}}, False),
+        ("responses", {"type": "code_interpreter", "container": {"type": "auto"}}, False),
+        ("responses", {"type": "image_generation"}, False),
+        ("responses", {"type": "functions"}, False),
+        ("responses", {"name": "f"}, False),
+        ("chat", {"type": "custom", "custom": {"name": "f"}}, True),
+        ("chat", {"type": "builtin_function", "function": {"name": "$web_search"}}, False),
+        ("messages", {"type": "custom", "name": "f"}, True),
+        ("messages", {"type": "custom_server", "name": "f"}, False),
+        ("messages", {"type": "memory_20250818", "name": "memory"}, True),
+        ("messages", {"type": "bash_code_execution_20250825"}, False),
+        ("messages", {"type": "mcp_toolset", "mcp_server_name": "x"}, False),
+    ],
+)
+def test_a_tool_passes_by_its_type_and_its_form(
+    protocol: ProtocolName, tool: dict[str, Any], own: bool
+) -> None:
+    body, taken = confined(protocol, {"tools": [tool]})
+    assert body["tools"] == ([tool] if own else [])
+    assert taken == (() if own else (f"tool {tool.get('type')}",))
+    if protocol == "responses":
+        group = {"type": "namespace", "name": "g", "tools": [FUNCTION, tool]}
+        body, taken = confined(protocol, {"tools": [group]})
+        assert body["tools"][0]["tools"] == ([FUNCTION, tool] if own else [FUNCTION])
+        assert bool(taken) is not own
+
+
+@pytest.mark.parametrize(
+    ("protocol", "key", "value"),
+    [
+        ("responses", "background", True),
+        ("responses", "service_tier", "priority"),
+        ("chat", "service_tier", "priority"),
+        ("chat", "plugins", [{"id": "web"}]),
+        ("chat", "search_parameters", {"mode": "on"}),
+        ("chat", "enable_search", True),
+        ("chat", "models", ["a/dear-one"]),
+        ("messages", "speed", "fast"),
+        ("messages", "service_tier", {"a": 1}),
+        ("messages", "made_up", 1),
+    ],
+)
+def test_a_field_passes_if_it_is_known(protocol: ProtocolName, key: str, value: Any) -> None:
+    body = {"model": "m", "max_tokens": 5, "temperature": 0, "service_tier": "auto"}
+    if protocol == "responses":
+        del body["max_tokens"]
+    assert confined(protocol, body) == (body, ())
+    assert confined(protocol, {**body, key: value})[1] == (key,)
+    assert key == "service_tier" or confined(protocol, {**body, key: value})[0] == body
+
+
+@pytest.mark.parametrize("key", ["previous_response_id", "conversation", "prompt"])
+def test_a_conversation_that_the_service_keeps_is_refused(key: str) -> None:
+    with pytest.raises(ProtocolError, match=f"{key}: .* send the whole conversation"):
+        confined("responses", {"model": "m", "input": "hi", key: {"id": "x"}})
+    assert confined("responses", {"model": "m", key: None})[0] == {"model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "part"),
+    [
+        ("responses", {"type": "input_file", "file_id": "file-1"}),
+        ("responses", {"type": "input_image", "file_id": "file-1", "detail": "auto"}),
+        ("chat", {"type": "file", "file": {"file_id": "file-1"}}),
+        ("messages", {"type": "document", "source": {"type": "file", "file_id": "file-1"}}),
+        ("messages", {"type": "container_upload", "file_id": "file-1"}),
+    ],
+)
+def test_files_that_the_service_keeps_become_a_note(
+    protocol: ProtocolName, part: dict[str, Any]
+) -> None:
+    text = {"type": "input_text" if protocol == "responses" else "text", "text": "hi"}
+    key = "input" if protocol == "responses" else "messages"
+    result = {"type": "tool_result", "tool_use_id": "1", "content": [part]}
+    output = {"type": "function_call_output", "call_id": "1", "output": [part]}
+    messages = [{"role": "user", "content": [text, part]}]
+    messages += {"messages": [{"role": "user", "content": [result]}], "chat": [],
+                 "responses": [output, {"type": "item_reference", "id": "msg_1"}]}[protocol]  # type: ignore[list-item]  # fmt: skip
+    body, taken = confined(protocol, {"model": "m", key: messages})
+    assert "file-1" not in json.dumps(body) and "item_reference" not in json.dumps(body)
+    assert body[key][0]["content"][0] == text and len(body[key][0]["content"]) == 2
+    assert f"file of the service: {part['type']}" in taken
+    assert ("input: item_reference" in taken) is (protocol == "responses")
+    own = {"file_data": "data:text/plain;base64,aGk=", "filename": "a.txt"}
+    kept = {"type": "input_file", **own} if protocol == "responses" else {"type": "f", "file": own}
+    body = {"model": "m", key: [{"role": "user", "content": [kept]}]}
+    assert confined(protocol, body) == (body, ())
+
+
+def test_a_choice_goes_with_its_tool() -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    body = {"tools": [{"name": "f"}, search], "tool_choice": {"type": "tool", "name": "web_search"}}
+    kept, taken = confined("messages", body)
+    assert "tool_choice" not in kept and taken == ("tool web_search_20250305", "tool_choice")
+    for choice in ("auto", {"type": "auto"}, {"type": "tool", "name": "f"}):
+        assert confined("messages", {**body, "tool_choice": choice})[0]["tool_choice"] == choice
+    body = {"tools": [FUNCTION, {"type": "web_search"}], "tool_choice": {"type": "web_search"}}
+    assert "tool_choice" not in confined("responses", body)[0]
 
 
 def image(url: str) -> dict[ProtocolName, dict[str, Any]]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
 from harnesses.trajectories.threads import read_wire
+from tests.helpers.patience import QUICK
 from tests.helpers.scripted_model import ScriptedAgentModel
 from tests.helpers.services import KEY, ask, client, serve
 
@@ -59,21 +61,25 @@ class Service:
     async def _endless(self) -> AsyncIterator[bytes]:
         try:
             while True:
-                yield next(ChatCodec().write_stream(Reply("hello"), "m", "1"))
+                yield _BEGUN
                 await asyncio.sleep(0.01)
         finally:
             self.left.set()
 
     async def _cut(self) -> AsyncIterator[bytes]:
-        yield next(ChatCodec().write_stream(Reply("hello"), "m", "1"))
+        yield _BEGUN
         raise RuntimeError("cut")
+
+
+_BEGUN = b"".join(islice(ChatCodec().write_stream(Reply("hello"), "m", "1"), 2))
+"""A stream as far as its first text."""
 
 
 @contextmanager
 def gateway(url: str, socket: Path, **options: Any) -> Iterator[Gateway]:
     upstream = HttpUpstream("openai-compatible", url, "TEST_KEY", protocols_of("openai-compatible"))
     price = lambda model, usage: usage.prompt_tokens / 1000  # noqa: E731
-    with Gateway({"up": upstream}, socket, price, backoff_s=0.01) as running:
+    with Gateway({"up": upstream}, socket, price, QUICK) as running:
         yield running
 
 
@@ -139,14 +145,14 @@ def test_another_model_is_refused(socket: Path) -> None:
     assert service.seen == []
 
 
-def test_what_an_agent_asks_for_and_is_not_there_is_not_the_services_fault(socket: Path) -> None:
+def test_a_service_that_loses_its_model_is_not_the_agents_fault(socket: Path) -> None:
     with (
         serve(Service("json", "404").answer) as url,
         gateway(url, socket) as running,
         running.open(grant()) as session,
     ):
-        assert [ask(session).status_code for _ in range(2)] == [200, 404]
-        assert session.failure == ""
+        assert [ask(session).status_code for _ in range(2)] == [200, 400]
+        assert "check the model's name" in session.failure
 
 
 def test_the_budget_of_requests_ends_the_session(socket: Path) -> None:
@@ -180,9 +186,10 @@ def test_a_service_that_stays_down_fails_the_session_and_stops_the_agent(socket:
         running.open(grant()) as session,
     ):
         assert ask(session).status_code == 400  # not retried by the CLIs
-        assert "status 500 after 4 tries" in session.failure
+        tries = len(service.seen)
+        assert f"status 500: no (after {tries} tries)" in session.failure and tries > 2
         assert ask(session).status_code == 400
-    assert len(service.seen) == 4
+    assert len(service.seen) == tries, "a session that was given up asks no more"
 
 
 def test_a_service_that_is_not_there_fails_the_session(socket: Path) -> None:
@@ -247,7 +254,7 @@ def test_a_call_in_another_protocol_is_translated_and_recorded_as_the_client_mad
     assert len(service.seen) == 1
 
 
-@pytest.mark.parametrize("trouble", ["404", "cut"])
+@pytest.mark.parametrize("trouble", ["413", "cut"])
 def test_trouble_behind_a_translation_is_told_in_the_clients_protocol(
     trouble: str, socket: Path
 ) -> None:
@@ -258,9 +265,9 @@ def test_trouble_behind_a_translation_is_told_in_the_clients_protocol(
         client(running, session.token) as http,
     ):
         body = {"model": "m", "input": "hi", "stream": True}
-        if trouble == "404":
+        if trouble == "413":
             answer = http.post("/v1/responses", json=body)
-            assert answer.status_code == 404 and answer.json()["error"]["message"] == "no"
+            assert answer.status_code == 413 and answer.json()["error"]["message"] == "no"
         else:
             for _ in range(3):
                 with pytest.raises(httpx2.HTTPError):
@@ -305,8 +312,11 @@ def test_the_official_sdks_stream_from_a_service_of_any_protocol(
         with other.chat.completions.stream(**asked) as deltas:
             choice = deltas.get_final_completion().choices[0]
         assert choice.message.content == "I look." and choice.finish_reason == "tool_calls"
-    assert all(exchange.reply and exchange.reply.calls == (call,) for exchange in session.exchanges)
-    assert len(session.exchanges) == 3
+    calls = [
+        call for exchange in session.exchanges if exchange.reply for call in exchange.reply.calls
+    ]
+    assert [(c.name, c.arguments) for c in calls] == [(call.name, call.arguments)] * 3
+    assert calls[0].id == call.id
 
 
 def until(done: Callable[[], bool]) -> None:

@@ -23,7 +23,8 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 
 from harnesses.agents.registry import CLI_AGENTS
 from harnesses.base import Usage
-from harnesses.gateway.translation import Translated, pick_protocol, prepared, translate
+from harnesses.gateway.fitting import prepared
+from harnesses.gateway.translation import Translated, pick_protocol, translate
 from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import (
     Conversation,
@@ -33,12 +34,14 @@ from harnesses.protocols.base import (
     ProtocolError,
     ProtocolName,
     Reply,
+    ServiceFailure,
     Thought,
     Tool,
     ToolCall,
     ToolResult,
 )
 from harnesses.protocols.registry import CODECS, PATHS
+from harnesses.protocols.sse import event as written_event
 from harnesses.protocols.sse import read_events
 from tests.helpers.strategies import names, texts
 from tests.helpers.typed import problems
@@ -414,6 +417,30 @@ def test_an_error_within_a_stream_is_told_and_never_a_reply(
         CODECS[client].read_stream(read_events(raw))
 
 
+@pytest.mark.parametrize(("client", "to"), PAIRS)
+def test_a_failure_keeps_its_code_also_at_the_end_of_a_stream(
+    client: ProtocolName, to: ProtocolName
+) -> None:
+    from harnesses.protocols.errors import error_event
+
+    start = next(iter(CODECS[to].write_stream(Reply("hi"), "m", "1")))
+    ends: dict[ProtocolName, bytes] = {
+        "chat": written_event({"choices": [{"delta": {"content": ""}, "finish_reason": "load"}]}),
+        "messages": written_event({"type": "message_delta", "delta": {"stop_reason": "load"}})
+        + written_event({"type": "message_stop"}),
+        "responses": written_event({"type": "response.completed", "response": {"status": "load"}}),
+    }
+    for last, words, code in (
+        (error_event(to, "too long", "context_length_exceeded"), "too long",
+         "context_length_exceeded"),
+        (ends[to], "without content", None),
+    ):  # fmt: skip
+        raw = answered(asking(client, to), [start, last])
+        with pytest.raises(ServiceFailure, match=words) as caught:
+            CODECS[client].read_stream(read_events(raw))
+        assert code is None or caught.value.code == code
+
+
 @pytest.mark.parametrize("to", ["chat", "messages"])
 def test_codex_gets_its_special_tools_called_as_it_knows_them(to: ProtocolName) -> None:
     body = {
@@ -562,9 +589,10 @@ def test_what_chat_servers_do_differently_is_understood() -> None:
     # vLLM's newer name of the field.
     reply = CODECS["chat"].read_stream(events_of(chunk(reasoning="hm"), chunk(content="a"), end))
     assert reply.thoughts == (Thought("hm", "reasoning", "chat"),)
-    with pytest.raises(ProtocolError, match="continues after the next one"):
-        parts = (part(0, "a", "run", "{"), part(1, "b", "see", "{}"), part(0, None, "", "}"))
-        CODECS["chat"].read_stream(events_of(*parts, end))
+    # A call that continues after the next one has begun.
+    parts = (part(0, "a", "run", "{"), part(1, "b", "see", "{}"), part(0, None, "", "}"))
+    reply = CODECS["chat"].read_stream(events_of(*parts, end))
+    assert [(call.name, call.arguments) for call in reply.calls] == [("run", {}), ("see", {})]
 
 
 def test_a_responses_server_that_sends_no_deltas_is_understood() -> None:

@@ -18,6 +18,7 @@ from harnesses.gateway.session import Grant, Session
 from harnesses.gateway.upstreams import HttpUpstream, protocols_of
 from harnesses.protocols.base import Conversation, GenerationOptions, Message, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
+from tests.helpers.patience import QUICK
 from tests.helpers.services import KEY, ask, client, serve
 
 PATHS: dict[str, ProtocolName] = {
@@ -67,7 +68,7 @@ def session(
     record.mkdir()
     with (
         serve(service.answer, "/{path:path}") as url,
-        Gateway({"up": upstream}, folder / "s", lambda *_: None, backoff_s=0.01) as gateway,
+        Gateway({"up": upstream}, folder / "s", lambda *_: None, QUICK) as gateway,
         gateway.open(Grant(ModelSpec("up", model), 1, record)) as opened,
     ):
         upstream.base_url = url + base

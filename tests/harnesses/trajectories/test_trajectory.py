@@ -266,3 +266,41 @@ def test_requests_that_say_nothing_give_no_trajectory(agent: str) -> None:
     exchanges.append(Exchange("messages", summary, None, 500, "no", 3.0, 4.0, thread=agent))
     exchanges.append(Exchange("messages", claude_body("go"), Reply("ok"), 200, "", 5.0, 6.0))
     assert [step["message"] for step in build(exchanges)["steps"]][-2:] == ["go", "ok"]
+
+
+@pytest.mark.parametrize("ids", [["call_0"] * 3, ["call_0", "call_1", "call_0"]])
+def test_a_call_has_its_own_result_though_ids_come_again(ids: list[str]) -> None:
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "do it"}]
+    exchanges = []
+    for n, id in enumerate(ids):
+        said, call = call_of(f"echo {n}", id)
+        exchanges.append(exchange(list(messages), Reply("", (call,), stop="tool_calls")))
+        messages += [said, {"role": "tool", "tool_call_id": id, "content": f"out {n}"}]
+    # After a summary the conversation begins anew, and an id with it.
+    said, call = call_of("echo anew", ids[0])
+    again = messages[:1]
+    exchanges.append(exchange(list(messages), Reply("", (call,), stop="tool_calls")))
+    exchanges.append(exchange(again, Reply("", (call,), stop="tool_calls")))
+    result = {"role": "tool", "tool_call_id": ids[0], "content": "anew"}
+    exchanges.append(exchange([*again, said, result], Reply("done")))
+    steps = [step for step in build(exchanges)["steps"] if step.get("tool_calls")]
+    shown = [
+        step["observation"]["results"][0]["content"] if step.get("observation") else None
+        for step in steps
+    ]
+    assert shown == ["out 0", "out 1", "out 2", None, "anew"]
+    own = [call["tool_call_id"] for step in steps for call in step["tool_calls"]]
+    assert len(set(own)) == len(own) and own[0] == ids[0]
+
+
+def test_calls_of_one_reply_with_one_id_have_their_results_in_order() -> None:
+    said, call = call_of("echo", "x")
+    said["tool_calls"] *= 2
+    results = [{"role": "tool", "tool_call_id": "x", "content": f"out {n}"} for n in range(2)]
+    opening = [{"role": "user", "content": "do it"}]
+    found = build([
+        exchange(opening, Reply("", (call, call), stop="tool_calls")),
+        exchange([*opening, said, *results], Reply("done")),
+    ])  # fmt: skip
+    (step,) = [step for step in found["steps"] if step.get("tool_calls")]
+    assert [r["content"] for r in step["observation"]["results"]] == ["out 0", "out 1"]

@@ -1,8 +1,7 @@
-"""Streams of Responses: a response of items, each added, extended and done."""
+"""Writes streams of Responses: a response of items, each added, extended and done."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,117 +20,15 @@ from harnesses.protocols.base import (
     ThoughtPiece,
     Tool,
 )
-from harnesses.protocols.fields import get, objects
-from harnesses.protocols.pieces import call_of, call_text
+from harnesses.protocols.pieces import call_of
 from harnesses.protocols.responses_items import (
-    CALLS,
     call_item,
     ended,
     message_item,
-    read_call,
-    read_items,
-    read_thought,
     response_of,
-    stop_of,
     thought_item,
-    usage_of,
 )
 from harnesses.protocols.sse import event
-
-_TEXTS = ("response.output_text.delta", "response.refusal.delta")
-_THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
-_ARGUMENTS = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
-_ENDS = ("response.completed", "response.incomplete", "response.failed")
-
-
-class ResponsesReader:
-    """Reads one stream. Items without deltas are read when they are done."""
-
-    def __init__(self) -> None:
-        self._begun = False
-        self._said = False
-        """Whether deltas of the current item have come."""
-        self._calling = False
-        """Whether the current item is a call that has begun."""
-        self._called = False
-        self._done = 0
-        self._whole = False
-
-    def read(self, item: Mapping[str, Any]) -> Iterator[Piece]:
-        kind = item.get("type")
-        if kind == "error":
-            raise ProtocolError(f"stream: error event: {json.dumps(item)}")
-        if kind == "response.created" and not self._begun:
-            yield self._begin(get(item, "response", dict))
-        elif kind == "response.output_item.added":
-            yield from self._added(get(item, "item", dict))
-        elif kind in _TEXTS:
-            self._said = True
-            yield TextPiece(get(item, "delta", str))
-        elif kind in _THOUGHTS:
-            self._said = True
-            yield ThoughtPiece(get(item, "delta", str))
-        elif kind == "response.reasoning_summary_part.added" and self._said:
-            yield ThoughtPiece("\n")
-        elif kind in _ARGUMENTS:
-            self._said = True
-            yield CallPiece(get(item, "delta", str))
-        elif kind == "response.output_item.done":
-            yield from self._item_done(get(item, "item", dict))
-        elif kind in _ENDS:
-            yield from self._end(get(item, "response", dict))
-
-    def _begin(self, response: Mapping[str, Any]) -> Piece:
-        self._begun = True
-        return Begun(str(response.get("model", "")))
-
-    def _added(self, item: Mapping[str, Any]) -> Iterator[Piece]:
-        self._said = self._calling = False
-        if item.get("type") in CALLS:
-            yield self._call_begun(item)
-
-    def _call_begun(self, item: Mapping[str, Any]) -> Piece:
-        call = read_call(item)
-        self._called = self._calling = True
-        return CallBegun(call.id, call.name, call.custom)
-
-    def _item_done(self, item: Mapping[str, Any]) -> Iterator[Piece]:
-        self._done += 1
-        match item.get("type"):
-            case "message":
-                text = read_items([item])[0].text
-                if text and not self._said:
-                    yield TextPiece(text)
-                yield BlockDone()
-            case "reasoning":
-                thought = read_thought(item)
-                if thought.text and not self._said:
-                    yield ThoughtPiece(thought.text)
-                yield ThoughtDone(thought.seal, thought.origin, thought.hidden)
-            case "function_call" | "custom_tool_call":
-                if not self._calling:
-                    yield self._call_begun(item)
-                if not self._said:
-                    yield CallPiece(call_text(read_call(item)))
-                yield BlockDone()
-        self._said = self._calling = False
-
-    def _end(self, response: Mapping[str, Any]) -> Iterator[Piece]:
-        if response.get("status") == "failed":
-            raise ProtocolError(f"response failed: {json.dumps(response.get('error'))}")
-        if not self._begun:
-            yield self._begin(response)
-        if not self._done:  # Some servers send no items before the end.
-            for item in objects(response, "output"):
-                yield from self._added(item)
-                yield from self._item_done(item)
-        self._whole = True
-        yield Ended(stop_of(response, self._called), usage_of(response))
-
-    def close(self) -> Iterator[Piece]:
-        if not self._whole:
-            raise ProtocolError("stream: ended without response.completed")
-        return iter(())
 
 
 class ResponsesWriter:
@@ -176,6 +73,9 @@ class ResponsesWriter:
                 yield from self._close()
             case Ended(stop, usage):
                 yield from self._close()
+                if not self._output:  # An empty reply says so.
+                    yield from self._text_begun(TextPiece(""))
+                    yield from self._close()
                 full = ended({**self._response, "output": self._output}, stop, usage)
                 yield self._event(f"response.{full['status']}", {"response": full})
 
@@ -247,7 +147,8 @@ class ResponsesWriter:
     def _call_more(self, text: str) -> Iterator[bytes]:
         self._said += text
         call = self._open
-        assert isinstance(call, CallBegun)
+        if not isinstance(call, CallBegun):
+            raise ProtocolError("stream: a piece of a tool call outside of a call")
         tool = self._tools.get(call.name)
         if call.custom or (tool and tool.custom):
             return  # Its text is inside JSON here, and known only when that is complete.

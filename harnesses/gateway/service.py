@@ -1,0 +1,105 @@
+"""A model service as the gateway uses it: its slots, its health, why it is of no use any more."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harnesses.clock import now
+from harnesses.gateway.blame import Refusal
+from harnesses.gateway.patience import Health, Patience
+from harnesses.gateway.slots import Slots
+from harnesses.gateway.upstreams import Upstream
+
+SEEN = 3
+"""The number of different rollouts in which a service refuses requests for the same reason, after
+which it is not asked any more."""
+_TEXT = 600
+_WORTH_TELLING_S = 5.0
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A model service is waited for, or replies again.
+
+    Args:
+        service: its name in the config.
+        reason: of the last failure.
+        since: time of the first failed try.
+        until: time of the next try; None if it replies again.
+    """
+
+    service: str
+    reason: str
+    since: float
+    until: float | None
+
+
+OnWait = Callable[[Wait], None]
+
+
+@dataclass
+class Service:
+    """One upstream of a gateway. Used from the gateway's event loop only.
+
+    Args:
+        name: of the upstream in the config.
+        patience: how long it is waited for.
+        on_wait: called when it is waited for.
+    """
+
+    name: str
+    upstream: Upstream
+    patience: Patience
+    on_wait: OnWait
+    health: Health = field(default_factory=Health)
+    blocked: str = ""
+    """Why no request has any chance; empty as long as one may have."""
+    _refusals: dict[str, set[int]] = field(default_factory=dict)
+    _told: Wait | None = None
+
+    def __post_init__(self) -> None:
+        self.slots = Slots(self.upstream.max_concurrency)
+
+    def replied(self) -> None:
+        """Note a good reply."""
+        self.health.good()
+        if self._told is not None:
+            told, self._told = self._told, None
+            self.on_wait(Wait(self.name, told.reason, told.since, None))
+
+    def waited_for(self, reason: str, pause_s: float) -> None:
+        """Note a failed try, and the pause before the next one."""
+        since = self.health.down_since or now()
+        if max(pause_s, self.health.down_s) >= _WORTH_TELLING_S:
+            self._told = Wait(self.name, reason, since, now() + pause_s)
+            self.on_wait(self._told)
+
+    def refused(self, text: str, rollout: int) -> str:
+        """Note that a request was refused for a reason that no wait mends.
+
+        Args:
+            text: the reason.
+            rollout: the seed, which distinguishes rollouts.
+
+        Returns:
+            The text.
+        """
+        seen = self._refusals.setdefault(re.sub(r"\d+|req_\w+", "", text)[:200], set())
+        seen.add(rollout)
+        if len(seen) >= SEEN:
+            self.blocked = f"{text} (so in {len(seen)} rollouts; the service is not asked again)"
+        return text
+
+    def used_up(self, said: Refusal, wait_s: float | None) -> str:
+        """Note that credit or a quota is used up; the message for it."""
+        when = ""
+        if wait_s is not None:
+            at = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + wait_s))
+            when = f"; it is to be there again at {at}, which is longer than patience allows"
+        self.blocked = (
+            f"model service {self.name}: credit or quota is used up: {said.text[:_TEXT]}{when}"
+        )
+        return self.blocked
