@@ -37,7 +37,9 @@ from skillopt.tasks.verifier import VerifierError, Verify, task_limits, verify_w
 KEPT_BYTES = 5 * 1024 * 1024
 """The most bytes of changed files that are kept with the rollout for people to read."""
 REMOVED = "removed from the workspace (pipes, unreadable entries, links that lead out of it)"
+"""Begins the message of a completed rollout whose workspace had such entries."""
 LEFT_OUT = "left_out.txt"
+"""File in a rollout's folder that names changed files which could not be kept."""
 COPIED_BYTES = 256 * 1024 * 1024
 """The most bytes of a workspace that is judged on a copy; a larger one is judged itself, once."""
 
