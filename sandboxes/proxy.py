@@ -90,9 +90,13 @@ class Proxy:
         except _RefusedError as refused:
             self._note(Visit(host, port, str(refused)))
             raise
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                far_reader, far_writer = await _connect(addresses, port)
+        except (OSError, TimeoutError) as error:
+            self._note(Visit(host, port, failed=f"no connection: {type(error).__name__}: {error}"))
+            raise
         self._note(Visit(host, port))
-        async with asyncio.timeout(CONNECT_S):
-            far_reader, far_writer = await _connect(addresses, port)
         try:
             if connect:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")

@@ -5,19 +5,20 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from harnesses.gateway.gateway import Gateway
 from harnesses.harness import RolloutSite
-from sandboxes.backend import Backend
-from sandboxes.base import Sandbox, SandboxSpec
+from sandboxes.access import Access
+from sandboxes.backend import Backend, Outlet
 from sandboxes.registry import BACKENDS, missing_members
 from skillopt.config.network import Network, access_to
 from skillopt.config.schema import Config, SandboxConfig
 from skillopt.core.import_path import PluginError, make
 from skillopt.rollouts.identity import without_later
+from skillopt.tasks.judging import Answers, VerifierSite, verifier_site
 
 
 def open_backend(sandbox: SandboxConfig) -> Backend:
@@ -56,7 +57,8 @@ class SandboxSlots:
         backend: makes the sandboxes.
         workers: number of slots.
         network: what else agents may reach.
-        verifier_network: what verifiers may reach.
+        verifier_network: what verifiers may reach. What else they want is recorded.
+        answers: what is known of the tests of tasks.
     """
 
     def __init__(
@@ -66,23 +68,24 @@ class SandboxSlots:
         workers: int,
         network: Network = "none",
         verifier_network: Network = "none",
+        answers: Answers | None = None,
     ) -> None:
         self._backend = backend
         self._stack = ExitStack()
         self._sites: queue.SimpleQueue[RolloutSite] = queue.SimpleQueue()
-        access = access_to(network)
+        self._verifiers: queue.SimpleQueue[VerifierSite] = queue.SimpleQueue()
+        answers = answers or Answers()
+        access, verifiers = access_to(network), access_to(verifier_network, recorded=True)
         for _ in range(workers):
-            outlet = backend.outlet(access, gateway.socket)
-            self._stack.callback(outlet.close)
+            outlet = self._outlet(access, gateway.socket)
             self._sites.put(RolloutSite(gateway, backend, outlet))
-        self._verifiers = backend.outlet(access_to(verifier_network), None)
-        self._stack.callback(self._verifiers.close)
+            outlet = self._outlet(verifiers, None)
+            self._verifiers.put(verifier_site(backend, outlet, answers))
 
-    def verifier_sandbox(self, spec: SandboxSpec) -> Sandbox:
-        """A sandbox for a verifier, on the verifiers' network. A SandboxFactory."""
-        network = self._verifiers.connect()
-        env = {**self._verifiers.env, **spec.env}
-        return self._backend.sandbox(replace(spec, network=network, env=env))
+    def _outlet(self, access: Access, gateway: Path | None) -> Outlet:
+        outlet = self._backend.outlet(access, gateway)
+        self._stack.callback(outlet.close)
+        return outlet
 
     def __enter__(self) -> SandboxSlots:
         return self
@@ -104,3 +107,12 @@ class SandboxSlots:
             yield site
         finally:
             self._sites.put(site)
+
+    @contextmanager
+    def verifier(self) -> Iterator[VerifierSite]:
+        """Wait for a free place for a verifier, which is returned to the pool at the end."""
+        site = self._verifiers.get()
+        try:
+            yield site
+        finally:
+            self._verifiers.put(site)
