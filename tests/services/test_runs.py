@@ -18,9 +18,9 @@ from skillopt.core.errors import PausedError
 from skillopt.run.events import Event, ServiceWaited
 from skillopt.run.spending import LimitReachedError
 from tests.helpers.tiny import Tiny, command, tiny
+from tests.services.a_task import config
 from tests.services.scenarios import after_first, always, each_twice, no_usage, said, slow, status
 from tests.services.service import Service, serving
-from tests.services.test_services import config
 from tests.services.wire import good
 
 __all__ = ["tiny"]
