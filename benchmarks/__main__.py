@@ -10,7 +10,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import concurrency, overhead, pages, soak, startup
+from benchmarks import concurrency, hostile, overhead, pages, soak, startup
 
 PARTS = {
     "startup": startup.run,
@@ -18,6 +18,7 @@ PARTS = {
     "overhead": overhead.run,
     "concurrency": concurrency.run,
     "soak": soak.run,
+    "hostile": hostile.run,
 }
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
-from harnesses.gateway.session import Session
+from harnesses.gateway.session import Session, in_memory
 from harnesses.json_values import loads
 from sandboxes.errors import SkillOptError
 
@@ -24,9 +24,6 @@ READ_S = 20.0
 _SMALL = 128 * 1024
 _COPIES = 3
 """A request is in memory as it came, as values, and as it leaves."""
-_COSTS = ((b"[", 60), (b"{", 60), (b'"', 30), (b",", 8))
-"""Bytes in memory, at least, for each of these characters: a value may cost far more than the two
-characters that it is long."""
 
 
 class BodyError(SkillOptError):
@@ -92,7 +89,7 @@ async def _spooled(request: Request, spool: IO[bytes]) -> int:
             async for chunk in request.stream():
                 spool.write(chunk)
                 size += len(chunk)
-                cost += _COPIES * len(chunk) + sum(chunk.count(c) * each for c, each in _COSTS)
+                cost += in_memory(chunk) + (_COPIES - 1) * len(chunk)
                 if size > MAX_BODY:
                     raise BodyError(413, f"it has more than {MAX_BODY >> 20} MiB")
                 if cost > ROOM:
