@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harnesses.base import Usage
@@ -126,7 +125,13 @@ class Forward:
         grant = session.grant
         first_byte_s = min(grant.first_byte_s, service.patience.first_byte_s)
         self._tries = Tries(
-            service, route.sent, grant.model, grant.seed, session.service_time, first_byte_s
+            service,
+            route.sent,
+            grant.model,
+            grant.seed,
+            session.token,
+            session.service_time,
+            first_byte_s,
         )
         self._started = now()
         self._done = False
@@ -135,11 +140,9 @@ class Forward:
         session = self._session
         session.service_time.end(BACK_OFF)
         session.active += 1
-        self._tries.waits()
         try:
-            async with self._slot():
-                answer = self._route.back(await self._tries.answer())
-                await self._pass_on(answer, send)
+            answer = self._route.back(await self._tries.answer())
+            await self._pass_on(answer, send)
         except GivenUpError as error:
             if not session.failure:
                 session.failure = str(error)
@@ -151,20 +154,8 @@ class Forward:
             raise
         finally:
             session.active -= 1
+            self._tries.give_back()
             self._tries.rests()
-
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        slots, token = self._service.slots, self._session.token
-        try:
-            await slots.take(token, self._tries.left_s)
-        except TimeoutError:
-            busy = f"all {self._service.upstream.max_concurrency} calls run (its max_concurrency)"
-            raise self._tries.impatient(busy) from None
-        try:
-            yield
-        finally:
-            slots.give_back(token)
 
     async def _pass_on(self, answer: Answer, send: Send) -> None:
         """Pass an answer on as it comes, and record it as far as it came."""
@@ -190,7 +181,8 @@ class Forward:
             passing.left()
             raise
         except TimeoutError:
-            passing.error = "the client did not read its reply"
+            passing.left()
+            raise BrokenStreamError("the client does not read its reply") from None
         except (UpstreamError, GivenUpError) as broke:
             passing.error = str(broke)
             if isinstance(broke, GivenUpError):

@@ -41,6 +41,7 @@ class Tries:
         call: in its protocol.
         model: of the rollout.
         seed: of the rollout.
+        token: of the session, which holds one of the service's places until it is given back.
         waited: the session's time for the service; the call's own interval is kept up to date.
         first_byte_s: seconds to the first byte of a reply that are the agent's.
     """
@@ -49,11 +50,13 @@ class Tries:
     call: Call
     model: ModelSpec
     seed: int
+    token: str
     waited: ServiceTime
     first_byte_s: float
     refusal: Refusal | None = None
     """What the service said, if the answer is no reply."""
     count: int = 0
+    _held: bool = False
     _key: object = field(default_factory=object)
 
     def waits(self, unusual_in_s: float = 0.0) -> None:
@@ -93,6 +96,7 @@ class Tries:
         """
         attempts = Attempts(self.service.patience, self.service.health)
         while True:
+            await self._take()
             if self.service.blocked:
                 raise GivenUpError(self.service.blocked)
             began, self.count = now(), self.count + 1
@@ -126,8 +130,24 @@ class Tries:
             if answer is not None:
                 await _closed(answer.chunks)
             self.waited.add(began, now())
-            self.waits()
+            self.give_back()  # While this call waits, others may be answered.
             await self._pause(attempts, status, told, error)
+
+    async def _take(self) -> None:
+        """Wait for one of the service's places."""
+        self.waits()
+        try:
+            await self.service.slots.take(self.token, self.left_s)
+        except TimeoutError:
+            most = self.service.upstream.max_concurrency
+            raise self.impatient(f"all {most} calls run (its max_concurrency)") from None
+        self._held = True
+
+    def give_back(self) -> None:
+        """Give the place back, if there is one."""
+        if self._held:
+            self._held = False
+            self.service.slots.give_back(self.token)
 
     async def _sent(self) -> Answer:
         self.waits(self.first_byte_s)
@@ -174,6 +194,7 @@ class Tries:
 
     async def _pause(self, attempts: Attempts, status: int, told: float | None, error: str) -> None:
         """Wait before the next try; raises GivenUpError if there is to be none."""
+        self.waits()
         if status not in RETRIED and status not in (0, 200):
             attempts.failures += 1
             await asyncio.sleep(min(1.0, self.service.patience.pause(1, None)))

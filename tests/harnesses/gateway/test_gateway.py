@@ -6,8 +6,10 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.gateway.exchange import GONE
 from harnesses.gateway.gateway import Gateway, GatewayError
-from harnesses.gateway.session import Grant
-from harnesses.gateway.upstreams import HttpUpstream, protocols_of
+from harnesses.gateway.patience import Patience
+from harnesses.gateway.session import Grant, Session
+from harnesses.gateway.upstreams import Answer, Call, HttpUpstream, protocols_of
 from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
@@ -451,3 +454,71 @@ def test_the_conversation_that_a_client_names_is_recorded(
         (exchange,) = session.exchanges
     (read,) = read_wire(tmp_path / "wire.jsonl")
     assert exchange.thread == read.thread == thread
+
+
+@dataclass
+class Upstream:
+    send: Callable[[Call], Awaitable[Answer]]
+    max_concurrency: int
+    protocols: frozenset[ProtocolName] = frozenset({"chat"})
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _gateway_of(answer: Callable[[Call], Awaitable[Answer]], socket: Path, places: int) -> Gateway:
+    upstream = Upstream(answer, places)
+    return Gateway({"up": upstream}, socket, lambda *_: 0.0, Patience(pause_s=0.3))
+
+
+def test_a_call_that_waits_for_its_next_try_keeps_no_place_from_others(socket: Path) -> None:
+    failed: set[str] = set()
+
+    async def answer(call: Call) -> Answer:
+        text = call.body["messages"][0]["content"]
+        if text == "limited" and text not in failed:
+            failed.add(text)
+            return Answer(429, "application/json", _once(b"{}"), retry_after_s=1.5)
+        body = ChatCodec().write_response(Reply("ok"), "m", "1")
+        return Answer(200, "application/json", _once(json.dumps(body).encode()))
+
+    with _gateway_of(answer, socket, 1) as running:
+        first, second = running.open(grant()), running.open(grant())
+        with ThreadPoolExecutor() as pool:
+            limited = pool.submit(_say, first, "limited")
+            until(lambda: bool(failed))
+            began = time.monotonic()
+            assert _say(second, "hello").status_code == 200
+            assert time.monotonic() - began < 1
+            assert limited.result().status_code == 200
+    assert first.service_time.seconds > 1.4 and second.service_time.seconds < 0.5
+
+
+def test_a_session_cannot_take_all_places(socket: Path) -> None:
+    let_go = threading.Event()
+
+    async def answer(call: Call) -> Answer:
+        if call.body["messages"][0]["content"] == "long":
+            while not let_go.is_set():
+                await asyncio.sleep(0.01)
+        body = ChatCodec().write_response(Reply("ok"), "m", "1")
+        return Answer(200, "application/json", _once(json.dumps(body).encode()))
+
+    with _gateway_of(answer, socket, 4) as running:
+        greedy, modest = running.open(grant()), running.open(grant())
+        with ThreadPoolExecutor() as pool:
+            long = [pool.submit(_say, greedy, "long") for _ in range(4)]
+            until(lambda: greedy.active == 4)
+            assert _say(modest, "hello").status_code == 200
+            let_go.set()
+            assert [one.result().status_code for one in long] == [200] * 4
+
+
+def _say(session: Session, text: str) -> httpx2.Response:
+    with client(session, session.token) as http:
+        body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+        return http.post("/v1/chat/completions", json=body)
+
+
+async def _once(raw: bytes) -> AsyncIterator[bytes]:
+    yield raw
