@@ -24,12 +24,15 @@ OPEN_NETWORK = "bridge"
 _SOCKETS = "/gateway"
 _FORWARD = """\
 for pair in "$@"; do
-    socat -d -d TCP-LISTEN:"${pair%%=*}",bind=127.0.0.1,fork,reuseaddr,backlog=64,nodelay \\
+    socat -d -d \\
+        TCP-LISTEN:"${pair%%=*}",bind=127.0.0.1,fork,max-children=64,reuseaddr,backlog=64,nodelay \\
         UNIX-CONNECT:"${pair#*=}" &
 done
 wait -n"""
-"""The script of a relay. It ends when one of the forwarders does: a relay works or is gone."""
-_LIMITS = Limits(memory_mb=64, cpus=1.0, pids=256, disk_mb=1)
+"""The script of a relay. It ends when one of the forwarders does: a relay works or is gone. What
+exceeds ``max-children`` connections to a port waits, so that a flood of them does not use up the
+processes and the memory of the relay."""
+_LIMITS = Limits(memory_mb=128, cpus=1.0, pids=256, disk_mb=1)
 
 
 class Relay:

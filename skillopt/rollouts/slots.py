@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 from harnesses.gateway.gateway import Gateway
 from harnesses.harness import RolloutSite
-from sandboxes.backend import Backend
+from sandboxes.backend import Backend, Outlet
 from sandboxes.base import Sandbox, SandboxSpec
 from sandboxes.registry import BACKENDS, missing_members
 from skillopt.config.network import Network, access_to
@@ -73,13 +74,21 @@ class SandboxSlots:
             outlet = backend.outlet(access, gateway.socket)
             self._stack.callback(outlet.close)
             self._sites.put(RolloutSite(gateway, backend, outlet))
-        self._verifiers = backend.outlet(access_to(verifier_network), None)
-        self._stack.callback(self._verifiers.close)
+        self._verifier_access = access_to(verifier_network)
+        self._verifiers = threading.local()
 
     def verifier_sandbox(self, spec: SandboxSpec) -> Sandbox:
-        """A sandbox for a verifier, on the verifiers' network. A SandboxFactory."""
-        network = self._verifiers.connect()
-        env = {**self._verifiers.env, **spec.env}
+        """A sandbox for a verifier, on the verifiers' network. A SandboxFactory.
+
+        Each thread has an outlet of its own, so that verifiers which run at the same time share
+        neither loopback ports nor the connections of a proxy.
+        """
+        outlet: Outlet | None = getattr(self._verifiers, "outlet", None)
+        if outlet is None:
+            outlet = self._verifiers.outlet = self._backend.outlet(self._verifier_access, None)
+            self._stack.callback(outlet.close)
+        network = outlet.connect()
+        env = {**outlet.env, **spec.env}
         return self._backend.sandbox(replace(spec, network=network, env=env))
 
     def __enter__(self) -> SandboxSlots:
