@@ -1,4 +1,4 @@
-"""An engine that cannot be used is named with its cause, before a rollout and without a traceback."""
+"""An engine that cannot be used is explained before a rollout, and without a traceback."""
 
 from __future__ import annotations
 
