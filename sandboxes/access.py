@@ -155,6 +155,8 @@ class Visit:
     port: int
     refused: str = ""
     """Why it was refused; empty if it was allowed."""
+    failed: str = ""
+    """Why no connection could be made, although it was allowed; empty if there was one."""
 
 
 @dataclass(frozen=True)
@@ -164,10 +166,18 @@ class Access:
     Args:
         rules: the hosts that a filtering proxy lets through.
         everything: whether they have the network of whatever runs them, without a filter.
+        recorded: whether the proxy is there even if it lets nothing through, to record what was
+            wanted.
     """
 
     rules: tuple[HostRule, ...] = ()
     everything: bool = False
+    recorded: bool = False
+
+    @property
+    def proxied(self) -> bool:
+        """Whether the way outside is a filtering proxy."""
+        return bool(self.rules) or (self.recorded and not self.everything)
 
     @property
     def nothing(self) -> bool:

@@ -6,12 +6,14 @@ The container's own process only idles; commands are run in it through the engin
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from posixpath import normpath
@@ -32,7 +34,7 @@ from sandboxes.base import (
 from sandboxes.disk import MEGABYTE, DiskGuard, processes_of
 from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.execution import ExecStream
-from sandboxes.mounts import agent_ids, engine_mount, is_bind, prepare_writable
+from sandboxes.mounts import agent_ids, engine_mount, has_foreign, is_bind, prepare_writable
 from sandboxes.output import Output
 from sandboxes.owner import current_owner
 
@@ -282,6 +284,8 @@ class DockerSandbox:
         self._kills_before = 0
         self._first_process = 0
         self._user = f"{engine.uid}:{engine.gid}"
+        self._shared = False
+        """Whether a second user has worked in it."""
 
     def __enter__(self) -> DockerSandbox:
         self.start()
@@ -338,6 +342,7 @@ class DockerSandbox:
         with self._engine.errors(f"starting {argv[0]!r} in a sandbox"):
             created = api.exec_create(container, list(argv), user=_OTHER_USER, workdir="/")
             api.exec_start(created["Id"], detach=True)
+        self._shared = True
         return True
 
     def converse(
@@ -389,10 +394,32 @@ class DockerSandbox:
         unpack(self._archive_of(container, normpath(source)), target, max_bytes=limit)
 
     def stop(self) -> None:
-        if self._container is not None:
-            self._engine.remove(self._container)
-        self._container = None
+        container, self._container = self._container, None
         self._dead = "has been stopped"
+        if container is not None:
+            self._engine.remove(container)
+            if self._shared:
+                self._give_back()
+
+    def _give_back(self) -> None:
+        """Open what the second user has left in writable mounts to this process, which could not
+        even remove it if it is an ordinary user's."""
+        mounts = [m for m in self._spec.mounts if not m.read_only and is_bind(m)]
+        if (
+            os.getuid() == 0
+            or self._engine.closed
+            or not any(has_foreign(m.source) for m in mounts)
+        ):
+            return
+        command = ("chmod", "-R", "a+rwX", "--", *(mount.target for mount in mounts))
+        spec = replace(self._spec, mounts=tuple(mounts), network="none")
+        opener = self._engine.launch(spec, kind="sandbox", user=_OTHER_USER, command=command)
+        try:
+            self._engine.start(opener)
+            with self._engine.errors("waiting for the files of a sandbox's second user"):
+                self._engine.api.wait(opener, timeout=self._engine.patience_s)
+        finally:
+            self._engine.remove(opener)
 
     def _alive(self) -> str:
         self._engine.check_open()

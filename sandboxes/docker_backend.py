@@ -31,8 +31,9 @@ _LOG = logging.getLogger(__name__)
 
 
 class DockerOutlet:
-    """A relay, with a filtering proxy if there is an allow-list. Both start when first needed,
-    after ``ready``, which raises SandboxError if the engine cannot run rollouts."""
+    """A relay, with a filtering proxy if there is an allow-list, or if what sandboxes want outside
+    is recorded. Both start when first needed, after ``ready``, which raises SandboxError if the
+    engine cannot run rollouts."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class DockerOutlet:
     ) -> None:
         self.access = access
         self.base_url = "" if gateway is None else f"http://127.0.0.1:{RELAY_PORT}"
-        self.env = _proxy_variables() if access.rules else {}
+        self.env = _proxy_variables() if access.proxied else {}
         self._engine = engine
         self._gateway = gateway
         self._ready = ready
@@ -53,7 +54,7 @@ class DockerOutlet:
         self._lock = threading.Lock()
 
     def connect(self) -> str:
-        if self._gateway is None and not self.access.rules:
+        if self._gateway is None and not self.access.proxied:
             return OPEN_NETWORK if self.access.everything else "none"
         with self._lock:
             if self._relay is None or not _runs(self._relay):
@@ -74,8 +75,9 @@ class DockerOutlet:
 
     def _new_relay(self) -> Relay:
         sockets = {} if self._gateway is None else {RELAY_PORT: self._gateway}
-        if self.access.rules and self._proxy is None:
-            proxy = Proxy(self._folder() / f"proxy-{secrets.token_hex(4)}.sock", self.access.rules)
+        if self.access.proxied and self._proxy is None:
+            # No longer than gateway.sock: the path of a socket has at most 107 bytes.
+            proxy = Proxy(self._folder() / f"p{secrets.token_hex(3)}.sock", self.access.rules)
             self._proxy = self._stack.enter_context(proxy)
         if self._proxy is not None:
             sockets[PROXY_PORT] = self._proxy.socket
@@ -166,6 +168,7 @@ def _runs(relay: Relay) -> bool:
 
 
 def _proxy_variables() -> Mapping[str, str]:
-    address, here = f"http://127.0.0.1:{PROXY_PORT}", "127.0.0.1,localhost"
+    address, here = f"http://127.0.0.1:{PROXY_PORT}", "127.0.0.1,localhost,0.0.0.0,::1,[::1]"
     values = {"http_proxy": address, "https_proxy": address, "no_proxy": here}
-    return values | {name.upper(): value for name, value in values.items()}
+    node = {"NODE_USE_ENV_PROXY": "1"}  # Node.js from 24 on looks at the others only with it.
+    return values | {name.upper(): value for name, value in values.items()} | node

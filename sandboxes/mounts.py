@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sandboxes.base import Mount
+from sandboxes.base import Mount, SandboxError
 from sandboxes.trees import entries_below
 
 
@@ -19,16 +19,29 @@ def agent_ids() -> tuple[int, int]:
 
 def prepare_writable(path: Path, uid: int, gid: int) -> None:
     """Give ``path`` and all in it to ``uid``; links are given, not followed. If this process is not
-    root, the files are its own, hence the agent's, and only the owner's bits are set."""
-    below = entries_below(path) if path.is_dir() and not path.is_symlink() else ()
-    for entry in chain([path], map(Path, below)):
-        if os.getuid() == 0:
-            os.lchown(entry, uid, gid)
-        if not entry.is_symlink():
-            wanted = 0o700 if entry.is_dir() else 0o600
-            mode = entry.stat().st_mode
-            if mode & wanted != wanted:
-                entry.chmod(mode | wanted)
+    root, the files are its own, hence the agent's, and only the owner's bits are set.
+
+    Raises:
+        SandboxError: something in it belongs to another user, or the disk fails.
+    """
+    try:
+        below = entries_below(path) if path.is_dir() and not path.is_symlink() else ()
+        for entry in chain([path], map(Path, below)):
+            if os.getuid() == 0:
+                os.lchown(entry, uid, gid)
+            if not entry.is_symlink():
+                wanted = 0o700 if entry.is_dir() else 0o600
+                mode = entry.stat().st_mode
+                if mode & wanted != wanted:
+                    entry.chmod(mode | wanted)
+    except OSError as error:
+        raise SandboxError(f"{path} cannot be given to a sandbox: {error}") from error
+
+
+def has_foreign(path: str) -> bool:
+    """Whether a folder has files of a user other than this process's in it."""
+    entries = entries_below(Path(path))
+    return any(entry.stat(follow_symlinks=False).st_uid != os.getuid() for entry in entries)
 
 
 def is_bind(mount: Mount) -> bool:

@@ -19,6 +19,7 @@ from sandboxes.base import SandboxError
 from sandboxes.trees import remove_tree
 
 _PROC = Path("/proc")
+_MACHINE_ID = Path("/etc/machine-id")
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,13 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _machine() -> str:
-    """Host name and process namespace, outside of which a pid means nothing."""
+    """The machine and its process namespace, outside of which a pid means nothing. Host names
+    repeat, and every machine's first namespace has the same number; so the machine's own id
+    counts too, if it has one."""
     namespace = _PROC / "self/ns/pid"
     space = str(namespace.readlink()) if namespace.is_symlink() else ""
-    return _digest(socket.gethostname() + space)
+    number = _MACHINE_ID.read_text() if _MACHINE_ID.is_file() else ""
+    return _digest(socket.gethostname() + space + number)
 
 
 def _boot() -> str:

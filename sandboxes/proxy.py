@@ -53,6 +53,10 @@ _HTTP = re.compile(rb"[\r\n]*[!-~]+[ \t][^\r\n]*HTTP/\d", re.IGNORECASE)
 _LONGEST_LINE = 16 * 1024
 
 
+class _UnreachableError(OSError):
+    """A host that may be reached does not answer."""
+
+
 @dataclass(eq=False)
 class _Connection:
     """A connection of a client that is being served."""
@@ -129,7 +133,9 @@ class Proxy:
                 await self._answer(reader, writer, connection)
             except RefusedError as refused:
                 await _send(writer, refused.answer)
-            except (OSError, TimeoutError) as error:
+            except _UnreachableError as error:
+                await _send(writer, response(502, str(error)))
+            except OSError as error:
                 await _send(writer, response(502, f"{type(error).__name__}: {error}"))
 
     @asynccontextmanager
@@ -162,10 +168,8 @@ class Proxy:
                 rule = self._rule(target)
                 if request.method != b"CONNECT":
                     check_host(request, target)
-                async with asyncio.timeout(CONNECT_S):
-                    far_reader, far_writer = await _connect(
-                        await self._addresses(target, rule), target.port
-                    )
+                addresses = await self._addresses(target, rule)
+                far_reader, far_writer = await _connect(addresses, target.port)
                 stack.callback(far_writer.close)
                 if request.method == b"CONNECT":
                     writer.write(_ESTABLISHED)
@@ -182,16 +186,19 @@ class Proxy:
 
     @contextmanager
     def _noted(self, target: Target) -> Iterator[None]:
-        """Record the visit at the end of the block, and whether it was refused."""
-        refused = ""
+        """Record the visit at the end of the block, and whether it was refused or failed."""
+        refused = failed = ""
         try:
             yield
         except RefusedError as error:
             refused = str(error)
             raise
+        except _UnreachableError as error:
+            failed = f"no connection: {error}"
+            raise
         finally:
             with self._lock:
-                self._visits.append(Visit(target.host, target.port, refused))
+                self._visits.append(Visit(target.host, target.port, refused, failed=failed))
 
     def _rule(self, target: Target) -> HostRule:
         """The rule that allows a target; raises RefusedError if none does."""
@@ -324,14 +331,22 @@ async def _checked_request(reader: asyncio.StreamReader, data: bytes, tunnel: Ta
 async def _connect(
     addresses: Sequence[str], port: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first address that answers."""
+    """A connection to the first address that answers.
+
+    Raises:
+        _UnreachableError: none does in time.
+    """
     error: OSError = OSError("no address")
-    for address in addresses:
-        try:
-            return await asyncio.open_connection(address, port)
-        except OSError as failed:
-            error = failed
-    raise error
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            for address in addresses:
+                try:
+                    return await asyncio.open_connection(address, port)
+                except OSError as failed:
+                    error = failed
+    except TimeoutError as late:
+        error = late
+    raise _UnreachableError(f"{type(error).__name__}: {error}") from error
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

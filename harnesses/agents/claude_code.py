@@ -20,7 +20,7 @@ from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
 
-VERSION = "2.1.197"
+VERSION = "2.1.332"
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
@@ -33,6 +33,7 @@ def toolchain(version: str | None = None, machine: str | None = None) -> Toolcha
         root="",
         keep=("claude",),
         program="claude",
+        released_as="@anthropic-ai/claude-code",
     )
 
 
@@ -65,7 +66,8 @@ RULES = Rules(
     tools=(
         "Agent", "Artifact", "AskUserQuestion", "Bash", "CronCreate", "CronDelete", "CronList",
         "Edit", "EnterPlanMode", "EnterWorktree", "ExitPlanMode", "ExitWorktree", "Glob", "Grep",
-        "LSP", "NotebookEdit", "Read", "ReportFindings", "ScheduleWakeup", "SendMessage", "Skill",
+        "LSP", "ListAgents", "Monitor", "NotebookEdit", "Read", "ReportFindings", "ScheduleWakeup",
+        "SendMessage", "Skill",
         "TaskCreate", "TaskGet", "TaskList", "TaskOutput", "TaskStop", "TaskUpdate", "TodoWrite",
         "ToolSearch", "WebFetch", "WebSearch", "Workflow", "Write",
     ),
@@ -145,17 +147,23 @@ TERMINAL_PROFILE = TerminalProfile(
     pages=(
         Page("Is this a project you created or one you trust", "Yes, I trust"),
         Page("in Bypass Permissions mode", "Yes, I accept"),
-        Page("Do you want to ", r"\d\. Yes"),
-        Page("Choose the text style", "Dark mode$"),
-        Page("Use Claude Code's terminal setup", "No"),
+        Page("Do you want to ", "Yes"),
+        Page("Choose the text style", r"Dark mode\s*(✔\s*)?$"),
+        Page("Use Claude Code's terminal setup", r"No\b"),
     ),
 )
 
 
-def _started(token: str) -> dict[str, Any]:
-    """The state of an earlier start, without which the agent would begin by calling its vendor."""
+def _started(token: str, workdir: str) -> dict[str, Any]:
+    """The state of an earlier start, without which the agent would begin by calling its vendor and
+    by asking whether the working directory is trusted."""
     key = {"approved": [token[-20:]], "rejected": []}
-    return {"hasCompletedOnboarding": True, "customApiKeyResponses": key}
+    project = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
+    return {
+        "hasCompletedOnboarding": True,
+        "customApiKeyResponses": key,
+        "projects": {workdir: project},
+    }
 
 
 @dataclass(frozen=True)
@@ -179,17 +187,23 @@ class ClaudeCode:
             "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
+            # Not every model service knows tools that are loaded later; settings.env can allow it.
+            "ENABLE_TOOL_SEARCH": "false",
             "PATH": f"{self.toolchain.target}:/usr/local/bin:/usr/bin:/bin",
             **dict.fromkeys(MODEL_VARIABLES, request.model.name),
         }
-        files = {".claude/settings.json": json.dumps(self.options.settings) + "\n"}
+        settings = dict(self.options.settings)
+        if mode == "interactive":
+            # Answers the page about it beforehand.
+            settings["skipDangerousModePermissionPrompt"] = True
+        files = {".claude/settings.json": json.dumps(settings) + "\n"}
         if self.options.mcp_servers:
             servers = self.options.mcp_servers.items()
             config = {"mcpServers": {name: server.model_dump() for name, server in servers}}
             files[MCP_FILE] = json.dumps(config)
         if mode == "interactive":
             env |= TERMINAL_ENV | {"DISABLE_INSTALLATION_CHECKS": "1"}
-            files[".claude/.claude.json"] = json.dumps(_started(token))
+            files[".claude/.claude.json"] = json.dumps(_started(token, request.workdir))
         return Launch(self._commands(request, mode), env, files)
 
     def _commands(self, request: Request, mode: Mode) -> list[list[str]]:

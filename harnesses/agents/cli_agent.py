@@ -25,9 +25,14 @@ from harnesses.harness import RolloutSite
 from harnesses.json_values import loads
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
 from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec, Terminal
-from sandboxes.trees import remove_tree
+from sandboxes.disk import SMALLEST_ENTRY
+from sandboxes.trees import make_harmless, remove_tree, shown_name
 
 HOME = "/home/agent"
+TRANSCRIPT_BYTES = 16 * 1024 * 1024
+"""The most bytes that are kept of one rollout's transcripts."""
+CUT_TRANSCRIPTS = "cut.txt"
+"""File among the kept transcripts that names those that are not whole."""
 TERMINAL_ENV = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
 
@@ -233,11 +238,20 @@ class CliHarness:
 
     def _keep_transcripts(self, home: Path, target: Path) -> None:
         """Copy the agent's transcripts and remove its home. The agent could write there what it
-        liked: a link may lead to the transcripts of this machine's user."""
-        for file in sorted(home.glob(self.agent.transcripts)):
-            if file.resolve().is_relative_to(home.resolve()) and file.is_file():
-                target.mkdir(exist_ok=True)
-                shutil.copyfile(file, target / file.name)
+        liked: links are not followed, and no more than :data:`TRANSCRIPT_BYTES` are kept."""
+        make_harmless(home, links=False)
+        left, cut = TRANSCRIPT_BYTES, []
+        for file in sorted(file for file in home.glob(self.agent.transcripts) if file.is_file()):
+            target.mkdir(exist_ok=True)
+            size = file.stat().st_size
+            if size > left:
+                cut.append(f"{shown_name(file.name)}: {left} of {size} bytes were kept\n")
+            if left:
+                with file.open("rb") as source, (target / file.name).open("wb") as kept:
+                    kept.write(source.read(left))
+            left = max(0, left - max(size, SMALLEST_ENTRY))
+        if cut:
+            (target / CUT_TRANSCRIPTS).write_text("".join(cut), "utf-8")
         remove_tree(home)
 
     def _verdict(self, end: _End, session: Session) -> tuple[Status, str]:

@@ -21,7 +21,7 @@ from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
 from harnesses.json_values import merged
 
-VERSION = "0.169.0"
+VERSION = "0.171.0"
 _TARGETS = {"x64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"}
 
 
@@ -36,6 +36,7 @@ def toolchain(version: str | None = None, machine: str | None = None) -> Toolcha
         root=f"vendor/{_TARGETS[architecture]}",
         keep=("bin", "codex-path", "codex-package.json", "codex-resources/bwrap"),
         program="bin/codex",
+        released_as="@openai/codex",
     )
 
 
@@ -118,11 +119,11 @@ TERMINAL_PROFILE = TerminalProfile(
     question=r"[Pp]ress enter to|enter select",
     cursor="›",
     pages=(
-        Page("Do you trust", r"\d\. Yes"),
-        Page("Would you like to (run|make)", r"\d\. Yes"),
+        Page("Do you trust", "Yes"),
+        Page("Would you like to (run|make)", "Yes"),
         Page("Choose what happens to the current task", "Exit +Stop"),
         Page("Update available", "Skip"),
-        Page("Introducing|[Tt]ry new model", "existing model"),
+        Page("Introducing|[Tt]ry new model", ".*existing model"),
     ),
 )
 

@@ -24,11 +24,15 @@ _TICK_S = 0.1
 _SETTLED_S = 0.3
 _TURN_SETTLED_S = 0.6
 _ENTER_AGAIN_S = 2.0
+_STARTING = 4
+"""How much longer than a screen an empty one is waited at: a busy machine starts slowly."""
 _LOW_LINES = 8
 """The lowest lines of the screen, in which agents show that they work."""
 _EXIT_TRIES, _EXIT_S = 4, 4.0
 _UP, _DOWN, _ENTER, _INTERRUPT = b"\x1b[A", b"\x1b[B", b"\r", b"\x03"
 _PASTE = b"\x1b[200~%s\x1b[201~"
+_OPTION = r"^\W*(?:\d+[.)]\s*)?"
+"""What may come before the text of an option: a frame, the cursor's mark, a number."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -147,7 +151,9 @@ class _Driver:
             self._look()
             if self._answer_page() or self._busy():
                 waited = time.monotonic()
-            if min(self.screen.quiet_s, time.monotonic() - waited) > self.patience_s:
+            # A program that has shown nothing yet is still starting.
+            patience_s = self.patience_s if self.screen.text else self.patience_s * _STARTING
+            if min(self.screen.quiet_s, time.monotonic() - waited) > patience_s:
                 raise UnknownScreenError(self._unknown(what))
 
     def _look(self) -> None:
@@ -170,8 +176,8 @@ class _Driver:
             lines = self.screen.text.split("\n")
             # Text above the page may look like its options.
             lines = lines[_matching(lines, page.shows)[-1] :]
-            wanted = next(iter(_matching(lines, page.choose)), None)
-            marked = rf"^\W*{re.escape(self.profile.cursor)} *\d\."
+            wanted = next(iter(_matching(lines, f"{_OPTION}(?:{page.choose})")), None)
+            marked = rf"^\W*{re.escape(self.profile.cursor)}\s*\w"
             chosen = next(iter(_matching(lines, marked)), None)
             if wanted is None or chosen is None:
                 continue

@@ -14,7 +14,7 @@ from harnesses.agents.toolchains import Toolchain, npm_architecture
 from harnesses.base import Mode, Request
 from harnesses.json_values import merged
 
-VERSION = "1.18.34"
+VERSION = "1.18.33"
 
 
 def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
@@ -27,6 +27,7 @@ def toolchain(version: str | None = None, machine: str | None = None) -> Toolcha
         root="bin",
         keep=("opencode",),
         program="opencode",
+        released_as="opencode-ai",
     )
 
 

@@ -10,6 +10,7 @@ import codecs
 import json
 import re
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -21,6 +22,8 @@ from sandboxes.terminal import COLUMNS, ROWS
 CAST, TEXT = "terminal.cast", "screen.txt"
 CAST_BYTES = 32 * 1024 * 1024
 """The size at which a recording ends, but not the conversation."""
+_FRAMES = 32
+"""The last screens that are compared; more than an animation has."""
 _REPLIES = 8
 """The most answers to questions about the terminal that a chunk of output gets."""
 _KEYBOARD = re.compile(rb"\x1b\[[<=>][0-9;:]*[a-z]")
@@ -38,6 +41,7 @@ class Screen:
     def __init__(self, folder: Path) -> None:
         self.changed = time.monotonic()
         self._began = self.changed
+        self._lately: deque[str] = deque(maxlen=_FRAMES)
         self._emulator = _Emulator(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self._emulator)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -70,8 +74,11 @@ class Screen:
                 self._stream.feed(piece)
             except _PARSE_ERRORS:
                 continue
-        if self.text != before:
+        text = self.text
+        # One that was there a moment ago is a blinking mark or a spinner, and no progress.
+        if text != before and text not in self._lately:
             self.changed = time.monotonic()
+            self._lately.append(text)
         answers, self._emulator.answers = self._emulator.answers, []
         return "".join(answers[:_REPLIES]).encode()
 

@@ -14,7 +14,7 @@ class Page:
 
     Args:
         shows: pattern that recognises the page.
-        choose: pattern of the option to take.
+        choose: pattern of the beginning of the option to take, without its number.
     """
 
     shows: str
@@ -31,7 +31,7 @@ class TerminalProfile:
         exit_hint: shown when another interrupt is needed to end it.
         goodbye: its last words; it may linger after them, with nothing left to do.
         question: shown when a page waits for an answer.
-        cursor: the mark before the selected option of a page; options are numbered.
+        cursor: the mark before the selected option of a page.
         pages: the pages that may appear, with the answers.
     """
 

@@ -36,6 +36,8 @@ class Toolchain:
     """The files and folders below ``root`` that are needed at run time."""
     program: str
     """The program's path below ``root``."""
+    released_as: str
+    """The npm package that users install; its newest version is the agent's."""
 
     @property
     def image(self) -> str:

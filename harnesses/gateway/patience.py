@@ -19,6 +19,7 @@ LIMITS = frozenset({429, 503, 529})
 _LONGEST_PAUSE_S = 60.0
 _FIRST_CONTACT_S = 60.0
 _SAME_REQUEST_TRIES = 8
+"""Failures of one call, while others get replies, after which it is the request that fails."""
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|d|h|m|s)(?![a-z])", re.IGNORECASE)
 _IN_TEXT = re.compile(
@@ -59,7 +60,7 @@ class Patience:
     @property
     def stalled_s(self) -> float:
         """Seconds without content after which a try is given up and another begun."""
-        return min(self.total_s, max(300.0, 2 * self.first_byte_s))
+        return max(1.0, min(self.total_s, max(300.0, 2 * self.first_byte_s)))
 
     def pause(self, failures: int, told_s: float | None) -> float:
         """Seconds to wait after some failed tries.
@@ -106,7 +107,10 @@ class Attempts:
     patience: Patience
     health: Health
     failures: int = 0
-    _others: int = 0
+    _replies: int = 0
+    """The service's replies at the last failure."""
+    _others_replied: int = 0
+    """Failures of this call between which others got replies."""
 
     def failed(self, status: int, told_s: float | None, waited_s: float) -> float | None:
         """Note a failed try.
@@ -119,14 +123,13 @@ class Attempts:
         Returns:
             The seconds to wait before the next try; None to give up.
         """
-        if not self.failures:
-            self._others = self.health.replies
+        if self.failures and self.health.replies > self._replies:
+            self._others_replied += 1
+        self._replies = self.health.replies
         self.failures += 1
         self.health.bad()
         pause = self.patience.pause(self.failures, told_s)
-        # A service that answers others as well is not down: it is this request.
-        alone = self.health.replies > self._others and status not in LIMITS
-        if alone and self.failures >= _SAME_REQUEST_TRIES:
+        if self._others_replied >= _SAME_REQUEST_TRIES and status not in LIMITS:
             return None
         total = self.patience.total_s
         known = self.health.replied or status in LIMITS

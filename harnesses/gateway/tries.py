@@ -145,17 +145,18 @@ class Tries:
 
     async def _patient(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks of an answer, as long as there is patience."""
-        stalled = self.service.patience.stalled_s
+        patience = self.service.patience
         try:
             while True:
                 try:
-                    async with asyncio.timeout(min(stalled, self.left_s + 1.0)):
+                    silence_s = self.left_s + patience.silence_s + 1.0
+                    async with asyncio.timeout(min(patience.stalled_s, silence_s)):
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
                     raise UpstreamError("the reply stalled") from None
-                if not self.left_s:
+                if self.waited.seconds > patience.total_s + 1.0:
                     raise self.impatient("a reply without content")
                 yield chunk
         finally:
@@ -181,7 +182,7 @@ class Tries:
         if pause is not None:
             self.service.waited_for(error, pause)
             await asyncio.sleep(pause)
-        elif told is not None and told > self.left_s and self.refusal is not None:
+        elif told is not None and told > self.service.patience.total_s and self.refusal:
             raise GivenUpError(self.service.used_up(self.refusal, told))
         else:
             tries = f" (after {self.count} tries)" if self.count > 1 else ""

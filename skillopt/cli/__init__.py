@@ -17,6 +17,8 @@ COMMANDS = {
     "eval": "Score skills on a split, in one or more agents.",
     "demo": "Train the quickstart's skill and show its scores.",
     "runs": "List runs, or rebuild a run's files from its event log.",
+    "store": "List, show, check and remove the stored rollouts.",
+    "rejudge": "Judge the kept work of stored rollouts again, without an agent.",
     "report": "Write an HTML file about runs: scores, edits, trajectories.",
     "ui": "Serve the same page on loopback, live while training runs.",
     "show": "Show a run: scores, decisions and how the skill changed.",
@@ -28,6 +30,7 @@ COMMANDS = {
     "package": "Write a skill as a plugin folder or an archive.",
     "tasks": "Make, list and check tasks.",
     "images": "Build, list and remove the container images.",
+    "agents": "Show the versions of the agents, or try one.",
     "doctor": "Check what works on this machine, and how to fix the rest.",
     "clean": "Remove what dead runs left behind.",
 }
@@ -110,6 +113,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         from skillopt.core.errors import SkillOptError, file_errors
         from skillopt.core.import_path import OwnCodeError
+        from skillopt.core.text import printable
 
         as_json = bool(kwargs.get("as_json"))
         # A run that is terminated cleans up as it does after Ctrl-C.
@@ -118,7 +122,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             with file_errors():
                 return function(*args, **kwargs)
         except OwnCodeError as error:
-            print(error.traceback, end="", file=sys.stderr)
+            print(printable(error.traceback), end="", file=sys.stderr)
             _leave(type(error).__name__, str(error), error.exit_code, as_json)
         except SkillOptError as error:
             _leave(type(error).__name__, str(error), error.exit_code, as_json)
@@ -130,9 +134,11 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _leave(kind: str, message: str, code: int, as_json: bool) -> NoReturn:
+    from skillopt.core.text import printable
+
     if as_json:
         _print_json(kind, message, code)
-    print(f"skillopt: {message}", file=sys.stderr)
+    print(f"skillopt: {printable(message)}", file=sys.stderr)
     sys.exit(code)
 
 

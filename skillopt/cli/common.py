@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from skillopt.config.schema import Config
     from skillopt.report.view import RunView
+    from skillopt.rollouts.catalogue import Filter
 
 DESTINATION = f"{', '.join(CLI_AGENTS)} or a folder of skills"
 
@@ -82,11 +86,110 @@ def warn_of_network(config: Config) -> None:
             )
 
 
+runs_option = click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="The folder of runs, which has the store.",
+)
+
+
+def rollout_filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that choose stored rollouts; a rollout has to match all that are given."""
+    when = "A date (2026-11-26), a time (2026-11-26T09:30), or an age (30m, 12h, 7d)."
+    for names, metavar, text in (
+        (("--task", "tasks"), "NAME", "Name of a task, or a pattern such as 'logs-*'."),
+        (("--skill", "skills"), "SKILL", "A skill, a run, the beginning of a digest, or 'none'."),
+        (("--status", "statuses"), "STATUS", "completed, agent_timeout or agent_error."),
+        (("--harness", "harnesses"), "NAME", "Name of the agent."),
+        (("--model", "models"), "NAME", "Name of the model."),
+    ):
+        option = click.option(*names, multiple=True, metavar=metavar, help=text)
+        function = option(function)
+    for name in ("before", "after"):
+        text = f"Stored {name} this: {when[0].lower()}{when[1:]}"
+        function = click.option(f"--{name}", metavar="TIME", help=text)(function)
+    return function
+
+
+def chosen_rollouts(
+    keys: Sequence[str],
+    tasks: tuple[str, ...],
+    skills: tuple[str, ...],
+    statuses: tuple[str, ...],
+    harnesses: tuple[str, ...],
+    models: tuple[str, ...],
+    before: str | None,
+    after: str | None,
+) -> Filter:
+    """The options of :func:`rollout_filters` as a filter.
+
+    Raises:
+        SkillError: there is no such skill.
+        click.UsageError: a time, a status or a key cannot be read.
+    """
+    from harnesses.base import Status
+    from skillopt.rollouts.catalogue import Filter
+
+    scored = [status.value for status in Status if status.scored]
+    for status in statuses:
+        if status not in scored:
+            raise click.UsageError(f"--status {status}: not one of {', '.join(scored)}")
+    for key in keys:
+        if not re.fullmatch("[0-9a-f]{4,64}", key):
+            raise click.UsageError(f"{key}: not the beginning of a key: 4 to 64 of 0-9 and a-f")
+    return Filter(
+        keys=tuple(keys),
+        tasks=tasks,
+        skills=tuple(_skill_digest(text) for text in skills),
+        statuses=statuses,
+        harnesses=harnesses,
+        models=models,
+        before=_moment(before, "--before"),
+        after=_moment(after, "--after"),
+    )
+
+
+def _skill_digest(text: str) -> str | None:
+    from skillopt.config.inputs import read_skill_or_run
+
+    if not Path(text).exists() and re.fullmatch("[0-9a-f]{6,64}", text):
+        return text
+    skill = read_skill_or_run(text)
+    return skill.digest if skill else None
+
+
+def _moment(text: str | None, option: str) -> float | None:
+    """A time, or the time an age ago, in seconds since 1970."""
+    if text is None:
+        return None
+    age = re.fullmatch(r"(\d+)([mhd])", text)
+    if age:
+        return time.time() - int(age[1]) * {"m": 60, "h": 3600, "d": 86400}[age[2]]
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise click.UsageError(
+            f"{option} {text}: neither a date nor a time (2026-11-26T09:30) nor an age (12h)"
+        ) from None
+
+
+def show_text(console: Console, text: str, style: str | None = None) -> None:
+    """Print text that is not this project's: a model's, an agent's, a user's. Nothing in it is a
+    command to the terminal, markup, or the name of an emoji."""
+    from skillopt.core.text import printable
+
+    console.print(
+        printable(text), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True
+    )
+
+
 def output() -> Console:
     """The console for results; progress goes to standard error."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, 120)  # There is no window that limits the width.
     return console

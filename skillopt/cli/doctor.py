@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from harnesses.agents.registry import toolchains
+from harnesses.agents.releases import ReleaseError, newest_release
 from harnesses.agents.toolchains import Toolchain, image_specs
 from sandboxes.backend import Backend, Check
 from sandboxes.base import Mount, SandboxError, SandboxSpec
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import AGENT_BASE_IMAGE, image_id
 from skillopt.core.installation import OTHER, WAY_OUT, other_package
+from skillopt.evaluation.agent_trial import remembered
 
 BUILD = "run 'skillopt images build'"
 
@@ -69,6 +74,54 @@ def missing_for_docker() -> str:
     """What prevents the agents from running in Docker here, with advice; empty if nothing does."""
     bad = [check for check in examine() if not check.ok]
     return "\n".join(f"{check.name}: {check.detail}; {check.advice}" for check in bad)
+
+
+@dataclass(frozen=True)
+class Release:
+    """The versions of an agent."""
+
+    agent: str
+    pinned: str
+    newest: str
+    """Empty if it is not known."""
+    unknown: str
+    """Why the newest is not known."""
+    tried: Mapping[str, Any] | None
+    """The last trial, see :mod:`skillopt.evaluation.agent_trial`."""
+
+    def text(self) -> str:
+        """The versions in words."""
+        newest = self.newest or f"unknown ({self.unknown})"
+        return f"pinned {self.pinned}, newest {newest}, last tried {_trial(self.tried)}"
+
+
+def releases() -> Iterator[Release]:
+    """Which version of each agent is pinned, which is the newest, which was tried last."""
+    known = remembered()
+    for toolchain in toolchains():
+        newest, unknown = "", ""
+        try:
+            newest = newest_release(toolchain.name)
+        except ReleaseError as error:
+            unknown = str(error)
+        tried = known.get(toolchain.name)
+        yield Release(toolchain.name, toolchain.version, newest, unknown, tried)
+
+
+def release_checks() -> Iterator[Check]:
+    """The releases as checks, none of which fails: the pinned versions are those that work."""
+    for release in releases():
+        advice = ""
+        if release.newest not in ("", release.pinned):
+            advice = f"; 'skillopt agents try {release.agent} --version newest' tries it"
+        yield Check(f"versions of {release.agent}", True, release.text() + advice)
+
+
+def _trial(tried: Mapping[str, Any] | None) -> str:
+    if tried is None:
+        return "none"
+    day = datetime.fromtimestamp(tried["at"]).strftime("%Y-%m-%d")
+    return f"{tried['version']} on {day}, which {'worked' if tried['works'] else 'did not work'}"
 
 
 def _program(backend: Backend, toolchain: Toolchain) -> Check:

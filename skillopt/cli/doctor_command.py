@@ -9,7 +9,7 @@ from itertools import chain
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import output
+from skillopt.cli.common import output, show_text
 
 
 @click.command("doctor")
@@ -27,17 +27,18 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
     if model is not None:
         _try_model(model, config, as_json)
         return
-    from skillopt.cli.doctor import engine_answers, examine, installation
+    from skillopt.cli.doctor import engine_answers, examine, installation, release_checks
     from skillopt.core.files import to_json
 
     checks = []
-    for check in [engine_answers()] if engine_only else chain([installation()], examine()):
+    everything = chain([installation()], examine(), release_checks())
+    for check in [engine_answers()] if engine_only else everything:
         checks.append(check)
         if not as_json:
             mark = "ok  " if check.ok else "BAD "
             advice = "" if check.ok or not check.advice else f"\n     -> {check.advice}"
             line = f"{mark} {check.name}: {check.detail}{advice}"
-            output().print(line, markup=False, soft_wrap=True)
+            show_text(output(), line)
     if as_json:
         click.echo(to_json([asdict(check) for check in checks]), nl=False)
     if not all(check.ok for check in checks):
@@ -53,7 +54,7 @@ def _try_model(model: str, config: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(asdict(check)), nl=False)
     elif check.error:
-        output().print(f"BAD {model}: {check.error}", markup=False, soft_wrap=True)
+        show_text(output(), f"BAD {model}: {check.error}")
     else:
         usage, cost = check.usage, check.usage.cost_usd
         for name, value in (
@@ -68,6 +69,6 @@ def _try_model(model: str, config: str | None, as_json: bool) -> None:
              f"not kept: {', '.join(check.ignored) or 'the reply does not fit it'}; as optimizer "
              "it will have to be asked again"),
         ):  # fmt: skip
-            output().print(f"ok  {name}: {value}", markup=False, soft_wrap=True)
+            show_text(output(), f"ok  {name}: {value}")
     if check.error:
         sys.exit(EXIT_FAILED)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from harnesses.clock import now
 from harnesses.gateway.service import Wait
+from skillopt.cli.common import show_text
 from skillopt.config.prices import money
 from skillopt.core.text import printable
 from skillopt.run.events import (
@@ -162,7 +163,7 @@ class Display:
     def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
 
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or Console(stderr=True, highlight=False, emoji=False)
         self._progress = Progress()
         self._lock = threading.Lock()
         self._live: Live | None = None
@@ -194,7 +195,7 @@ class Display:
             self._progress.update(event)
             line = self._line(event)
         if line:
-            self._console.print(printable(line), markup=False, soft_wrap=True)
+            show_text(self._console, line)
 
     def _line(self, event: Event) -> str:
         if isinstance(event, Noted):
@@ -227,11 +228,13 @@ class Display:
 
     def _picture(self) -> RenderableType:
         from rich.panel import Panel
+        from rich.text import Text
 
         with self._lock:
             progress = self._progress
             took = clock(time.monotonic() - progress.started)
-            return Panel(progress.text().replace(" · ", "\n"), title=progress.name, subtitle=took)
+            shown = Text(printable(progress.text().replace(" · ", "\n")))
+            return Panel(shown, title=Text(printable(progress.name)), subtitle=took)
 
 
 def waiting(wait: Wait) -> str:
@@ -250,4 +253,4 @@ def clock(seconds: float) -> str:
 
 def say(text: str) -> None:
     """Print one plain line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skillopt.cli import guarded
-from skillopt.cli.common import output, run_argument
+from skillopt.cli.common import output, run_argument, show_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +72,7 @@ def _print_history(state: State) -> None:
         print_test_scores(console, test)
     _print_failures(console, state)
     for line in _standing(state):
-        console.print(line, markup=False, soft_wrap=True)
+        show_text(console, line)
 
 
 def _standing(state: State) -> Iterator[str]:
@@ -96,14 +96,13 @@ def _standing(state: State) -> Iterator[str]:
 
 def _print_failures(console: Console, state: State) -> None:
     """Print the rollouts that failed for infrastructure, each with its reason."""
-    from skillopt.core.text import printable
 
     rows = [_failure(state, key) for key in state.failures]
     if rows:
         console.print(f"{len(rows)} rollouts failed for infrastructure and are not scored:")
     for row in rows[-SHOWN_FAILURES:]:
         text = f"  {row['task']} ({row['stage']}, {row['key'][:8]}): {row['message']}"
-        console.print(printable(text), markup=False, soft_wrap=True)
+        show_text(console, text)
     if len(rows) > SHOWN_FAILURES:
         console.print(f"  and {len(rows) - SHOWN_FAILURES} before these (--json has all)")
 
@@ -132,19 +131,18 @@ def _show_step(run: Path, state: State, step: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(outcomes, indent=2, ensure_ascii=False))
         return
-    from skillopt.core.text import printable
 
     console = output()
     decision = f"step {step}: {row['action']}: {row['gate']}"
-    console.print(printable(decision), markup=False, soft_wrap=True)
+    show_text(console, decision)
     for outcome in outcomes:
         edit = outcome["edit"]
         fate = "applied" if outcome["applied"] else f"refused: {outcome['reason']}"
         body = edit["content"] or f"delete {edit['target']!r}"
         text = f"{edit['kind']} ({fate})\n  {body}\n  why: {edit['reason']}"
-        console.print(printable(text), markup=False, soft_wrap=True)
+        show_text(console, text)
     for note in _notes_of(state, step):
-        console.print(printable(f"note: {note.text}"), markup=False, soft_wrap=True)
+        show_text(console, f"note: {note.text}")
 
 
 def _notes_of(state: State, step: int) -> list[Noted]:

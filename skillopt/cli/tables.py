@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from skillopt.cli.common import show_text
 from skillopt.config.prices import money
 from skillopt.core.text import printable
 from skillopt.evaluation.scoring import OnTask, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
+from skillopt.rollouts.catalogue import finished
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
     from rich.table import Table
 
+    from skillopt.core.types import Rollout
     from skillopt.deploy.actions import Standing
     from skillopt.evaluation.transfer import Cell
     from skillopt.training.plan import Plan
@@ -83,7 +87,7 @@ def print_details(console: Console, rows: Sequence[Row]) -> None:
             if names:
                 where = f"{row.harness} with {row.model}" if several else row.harness
                 text = f"{row.skill} in {where}: {word} {len(names)}: {', '.join(names)}"
-                console.print(printable(text), markup=False, soft_wrap=True)
+                show_text(console, text)
 
 
 def _part(part: Part) -> str:
@@ -178,6 +182,27 @@ def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None
     _print(console, table)
 
 
+def print_stored(console: Console, rollouts: Sequence[Rollout]) -> None:
+    """Print one line per stored rollout."""
+    texts = ["key", "stored", "task", "skill", "agent", "model", "status"]
+    table = _table("", [*texts, "reward"], texts)
+    for rollout in rollouts:
+        identity = rollout.identity
+        when = datetime.fromtimestamp(finished(rollout)).strftime("%Y-%m-%d %H:%M")
+        _row(
+            table,
+            rollout.key[:12],
+            when,
+            rollout.task.name,
+            (identity.get("skill") or "none")[:12],
+            f"{identity.get('harness', {}).get('name', '')} {rollout.agent_version}",
+            identity.get("model", {}).get("name", ""),
+            rollout.status.value,
+            f"{rollout.reward.soft:.3g}",
+        )
+    _print(console, table)
+
+
 def _state(summary: Mapping[str, Any]) -> str:
     match summary["state"]:
         case "stopped":
@@ -212,7 +237,7 @@ def print_history(
                 why.append(f"slow update of epoch {row['epoch']} was skipped: {end['gate']}")
     _print(console, table)
     for line in why:
-        console.print(printable(line), markup=False, soft_wrap=True)
+        show_text(console, line)
 
 
 def _selection(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import output
+from skillopt.cli.common import output, show_text
 
 if TYPE_CHECKING:
     from skillopt.tasks.validate import Problem
@@ -53,29 +53,47 @@ def list_(folder: Path, as_json: bool) -> None:
 
 @command.command("validate")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--solve", is_flag=True, help="Also run each task's solution, and an empty run.")
+@click.option(
+    "--solve", is_flag=True, help="Also run each task's solution, an empty run, and traps."
+)
+@click.option("--strict", is_flag=True, help="Count warnings as problems.")
 @click.option("--local", is_flag=True, help="Run them as local processes, without Docker.")
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
 @guarded
-def validate(folder: Path, solve: bool, local: bool, as_json: bool) -> None:
+def validate(folder: Path, solve: bool, strict: bool, local: bool, as_json: bool) -> None:
     """Check the tasks of FOLDER: a task, a folder of tasks, or one with train, val and test.
 
-    With --solve, each task's solution must get reward 1, and an empty run less.
+    With --solve, each task's solution must get reward 1, an empty run less, and so must a run that
+    only leaves traps: files that a careless verifier would run. The last is a warning.
     """
+    from skillopt.cli.progress import say
     from skillopt.core.files import to_json
     from skillopt.tasks import validate as checks
 
     problems = checks.validate(folder)
+    for names in [] if problems else checks.alike(folder):
+        say(
+            f"with the same content: {names}; in one split they are run once and count "
+            "as often as they are there, in different splits they are refused"
+        )
     if solve and not problems:
         problems = _solve(folder, local)
     if as_json:
         click.echo(to_json([vars(problem) for problem in problems]), nl=False)
     else:
         for problem in problems:
-            output().print(f"{problem.task}: {problem.message}", markup=False, soft_wrap=True)
-        click.echo(f"{len(problems)} problem(s)" if problems else "all tasks are valid")
-    if problems:
+            kind = "warning: " if problem.warning else ""
+            show_text(output(), f"{problem.task}: {kind}{problem.message}")
+        click.echo(_summary(problems))
+    if any(strict or not problem.warning for problem in problems):
         sys.exit(EXIT_FAILED)
+
+
+def _summary(problems: list[Problem]) -> str:
+    warnings = sum(problem.warning for problem in problems)
+    errors = len(problems) - warnings
+    told = f"{errors} problem(s)" if errors else "all tasks are valid"
+    return f"{told}, {warnings} warning(s)" if warnings else told
 
 
 def _solve(folder: Path, local: bool) -> list[Problem]:
@@ -85,15 +103,20 @@ def _solve(folder: Path, local: bool) -> list[Problem]:
     from rich.progress import track
 
     from sandboxes.registry import make_backend
+    from skillopt.config.network import access_to
     from skillopt.tasks.environment import Environments
     from skillopt.tasks.harbor import read_task, read_tasks
+    from skillopt.tasks.judging import verifier_site
     from skillopt.tasks.validate import solve
 
     tasks = [read_task(folder)] if (folder / "task.toml").exists() else read_tasks(folder)
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     found = []
-    with closing(make_backend("local" if local else "docker")) as backend:
-        environments = Environments(backend)
+    with (
+        closing(make_backend("local" if local else "docker")) as backend,
+        closing(backend.outlet(access_to("none", recorded=True), None)) as outlet,
+    ):
+        environments, site = Environments(backend), verifier_site(backend, outlet)
         for task in track(tasks, "solving", console=console):
-            found += solve(task, environments, backend.sandbox)
+            found += solve(task, environments, site)
     return found

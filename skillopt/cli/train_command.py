@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import EXIT_LIMIT, guarded
-from skillopt.cli.common import output, parse_settings, set_option, warn_of_network
+from skillopt.cli.common import output, parse_settings, set_option, show_text, warn_of_network
 
 if TYPE_CHECKING:
     from skillopt.config.schema import Config
@@ -58,18 +58,16 @@ def _print(result: RunResult) -> None:
     if summary["test"]:
         print_test_scores(console, summary["test"])
     if not result.done:
-        console.print(
+        show_text(
+            console,
             f"stopped: {summary['stopped']}; raise the limit and run the same command to resume",
-            markup=False,
-            soft_wrap=True,
         )
     if summary["initial_score"] is None:
         return
-    console.print(
+    show_text(
+        console,
         f"selection score {summary['initial_score']:.3f} -> {summary['best_score']:.3f}; "
         f"skill in {result.folder / 'best_skill'}",
-        markup=False,
-        soft_wrap=True,
     )
 
 

@@ -20,9 +20,14 @@ Network = Literal["none", "registries", "open"] | tuple[Host, ...]
 everything that the engine's own network can reach."""
 
 
-def access_to(network: Network) -> Access:
-    """The access that a backend is asked to allow."""
+def access_to(network: Network, *, recorded: bool = False) -> Access:
+    """The access that a backend is asked to allow.
+
+    Args:
+        network: of the config.
+        recorded: whether to record what is wanted outside even if nothing is allowed.
+    """
     if network in ("none", "open"):
-        return Access(everything=network == "open")
+        return Access(everything=network == "open", recorded=recorded)
     hosts = REGISTRIES if network == "registries" else network
-    return Access(tuple(HostRule.parse(host) for host in hosts))
+    return Access(tuple(HostRule.parse(host) for host in hosts), recorded=recorded)

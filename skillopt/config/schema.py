@@ -67,6 +67,10 @@ class TasksConfig(Section):
     """Keyword arguments for your own source."""
     exclude: tuple[str, ...] = ()
     """Names of tasks to leave out, such as one whose tests are broken."""
+    duplicates: Literal["refuse", "allow"] = "refuse"
+    """Whether tasks of different splits may have the same content, names apart: then what a skill
+    was trained on counts in its score. Within a split they are always allowed; such a task is run
+    once and counts as often as it is there."""
     seed: int = 7
     """Seed of the generator of ``quickstart`` and ``words``."""
     split: tuple[int, int, int] = (2, 1, 7)

@@ -20,7 +20,7 @@ from skillopt.core.errors import SkillOptError
 PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 """Pattern of an import path."""
 _PACKAGES = ("skillopt", "harnesses", "sandboxes")
-_PROJECT = tuple(str(Path(__file__).parents[2] / name) for name in _PACKAGES)
+_PROJECT = tuple(f"{Path(__file__).parents[2] / name}/" for name in _PACKAGES)
 _LIBRARY = sysconfig.get_path("stdlib")
 
 
@@ -177,6 +177,13 @@ def call(factory: Any, path: str, key: str, *arguments: Any, **settings: Any) ->
 
 def _ours(file: str) -> bool:
     return file.startswith(_PROJECT) or file.startswith("<frozen importlib")
+
+
+def own_file(file: str) -> bool:
+    """Whether a file of Python code is the user's: not the standard library's, an installed
+    package's or this project's."""
+    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
+    return not installed and not file.startswith((_LIBRARY, "<frozen ")) and not _ours(file)
 
 
 def is_ours(part: Any) -> bool:

@@ -6,7 +6,7 @@ A skill is in :mod:`skillopt.core.skill`; a trajectory is ``atif.Trajectory``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,6 +89,19 @@ class Reward:
         return 1.0 if self.soft >= 1.0 - 1e-9 else 0.0
 
 
+class Verdict(BaseModel):
+    """A verdict that has been replaced by a later one, see ``skillopt rejudge``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    """The rollout's key then, which differs if the tests or the verifier have changed since."""
+    soft: float
+    metrics: dict[str, float] = Field(default_factory=dict)
+    feedback: str = ""
+    finished: float = 0.0
+
+
 class Rollout(BaseModel):
     """One attempt at one task, and ``result.json`` in its folder.
 
@@ -105,6 +118,13 @@ class Rollout(BaseModel):
     """Address in the rollout store."""
     identity: dict[str, Any] = Field(default_factory=dict)
     """Everything that the key is a digest of; see :mod:`skillopt.rollouts.identity`."""
+    given: str = ""
+    """Digest of the task's part that the agent got; empty if it is not known. With the same one,
+    the work can be judged again by other tests."""
+    finished: float = 0.0
+    """When it was put into the store, in seconds since 1970; 0 if an earlier version did it."""
+    earlier: tuple[Verdict, ...] = ()
+    """Earlier verdicts on the same work, oldest first."""
     task: SkipValidation[Task]
     status: Status
     message: str = ""
@@ -209,6 +229,11 @@ class RolloutRow(BaseModel):
     @property
     def reward(self) -> Reward:
         return Reward(self.soft, {}, self.feedback)
+
+
+def used(rollouts: Iterable[Rollout | RolloutRow]) -> Usage:
+    """What rollouts have used; one that is the result of several equal tasks counts once."""
+    return Usage.total({rollout.key: rollout.usage for rollout in rollouts}.values())
 
 
 class GateDecision(BaseModel):

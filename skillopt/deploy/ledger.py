@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from skillopt.core.errors import FormatError
 from skillopt.core.files import end_whole, sync_folder
+from skillopt.core.resources import state_folder
 from skillopt.deploy.places import Place, tree_digest
 
 Action = Literal["deploy", "undo"]
@@ -54,8 +55,7 @@ class Ledger:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        self.root = root or Path(state) / "skillopt" / "deployments"
+        self.root = root or state_folder() / "deployments"
         self._lock = FileLock(self.root / ".lock")
 
     def __enter__(self) -> Ledger:

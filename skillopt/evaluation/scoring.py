@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Usage
 from skillopt.core.skill import Skill
-from skillopt.core.types import Rollout, Task
-from skillopt.evaluation.stats import Estimate, mean, paired_difference, rate, rate_difference
+from skillopt.core.types import Rollout, Task, used
+from skillopt.evaluation.stats import (
+    Estimate,
+    effective,
+    mean,
+    paired_difference,
+    rate,
+    rate_difference,
+)
 from skillopt.rollouts.runner import RolloutRunner
 
 FLIP = 0.5
@@ -67,15 +74,44 @@ class Row:
     def score(self) -> Estimate:
         """Share of rollouts that were fully solved. Repetitions of a task are not independent, so
         with repetitions the interval is over tasks."""
-        return _score(list(self.solved.values()), len(self.rollouts))
+        return self._score(self.solved)
 
     @property
     def gain(self) -> Estimate | None:
         """Mean difference in the share solved to the first row, paired by task."""
         if self.first is None:
             return None
-        before, after = self.first.solved, self.solved
-        return paired_difference([before[name] for name in after], list(after.values()))
+        return self._gain(self.solved)
+
+    def _score(self, names: Iterable[str]) -> Estimate:
+        """The score on some tasks: Wilson's interval for single rollouts, else bootstrap."""
+        weights = self.weights(names)
+        shares = [self.solved[name] for name in weights]
+        counts = list(weights.values())
+        if all(len(runs) == 1 for runs in self._runs().values()):
+            independent = effective(counts)
+            total = math.fsum(share * count for share, count in zip(shares, counts, strict=True))
+            return rate(total / (math.fsum(counts) or 1) * independent, independent)
+        return mean(shares, counts)
+
+    def _gain(self, names: Iterable[str]) -> Estimate | None:
+        if self.first is None:
+            return None
+        weights, before = self.weights(names), self.first.solved
+        return paired_difference(
+            [before[name] for name in weights],
+            [self.solved[name] for name in weights],
+            list(weights.values()),
+        )
+
+    def weights(self, names: Iterable[str]) -> dict[str, float]:
+        """How often each task counts: those with the same content are one, and not several that
+        happen to agree."""
+        alike: dict[str, list[str]] = {}
+        contents = {r.task.name: r.identity.get("task", r.task.name) for r in self.rollouts}
+        for name in names:
+            alike.setdefault(contents[name], []).append(name)
+        return {names[0]: float(len(names)) for names in alike.values()}
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -100,12 +136,7 @@ class Row:
         found = {}
         for family in sorted(set(kinds.values())):
             names = [name for name, kind in kinds.items() if kind == family]
-            now = [self.solved[name] for name in names]
-            count = sum(r.task.family == family for r in self.rollouts)
-            gain = None
-            if self.first is not None:
-                gain = paired_difference([self.first.solved[name] for name in names], now)
-            found[family] = Part(len(names), _score(now, count), gain)
+            found[family] = Part(len(names), self._score(names), self._gain(names))
         return found
 
     @property
@@ -133,7 +164,7 @@ class Row:
 
     @property
     def usage(self) -> Usage:
-        return sum((r.usage for r in self.rollouts), Usage())
+        return used(self.rollouts)
 
     def scores(self) -> dict[str, Any]:
         """Score and gain with their intervals, without values that differ from run to run."""
@@ -158,7 +189,7 @@ class Row:
             "skill_activated": self.activation,
             "tokens": usage.prompt_tokens + usage.completion_tokens,
             "cost_usd": usage.cost_usd,
-            "seconds": sum(r.duration_s for r in self.rollouts),
+            "seconds": math.fsum({r.key: r.duration_s for r in self.rollouts}.values()),
             "fixed": self.fixed,
             "broken": self.broken,
             "families": {
@@ -224,10 +255,3 @@ def compare(
         first = rows[0] if rows else None
         rows.append(Row(name, name_of_harness, runner.config.target.name, rollouts, first))
     return rows
-
-
-def _score(shares: Sequence[float], rollouts: int) -> Estimate:
-    """A score from the tasks' shares: Wilson's interval for single rollouts, else bootstrap."""
-    if rollouts == len(shares):
-        return rate(int(sum(shares)), rollouts)
-    return mean(shares)

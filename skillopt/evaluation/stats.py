@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,14 +18,28 @@ class Estimate:
     high: float
 
 
-def rate(successes: int, trials: int) -> Estimate:
-    """A pass rate with Wilson's score interval. Without trials: 0 with the interval [0, 1]."""
+_Z = NormalDist().inv_cdf(0.975)
+
+
+def rate(successes: float, trials: float) -> Estimate:
+    """A pass rate with Wilson's score interval (1927). Without trials: 0 with the interval [0, 1].
+
+    Args:
+        successes, trials: numbers; not whole ones if trials have different weights.
+    """
     if trials == 0:
         return Estimate(0.0, 0.0, 1.0)
-    from scipy.stats import binomtest
+    share, z2 = successes / trials, _Z**2 / trials
+    middle = (share + z2 / 2) / (1 + z2)
+    half = _Z * math.sqrt(share * (1 - share) / trials + z2 / trials / 4) / (1 + z2)
+    low = 0.0 if share == 0 else max(0.0, middle - half)
+    high = 1.0 if share == 1 else min(1.0, middle + half)
+    return Estimate(share, low, high)
 
-    interval = binomtest(successes, trials).proportion_ci(method="wilson")
-    return Estimate(successes / trials, float(interval.low), float(interval.high))
+
+def effective(weights: Sequence[float]) -> float:
+    """How many trials of equal weight say as much as these (Kish 1965)."""
+    return math.fsum(weights) ** 2 / math.fsum(w * w for w in weights) if weights else 0.0
 
 
 def rate_difference(before: Sequence[float], after: Sequence[float]) -> Estimate | None:
@@ -41,29 +57,58 @@ def rate_difference(before: Sequence[float], after: Sequence[float]) -> Estimate
     return Estimate(change, max(-1.0, low), min(1.0, high))
 
 
-def mean(values: Sequence[float]) -> Estimate:
-    """A mean with a percentile bootstrap interval (seeded); pass rates use :func:`rate`."""
+def mean(values: Sequence[float], weights: Sequence[float] | None = None) -> Estimate:
+    """A mean with a percentile bootstrap interval (seeded); pass rates use :func:`rate`.
+
+    Args:
+        values: of independent tasks.
+        weights: how often each counts; by default once.
+    """
     import numpy as np
     from scipy.stats import bootstrap
 
     if not values:
         return Estimate(0.0, 0.0, 0.0)
-    middle = float(np.mean(values))
+    counts = weights or [1.0] * len(values)
+    middle = float(np.average(values, weights=counts))
     if len(set(values)) == 1:
         return Estimate(middle, middle, middle)
     rng = np.random.default_rng(0)
-    found = bootstrap((values,), np.mean, method="percentile", n_resamples=4999, rng=rng)
+    if len(set(counts)) == 1:
+        found = bootstrap((values,), np.mean, method="percentile", n_resamples=4999, rng=rng)
+    else:
+        found = bootstrap(
+            (values, counts), _weighted, method="percentile", n_resamples=4999, rng=rng,
+            paired=True, vectorized=True,
+        )  # fmt: skip
     interval = found.confidence_interval
     return Estimate(middle, float(interval.low), float(interval.high))
 
 
-def paired_difference(before: Sequence[float], after: Sequence[float]) -> Estimate:
-    """The mean difference of two skills on the same tasks, in the same order."""
-    return mean([b - a for a, b in zip(before, after, strict=True)])
+def _weighted(values: Any, weights: Any, axis: int = -1) -> Any:
+    return (values * weights).sum(axis=axis) / weights.sum(axis=axis)
 
 
-def kept_share(source: Sequence[float], elsewhere: Sequence[float]) -> Estimate | None:
+def paired_difference(
+    before: Sequence[float], after: Sequence[float], weights: Sequence[float] | None = None
+) -> Estimate:
+    """The mean difference of two skills on the same tasks, in the same order.
+
+    Args:
+        before, after: scores of independent tasks.
+        weights: as for :func:`mean`.
+    """
+    return mean([b - a for a, b in zip(before, after, strict=True)], weights)
+
+
+def kept_share(
+    source: Sequence[float], elsewhere: Sequence[float], weights: Sequence[float] | None = None
+) -> Estimate | None:
     """The share of a gain that is kept elsewhere, from gains on the same tasks in the same order.
+
+    Args:
+        source, elsewhere: gains on independent tasks.
+        weights: as for :func:`mean`.
 
     Returns:
         The ratio of the means with a paired bootstrap interval (seeded), cut to [-9, 9]. None if
@@ -74,12 +119,14 @@ def kept_share(source: Sequence[float], elsewhere: Sequence[float]) -> Estimate 
     rng = np.random.default_rng(0)
     pairs = np.array([source, elsewhere])
     chosen = rng.integers(0, pairs.shape[1], (4999, pairs.shape[1]))
-    means = pairs[:, chosen].mean(axis=2)
-    if pairs[0].mean() <= 0 or (means[0] <= 0).mean() > 0.01:
+    counts = np.array(weights or [1.0] * len(source))
+    means = _weighted(pairs[:, chosen], counts[chosen])
+    whole = _weighted(pairs, counts)
+    if whole[0] <= 0 or (means[0] <= 0).mean() > 0.01:
         return None
     ratios = np.clip(means[1] / np.maximum(means[0], 1e-9), -9, 9)
     low, high = np.percentile(ratios, [2.5, 97.5])
-    return Estimate(float(pairs[1].mean() / pairs[0].mean()), float(low), float(high))
+    return Estimate(float(whole[1] / whole[0]), float(low), float(high))
 
 
 def percent(estimate: Estimate) -> str:

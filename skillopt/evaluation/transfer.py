@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -173,13 +173,15 @@ def transfer(
 def _kept(source: Row | str, row: Row | str) -> Estimate | None:
     if isinstance(source, str) or isinstance(row, str):
         return None
-    return kept_share(_gains(source), _gains(row))
+    weights = row.weights(sorted(row.solved))
+    counts = list(weights.values())
+    return kept_share(_gains(source, weights), _gains(row, weights), counts)
 
 
-def _gains(row: Row) -> list[float]:
+def _gains(row: Row, names: Iterable[str]) -> list[float]:
     assert row.first is not None
     before = row.first.solved
-    return [now - before[name] for name, now in sorted(row.solved.items())]
+    return [row.solved[name] - before[name] for name in names]
 
 
 def cell_json(cell: Cell) -> dict[str, Any]:

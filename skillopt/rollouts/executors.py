@@ -18,11 +18,13 @@ from harnesses.gateway.gateway import Gateway
 from sandboxes.backend import Backend
 from skillopt.config.kinds import EXECUTORS
 from skillopt.config.schema import Config
+from skillopt.core.files import digest_of
 from skillopt.core.import_path import check, make
 from skillopt.core.types import Rollout
 from skillopt.rollouts.rollout import Job, run_job
-from skillopt.rollouts.slots import SandboxSlots, open_backend
+from skillopt.rollouts.slots import SandboxSlots, open_backend, sandbox_identity
 from skillopt.tasks.environment import Environments
+from skillopt.tasks.judging import Answers
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class LocalExecutor:
                     config.workers,
                     sandbox.network,
                     sandbox.verifier_network,
+                    self._answers(),
                 )
             )
             self._environments = Environments(backend)
@@ -127,9 +130,14 @@ class LocalExecutor:
     def attempt(self, job: Job, folder: Path) -> Rollout:
         if isinstance(job.harness, CliHarness) and self._backend is not None:
             check_backend(job.harness.name, self._backend)
-        with self._slots.site() as site:
-            verifiers = self._slots.verifier_sandbox
-            return run_job(job, site, self._environments, verifiers, folder)
+        with self._slots.site() as site, self._slots.verifier() as verifier:
+            return run_job(job, site, self._environments, verifier, folder)
+
+    def _answers(self) -> Answers:
+        """What is known of the tests of tasks, kept next to the rollouts."""
+        config = self._setup.config
+        verifier = digest_of(sandbox_identity(config, {}))
+        return Answers(config.runs.resolve() / "store" / "verifiers", verifier)
 
     def cancel(self) -> None:
         if self._backend is not None:

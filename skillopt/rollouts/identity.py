@@ -7,7 +7,7 @@ gate, evaluation and transfer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
     "harness": {"mount": "native", "mode": "batch", "options": Options().model_dump(mode="json")},
     "skill": {"beside": []},
     "sandbox": {"network": "none", "verifier_network": "none", "options": {}},
-    "tasks": {"exclude": [], "options": {}},
+    "tasks": {"exclude": [], "options": {}, "duplicates": "refuse"},
     "gate": {"kind": "strict", "options": {}},
     "sim": {"protocols": []},
     "upstream": {"api_version": ""},
@@ -55,9 +55,33 @@ class RolloutIdentity:
         return digest_of(self.to_json())
 
     @property
+    def work(self) -> str:
+        """What identifies the agent's work: the key without the user's own verifier, which may be
+        corrected while the work waits to be judged."""
+        agent = {name: value for name, value in self.agent.items() if name != "verifier"}
+        return replace(self, agent=agent).key
+
+    @property
     def seed(self) -> int:
         """The rollout's seed: reproducible, and different for every task, skill and replicate."""
         return int(self.key[:12], 16)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> RolloutIdentity:
+        """The identity from ``result.json``, which does not name the upstream.
+
+        Raises:
+            KeyError, TypeError: it is not one.
+        """
+        model = values["model"]
+        return cls(
+            skill=values["skill"],
+            task=values["task"],
+            agent=values["harness"],
+            model=ModelSpec("", model["name"], model["sampling"]),
+            service=model["service"],
+            replicate=values["replicate"],
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The identity as in ``result.json``."""
@@ -72,6 +96,11 @@ class RolloutIdentity:
             },
             "replicate": self.replicate,
         }
+
+
+def work_of(identity: Mapping[str, Any]) -> str:
+    """:attr:`RolloutIdentity.work` of an identity in ``result.json``; empty if it has none."""
+    return RolloutIdentity.read(identity).work if identity else ""
 
 
 def without_later(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:

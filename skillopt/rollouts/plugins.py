@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from harnesses.gateway.upstreams import Upstream
 from harnesses.harness import Harness
+from sandboxes.registry import BACKENDS
+from skillopt.config.kinds import GATES, METHODS
 from skillopt.config.schema import Config
+from skillopt.config.upstreams import OwnUpstreamConfig
 from skillopt.core.import_path import PluginError, load, make, own_code, takes
+from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Split, Task
 from skillopt.gates.base import Gate
 from skillopt.run.stop import StopCondition
@@ -86,19 +90,39 @@ def _check_harness(harness: Any) -> None:
             raise TypeError(f"it returned {version!r}; return the version as text")
 
 
-def described(plugins: Plugins) -> dict[str, str]:
-    """The parts as in a run's fingerprint: name, and ``version`` if they have one."""
-    parts: dict[str, Any] = {
-        "verifier": plugins.verifier,
-        "gate": plugins.gate,
-        "method": plugins.method,
-        **{f"stages.{name}": stage for name, stage in plugins.stages.items()},
-    }
-    return {key: label(part) for key, part in parts.items() if part is not None}
+def identities(config: Config, plugins: Plugins) -> dict[str, str]:
+    """What identifies the user's own parts, in rollouts and in a run's fingerprint, by the part's
+    name: ``verifier``, ``stages.rank``, ``upstreams.NAME``.
 
+    Args:
+        config: may name a part by import path that is made where it is used.
+        plugins: from :func:`load_plugins`.
 
-def label(part: Any) -> str:
-    """Name and version of a user's own part, which identify it in rollouts and runs."""
-    kind = part if hasattr(part, "__qualname__") else type(part)
-    version = getattr(part, "version", "")
-    return f"{kind.__module__}:{kind.__qualname__}" + (f"@{version}" if version else "")
+    Raises:
+        PluginError: a part has values that cannot be identified, and no version.
+    """
+    found: dict[str, str] = {}
+    for name, kind, known, given in (
+        ("gate", config.gate.kind, GATES, plugins.gate),
+        ("method", config.method.kind, METHODS, plugins.method),
+        ("sandbox", config.sandbox.kind, BACKENDS, None),
+    ):
+        key = f"{name}.kind"
+        if given is not None:
+            found[name] = identity_of(given, key)
+        elif kind not in known:
+            found[name] = identity_of(load(kind, key), key)
+    if plugins.verifier is not None:
+        found["verifier"] = identity_of(plugins.verifier, "verifier")
+    if plugins.harness is not None:
+        found["harness"] = identity_of(plugins.harness, "harness.name", versioned=True)
+    for stage, function in plugins.stages.items():
+        found[f"stages.{stage}"] = identity_of(function, f"train.stages.{stage}")
+    for name, upstream in config.upstreams.items():
+        key = f"upstreams.{name}"
+        if name in plugins.upstreams:
+            # Its attributes are clients and counters, and change as it is used.
+            found[key] = identity_of(plugins.upstreams[name], key, values=False)
+        elif isinstance(upstream, OwnUpstreamConfig):
+            found[key] = identity_of(load(upstream.kind, key), key)
+    return found

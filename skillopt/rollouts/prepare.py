@@ -21,7 +21,7 @@ from skillopt.core.import_path import check
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Split, Task
 from skillopt.rollouts.executors import check_executor
-from skillopt.rollouts.plugins import Plugins, load_plugins
+from skillopt.rollouts.plugins import Plugins, identities, load_plugins
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.upstreams import check_upstream
 from skillopt.run.events import Listener
@@ -52,6 +52,11 @@ class Prepared:
     prices: Prices
     meter: Meter
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """What identifies the user's own parts now; their values may change while they are used."""
+        return identities(self.config, self.plugins)
+
     def runner(self, listener: Listener) -> RolloutRunner:
         """A runner for rollouts, not entered yet."""
         return RolloutRunner(self, listener)
@@ -79,6 +84,7 @@ def prepare(
         ConfigError, TaskError, SkillError, PluginError: unusable input.
     """
     loaded = load_plugins(config, plugins)
+    identities(config, loaded)  # Raises if one cannot be identified.
     judged = loaded.verifier is not None
     made, given = config.runs / "tasks", loaded.tasks
     splits = load_splits(config.tasks, config.seed, made, given=given, judged=judged)

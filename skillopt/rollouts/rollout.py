@@ -19,21 +19,28 @@ from typing import Any
 from harnesses.base import Budget, ModelSpec, MountMode, Outcome, Request, Status, Usage
 from harnesses.companion import Companion
 from harnesses.harness import Harness, RolloutSite
-from sandboxes.base import Limits, SandboxError, SandboxFactory
+from sandboxes.base import Limits, SandboxError
+from sandboxes.disk import SMALLEST_ENTRY
 from sandboxes.images import AGENT_BASE_IMAGE
-from sandboxes.trees import entries_below, remove_tree
+from sandboxes.trees import entries_below, remove_tree, shown_name
 from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
+from skillopt.rollouts.kept_work import keep_work, restore_work, why_not
 from skillopt.rollouts.store import OUTCOME
-from skillopt.tasks.environment import Environments
-from skillopt.tasks.links import remove_outward_links
+from skillopt.tasks.environment import Environments, given
+from skillopt.tasks.judging import VerifierSite, judge
+from skillopt.tasks.links import clean_workspace
 from skillopt.tasks.questions import judged
-from skillopt.tasks.verifier import VerifierError, Verify, verify, verify_with
+from skillopt.tasks.verifier import VerifierError, Verify, task_limits, verify_with
 
 KEPT_BYTES = 5 * 1024 * 1024
 """The most bytes of changed files that are kept with the rollout for people to read."""
+REMOVED = "removed from the workspace (pipes, unreadable entries, links that lead out of it)"
+"""Begins the message of a completed rollout whose workspace had such entries."""
+LEFT_OUT = "left_out.txt"
+"""File in a rollout's folder that names changed files which could not be kept."""
 COPIED_BYTES = 256 * 1024 * 1024
 """The most bytes of a workspace that is judged on a copy; a larger one is judged itself, once."""
 
@@ -81,7 +88,7 @@ def run_job(
     job: Job,
     site: RolloutSite,
     environments: Environments,
-    verifier: SandboxFactory,
+    verifier: VerifierSite,
     folder: Path,
 ) -> Rollout:
     """Run one rollout.
@@ -90,9 +97,10 @@ def run_job(
         job: what to run.
         site: where its agent runs.
         environments: provides the task's image and first workspace.
-        verifier: makes the fresh sandbox in which the result is judged, after the agent's is gone.
-        folder: an existing folder; empty, or with the agent's work from an earlier attempt whose
-            verifier failed, which is then judged again. Trajectory, wire log, transcript and
+        verifier: where the result is judged, in a fresh sandbox, after the agent's is gone.
+        folder: an existing folder; empty, or with the agent's outcome and work from an earlier
+            attempt, which is then judged again: its workspace, or what
+            :mod:`skillopt.rollouts.kept_work` keeps of it. Trajectory, wire log, transcript and
             changed files are written here.
 
     Returns:
@@ -102,24 +110,29 @@ def run_job(
         OwnCodeError: the user's own verifier or harness raised.
     """
     workspace = folder / "scratch" / "workspace"
-    remove_tree(folder / "verifier")  # From an earlier attempt.
     try:
-        if (folder / OUTCOME).is_file() and workspace.is_dir():
-            image = environments.image(job.task)
+        remove_tree(folder / "verifier")  # From an earlier attempt.
+        if (folder / OUTCOME).is_file() and (workspace.is_dir() or not why_not(folder)):
             outcome = _read_outcome(folder)
+            image = environments.image(job.task)
+            if not workspace.is_dir():
+                environments.prepare(job.task, workspace)
+                restore_work(folder, workspace)
         else:
             image, outcome = _act(job, site, environments, folder)
         rollout = _rollout(job, outcome, folder)
         if outcome.status is Status.COMPLETED:
             judged_on = _copy_to_judge(workspace, folder)
-            reward = _judge(job, outcome, judged_on, verifier, image, folder)
+            reward = _judge(job, outcome, judged_on, verifier, environments, image, folder)
             rollout = rollout.model_copy(update={"reward": reward})
-    except (SandboxError, VerifierError) as error:
+        remove_tree(folder / "scratch")
+        (folder / OUTCOME).unlink(missing_ok=True)
+    except (SandboxError, VerifierError, OSError, UnicodeError) as error:
+        # The last two: whatever the file system answers to what an agent left is a failure of this
+        # rollout. That of a full disk stops the run, see RolloutStore.check_room.
         kept = folder / "verifier"
         see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
         return job.failed(f"{type(error).__name__}: {error}{see}", folder)
-    remove_tree(folder / "scratch")
-    (folder / OUTCOME).unlink(missing_ok=True)
     return rollout
 
 
@@ -144,13 +157,15 @@ def _act(
     if outcome.trajectory is not None:
         trajectory = to_json(outcome.trajectory.to_json_dict())
         (folder / "trajectory.json").write_text(trajectory, "utf-8")
-    if outcome.status is Status.COMPLETED:
-        own = (job.verifier or job.task.verify) is not None
-        removed = remove_outward_links(workspace, job.task.workdir, programs=not own)
-        if removed:
-            what = "links out of the workspace were removed: " + ", ".join(removed[:5])
-            outcome = replace(outcome, message=what)
+    own = (job.verifier or job.task.verify) is not None
+    removed = clean_workspace(workspace, job.task.workdir, programs=not own)
+    if removed and outcome.status is Status.COMPLETED:
+        more = f" and {len(removed) - 5} more" if len(removed) > 5 else ""
+        what = f"{REMOVED}: {', '.join(removed[:5])}{more}"
+        outcome = replace(outcome, message=what)
     _keep_changes(before, workspace, folder / "workspace")
+    if outcome.status is Status.COMPLETED:
+        keep_work(before, workspace, folder)
     remove_tree(before)
     if outcome.status is Status.COMPLETED:
         kept = asdict(replace(outcome, trajectory=None))
@@ -218,7 +233,8 @@ def _judge(
     job: Job,
     outcome: Outcome,
     workspace: Path,
-    verifier: SandboxFactory,
+    verifier: VerifierSite,
+    environments: Environments,
     image: str,
     folder: Path,
 ) -> Reward:
@@ -227,13 +243,14 @@ def _judge(
         return verify_with(own, job.task, workspace, outcome.answer, folder)
     if job.task.question:
         return judged(job.task, outcome.answer)
-    return verify(job.task, workspace, verifier, image, folder)
+    limits = task_limits(job.task, job.limits)
+    return judge(job.task, workspace, verifier, environments, image, folder, limits)
 
 
 def _request(
     job: Job, image: str, workspace: Path | None, folder: Path, env: Mapping[str, str]
 ) -> Request:
-    limits, task = job.limits, job.task
+    task = job.task
     return Request(
         id=job.key[:16],
         instruction=task.instruction,
@@ -243,12 +260,7 @@ def _request(
         skill=job.skill,
         model=job.model,
         timeout_s=task.agent_timeout_s,
-        limits=Limits(
-            max(limits.memory_mb, task.memory_mb),
-            max(limits.cpus, task.cpus),
-            limits.pids,
-            max(limits.disk_mb, task.disk_mb),
-        ),
+        limits=task_limits(task, job.limits),
         budget=job.budget,
         seed=job.identity.seed,
         env={**env, **dict(task.env)},
@@ -271,6 +283,7 @@ def _rollout(job: Job, outcome: Outcome, folder: Path) -> Rollout:
     return Rollout(
         key=job.key,
         identity=job.identity.to_json(),
+        given=given(job.task),
         task=job.task,
         status=outcome.status,
         message=outcome.message,
@@ -293,15 +306,21 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _keep_changes(before: Path, after: Path, target: Path) -> None:
-    """Copy files that the agent created or changed, up to ``KEPT_BYTES``."""
-    left = KEPT_BYTES
+    """Copy files that the agent created or changed, up to ``KEPT_BYTES``. Those that cannot be
+    copied, because their names are too long below ``target``, are named in ``LEFT_OUT``."""
+    left, out = KEPT_BYTES, []
     for name in _files(after):
         new, old = after / name, before / name
         if old.is_file() and filecmp.cmp(old, new, shallow=False):
             continue
-        size = new.stat().st_size
+        size = max(new.stat().st_size, SMALLEST_ENTRY)
         if size > left:
             continue
         left -= size
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(new, target / name, follow_symlinks=False)
+        try:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(new, target / name, follow_symlinks=False)
+        except OSError as error:
+            out.append(f"{shown_name(str(name))}: {error.strerror}\n")
+    if out:
+        (target.parent / LEFT_OUT).write_text("".join(out), "utf-8")

@@ -30,7 +30,6 @@ from skillopt.core.skill import Skill, SkillError, write_skill
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
-from skillopt.rollouts.plugins import label
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
@@ -60,6 +59,7 @@ class RolloutRunner:
         self.meter = prepared.meter
         self.listener = listener
         self.beside = prepared.beside
+        self.parts = prepared.parts
         self.store = RolloutStore(self.config.runs / "store")
         self._stack = ExitStack()
         self._cancelled = threading.Event()
@@ -156,7 +156,8 @@ class RolloutRunner:
         """Run a skill on tasks, each once, or take the rollouts from the store.
 
         Args:
-            tasks: one rollout each; the result has the same order.
+            tasks: one rollout each; the result has the same order. Those with the same content
+                share one.
             skill: None for runs without a skill.
             stage: the stage that they are run for.
             harness: a harness other than the config's.
@@ -173,7 +174,12 @@ class RolloutRunner:
         self._check_name(skill)
         agent = self.harness(harness or self.config.harness.name)
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
-        done = self._all([self.pool.submit(self._rollout, job, stage) for job in jobs])
+        running: dict[str, Future[Rollout]] = {}
+        for job in jobs:
+            if job.key not in running:
+                running[job.key] = self.pool.submit(self._rollout, job, stage)
+        found = dict(zip(running, self._all(list(running.values())), strict=True))
+        done = [self._shared(found[job.key], job.task) for job in jobs]
         failed = [r for r in done if not r.status.scored]
         if failed and (blocked := self.gateway.blocked(self.config.target.upstream)):
             raise PausedError(f"{blocked}\n{RESUME_HINT}")
@@ -183,6 +189,14 @@ class RolloutRunner:
                 f"{failed[-1].task.name}: {failed[-1].message}\n{RESUME_HINT}"
             )
         return done
+
+    def _shared(self, rollout: Rollout, task: Task) -> Rollout:
+        """A rollout as the result of a task that may have the same content as another."""
+        if rollout.task.name == task.name:
+            return rollout
+        shared = rollout.model_copy(update={"task": task})
+        self.listener(RolloutFinished(shared, stored=True))
+        return shared
 
     def _all(self, futures: Sequence[Future[Rollout]]) -> list[Rollout]:
         try:
@@ -194,7 +208,13 @@ class RolloutRunner:
             raise
 
     def _job(
-        self, task: Task, skill: Skill | None, folder: Path | None, agent: Harness, replicate: int
+        self,
+        task: Task,
+        skill: Skill | None,
+        folder: Path | None,
+        agent: Harness,
+        replicate: int,
+        identity: RolloutIdentity | None = None,
     ) -> Job:
         own = self.config.harness
         return Job(
@@ -202,7 +222,7 @@ class RolloutRunner:
             skill=folder,
             harness=agent,
             model=model_spec(self.config.target),
-            identity=self._identity(task, skill, agent, replicate),
+            identity=identity or self._identity(task, skill, agent, replicate),
             limits=Limits(**self.config.sandbox.limits.model_dump()),
             budget=Budget(own.max_requests, own.max_tokens),
             verifier=self.prepared.plugins.verifier,
@@ -213,15 +233,17 @@ class RolloutRunner:
     def _identity(
         self, task: Task, skill: Skill | None, agent: Harness, replicate: int
     ) -> RolloutIdentity:
-        own, verifier = self.config.harness, self.prepared.plugins.verifier
+        own, parts = self.config.harness, self.parts
         setup: dict[str, Any] = {
             "name": agent.name,
             "version": agent.version(),
-            "sandbox": sandbox_identity(self.config),
+            "sandbox": sandbox_identity(self.config, parts),
             "budget": [own.max_requests, own.max_tokens],
         }
-        if verifier is not None:
-            setup["verifier"] = label(verifier)
+        if "harness" in parts and agent is self.prepared.plugins.harness:
+            setup["own"] = parts["harness"]
+        if "verifier" in parts:
+            setup["verifier"] = parts["verifier"]
         if agent.name == own.name:
             if own.options.set():
                 setup["options"] = own.options.set()
@@ -236,7 +258,7 @@ class RolloutRunner:
             task=task.digest,
             agent=setup,
             model=model_spec(self.config.target),
-            service=service_of(self.config, self.config.target),
+            service=service_of(self.config, self.config.target, parts),
             replicate=replicate,
         )
 
@@ -251,7 +273,11 @@ class RolloutRunner:
         folder = self.store.root / "skills" / skill.digest / skill.name
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            write_skill(skill, folder)
+            try:
+                write_skill(skill, folder)
+            except OSError:
+                if not folder.is_dir():  # Another process was faster.
+                    raise
         return folder
 
     def _rollout(self, job: Job, stage: str) -> Rollout:
@@ -277,12 +303,12 @@ class RolloutRunner:
     def _attempt(self, job: Job, stage: str) -> Rollout:
         """Run a job once, store its result, and record its cost."""
         self.store.check_room()
-        with self.store.begin(job.key) as folder:
+        with self.store.begin(job.key, job.identity.work) as folder:
             self.store.announce(folder, job.key, job.task.name)
             acted = (folder / OUTCOME).is_file()
             own: OwnCodeError | None = None
             try:
-                rollout = self._executed(job, folder)
+                rollout = self.execute(job, folder)
             except SandboxError as error:
                 rollout = job.failed(str(error), folder)
             except OwnCodeError as error:
@@ -294,16 +320,26 @@ class RolloutRunner:
             # A failure because the disk is full says nothing about the skill.
             self.store.check_room()
             keep = self.store.commit if rollout.status.scored else self.store.keep_failed
-            rollout = keep(rollout)
+            kept = keep(rollout)
         # Usage from an earlier attempt has been counted with that attempt.
-        ran = _ran(rollout, stage, Usage() if acted else rollout.usage)
+        ran = _ran(kept, rollout, stage, Usage() if acted else rollout.usage)
         self.meter.add(ran)
         self.listener(ran)
         if own is not None:
             raise own
-        return rollout
+        return kept
 
-    def _executed(self, job: Job, folder: Path) -> Rollout:
+    def judging(self, task: Task, identity: RolloutIdentity) -> Job:
+        """A job that judges work which is there already."""
+        return self._job(task, None, None, self.harness(self.config.harness.name), 0, identity)
+
+    def execute(self, job: Job, folder: Path) -> Rollout:
+        """Run a job once, in an existing folder; nothing is stored.
+
+        Raises:
+            SandboxError: the infrastructure failed.
+            OwnCodeError: a user's own part raised.
+        """
         assert self._executor is not None, "the runner is entered before it runs anything"
         kind = self.config.executor.kind
         if kind in EXECUTORS and self.prepared.plugins.executor is None:
@@ -315,7 +351,15 @@ class RolloutRunner:
             return rollout
 
 
-def _ran(rollout: Rollout, stage: str, usage: Usage) -> RolloutRan:
+def _ran(rollout: Rollout, attempt: Rollout, stage: str, usage: Usage) -> RolloutRan:
+    """The record of an attempt.
+
+    Args:
+        rollout: the one that is in the store now.
+        attempt: the one that was run.
+        stage: the one that it was run for.
+        usage: what the attempt has used.
+    """
     return RolloutRan(
         stage=stage,
         key=rollout.key,
@@ -323,6 +367,6 @@ def _ran(rollout: Rollout, stage: str, usage: Usage) -> RolloutRan:
         status=rollout.status,
         message="" if rollout.status is Status.COMPLETED else rollout.message,
         usage=usage,
-        seconds=round(rollout.duration_s, 3),
-        service_seconds=round(rollout.service_s, 3),
+        seconds=round(attempt.duration_s, 3),
+        service_seconds=round(attempt.service_s, 3),
     )

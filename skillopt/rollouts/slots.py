@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import queue
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from harnesses.gateway.gateway import Gateway
 from harnesses.harness import RolloutSite
+from sandboxes.access import Access
 from sandboxes.backend import Backend, Outlet
-from sandboxes.base import Sandbox, SandboxSpec
 from sandboxes.registry import BACKENDS, missing_members
 from skillopt.config.network import Network, access_to
 from skillopt.config.schema import Config, SandboxConfig
-from skillopt.core.import_path import PluginError, load, make
+from skillopt.core.import_path import PluginError, make
 from skillopt.rollouts.identity import without_later
-from skillopt.rollouts.plugins import label
+from skillopt.tasks.judging import Answers, VerifierSite, verifier_site
 
 
 def open_backend(sandbox: SandboxConfig) -> Backend:
@@ -39,11 +38,14 @@ def open_backend(sandbox: SandboxConfig) -> Backend:
     return backend
 
 
-def sandbox_identity(config: Config) -> dict[str, Any]:
-    """The config's section as it identifies rollouts and runs, with name and version of a user's
-    own backend."""
-    kind = config.sandbox.kind
-    own = {} if kind in BACKENDS else {"own": label(load(kind, "sandbox.kind"))}
+def sandbox_identity(config: Config, parts: Mapping[str, str]) -> dict[str, Any]:
+    """The config's section as it identifies rollouts and runs.
+
+    Args:
+        config: has the section.
+        parts: from :func:`skillopt.rollouts.plugins.identities`, for a user's own backend.
+    """
+    own = {"own": parts["sandbox"]} if "sandbox" in parts else {}
     return without_later("sandbox", config.sandbox.model_dump(mode="json")) | own
 
 
@@ -55,7 +57,8 @@ class SandboxSlots:
         backend: makes the sandboxes.
         workers: number of slots.
         network: what else agents may reach.
-        verifier_network: what verifiers may reach.
+        verifier_network: what verifiers may reach. What else they want is recorded.
+        answers: what is known of the tests of tasks.
     """
 
     def __init__(
@@ -65,31 +68,24 @@ class SandboxSlots:
         workers: int,
         network: Network = "none",
         verifier_network: Network = "none",
+        answers: Answers | None = None,
     ) -> None:
         self._backend = backend
         self._stack = ExitStack()
         self._sites: queue.SimpleQueue[RolloutSite] = queue.SimpleQueue()
-        access = access_to(network)
+        self._verifiers: queue.SimpleQueue[VerifierSite] = queue.SimpleQueue()
+        answers = answers or Answers()
+        access, verifiers = access_to(network), access_to(verifier_network, recorded=True)
         for _ in range(workers):
-            outlet = backend.outlet(access, gateway.socket)
-            self._stack.callback(outlet.close)
+            outlet = self._outlet(access, gateway.socket)
             self._sites.put(RolloutSite(gateway, backend, outlet))
-        self._verifier_access = access_to(verifier_network)
-        self._verifiers = threading.local()
+            outlet = self._outlet(verifiers, None)
+            self._verifiers.put(verifier_site(backend, outlet, answers))
 
-    def verifier_sandbox(self, spec: SandboxSpec) -> Sandbox:
-        """A sandbox for a verifier, on the verifiers' network. A SandboxFactory.
-
-        Each thread has an outlet of its own, so that verifiers which run at the same time share
-        neither loopback ports nor the connections of a proxy.
-        """
-        outlet: Outlet | None = getattr(self._verifiers, "outlet", None)
-        if outlet is None:
-            outlet = self._verifiers.outlet = self._backend.outlet(self._verifier_access, None)
-            self._stack.callback(outlet.close)
-        network = outlet.connect()
-        env = {**outlet.env, **spec.env}
-        return self._backend.sandbox(replace(spec, network=network, env=env))
+    def _outlet(self, access: Access, gateway: Path | None) -> Outlet:
+        outlet = self._backend.outlet(access, gateway)
+        self._stack.callback(outlet.close)
+        return outlet
 
     def __enter__(self) -> SandboxSlots:
         return self
@@ -111,3 +107,12 @@ class SandboxSlots:
             yield site
         finally:
             self._sites.put(site)
+
+    @contextmanager
+    def verifier(self) -> Iterator[VerifierSite]:
+        """Wait for a free place for a verifier, which is returned to the pool at the end."""
+        site = self._verifiers.get()
+        try:
+            yield site
+        finally:
+            self._verifiers.put(site)

@@ -21,6 +21,7 @@ from sandboxes.trees import remove_tree
 from skillopt.core.errors import FileError
 from skillopt.core.files import read_json, sync_folder, to_json, write_atomic
 from skillopt.core.types import Rollout, Task
+from skillopt.rollouts.identity import work_of
 
 OUTCOME = "outcome.json"
 """File in a rollout's folder with the agent's outcome until it is judged. The agent's work is in
@@ -28,9 +29,10 @@ OUTCOME = "outcome.json"
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """Free space on the store's disk below which agents and verifiers are assumed to have failed for
 lack of space."""
-
-
 UNDER_WAY = "under_way.json"
+BY_WORK = "by_work"
+"""Folder below ``failed`` that names, for an agent's work, the key under which it waits to be
+judged, if a user's own verifier is part of that key."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +80,41 @@ class RolloutStore:
         return Rollout.read(folder, task) if (folder / "result.json").is_file() else None
 
     @contextmanager
-    def begin(self, key: str) -> Iterator[Path]:
+    def begin(self, key: str, work: str = "") -> Iterator[Path]:
         """A folder for a running rollout: empty, or with the agent's work from an attempt that
         could not be judged. Removed unless committed.
+
+        Args:
+            key: the rollout's.
+            work: what identifies the agent's work (:attr:`RolloutIdentity.work`), if another
+                rollout with the same work may have been the one that could not be judged.
 
         Raises:
             FileError: the store's folder is gone or cannot be written.
         """
+        with self._scratch() as folder:
+            unjudged = self._unjudged(key, work)
+            if unjudged is not None:
+                _copy(unjudged, folder)
+            yield folder
+
+    @contextmanager
+    def again(self, rollout: Rollout) -> Iterator[Path]:
+        """A folder with what is kept of a finished rollout, without its verdict. Removed unless
+        committed."""
+        with self._scratch() as folder:
+            _copy(rollout.folder, folder)
+            (folder / "result.json").unlink()
+            remove_tree(folder / "verifier")
+            yield folder
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """An empty folder for a running rollout, which is removed if it is still there."""
         folder = self.root / "tmp" / f"{current_owner()}.{uuid.uuid4().hex[:12]}"
-        unjudged = self.failed(key)
         try:
-            if (unjudged / OUTCOME).is_file():
-                shutil.copytree(unjudged, folder, symlinks=True)
-            else:
-                folder.mkdir()
-        except (OSError, shutil.Error) as error:
+            folder.mkdir()
+        except OSError as error:
             raise FileError(
                 f"{folder}: {error}; the rollout store must not be moved or made read-only while "
                 "a run is under way"
@@ -101,6 +123,14 @@ class RolloutStore:
             yield folder
         finally:
             remove_tree(folder)
+
+    def _unjudged(self, key: str, work: str) -> Path | None:
+        """The folder with work that waits to be judged."""
+        place = self.failed(key)
+        if not (place / OUTCOME).is_file() and work:
+            other = _text(self.root / "failed" / BY_WORK / work)
+            place = self.failed(other) if other else place
+        return place if (place / OUTCOME).is_file() else None
 
     def announce(self, folder: Path, key: str, task: str) -> None:
         """Write down which rollout is running in a folder, so that it can be followed."""
@@ -124,14 +154,19 @@ class RolloutStore:
             return []
         return [path.name for path in self.root.glob(f"{beginning[:2]}/{beginning}*")]
 
+    def folders(self) -> Iterator[Path]:
+        """The folders of finished rollouts, sorted by key; also of damaged ones."""
+        yield from sorted(path for path in self.root.glob("[0-9a-f][0-9a-f]/*") if path.is_dir())
+
     def commit(self, rollout: Rollout) -> Rollout:
-        """Move a finished rollout to its place, unless another process has put one there.
+        """Move a finished rollout to its place, unless there is one already, from another process
+        or machine.
 
         Args:
             rollout: in a folder from :meth:`begin`.
 
         Returns:
-            The rollout in its place, with the paths in its message updated.
+            The rollout that is in that place now, with the paths in its message updated.
         """
         placed = _placed(rollout, self.folder(rollout.key))
         _seal(rollout.folder, placed)
@@ -139,10 +174,45 @@ class RolloutStore:
         try:
             rollout.folder.rename(placed.folder)
         except OSError:
-            if not (placed.folder / "result.json").is_file():
+            if (placed.folder / "result.json").is_file():
+                return Rollout.read(placed.folder, rollout.task)
+            if not placed.folder.is_dir():
                 raise
+            # Something without a result, such as the rest of a copy, is no rollout.
+            self._move_in(rollout.folder, placed.folder)
         sync_folder(placed.folder.parent)
         return placed
+
+    def replace(self, rollout: Rollout) -> Rollout:
+        """As :meth:`commit`, in place of the one that is there."""
+        placed = _placed(rollout, self.folder(rollout.key))
+        _seal(rollout.folder, placed)
+        placed.folder.parent.mkdir(exist_ok=True)
+        self._move_in(rollout.folder, placed.folder)
+        return placed
+
+    def remove(self, folder: Path) -> None:
+        """Remove the folder of a rollout: first from its place, in one step."""
+        aside = self.root / "tmp" / f"{current_owner()}.{uuid.uuid4().hex[:12]}"
+        try:
+            folder.rename(aside)
+        except FileNotFoundError:
+            return  # Another process was faster.
+        sync_folder(folder.parent)
+        remove_tree(aside)
+
+    def _move_in(self, new: Path, place: Path) -> None:
+        """Move a folder to a place; what is there is removed, also if others do the same."""
+        while True:
+            self.remove(place)
+            try:
+                new.rename(place)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                continue  # Another process has put one there since.
+            sync_folder(place.parent)
+            return
 
     def failed(self, key: str) -> Path:
         """The folder of the last attempt at a rollout that failed for infrastructure."""
@@ -153,15 +223,43 @@ class RolloutStore:
         only the last one of each key is kept."""
         placed = _placed(rollout, self.failed(rollout.key))
         _seal(rollout.folder, placed)
-        remove_tree(placed.folder)
         placed.folder.parent.mkdir(exist_ok=True)
-        rollout.folder.rename(placed.folder)
+        self._move_in(rollout.folder, placed.folder)
+        work = work_of(rollout.identity)
+        if work not in ("", rollout.key):
+            index = self.root / "failed" / BY_WORK
+            index.mkdir(exist_ok=True)
+            write_atomic(index / work, rollout.key)
         return placed
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy the folder of an attempt into an empty one. Another process may replace or remove it
+    meanwhile: then the other one, or nothing."""
+    for last in (False, False, True):
+        try:
+            shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
+        except OSError:
+            if last:
+                raise
+            remove_tree(target)
+            target.mkdir()
+            if folder.is_dir():
+                continue
+        return
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def _placed(rollout: Rollout, place: Path) -> Rollout:
     message = rollout.message.replace(str(rollout.folder), str(place))
-    return rollout.model_copy(update={"folder": place, "message": message})
+    finished = round(time.time(), 3)
+    return rollout.model_copy(update={"folder": place, "message": message, "finished": finished})
 
 
 def _seal(folder: Path, rollout: Rollout) -> None:

@@ -6,7 +6,7 @@ own is named by import path: ``kind: my_package.module:MyUpstream``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -72,8 +72,16 @@ def model_spec(config: ModelConfig) -> ModelSpec:
     return ModelSpec(config.upstream, config.name, config.sampling)
 
 
-def service_of(config: Config, model: ModelConfig) -> dict[str, Any]:
-    """The settings of a model's upstream that decide its replies, such as its address."""
+def service_of(config: Config, model: ModelConfig, parts: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of a model's upstream that decide its replies, such as its address.
+
+    Args:
+        config: has the upstream's section.
+        model: target or optimizer.
+        parts: from :func:`skillopt.rollouts.plugins.identities`, for a user's own upstream.
+    """
     upstream = config.upstreams[model.upstream]
     found = upstream.model_dump(mode="json", exclude=set(NOT_DECISIVE))
-    return without_later("sim" if found["kind"] == "sim" else "upstream", found)
+    own = parts.get(f"upstreams.{model.upstream}")
+    known = without_later("sim" if found["kind"] == "sim" else "upstream", found)
+    return known | ({"own": own} if own else {})

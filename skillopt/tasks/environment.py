@@ -16,7 +16,9 @@ from sandboxes.backend import Backend
 from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
-from skillopt.core.import_path import own_code
+from skillopt.core.files import digest_of
+from skillopt.core.import_path import PluginError, own_code
+from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.harbor import folder_digest
@@ -101,6 +103,24 @@ class Environments:
                     box.copy_out(task.workdir, content)
                 self._contents[image, task.workdir] = content
         return image, content
+
+
+def given(task: Task) -> str:
+    """A digest of what an agent gets of a task: instruction, environment, limits. Tests, solution
+    and the verifier's own settings are not in it. Empty if it cannot be computed."""
+    environment = task.folder / "environment"
+    try:
+        parts = {
+            name: identity_of(part, name)
+            for name in ("workspace", "companion")
+            if (part := getattr(task, name)) is not None
+        }
+    except PluginError:
+        return ""
+    limits = [task.agent_timeout_s, task.memory_mb, task.cpus, task.disk_mb]
+    files = folder_digest(environment) if environment.is_dir() else ""
+    place = [task.workdir, task.docker_image, task.env, task.question, files, parts]
+    return digest_of([task.prompts, limits, place])
 
 
 def simple_dockerfile(task: Task) -> SimpleDockerfile | None:

@@ -30,7 +30,11 @@ def generated(
         generate(fresh, seed)
         if _digest(folder) != folder_digest(fresh):
             shutil.rmtree(folder, ignore_errors=True)
-            fresh.rename(folder)
+            try:
+                fresh.rename(folder)
+            except OSError:
+                if _digest(folder) != folder_digest(fresh):  # Else another process was faster.
+                    raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     splits = read_splits(folder)

@@ -1,4 +1,4 @@
-"""Removes symbolic links that an agent left in its workspace and that lead out of it.
+"""Makes a workspace that an agent has left harmless for whoever judges it: rights, pipes, links.
 
 The verifier reads the workspace in a container that has the hidden tests too, so a result that is a
 link to the expected answer would pass any comparison.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from sandboxes.trees import entries_below
+from sandboxes.trees import entries_below, make_harmless, shown_name
 
 PROGRAMS = ("/usr/", "/bin/", "/lib/", "/lib64/", "/opt/", "/etc/")
 """Folders of the image that links may lead to, as those of a virtual environment do."""
@@ -16,8 +16,9 @@ _MOST_LINKS = 40
 """The most links that the kernel follows in one path."""
 
 
-def remove_outward_links(workspace: Path, workdir: str, *, programs: bool) -> list[str]:
-    """Remove the links that lead out of a workspace.
+def clean_workspace(workspace: Path, workdir: str, *, programs: bool) -> list[str]:
+    """Give a workspace its rights back, and only then remove what no judge may meet: pipes,
+    sockets, devices, what cannot be read, and links that lead out of it.
 
     Args:
         workspace: host folder that no other process uses any more.
@@ -25,20 +26,27 @@ def remove_outward_links(workspace: Path, workdir: str, *, programs: bool) -> li
         programs: whether links may lead to :data:`PROGRAMS`; not for a verifier on the host.
 
     Returns:
-        The names of the removed links below the workspace, sorted.
+        The names of what was removed, relative to the workspace and printable, sorted.
+
+    Raises:
+        SandboxError: something can neither be read nor removed.
     """
+    removed = make_harmless(workspace)
     root = PurePosixPath(workdir)
     links = [Path(entry.path) for entry in entries_below(workspace) if entry.is_symlink()]
     bad = [link for link in links if not _stays(link, workspace, root, programs)]
     for link in bad:
         link.unlink()
-    return sorted(str(link.relative_to(workspace)) for link in bad)
+    return sorted(removed + [shown_name(str(link.relative_to(workspace))) for link in bad])
 
 
 def _stays(link: Path, workspace: Path, root: PurePosixPath, programs: bool) -> bool:
-    end = _end(root / link.relative_to(workspace), workspace, root)
+    try:
+        end = _end(root / link.relative_to(workspace), workspace, root)
+    except OSError:  # Its target has a name that no file can have.
+        return False
     if end is None or end.is_relative_to(root):
-        return True
+        return end is not None
     return programs and ".." not in end.parts and f"{end}/".startswith(PROGRAMS)
 
 

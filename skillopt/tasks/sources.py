@@ -9,18 +9,25 @@ from __future__ import annotations
 import difflib
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from skillopt.config.kinds import TASK_SOURCES
 from skillopt.config.schema import TasksConfig
-from skillopt.core.import_path import PATH, call, load, own_code
+from skillopt.core.files import digest_of
+from skillopt.core.import_path import PATH, call, is_ours, load, own_code
+from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Split, Task
 from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
 
 TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
 """A source of tasks: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may keep
 generated files) and ``tasks.options`` as keyword arguments; returns the tasks by split."""
+
+
+SHOWN = 5
+"""The most groups of equal tasks that a message names."""
 
 
 def load_splits(
@@ -40,15 +47,49 @@ def load_splits(
         given: tasks as objects instead of the source.
 
     Raises:
-        TaskError: there is no such folder, a task in it cannot be used, or an excluded task does
-            not exist.
+        TaskError: there is no such folder, a task in it cannot be used, an excluded task does
+            not exist, or two splits have a task with the same content.
         PluginError, OwnCodeError: from a user's own source.
     """
     if given is not None:
         splits = _checked(given, "Plugins(tasks=…)")
     else:
         splits = _named(config, seed, made, judged)
-    return _without(splits, config)
+    splits = _without(splits, config)
+    leaks = equal_across(splits)
+    if leaks and config.duplicates == "refuse":
+        raise TaskError(f"{config.source}: {leaks}")
+    return splits
+
+
+def equal_across(splits: Mapping[Split, Sequence[Task]]) -> str:
+    """What to say of tasks with the same content in different splits, by which the score of a skill
+    would count what it was trained on; empty if there are none."""
+    placed = {task.name: split for split in SPLITS for task in splits.get(split, ())}
+    found = []
+    for alike in _alike(task for split in SPLITS for task in splits.get(split, ())):
+        if len({placed[task.name] for task in alike}) > 1:
+            found.append(", ".join(f"{task.name} of {placed[task.name]}" for task in alike))
+    if not found:
+        return ""
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return (
+        f"tasks with the same content are in different splits: {'; '.join(found[:SHOWN])}{more}; "
+        "leave all but one out (tasks.exclude), or set tasks.duplicates: allow"
+    )
+
+
+def equal_within(tasks: Sequence[Task]) -> list[str]:
+    """The names of tasks with the same content, a line for each such group."""
+    return [", ".join(task.name for task in alike) for alike in _alike(tasks)]
+
+
+def _alike(tasks: Iterable[Task]) -> list[list[Task]]:
+    """Groups of more than one task with the same content; names do not count."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.digest, []).append(task)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _named(
@@ -86,7 +127,18 @@ def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
             what = "is there twice" if task.name in names else "has no digest"
             raise TaskError(f"{where}: task {task.name!r} {what}")
         names.add(task.name)
-    return splits
+    return {split: tuple(_with_parts(task) for task in tasks) for split, tasks in splits.items()}
+
+
+def _with_parts(task: Task) -> Task:
+    """A task whose digest covers its own functions too: they may be corrected, and the digest that
+    a source gives may be of the data alone."""
+    parts = {
+        name: identity_of(part, f"task {task.name}: {name}", versioned=True)
+        for name in ("workspace", "verify", "companion")
+        if (part := getattr(task, name)) is not None and not is_ours(part)
+    }
+    return replace(task, digest=digest_of([task.digest, parts])) if parts else task
 
 
 def _unknown(source: str) -> str:

@@ -1,18 +1,31 @@
-"""Checks tasks for their authors: whether they can be read and solved, and whether doing nothing
-fails."""
+"""Checks tasks for their authors: whether they can be read and solved, whether doing nothing fails,
+and whether the reward can be taken without work."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandboxes.base import Limits, Mount, SandboxFactory, SandboxSpec
+from sandboxes.base import Mount, SandboxSpec
 from sandboxes.owner import scratch_dir
+from sandboxes.trees import remove_tree
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
-from skillopt.tasks.harbor import SPLITS, TaskError, read_task, read_tasks, task_folders
-from skillopt.tasks.verifier import VerifierError, verify
+from skillopt.tasks.harbor import (
+    SPLITS,
+    TaskError,
+    read_splits,
+    read_task,
+    read_tasks,
+    task_folders,
+)
+from skillopt.tasks.judging import VerifierSite, run_tests
+from skillopt.tasks.links import clean_workspace
+from skillopt.tasks.sources import equal_across, equal_within
+from skillopt.tasks.traps import TRAPS, Trap
+from skillopt.tasks.verifier import VerifierError, task_limits
 
 SOLUTION = "/solution"
 
@@ -23,6 +36,8 @@ class Problem:
 
     task: str
     message: str
+    warning: bool = False
+    """Whether the task can be used all the same."""
 
 
 def validate(folder: Path) -> list[Problem]:
@@ -40,18 +55,35 @@ def validate(folder: Path) -> list[Problem]:
         problems = [problem for path in found for problem in _problems(path)]
         if not problems and found != [folder]:
             read_tasks(folder)  # Raises if the tasks do not form a set.
+            splits = read_splits(folder) or {}
+            if leaks := equal_across(splits):
+                problems.append(Problem("", f"{folder}: {leaks}"))
     except TaskError as error:
         return [Problem("", str(error))]
     return problems
 
 
-def solve(task: Task, environments: Environments, sandbox_factory: SandboxFactory) -> list[Problem]:
-    """Run the task's solution, which must get the full reward, and an empty run, which must not.
+def alike(folder: Path) -> list[str]:
+    """The names of tasks with the same content that may be in the same split, a line for each group
+    of them.
+
+    Raises:
+        TaskError: a task cannot be used.
+    """
+    if (folder / "task.toml").exists():
+        return []
+    splits = read_splits(folder) or {"train": read_tasks(folder)}
+    return [line for tasks in splits.values() for line in equal_within(tasks)]
+
+
+def solve(task: Task, environments: Environments, site: VerifierSite) -> list[Problem]:
+    """Run the task's solution, which must get the full reward; an empty run, which must not; and
+    one that only leaves traps (see :mod:`skillopt.tasks.traps`), which should not.
 
     Args:
         task: with ``solution/solve.sh``; it runs in the working directory.
         environments: provides its image and workspaces.
-        sandbox_factory: makes the sandboxes of solution and verifier.
+        site: makes the sandboxes of solution and verifier.
 
     Raises:
         SandboxError: a sandbox failed, which says nothing about the task.
@@ -60,47 +92,97 @@ def solve(task: Task, environments: Environments, sandbox_factory: SandboxFactor
         return []  # Its answer is its solution.
     if not (task.folder / "solution" / "solve.sh").is_file():
         return [Problem(task.name, f"{task.folder / 'solution' / 'solve.sh'}: missing")]
+    try:
+        solved, wanted = _attempt(task, environments, site, _solution)
+        empty, _ = _attempt(task, environments, site)
+    except (VerifierError, TaskError) as error:
+        return [Problem(task.name, str(error))]
     problems = []
-    for solved in (True, False):
-        with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
-            try:
-                reward = _attempt(task, environments, sandbox_factory, Path(name), solved)
-            except (VerifierError, TaskError) as error:
-                problems.append(Problem(task.name, str(error)))
-                continue
-        if solved and not reward.hard:
-            problem = f"its solution gets {reward.soft:g}, not 1: {reward.feedback[:500]}"
-            problems.append(Problem(task.name, problem))
-        elif not solved and reward.hard:
-            problems.append(Problem(task.name, "an empty run gets the full reward"))
+    if not solved.hard:
+        problem = f"its solution gets {solved.soft:g}, not 1: {solved.feedback[:500]}{wanted}"
+        problems.append(Problem(task.name, problem))
+    if empty.hard:
+        problems.append(Problem(task.name, "an empty run gets the full reward"))
+    else:
+        problems += _taken(task, environments, site)
     return problems
 
 
-def _attempt(
-    task: Task,
-    environments: Environments,
-    sandbox_factory: SandboxFactory,
-    scratch: Path,
-    solved: bool,
-) -> Reward:
-    workspace = scratch / "workspace"
-    image = environments.prepare(task, workspace)
-    if solved:
-        mounts = (
-            Mount(str(workspace), task.workdir, read_only=False),
-            Mount(str(task.folder / "solution"), SOLUTION),
+def _taken(task: Task, environments: Environments, site: VerifierSite) -> list[Problem]:
+    """A warning for each kind of trap that takes the reward."""
+    if not _takes(task, environments, site, TRAPS):
+        return []
+    taken = [trap.name for trap in TRAPS if _takes(task, environments, site, (trap,))]
+    what = "; ".join(taken) or "several traps together"
+    return [
+        Problem(
+            task.name,
+            f"a run that only leaves traps gets the full reward: {what}. See 'What a verifier must "
+            "not trust' in docs/add-a-benchmark.md",
+            warning=True,
         )
-        limits = Limits(memory_mb=task.memory_mb, cpus=task.cpus, disk_mb=task.disk_mb)
-        with sandbox_factory(
-            SandboxSpec(image, task.workdir, mounts, dict(task.env), limits)
-        ) as box:
-            argv = ["bash", f"{box.path(SOLUTION)}/solve.sh"]
-            result = box.run(argv, deadline_s=task.agent_timeout_s)
-        if result.exit_code != 0:
-            how = "hung" if result.timed_out else f"ended with exit code {result.exit_code}"
-            said = result.stderr.decode("utf-8", "replace").strip()[-500:]
-            raise TaskError(f"{task.folder / 'solution' / 'solve.sh'}: {how}: {said}")
-    return verify(task, workspace, sandbox_factory, image, scratch)
+    ]
+
+
+def _takes(
+    task: Task, environments: Environments, site: VerifierSite, traps: Sequence[Trap]
+) -> bool:
+    def plant(task: Task, image: str, workspace: Path, site: VerifierSite) -> None:
+        for trap in traps:
+            trap.plant(task, workspace)
+
+    try:
+        return bool(_attempt(task, environments, site, plant)[0].hard)
+    except VerifierError:
+        return False  # It broke the tests, which is scored 0.
+
+
+_Work = Callable[[Task, str, Path, VerifierSite], None]
+"""What an attempt does, from the task, its image, the workspace and the site."""
+
+
+def _attempt(
+    task: Task, environments: Environments, site: VerifierSite, work: _Work | None = None
+) -> tuple[Reward, str]:
+    """The reward of a work, and what its tests wanted and did not get, for a message.
+
+    Raises:
+        VerifierError: the tests gave none.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
+        workspace = Path(name) / "workspace"
+        image = environments.prepare(task, workspace)
+        try:
+            if work is not None:
+                work(task, image, workspace, site)
+            clean_workspace(workspace, task.workdir, programs=True)
+            found = run_tests(task, workspace, site, image, Path(name))
+        finally:
+            remove_tree(workspace)
+    wanted = found.wanted(frozenset())
+    if found.reward is None:
+        raise VerifierError(f"{found.problem}{wanted}")
+    return found.reward, wanted
+
+
+def _solution(task: Task, image: str, workspace: Path, site: VerifierSite) -> None:
+    """Run the task's solution.
+
+    Raises:
+        TaskError: it hung or failed.
+    """
+    mounts = (
+        Mount(str(workspace), task.workdir, read_only=False),
+        Mount(str(task.folder / "solution"), SOLUTION),
+    )
+    limits = task_limits(task)
+    with site.sandbox(SandboxSpec(image, task.workdir, mounts, dict(task.env), limits)) as box:
+        argv = ["bash", f"{box.path(SOLUTION)}/solve.sh"]
+        result = box.run(argv, deadline_s=task.agent_timeout_s)
+    if result.exit_code != 0:
+        how = "hung" if result.timed_out else f"ended with exit code {result.exit_code}"
+        said = result.stderr.decode("utf-8", "replace").strip()[-500:]
+        raise TaskError(f"{task.folder / 'solution' / 'solve.sh'}: {how}: {said}")
 
 
 def _found(folder: Path) -> list[Path]:

@@ -1,79 +1,85 @@
 """Judges a finished workspace: runs a task's hidden tests in a fresh sandbox and reads the reward.
 
-A verifier that fails is an infrastructure failure and never a reward of 0.
+A verifier that fails is never a reward of 0 by itself: :mod:`skillopt.tasks.judging` finds out who
+is to blame.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import math
-import os
-import shutil
-import stat
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-from sandboxes.base import ExecResult, Limits, Mount, Sandbox, SandboxFactory, SandboxSpec
-from sandboxes.trees import remove_tree
-from skillopt.core.errors import SkillOptError
+from sandboxes.base import ExecResult, Limits, Mount, SandboxFactory, SandboxSpec
 from skillopt.core.import_path import own_code, takes
 from skillopt.core.types import Reward, Task
+from skillopt.tasks.repositories import quiet_repositories
+from skillopt.tasks.rewards import VerifierError as VerifierError
+from skillopt.tasks.rewards import read_feedback, read_metrics, soft_reward
+from skillopt.tasks.surroundings import Surroundings, surround
 
 Verify = Callable[..., Reward]
-"""A user's own verifier: a function of the task, the workspace as the agent left it (hostile), the
-agent's final answer and, if it has a fourth parameter, the rollout's folder, which contains
-``trajectory.json``. It runs in this process; an exception stops the run."""
+"""A user's own verifier: a function of the task, the workspace as the agent left it (hostile, but
+without pipes and links out of it), the agent's final answer and, if it has a fourth parameter, the
+rollout's folder, which contains ``trajectory.json``. It runs in this process, and an exception
+stops the run."""
 
-UNTRUSTED = Path(__file__).parent / "untrusted"
-"""The scripts with which a verifier runs the agent's programs; their comments explain how."""
-UNTRUSTED_SCRIPTS = "/opt/skillopt/untrusted"
-UNTRUSTED_FOLDER = "/tmp/untrusted"
-TESTS = "/tests"
-LOGS = "/logs/verifier"
-REWARD_BYTES = 64 * 1024
-FEEDBACK_CHARS = 8_000
-TAIL_CHARS = 2_000
+ERRORS = "test-stderr.txt"
+"""File in the verifier's folder with the error output of the tests."""
+ROOM_MB = 256
+"""Disk space that a verifier has beyond what the agent had and what the tests take."""
 SHOWN_LINES = 5
-"""Lines of output in the message about tests that gave no verdict."""
+"""Lines of each output in the message about tests that gave no verdict."""
 
-
-class VerifierError(SkillOptError):
-    """The verifier gave no verdict. The message describes what it did instead."""
+_RAISE = {
+    "time": "raise verifier.timeout_sec in task.toml",
+    "memory": "raise environment.memory_mb in task.toml, or sandbox.limits.memory_mb",
+    "disk": "raise environment.storage_mb in task.toml, or sandbox.limits.disk_mb",
+    "pids": "raise sandbox.limits.pids",
+}
+_MISSING = re.compile(r"([\w./+-]+): (?:command )?not found")
 
 
 def verify(
-    task: Task, workspace: Path, sandbox_factory: SandboxFactory, image: str, record: Path
+    task: Task,
+    workspace: Path,
+    sandbox_factory: SandboxFactory,
+    image: str,
+    record: Path,
+    limits: Limits | None = None,
 ) -> Reward:
     """Run ``tests/test.sh`` on a workspace that no other process uses any more.
 
     The script runs in the task's working directory. ``TESTS_DIR`` and ``VERIFIER_LOGS`` name the
-    folders of the tests and of its results; in a container these are ``/tests`` and
-    ``/logs/verifier``. If the task declares that it runs programs of the agent, ``$UNTRUSTED
-    COMMAND`` runs them as another user, who can neither read the tests nor write the reward. The
-    feedback is ``feedback.txt`` next to the reward, else the end of the output.
+    folders of the tests and of its results: the first has a random name, unless the tests
+    themselves name ``/tests``; the second is ``/logs/verifier`` in a container. If the task
+    declares that it runs programs of the agent, ``$UNTRUSTED COMMAND`` runs them as another user,
+    who can neither read the tests nor write the reward. The feedback is ``feedback.txt`` next to
+    the reward, else the end of the output.
 
     Args:
         task: whose tests are run.
-        workspace: what the agent left.
+        workspace: what the agent left, as :func:`skillopt.tasks.links.clean_workspace` leaves it.
         sandbox_factory, image: where they run.
-        record: host folder in which ``verifier/`` is created, with reward.json, feedback.txt and
-            test-stdout.txt.
+        record: host folder in which ``verifier/`` is created, with reward.json, feedback.txt,
+            test-stdout.txt (all output) and test-stderr.txt.
+        limits: that the agent had; by default the task's.
 
     Raises:
         VerifierError: the tests crashed, hung or wrote no valid reward.
         SandboxError: the sandbox failed.
     """
     folder = record / "verifier"
-    logs = folder / "logs"
-    logs.mkdir(parents=True)
-    # Mounted writable, they belong to the sandbox's user, and nobody else can read them.
-    logs.chmod(0o700)
+    folder.mkdir(parents=True)
+    around = surround(task, folder)
     try:
-        return _verify(task, workspace, sandbox_factory, image, folder)
+        if not around.keeps_git_config():
+            quiet_repositories(workspace)
+        return _verify(around, workspace, sandbox_factory, image, limits)
     finally:
-        remove_tree(logs)
-        remove_tree(folder / "tests")
+        around.remove()
 
 
 def verify_with(own: Verify, task: Task, workspace: Path, answer: str, folder: Path) -> Reward:
@@ -123,128 +129,83 @@ def _parameters(own: Verify) -> int:
     return 4
 
 
+def task_limits(task: Task, at_least: Limits | None = None) -> Limits:
+    """The limits of a task's sandboxes: the larger of its own and of the given ones."""
+    least = at_least or Limits(memory_mb=0, cpus=0, disk_mb=0)
+    return Limits(
+        max(least.memory_mb, task.memory_mb),
+        max(least.cpus, task.cpus),
+        least.pids,
+        max(least.disk_mb, task.disk_mb),
+    )
+
+
 def _verify(
-    task: Task, workspace: Path, sandbox_factory: SandboxFactory, image: str, folder: Path
+    around: Surroundings,
+    workspace: Path,
+    sandbox_factory: SandboxFactory,
+    image: str,
+    limits: Limits | None,
 ) -> Reward:
-    logs = folder / "logs"
+    task, folder = around.task, around.folder
+    agents = task_limits(task, limits)
+    disk_mb = agents.disk_mb + around.tests_mb + ROOM_MB
     spec = SandboxSpec(
         image=image,
         workdir=task.workdir,
-        mounts=(
-            Mount(str(workspace), task.workdir, read_only=False),
-            *_tests(task, folder),
-            Mount(str(logs), LOGS, read_only=False),
-        ),
+        mounts=(Mount(str(workspace), task.workdir, read_only=False), *around.mounts()),
         env=dict(task.env),
-        limits=Limits(memory_mb=task.memory_mb, cpus=task.cpus, disk_mb=task.disk_mb),
+        limits=Limits(agents.memory_mb, agents.cpus, agents.pids, disk_mb),
     )
     with sandbox_factory(spec) as box:
-        env = {"TESTS_DIR": box.path(TESTS), "VERIFIER_LOGS": box.path(LOGS)}
-        env |= dict(task.verifier_env) | _untrusted(task, box)
-        argv = ["bash", f"{box.path(TESTS)}/test.sh"]
-        result = box.run(argv, deadline_s=task.verifier_timeout_s, env=env)
+        env = around.env(box)
+        result = box.run(around.argv(box), deadline_s=task.verifier_timeout_s, env=env)
     (folder / "test-stdout.txt").write_bytes(result.stdout + result.stderr)
-    if result.timed_out or result.limit:
-        what = f"its {result.limit} limit" if result.limit else f"{task.verifier_timeout_s:g} s"
+    (folder / ERRORS).write_bytes(result.stderr)
+    if attacked := around.attacked:
+        return write_verdict(folder, Reward(0.0, {"reward": 0.0}, attacked))
+    limit = "time" if result.timed_out else result.limit
+    if limit:
+        what = f"{task.verifier_timeout_s:g} s" if limit == "time" else f"its {limit} limit"
         raise VerifierError(
-            f"{task.name}: tests/test.sh was stopped at {what}{_last_lines(result)}"
+            f"{task.name}: tests/test.sh was stopped at {what} ({_RAISE.get(limit, 'raise it')})"
+            f"{_last_lines(result)}"
         )
     try:
-        metrics = _read_reward(logs)
-        soft = _soft(metrics)
+        metrics = read_metrics(around.logs)
+        soft = soft_reward(metrics)
     except VerifierError as error:
         raise VerifierError(
             f"{task.name}: tests/test.sh {error} (exit code {result.exit_code})"
-            f"{_last_lines(result)}"
+            f"{_advice(task, result)}{_last_lines(result)}"
         ) from None
-    feedback = _feedback(logs, result)
-    (folder / "reward.json").write_text(json.dumps(metrics) + "\n", encoding="utf-8")
-    (folder / "feedback.txt").write_text(feedback, encoding="utf-8")
-    return Reward(soft, metrics, feedback)
+    return write_verdict(folder, Reward(soft, metrics, read_feedback(around.logs, result)))
+
+
+def write_verdict(folder: Path, reward: Reward) -> Reward:
+    """Write a reward into the verifier's folder of a rollout, and return it."""
+    (folder / "reward.json").write_text(json.dumps(reward.metrics) + "\n", encoding="utf-8")
+    (folder / "feedback.txt").write_text(reward.feedback, encoding="utf-8")
+    return reward
+
+
+def _advice(task: Task, result: ExecResult) -> str:
+    """What to do, if the reason is known why the tests gave no reward."""
+    with (task.folder / "tests" / "test.sh").open("rb") as script:
+        if script.readline().endswith(b"\r\n"):
+            return "; it has CRLF line ends, with which no shell can run it: convert them to LF"
+    found = _MISSING.findall(result.stderr.decode("utf-8", "replace"))
+    if result.exit_code != 127 or not found:
+        return ""
+    return f"; the image has no {found[-1]!r}: install it in environment/Dockerfile"
 
 
 def _last_lines(result: ExecResult) -> str:
-    """The end of what the tests wrote, for a message that outlives their folder."""
-    written = (result.stdout + result.stderr).decode("utf-8", "replace").strip()
-    lines = written.splitlines()[-SHOWN_LINES:]
-    return ": " + " | ".join(line.strip()[:200] for line in lines) if lines else ""
-
-
-def _tests(task: Task, folder: Path) -> tuple[Mount, ...]:
-    """The tests as they are; or, if another user's programs run next to them, a copy that only the
-    verifier's user can read, and the scripts that run those programs."""
-    if not task.untrusted_programs:
-        return (Mount(str(task.folder / "tests"), TESTS),)
-    shutil.copytree(task.folder / "tests", folder / "tests")
-    (folder / "tests").chmod(0o700)
-    private = Mount(str(folder / "tests"), TESTS, read_only=False)
-    return private, Mount(str(UNTRUSTED), UNTRUSTED_SCRIPTS)
-
-
-def _untrusted(task: Task, box: Sandbox) -> dict[str, str]:
-    """Let the verifier run the agent's programs as another user; returns the variables for that."""
-    if not task.untrusted_programs:
-        return {}
-    if not box.spawn(["bash", f"{UNTRUSTED_SCRIPTS}/serve", UNTRUSTED_FOLDER]):
-        return {"UNTRUSTED": "env"}  # env runs a command as it is.
-    return {"UNTRUSTED": f"{UNTRUSTED_SCRIPTS}/run", "UNTRUSTED_FOLDER": UNTRUSTED_FOLDER}
-
-
-def _read_reward(logs: Path) -> dict[str, float]:
-    """``reward.json``, a flat object of finite numbers, else ``reward.txt``, a single one."""
-    content = _read(logs / "reward.json", REWARD_BYTES)
-    if content is None:
-        content = _read(logs / "reward.txt", REWARD_BYTES)
-        if content is None:
-            raise VerifierError("wrote neither reward.json nor reward.txt")
-        try:
-            return {"reward": _finite("reward.txt", float(content))}
-        except ValueError:
-            raise VerifierError(f"wrote no number into reward.txt: {content[:80]!r}") from None
-    try:
-        values = json.loads(content)
-    except (ValueError, RecursionError):
-        raise VerifierError(f"wrote no valid JSON into reward.json: {content[:80]!r}") from None
-    if not isinstance(values, dict) or not values:
-        raise VerifierError("wrote no object of numbers into reward.json")
-    return {key: _finite(f"reward.json: {key}", value) for key, value in values.items()}
-
-
-def _finite(where: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise VerifierError(f"wrote something other than a number into {where[:80]}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise VerifierError(f"wrote {number} into {where[:80]}")
-    return number
-
-
-def _soft(metrics: dict[str, float]) -> float:
-    """``reward`` if there is one; else the mean, which for a single number is that number."""
-    soft = metrics.get("reward", sum(metrics.values()) / len(metrics))
-    if not 0.0 <= soft <= 1.0:
-        raise VerifierError(f"gave a reward of {soft:g}, which is not between 0 and 1")
-    return soft
-
-
-def _feedback(logs: Path, result: ExecResult) -> str:
-    content = _read(logs / "feedback.txt", 4 * FEEDBACK_CHARS)
-    if content is not None:
-        return content.decode("utf-8", "replace")[:FEEDBACK_CHARS].strip()
-    return result.stdout.decode("utf-8", "replace").strip()[-TAIL_CHARS:]
-
-
-def _read(path: Path, limit: int) -> bytes | None:
-    """At most ``limit`` bytes of a regular file; None if there is none, or a link or device."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        return None
-    with os.fdopen(fd, "rb") as file:
-        return file.read(limit)
+    """The end of what the tests wrote, for a message that outlives their folder; the errors first,
+    which say why."""
+    shown = []
+    for name, output in (("stderr", result.stderr), ("stdout", result.stdout)):
+        lines = output.decode("utf-8", "replace").strip().splitlines()[-SHOWN_LINES:]
+        if lines:
+            shown.append(f"{name}: " + " | ".join(line.strip()[:200] for line in lines))
+    return f": {'; '.join(shown)}" if shown else ""

@@ -238,7 +238,7 @@ class Training:
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
-            service_of(config, config.optimizer),
+            service_of(config, config.optimizer, self.runner.parts),
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,

@@ -6,7 +6,7 @@ change, and the log records from where on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,13 +17,19 @@ from skillopt.core.errors import SkillOptError
 from skillopt.core.skill import Skill
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.identity import without_later
-from skillopt.rollouts.plugins import described
 from skillopt.rollouts.prepare import Prepared
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.upstreams import service_of
 from skillopt.run.state import State
 
 SHOWN = 12
+PLACED = ("sandbox", "upstreams.")
+"""Own parts that the fingerprint has among the settings of their section."""
+REJUDGE_HINT = (
+    "if tests or the verifier were corrected: 'skillopt rejudge {run}' judges the kept work of its "
+    "rollouts again, and a run started with --fork takes them over"
+)
+"""What to do in place of running every agent again."""
 
 
 class FingerprintError(SkillOptError):
@@ -37,6 +43,7 @@ class Since(IntEnum):
     STEPS = 2
     EPOCH_ENDS = 3
     TEST = 4
+    NEVER = 5
 
 
 COUNTS_SINCE: dict[str, Since] = {
@@ -47,6 +54,7 @@ COUNTS_SINCE: dict[str, Since] = {
     "sandbox": Since.BASELINE,
     "target": Since.BASELINE,
     "own.verifier": Since.BASELINE,
+    "own.harness": Since.NEVER,  # Its version() counts, under "harness".
     "gate.metric": Since.BASELINE,
     "gate.mix": Since.BASELINE,
     "skillopt": Since.BASELINE,
@@ -83,7 +91,7 @@ def fingerprint(
         harness: the harness, with the version of its program.
         prompts: the optimizer's prompt templates.
     """
-    config, tasks = prepared.config, prepared.splits
+    config, tasks, parts = prepared.config, prepared.splits, prepared.parts
     settings = config.model_dump(mode="json")
     agent = without_later("harness", settings["harness"]) | {
         "name": harness.name,
@@ -97,9 +105,9 @@ def fingerprint(
             "beside": {other.name: other.digest for other in prepared.beside},
             "tasks": {split: {task.name: task.digest for task in tasks[split]} for split in tasks},
             "harness": agent,
-            "sandbox": sandbox_identity(config),
-            "target": _model(config, "target"),
-            "optimizer": _model(config, "optimizer")
+            "sandbox": sandbox_identity(config, parts),
+            "target": _model(config, "target", parts),
+            "optimizer": _model(config, "optimizer", parts)
             | {"sees_answers": config.optimizer.sees_answers, "prompts": prompts.digest},
             "edits": {
                 "max_tokens": config.skill.max_tokens,
@@ -110,7 +118,7 @@ def fingerprint(
             "method": settings["method"],
             "gate": settings["gate"],
             "final": settings["final"],
-            "own": described(prepared.plugins),
+            "own": {k: v for k, v in parts.items() if not k.startswith(PLACED)},
             "skillopt": package_version(),
         }
     )
@@ -147,6 +155,7 @@ def changes(
                 *more,
                 "undo these changes to resume it, or start a new run, which takes rollouts and "
                 "replies from this one as far as they are the same: --fork NEW-NAME",
+                *([REJUDGE_HINT.format(run=where)] if _judges(used) else []),
             ]
         )
     )
@@ -180,7 +189,14 @@ def _used(key: str, state: State) -> bool:
             return state.steps > 0 or (state.stage is not None and state.stage.step > 0)
         case Since.EPOCH_ENDS:
             return state.epochs > 1 or state.paired
-    return state.done is not None
+        case Since.TEST:
+            return state.done is not None
+    return False
+
+
+def _judges(keys: Iterable[str]) -> bool:
+    """Whether any of the keys may decide a verdict alone."""
+    return any(key == "own.verifier" or key.startswith("tasks.") for key in keys)
 
 
 def package_version() -> str:
@@ -191,12 +207,12 @@ def package_version() -> str:
         return "unknown"
 
 
-def _model(config: Config, role: str) -> dict[str, Any]:
+def _model(config: Config, role: str, parts: Mapping[str, str]) -> dict[str, Any]:
     model = getattr(config, role)
     return {
         "name": model.name,
         "sampling": model.sampling,
-        "service": service_of(config, model),
+        "service": service_of(config, model, parts),
     }
 
 

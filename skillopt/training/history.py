@@ -8,6 +8,7 @@ from typing import Any
 
 from harnesses.base import Usage
 from skillopt.core.types import GateDecision, Rollout
+from skillopt.core.types import used as used_by
 from skillopt.evaluation.scoring import Row
 from skillopt.optimizer.memory import describe
 from skillopt.optimizer.pairs import Pair
@@ -34,7 +35,7 @@ def history_row(
         usage: the optimizer's, by stage.
         seconds: time by stage, from the process that finished the step.
     """
-    used = {"rollout": Usage.total(r.usage for r in rollouts)} | dict(usage)
+    used = {"rollout": used_by(rollouts)} | dict(usage)
     return {
         "step": plan.step,
         "epoch": plan.epoch,
@@ -69,7 +70,7 @@ def epoch_row(
         "pairs": {change: changes.count(change) for change in sorted(set(changes))},
         **_judged(decision, skipped),
         "optimizer_errors": list(errors),
-        **_cost({"pairs": Usage.total(r.usage for r in ran)} | dict(usage), decision),
+        **_cost({"pairs": used_by(ran)} | dict(usage), decision),
         "seconds": dict(seconds),
     }
 
@@ -116,7 +117,7 @@ def _judged(decision: GateDecision | None, skipped: str = "") -> dict[str, Any]:
 
 
 def _cost(used: dict[str, Usage], decision: GateDecision | None) -> dict[str, Any]:
-    used["gate"] = Usage.total(r.usage for r in (decision.rollouts if decision else ()))
+    used["gate"] = used_by(decision.rollouts if decision else ())
     return {
         "tokens": {name: u.prompt_tokens + u.completion_tokens for name, u in used.items()},
         "cost_usd": Usage.total(used.values()).cost_usd,

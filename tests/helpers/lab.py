@@ -27,6 +27,7 @@ from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import SandboxSlots
 from skillopt.tasks.harbor import read_task
+from skillopt.tasks.judging import VerifierSite
 from tests.helpers.patience import QUICK
 
 IMAGE = "skillopt/agent-base:1"
@@ -51,6 +52,7 @@ class Lab:
     gateway: Gateway
     site: RolloutSite
     folder: Path
+    verifier: VerifierSite
     count: int = 0
 
     @property
@@ -106,8 +108,9 @@ def lab(backend: DockerBackend, tmp_path: Path) -> Iterator[MakeLab]:
                 Gateway({"up": upstream}, Path(scratch) / "s", lambda *_: 0.0, QUICK) as gateway,
                 SandboxSlots(gateway, backend, 1) as slots,
                 slots.site() as site,
+                slots.verifier() as verifier,
             ):
-                yield Lab(backend, gateway, site, tmp_path)
+                yield Lab(backend, gateway, site, tmp_path, verifier)
 
         yield lambda upstream: stack.enter_context(made(upstream))
 

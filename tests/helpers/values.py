@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from atif import Agent, Observation, ObservationResult, Step, ToolCall, Trajectory
 from pydantic import BaseModel
 
-from harnesses.base import Status, Usage
+from harnesses.base import ModelSpec, Status, Usage
 from skillopt.core.skill import Skill
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import OptimizerModel, OptimizerReplyError
 from skillopt.optimizer.templates import Prompts
+from skillopt.rollouts.identity import RolloutIdentity
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -130,3 +131,35 @@ def a_briefing(model: OptimizerModel, **options: Any) -> Briefing:
     return Briefing(
         **{"skill": SKILL, "budget": 2, "model": model, "seed": "1", "prompts": PROMPTS} | options
     )
+
+
+def an_identity(**changes: Any) -> RolloutIdentity:
+    """What identifies a rollout, changed as told."""
+    base: dict[str, Any] = {
+        "skill": "s1",
+        "task": "t1",
+        "agent": {"name": "codex", "version": "1"},
+        "model": ModelSpec("up", "m", {"temperature": 0.5, "top_p": 1}),
+        "service": {"kind": "sim", "seed": 0},
+        "replicate": 0,
+    }
+    return RolloutIdentity(**{**base, **changes})
+
+
+def a_result(folder: Path, **changes: Any) -> Rollout:
+    """A rollout in a folder of a store, changed as told."""
+    base: dict[str, Any] = {
+        "key": "ab12",
+        "identity": an_identity().to_json(),
+        "task": a_task(),
+        "status": Status.COMPLETED,
+        "message": "",
+        "reward": Reward(0.5, {"reward": 0.5}, "two rows differ"),
+        "skill_activated": True,
+        "answer": "done",
+        "usage": Usage(2, 10, 5, 3, None),
+        "agent_version": "1",
+        "duration_s": 1.5,
+        "folder": folder,
+    }
+    return Rollout(**{**base, **changes})

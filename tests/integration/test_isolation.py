@@ -85,7 +85,7 @@ def run(here: Lab, harness: str, task: Path):  # type: ignore[no-untyped-def]
     folder = here.folder / f"rollout-{here.count}"
     folder.mkdir()
     return run_job(
-        job(here, harness, task), here.site, Environments(here.backend), here.engine.sandbox, folder
+        job(here, harness, task), here.site, Environments(here.backend), here.verifier, folder
     )
 
 

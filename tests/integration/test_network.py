@@ -49,14 +49,19 @@ def test_an_allow_list_opens_its_hosts_and_nothing_else(
     here = lab(model)
     allowed: Network = (f"127.0.0.1:{port}",)
     task = make_task(
-        tmp_path / "task", "env | grep -ci proxy; echo 1 > /logs/verifier/reward.txt\n"
+        tmp_path / "task",
+        "curl -sS -o /dev/null -w ' %{http_connect}' https://example.org/\n"
+        "echo 1 > /logs/verifier/reward.txt\n",
     )
     folder = tmp_path / "record"
     folder.mkdir()
-    with SandboxSlots(here.gateway, here.backend, 1, allowed) as slots, slots.site() as site:
-        judges = slots.verifier_sandbox
-        result = run_job(job(here, harness, task), site, Environments(here.backend), judges, folder)
-    assert result.status is Status.COMPLETED and result.reward.feedback == "0"
+    with (
+        SandboxSlots(here.gateway, here.backend, 1, allowed) as slots,
+        slots.site() as site,
+        slots.verifier() as judge,
+    ):
+        result = run_job(job(here, harness, task), site, Environments(here.backend), judge, folder)
+    assert result.status is Status.COMPLETED and result.reward.feedback == "403"
     said = model.outputs[0]
     assert "/direct" not in said.replace("Failed to connect", "") or "Failed" in said
     assert f"/listed 127.0.0.1:{port}" in said
@@ -82,9 +87,12 @@ def test_verifiers_have_a_list_of_their_own(
     folder = tmp_path / "record"
     folder.mkdir()
     listed = (f"127.0.0.1:{port}",)
-    with SandboxSlots(here.gateway, here.backend, 1, "none", listed) as slots, slots.site() as site:
-        judges = slots.verifier_sandbox
-        result = run_job(job(here, "codex", task), site, Environments(here.backend), judges, folder)
+    with (
+        SandboxSlots(here.gateway, here.backend, 1, "none", listed) as slots,
+        slots.site() as site,
+        slots.verifier() as judge,
+    ):
+        result = run_job(job(here, "codex", task), site, Environments(here.backend), judge, folder)
     assert f"/judge 127.0.0.1:{port}" in result.reward.feedback
     assert "\n0\nlo" in model.outputs[0] and "eth0" not in model.outputs[0]
     assert not (folder / "network.jsonl").exists()
@@ -102,9 +110,10 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
         with (
             SandboxSlots(here.gateway, here.backend, 1, network, network) as slots,
             slots.site() as site,
+            slots.verifier() as judge,
         ):
             agent = SandboxSpec("skillopt/agent-base:1", network=site.network())
-            boxes = (engine.sandbox(agent), slots.verifier_sandbox(SandboxSpec(agent.image)))
+            boxes = (engine.sandbox(agent), judge.sandbox(SandboxSpec(agent.image)))
             for box in boxes:
                 with box:
                     links = box.run(["ls", "/sys/class/net"], deadline_s=10).stdout.split()

@@ -29,5 +29,5 @@ def test_an_agent_answers_a_question(harness: str, lab: MakeLab, tmp_path: Path)
     job = Job(task, None, make_harness(harness), model, named, Limits(), Budget())
     folder = tmp_path / "rollout"
     folder.mkdir()
-    result = run_job(job, here.site, Environments(here.backend), here.engine.sandbox, folder)
+    result = run_job(job, here.site, Environments(here.backend), here.verifier, folder)
     assert (result.status, result.message, result.reward.hard) == (Status.COMPLETED, "", 1.0)

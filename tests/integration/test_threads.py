@@ -82,7 +82,8 @@ class Delegating(ScriptedAgentModel):
     ("harness", "main"),
     [
         ("codex", ["over to you", "waiting", "whole done"]),
-        ("claude-code", ["over to you", "whole done"]),
+        # Its sub-agents work in the background: it hears of the end in a turn of its own.
+        ("claude-code", ["over to you", "whole done", "whole done"]),
         ("opencode", ["over to you", "whole done"]),
     ],
 )

@@ -34,7 +34,7 @@ schema_version = "1.4"
 [agent]
 timeout_sec = 40.0
 [verifier]
-timeout_sec = 30.0
+timeout_sec = {seconds}
 env = {{ SECRET = "{secret}" }}
 [environment]
 memory_mb = 512
@@ -53,7 +53,7 @@ class Case:
         commands: shell commands that the agent runs.
         check: the outcome as assertions.
         harness: whose tools run them; ``direct`` is the quickest, the others have the gateway.
-        judge: the task's ``test.sh``.
+        judge: the task's ``test.sh``, and the seconds that it may take.
         extra: lines of its ``task.toml``, and files of its ``tests/``.
     """
 
@@ -64,6 +64,7 @@ class Case:
     check: Callable[[Attempt], None]
     harness: str = "direct"
     judge: str = JUDGE
+    seconds: float = 30.0
     extra: str = ""
     files: dict[str, str] = field(default_factory=dict)
 
@@ -85,7 +86,8 @@ class Attempt:
 
     def lost(self) -> None:
         """The rollout was judged, and its attack has won nothing."""
-        assert (self.result.status, self.result.reward.hard) == (Status.COMPLETED, 0.0), self.said
+        ended = (self.result.status, self.result.reward.hard)
+        assert ended == (Status.COMPLETED, 0.0), f"{self.result.message}\n{self.said}"
         self.untouched()
 
     def untouched(self) -> None:
@@ -112,13 +114,13 @@ def attempt(case: Case, here: Lab, model: ScriptedAgentModel) -> Attempt:
         budget=Budget(requests=30),
     )
     environments = Environments(here.backend)
-    result = run_job(job, here.site, environments, here.engine.sandbox, folder)
+    result = run_job(job, here.site, environments, here.verifier, folder)
     return Attempt(result, list(model.outputs), skill, folder)
 
 
 def _task(case: Case, folder: Path) -> Path:
     for name, text in {
-        "task.toml": TASK.format(secret=SECRET, extra=case.extra),
+        "task.toml": TASK.format(secret=SECRET, extra=case.extra, seconds=case.seconds),
         "instruction.md": "Do it.\n",
         "environment/Dockerfile": "FROM skillopt/agent-base:1\nWORKDIR /app\nCOPY . /app/\n",
         "environment/given.txt": "given\n",

@@ -124,6 +124,22 @@ for s in held[:5]:
 status(post("/v1/responses", ASK))
 """
 
+FLOOD = r"""
+held = []
+for _ in range(400):
+    s = socket.socket()
+    s.settimeout(0.02)
+    try:
+        s.connect(("127.0.0.1", 8377))
+        s.sendall(b"POST /v1/resp")
+    except OSError:
+        pass
+    held.append(s)
+for s in held:
+    s.close()
+status(post("/v1/responses", ASK))
+"""
+
 SMUGGLING = r"""
 evil = HEAD + b"nobody\r\n\r\n"
 for head in (b"Content-Length: 5\r\nTransfer-Encoding: chunked",
@@ -204,6 +220,7 @@ GATEWAY = [
     ),
     _case("odd bodies", "400 for what is no JSON object", ODD_BODIES, _statuses(*[400] * 6)),
     _case("slow-loris", "half-sent requests keep nobody from being served", SLOW, _statuses(200)),
+    _case("a flood of connections", "they wait; the relay does not end", FLOOD, _statuses(200)),
     _case(
         "header smuggling",
         "nothing in a request's body is taken for a request with rights",

@@ -8,10 +8,14 @@ from tests.helpers.lab import MakeLab
 from tests.helpers.scripted_model import ScriptedAgentModel
 from tests.redteam.attempt import Case, attempt
 from tests.redteam.gateway import GATEWAY
+from tests.redteam.judging import JUDGING
 from tests.redteam.leaving import LEAVING, RUNNING, TAMPERING
 from tests.redteam.reading import CHANGING, KERNEL, READING
+from tests.redteam.remains import REMAINS
 
-CASES = [*READING, *CHANGING, *KERNEL, *GATEWAY, *LEAVING, *TAMPERING, *RUNNING]
+CASES = [
+    *READING, *CHANGING, *KERNEL, *GATEWAY, *LEAVING, *TAMPERING, *RUNNING, *JUDGING, *REMAINS,
+]  # fmt: skip
 
 
 @pytest.mark.engine
@@ -22,6 +26,6 @@ def test_the_attack_has_its_expected_outcome(case: Case, lab: MakeLab) -> None:
 
 
 def test_the_set_is_whole() -> None:
-    """At least forty cases, each named once and with its outcome in words."""
-    assert len({case.name for case in CASES}) == len(CASES) >= 40
+    """At least ninety cases, each named once and with its outcome in words."""
+    assert len({case.name for case in CASES}) == len(CASES) >= 90
     assert all(case.expected for case in CASES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from skillopt.core.import_path import OwnCodeError, PluginError
 from skillopt.core.types import Edit, Reward, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import StageResult
-from skillopt.run.events import Event
-from skillopt.run.records import StepDone
+from skillopt.run.events import Event, RolloutFinished
+from skillopt.run.records import Noted, StepDone
 from skillopt.run.spending import Spent
 from skillopt.run.state import State
 from skillopt.training.fingerprint import FingerprintError
@@ -145,3 +147,84 @@ def test_what_cannot_be_is_refused_by_the_config(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         small_config(tmp_path, **settings)
+
+
+class Threshold:
+    """A verifier with a setting."""
+
+    def __init__(self, reward: float) -> None:
+        self.reward = reward
+
+    def __call__(self, task: Task, workspace: Path, answer: str) -> Reward:
+        return Reward(self.reward)
+
+
+def fixed(task: Task, workspace: Path, answer: str, reward: float) -> Reward:
+    return Reward(reward)
+
+
+def captured(reward: float) -> Any:
+    return lambda task, workspace, answer: Reward(reward)
+
+
+def defined_again(reward: float) -> Any:
+    space: dict[str, Any] = {"Reward": Reward}
+    exec(f"def judge(task, workspace, answer):\n    return Reward({reward})\n", space)
+    return space["judge"]
+
+
+@pytest.mark.parametrize(
+    "make", [Threshold, lambda r: partial(fixed, reward=r), captured, defined_again]
+)
+def test_a_corrected_verifier_is_another_one(make: Any, tmp_path: Path) -> None:
+    """In one folder of runs: the old score is not found again, and the same verifier's is."""
+    seen: list[Event] = []
+
+    def score(reward: float) -> float:
+        seen.clear()
+        parts = Plugins(Echo(), make(reward))
+        (row,) = evaluate(
+            small_config(tmp_path), {"none": None}, split="val", plugins=parts,
+            listeners=[seen.append],
+        )  # fmt: skip
+        return row.score.value
+
+    def stored() -> list[bool]:
+        return [event.stored for event in seen if isinstance(event, RolloutFinished)]
+
+    assert (score(0.0), stored()) == (0.0, [False, False])
+    assert (score(1.0), stored()) == (1.0, [False, False])
+    assert (score(0.0), stored()) == (0.0, [True, True])
+    assert (score(1.0), stored()) == (1.0, [True, True])
+
+
+def test_a_verifier_that_cannot_be_identified_is_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    own = Threshold(1.0)
+    with (tmp_path / "log").open("w") as log:
+        own.__dict__["log"] = log
+        for use in (train, lambda c, plugins: evaluate(c, {"none": None}, plugins=plugins)):
+            with pytest.raises(PluginError, match=r"verifier: .*Threshold: its attribute 'log' is"):
+                use(small_config(tmp_path), plugins=Plugins(Echo(), own))
+        own.__dict__["version"] = "1"
+        assert evaluate(small_config(tmp_path), {"none": None}, plugins=Plugins(Echo(), own))
+
+
+def test_the_code_of_a_harness_makes_other_rollouts_and_the_same_run(tmp_path: Path) -> None:
+    class Silent(Echo):
+        def run(self, request: Request, site: RolloutSite) -> Outcome:
+            return replace(super().run(request, site), answer="")
+
+    config = small_config(tmp_path)
+    before, after = Plugins(Echo(), has_rule), Plugins(Silent(), has_rule)
+    keys = [
+        [r.key for r in evaluate(config, {"none": None}, plugins=parts)[0].rollouts]
+        for parts in (before, after, before)
+    ]
+    assert keys[0] == keys[2] and not set(keys[0]) & set(keys[1])
+    train(config, plugins=replace(before, stop=[after_one]))
+    seen: list[Event] = []
+    train(config, plugins=replace(after, stop=[after_one]), listeners=[seen.append])
+    (note,) = [event.text for event in seen if isinstance(event, Noted)]
+    assert "own.harness" in note

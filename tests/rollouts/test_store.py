@@ -12,41 +12,10 @@ from harnesses.base import ModelSpec, Status, Usage
 from sandboxes.owner import Owner, current_owner
 from skillopt.core.errors import FileError, FormatError
 from skillopt.core.types import Reward, Rollout
-from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
-from tests.helpers.values import a_task
+from tests.helpers.values import a_result, a_task, an_identity
 
 TASK = a_task()
-
-
-def an_identity(**changes: Any) -> RolloutIdentity:
-    base: dict[str, Any] = {
-        "skill": "s1",
-        "task": "t1",
-        "agent": {"name": "codex", "version": "1"},
-        "model": ModelSpec("up", "m", {"temperature": 0.5, "top_p": 1}),
-        "service": {"kind": "sim", "seed": 0},
-        "replicate": 0,
-    }
-    return RolloutIdentity(**{**base, **changes})
-
-
-def a_result(folder: Path, **changes: Any) -> Rollout:
-    base: dict[str, Any] = {
-        "key": "ab12",
-        "identity": an_identity().to_json(),
-        "task": TASK,
-        "status": Status.COMPLETED,
-        "message": "",
-        "reward": Reward(0.5, {"reward": 0.5}, "two rows differ"),
-        "skill_activated": True,
-        "answer": "done",
-        "usage": Usage(2, 10, 5, 3, None),
-        "agent_version": "1",
-        "duration_s": 1.5,
-        "folder": folder,
-    }
-    return Rollout(**{**base, **changes})
 
 
 @pytest.mark.parametrize(

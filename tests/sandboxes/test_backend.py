@@ -175,8 +175,8 @@ def test_the_version_of_an_own_backend_makes_other_rollouts(
 ) -> None:
     own = {"sandbox.kind": OWN, "sandbox.options": {"log": "x"}}
     prepared = prepare(small_config(tmp_path, **own))
-    assert sandbox_identity(prepared.config)["own"] == f"{HERE}:AuditedBackend@3"
-    assert "own" not in sandbox_identity(small_config(tmp_path))
+    assert sandbox_identity(prepared.config, prepared.parts)["own"] == f"{HERE}:AuditedBackend@3"
+    assert "own" not in sandbox_identity(small_config(tmp_path), {})
     task, skill = prepared.splits["val"][0], Skill("a", "b", "c")
     before = prepared.runner(print).key(task, skill)
     monkeypatch.setattr(AuditedBackend, "version", "4")

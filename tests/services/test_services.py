@@ -14,61 +14,17 @@ import pytest
 
 from harnesses.base import Status
 from skillopt import Plugins, evaluate
-from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
 from skillopt.core.types import Rollout
 from skillopt.rollouts.store import RolloutStore
+from tests.services.a_task import TASK, config
 from tests.services.scenarios import CASES, Case
 from tests.services.service import Service, serving
 from tests.services.streaming_client import StreamingClient
 from tests.services.wire import Protocol, good
 
-TASK = """\
-version = "1.0"
-[agent]
-timeout_sec = 4
-[environment]
-storage_mb = 512
-"""
-TEST = """\
-r=0; [ "$(cat answer.txt 2>/dev/null)" = 42 ] && r=1
-echo "{\\"reward\\": $r}" > "$VERIFIER_LOGS/reward.json"
-"""
-DOCKERFILE = "FROM skillopt/agent-base:1\nWORKDIR /app\n"
 ALL_CELLS = "SKILLOPT_ALL_CELLS" in os.environ
-
-
-def config(folder: Path, service: Service, protocol: Protocol, **settings: object) -> Config:
-    for split in ("train", "val", "test"):
-        task = folder / "tasks" / split / f"write-{split}"
-        (task / "environment").mkdir(parents=True)
-        (task / "tests").mkdir()
-        (task / "task.toml").write_text(TASK)
-        (task / "instruction.md").write_text(f"Write 42 into answer.txt ({split}).\n")
-        (task / "environment" / "Dockerfile").write_text(
-            "FROM skillopt/agent-base:1\nWORKDIR /app\n"
-        )
-        (task / "tests" / "test.sh").write_text(TEST)
-    upstream = {"kind": "openai-compatible", "base_url": service.url, "protocols": [protocol]}
-    values = {
-        "name": "services",
-        "runs": str(folder / "runs"),
-        "workers": 1,
-        "tasks": {"source": str(folder / "tasks")},
-        "skill": {"init": "empty", "name": "mine", "description": "Use it."},
-        "harness": {"name": "direct"},
-        "sandbox": {"kind": "local"},
-        "target": {"upstream": "up", "name": "m"},
-        "optimizer": {"upstream": "up", "name": "m"},
-        "upstreams": {"up": upstream},
-        "rollout_tries": 1,
-        "patience": {"total": 5, "first_byte": 2},
-        **settings,
-    }
-    file = folder / "config.yaml"
-    file.write_text("{}")
-    return load_config(file, Config, values)
 
 
 def rollout(settings: Config, plugins: Plugins) -> Rollout:

@@ -17,6 +17,7 @@ from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import TaskError, read_splits, read_task
+from skillopt.tasks.judging import VerifierSite
 from skillopt.tasks.questions import judged
 from skillopt.tasks.validate import validate
 from skillopt.tasks.words.generator import KINDS, deal, generate
@@ -48,7 +49,9 @@ def run(task: Task, model: ScriptedAgentModel, folder: Path) -> tuple[Status, fl
     job = Job(task, None, Direct(), ModelSpec("up", "m"), named, Limits(), Budget())
     folder.mkdir()
     with place(model) as site:
-        result = run_job(job, site, Environments(LocalBackend()), local_sandbox, folder)
+        result = run_job(
+            job, site, Environments(LocalBackend()), VerifierSite(local_sandbox), folder
+        )
     return result.status, result.reward.soft
 
 

@@ -76,16 +76,16 @@ def test_a_reader_that_comes_late_finds_the_output_of_a_program_that_has_ended(
 def test_it_is_another_user_who_is_gone_with_all_that_it_started(
     engine: DockerEngine, tmp_path: Path
 ) -> None:
-    program = "id -u; cat /tests/hidden.txt; (setsid sleep 100 &); echo > /logs/verifier/x\n"
+    program = "id -u; ls /skillopt/hidden; (setsid sleep 100 &); echo > /logs/verifier/x\n"
     script = (
         '"$UNTRUSTED" bash mine.sh 2>&1; "$UNTRUSTED" bash mine.sh >/dev/null 2>&1\n'
         "pgrep -c -u 65533 sleep; ls /logs/verifier"
     )
     said = judged(tmp_path, engine.sandbox, program, script).feedback
-    user, tests, logs, sleeping = said.splitlines()
-    assert user == "65533" and sleeping == "0"
-    assert "/tests/hidden.txt: Permission denied" in tests
-    assert "/logs/verifier/x: Permission denied" in logs
+    *mixed, sleeping = said.splitlines()  # Output and errors come by two ways.
+    assert "65533" in mixed and sleeping == "0"
+    assert "'/skillopt/hidden': Permission denied" in said
+    assert "/logs/verifier/x: Permission denied" in said
 
 
 @pytest.mark.engine

@@ -14,10 +14,13 @@ from sandboxes.local_backend import LocalBackend
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
+from skillopt.tasks.judging import VerifierSite
+from skillopt.tasks.surroundings import surround
 from skillopt.tasks.validate import solve
 from skillopt.tasks.verifier import VerifierError, verify
 
 Verify = Callable[[str], Reward]
+SITE = VerifierSite(local_sandbox)
 LOGS = '"${VERIFIER_LOGS:-/logs/verifier}"'
 
 
@@ -63,6 +66,7 @@ def test_the_script_finds_workspace_tests_and_environment(judged: Verify, tmp_pa
     assert sorted(p.name for p in record.iterdir()) == [
         "feedback.txt",
         "reward.json",
+        "test-stderr.txt",
         "test-stdout.txt",
     ]
 
@@ -119,6 +123,84 @@ def test_what_is_no_reward_is_an_error(judged: Verify, script: str, said: str) -
         judged(script)
 
 
+def test_line_ends_that_no_shell_can_read_are_named(judged: Verify) -> None:
+    with pytest.raises(VerifierError, match="CRLF line ends"):
+        judged(f"#!/bin/bash\r\nif true; then\r\necho 1 > {LOGS}/reward.txt\r\nfi\r\n")
+
+
+@pytest.mark.parametrize("first", ["#!/usr/bin/env python3", "#!/usr/bin/python3 -I"])
+def test_a_script_is_run_as_its_first_line_says(judged: Verify, first: str) -> None:
+    code = 'import os\nopen(os.environ["VERIFIER_LOGS"] + "/reward.txt", "w").write("0.5")\n'
+    assert judged(f"{first}\n{code}").soft == 0.5
+
+
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        ("cat /tests/x", "/tests"),
+        ("python3 check.py --data=/tests/x", "/tests"),
+        ("ls /app/tests /tests-old $DIR/tests ./tests", "hidden"),
+        ('cat "$TESTS_DIR/x"', "hidden"),
+    ],
+)
+def test_the_tests_have_a_random_place_unless_they_name_theirs(
+    task: Task, tmp_path: Path, script: str, place: str
+) -> None:
+    (task.folder / "tests" / "check.sh").write_text(script)
+    (task.folder / "tests" / "test.sh").write_text("true")
+    one, other = (surround(task, tmp_path / name) for name in ("a", "b"))
+    folder = "/tests" if place == "/tests" else "/skillopt/hidden"
+    assert one.tests.startswith(folder) and (one.tests == other.tests) == (folder == "/tests")
+    inside = tmp_path / "a" / "hidden" / one.tests.removeprefix(folder).strip("/")
+    assert (inside / "check.sh").read_text() == script
+    assert inside.stat().st_mode & 0o777 == 0o700
+
+
+CONFIG = """\
+[core]
+\tbare = false
+[core] fsmonitor = /app/x
+\tpager = x \\
+\turl = y
+[remote "origin"]
+\turl = https://example.org/a.git
+\treceivepack = x
+[include]
+\tpath = ../more
+[user]
+\tname = A "B" C
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "kept"),
+    [
+        ("git status", False),
+        ("git config user.email a@b; git config --global --add safe.directory /app", False),
+        ("git config --get alias.st", True),
+        ("x=$(git config alias.st)", True),
+        ('run(["git", "config", "--list"])', True),
+        ("grep st .git/config", True),
+    ],
+)
+def test_a_repositorys_programs_are_dropped_unless_its_settings_are_judged(
+    task: Task, tmp_path: Path, script: str, kept: bool
+) -> None:
+    (task.folder / "tests" / "test.sh").write_text(f"# {script}\necho 1 > {LOGS}/reward.txt")
+    folder = tmp_path / "workspace" / ".git"
+    (folder / "objects").mkdir(parents=True)
+    (folder / "config").write_text(CONFIG)
+    (folder / "HEAD").symlink_to("refs/heads/none")
+    verify(task, tmp_path / "workspace", local_sandbox, "unused", tmp_path)
+    quiet = (
+        '[core]\n\tbare = false\n[core]\n[remote "origin"]\n'
+        '\turl = https://example.org/a.git\n[user]\n\tname = A "B" C\n'
+    )
+    left = (folder / "config").read_text()
+    assert left.startswith(CONFIG) if kept else left.startswith(quiet), left
+    assert kept or ("/app/x" not in left and "more" not in left)
+
+
 @pytest.mark.slow
 def test_a_verifier_that_hangs_is_an_error(task: Task, tmp_path: Path) -> None:
     task = replace(task, verifier_timeout_s=1.0)
@@ -135,21 +217,21 @@ def one_of_each_family(tasks: list[Path]) -> list[Task]:
 @pytest.mark.slow
 def test_quickstart_tasks_can_be_solved(tasks: list[Path]) -> None:
     for task in one_of_each_family(tasks):
-        assert solve(task, Environments(LocalBackend()), local_sandbox) == []
+        assert solve(task, Environments(LocalBackend()), SITE) == []
 
 
 def test_solve_finds_tasks_that_are_wrong(task: Task) -> None:
     environments = Environments(LocalBackend())
-    [problem] = solve(task, environments, local_sandbox)
+    [problem] = solve(task, environments, SITE)
     assert problem.message.endswith("solve.sh: missing")
     (task.folder / "solution").mkdir()
     (task.folder / "solution" / "solve.sh").write_text("touch done")
     (task.folder / "tests" / "test.sh").write_text(f"echo 1 > {LOGS}/reward.txt")
-    [problem] = solve(task, environments, local_sandbox)
+    [problem] = solve(task, environments, SITE)
     assert problem.message == "an empty run gets the full reward"
     (task.folder / "tests" / "test.sh").write_text(f"echo 0.5; echo 0.5 > {LOGS}/reward.txt")
-    [problem] = solve(task, environments, local_sandbox)
+    [problem] = solve(task, environments, SITE)
     assert problem.message == "its solution gets 0.5, not 1: 0.5"
     (task.folder / "solution" / "solve.sh").write_text("echo oh >&2; exit 4")
-    [problem] = solve(task, environments, local_sandbox)
+    [problem] = solve(task, environments, SITE)
     assert problem.message.endswith("solve.sh: ended with exit code 4: oh")

@@ -58,3 +58,16 @@ def test_the_recording_ends_at_its_limit(tmp_path: Path, monkeypatch: pytest.Mon
     lines = (tmp_path / CAST).read_text().splitlines()
     assert 20 < len(list(map(json.loads, lines))) < 100
     assert (tmp_path / CAST).stat().st_size <= 4096
+
+
+def test_an_animation_is_no_change(tmp_path: Path) -> None:
+    with Screen(tmp_path) as screen:
+        screen.feed(b"Do you want to go on?\r\n> Yes")
+        for frame in "◐◓◑◒":
+            screen.feed(f"\x1b[5;1H{frame}".encode())
+        screen.changed -= 10
+        for frame in "◐◓◑◒" * 3:
+            screen.feed(f"\x1b[5;1H{frame}".encode())
+        assert screen.quiet_s > 9
+        screen.feed(b"\x1b[6;1Hsomething new")
+        assert screen.quiet_s < 9

@@ -1,0 +1,89 @@
+"""Reads what a task's tests have written: reward, metrics and feedback. All of it is untrusted."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+
+from sandboxes.base import ExecResult
+from skillopt.core.errors import SkillOptError
+
+REWARD_BYTES = 64 * 1024
+FEEDBACK_CHARS = 8_000
+TAIL_CHARS = 2_000
+
+
+class VerifierError(SkillOptError):
+    """The verifier gave no verdict. The message describes it, and what to do."""
+
+
+def read_metrics(logs: Path) -> dict[str, float]:
+    """``reward.json``, a flat object of finite numbers, else ``reward.txt``, a single one.
+
+    Raises:
+        VerifierError: there is neither, or it is something else.
+    """
+    content = read_plain(logs / "reward.json", REWARD_BYTES)
+    if content is None:
+        content = read_plain(logs / "reward.txt", REWARD_BYTES)
+        if content is None:
+            raise VerifierError("wrote neither reward.json nor reward.txt")
+        try:
+            return {"reward": _finite("reward.txt", float(content))}
+        except ValueError:
+            raise VerifierError(f"wrote no number into reward.txt: {content[:80]!r}") from None
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        raise VerifierError(f"wrote no valid JSON into reward.json: {content[:80]!r}") from None
+    if not isinstance(values, dict) or not values:
+        raise VerifierError("wrote no object of numbers into reward.json")
+    return {key: _finite(f"reward.json: {key}", value) for key, value in values.items()}
+
+
+def _finite(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise VerifierError(f"wrote something other than a number into {where[:80]}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise VerifierError(f"wrote {number} into {where[:80]}")
+    return number
+
+
+def soft_reward(metrics: dict[str, float]) -> float:
+    """``reward`` if there is one; else the mean, which for a single number is that number.
+
+    Raises:
+        VerifierError: it is not in [0, 1].
+    """
+    soft = metrics.get("reward", sum(metrics.values()) / len(metrics))
+    if not 0.0 <= soft <= 1.0:
+        raise VerifierError(f"gave a reward of {soft:g}, which is not between 0 and 1")
+    return soft
+
+
+def read_feedback(logs: Path, result: ExecResult) -> str:
+    """``feedback.txt``, else the end of what the tests printed."""
+    content = read_plain(logs / "feedback.txt", 4 * FEEDBACK_CHARS)
+    if content is not None:
+        return content.decode("utf-8", "replace")[:FEEDBACK_CHARS].strip()
+    return result.stdout.decode("utf-8", "replace").strip()[-TAIL_CHARS:]
+
+
+def read_plain(path: Path, limit: int) -> bytes | None:
+    """At most ``limit`` bytes of a regular file; None if there is none, or a link or device."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    with os.fdopen(fd, "rb") as file:
+        return file.read(limit)

@@ -1,0 +1,209 @@
+"""Patience, blame, the service's clock and its slots, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harnesses.clock import now
+from harnesses.gateway.blame import refusal_of
+from harnesses.gateway.patience import Attempts, Health, Patience, told_pause
+from harnesses.gateway.service_time import ServiceTime
+from harnesses.gateway.slots import Slots
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"retry-after": "7"}, "", 7),
+        ({"retry-after": "0.5"}, "", 0.5),
+        ({"retry-after-ms": "250"}, "", 0.25),
+        ({"retry-after": "soon"}, "", None),
+        ({"retry-after": "-3"}, "", None),
+        ({"retry-after": "nan"}, "", None),
+        ({}, "Please try again in 20s. Visit …", 20),
+        ({}, "Please try again in 6m0s.", 360),
+        ({}, "try again in 1h2m3.5s", 3723.5),
+        ({}, "Please retry after 34 seconds.", 34),
+        ({}, "limit resets in 2 days", 172_800),
+        ({}, "try again in 300ms", 0.3),
+        ({}, '{"error": {"resets_in_seconds": 90}}', 90),
+        ({}, '{"retryDelay": "34s"}', 34),
+        ({}, '{"retry_after": 5}', 5),
+        ({"x-ratelimit-reset-tokens": "2m", "x-ratelimit-remaining-tokens": "0"}, "", 120),
+        ({"x-ratelimit-reset-tokens": "2m", "x-ratelimit-remaining-tokens": "9"}, "", None),
+        ({}, "the model is overloaded", None),
+        ({"retry-after": "3"}, "try again in 20s", 3),
+    ],
+)
+def test_the_pause_that_a_service_asks_for(
+    headers: dict[str, str], body: str, seconds: float | None
+) -> None:
+    found = told_pause(headers, body)
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_a_pause_as_a_moment() -> None:
+    date = email.utils.formatdate(time.time() + 30, usegmt=True)
+    moments = [
+        told_pause({"retry-after": date}, ""),
+        told_pause({}, f'{{"resets_at": {int(time.time()) + 30}}}'),
+        told_pause({"x-ratelimit-reset": str(int((time.time() + 30) * 1000))}, ""),
+    ]
+    assert all(moment is not None and 27 < moment < 32 for moment in moments), moments
+    past = email.utils.formatdate(time.time() - 30, usegmt=True)
+    assert told_pause({"retry-after": past}, "") == 0
+
+
+@given(st.text(max_size=200), st.dictionaries(st.just("retry-after"), st.text(max_size=40)))
+def test_no_answer_is_too_strange(body: str, headers: dict[str, str]) -> None:
+    found = told_pause(headers, body)
+    assert found is None or found >= 0
+
+
+def test_what_is_told_is_never_cut_and_own_pauses_grow() -> None:
+    patience = Patience()
+    assert all(20 <= patience.pause(1, 20) <= 21 for _ in range(50))
+    own = [patience.pause(n, None) for n in range(1, 12)]
+    assert own[0] < 1 and own[4] > 4 and max(own) <= 75
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "blame"),
+    [
+        (400, b'{"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}}', "agent"),
+        (400, b'{"error": {"message": "x", "code": "context_length_exceeded"}}', "agent"),
+        (400, b"This model's maximum context length is 8192 tokens", "agent"),
+        (400, b'{"error": {"message": "Input length exceeds the context window"}}', "agent"),
+        (413, b"too large", "agent"),
+        (400, b'{"error": {"message": "flagged", "code": "content_policy_violation"}}', "agent"),
+        (403, b'{"error": {"message": "blocked by content management policy"}}', "agent"),
+        (400, b'{"error": {"message": "credit balance is too low"}}', "service"),
+        (
+            400,
+            b'{"error": {"message": "max_tokens is too large for the context window"}}',
+            "service",
+        ),
+        (400, b'{"error": {"message": "tools[3]: schema without properties"}}', "service"),
+        (401, b'{"error": {"message": "key flagged"}}', "service"),
+        (402, b"payment required", "service"),
+        (404, b"model is too long a name", "service"),
+        (429, b"too many tokens in this minute: reduce the length", "service"),
+        (500, b"context length exceeded", "service"),
+        (403, b"forbidden", "service"),
+        (422, b"unprocessable", "service"),
+        (400, b"", "service"),
+        (400, b"\xff\xfe", "service"),
+    ],
+)
+def test_blame_is_told_by_words(status: int, body: bytes, blame: str) -> None:
+    assert refusal_of(status, body).blame == blame
+
+
+def test_a_refusal_that_more_reply_tokens_caused_says_so() -> None:
+    said = refusal_of(400, b'{"error": {"message": "max_tokens: 64000 > 8192"}}')
+    assert said.reply_tokens and not said.too_long
+
+
+def attempts(patience: Patience, replied: bool = True) -> Attempts:
+    health = Health()
+    if replied:
+        health.good()
+    return Attempts(patience, health)
+
+
+def test_an_outage_is_waited_for_as_long_as_patience_lasts() -> None:
+    made = attempts(Patience(total_s=100))
+    assert made.failed(502, None, 0) is not None
+    made.health.down_since = now() - 99.9
+    assert made.failed(502, None, 50) is None
+    assert attempts(Patience(total_s=100)).failed(429, 99, 10) is None, "longer than is left"
+    assert attempts(Patience(total_s=100)).failed(429, 80, 10) is not None
+
+
+def test_a_service_that_never_replied_is_given_a_minute_unless_it_is_overloaded() -> None:
+    made = attempts(Patience(), replied=False)
+    made.health.down_since = now() - 61
+    assert made.failed(0, None, 0) is None
+    assert made.failed(529, None, 0) is not None
+
+
+def test_a_request_that_fails_while_others_are_answered_is_given_up() -> None:
+    made = attempts(Patience())
+    for _ in range(8):
+        assert made.failed(500, None, 0) is not None
+        made.health.good()
+    assert made.failed(500, None, 0) is None
+    assert made.failed(429, None, 0) is not None, "a limit is no fault of the request"
+
+
+def test_seconds_count_once() -> None:
+    time_ = ServiceTime()
+    start = now() - 100
+    time_.add(start, start + 10)
+    time_.add(start + 5, start + 20)
+    time_.add(start + 50, start + 60)
+    assert time_.seconds == pytest.approx(30)
+    time_.begin("a", at=now() - 2)
+    time_.begin("b", at=now() - 1)
+    time_.begin("c", at=now() + 100)
+    assert time_.seconds == pytest.approx(32, abs=0.5)
+    for key in "abc":
+        time_.end(key)
+    assert time_.seconds == pytest.approx(32, abs=0.5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=20))
+def test_the_union_of_intervals(spans: list[tuple[int, int]]) -> None:
+    time_ = ServiceTime()
+    for begin, end in spans:
+        time_.add(float(begin), float(end))
+    seconds = {second for begin, end in spans for second in range(begin, end)}
+    assert time_.seconds == len(seconds)
+
+
+def test_no_session_takes_all_slots_and_the_poorest_comes_first() -> None:
+    async def play() -> list[str]:
+        slots, order = Slots(4), []
+        await slots.take("greedy", 1)
+        await slots.take("greedy", 1)
+
+        async def wants(session: str) -> None:
+            await slots.take(session, 5)
+            order.append(session)
+
+        waiting = [asyncio.ensure_future(wants("greedy")) for _ in range(3)]
+        waiting += [asyncio.ensure_future(wants("modest")) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert order == ["modest", "modest"], "two slots are left for others"
+        for _ in range(3):
+            slots.give_back("greedy")
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        with pytest.raises(TimeoutError):
+            await slots.take("late", 0.01)
+        slots.give_back("modest")
+        await slots.take("late", 1)
+        return order
+
+    assert asyncio.run(play()) == ["modest", "modest", "greedy", "greedy", "greedy"]
+
+
+def test_who_leaves_the_queue_takes_no_slot_along() -> None:
+    async def play() -> None:
+        slots = Slots(1)
+        await slots.take("a", 1)
+        leaving = asyncio.ensure_future(slots.take("b", 5))
+        await asyncio.sleep(0)
+        slots.give_back("a")  # The turn of b, who leaves at this moment.
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        await slots.take("c", 0.1)
+
+    asyncio.run(play())

@@ -1,0 +1,35 @@
+"""What this folder tries must have the same outcomes if an ordinary user runs the project: root can
+read everything, an ordinary user must first have the rights."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from tests.helpers.ordinary_user import ordinary_user
+
+TESTS = (
+    "tests/redteam/test_redteam.py",
+    "tests/sandboxes/test_trees.py",
+    "tests/tasks/test_judging.py",
+    "tests/tasks/test_links.py",
+    "tests/tasks/test_untrusted.py",
+)
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.skipif(os.getuid() != 0, reason="all tests are run by an ordinary user already")
+def test_the_set_has_the_same_outcomes_for_an_ordinary_user() -> None:
+    try:
+        with ordinary_user() as user:
+            said = user.pytest("-n", "2", *TESTS)
+    except LookupError as error:
+        pytest.skip(str(error))
+    *_, summary, ended = (line for line in said.splitlines() if line.strip())
+    passed = re.search(r"(\d+) passed", summary)
+    assert passed and int(passed[1]) > 100 and "skipped" not in summary, said[-5000:]
+    assert ended == "exit code 0", said[-5000:]

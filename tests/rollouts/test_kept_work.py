@@ -1,0 +1,176 @@
+"""An agent's work comes back as it was left: contents, modes, links, deletions."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from skillopt.rollouts import kept_work
+from skillopt.rollouts.kept_work import ARCHIVE, NotKeptError, keep_work, restore_work, why_not
+
+
+def tree(root: Path) -> dict[str, tuple[object, ...]]:
+    """Everything in a folder that a verifier could notice."""
+    found: dict[str, tuple[object, ...]] = {".": (stat.S_IMODE(root.stat().st_mode),)}
+    for path in sorted(root.rglob("*")):
+        mode = path.lstat().st_mode
+        content: object = None
+        if path.is_symlink():
+            content, mode = os.readlink(path), stat.S_IFLNK
+        elif path.is_file():
+            content = path.read_bytes()
+        found[str(path.relative_to(root))] = (mode, content)
+    return found
+
+
+def first(folder: Path) -> Path:
+    """A first workspace."""
+    root = folder / "first"
+    for name in ("same.txt", "changed.txt", "removed.txt", "run.sh", "d/inner.txt", "gone/a/b.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "empty").mkdir()
+    (root / "link").symlink_to("same.txt")
+    (root / "becomes-link").mkdir()
+    (root / "becomes-link" / "x").write_text("x")
+    (root / "becomes-folder").write_text("x")
+    return root
+
+
+def nothing(root: Path) -> None:
+    pass
+
+
+def everything(root: Path) -> None:
+    (root / "changed.txt").write_text("changed!txt")
+    (root / "removed.txt").unlink()
+    (root / "run.sh").chmod(0o755)
+    shutil.rmtree(root / "gone")
+    (root / "empty").rmdir()
+    (root / "new" / "deep").mkdir(parents=True)
+    (root / "new" / "deep" / "file").write_bytes(bytes(range(256)))
+    (root / "new" / "empty").mkdir(mode=0o700)
+    (root / "link").unlink()
+    (root / "link").symlink_to("/app/changed.txt")
+    (root / "to-nowhere").symlink_to("../../nowhere")
+    shutil.rmtree(root / "becomes-link")
+    (root / "becomes-link").symlink_to("d")
+    (root / "becomes-folder").unlink()
+    (root / "becomes-folder").mkdir()
+    (root / "becomes-folder" / "y").write_text("y")
+    os.link(root / "changed.txt", root / "other-name.txt")
+    (root / os.fsdecode(b"odd \xff\nname")).write_text("odd")
+    (root / "same-but-private").write_text("x")
+    (root / "same-but-private").chmod(0o600)
+    root.chmod(0o777)
+
+
+def read_only(root: Path) -> None:
+    (root / "d" / "added.txt").write_text("x")
+    (root / "d" / "inner.txt").chmod(0o444)
+    (root / "d").chmod(0o555)
+    (root / "new").mkdir()
+    (root / "new" / "file").write_text("x")
+    (root / "new").chmod(0o500)
+
+
+def all_gone(root: Path) -> None:
+    for path in root.iterdir():
+        path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("work", [nothing, everything, read_only, all_gone])
+def test_it_comes_back_as_it_was(work: Callable[[Path], None], tmp_path: Path) -> None:
+    before = first(tmp_path)
+    after, again = tmp_path / "after", tmp_path / "again"
+    shutil.copytree(before, after, symlinks=True)
+    shutil.copytree(before, again, symlinks=True)
+    work(after)
+    keep_work(before, after, tmp_path)
+    assert why_not(tmp_path) == ""
+    restore_work(tmp_path, again)
+    assert tree(again) == tree(after)
+
+
+def kept(folder: Path, work: Callable[[Path], object]) -> Path:
+    """The work on a first workspace, kept; returns a copy of that workspace."""
+    before = first(folder)
+    after, again = folder / "after", folder / "again"
+    shutil.copytree(before, after, symlinks=True)
+    shutil.copytree(before, again, symlinks=True)
+    work(after)
+    keep_work(before, after, folder)
+    return again
+
+
+@pytest.mark.parametrize(
+    ("work", "problem"),
+    [
+        (lambda root: os.mkfifo(root / "pipe"), "'pipe' is neither a file nor a folder"),
+        (lambda root: os.truncate(root / "same.txt", 70 * 2**20), "changed files of 73400320"),
+    ],
+)
+def test_what_cannot_be_kept_as_a_whole_is_not_kept_at_all(
+    work: Callable[[Path], object], problem: str, tmp_path: Path
+) -> None:
+    again = kept(tmp_path, work)
+    assert problem in why_not(tmp_path) and not (tmp_path / ARCHIVE).exists()
+    with pytest.raises(NotKeptError, match="run it again"):
+        restore_work(tmp_path, again)
+
+
+def test_another_first_workspace_is_noticed(tmp_path: Path) -> None:
+    again = kept(tmp_path, everything)
+    (again / "same.txt").write_text("other")
+    with pytest.raises(NotKeptError, match="no longer the one that the agent got"):
+        restore_work(tmp_path, again)
+
+
+def test_a_rollout_of_an_earlier_version_says_so(tmp_path: Path) -> None:
+    assert "an earlier version ran it" in why_not(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/skillopt-out", "becomes-link/x", "a/../../out"])
+def test_an_archive_that_was_changed_writes_nothing_outside(name: str, tmp_path: Path) -> None:
+    again = kept(tmp_path, everything)
+    with tarfile.open(tmp_path / ARCHIVE, "w:gz") as tar:
+        link = tarfile.TarInfo("becomes-link")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        tar.addfile(link)
+        info = tarfile.TarInfo(name)
+        info.size = 4
+        tar.addfile(info, io.BytesIO(b"evil"))
+    with pytest.raises(NotKeptError):
+        restore_work(tmp_path, again)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "x").exists()
+    assert not Path("/tmp/skillopt-out").exists()
+
+
+def test_a_broken_archive_is_named(tmp_path: Path) -> None:
+    again = kept(tmp_path, everything)
+    (tmp_path / ARCHIVE).write_bytes((tmp_path / ARCHIVE).read_bytes()[:50])
+    with pytest.raises(NotKeptError, match=r"work\.tar\.gz: cannot be read"):
+        restore_work(tmp_path, again)
+
+
+def test_modes_that_run_a_program_as_another_user_do_not_come_back(tmp_path: Path) -> None:
+    def work(root: Path) -> None:
+        (root / "run.sh").write_text("new")
+        (root / "run.sh").chmod(0o4755)
+
+    again = kept(tmp_path, work)
+    restore_work(tmp_path, again)
+    assert stat.S_IMODE((again / "run.sh").stat().st_mode) == 0o755
+
+
+def test_the_number_of_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_work, "MOST_ENTRIES", 5)
+    kept(tmp_path, nothing)
+    assert "more than 5 files and folders" in why_not(tmp_path)
