@@ -22,6 +22,8 @@ WEB_PORTS = (80, 443)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 THIS_MACHINE, PRIVATE, SHARED = "this machine", "a private network", "a shared address"
+STAND_IN = "an address for documents and tests"
+"""No host has such an address; transparent proxies give them out in place of real ones."""
 
 _KINDS = {
     "a metadata service of a cloud": (
@@ -33,9 +35,9 @@ _KINDS = {
     PRIVATE: ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10"),
     SHARED: ("100.64.0.0/10",),
     "a multicast address": ("224.0.0.0/4", "ff00::/8"),
+    STAND_IN: ("192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
     "a reserved address": (
-        "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
-        "203.0.113.0/24", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "3fff::/20",
+        "192.0.0.0/24", "192.88.99.0/24", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "3fff::/20",
         "::/3", "4000::/2", "8000::/1",
     ),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path
 from sandboxes.access import (
     PRIVATE,
     SHARED,
+    STAND_IN,
     WEB_PORTS,
     Address,
     HostRule,
@@ -242,6 +243,8 @@ class Proxy:
         reason = not_outside(address, own)
         if rule.address == address:
             return ""
+        if reason == STAND_IN and not rule.name.startswith("*."):
+            return ""  # Where a transparent proxy is the way outside, every name leads there.
         if reason in (PRIVATE, SHARED) and any(
             rule.address == address and rule.allows(str(address), target.port)
             for rule in self.rules
