@@ -1,4 +1,5 @@
-"""Watches how much a running command has written, if no engine limits it."""
+"""Watches how much disk space a running command holds, if no engine limits it: by names, and by
+files that it removed while they are open."""
 
 from __future__ import annotations
 
@@ -6,8 +7,13 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+from sandboxes.base import SandboxError
 
 MEGABYTE = 1024 * 1024
 SMALLEST_ENTRY = 4096
@@ -15,39 +21,188 @@ SMALLEST_ENTRY = 4096
 
 _INTERVAL_S = 1.0
 _SHARE_OF_TIME = 0.05
+_LONGEST_LOOK_S = 2.0
 _TOO_DEEP = (errno.ENAMETOOLONG, errno.EMFILE, errno.ELOOP)
+_PROC = Path("/proc")
+_LOW_BYTES, _LOW_SHARE, _FALLEN_TO = 2048 * MEGABYTE, 0.05, 0.9
+_MEMORY = ("/dev/zero ", "/SYSV", "/[aio]")
+"""How the kernel names mappings of memory that is not from a file."""
 
 
 class DiskGuard:
-    """Checks whether the files under ``roots`` (plus what ``elsewhere`` reports, in bytes) exceed
-    ``limit_mb``: at most once a second, and never for more than a small share of the time."""
+    """Checks whether a command exceeds its disk limit: at most once a second, and never for more
+    than a small share of the time.
+
+    What nobody sees (files of processes that cannot be examined, files in transit between
+    processes) still uses up the disk of this machine; so a disk that becomes nearly full ends the
+    command too.
+
+    Args:
+        roots: files and folders that the command may write.
+        limit_mb: for ``roots`` together, and again for the rest.
+        elsewhere: reports the rest, in bytes.
+        processes: reports the numbers of the command's processes on this machine.
+        disks: folders on further disks that the command may fill.
+    """
 
     def __init__(
         self,
         roots: Sequence[Path],
         limit_mb: int,
         elsewhere: Callable[[], int] = lambda: 0,
+        processes: Callable[[], Iterable[int]] = lambda: (),
+        disks: Sequence[Path] = (),
     ) -> None:
         self._roots = roots
         self._limit = limit_mb * MEGABYTE
         self._elsewhere = elsewhere
+        self._processes = processes
+        self._devices = {root.stat().st_dev for root in roots if root.exists()}
+        spaces = {disk: _space(disk) for disk in (*roots, *disks)}
+        self._disks = {disk: space.free for disk, space in spaces.items() if space is not None}
         self.due = time.monotonic() + _INTERVAL_S
 
     def exceeded(self) -> bool:
-        """Check now, and set the time of the next check."""
+        """Check now, and set the time of the next check.
+
+        Raises:
+            SandboxError: a disk of this machine is nearly full.
+        """
         began = time.monotonic()
-        over = self.mounts_exceeded() or self._elsewhere() > self._limit
+        self._check_disks()
+        removed = unlinked_bytes(self._processes(), time.monotonic() + _LONGEST_LOOK_S)
+        mounted = sum(removed[device] for device in self._devices)
+        rest = removed.total() - mounted
+        over = (
+            rest > self._limit
+            or self._named_bytes() + mounted > self._limit
+            or self._elsewhere() + rest > self._limit
+        )
         now = time.monotonic()
         self.due = now + max(_INTERVAL_S, (now - began) / _SHARE_OF_TIME)
         return over
 
     def mounts_exceeded(self) -> bool:
-        """Check ``roots`` alone, which is quick for a workspace of ordinary size."""
-        return sum(_bytes_under(root, self._limit) for root in self._roots) > self._limit
+        """Check the names in ``roots`` alone, which is quick for a workspace of ordinary size."""
+        return self._named_bytes() > self._limit
+
+    def _named_bytes(self) -> int:
+        seen: set[tuple[int, int]] = set()
+        return sum(_bytes_under(root, self._limit, seen) for root in self._roots)
+
+    def _check_disks(self) -> None:
+        for disk, before in self._disks.items():
+            space = _space(disk)
+            if space is None:
+                continue
+            low = min(_LOW_BYTES, space.size * _LOW_SHARE)
+            if space.free < low and space.free < before * _FALLEN_TO:
+                raise SandboxError(
+                    f"the disk of {disk} is nearly full: {space.free // MEGABYTE} MB are left, of "
+                    f"{before // MEGABYTE} MB when the command began; make room there"
+                )
 
 
-def _bytes_under(root: Path, enough: int) -> int:
-    """Disk space of a file or of a tree, without following links; stops beyond ``enough``."""
+@dataclass(frozen=True)
+class _Space:
+    """The size of a file system and what ordinary users may still write, in bytes."""
+
+    size: int
+    free: int
+
+
+def _space(folder: Path) -> _Space | None:
+    """The space of a folder's file system; None if the folder is gone or is another machine's."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return _Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+
+def processes_of(container: str, process: int) -> list[int]:
+    """The numbers of a container's processes on this machine.
+
+    Args:
+        container: the container's full id, which the kernel has in the names of control groups.
+        process: the number of its first process according to the engine.
+
+    Returns:
+        None of them if the container does not run on this kernel, as with an engine in a virtual
+        machine.
+    """
+    if not _in_group(process, container):
+        return []
+    numbers = (int(name) for name in _names(_PROC) if name.isdecimal())
+    return [number for number in numbers if _in_group(number, container)]
+
+
+def _in_group(process: int, container: str) -> bool:
+    with suppress(OSError):  # It has ended.
+        return container in (_PROC / str(process) / "cgroup").read_text()
+    return False
+
+
+def unlinked_bytes(processes: Iterable[int], until: float) -> Counter[int]:
+    """Disk space of the files without a name that processes hold open or mapped, by device.
+
+    What cannot be examined is left out: processes of other users and, without the rights of root,
+    mappings.
+
+    Args:
+        processes: their numbers.
+        until: when to stop looking, by the monotonic clock.
+    """
+    seen: set[tuple[int, int]] = set()
+    found: Counter[int] = Counter()
+    for link in _held(processes):
+        with suppress(OSError):  # It was closed, or must not be examined.
+            status = link.stat()
+            place = (status.st_dev, status.st_ino)
+            kept = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+            if status.st_nlink == 0 and kept and place not in seen:
+                seen.add(place)
+                found[status.st_dev] += _entry_bytes(status)
+        if time.monotonic() > until:
+            break
+    return found
+
+
+def _held(processes: Iterable[int]) -> Iterator[Path]:
+    """Links of /proc to what processes hold: open files of every thread, since threads may have
+    their own, and mapped files."""
+    for process in processes:
+        base = _PROC / str(process)
+        yield from (base / "exe", base / "cwd")
+        for thread in _names(base / "task"):
+            folder = base / "task" / thread / "fd"
+            yield from (folder / name for name in _names(folder))
+        yield from _mapped_files(base / "map_files")
+
+
+def _mapped_files(folder: Path) -> Iterator[Path]:
+    for name in _names(folder):
+        with suppress(OSError):  # It was unmapped.
+            target = str((folder / name).readlink())
+            if target.endswith(" (deleted)") and not target.startswith(_MEMORY):
+                yield folder / name
+
+
+def _names(folder: Path) -> list[str]:
+    with suppress(OSError), os.scandir(folder) as entries:  # It has ended, or is another user's.
+        return [entry.name for entry in entries]
+    return []
+
+
+def _bytes_under(root: Path, enough: int, seen: set[tuple[int, int]]) -> int:
+    """Disk space of a file or of a tree, without following links; stops beyond ``enough``.
+
+    Args:
+        root: the file or tree.
+        enough: bytes beyond which the exact number does not matter.
+        seen: the files with several names that were counted already; a further name of one counts
+            as an empty file.
+    """
     total = _entry_bytes(root.lstat()) if root.exists() else 0
     pending = [os.fspath(root)] if root.is_dir() else []
     while pending and total <= enough:
@@ -55,9 +210,12 @@ def _bytes_under(root: Path, enough: int) -> int:
             with os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     status = entry.stat(follow_symlinks=False)
-                    total += _entry_bytes(status)
+                    place = (status.st_dev, status.st_ino)
+                    total += SMALLEST_ENTRY if place in seen else _entry_bytes(status)
                     if stat.S_ISDIR(status.st_mode):
                         pending.append(entry.path)
+                    elif status.st_nlink > 1:
+                        seen.add(place)
         except OSError as error:
             # Entries vanish while the command works; an entry that is nested too deeply to be
             # read is an evasion.

@@ -31,7 +31,7 @@ from sandboxes.base import (
     all_counted,
     deadline,
 )
-from sandboxes.disk import MEGABYTE, DiskGuard
+from sandboxes.disk import MEGABYTE, DiskGuard, processes_of
 from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.execution import ExecStream
 from sandboxes.mounts import agent_ids, engine_mount, has_foreign, is_bind, prepare_writable
@@ -282,6 +282,7 @@ class DockerSandbox:
         self._container: str | None = None
         self._dead: str | None = "has not been started"
         self._kills_before = 0
+        self._first_process = 0
         self._user = f"{engine.uid}:{engine.gid}"
         self._shared = False
         """Whether a second user has worked in it."""
@@ -449,7 +450,19 @@ class DockerSandbox:
 
     def _guard(self) -> DiskGuard:
         writable = [Path(m.source) for m in self._spec.mounts if not m.read_only and is_bind(m)]
-        return DiskGuard(writable, self._spec.limits.disk_mb, self._layer_bytes)
+        layers = Path(self._engine.info["DockerRootDir"])
+        return DiskGuard(
+            writable, self._spec.limits.disk_mb, self._layer_bytes, self._processes, [layers]
+        )
+
+    def _processes(self) -> list[int]:
+        """The numbers of the container's processes on this machine, as far as it has them."""
+        if self._first_process == 0:
+            container = self._alive()
+            with self._engine.errors("looking for a sandbox's processes"):
+                state = self._engine.api.inspect_container(container)["State"]
+            self._first_process = int(state["Pid"])
+        return processes_of(self._container or "", self._first_process)
 
     def _follow(self, stream: ExecStream, output: Output, end: Deadline) -> str | None:
         """Pass output on until the command closes it; the limit that was reached, if one was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,8 @@ from sandboxes.backend import Check, Outlet
 from sandboxes.base import Sandbox, SandboxError, SandboxSpec
 from sandboxes.base_image import ensure_base
 from sandboxes.docker import DockerEngine
-from sandboxes.images import ImageSpec, build
+from sandboxes.engine_trial import try_mounts
+from sandboxes.images import RELAY_IMAGE, ImageSpec, build, image_id
 from sandboxes.owner import clean_folders, scratch_dir
 from sandboxes.proxy import Proxy
 from sandboxes.reaper import clean
@@ -31,14 +32,22 @@ _LOG = logging.getLogger(__name__)
 
 class DockerOutlet:
     """A relay, with a filtering proxy if there is an allow-list, or if what sandboxes want outside
-    is recorded. Both start when first needed."""
+    is recorded. Both start when first needed, after ``ready``, which raises SandboxError if the
+    engine cannot run rollouts."""
 
-    def __init__(self, engine: DockerEngine, access: Access, gateway: Path | None) -> None:
+    def __init__(
+        self,
+        engine: DockerEngine,
+        access: Access,
+        gateway: Path | None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
         self.access = access
         self.base_url = "" if gateway is None else f"http://127.0.0.1:{RELAY_PORT}"
         self.env = _proxy_variables() if access.proxied else {}
         self._engine = engine
         self._gateway = gateway
+        self._ready = ready
         self._relay: Relay | None = None
         self._proxy: Proxy | None = None
         self._stack = ExitStack()
@@ -49,6 +58,7 @@ class DockerOutlet:
             return OPEN_NETWORK if self.access.everything else "none"
         with self._lock:
             if self._relay is None or not _runs(self._relay):
+                self._ready()
                 # A dead one is removed with the rest, at the end.
                 self._relay = self._stack.enter_context(self._new_relay())
             return self._relay.network
@@ -100,12 +110,14 @@ class DockerBackend:
         self.engine = DockerEngine(host, patience_s)
         self._volumes: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._tried = threading.Lock()
+        self._works = False
 
     def sandbox(self, spec: SandboxSpec) -> Sandbox:
         return self.engine.sandbox(spec)
 
     def outlet(self, access: Access, gateway: Path | None) -> Outlet:
-        return DockerOutlet(self.engine, access, gateway)
+        return DockerOutlet(self.engine, access, gateway, self._check_once)
 
     def image(self, name: str, folder: Path | None = None) -> str:
         if folder is not None:
@@ -127,6 +139,18 @@ class DockerBackend:
         yield Check(
             "Docker engine", True, f"{info['ServerVersion']}, {info['NCPU']} CPUs, {memory}"
         )
+        if image_id(self.engine, RELAY_IMAGE) is not None:
+            yield try_mounts(self.engine)
+
+    def _check_once(self) -> None:
+        """Raise SandboxError if the engine cannot do what a rollout needs. It is tried until it has
+        worked once."""
+        with self._tried:
+            if not self._works and image_id(self.engine, RELAY_IMAGE) is not None:
+                check = try_mounts(self.engine)
+                if not check.ok:
+                    raise SandboxError(f"{check.name}: {check.detail}; {check.advice}")
+                self._works = True
 
     def clean(self, *, dry_run: bool = False) -> list[str]:
         return clean(self.engine, dry_run=dry_run) + clean_folders(dry_run=dry_run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandboxes.base import EngineUnavailableError, ImageMissingError, SandboxError
@@ -16,35 +17,70 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _DEFAULT = "unix:///var/run/docker.sock"
+_CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 _CONNECTIONS = 64
 """Connections that are kept open at most; more are opened if more commands run at once."""
 
 
 def engine_address(host: str | None = None) -> str:
     """``host``, else ``DOCKER_HOST``, else the address of the current Docker context, which Docker
-    Desktop, rootless engines and Colima set."""
+    Desktop, rootless engines and Colima set.
+
+    Raises EngineUnavailableError if the context cannot be read.
+    """
     from docker.context import ContextAPI
+    from docker.errors import DockerException
 
     if host or (host := os.environ.get("DOCKER_HOST")):
         return host
-    context = ContextAPI.get_current_context()
-    found = context.Host if context is not None else None
+    try:
+        context = ContextAPI.get_current_context()
+        found = context.Host if context is not None else None
+    except (DockerException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise EngineUnavailableError(
+            f"the current Docker context cannot be read ({_root_cause(error)}); choose another "
+            "with `docker context use`, or set DOCKER_HOST to the engine to use"
+        ) from error
     return str(found or _DEFAULT).replace("http+unix:", "unix:")
 
 
 def connect(address: str, patience_s: int) -> APIClient:
     """A client of the engine at ``address``, which may take ``patience_s`` for an answer.
 
-    Raises EngineUnavailableError if no engine answers there.
+    Raises EngineUnavailableError if no engine answers there, or none that can be used.
     """
     import docker
+
+    if address.startswith("ssh:"):
+        raise EngineUnavailableError(
+            f"connecting: the engine at {address} is on another machine, and sandboxes need "
+            "folders of this one; set DOCKER_HOST to an engine of this machine"
+        )
+    settings = _tls_settings(address) | {"base_url": address}
+    with engine_errors("connecting", address):
+        try:
+            return docker.APIClient(
+                version="auto", timeout=patience_s, max_pool_size=_CONNECTIONS, **settings
+            )
+        except (OSError, ValueError) as error:  # Of the address itself, or of TLS files.
+            raise _unavailable("connecting", address, error) from error
+
+
+def _tls_settings(address: str) -> dict[str, Any]:
+    """The settings that ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` ask for."""
+    from docker.errors import DockerException
     from docker.utils import kwargs_from_env
 
-    settings: dict[str, Any] = {**kwargs_from_env(), "base_url": address}
-    with engine_errors("connecting", address):
-        return docker.APIClient(
-            version="auto", timeout=patience_s, max_pool_size=_CONNECTIONS, **settings
-        )
+    try:
+        return dict(kwargs_from_env())
+    except (DockerException, OSError, ValueError) as error:
+        folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
+        missing = [name for name in _CERTIFICATES if not (folder / name).is_file()]
+        reason = f"{folder} has no {', '.join(missing)}" if missing else _root_cause(error)
+        raise EngineUnavailableError(
+            f"connecting: DOCKER_TLS_VERIFY asks for TLS to the engine at {address}, but {reason}; "
+            "set DOCKER_CERT_PATH to the folder of these files, or unset DOCKER_TLS_VERIFY"
+        ) from error
 
 
 @contextmanager
@@ -71,11 +107,15 @@ def engine_errors(doing: str, host: str, image: str | None = None) -> Iterator[N
         reason = error.explanation or str(error)
         raise SandboxError(f"{doing}: the engine at {host} refused: {reason}") from error
     except (RequestException, DockerException, HTTPError, ConnectionError) as error:
-        raise EngineUnavailableError(
-            f"{doing}: no container engine answers at {host} ({_root_cause(error)}); start it, or "
-            "set DOCKER_HOST to the one to use; on Debian as root `dockerfiles/install-engine.sh` "
-            "installs and starts one"
-        ) from error
+        raise _unavailable(doing, host, error) from error
+
+
+def _unavailable(doing: str, host: str, error: BaseException) -> EngineUnavailableError:
+    return EngineUnavailableError(
+        f"{doing}: no container engine answers at {host} ({_root_cause(error)}); start it, or set "
+        "DOCKER_HOST to the one to use; https://docs.docker.com/engine/install/ tells how to "
+        "install one"
+    )
 
 
 def _root_cause(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import asyncio
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from sandboxes.serving import pass_on, served
+from sandboxes.serving import pass_on, served, until_stopped
 
 
 class Forwarder:
@@ -36,15 +36,12 @@ class Forwarder:
         self._stack.close()
 
     async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._client, "127.0.0.1", 0)
+        return await asyncio.start_server(until_stopped(self._client), "127.0.0.1", 0)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):  # If one of the two is gone, the other sees its connection end.
+            far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
             try:
-                far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
-                try:
-                    await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
-                finally:
-                    far_writer.close()
+                await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
             finally:
-                writer.close()
+                far_writer.close()

@@ -237,7 +237,11 @@ class LocalSandbox:
         """Pass output on until the command has ended; the limit that was reached, if one was."""
         spec = self._spec
         writable = [Path(mount.source) for mount in spec.mounts if not mount.read_only]
-        guard = DiskGuard([self._root, *writable], spec.limits.disk_mb)
+        guard = DiskGuard(
+            [self._root, *writable],
+            spec.limits.disk_mb,
+            processes=lambda: [process.pid for process in self._processes()],
+        )
         next_look = 0.0
         with selectors.DefaultSelector() as selector:
             for name, pipe in zip(STREAMS, (process.stdout, process.stderr), strict=True):

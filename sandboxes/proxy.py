@@ -1,50 +1,97 @@
 """A filtering proxy, by which a sandbox without a network reaches single hosts outside.
 
 It runs in this process and listens on a Unix socket that a relay forwards to, so that sandboxes
-still have no network of their own. HTTPS by CONNECT, and plain HTTP; nothing else passes.
+still have no network of their own. TLS by CONNECT, and plain HTTP; what is spoken in a tunnel must
+name the host that was allowed. Other protocols pass only to a port that the list names.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import re
 import socket
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from sandboxes.access import HostRule, Visit
-from sandboxes.serving import pass_on, served
+from sandboxes.access import (
+    PRIVATE,
+    SHARED,
+    STAND_IN,
+    WEB_PORTS,
+    Address,
+    HostRule,
+    Visit,
+    not_outside,
+    own_addresses,
+    read_address,
+)
+from sandboxes.http_head import (
+    RefusedError,
+    Target,
+    check_host,
+    inner_target,
+    read_head,
+    response,
+    rewritten,
+    target_of,
+)
+from sandboxes.serving import pass_on, served, until_stopped
+from sandboxes.tls import UNRECOGNIZED_NAME, NotTlsError, read_hello
 
 MAX_CONNECTIONS = 64
-MAX_HEAD = 16 * 1024
-HEAD_S, CONNECT_S, IDLE_S = 10.0, 10.0, 120.0
+HEAD_S, CONNECT_S = 10.0, 10.0
+IDLE_S, CROWDED_IDLE_S = 600.0, 60.0
 _CHUNK = 64 * 1024
+_TLS = b"\x16"
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+_REQUEST_LINE = re.compile(rb"[\r\n]*([!-~]{1,64}([ \t][^\r\n]*)?)?")
+"""The start of what may become the first line of an HTTP request; servers are lenient there."""
+_HTTP = re.compile(rb"[\r\n]*[!-~]+[ \t][^\r\n]*HTTP/\d", re.IGNORECASE)
+_LONGEST_LINE = 16 * 1024
 
 
-class _RefusedError(Exception):
-    """A request that is answered with status 403; the message says why."""
+class _UnreachableError(OSError):
+    """A host that may be reached does not answer."""
+
+
+@dataclass(eq=False)
+class _Connection:
+    """A connection of a client that is being served."""
+
+    task: asyncio.Task[object]
+    used: float = field(default_factory=time.monotonic)
+    """When a byte passed last."""
+
+    def touch(self) -> None:
+        self.used = time.monotonic()
 
 
 @dataclass
 class Proxy:
-    """A proxy on a Unix socket. A context manager.
+    """A proxy on a Unix socket, for one sandbox at a time. A context manager.
 
     Args:
         socket: path to make; its folder exists.
         rules: the hosts that may be reached.
+        idle_s: seconds without a byte after which a connection ends.
+        crowded_idle_s: the same while others wait for one of the :data:`MAX_CONNECTIONS`.
     """
 
     socket: Path
     rules: Sequence[HostRule]
+    idle_s: float = IDLE_S
+    crowded_idle_s: float = CROWDED_IDLE_S
     _visits: list[Visit] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stack: ExitStack = field(default_factory=ExitStack)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONNECTIONS))
+    _open: set[_Connection] = field(default_factory=set)
+    _waiting: int = 0
+    _tidying: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Proxy:
         self._stack.callback(self.socket.unlink, missing_ok=True)
@@ -65,152 +112,256 @@ class Proxy:
         return visits
 
     async def _listen(self) -> asyncio.Server:
-        server = await asyncio.start_unix_server(self._client, self.socket)
+        server = await asyncio.start_unix_server(until_stopped(self._client), self.socket)
         self.socket.chmod(0o666)
+        self._tidying = asyncio.create_task(self._end_idle())
         return server
 
+    async def _end_idle(self) -> None:
+        """End connections on which nothing passes, the quietest first."""
+        while True:
+            await asyncio.sleep(min(1.0, self.crowded_idle_s / 4))
+            now = time.monotonic()
+            quietest = sorted(self._open, key=lambda connection: connection.used)
+            for place, connection in enumerate(quietest):
+                allowed_s = self.crowded_idle_s if place < self._waiting else self.idle_s
+                if now - connection.used > allowed_s:
+                    connection.task.cancel()
+
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with self._slots:
-                await self._answer(reader, writer)
-        except _RefusedError as refused:
-            await _say(writer, 403, str(refused))
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            await _say(writer, 502, f"{type(error).__name__}: {error}")
-        finally:
-            writer.close()
+        async with self._connection() as connection:
+            try:
+                await self._answer(reader, writer, connection)
+            except RefusedError as refused:
+                await _send(writer, refused.answer)
+            except _UnreachableError as error:
+                await _send(writer, response(502, str(error)))
+            except OSError as error:
+                await _send(writer, response(502, f"{type(error).__name__}: {error}"))
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[_Connection]:
+        """Wait for one of the connections that may be open at a time."""
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        task = asyncio.current_task()
+        assert task is not None
+        connection = _Connection(task)
+        self._open.add(connection)
+        try:
+            yield connection
+        finally:
+            self._open.discard(connection)
+            self._slots.release()
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection
+    ) -> None:
+        """Serve one request, or one tunnel with whatever is spoken in it."""
         async with asyncio.timeout(HEAD_S):
-            request, rest = await _read_head(reader)
-        connect = request.method == b"CONNECT"
-        host, port, path = _target(request)
-        try:
-            addresses = await self._allowed(host, port)
-        except _RefusedError as refused:
-            self._note(Visit(host, port, str(refused)))
-            raise
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                far_reader, far_writer = await _connect(addresses, port)
-        except (OSError, TimeoutError) as error:
-            self._note(Visit(host, port, failed=f"no connection: {type(error).__name__}: {error}"))
-            raise
-        self._note(Visit(host, port))
-        try:
-            if connect:
-                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            else:
-                far_writer.write(_rewritten(request, host, port, path))
-            far_writer.write(rest)
-            await asyncio.gather(
-                pass_on(reader, far_writer, IDLE_S), pass_on(far_reader, writer, IDLE_S)
-            )
-        finally:
-            far_writer.close()
+            request, rest = await read_head(reader)
+        target = target_of(request)
+        async with AsyncExitStack() as stack:
+            with self._noted(target):
+                rule = self._rule(target)
+                if request.method != b"CONNECT":
+                    check_host(request, target)
+                addresses = await self._addresses(target, rule)
+                far_reader, far_writer = await _connect(addresses, target.port)
+                stack.callback(far_writer.close)
+                if request.method == b"CONNECT":
+                    writer.write(_ESTABLISHED)
+                inward = asyncio.create_task(pass_on(far_reader, writer, connection.touch))
+                stack.push_async_callback(_ended, inward)
+                if request.method == b"CONNECT":
+                    first = await _opening(reader, rest, target, rule)
+                else:
+                    first = rewritten(request, target) + rest
+            with suppress(OSError):  # The other side sees its connection end.
+                far_writer.write(first)
+                outward = pass_on(reader, far_writer, connection.touch)
+                await asyncio.gather(outward, inward)
 
-    async def _allowed(self, host: str, port: int) -> list[str]:
-        """The addresses of a host that may be reached.
+    @contextmanager
+    def _noted(self, target: Target) -> Iterator[None]:
+        """Record the visit at the end of the block, and whether it was refused or failed."""
+        refused = failed = ""
+        try:
+            yield
+        except RefusedError as error:
+            refused = str(error)
+            raise
+        except _UnreachableError as error:
+            failed = f"no connection: {error}"
+            raise
+        finally:
+            with self._lock:
+                self._visits.append(Visit(target.host, target.port, refused, failed=failed))
+
+    def _rule(self, target: Target) -> HostRule:
+        """The rule that allows a target; raises RefusedError if none does."""
+        for rule in self.rules:
+            if rule.allows(target.host, target.port):
+                return rule
+        where = f"{target.host}:{target.port}"
+        raise RefusedError(f"{where} is not on this sandbox's list of hosts")
+
+    async def _addresses(self, target: Target, rule: HostRule) -> list[str]:
+        """The addresses of a target that may be connected to.
 
         Raises:
-            _RefusedError: the host may not be reached, or has no such address.
+            RefusedError: it has none.
         """
-        rule = next((rule for rule in self.rules if rule.allows(host, port)), None)
-        if rule is None:
-            raise _RefusedError(f"{host}:{port} is not on this sandbox's list of hosts")
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise _RefusedError(f"{host} has no address: {error}") from error
-        addresses = [str(entry[4][0]) for entry in found]
-        allowed = [address for address in addresses if _outside(address, rule)]
+            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise RefusedError(f"{target.host} has no address: {error}") from error
+        allowed, reasons, own = [], [], own_addresses()
+        for text in dict.fromkeys(str(entry[4][0]) for entry in found):
+            address = read_address(text)
+            reason = "nowhere" if address is None else self._refusal(address, target, rule, own)
+            if reason:
+                reasons.append(f"{reason} ({text})")
+            else:
+                allowed.append(text)
         if not allowed:
-            raise _RefusedError(f"{host} leads to this machine or its network, not outside")
+            raise RefusedError(
+                f"{target.host} leads to {', '.join(reasons)}, not outside; an address of a "
+                "private network can be reached if the list has it too, one of this machine if it "
+                "is used in place of the name"
+            )
         return allowed
 
-    def _note(self, visit: Visit) -> None:
-        with self._lock:
-            self._visits.append(visit)
+    def _refusal(
+        self, address: Address, target: Target, rule: HostRule, own: frozenset[Address]
+    ) -> str:
+        """Why an address may not be connected to; empty if it may."""
+        reason = not_outside(address, own)
+        if rule.address == address:
+            return ""
+        if reason == STAND_IN and not rule.name.startswith("*."):
+            return ""  # Where a transparent proxy is the way outside, every name leads there.
+        if reason in (PRIVATE, SHARED) and any(
+            rule.address == address and rule.allows(str(address), target.port)
+            for rule in self.rules
+        ):
+            return ""
+        return reason
 
 
-def _outside(address: str, rule: HostRule) -> bool:
-    """Whether a rule allows an address: this machine and its neighbours only if the rule is their
-    address; private networks only if it is a full name."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if rule.name == address:
-        return True
-    if parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified:
-        return False
-    return parsed.is_global or not rule.name.startswith("*.")
+async def _opening(
+    reader: asyncio.StreamReader, data: bytes, tunnel: Target, rule: HostRule
+) -> bytes:
+    """What a client says first in a tunnel, as it is passed on once that may be.
 
+    Args:
+        reader: the client.
+        data: what was received already.
+        tunnel: the tunnel's host and port.
+        rule: the rule that allows it.
 
-async def _read_head(reader: asyncio.StreamReader) -> tuple[Any, bytes]:
-    """The request's head, and what was received after it."""
-    import h11
-
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-    while True:
-        try:
-            event = connection.next_event()
-        except h11.RemoteProtocolError as error:
-            raise _RefusedError(f"not an HTTP request: {error}") from error
-        if isinstance(event, h11.Request):
-            return event, connection.trailing_data[0]
-        data = await reader.read(_CHUNK)
-        if not data:
-            raise _RefusedError("the request was broken off")
-        connection.receive_data(data)
-
-
-def _target(request: Any) -> tuple[str, int, str]:
-    """The host, port and path of a request."""
-    text = request.target.decode("ascii", "replace")
+    Raises:
+        RefusedError: it names another host, or none.
+    """
+    if rule.address is not None:
+        return data
+    anything = rule.port not in (None, *WEB_PORTS)
     try:
-        if request.method == b"CONNECT":
-            parts = urlsplit(f"//{text}")
-            return (parts.hostname or "").lower(), parts.port or 443, ""
-        parts = urlsplit(text)
-        if parts.scheme != "http" or not parts.hostname:
-            raise _RefusedError("only http:// addresses and CONNECT are served")
-        path = parts.path or "/"
-        return (
-            parts.hostname.lower(),
-            parts.port or 80,
-            f"{path}?{parts.query}" if parts.query else path,
-        )
-    except ValueError as error:
-        raise _RefusedError(f"{text[:80]!r} is no address: {error}") from error
+        async with asyncio.timeout(None if anything and not data else HEAD_S):
+            while True:
+                kind = _protocol(data)
+                if kind == "TLS" and _names(data, tunnel):
+                    return data
+                if kind == "HTTP" and tunnel.port != 443:
+                    return await _checked_request(reader, data, tunnel)
+                if kind == "other" and anything:
+                    return data
+                if kind == "other" or (kind and tunnel.port == 443 and kind != "TLS"):
+                    raise RefusedError("a tunnel with something else than TLS in it", b"")
+                more = await reader.read(_CHUNK)
+                if not more and anything and not data:
+                    return data
+                if not more:
+                    raise RefusedError("the tunnel ended before it named a host", b"")
+                data += more
+    except TimeoutError as error:
+        raise RefusedError(f"nothing that names a host within {HEAD_S:g} s", b"") from error
 
 
-def _rewritten(request: Any, host: str, port: int, path: str) -> bytes:
-    """A request as its server wants it: for this connection alone, to the host that was checked."""
-    name = f"[{host}]" if ":" in host else host
-    lines = [b"%s %s HTTP/1.1" % (request.method, path.encode("ascii", "replace"))]
-    lines.append(f"Host: {name if port == 80 else f'{name}:{port}'}".encode())
-    for key, value in request.headers:
-        if key not in (b"host", b"connection", b"proxy-connection", b"proxy-authorization"):
-            lines.append(b"%s: %s" % (key, value))
-    return b"\r\n".join([*lines, b"Connection: close", b"", b""])
+def _protocol(data: bytes) -> str:
+    """The protocol of a client's first bytes: ``TLS``, ``HTTP``, ``other``; empty if more bytes are
+    needed to tell."""
+    if data[:1] == _TLS:
+        return "TLS"
+    if _HTTP.match(data):
+        return "HTTP"
+    if _REQUEST_LINE.fullmatch(data) and len(data) <= _LONGEST_LINE:
+        return ""
+    return "HTTP" if len(data) > _LONGEST_LINE and _REQUEST_LINE.fullmatch(data) else "other"
+
+
+def _names(data: bytes, tunnel: Target) -> bool:
+    """Whether a TLS hello is complete, and then names the tunnel's host.
+
+    Raises:
+        RefusedError: it names another host, none, or one in secret.
+    """
+    try:
+        hello = read_hello(data)
+    except NotTlsError as error:
+        raise RefusedError(f"{error} in a tunnel to {tunnel.host}", b"") from error
+    if hello is None:
+        return False
+    if hello.encrypted or hello.name != tunnel.host:
+        named = "an encrypted name" if hello.encrypted else hello.name or "no name"
+        why = f"a TLS hello with {named} in a tunnel to {tunnel.host}"
+        raise RefusedError(why, UNRECOGNIZED_NAME)
+    return True
+
+
+async def _checked_request(reader: asyncio.StreamReader, data: bytes, tunnel: Target) -> bytes:
+    """A request inside a tunnel, rewritten to be the only one in it; raises RefusedError."""
+    request, rest = await read_head(reader, data)
+    target = inner_target(request, tunnel)
+    check_host(request, target)
+    return rewritten(request, target) + rest
 
 
 async def _connect(
     addresses: Sequence[str], port: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first address that answers."""
+    """A connection to the first address that answers.
+
+    Raises:
+        _UnreachableError: none does in time.
+    """
     error: OSError = OSError("no address")
-    for address in addresses:
-        try:
-            return await asyncio.open_connection(address, port)
-        except OSError as failed:
-            error = failed
-    raise error
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            for address in addresses:
+                try:
+                    return await asyncio.open_connection(address, port)
+                except OSError as failed:
+                    error = failed
+    except TimeoutError as late:
+        error = late
+    raise _UnreachableError(f"{type(error).__name__}: {error}") from error
 
 
-async def _say(writer: asyncio.StreamWriter, status: int, text: str) -> None:
+async def _ended(task: asyncio.Task[None]) -> None:
+    """End a task, whatever it came to."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # Otherwise asyncio reports that nobody has asked for it.
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
     """Send an answer of the proxy's own, unless the client is gone."""
-    body = (text + "\n").encode()
-    head = f"HTTP/1.1 {status} Refused\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    with suppress(OSError):
-        writer.write(head.encode() + body)
+    with suppress(OSError, RuntimeError):  # RuntimeError: the end of a tunnel was passed on.
+        writer.write(data)
         await writer.drain()

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 
 from sandboxes.base import SandboxError
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
 _START_S = _STOP_S = 10.0
 _CHUNK = 64 * 1024
 
@@ -52,32 +54,57 @@ def _serve(
         listening.set_result(server)
         loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(loop):
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_STOP_S / 2))
     except OSError as error:
         listening.set_exception(error)
     finally:
         loop.close()
 
 
+def until_stopped(handler: Handler) -> Handler:
+    """A handler of connections that ends quietly when it is cancelled, and closes its connection.
+    Servers report the cancellation of handlers as an error of the program."""
+
+    async def quiet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.CancelledError):
+            try:
+                await handler(reader, writer)
+            finally:
+                writer.close()
+
+    return quiet
+
+
 async def pass_on(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, idle_s: float | None = None
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    passed: Callable[[], None] = lambda: None,
 ) -> None:
     """Pass bytes from one side to the other until the first one ends.
 
-    Raises:
-        TimeoutError: nothing came for ``idle_s`` seconds.
+    Args:
+        reader: the side that bytes come from.
+        writer: the side that they go to.
+        passed: is called whenever some have come.
     """
     try:
-        while True:
-            async with asyncio.timeout(idle_s):
-                data = await reader.read(_CHUNK)
-            if not data:
-                break
+        while data := await reader.read(_CHUNK):
+            passed()
             writer.write(data)
             await writer.drain()
-    finally:
-        if writer.can_write_eof():
-            with suppress(OSError):
-                writer.write_eof()
+            passed()
+    except OSError:
+        _end(writer)
+        raise
+    _end(writer)
+
+
+def _end(writer: asyncio.StreamWriter) -> None:
+    """Tell the other side that nothing more comes."""
+    if writer.can_write_eof():
+        with suppress(OSError):
+            writer.write_eof()

@@ -19,8 +19,9 @@ from docker.errors import DockerException
 class OwnEngine:
     """Starts in :meth:`start`, dies without a word in :meth:`kill`; its images stay."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, remap_users: bool = False) -> None:
         self.root = root
+        self.remap_users = remap_users
         self.host = f"unix://{root / 'docker.sock'}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,6 +43,8 @@ class OwnEngine:
         ]
         command += [word for name in places for word in (f"--{name}", str(self.root / name))]
         command += ["--bridge", "none", "--iptables=false", "--ip-forward=false"]
+        if self.remap_users:
+            command = self._remapped(command)
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         end = time.monotonic() + 60
@@ -51,6 +54,16 @@ class OwnEngine:
                     return
             time.sleep(0.2)
         raise AssertionError((self.root / "log").read_text()[-2000:])
+
+    def _remapped(self, command: list[str]) -> list[str]:
+        """The command with a range of users to map to, which only it sees in /etc."""
+        ranges = self.root / "ranges"
+        ranges.write_text("nobody:200000:65536\nnogroup:200000:65536\n")
+        self.root.chmod(0o711)
+        binds = "".join(f"mount --bind {ranges} /etc/{name} && " for name in ("subuid", "subgid"))
+        script = f'touch /etc/subuid /etc/subgid && {binds} exec "$@"'
+        command = [*command, "--userns-remap", "nobody:nogroup"]
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *command]
 
     def kill(self) -> None:
         """As a crash: the engine and all that it runs are gone at once."""
@@ -92,10 +105,10 @@ class OwnEngine:
 
 
 @contextmanager
-def own_engine(image: str) -> Iterator[OwnEngine]:
-    """An engine that has one image."""
+def own_engine(image: str, remap_users: bool = False) -> Iterator[OwnEngine]:
+    """An engine that has one image, and maps the users of containers to others if asked to."""
     root = Path(mkdtemp(prefix="so-engine-"))
-    engine = OwnEngine(root)
+    engine = OwnEngine(root, remap_users)
     try:
         engine.start()
         engine.load(image)

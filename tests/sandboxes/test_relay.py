@@ -51,6 +51,31 @@ def test_only_the_socket_is_reached(
         relay.check()
 
 
+FLOOD = f"""
+import socket, time
+held = []
+for _ in range(1000):
+    held.append(one := socket.socket())
+    one.setblocking(False)
+    one.connect_ex(("127.0.0.1", {RELAY_PORT}))
+time.sleep(4)
+"""
+
+
+def test_a_flood_of_connections_leaves_the_relay_running(
+    engine: DockerEngine, docker: MakeSandbox, relay_image: str, gateway: Path
+) -> None:
+    with Relay(engine, {RELAY_PORT: gateway}) as relay:
+        sandbox = docker(network=relay.network)
+        assert sandbox.run(["python3", "-c", FLOOD], deadline_s=30).exit_code == 0
+        relay.check()
+        patient = ["curl", "-sS", "--max-time", "20", GET[-1]]
+        assert sandbox.run(patient, deadline_s=30).stdout == b"hello"
+        sandbox.stop()
+        again = docker(network=relay.network)
+        assert again.run(GET, deadline_s=10).stdout == b"hello"
+
+
 def test_one_relay_serves_sandbox_after_sandbox(
     engine: DockerEngine, docker: MakeSandbox, relay_image: str, gateway: Path
 ) -> None:

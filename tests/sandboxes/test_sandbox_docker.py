@@ -174,7 +174,7 @@ def test_missing_image_is_named(engine: DockerEngine) -> None:
 
 def test_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-    with pytest.raises(EngineUnavailableError, match=r"docker\.sock.*install-engine\.sh"):
+    with pytest.raises(EngineUnavailableError, match=r"docker\.sock.*docker\.com/engine/install"):
         DockerEngine()
 
 
