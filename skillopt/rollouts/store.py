@@ -233,10 +233,14 @@ class RolloutStore:
         return placed
 
 
+_COPIES = 20
+"""Attempts at copying a folder that others replace at the same time."""
+
+
 def _copy(folder: Path, target: Path) -> None:
     """Copy the folder of an attempt into an empty one. Another process may replace or remove it
     meanwhile: then the other one, or nothing."""
-    for last in (False, False, True):
+    for last in (*[False] * _COPIES, True):
         try:
             shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
         except OSError:

@@ -166,7 +166,7 @@ def test_a_place_that_fails_does_not_lose_the_others_and_is_tried_again(
 ) -> None:
     """A service that nobody runs: an infrastructure failure there, each time."""
     options = ["--config", "quickstart/local", *small_options(folder), "-o", folder / "failing"]
-    options += ["--set", "rollout_tries=1", "--split", "val"]
+    options += ["--set", "rollout_tries=1", "--set", "patience=1", "--split", "val"]
     gone = "{kind: openai-compatible, base_url: 'http://127.0.0.1:1'}"
     options += ["--set", f"upstreams.gone={gone}"]
     done = skillopt(

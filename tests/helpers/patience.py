@@ -2,4 +2,4 @@
 
 from harnesses.gateway.patience import Patience
 
-QUICK = Patience(outage_s=0.15, pause_s=0.01)
+QUICK = Patience(total_s=8, outage_s=0.15, pause_s=0.01)

@@ -82,12 +82,13 @@ class Refusing:
     """A service that gives every call the same status."""
 
     status: int
+    message: str = "try later"
     protocols: frozenset[ProtocolName] = ALL
     max_concurrency: int = 10
 
     async def send(self, call: Call) -> Answer:
         async def body() -> AsyncIterator[bytes]:
-            yield json.dumps({"error": {"message": "try later"}}).encode()
+            yield json.dumps({"error": {"message": self.message}}).encode()
 
         return Answer(self.status, "application/json", body(), retry_after_s=0.0)
 

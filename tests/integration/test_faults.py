@@ -42,10 +42,11 @@ def test_a_model_service_that_refuses_is_an_infrastructure_failure(
 
 @pytest.mark.parametrize("harness", ["codex", "direct"])
 def test_a_model_service_that_stalls_is_not_the_agents_fault(harness: str, lab: MakeLab) -> None:
-    here = lab(SimUpstream(latency_s=60))
+    here = lab(SimUpstream(latency_s=600))
     outcome = here.run(harness, here.request(timeout_s=4))
     assert outcome.status is Status.INFRA_ERROR
-    assert "model service was too slow: a call had waited" in outcome.message
+    assert "no reply began; this rollout has waited" in outcome.message
+    assert outcome.service_s > 7 and outcome.duration_s - outcome.service_s < 5
 
 
 @pytest.mark.parametrize("harness", CLI_AGENTS)  # direct chat does not stream
@@ -98,8 +99,9 @@ def test_a_stream_cut_at_any_event_costs_no_score(harness: str, lab: MakeLab) ->
         if after + 1 >= model.events:
             break
     assert after > 3
+    assert Status.COMPLETED in ends
     # OpenCode starts a command before the stream that asked for it has ended, and again after.
-    assert ends == {Status.INFRA_ERROR} if harness == "opencode" else Status.COMPLETED in ends
+    assert Status.INFRA_ERROR in ends or harness != "opencode"
 
 
 @pytest.mark.parametrize("harness", NAMES)
@@ -126,7 +128,7 @@ def test_a_cli_that_does_not_even_start_is_an_infrastructure_failure(
     here = lab(ScriptedAgentModel([]))
     outcome = here.run(CliHarness(program.agent(broken, Options())), here.request())
     assert outcome.status is Status.INFRA_ERROR
-    assert "model service: was never reached" in outcome.message
+    assert "it was never reached" in outcome.message
 
 
 @pytest.mark.parametrize("harness", NAMES)
@@ -186,7 +188,8 @@ class TooLong(ScriptedAgentModel):
 
     async def send(self, call: Call) -> Answer:
         answer = await super().send(call)
-        return await Refusing(400).send(call) if self.outputs else answer
+        full = Refusing(400, "prompt is too long: 9000 tokens > 8192 maximum")
+        return await full.send(call) if self.outputs else answer
 
 
 @pytest.mark.parametrize("harness", NAMES)

@@ -74,7 +74,7 @@ def post(opened: Session, protocol: ProtocolName, body: dict[str, Any]) -> Any:
 
 @pytest.mark.weights
 def test_direct_chat_and_a_schema_that_is_kept(server: LlamaUpstream, folder: Path) -> None:
-    with session(server, folder) as opened, ChatClient(opened, 100) as chat:
+    with session(server, folder) as opened, ChatClient(opened) as chat:
         reply = chat.say(STORY)
         asked = Conversation(
             SMOLLM2, (Message("user", "A dog as JSON."),), schema_name="Pet",
@@ -193,7 +193,7 @@ def test_the_server_starts_with_the_first_call_and_ends_with_its_owner(folder: P
             gateway.open(Grant(ModelSpec("up", "gpt-5.5"), 1)) as wrong,
         ):
             body = CODECS["chat"].write_request(STORY)
-            assert post(wrong, "chat", {**body, "model": "gpt-5.5"}).status_code == 404
+            assert post(wrong, "chat", {**body, "model": "gpt-5.5"}).status_code == 400
             assert "only has the model 'smollm2'" in wrong.failure and upstream.pid is None
             assert post(opened, "chat", body).status_code == 200
             first = upstream.pid
