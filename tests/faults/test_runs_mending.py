@@ -261,6 +261,7 @@ CHANGES: dict[str, list[Change]] = {
     "optimizer.prompts": [Change("moved-prompts", same=True), Change("other-prompts")],
     "verifier": [Change("own:judge_again")],
     "prices": [Change("other-prices.yaml")],
+    "notify": [Change("true")],
     "limits.stages": [Change({"gate": {"rollouts": 900}})],
     "stop": [Change([{"kind": "no_accept", "steps": 50}]),
              Change([{"kind": "custom", "path": "own:enough"}])],

@@ -121,7 +121,7 @@ class Tiny:
             },
             "verifier": "own:judge",
             "rollout_tries": 1,
-            "patience": 2,
+            "patience": {"total": 2},
         }
         self.write()
 

@@ -113,7 +113,7 @@ def test_passing_outages_are_not_seen_by_the_agent(harness: str, lab: MakeLab) -
 
 @pytest.mark.parametrize("harness", CLI_AGENTS)
 def test_a_cli_that_crashes_at_work_is_the_agents_error(harness: str, lab: MakeLab) -> None:
-    here = lab(ScriptedAgentModel([f"pkill -9 -f /opt/skillopt/{harness}/; sleep 5"]))
+    here = lab(ScriptedAgentModel([f"env pkill -9 -f /opt/skillopt/{harness}/; sleep 5"]))
     outcome = here.run(harness, here.request())
     assert outcome.status is Status.AGENT_ERROR
     assert f"{harness} ended with exit code" in outcome.message
