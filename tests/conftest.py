@@ -15,6 +15,7 @@ from contextlib import closing
 from functools import cache
 from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from harnesses.gateway.upstreams import UnusableUpstreamError
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
+from tests.helpers.cells import ALL_CELLS
 from tests.helpers.chromium import chromium
 
 # How long an example takes, to draw or to run, depends on what else the machine does: the first
@@ -84,8 +86,27 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             _require(marker, error_of())
 
 
+def _without_repetition(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, unless all cells are asked for (``make test-all``), what OpenCode alone makes
+    slow: it takes five seconds to start, and meets one test of each file in every run."""
+    met: set[Path] = set()
+    kept, left = [], []
+    for item in items:
+        values = getattr(getattr(item, "callspec", None), "params", {}).values()
+        slow = item.get_closest_marker("engine") and "opencode" in values
+        own_table = item.path.parent.name == "services"
+        repeated = slow and not own_table and item.path in met and not ALL_CELLS
+        (left if repeated else kept).append(item)
+        if slow:
+            met.add(item.path)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
 @pytest.hookimpl(trylast=True)  # What -m leaves out needs nothing.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _without_repetition(config, items)
     for marker, error_of in NEEDS.items():
         needing = [item for item in items if item.get_closest_marker(marker)]
         error = error_of() if needing else ""

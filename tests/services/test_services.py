@@ -6,7 +6,6 @@ behaves again, the same evaluation in the same folder must end with reward 1.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +17,12 @@ from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
 from skillopt.core.types import Rollout
 from skillopt.rollouts.store import RolloutStore
+from tests.helpers.cells import ALL_CELLS
 from tests.services.a_task import TASK, config
 from tests.services.scenarios import CASES, Case
 from tests.services.service import Service, serving
 from tests.services.streaming_client import StreamingClient
 from tests.services.wire import Protocol, good
-
-ALL_CELLS = "SKILLOPT_ALL_CELLS" in os.environ
 
 
 def rollout(settings: Config, plugins: Plugins) -> Rollout:
