@@ -16,6 +16,7 @@ from sandboxes.backend import Check, Outlet
 from sandboxes.base import Sandbox, SandboxError, SandboxSpec
 from sandboxes.base_image import ensure_base
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.engine_trial import try_mounts
 from sandboxes.images import RELAY_IMAGE, ImageSpec, build, image_id
 from sandboxes.owner import clean_folders, scratch_dir
@@ -114,7 +115,7 @@ class DockerBackend:
         self._works = False
 
     def sandbox(self, spec: SandboxSpec) -> Sandbox:
-        return self.engine.sandbox(spec)
+        return DockerSandbox(self.engine, spec)
 
     def outlet(self, access: Access, gateway: Path | None) -> Outlet:
         return DockerOutlet(self.engine, access, gateway, self._check_once)

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from sandboxes.backend import Check
 from sandboxes.base import Limits, Mount, SandboxError, SandboxSpec
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.images import RELAY_IMAGE
 from sandboxes.owner import scratch_dir
 
@@ -62,7 +63,7 @@ def _trial(engine: DockerEngine, folder: Path, token: str) -> str:
             (Mount(str(folder), _PLACE, read_only=False),),
             limits=Limits(memory_mb=64, pids=32, disk_mb=1),
         )
-        with engine.sandbox(spec) as box:
+        with DockerSandbox(engine, spec) as box:
             result = box.run(["bash", "-c", _SCRIPT], deadline_s=_TIME_S)
         if result.exit_code != 0:
             step = _STEPS.get(result.exit_code or 0, "a command in a container did not end well")

@@ -15,6 +15,7 @@ from harnesses.agents.registry import CLI_AGENTS, agent_kind, make_harness
 from harnesses.base import ModelSpec
 from harnesses.gateway.session import Grant
 from sandboxes.base import Mount, SandboxSpec
+from sandboxes.docker_sandbox import DockerSandbox
 from skillopt.core.skill import Skill, write_skill
 from skillopt.deploy.places import tree_digest
 from skillopt.sim.model import SimUpstream
@@ -70,7 +71,7 @@ def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]
             env={"LANG": "C.UTF-8", "HOME": HOME, **launch.env},
             network=here.site.network(),
         )
-        with here.engine.sandbox(spec) as box:
+        with DockerSandbox(here.engine, spec) as box:
             result = box.run(launch.commands[0], deadline_s=60)
     assert result.exit_code == 0, result.stdout + result.stderr
     for line in (request.record / "wire.jsonl").read_text().splitlines():

@@ -11,6 +11,7 @@ from atif import Trajectory
 from harnesses.agents import codex
 from harnesses.agents.registry import CLI_AGENTS, NAMES, toolchains
 from harnesses.base import Status
+from sandboxes.docker_sandbox import DockerSandbox
 from skillopt.sim.model import SimUpstream
 from tests.helpers.atif_schema import SCHEMA
 from tests.helpers.lab import SKILL, MakeLab
@@ -115,7 +116,7 @@ def test_codex_puts_the_mounted_skill_into_its_prompt_without_a_model_call(lab: 
         ),
         env={"HOME": "/home/agent", "CODEX_HOME": "/home/agent/.codex"},
     )
-    with here.engine.sandbox(spec) as box:
+    with DockerSandbox(here.engine, spec) as box:
         result = box.run([tool.binary, "debug", "prompt-input", "hello"], deadline_s=30)
     assert result.exit_code == 0
     assert b"house-rules: House rules for spreadsheets" in result.stdout

@@ -12,6 +12,7 @@ import pytest
 
 from harnesses.base import Status
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_sandbox import DockerSandbox
 from skillopt.config.network import Network
 from skillopt.config.schema import Config
 from skillopt.rollouts.prepare import prepare
@@ -113,7 +114,7 @@ def test_open_has_the_engines_network_and_must_be_asked_for(
             slots.verifier() as judge,
         ):
             agent = SandboxSpec("skillopt/agent-base:1", network=site.network())
-            boxes = (engine.sandbox(agent), judge.sandbox(SandboxSpec(agent.image)))
+            boxes = (DockerSandbox(engine, agent), judge.sandbox(SandboxSpec(agent.image)))
             for box in boxes:
                 with box:
                     links = box.run(["ls", "/sys/class/net"], deadline_s=10).stdout.split()

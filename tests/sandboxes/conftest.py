@@ -12,6 +12,7 @@ import pytest
 from harnesses.agents.toolchains import image_specs
 from sandboxes.base import Sandbox, SandboxSpec
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, build
 from sandboxes.local import local_sandbox
 
@@ -39,7 +40,9 @@ def docker(engine: DockerEngine, image: str) -> Iterator[MakeSandbox]:
     with ExitStack() as stack:
 
         def make(**fields: Any) -> Sandbox:
-            return stack.enter_context(engine.sandbox(SandboxSpec(**{"image": image, **fields})))
+            return stack.enter_context(
+                DockerSandbox(engine, SandboxSpec(**{"image": image, **fields}))
+            )
 
         yield make
 

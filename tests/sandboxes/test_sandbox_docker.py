@@ -23,6 +23,7 @@ from sandboxes.base import (
     SandboxSpec,
 )
 from sandboxes.docker import ENGINE_LABEL, DockerEngine
+from sandboxes.docker_sandbox import DockerSandbox
 
 pytestmark = pytest.mark.engine
 MakeSandbox = Callable[..., Sandbox]
@@ -113,7 +114,7 @@ def test_close_ends_commands_that_run(image: str) -> None:
 
     def work() -> None:
         try:
-            with engine.sandbox(SandboxSpec(image=image)) as sandbox:
+            with DockerSandbox(engine, SandboxSpec(image=image)) as sandbox:
                 sandbox.run(["sleep", "60"], deadline_s=60)
         except SandboxError as error:
             ended.append((error, time.monotonic()))
@@ -132,7 +133,7 @@ def test_close_ends_commands_that_run(image: str) -> None:
         mine = {"label": f"skillopt.engine={engine.id}"}
         assert other.api.containers(all=True, filters=mine) == []
     with pytest.raises(SandboxError, match="closed"):
-        engine.sandbox(SandboxSpec(image=image)).start()
+        DockerSandbox(engine, SandboxSpec(image=image)).start()
 
 
 def test_close_while_starting_leaves_nothing(image: str) -> None:
@@ -141,7 +142,7 @@ def test_close_while_starting_leaves_nothing(image: str) -> None:
     def work() -> None:
         with pytest.raises(SandboxError):
             while True:
-                with engine.sandbox(SandboxSpec(image=image)) as sandbox:
+                with DockerSandbox(engine, SandboxSpec(image=image)) as sandbox:
                     sandbox.run(["true"], deadline_s=10)
 
     threads = [threading.Thread(target=work) for _ in range(3)]
@@ -169,7 +170,7 @@ def test_a_container_that_is_taken_away_is_an_engine_failure(
 
 def test_missing_image_is_named(engine: DockerEngine) -> None:
     with pytest.raises(ImageMissingError, match=r"skillopt/none:1.*skillopt images build"):
-        engine.sandbox(SandboxSpec(image="skillopt/none:1")).start()
+        DockerSandbox(engine, SandboxSpec(image="skillopt/none:1")).start()
 
 
 def test_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_a_container_that_the_engine_cannot_remove_holds_nothing_else_up(image: 
     spec = SandboxSpec(image=image)
     with DockerEngine(patience_s=3) as engine:
         mine = {"label": f"{ENGINE_LABEL}={engine.id}"}
-        engine.sandbox(spec).start()
+        DockerSandbox(engine, spec).start()
         (stuck,) = (found["Id"] for found in engine.api.containers(filters=mine))
         keeper = _keeper_of(stuck)
         keeper.suspend()
@@ -198,7 +199,7 @@ def test_a_container_that_the_engine_cannot_remove_holds_nothing_else_up(image: 
             began = time.monotonic()
             with pytest.raises(SandboxError, match=f"removing container {stuck[:12]}"):
                 engine.remove(stuck)
-            with engine.sandbox(spec) as other:
+            with DockerSandbox(engine, spec) as other:
                 assert shell(other, "echo works") == "works\n"
             assert time.monotonic() - began < 30
         finally:
