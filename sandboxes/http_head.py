@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sandboxes.access import literal
+from sandboxes.errors import SkillOptError
 
 _MAX_HEAD = 16 * 1024
 _CHUNK = 64 * 1024
@@ -18,7 +19,7 @@ _OWN_HEADERS = (
 """Headers that are about one connection, or are set anew. An upgrade could change the host."""
 
 
-class RefusedError(Exception):
+class RefusedError(SkillOptError):
     """Something that the proxy does not do; the message says why.
 
     Args:

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sandboxes.errors import SkillOptError
+
 UNRECOGNIZED_NAME = bytes.fromhex("15 0303 0002 0270")
 """The fatal alert for a server name that is not served."""
 
@@ -17,7 +19,7 @@ _LONGEST_RECORD = 2**14
 _LONGEST_HELLO = 2**16
 
 
-class NotTlsError(ValueError):
+class NotTlsError(SkillOptError):
     """The bytes are not the start of a TLS connection; the message says why."""
 
 
