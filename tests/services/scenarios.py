@@ -343,8 +343,8 @@ def odd_stop(asked: Asked, made: Said) -> Said:
 
 
 def floats(asked: Asked, made: Said) -> Said:
-    names = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
-    return Said(made.text, made.calls, usage=dict.fromkeys(names, 5.0))
+    kinds = ("prompt", "completion", "input", "output", "total")
+    return Said(made.text, made.calls, usage={f"{kind}_tokens": 5.0 for kind in kinds})
 
 
 def no_usage(asked: Asked, made: Said) -> Said:
