@@ -24,6 +24,8 @@ from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.mounts import agent_ids, engine_mount, prepare_writable
 from sandboxes.owner import current_owner
 
+IMAGE_UID = 1000
+"""The user that the project's images, and most others, have besides root."""
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
 KIND_LABEL = "skillopt.kind"
@@ -200,7 +202,7 @@ class DockerEngine:
             "command": list(command[1:]),
             "user": user,
             "working_dir": spec.workdir,
-            "environment": dict(spec.env),
+            "environment": self._environment(spec),
             "labels": self.labels(kind),
             "healthcheck": {"test": ["NONE"]},
         }
@@ -217,6 +219,12 @@ class DockerEngine:
                 self.limits_layer_size = False
         config = self.api.create_host_config(**options)
         return str(self.api.create_container(**arguments, host_config=config)["Id"])
+
+    def _environment(self, spec: SandboxSpec) -> dict[str, str]:
+        """The variables of a container. A user that the image does not know would be at home in
+        ``/``, where nobody can write: most programs then fail."""
+        known = self.uid == IMAGE_UID
+        return ({} if known else {"HOME": "/tmp"}) | dict(spec.env)
 
     def _host_options(self, spec: SandboxSpec) -> dict[str, Any]:
         from docker.types import LogConfig, Ulimit
