@@ -114,6 +114,7 @@ def test_what_is_wrong_is_told_with_what_to_do(
 
 
 @pytest.mark.usefixtures("quick_retries")
+@pytest.mark.slow
 def test_a_service_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = doctor(tmp_path, block("http://127.0.0.1:9"), "known-1")
     assert done.exit_code == 1 and "is the service running, and is base_url right?" in done.output

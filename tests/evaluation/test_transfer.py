@@ -57,6 +57,7 @@ def test_the_source_comes_first_and_nothing_is_run_twice(result: RunResult, fold
     ElementTree.fromstring(to_svg(cells))
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_told_also_where_another_skill_was_trained(
     result: RunResult, folder: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_the_command_writes_table_csv_json_and_heat_map(result: RunResult, folde
     assert wrong.returncode == 2 and "codx" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_the_matrix_can_stand_in_the_config(result: RunResult, folder: Path) -> None:
     out, initial = folder / "out2", result.folder / "skills" / "skill_v0000.md"
     matrix = f"{{skills: [{result.folder}, {initial}], to: [direct:sim-2, direct:sim:sim-1]}}"

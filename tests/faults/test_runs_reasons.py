@@ -57,6 +57,7 @@ CASES: dict[Callable[[Tiny], None], str] = {
 
 @pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("change", CASES, ids=lambda change: change.__name__)
+@pytest.mark.slow
 def test_a_rollout_that_failed_for_infrastructure(
     tiny: Tiny, change: Callable[[Tiny], None]
 ) -> None:

@@ -169,6 +169,7 @@ def test_every_failure_for_infrastructure_has_its_reasons(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("quick_retries")
+@pytest.mark.slow
 def test_a_run_whose_service_fails_shows_why(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"upstreams.sim.error_rate": 1.0, "rollout_tries": 1}
     with pytest.raises(PausedError, match="simulated outage"):

@@ -74,6 +74,7 @@ def test_what_a_container_holds_counts(
 
 
 @pytest.mark.parametrize(("how", "over"), [*((how, True) for how in OVER), ("sparse", False)])
+@pytest.mark.slow
 def test_what_a_local_process_holds_counts(
     how: str, over: bool, local: MakeSandbox, writable: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_disk_that_was_nearly_full_before_is_not_blamed_on_a_command(small_dis
         guard.exceeded()
 
 
+@pytest.mark.slow
 def test_a_disk_that_becomes_nearly_full_ends_the_command(
     make: MakeSandbox, small_disk: Path
 ) -> None:

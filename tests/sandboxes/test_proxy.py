@@ -354,6 +354,7 @@ def test_a_name_may_lead_outside_or_to_a_private_address_that_is_listed(
         assert bool(visit.refused) is not reached
 
 
+@pytest.mark.slow
 def test_idle_tunnels_make_room_for_who_waits(tmp_path: Path) -> None:
     with listening() as (port, _):
         rules = [HostRule.parse(f"127.0.0.1:{port}")]

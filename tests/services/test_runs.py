@@ -64,6 +64,7 @@ def test_a_quota_that_is_used_up_for_days_stops_at_once_with_its_reset(
     assert len(service.asked) == 1
 
 
+@pytest.mark.slow
 def test_a_result_has_both_clocks(service: Service, tmp_path: Path) -> None:
     service.scenario = each_twice(status(429, retry_after="0.6"))()
     settings = config(tmp_path, service, "chat")

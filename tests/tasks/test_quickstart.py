@@ -85,6 +85,7 @@ def test_solutions_pass_and_empty_runs_fail(
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.slow
 def test_naive_runs_pass_just_where_the_trap_is_absent(
     number: int, tasks: list[Path], start: Start, run: Run, judge: Judge
 ) -> None:
@@ -110,6 +111,7 @@ def assert_nothing_given_away(task: Path, feedback: str) -> None:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.slow
 def test_runs_that_know_the_rule_pass(
     number: int, tasks: list[Path], start: Start, run: Run, judge: Judge
 ) -> None:

@@ -191,6 +191,7 @@ def test_1_a_changed_config_is_refused(folder: Path, change: dict[str, Any]) -> 
 
 
 @pytest.mark.usefixtures("quick_retries")
+@pytest.mark.slow
 def test_2_an_outage_is_neither_a_score_nor_stored(tmp_path: Path) -> None:
     """Defect 2: a transient model error becomes a reward of 0, is stored and never retried."""
     short: dict[str, Any] = {"train.epochs": 1, "final.test": False}

@@ -199,6 +199,7 @@ def test_steps_in_a_row_without_a_usable_reply_end_the_training() -> None:
 
 
 @pytest.mark.usefixtures("quick_retries")
+@pytest.mark.slow
 def test_an_optimizer_that_is_down_pauses_the_run_and_keeps_the_rollouts(tmp_path: Path) -> None:
     down = {"upstreams.down": {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9"}}
     short = {"train.epochs": 1, "final.test": False}
@@ -213,6 +214,7 @@ def test_an_optimizer_that_is_down_pauses_the_run_and_keeps_the_rollouts(tmp_pat
     assert len(ran) == 4 and ran <= {event.rollout.key for event in finished if event.stored}
 
 
+@pytest.mark.slow
 def test_a_verifier_that_crashes_pauses_the_run_and_is_never_a_score(tmp_path: Path) -> None:
     tasks = small_set(tmp_path, ("logs",))
     (test,) = (tasks / "val").glob("*/tests/test.sh")

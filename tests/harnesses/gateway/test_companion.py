@@ -106,6 +106,7 @@ def test_what_is_no_message_is_the_agents_own_mistake(
         ({"do": "sleep", "s": 3}, 504, "it has not replied within 1 s"),
     ],
 )
+@pytest.mark.slow
 def test_a_companion_that_fails_is_an_infrastructure_failure_and_is_not_asked_again(
     message: Any, status: int, failure: str, gateway: Gateway, tmp_path: Path
 ) -> None:

@@ -471,6 +471,7 @@ def _gateway_of(answer: Callable[[Call], Awaitable[Answer]], socket: Path, place
     return Gateway({"up": upstream}, socket, lambda *_: 0.0, Patience(pause_s=0.3))
 
 
+@pytest.mark.slow
 def test_a_call_that_waits_for_its_next_try_keeps_no_place_from_others(socket: Path) -> None:
     failed: set[str] = set()
 

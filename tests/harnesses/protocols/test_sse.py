@@ -79,6 +79,7 @@ def test_what_has_no_event_is_shown() -> None:
 
 
 @pytest.mark.parametrize("comment", [b": " + b"x" * 65_534, (b": " + b"x" * 61 + b"\n") * 1024])
+@pytest.mark.slow
 def test_comments_cost_no_memory(comment: bytes) -> None:
     splitter = Splitter()
     tracemalloc.start()
