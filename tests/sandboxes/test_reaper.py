@@ -25,10 +25,11 @@ CHILD = """
 import sys, time
 from sandboxes.base import SandboxSpec
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.owner import current_owner, scratch_dir
 (scratch_dir() / "leftover").write_text("x")
 if len(sys.argv) > 1:
-    DockerEngine().sandbox(SandboxSpec(image=sys.argv[1])).start()
+    DockerSandbox(DockerEngine(), SandboxSpec(image=sys.argv[1])).start()
 print(current_owner(), flush=True)
 time.sleep(60)
 """

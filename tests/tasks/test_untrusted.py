@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sandboxes.base import SandboxFactory
 from sandboxes.docker import DockerEngine
+from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.local import local_sandbox
 from skillopt.core.types import Reward
 from skillopt.tasks.harbor import read_task
@@ -41,7 +43,7 @@ def judge(request: pytest.FixtureRequest, tmp_path: Path) -> Judge:
         factory: SandboxFactory = local_sandbox
     else:
         engine: DockerEngine = request.getfixturevalue("engine")
-        factory = engine.sandbox
+        factory = partial(DockerSandbox, engine)
     return lambda program, script: judged(tmp_path, factory, program, script)
 
 
@@ -68,7 +70,9 @@ def test_a_reader_that_comes_late_finds_the_output_of_a_program_that_has_ended(
         "mkdir /tmp/late; printf '#!/bin/sh\\nsleep 0.5; exec /bin/cat \"$@\"\\n' >/tmp/late/cat\n"
         'chmod +x /tmp/late/cat; PATH=/tmp/late:$PATH "$UNTRUSTED" bash mine.sh 2>&1'
     )
-    said = judged(tmp_path, engine.sandbox, "echo out; echo err >&2\n", script).feedback
+    said = judged(
+        tmp_path, partial(DockerSandbox, engine), "echo out; echo err >&2\n", script
+    ).feedback
     assert sorted(said.splitlines()) == ["err", "out"]
 
 
@@ -81,7 +85,7 @@ def test_it_is_another_user_who_is_gone_with_all_that_it_started(
         '"$UNTRUSTED" bash mine.sh 2>&1; "$UNTRUSTED" bash mine.sh >/dev/null 2>&1\n'
         "pgrep -c -u 65533 sleep; ls /logs/verifier"
     )
-    said = judged(tmp_path, engine.sandbox, program, script).feedback
+    said = judged(tmp_path, partial(DockerSandbox, engine), program, script).feedback
     *mixed, sleeping = said.splitlines()  # Output and errors come by two ways.
     assert "65533" in mixed and sleeping == "0"
     assert "'/skillopt/hidden': Permission denied" in said
@@ -93,5 +97,7 @@ def test_a_program_that_kills_who_runs_it_ends_only_itself(
     engine: DockerEngine, tmp_path: Path
 ) -> None:
     script = 'for i in 1 2; do "$UNTRUSTED" bash mine.sh; echo "code $?"; done'
-    said = judged(tmp_path, engine.sandbox, "kill -9 $PPID; sleep 5\n", script).feedback
+    said = judged(
+        tmp_path, partial(DockerSandbox, engine), "kill -9 $PPID; sleep 5\n", script
+    ).feedback
     assert said.splitlines() == ["code 137", "code 137"]
