@@ -33,8 +33,8 @@ from harnesses.protocols.sse import Splitter
 MAX_REPLY = 16 * 1024 * 1024
 """The most bytes of one reply."""
 _HELD_BYTES = 8 * 1024 * 1024
-_BLANK = b"\xef\xbb\xbf \t\r\n"
 _MARK = b"\xef\xbb\xbf"
+_BLANK = _MARK + b" \t\r\n"
 _FLOAT_COUNT = re.compile(rb'("\w*tokens\w*"\s*:\s*\d+)\.0+(?=\s*[,}\]])')
 EVENTS, JSON = "text/event-stream", "application/json"
 
@@ -79,13 +79,12 @@ class StreamRead:
             raise ProtocolError(f"the reply has more than {MAX_REPLY >> 20} MiB")
         return found
 
-    def end(self) -> tuple[list[Piece], Reply]:
-        """The last pieces, and the reply. Raises ProtocolError if the stream broke off."""
-        found = self.feed(b"\n\n")  # Some servers omit the end of the last event.
+    def end(self) -> Reply:
+        """The reply. Raises ProtocolError if the stream broke off."""
+        self.feed(b"\n\n")  # Some servers omit the end of the last event.
         for piece in self._reader.close():
             self._gathering.add(piece)
-            found.append(piece)
-        return found, self._gathering.reply()
+        return self._gathering.reply()
 
 
 async def opened(
@@ -137,7 +136,7 @@ async def _whole(first: bytes, chunks: AsyncIterator[bytes], progress: Progress)
             progress()
         if len(raw) > MAX_REPLY:
             raise UpstreamError(f"the answer has more than {MAX_REPLY >> 20} MiB")
-    return bytes(raw).removeprefix(b"\xef\xbb\xbf")
+    return bytes(raw).removeprefix(_MARK)
 
 
 async def _begun(chunks: AsyncIterator[bytes], first: bytes, protocol: ProtocolName) -> Answer:

@@ -80,7 +80,7 @@ class Passing:
             return
         try:
             if self._read is not None:
-                self.reply = self._read.end()[1]
+                self.reply = self._read.end()
             else:
                 body = loads(bytes(self._raw))
                 self.reply = CODECS[self._protocol].read_response(body)
