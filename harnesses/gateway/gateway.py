@@ -73,7 +73,7 @@ class Gateway:
         reply_s: float = REPLY_S,
     ) -> None:
         self.socket = socket
-        self._upstreams = upstreams
+        self.upstreams = upstreams
         self._price = price
         self._patience = patience
         self._on_wait = on_wait
@@ -127,8 +127,8 @@ class Gateway:
 
     def open(self, grant: Grant) -> Session:
         """Begin a session; raises GatewayError if its upstream is not configured."""
-        if grant.model.upstream not in self._upstreams:
-            known = ", ".join(sorted(self._upstreams))
+        if grant.model.upstream not in self.upstreams:
+            known = ", ".join(sorted(self.upstreams))
             raise GatewayError(f"no upstream named {grant.model.upstream!r}; there are: {known}")
         companion = None
         if grant.companion is not None:
@@ -138,7 +138,7 @@ class Gateway:
             grant=grant,
             revoke=self.revoke,
             socket=self.socket,
-            protocols=self._upstreams[grant.model.upstream].protocols,
+            protocols=self.upstreams[grant.model.upstream].protocols,
             companion=companion,
             room=self._kept,
         )
@@ -157,6 +157,11 @@ class Gateway:
         service = self._services.get(upstream)
         return service.blocked if service else ""
 
+    def raised(self, upstream: str) -> Exception | None:
+        """What an upstream raised that is none of its errors: its code is broken."""
+        service = self._services.get(upstream)
+        return service.raised if service else None
+
     def _alive(self, session: Session) -> bool:
         with self._lock:
             return session.token in self._sessions
@@ -171,10 +176,10 @@ class Gateway:
         async def lifespan(_: object) -> AsyncIterator[None]:
             self._services = {
                 name: Service(name, upstream, self._patience, self._on_wait)
-                for name, upstream in self._upstreams.items()
+                for name, upstream in self.upstreams.items()
             }
             yield
-            for upstream in self._upstreams.values():
+            for upstream in self.upstreams.values():
                 await upstream.close()
 
         posts = {"/v1/messages/count_tokens": self._count, **dict.fromkeys(PATHS, self._call)}
@@ -227,6 +232,8 @@ class Gateway:
         return JSONResponse(answer.body, answer.status)
 
     async def _call(self, request: Request) -> ASGIApp:
+        from starlette.requests import ClientDisconnect
+
         protocol = PATHS[request.url.path]
         session = self._session(request)
         if session is None:
@@ -240,6 +247,13 @@ class Gateway:
                     await answer(scope, receive, send)
             except BodyError as error:
                 await _error(protocol, error.status, f"request: {error}")(scope, receive, send)
+            except (SkillOptError, ClientDisconnect):
+                raise
+            except Exception as error:
+                # It is not the agent's fault, whatever the client makes of it.
+                service = self._services[session.grant.model.upstream]
+                session.failure = session.failure or service.broke(error)
+                raise
 
         return respond
 
@@ -278,7 +292,7 @@ class Gateway:
         taken: tuple[str, ...] = ()
         if not session.grant.outside:
             body, taken = confined(protocol, body)
-        spoken = pick_protocol(protocol, self._upstreams[model.upstream].protocols)
+        spoken = pick_protocol(protocol, self.upstreams[model.upstream].protocols)
         if spoken == protocol:
             body = {**body, **model.sampling}
             call = Call(protocol, path, body, headers, seed)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harnesses.clock import now
 from harnesses.gateway.blame import Refusal
@@ -57,6 +59,8 @@ class Service:
     health: Health = field(default_factory=Health)
     blocked: str = ""
     """Why no request has any chance; empty as long as one may have."""
+    raised: Exception | None = None
+    """What its code raised first that is none of its errors."""
     _refusals: dict[str, set[int]] = field(default_factory=dict)
     _told: Wait | None = None
 
@@ -92,6 +96,13 @@ class Service:
         if len(seen) >= SEEN:
             self.blocked = f"{text} (so in {len(seen)} rollouts; the service is not asked again)"
         return text
+
+    def broke(self, error: Exception) -> str:
+        """Note that the code of an upstream, or of the gateway, has failed; the message for it."""
+        self.raised = self.raised or error
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        at = f"{Path(where.filename).name}, line {where.lineno}"
+        return f"model service {self.name}: its code raised {type(error).__name__}: {error} ({at})"
 
     def used_up(self, said: Refusal, wait_s: float | None) -> str:
         """Note that credit or a quota is used up; the message for it."""

@@ -156,6 +156,8 @@ class Tries:
                 answer = await self.service.upstream.send(self.call)
         except TimeoutError:
             raise self.impatient("no reply began") from None
+        if not isinstance(answer, Answer):
+            raise TypeError(f"send() returned {answer!r}; return an Answer")
         return replace(answer, chunks=self._patient(answer.chunks))
 
     async def _opened(self, answer: Answer) -> Answer:

@@ -24,7 +24,7 @@ from skillopt.config.schema import Config
 from skillopt.config.upstreams import UpstreamConfig, UpstreamsConfig
 from skillopt.core.resources import resource
 from skillopt.optimizer.replies import Ranking
-from skillopt.rollouts.upstreams import model_spec, open_upstream
+from skillopt.rollouts.upstreams import model_spec, open_upstream, raise_own_error
 
 PATIENCE = Patience(total_s=120.0, outage_s=5.0)
 """For one question, whose answer somebody waits for."""
@@ -72,7 +72,9 @@ def check_model(name: str, config: str | None = None) -> ModelCheck:
         ) as gateway,
         gateway.open(Grant(spec, seed=0)) as session,
     ):
-        return _ask(session, spec)
+        found = _ask(session, spec)
+        raise_own_error(gateway, spec.upstream)
+        return found
 
 
 def _named(name: str, config: str | None) -> tuple[Mapping[str, UpstreamConfig], Prices, ModelSpec]:

@@ -33,7 +33,12 @@ from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
-from skillopt.rollouts.upstreams import model_spec, open_upstream, service_of
+from skillopt.rollouts.upstreams import (
+    model_spec,
+    open_upstream,
+    raise_own_error,
+    service_of,
+)
 from skillopt.run.events import Listener, RolloutFinished, RolloutStarted, ServiceWaited
 from skillopt.run.records import Noted, RolloutRan
 from skillopt.run.spending import LimitReachedError
@@ -309,6 +314,8 @@ class RolloutRunner:
             own: OwnCodeError | None = None
             try:
                 rollout = self.execute(job, folder)
+                if not rollout.status.scored:
+                    raise_own_error(self.gateway, job.model.upstream)
             except SandboxError as error:
                 rollout = job.failed(str(error), folder)
             except OwnCodeError as error:

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from harnesses.base import ModelSpec
+from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.upstreams import BASE_URLS, HttpUpstream, Upstream, protocols_of
 from skillopt.config.schema import Config, ModelConfig
 from skillopt.config.upstreams import LlamaConfig, OwnUpstreamConfig, SimConfig, UpstreamConfig
-from skillopt.core.import_path import check, make
+from skillopt.core.import_path import check, is_ours, make, own_code
 from skillopt.rollouts.identity import without_later
 
 NOT_DECISIVE = frozenset({"key_env", "max_concurrency", "latency_s", "error_rate", "cut_rate"})
@@ -50,6 +51,14 @@ def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
             max_concurrency=config.max_concurrency,
             api_version=config.api_version,
         )
+
+
+def raise_own_error(gateway: Gateway, name: str) -> None:
+    """Raise OwnCodeError if a user's own upstream has raised what is none of its errors."""
+    error, upstream = gateway.raised(name), gateway.upstreams[name]
+    if error is not None and not is_ours(upstream):
+        with own_code(f"upstreams.{name}", upstream):
+            raise error from error.__cause__  # Without what is being handled here.
 
 
 def check_upstream(name: str, config: UpstreamConfig) -> None:

@@ -23,6 +23,7 @@ from skillopt.optimizer.model import (
     OptimizerUnavailableError,
     ask_with_repair,
 )
+from skillopt.rollouts.upstreams import raise_own_error
 from skillopt.run.events import Listener
 from skillopt.run.records import Noted, Replied
 from skillopt.run.spending import Meter
@@ -110,6 +111,7 @@ class GatewayModel:
                     value = made.model_dump_json()
             except ChatError as unavailable:
                 last = session.exchanges[-1] if session.exchanges else None
+                raise_own_error(self.gateway, self.spec.upstream)
                 if last is None or last.blame != "agent":
                     raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
                 refused, error = True, f"the service refuses the prompt: {unavailable}"

@@ -126,6 +126,52 @@ def test_a_mistake_in_a_verifier_is_met_at_once(tiny: Tiny, mistake: str, line: 
     assert len(ran(tiny)) == len(tiny.events("rollout_ran")) - paid, "what it did is judged again"
 
 
+BROKEN = """
+from harnesses.gateway.upstreams import Answer
+
+class Broken:
+    max_concurrency = 2
+    protocols = frozenset({"chat"})
+    identity = {}
+
+    async def send(self, call):
+        MISTAKE
+
+    async def close(self):
+        pass
+"""
+BREAKS = {
+    "NameError": "return Anwser(200)",
+    "send() returned None": "return None",
+    "TypeError: Object of type set is not JSON serializable": (
+        "return Answer(500, 'application/json', chunks())\n\n"
+        "async def chunks():\n    import json\n    yield json.dumps({1}).encode()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("part", ["target", "optimizer"])
+@pytest.mark.parametrize(("mistake", "lines"), BREAKS.items(), ids=BREAKS)
+def test_a_mistake_in_a_model_service_is_no_score(
+    tiny: Tiny, mistake: str, lines: str, part: str
+) -> None:
+    tiny.own(BROKEN.replace("MISTAKE", lines))
+    upstreams = {"sim": {"kind": "sim"}, "mine": {"kind": "own:Broken"}}
+    tiny.write(upstreams=upstreams, **{part: {"upstream": "mine", "name": "m"}})
+    if part == "target":
+        tiny.write(harness__name="direct")
+    else:
+        tiny.write(train__stages={})
+    done = tiny.train()
+    assert done.returncode == 2, done.stderr
+    assert mistake in done.stderr and done.stderr.count("Traceback") == 1
+    if "return None" not in lines:
+        assert "own.py" in done.stderr
+    expected = {"infra_error"} if part == "target" else {"completed"}
+    assert {event["status"] for event in tiny.events("rollout_ran")} == expected
+    assert not any(event.get("error") for event in tiny.events("replied")), "nothing is recorded"
+
+
 def test_a_service_that_a_verifier_cannot_reach_is_no_mistake(tiny: Tiny) -> None:
     tiny.own("def mine(task, workspace, answer):\n    raise ConnectionError('no judge is there')\n")
     tiny.write(verifier="own:mine")

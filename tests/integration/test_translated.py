@@ -134,7 +134,7 @@ def test_parallel_calls_failures_pictures_patches_and_thoughts_get_through(
 def test_trouble_behind_a_translation_is_an_infrastructure_failure(
     harness: str, spoken: ProtocolName, lab: MakeLab
 ) -> None:
-    here = lab(Refusing(401, frozenset({spoken})))
+    here = lab(Refusing(401, protocols=frozenset({spoken})))
     outcome = here.run(harness, here.request())
     assert outcome.status is Status.INFRA_ERROR and "status 401" in outcome.message
     cutting = lab(Cutting(["true"], protocols=frozenset({spoken})))
