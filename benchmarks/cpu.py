@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 _CPUACCT = Path("/sys/fs/cgroup/cpuacct")
 _ENGINE, _CONTAINERS = "skillopt-bench-engine", "skillopt-bench-containers"
@@ -54,9 +55,7 @@ def main() -> None:
 def _measure(
     harness: str, workers: dict[str, subprocess.Popen[str]], rounds: int, rollouts: int
 ) -> None:
-    found: dict[str, dict[str, list[float]]] = {
-        name: defaultdict(list) for name in workers
-    }
+    found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in workers}
     for number in range(rounds + 1):
         for name, worker in workers.items():
             before = _cpu(_ENGINE), _cpu(_CONTAINERS), time.monotonic()
@@ -107,12 +106,12 @@ def _work(harness: str) -> None:
     requests = 0
     send = APIClient.send
 
-    def counted(self: APIClient, *given: object, **named: object) -> object:
+    def counted(self: APIClient, request: Any, **named: Any) -> Any:
         nonlocal requests
         requests += 1
-        return send(self, *given, **named)
+        return send(self, request, **named)
 
-    APIClient.send = counted
+    setattr(APIClient, "send", counted)  # noqa: B010 (mypy takes it for an overriding method)
     with TemporaryDirectory() as name:
         folder = Path(name)
         config = small_config(folder, harness, workers=1)

@@ -11,17 +11,16 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sandboxes.base import (
-    SandboxError,
-    SandboxSpec,
-)
+from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.disk import MEGABYTE
 from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.mounts import agent_ids, engine_mount, prepare_writable
+from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.owner import current_owner
 
 IMAGE_UID = 1000
@@ -30,8 +29,23 @@ OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
 KIND_LABEL = "skillopt.kind"
 CREATED_LABEL = "skillopt.created"
+SANDBOX_KIND = "sandbox"
+
+RELAY_IMAGE = "skillopt/relay:1"
+"""The image of what has no program of a task or an agent in it."""
+IDLE = ("sleep", "infinity")
+IDLE_USER = "65534:65534"
+"""An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
 
 _OPEN_FILES = 16384
+_LEAST_WAIT_S = 0.05
+_EVENT_S = 0.1
+_IDLE_LIMITS = Limits(memory_mb=32, cpus=1.0, pids=8, disk_mb=1)
+_JOINED = ("relay", NAMESPACE_KIND)
+"""Kinds of containers whose network namespaces serve one sandbox after another."""
+_FORGET_PORTS = {"net.ipv4.tcp_max_tw_buckets": "0"}
+"""A port is free again with its connection's end, not a minute after it: the next sandbox would
+find it taken."""
 _TURNS = 8
 """Containers that are made, started or removed at the same time. An engine with hundreds of them at
 once loses track of some: it believes them alive, and waits."""
@@ -59,6 +73,8 @@ class DockerEngine:
         self._closed = threading.Event()
         self._abandoned: set[str] = set()
         self._turns = threading.Semaphore(_TURNS)
+        self._layers: tuple[float, dict[str, int]] = (0.0, {})
+        self.namespaces = Namespaces(self._start_namespace, self.started, self._discard)
 
     def __enter__(self) -> DockerEngine:
         return self
@@ -119,6 +135,83 @@ class DockerEngine:
         with self._turns, self.errors(f"starting container {container[:12]}"):
             self.api.start(container)
 
+    def started(self, container: str) -> str:
+        """When a container was started, as the engine writes it; empty if it does not run."""
+        from docker.errors import NotFound
+
+        with self.errors(f"looking at container {container[:12]}"):
+            try:
+                state = self.api.inspect_container(container)["State"]
+            except NotFound:
+                return ""
+        return str(state["StartedAt"]) if state["Running"] else ""
+
+    def wait(self, container: str, timeout_s: float) -> int | None:
+        """The exit code of a container's own process; None if it still runs after that time."""
+        from requests.exceptions import ConnectionError as BrokenConnection
+        from requests.exceptions import ReadTimeout
+        from urllib3.exceptions import ReadTimeoutError
+
+        wait_s = max(timeout_s, _LEAST_WAIT_S)
+        with self.errors(f"waiting for the end of container {container[:12]}"):
+            try:
+                # The SDK hands fractions of a second on, but does not declare them.
+                ended = self.api.wait(container, timeout=wait_s)  # type: ignore[arg-type]
+                return int(ended["StatusCode"])
+            except ReadTimeout:
+                return None
+            except BrokenConnection as error:
+                # The engine answers at once, and what it says at the end is late.
+                if not any(isinstance(cause, ReadTimeoutError) for cause in error.args):
+                    raise
+                return None
+
+    def layer_bytes(self, container: str, since: float) -> int:
+        """Bytes that a running sandbox has written outside its mounts.
+
+        All sandboxes are asked about at once, so that many that are watched cost as much as one.
+
+        Args:
+            since: how old the answer may be, as a time of the monotonic clock.
+
+        Returns:
+            0 if the storage driver limits them: nobody has to watch them then.
+        """
+        if self.limits_layer_size:
+            return 0
+        asked, sizes = self._layers
+        if asked < since or container not in sizes:
+            asked = time.monotonic()
+            mine = {"label": [f"{ENGINE_LABEL}={self.id}", f"{KIND_LABEL}={SANDBOX_KIND}"]}
+            with self.errors("looking at the sizes of sandboxes"):
+                found = self.api.containers(size=True, filters=mine)
+            sizes = {str(one["Id"]): int(one.get("SizeRw") or 0) for one in found}
+            self._layers = asked, sizes
+        return sizes.get(container, 0)
+
+    def was_killed(self, container: str, finished: str) -> bool:
+        """Whether somebody had the engine kill a container that has ended.
+
+        Args:
+            finished: when it ended, as the engine writes it.
+        """
+        time.sleep(_EVENT_S)  # The engine reports what it did just after it did it.
+        until = datetime.fromisoformat(finished).timestamp() + _EVENT_S
+        wanted: dict[str, Any] = {"since": "1", "until": f"{until:.6f}"}
+        wanted["filters"] = {"container": container, "event": "kill"}
+        with self.errors(f"looking for the end of container {container[:12]}"):
+            return any(True for _ in self.api.events(**wanted))
+
+    def _start_namespace(self) -> str:
+        spec = SandboxSpec(RELAY_IMAGE, "/", limits=_IDLE_LIMITS)
+        container = self.launch(spec, kind=NAMESPACE_KIND, user=IDLE_USER, command=IDLE)
+        try:
+            self.start(container)
+        except BaseException:
+            self._discard(container)
+            raise
+        return container
+
     def check_open(self) -> None:
         """Raise SandboxError if :meth:`close` has been called."""
         if self.closed:
@@ -136,6 +229,11 @@ class DockerEngine:
             self._abandoned.add(container)
             raise
 
+    def _discard(self, container: str) -> None:
+        """Remove a container that nobody waits for; see :meth:`remove` for one that stays."""
+        with contextlib.suppress(SandboxError):
+            self.remove(container)
+
     def _remove_abandoned(self) -> None:
         """Try once more to remove each, in one thread at a time and without failing its work."""
         for _ in range(len(self._abandoned)):
@@ -143,8 +241,7 @@ class DockerEngine:
                 container = self._abandoned.pop()
             except KeyError:
                 return  # Other threads took the rest.
-            with contextlib.suppress(SandboxError):  # It is abandoned again.
-                self.remove(container)
+            self._discard(container)
 
     def _remove(self, container: str) -> None:
         from docker.errors import APIError, NotFound
@@ -205,8 +302,12 @@ class DockerEngine:
             "environment": self._environment(spec),
             "labels": self.labels(kind),
             "healthcheck": {"test": ["NONE"]},
+            # Not one that a command could take for its own end.
+            "stop_signal": "SIGKILL",
         }
         options = self._host_options(spec)
+        if kind in _JOINED:
+            options["sysctls"] = _FORGET_PORTS
         if self.limits_layer_size:
             size = {"size": f"{spec.limits.disk_mb}m"}
             try:
@@ -251,6 +352,6 @@ class DockerEngine:
                 Ulimit(name="nofile", soft=_OPEN_FILES, hard=_OPEN_FILES),
                 Ulimit(name="core", soft=0, hard=0),
             ],
-            # Nothing reads the output of the idle process, and a log would escape the disk limit.
+            # What is read is read from the stream, and a log would escape the disk limit.
             "log_config": LogConfig(type="none"),
         }

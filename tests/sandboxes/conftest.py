@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, build
 from sandboxes.local import local_sandbox
 
 MakeSandbox = Callable[..., Sandbox]
+KINDS = ("docker", "single")
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +60,22 @@ def local() -> Iterator[MakeSandbox]:
         yield make
 
 
+@pytest.fixture
+def single(docker: MakeSandbox) -> MakeSandbox:
+    """Container sandboxes for a single command."""
+    return partial(docker, single_command=True)
+
+
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.engine), "local"])
 def make(request: pytest.FixtureRequest) -> MakeSandbox:
     """Either kind: for what every sandbox must do."""
+    made: MakeSandbox = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture(params=[*(pytest.param(n, marks=pytest.mark.engine) for n in KINDS), "local"])
+def make_once(request: pytest.FixtureRequest) -> MakeSandbox:
+    """Every kind, those for a single command too: for what a command must find."""
     made: MakeSandbox = request.getfixturevalue(request.param)
     return made
 
