@@ -36,13 +36,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--rollouts", type=int, default=2, help="in each round")
     parser.add_argument("--add-runtime", default="", help="NAME=PATH, for dockerd")
+    parser.add_argument("--hide", action="append", default=[], help="from dockerd, a file system")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.work:
         _work(chosen.work)
         return
     trees = dict(one.split("=", 1) for one in chosen.tree or [f"this={_TREE}"])
-    with _engine(chosen.harnesses, chosen.add_runtime) as host:
+    with _engine(chosen) as host:
         for harness in chosen.harnesses:
             with ExitStack() as stack:
                 workers = {
@@ -68,8 +69,8 @@ def _measure(
             values["sum"] = sum(values.values())
             for key, value in {**values, "wall": wall, "requests": said["requests"]}.items():
                 found[name][key].append(value / rollouts)
-    for name, values in found.items():
-        shown = "  ".join(f"{key} {statistics.median(v):.3f}" for key, v in values.items())
+    for name, series in found.items():
+        shown = "  ".join(f"{key} {statistics.median(v):.3f}" for key, v in series.items())
         print(f"{harness} {name}: {shown}", flush=True)
 
 
@@ -131,7 +132,7 @@ def _work(harness: str) -> None:
 
 
 @contextmanager
-def _engine(harnesses: list[str], runtime: str) -> Iterator[str]:
+def _engine(chosen: argparse.Namespace) -> Iterator[str]:
     """The address of an engine whose processes are in groups of their own."""
     from harnesses.agents.cli_agent import CliHarness
     from harnesses.agents.registry import make_harness
@@ -143,13 +144,13 @@ def _engine(harnesses: list[str], runtime: str) -> Iterator[str]:
     for group in (_ENGINE, _CONTAINERS):
         (_CPUACCT / group).mkdir(exist_ok=True)
     arguments = ["--cgroup-parent", f"/{_CONTAINERS}"]
-    if runtime:
-        arguments += ["--add-runtime", runtime]
-    made = map(make_harness, harnesses)
+    if chosen.add_runtime:
+        arguments += ["--add-runtime", chosen.add_runtime]
+    made = map(make_harness, chosen.harnesses)
     tools = [one.agent.toolchain.image for one in made if isinstance(one, CliHarness)]
     procs = _CPUACCT / _ENGINE / "cgroup.procs"
     procs.write_text(str(os.getpid()))
-    with own_engine(AGENT_BASE_IMAGE, arguments=arguments) as engine:
+    with own_engine(AGENT_BASE_IMAGE, arguments=arguments, hidden=chosen.hide) as engine:
         (_CPUACCT / "cgroup.procs").write_text(str(os.getpid()))
         for image in (RELAY_IMAGE, *tools):
             engine.load(image)

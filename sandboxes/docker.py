@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.base import Limits, SandboxError, SandboxSpec
-from sandboxes.disk import MEGABYTE
+from sandboxes.container import host_settings, settings
 from sandboxes.engine import connect, engine_address, engine_errors
-from sandboxes.mounts import agent_ids, engine_mount, prepare_writable
+from sandboxes.mounts import agent_ids, prepare_writable
 from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.owner import current_owner
+from sandboxes.runtime import TRIAL, TRIAL_LIMITS, Runtime, pick
 
-IMAGE_UID = 1000
-"""The user that the project's images, and most others, have besides root."""
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
 KIND_LABEL = "skillopt.kind"
@@ -37,15 +36,11 @@ IDLE = ("sleep", "infinity")
 IDLE_USER = "65534:65534"
 """An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
 
-_OPEN_FILES = 16384
 _LEAST_WAIT_S = 0.05
 _EVENT_S = 0.1
 _IDLE_LIMITS = Limits(memory_mb=32, cpus=1.0, pids=8, disk_mb=1)
 _JOINED = ("relay", NAMESPACE_KIND)
 """Kinds of containers whose network namespaces serve one sandbox after another."""
-_FORGET_PORTS = {"net.ipv4.tcp_max_tw_buckets": "0"}
-"""A port is free again with its connection's end, not a minute after it: the next sandbox would
-find it taken."""
 _TURNS = 8
 """Containers that are made, started or removed at the same time. An engine with hundreds of them at
 once loses track of some: it believes them alive, and waits."""
@@ -73,6 +68,8 @@ class DockerEngine:
         self._closed = threading.Event()
         self._abandoned: set[str] = set()
         self._turns = threading.Semaphore(_TURNS)
+        self._picking = threading.Lock()
+        self._runtime: Runtime | None = None
         self._layers: tuple[float, dict[str, int]] = (0.0, {})
         self.namespaces = Namespaces(self._start_namespace, self.started, self._discard)
 
@@ -99,6 +96,33 @@ class DockerEngine:
         driver = self.info["Driver"]
         return driver in ("btrfs", "zfs") or (driver == "overlay2" and backing == "xfs")
 
+    @property
+    def runtime(self) -> Runtime:
+        """What starts this engine's containers; tried out when it is first asked for.
+
+        Raises EngineUnavailableError if the engine does not answer, or SandboxError if it has been
+        closed.
+        """
+        with self._picking:
+            if self._runtime is None:
+                self.check_open()
+                self._runtime = pick(self.info, self._problem_of)
+            return self._runtime
+
+    def _problem_of(self, runtime: str) -> str:
+        """What is wrong with a sandbox that a runtime starts; empty if nothing is."""
+        limits, user = TRIAL_LIMITS, f"{self.uid}:{self.gid}"
+        spec = SandboxSpec(RELAY_IMAGE, "/", limits=limits)
+        memory, pids = str(limits.memory_mb * 1024 * 1024), str(limits.pids)
+        command = ("bash", "-c", TRIAL, "trial", memory, pids)
+        container = self._launch(spec, SANDBOX_KIND, user, command, runtime)
+        try:
+            self.start(container)
+            code = self.wait(container, self.patience_s)
+        finally:
+            self._discard(container)
+        return "" if code == 0 else f"a sandbox that {runtime} starts lacks what it promises"
+
     def errors(
         self, doing: str, image: str | None = None
     ) -> contextlib.AbstractContextManager[None]:
@@ -120,11 +144,16 @@ class DockerEngine:
 
         Raises ImageMissingError, or SandboxError if the engine refuses or has been closed.
         """
+        return self._launch(spec, kind, user, command, self.runtime.name)
+
+    def _launch(
+        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+    ) -> str:
         self.check_open()
         self._remove_abandoned()
         doing = f"creating a {kind} container from {spec.image}"
         with self._turns, self.errors(doing, spec.image):
-            created = self._create(spec, kind, user, command)
+            created = self._create(spec, kind, user, command, runtime)
         if self.closed:  # close() may have listed the containers before this one was there.
             self.remove(created)
             self.check_open()
@@ -290,24 +319,15 @@ class DockerEngine:
         """Make a host file or folder, with all in it, writable for the agent's user."""
         prepare_writable(path, self.uid, self.gid)
 
-    def _create(self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str]) -> str:
+    def _create(
+        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+    ) -> str:
         from docker.errors import APIError
 
-        arguments: dict[str, Any] = {
-            "image": spec.image,
-            "entrypoint": [command[0]],
-            "command": list(command[1:]),
-            "user": user,
-            "working_dir": spec.workdir,
-            "environment": self._environment(spec),
-            "labels": self.labels(kind),
-            "healthcheck": {"test": ["NONE"]},
-            # Not one that a command could take for its own end.
-            "stop_signal": "SIGKILL",
-        }
-        options = self._host_options(spec)
-        if kind in _JOINED:
-            options["sysctls"] = _FORGET_PORTS
+        arguments = settings(spec, self.labels(kind), user, command, self.uid)
+        options = host_settings(
+            spec, cpus=self.info["NCPU"], joined=kind in _JOINED, runtime=runtime
+        )
         if self.limits_layer_size:
             size = {"size": f"{spec.limits.disk_mb}m"}
             try:
@@ -320,38 +340,3 @@ class DockerEngine:
                 self.limits_layer_size = False
         config = self.api.create_host_config(**options)
         return str(self.api.create_container(**arguments, host_config=config)["Id"])
-
-    def _environment(self, spec: SandboxSpec) -> dict[str, str]:
-        """The variables of a container. A user that the image does not know would be at home in
-        ``/``, where nobody can write: most programs then fail."""
-        known = self.uid == IMAGE_UID
-        return ({} if known else {"HOME": "/tmp"}) | dict(spec.env)
-
-    def _host_options(self, spec: SandboxSpec) -> dict[str, Any]:
-        from docker.types import LogConfig, Ulimit
-
-        limits = spec.limits
-        memory = limits.memory_mb * MEGABYTE
-        largest = limits.disk_mb * MEGABYTE
-        temporary = min(memory // 2, largest)
-        return {
-            "network_mode": spec.network,
-            "mounts": [engine_mount(mount) for mount in spec.mounts],
-            "tmpfs": {"/tmp": f"size={temporary},mode=1777,nosuid,nodev,exec"},
-            "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges"],
-            "init": True,
-            "ipc_mode": "private",
-            "mem_limit": memory,
-            "memswap_limit": memory,
-            # The engine refuses more processors than the machine has.
-            "nano_cpus": int(min(limits.cpus, self.info["NCPU"]) * 1e9),
-            "pids_limit": limits.pids,
-            "ulimits": [
-                Ulimit(name="fsize", soft=largest, hard=largest),
-                Ulimit(name="nofile", soft=_OPEN_FILES, hard=_OPEN_FILES),
-                Ulimit(name="core", soft=0, hard=0),
-            ],
-            # What is read is read from the stream, and a log would escape the disk limit.
-            "log_config": LogConfig(type="none"),
-        }
