@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -89,3 +91,22 @@ def writable(tmp_path: Path) -> Path:
     folder.mkdir()
     prepare_writable(folder, *agent_ids())
     return folder
+
+
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.rfile.readline()
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nhello")
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "gateway").mkdir(mode=0o700)
+    path = tmp_path / "gateway" / "socket"
+    with socketserver.ThreadingUnixStreamServer(str(path), Answer) as server:
+        path.chmod(0o666)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield path
+        server.shutdown()
+        thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,6 @@ from sandboxes.docker import ENGINE_LABEL, KIND_LABEL, DockerEngine
 from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.relay import RELAY_PORT, Relay
-from tests.sandboxes.test_relay import gateway as gateway
 
 MakeSandbox = Callable[..., Sandbox]
 
@@ -81,9 +81,9 @@ def test_nothing_is_left_for_the_next(image: str, single_command: bool) -> None:
 
 @pytest.mark.engine
 def test_nothing_is_left_in_the_network_of_a_relay(
-    image: str, relay_image: str, gateway: object
+    image: str, relay_image: str, gateway: Path
 ) -> None:
-    with DockerEngine() as engine, Relay(engine, {RELAY_PORT: gateway}) as relay:  # type: ignore[dict-item]
+    with DockerEngine() as engine, Relay(engine, {RELAY_PORT: gateway}) as relay:
         spec = SandboxSpec(image=image, network=relay.network)
         found = []
         for _ in range(2):
