@@ -240,6 +240,7 @@ CHANGES: dict[str, list[Change]] = {
         "init": "empty", "name": "my-skill", "description": "Use it."}})],
     "skill.beside": [Change(["beside/second"]), Change(["elsewhere/first"], same=True)],
     "tasks.source": [Change("moved", same=True, split="val")],
+    "tasks.path": [Change("elsewhere", same=True, split="val")],
     "tasks.exclude": [Change(["val-0"], split="val"), Change(["train-0"], split="train"),
                       Change(["test-0"], split="test")],
     "tasks.seed": [Change(8, same=True, split="val")],
