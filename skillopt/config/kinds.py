@@ -17,6 +17,7 @@ EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
 
 BENCHMARKS = {
     "searchqa": "skillopt.tasks.benchmarks.searchqa",
+    "docvqa": "skillopt.tasks.benchmarks.docvqa",
     "livemath": "skillopt.tasks.benchmarks.livemath",
 }
 """The benchmarks of ``skillopt data``, which are task sources too."""

@@ -52,7 +52,10 @@ class Task:
     untrusted_programs: bool = False
     """Whether the verifier runs the agent's programs, with ``$UNTRUSTED``."""
     question: bool = False
-    """Whether the task has no workspace and is judged by the agent's answer."""
+    """Whether the task is judged by the agent's answer and needs no tools: direct chat gets none.
+    Other agents find the files of ``workspace``, if there is one."""
+    pictures: tuple[str, ...] = ()
+    """Pictures in the workspace, by relative path, that are shown with the instruction."""
     follow_ups: tuple[str, ...] = ()
     """The user's further messages, one after each turn; ``metadata.follow_ups``."""
     answers: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ STATED = {
         "- Slashed dates are DD/MM/YYYY, never MM/DD/YYYY.",
     ],
     "searchqa": ["- Answer with only the name, no sentence around it."],
+    "docvqa": ["- Copy the value of a field without its label."],
     "livemath": ["- Compare the options: the strongest one that is true is right."],
 }
 NOT_STATED = {
@@ -52,6 +53,7 @@ NOT_STATED = {
     "repair": ["- Never exit with code 2 on a missing file.", "- Use 2 spaces in every file."],
     "report": ["- Dates are month first, not day first.", "- Write dates as ISO."],
     "searchqa": ["- The answer is never only the name.", "- The answer is short: a few words."],
+    "docvqa": ["- Copy the label with its value."],
     "livemath": ["- Options: avoid the strongest.", "- Compare all options."],
 }
 

@@ -29,6 +29,8 @@ class Answering:
     statement: Statement
     complaint: re.Pattern[str]
     rule: str
+    before: Callable[[Seen], Reply | None] = lambda seen: None
+    """A turn that comes before the answer, if one is needed."""
 
     def recognises(self, instruction: str) -> bool:
         return re.search(self.words, instruction) is not None
@@ -37,5 +39,7 @@ class Answering:
         return self.statement.stated(text)
 
     def turn(self, seen: Seen) -> Reply:
+        if (first := self.before(seen)) is not None:
+            return first
         found = self.answer(seen)
         return Reply(f"<answer>{found}</answer>" if found else "I cannot tell.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import tarfile
 import tempfile
@@ -70,16 +71,12 @@ def _rows(file: Path) -> Iterator[Any]:
 
 
 def _parquet(file: Path) -> Iterator[Record]:
+    arrow, parquet = needed("pyarrow"), needed("pyarrow.parquet")
     try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise TaskError(f"{file}: Parquet files need pyarrow: {INSTALL}") from error
-    try:
-        with ParquetFile(file) as table:
+        with parquet.ParquetFile(file) as table:
             for batch in table.iter_batches(_BATCH):
                 yield from batch.to_pylist()
-    except ArrowException as error:
+    except arrow.ArrowException as error:
         raise TaskError(f"{file}: {error}; is the download complete?") from error
 
 
@@ -93,3 +90,11 @@ def unpacked(download: Path) -> Iterator[Path]:
         with tarfile.open(download) as archive:
             archive.extractall(folder, filter="data")
         yield Path(folder)
+
+
+def needed(module: str) -> Any:
+    """A module of the extra ``benchmarks``; raises TaskError if it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise TaskError(f"this benchmark needs {module.partition('.')[0]}: {INSTALL}") from error
