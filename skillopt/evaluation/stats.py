@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -64,12 +65,16 @@ def mean(values: Sequence[float], weights: Sequence[float] | None = None) -> Est
         values: of independent tasks.
         weights: how often each counts; by default once.
     """
+    return _mean(tuple(values), tuple(weights or [1.0] * len(values)))
+
+
+@lru_cache(256)  # A summary is written after every step, from the same scores as before.
+def _mean(values: tuple[float, ...], counts: tuple[float, ...]) -> Estimate:
     import numpy as np
     from scipy.stats import bootstrap
 
     if not values:
         return Estimate(0.0, 0.0, 0.0)
-    counts = weights or [1.0] * len(values)
     middle = float(np.average(values, weights=counts))
     if len(set(values)) == 1:
         return Estimate(middle, middle, middle)
