@@ -28,12 +28,18 @@ from harnesses.gateway.upstreams import UnusableUpstreamError
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
-from tests.helpers.cells import ALL_CELLS
+from tests.helpers.cells import ALL_CELLS, examples
 from tests.helpers.chromium import chromium
+from tests.helpers.small import use_common_folder
 
 # How long an example takes, to draw or to run, depends on what else the machine does: the first
 # text alone takes a second, in a process that has no table of all characters yet.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tests",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("tests")
 # No test draws from numpy, whose generator would be saved and restored for every example.
 entropy.NP_RANDOM = random
@@ -116,11 +122,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"no {marker}: {error.splitlines()[0]}"))
 
 
+def pytest_collection() -> None:
+    """What is there after the collection of tests is never garbage: nobody need look for any."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What is there by now, the SDKs' thousands of types above all, is never garbage."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +172,13 @@ def no_time_is_lost() -> Iterator[None]:
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway asks a service that fails again, but does not wait for seconds before."""
     monkeypatch.setattr(Patience, "pause", lambda self, failures, told_s: told_s or 0.01 * failures)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_is_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of several processes that run tests each has a folder of its own within the run's."""
+    own = tmp_path_factory.getbasetemp()
+    use_common_folder(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 HOMES = count()
