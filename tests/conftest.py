@@ -30,7 +30,7 @@ from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
 from tests.helpers.cells import ALL_CELLS, examples
 from tests.helpers.chromium import chromium
-from tests.helpers.small import use_common_folder
+from tests.helpers.small import COMMON
 
 # How long an example takes, to draw or to run, depends on what else the machine does: the first
 # text alone takes a second, in a process that has no table of all characters yet.
@@ -196,7 +196,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 def what_is_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Of several processes that run tests each has a folder of its own within the run's."""
     own = tmp_path_factory.getbasetemp()
-    use_common_folder(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+    os.environ[COMMON] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 HOMES = count()

@@ -20,6 +20,8 @@ class Estimate:
 
 
 _Z = NormalDist().inv_cdf(0.975)
+RESAMPLES = 4999
+"""Of a bootstrap."""
 
 
 def rate(successes: float, trials: float) -> Estimate:
@@ -71,23 +73,16 @@ def mean(values: Sequence[float], weights: Sequence[float] | None = None) -> Est
 @lru_cache(256)  # A summary is written after every step, from the same scores as before.
 def _mean(values: tuple[float, ...], counts: tuple[float, ...]) -> Estimate:
     import numpy as np
-    from scipy.stats import bootstrap
 
     if not values:
         return Estimate(0.0, 0.0, 0.0)
     middle = float(np.average(values, weights=counts))
     if len(set(values)) == 1:
         return Estimate(middle, middle, middle)
-    rng = np.random.default_rng(0)
-    if len(set(counts)) == 1:
-        found = bootstrap((values,), np.mean, method="percentile", n_resamples=4999, rng=rng)
-    else:
-        found = bootstrap(
-            (values, counts), _weighted, method="percentile", n_resamples=4999, rng=rng,
-            paired=True, vectorized=True,
-        )  # fmt: skip
-    interval = found.confidence_interval
-    return Estimate(middle, float(interval.low), float(interval.high))
+    chosen = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+    means = _weighted(np.array(values)[chosen], np.array(counts)[chosen])
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Estimate(middle, float(low), float(high))
 
 
 def _weighted(values: Any, weights: Any, axis: int = -1) -> Any:
@@ -123,7 +118,7 @@ def kept_share(
 
     rng = np.random.default_rng(0)
     pairs = np.array([source, elsewhere])
-    chosen = rng.integers(0, pairs.shape[1], (4999, pairs.shape[1]))
+    chosen = rng.integers(0, pairs.shape[1], (RESAMPLES, pairs.shape[1]))
     counts = np.array(weights or [1.0] * len(source))
     means = _weighted(pairs[:, chosen], counts[chosen])
     whole = _weighted(pairs, counts)

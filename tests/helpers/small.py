@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -20,20 +21,15 @@ from skillopt.tasks.quickstart.generator import generate
 
 FAMILIES = ("logs", "reconcile")
 
-_common: Path | None = None
+COMMON = "SKILLOPT_TESTS_COMMON"
+"""Names the folder, to child processes too, in which tests keep what is made once for all."""
 
 
-def use_common_folder(folder: Path) -> None:
-    """Where the processes that share out the tests keep what the first that needs it makes."""
-    global _common
-    _common = folder
-
-
-def _made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that one process has filled for all of them."""
-    assert _common is not None, "the tests' conftest.py names it"
-    folder, done = _common / name, _common / f"{name}.done"
-    with FileLock(_common / f"{name}.lock"):
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first of the processes that share out the tests has filled."""
+    common = Path(os.environ[COMMON])
+    folder, done = common / name, common / f"{name}.done"
+    with FileLock(common / f"{name}.lock"):
         if not done.exists():
             make(folder)
             done.touch()
@@ -52,7 +48,7 @@ def small_set(folder: Path, families: tuple[str, ...] = FAMILIES) -> Path:
 @cache
 def _quickstart() -> Path:
     """The whole set, made once: that takes longer than most tests."""
-    return _made_once("quickstart", lambda folder: generate(folder, 7))
+    return made_once("quickstart", lambda folder: generate(folder, 7))
 
 
 def small_config(folder: Path, shipped: str = "local", **overrides: Any) -> Config:
@@ -99,7 +95,7 @@ def _trained(overrides: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         train(small_config(folder, **json.loads(overrides)))
 
-    return _made_once(f"trained-{digest_of(overrides)[:16]}", make)
+    return made_once(f"trained-{digest_of(overrides)[:16]}", make)
 
 
 def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
