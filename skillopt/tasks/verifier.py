@@ -157,6 +157,7 @@ def _verify(
         mounts=(Mount(str(workspace), task.workdir, read_only=False), *around.mounts()),
         env=dict(task.env),
         limits=Limits(agents.memory_mb, agents.cpus, agents.pids, disk_mb),
+        single_command=not task.untrusted_programs,
     )
     with sandbox_factory(spec) as box:
         env = around.env(box)
