@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,9 +52,14 @@ class Task:
     untrusted_programs: bool = False
     """Whether the verifier runs the agent's programs, with ``$UNTRUSTED``."""
     question: bool = False
-    """Whether the task has no workspace and is judged by the agent's answer."""
+    """Whether the task is judged by the agent's answer and needs no tools: direct chat gets none.
+    Other agents find the files of ``workspace``, if there is one."""
+    pictures: tuple[str, ...] = ()
+    """Pictures in the workspace, by relative path, that are shown with the instruction."""
     follow_ups: tuple[str, ...] = ()
     """The user's further messages, one after each turn; ``metadata.follow_ups``."""
+    answers: tuple[str, ...] = ()
+    """Expected answers, for tasks that have no ``tests/``: no edit may contain one."""
     workspace: Callable[[Path], None] | None = None
     """Writes the first workspace into an empty folder, for tasks that have no ``environment/``."""
     verify: Callable[..., Reward] | None = None
@@ -82,10 +87,14 @@ class Reward:
     soft: float
     metrics: dict[str, float] = field(default_factory=dict)
     feedback: str = ""
+    solved: bool | None = None
+    """Whether the task is fully solved, for metrics by which that is not a ``soft`` of 1."""
 
     @property
     def hard(self) -> float:
         """1.0 if the task is fully solved, else 0.0."""
+        if self.solved is not None:
+            return float(self.solved)
         return 1.0 if self.soft >= 1.0 - 1e-9 else 0.0
 
 
@@ -158,10 +167,12 @@ class Rollout(BaseModel):
         file = folder / "result.json"
         values = read_json(file, format=1, older=_with_soft)
         name = values.pop("task", "")
-        values.pop("reward", None)
+        hard = values.pop("reward", None)
         try:
             given = [values.pop(key) for key in ("soft", "metrics", "feedback")]
             reward = Reward(*given)
+            if hard is not None and hard != reward.hard:
+                reward = replace(reward, solved=bool(hard))
             return cls(task=task or named_task(name), reward=reward, folder=folder, **values)
         except (KeyError, ValidationError) as error:
             raise FormatError(f"{file}: not the result of a rollout: {error}") from error
