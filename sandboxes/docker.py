@@ -95,7 +95,8 @@ class DockerEngine:
         """Whether the storage driver can limit what a container writes outside its mounts."""
         backing = dict(self.info.get("DriverStatus") or ()).get("Backing Filesystem")
         driver = self.info["Driver"]
-        return driver in ("btrfs", "zfs") or (driver == "overlay2" and backing == "xfs")
+        # btrfs could, but counts what is in the image too.
+        return driver == "zfs" or (driver == "overlay2" and backing == "xfs")
 
     @property
     def runtime(self) -> Runtime:

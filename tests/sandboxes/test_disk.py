@@ -408,3 +408,31 @@ def test_an_engine_that_fails_is_waited_for_once_by_all(
         ends = [pool.submit(engine.layer_bytes, "x", since) for _ in range(8)]
         assert all(isinstance(end.exception(), SandboxError) for end in ends)
     assert len(calls) == 1
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("driver", "backing", "limits"),
+    [
+        ("overlay2", "xfs", True),
+        ("overlay2", "extfs", False),
+        ("zfs", "zfs", True),
+        ("btrfs", "", False),  # Its quota counts what is in the image too.
+    ],
+)
+def test_nobody_watches_what_the_storage_driver_limits(
+    driver: str, backing: str, limits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DockerEngine() as engine:
+        calls = []
+
+        def count(**given: object) -> list[dict[str, object]]:
+            calls.append(given)
+            return [{"Id": "x", "SizeRw": 5}]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(engine.api, "containers", count)
+            status = [["Backing Filesystem", backing]]
+            patched.setitem(engine.__dict__, "info", {"Driver": driver, "DriverStatus": status})
+            assert engine.layer_bytes("x", time.monotonic()) == (0 if limits else 5)
+            assert len(calls) == (0 if limits else 1)
