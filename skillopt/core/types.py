@@ -170,7 +170,7 @@ class Rollout(BaseModel):
         values.pop("reward", None)
         try:
             given = [values.pop(key) for key in ("soft", "metrics", "feedback")]
-            reward = Reward(*given, values.pop("solved", None))
+            reward = Reward(*[*given, values.pop("solved", None)])
             return cls(task=task or named_task(name), reward=reward, folder=folder, **values)
         except (KeyError, ValidationError) as error:
             raise FormatError(f"{file}: not the result of a rollout: {error}") from error
