@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -167,12 +167,10 @@ class Rollout(BaseModel):
         file = folder / "result.json"
         values = read_json(file, format=1, older=_with_soft)
         name = values.pop("task", "")
-        hard = values.pop("reward", None)
+        values.pop("reward", None)
         try:
             given = [values.pop(key) for key in ("soft", "metrics", "feedback")]
-            reward = Reward(*given)
-            if hard is not None and hard != reward.hard:
-                reward = replace(reward, solved=bool(hard))
+            reward = Reward(*[*given, values.pop("solved", None)])
             return cls(task=task or named_task(name), reward=reward, folder=folder, **values)
         except (KeyError, ValidationError) as error:
             raise FormatError(f"{file}: not the result of a rollout: {error}") from error
@@ -189,6 +187,7 @@ class Rollout(BaseModel):
             "soft": self.reward.soft,
             "metrics": self.reward.metrics,
             "feedback": self.reward.feedback,
+            **({} if self.reward.solved is None else {"solved": self.reward.solved}),
         } | values
 
     @property
