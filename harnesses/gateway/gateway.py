@@ -91,6 +91,7 @@ class Gateway:
         config = uvicorn.Config(
             self._app(),
             uds=str(self.socket),
+            http="h11",  # Its headers are bounded; those of httptools would fill the memory.
             log_level="critical",
             access_log=False,
             lifespan="on",
