@@ -110,7 +110,9 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         except asyncio.IncompleteReadError:
             return  # The connection is not needed any more.
         lines = head.decode().lower().split("\r\n")
-        size = next(int(v) for n, _, v in (x.partition(":") for x in lines) if n == "content-length")
+        size = next(
+            int(v) for n, _, v in (x.partition(":") for x in lines) if n == "content-length"
+        )
         body = json.loads(await reader.readexactly(size))
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"

@@ -25,7 +25,7 @@ from harnesses.gateway.exchange import Route
 from harnesses.gateway.forward import OVER, Forward
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.service import OnWait, Service
-from harnesses.gateway.session import KEPT_BYTES, Expired, Grant, KeptRoom, Session
+from harnesses.gateway.session import Expired, Grant, Session
 from harnesses.gateway.translation import pick_protocol, translate
 from harnesses.gateway.upstreams import Call, Upstream
 from harnesses.protocols.base import ProtocolError, ProtocolName
@@ -81,7 +81,7 @@ class Gateway:
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._services: dict[str, Service] = {}
-        self._bodies, self._kept = Bodies(), KeptRoom(KEPT_BYTES)
+        self._bodies = Bodies()
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -141,7 +141,6 @@ class Gateway:
             socket=self.socket,
             protocols=self.upstreams[grant.model.upstream].protocols,
             companion=companion,
-            room=self._kept,
         )
         with self._lock:
             self._sessions[session.token] = session

@@ -70,7 +70,7 @@ def _trajectory(folder: Path) -> Trajectory | None:
     """The trajectory as it was written at the agent's end, or from the wire log if it was not."""
     from atif import Trajectory
 
-    from harnesses.trajectories.threads import read_wire
+    from harnesses.trajectories.threads import Turns
     from harnesses.trajectories.trajectory import build_trajectory
 
     whole, wire = folder / "trajectory.json", folder / "wire.jsonl"
@@ -79,7 +79,7 @@ def _trajectory(folder: Path) -> Trajectory | None:
     if not wire.is_file():
         return None
     return build_trajectory(
-        read_wire(wire), agent="", version="", model="", session_id="", usage=Usage()
+        Turns(wire).so_far(), agent="", version="", model="", session_id="", usage=Usage()
     )
 
 
