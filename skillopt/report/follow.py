@@ -23,7 +23,9 @@ from harnesses.trajectories.threads import Turns
 from harnesses.trajectories.trajectory import build_trajectory
 from skillopt.core.changes import watching
 from skillopt.core.errors import SkillOptError
+from skillopt.core.packed import is_packed
 from skillopt.core.types import Rollout
+from skillopt.report.trajectory import recorded_turns
 from skillopt.rollouts.store import RolloutStore
 from skillopt.run.records import RolloutRan
 
@@ -159,9 +161,11 @@ class _Seen:
     """How many bytes of each transcript have been read."""
 
     def on_the_wire(self, folder: Path) -> Iterator[Happening]:
-        if folder not in self.records:
-            self.records[folder] = Turns(folder / WIRE)
-        found = self.records[folder].so_far()
+        if is_packed(folder):
+            found = recorded_turns(folder)
+        else:
+            record = self.records.setdefault(folder, Turns(folder / WIRE))
+            found = record.so_far()
         whole = build_trajectory(
             found, agent="", version="", model="", session_id="", usage=Usage()
         )
