@@ -159,6 +159,11 @@ class RolloutStore:
         """The folders of finished rollouts, sorted by key; also of damaged ones."""
         yield from sorted(path for path in self.root.glob("[0-9a-f][0-9a-f]/*") if path.is_dir())
 
+    def failures(self) -> Iterator[Path]:
+        """The folders of attempts that failed for infrastructure, sorted by key."""
+        found = (self.root / "failed").glob("*")
+        yield from sorted(path for path in found if path.name != BY_WORK and path.is_dir())
+
     def commit(self, rollout: Rollout) -> Rollout:
         """Move a finished rollout to its place, unless there is one already, from another process
         or machine.
