@@ -135,6 +135,11 @@ class Request:
     """Folders of other skills, all with different names; always mounted natively."""
     follow_ups: tuple[str, ...] = ()
     """The user's further messages in the same conversation, each sent when a turn has ended."""
+    question: bool = False
+    """Whether direct chat answers without its shell, although there is a workspace."""
+    pictures: tuple[str, ...] = ()
+    """Pictures in the workspace, by relative path, that are shown with the instruction; agents that
+    take none find them where the instruction says."""
     companion: Companion | None = None
     """An object outside the sandbox that the agent can talk to. It serves this request alone.
     Whoever runs the request closes it: :func:`harnesses.agents.outcome.recorded` does."""

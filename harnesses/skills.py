@@ -15,6 +15,7 @@ import yaml
 if TYPE_CHECKING:
     from harnesses.base import Request
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SKILL_FILES = "/opt/skillopt/skills"
 """The folder in a sandbox for skills that are not in the agent's own folder of skills."""
 
@@ -37,7 +38,7 @@ def skill_text(skill: Path) -> SkillText:
         return SkillText("", text)
     front, _, rest = text[3:].partition("\n---")
     try:
-        values = yaml.safe_load(front)
+        values = yaml.load(front, _LOADER)
     except yaml.YAMLError:
         values = None
     description = values.get("description") if isinstance(values, dict) else None

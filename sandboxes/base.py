@@ -65,8 +65,11 @@ class Mount:
 class SandboxSpec:
     """Everything that is fixed when a sandbox starts.
 
-    ``network`` is ``"none"``, ``container:ID`` of one whose network namespace is joined (see
-    :mod:`sandboxes.relay`), or one of the engine's networks.
+    Args:
+        network: ``"none"``, ``container:ID`` of one whose network namespace is joined (see
+            :mod:`sandboxes.relay`), or one of the engine's networks.
+        single_command: whether :meth:`Sandbox.run` is called once, and nothing after it: the
+            sandbox may end with its command, which costs less.
     """
 
     image: str
@@ -75,6 +78,7 @@ class SandboxSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
     network: str = "none"
+    single_command: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,14 @@ MEGABYTE = 1024 * 1024
 SMALLEST_ENTRY = 4096
 """Bytes that any file or folder counts as at least, so that a million empty files count."""
 
-_INTERVAL_S = 1.0
+_TICK_S = 0.25
+_SHORTEST_S, _LONGEST_S = 1.0, 15.0
 _SHARE_OF_TIME = 0.05
 _LONGEST_LOOK_S = 2.0
-_TOO_DEEP = (errno.ENAMETOOLONG, errno.EMFILE, errno.ELOOP)
+_OPENINGS = 3
+_STILL_BYTES = MEGABYTE
+"""What holds no more than this beyond what it held before has not grown."""
+_EVASIONS = (errno.ENAMETOOLONG, errno.EMFILE, errno.ELOOP)
 _PROC = Path("/proc")
 _LOW_BYTES, _LOW_SHARE, _FALLEN_TO = 2048 * MEGABYTE, 0.05, 0.9
 _MEMORY = ("/dev/zero ", "/SYSV", "/[aio]")
@@ -30,8 +35,12 @@ _MEMORY = ("/dev/zero ", "/SYSV", "/[aio]")
 
 
 class DiskGuard:
-    """Checks whether a command exceeds its disk limit: at most once a second, and never for more
-    than a small share of the time.
+    """Checks whether a command exceeds its disk limit.
+
+    To add up what a command holds takes the longer the more that is. So that is only done at once
+    if the disks have lost as much as the command still may take; else after a second, and then
+    after twice the time each time that nothing has grown, and never for more than a small share of
+    the time.
 
     What nobody sees (files of processes that cannot be examined, files in transit between
     processes) still uses up the disk of this machine; so a disk that becomes nearly full ends the
@@ -40,16 +49,17 @@ class DiskGuard:
     Args:
         roots: files and folders that the command may write.
         limit_mb: for ``roots`` together, and again for the rest.
-        elsewhere: reports the rest, in bytes.
+        elsewhere: reports the rest, in bytes, as it was at a time of the monotonic clock or later.
         processes: reports the numbers of the command's processes on this machine.
-        disks: folders on further disks that the command may fill.
+        disks: folders on further disks that the command may fill. If this machine does not have
+            one of them, its loss cannot be seen, and everything is added up every second.
     """
 
     def __init__(
         self,
         roots: Sequence[Path],
         limit_mb: int,
-        elsewhere: Callable[[], int] = lambda: 0,
+        elsewhere: Callable[[float], int] = lambda since: 0,
         processes: Callable[[], Iterable[int]] = lambda: (),
         disks: Sequence[Path] = (),
     ) -> None:
@@ -58,42 +68,68 @@ class DiskGuard:
         self._elsewhere = elsewhere
         self._processes = processes
         self._devices = {root.stat().st_dev for root in roots if root.exists()}
-        spaces = {disk: _space(disk) for disk in (*roots, *disks)}
-        self._disks = {disk: space.free for disk, space in spaces.items() if space is not None}
-        self.due = time.monotonic() + _INTERVAL_S
+        self._disks = _by_device((*roots, *disks))
+        self._free = self._check_disks()
+        self._longest_s = _LONGEST_S if all(map(_space, disks)) else _SHORTEST_S
+        self._interval_s = _SHORTEST_S
+        self._held = 0
+        now = time.monotonic()
+        self._not_before, self._look = now, now + _SHORTEST_S
+        self.due = now + _TICK_S
 
     def exceeded(self) -> bool:
-        """Check now, and set the time of the next check.
+        """Check now as much as is needed, and set the time of the next check.
 
         Raises:
             SandboxError: a disk of this machine is nearly full.
         """
-        began = time.monotonic()
-        self._check_disks()
-        removed = unlinked_bytes(self._processes(), time.monotonic() + _LONGEST_LOOK_S)
-        mounted = sum(removed[device] for device in self._devices)
-        rest = removed.total() - mounted
-        over = (
-            rest > self._limit
-            or self._named_bytes() + mounted > self._limit
-            or self._elsewhere() + rest > self._limit
-        )
         now = time.monotonic()
-        self.due = now + max(_INTERVAL_S, (now - began) / _SHARE_OF_TIME)
+        free = self._check_disks()
+        lost = sum(max(0, before - free.get(at, before)) for at, before in self._free.items())
+        room = self._limit - self._held
+        # However long it took the last time, nobody writes the limit once more before the next.
+        urgent = lost >= (room if now >= self._not_before else room + self._limit)
+        over = False
+        if urgent or now >= self._look:
+            self._free = free
+            over = self._add_up(now if urgent else now - self._interval_s / 2)
+        self.due = time.monotonic() + _TICK_S
         return over
 
     def mounts_exceeded(self) -> bool:
         """Check the names in ``roots`` alone, which is quick for a workspace of ordinary size."""
         return self._named_bytes() > self._limit
 
+    def _add_up(self, since: float) -> bool:
+        """Whether the command holds too much, with numbers that are no older than ``since``."""
+        began = time.monotonic()
+        removed = unlinked_bytes(self._processes(), began + _LONGEST_LOOK_S)
+        mounted = sum(removed[device] for device in self._devices)
+        rest = removed.total() - mounted
+        held = max(rest, self._named_bytes() + mounted)
+        if held <= self._limit:
+            held = max(held, self._elsewhere(since) + rest)
+        grown, self._held = held > self._held + _STILL_BYTES, held
+        longer_s = _SHORTEST_S if grown else 2 * self._interval_s
+        self._interval_s = min(longer_s, self._longest_s)
+        now = time.monotonic()
+        self._not_before = now + (now - began) / _SHARE_OF_TIME
+        self._look = max(now + self._interval_s, self._not_before)
+        return held > self._limit
+
     def _named_bytes(self) -> int:
         seen: set[tuple[int, int]] = set()
         return sum(_bytes_under(root, self._limit, seen) for root in self._roots)
 
-    def _check_disks(self) -> None:
-        for disk, before in self._disks.items():
-            space = _space(disk)
-            if space is None:
+    def _check_disks(self) -> dict[int, int]:
+        """The free bytes of each device.
+
+        Raises:
+            SandboxError: one is nearly full, and was not when the command began.
+        """
+        found = {}
+        for device, (disk, before) in self._disks.items():
+            if (space := _space(disk)) is None:
                 continue
             low = min(_LOW_BYTES, space.size * _LOW_SHARE)
             if space.free < low and space.free < before * _FALLEN_TO:
@@ -101,6 +137,8 @@ class DiskGuard:
                     f"the disk of {disk} is nearly full: {space.free // MEGABYTE} MB are left, of "
                     f"{before // MEGABYTE} MB when the command began; make room there"
                 )
+            found[device] = space.free
+        return found
 
 
 @dataclass(frozen=True)
@@ -118,6 +156,16 @@ def _space(folder: Path) -> _Space | None:
     except OSError:
         return None
     return _Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+
+def _by_device(folders: Iterable[Path]) -> dict[int, tuple[Path, int]]:
+    """The devices of folders, each with one of them and with its free bytes."""
+    found: dict[int, tuple[Path, int]] = {}
+    for folder in folders:
+        space = _space(folder)
+        if space is not None:
+            found.setdefault(folder.stat().st_dev, (folder, space.free))
+    return found
 
 
 def processes_of(container: str, process: int) -> list[int]:
@@ -204,10 +252,10 @@ def _bytes_under(root: Path, enough: int, seen: set[tuple[int, int]]) -> int:
             as an empty file.
     """
     total = _entry_bytes(root.lstat()) if root.exists() else 0
-    pending = [os.fspath(root)] if root.is_dir() else []
+    pending = [os.path.realpath(root)] if root.is_dir() else []
     while pending and total <= enough:
         try:
-            with os.scandir(pending.pop()) as entries:
+            with _scan(pending.pop()) as entries:
                 for entry in entries:
                     status = entry.stat(follow_symlinks=False)
                     place = (status.st_dev, status.st_ino)
@@ -217,11 +265,35 @@ def _bytes_under(root: Path, enough: int, seen: set[tuple[int, int]]) -> int:
                     elif status.st_nlink > 1:
                         seen.add(place)
         except OSError as error:
-            # Entries vanish while the command works; an entry that is nested too deeply to be
-            # read is an evasion.
-            if error.errno in _TOO_DEEP:
+            # Entries vanish while the command works. One that is nested too deeply to be read, or
+            # that is closed whenever it is opened, is an evasion.
+            if error.errno in _EVASIONS:
                 return enough + 1
     return total
+
+
+def _scan(folder: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    """The entries of a folder. One that its owner, who is this user, has closed is opened."""
+    for _ in range(_OPENINGS):
+        with suppress(PermissionError):
+            if os.access(folder, os.X_OK):
+                return os.scandir(folder)
+        _open_up(folder)
+    raise OSError(errno.ELOOP, "closed again and again", folder)
+
+
+def _open_up(folder: str) -> None:
+    """Give the owner of a folder its rights. An untrusted program may put a link in place of any
+    folder of the path meanwhile: only the folder that has this very path is changed."""
+    if sys.platform != "linux":
+        raise PermissionError(errno.EACCES, "closed", folder)
+    fd = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY)
+    try:
+        itself = Path(f"/proc/self/fd/{fd}")
+        if str(itself.readlink()) == folder:
+            itself.chmod(stat.S_IMODE(os.fstat(fd).st_mode) | 0o700)
+    finally:
+        os.close(fd)
 
 
 def _entry_bytes(status: os.stat_result) -> int:

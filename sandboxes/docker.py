@@ -11,27 +11,36 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sandboxes.base import (
-    SandboxError,
-    SandboxSpec,
-)
-from sandboxes.disk import MEGABYTE
+from sandboxes.base import Limits, SandboxError, SandboxSpec
+from sandboxes.container import host_settings, settings
 from sandboxes.engine import connect, engine_address, engine_errors
-from sandboxes.mounts import agent_ids, engine_mount, prepare_writable
+from sandboxes.mounts import agent_ids, prepare_writable
+from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.owner import current_owner
+from sandboxes.runtime import TRIAL, TRIAL_LIMITS, Runtime, pick
 
-IMAGE_UID = 1000
-"""The user that the project's images, and most others, have besides root."""
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
 KIND_LABEL = "skillopt.kind"
 CREATED_LABEL = "skillopt.created"
+SANDBOX_KIND = "sandbox"
 
-_OPEN_FILES = 16384
+RELAY_IMAGE = "skillopt/relay:1"
+"""The image of what has no program of a task or an agent in it."""
+IDLE = ("sleep", "infinity")
+IDLE_USER = "65534:65534"
+"""An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
+
+_LEAST_WAIT_S = 0.05
+_EVENT_S = 0.1
+_IDLE_LIMITS = Limits(memory_mb=32, cpus=1.0, pids=8, disk_mb=1)
+_JOINED = ("relay", NAMESPACE_KIND)
+"""Kinds of containers whose network namespaces serve one sandbox after another."""
 _TURNS = 8
 """Containers that are made, started or removed at the same time. An engine with hundreds of them at
 once loses track of some: it believes them alive, and waits."""
@@ -59,6 +68,10 @@ class DockerEngine:
         self._closed = threading.Event()
         self._abandoned: set[str] = set()
         self._turns = threading.Semaphore(_TURNS)
+        self._picking = threading.Lock()
+        self._runtime: Runtime | None = None
+        self._layers: tuple[float, dict[str, int]] = (0.0, {})
+        self.namespaces = Namespaces(self._start_namespace, self.started, self._discard)
 
     def __enter__(self) -> DockerEngine:
         return self
@@ -83,6 +96,33 @@ class DockerEngine:
         driver = self.info["Driver"]
         return driver in ("btrfs", "zfs") or (driver == "overlay2" and backing == "xfs")
 
+    @property
+    def runtime(self) -> Runtime:
+        """What starts this engine's containers; tried out when it is first asked for.
+
+        Raises EngineUnavailableError if the engine does not answer, or SandboxError if it has been
+        closed.
+        """
+        with self._picking:
+            if self._runtime is None:
+                self.check_open()
+                self._runtime = pick(self.info, self._problem_of)
+            return self._runtime
+
+    def _problem_of(self, runtime: str) -> str:
+        """What is wrong with a sandbox that a runtime starts; empty if nothing is."""
+        limits, user = TRIAL_LIMITS, f"{self.uid}:{self.gid}"
+        spec = SandboxSpec(RELAY_IMAGE, "/", limits=limits)
+        memory, pids = str(limits.memory_mb * 1024 * 1024), str(limits.pids)
+        command = ("bash", "-c", TRIAL, "trial", memory, pids)
+        container = self._launch(spec, SANDBOX_KIND, user, command, runtime)
+        try:
+            self.start(container)
+            code = self.wait(container, self.patience_s)
+        finally:
+            self._discard(container)
+        return "" if code == 0 else f"a sandbox that {runtime} starts lacks what it promises"
+
     def errors(
         self, doing: str, image: str | None = None
     ) -> contextlib.AbstractContextManager[None]:
@@ -104,11 +144,16 @@ class DockerEngine:
 
         Raises ImageMissingError, or SandboxError if the engine refuses or has been closed.
         """
+        return self._launch(spec, kind, user, command, self.runtime.name)
+
+    def _launch(
+        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+    ) -> str:
         self.check_open()
         self._remove_abandoned()
         doing = f"creating a {kind} container from {spec.image}"
         with self._turns, self.errors(doing, spec.image):
-            created = self._create(spec, kind, user, command)
+            created = self._create(spec, kind, user, command, runtime)
         if self.closed:  # close() may have listed the containers before this one was there.
             self.remove(created)
             self.check_open()
@@ -118,6 +163,83 @@ class DockerEngine:
         """Start a container that :meth:`launch` has created; raises SandboxError."""
         with self._turns, self.errors(f"starting container {container[:12]}"):
             self.api.start(container)
+
+    def started(self, container: str) -> str:
+        """When a container was started, as the engine writes it; empty if it does not run."""
+        from docker.errors import NotFound
+
+        with self.errors(f"looking at container {container[:12]}"):
+            try:
+                state = self.api.inspect_container(container)["State"]
+            except NotFound:
+                return ""
+        return str(state["StartedAt"]) if state["Running"] else ""
+
+    def wait(self, container: str, timeout_s: float) -> int | None:
+        """The exit code of a container's own process; None if it still runs after that time."""
+        from requests.exceptions import ConnectionError as BrokenConnection
+        from requests.exceptions import ReadTimeout
+        from urllib3.exceptions import ReadTimeoutError
+
+        wait_s = max(timeout_s, _LEAST_WAIT_S)
+        with self.errors(f"waiting for the end of container {container[:12]}"):
+            try:
+                # The SDK hands fractions of a second on, but does not declare them.
+                ended = self.api.wait(container, timeout=wait_s)  # type: ignore[arg-type]
+                return int(ended["StatusCode"])
+            except ReadTimeout:
+                return None
+            except BrokenConnection as error:
+                # The engine answers at once, and what it says at the end is late.
+                if not any(isinstance(cause, ReadTimeoutError) for cause in error.args):
+                    raise
+                return None
+
+    def layer_bytes(self, container: str, since: float) -> int:
+        """Bytes that a running sandbox has written outside its mounts.
+
+        All sandboxes are asked about at once, so that many that are watched cost as much as one.
+
+        Args:
+            since: how old the answer may be, as a time of the monotonic clock.
+
+        Returns:
+            0 if the storage driver limits them: nobody has to watch them then.
+        """
+        if self.limits_layer_size:
+            return 0
+        asked, sizes = self._layers
+        if asked < since or container not in sizes:
+            asked = time.monotonic()
+            mine = {"label": [f"{ENGINE_LABEL}={self.id}", f"{KIND_LABEL}={SANDBOX_KIND}"]}
+            with self.errors("looking at the sizes of sandboxes"):
+                found = self.api.containers(size=True, filters=mine)
+            sizes = {str(one["Id"]): int(one.get("SizeRw") or 0) for one in found}
+            self._layers = asked, sizes
+        return sizes.get(container, 0)
+
+    def was_killed(self, container: str, finished: str) -> bool:
+        """Whether somebody had the engine kill a container that has ended.
+
+        Args:
+            finished: when it ended, as the engine writes it.
+        """
+        time.sleep(_EVENT_S)  # The engine reports what it did just after it did it.
+        until = datetime.fromisoformat(finished).timestamp() + _EVENT_S
+        wanted: dict[str, Any] = {"since": "1", "until": f"{until:.6f}"}
+        wanted["filters"] = {"container": container, "event": "kill"}
+        with self.errors(f"looking for the end of container {container[:12]}"):
+            return any(True for _ in self.api.events(**wanted))
+
+    def _start_namespace(self) -> str:
+        spec = SandboxSpec(RELAY_IMAGE, "/", limits=_IDLE_LIMITS)
+        container = self.launch(spec, kind=NAMESPACE_KIND, user=IDLE_USER, command=IDLE)
+        try:
+            self.start(container)
+        except BaseException:
+            self._discard(container)
+            raise
+        return container
 
     def check_open(self) -> None:
         """Raise SandboxError if :meth:`close` has been called."""
@@ -136,6 +258,11 @@ class DockerEngine:
             self._abandoned.add(container)
             raise
 
+    def _discard(self, container: str) -> None:
+        """Remove a container that nobody waits for; see :meth:`remove` for one that stays."""
+        with contextlib.suppress(SandboxError):
+            self.remove(container)
+
     def _remove_abandoned(self) -> None:
         """Try once more to remove each, in one thread at a time and without failing its work."""
         for _ in range(len(self._abandoned)):
@@ -143,8 +270,7 @@ class DockerEngine:
                 container = self._abandoned.pop()
             except KeyError:
                 return  # Other threads took the rest.
-            with contextlib.suppress(SandboxError):  # It is abandoned again.
-                self.remove(container)
+            self._discard(container)
 
     def _remove(self, container: str) -> None:
         from docker.errors import APIError, NotFound
@@ -193,20 +319,15 @@ class DockerEngine:
         """Make a host file or folder, with all in it, writable for the agent's user."""
         prepare_writable(path, self.uid, self.gid)
 
-    def _create(self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str]) -> str:
+    def _create(
+        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+    ) -> str:
         from docker.errors import APIError
 
-        arguments: dict[str, Any] = {
-            "image": spec.image,
-            "entrypoint": [command[0]],
-            "command": list(command[1:]),
-            "user": user,
-            "working_dir": spec.workdir,
-            "environment": self._environment(spec),
-            "labels": self.labels(kind),
-            "healthcheck": {"test": ["NONE"]},
-        }
-        options = self._host_options(spec)
+        arguments = settings(spec, self.labels(kind), user, command, self.uid)
+        options = host_settings(
+            spec, cpus=self.info["NCPU"], joined=kind in _JOINED, runtime=runtime
+        )
         if self.limits_layer_size:
             size = {"size": f"{spec.limits.disk_mb}m"}
             try:
@@ -219,38 +340,3 @@ class DockerEngine:
                 self.limits_layer_size = False
         config = self.api.create_host_config(**options)
         return str(self.api.create_container(**arguments, host_config=config)["Id"])
-
-    def _environment(self, spec: SandboxSpec) -> dict[str, str]:
-        """The variables of a container. A user that the image does not know would be at home in
-        ``/``, where nobody can write: most programs then fail."""
-        known = self.uid == IMAGE_UID
-        return ({} if known else {"HOME": "/tmp"}) | dict(spec.env)
-
-    def _host_options(self, spec: SandboxSpec) -> dict[str, Any]:
-        from docker.types import LogConfig, Ulimit
-
-        limits = spec.limits
-        memory = limits.memory_mb * MEGABYTE
-        largest = limits.disk_mb * MEGABYTE
-        temporary = min(memory // 2, largest)
-        return {
-            "network_mode": spec.network,
-            "mounts": [engine_mount(mount) for mount in spec.mounts],
-            "tmpfs": {"/tmp": f"size={temporary},mode=1777,nosuid,nodev,exec"},
-            "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges"],
-            "init": True,
-            "ipc_mode": "private",
-            "mem_limit": memory,
-            "memswap_limit": memory,
-            # The engine refuses more processors than the machine has.
-            "nano_cpus": int(min(limits.cpus, self.info["NCPU"]) * 1e9),
-            "pids_limit": limits.pids,
-            "ulimits": [
-                Ulimit(name="fsize", soft=largest, hard=largest),
-                Ulimit(name="nofile", soft=_OPEN_FILES, hard=_OPEN_FILES),
-                Ulimit(name="core", soft=0, hard=0),
-            ],
-            # Nothing reads the output of the idle process, and a log would escape the disk limit.
-            "log_config": LogConfig(type="none"),
-        }

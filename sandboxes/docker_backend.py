@@ -23,6 +23,7 @@ from sandboxes.owner import clean_folders, scratch_dir
 from sandboxes.proxy import Proxy
 from sandboxes.reaper import clean
 from sandboxes.relay import OPEN_NETWORK, PROXY_PORT, RELAY_PORT, Relay
+from sandboxes.runtime import FASTER
 from sandboxes.volumes import toolchain_volume
 
 OWN_IMAGES = "skillopt/"
@@ -141,6 +142,7 @@ class DockerBackend:
             "Docker engine", True, f"{info['ServerVersion']}, {info['NCPU']} CPUs, {memory}"
         )
         if image_id(self.engine, RELAY_IMAGE) is not None:
+            yield _runtime_check(self.engine)
             yield try_mounts(self.engine)
 
     def _check_once(self) -> None:
@@ -158,6 +160,18 @@ class DockerBackend:
 
     def close(self) -> None:
         self.engine.close()
+
+
+def _runtime_check(engine: DockerEngine) -> Check:
+    """The runtime that is used, which always works, and what would cost less."""
+    used, own = engine.runtime, engine.info.get("DefaultRuntime") or "the engine's own"
+    if used.name is not None or own == FASTER:
+        detail = used.name or own
+    elif used.problem:
+        detail = f"{own}; {FASTER} does not work here: {used.problem}"
+    else:
+        detail = f"{own}; {FASTER} would cost less: add it to the runtimes of daemon.json"
+    return Check("container runtime", True, detail)
 
 
 def _runs(relay: Relay) -> bool:

@@ -1,6 +1,7 @@
 """Sandboxes as Docker containers: no network, an ordinary user, no capabilities, hard limits.
 
-The container's own process only idles; commands are run in it through the engine's exec API.
+The container's own process only idles; commands are run beside it through the engine's exec API. A
+sandbox for a single command has none beside it: the command is the container's own process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sandboxes.archive import pack, unpack
 from sandboxes.base import (
     Deadline,
     ExecResult,
+    ImageMissingError,
     OnOutput,
     SandboxError,
     SandboxSpec,
@@ -28,18 +30,15 @@ from sandboxes.base import (
     deadline,
 )
 from sandboxes.disk import MEGABYTE, DiskGuard, processes_of
-from sandboxes.docker import DockerEngine
+from sandboxes.docker import IDLE, IDLE_USER, SANDBOX_KIND, DockerEngine
+from sandboxes.ending import Ending, end_alone, end_beside, follow, kernel_kills
 from sandboxes.execution import ExecStream
 from sandboxes.mounts import has_foreign, is_bind
+from sandboxes.namespaces import Namespace
 from sandboxes.output import Output
+from sandboxes.watch import Watch
 
-_IDLE = ("sleep", "infinity")
-_IDLE_USER = "65534:65534"
-"""An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
 _OTHER_USER = "65533:65533"
-_SETTLING_S = 2.0
-_CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-_EXIT_POLL_S = 0.05
 
 
 class DockerSandbox:
@@ -49,6 +48,7 @@ class DockerSandbox:
         self._engine = engine
         self._spec = spec
         self._container: str | None = None
+        self._namespace: Namespace | None = None
         self._dead: str | None = "has not been started"
         self._kills_before = 0
         self._first_process = 0
@@ -64,17 +64,13 @@ class DockerSandbox:
         self.stop()
 
     def start(self) -> None:
-        spec, engine = self._spec, self._engine
-        for mount in spec.mounts:
+        self._engine.check_open()
+        for mount in self._spec.mounts:
             if not mount.read_only and is_bind(mount):
-                engine.prepare_writable(Path(mount.source))
-        self._container = engine.launch(spec, kind="sandbox", user=_IDLE_USER, command=_IDLE)
-        try:
-            engine.start(self._container)
-        except BaseException:
-            self.stop()
-            raise
+                self._engine.prepare_writable(Path(mount.source))
         self._dead = None
+        if not self._spec.single_command:
+            self._running()
 
     def run(
         self,
@@ -89,25 +85,67 @@ class DockerSandbox:
     ) -> ExecResult:
         began = time.monotonic()
         end = deadline(began, deadline_s, uncounted)
-        container = self._alive()
         output = Output(max_output, on_output)
+        self._check_usable()
+        alone = self._spec.single_command and self._container is None
+        run = self._run_alone if alone else self._run_beside
         with self._engine.errors(f"running {argv[0]!r} in a sandbox"):
-            exec_id, raw = self._exec(container, argv, env, cwd)
-            with contextlib.closing(ExecStream(raw)) as stream:
-                limit = self._follow(stream, output, end)
-            self._engine.check_open()
-            exit_code: int | None = None
-            if limit is None:
-                exit_code, limit = self._ending(container, exec_id, end)
-        if exit_code is None:
-            self._kill(container, f"was killed at its {limit} limit")
-        elif exit_code != 0 and (kills := self._kernel_kills(container)) > self._kills_before:
-            self._kills_before = kills
-            limit = "memory"
+            exit_code, limit = run(argv, env or {}, cwd or self._spec.workdir, output, end)
         return output.result(exit_code, limit, began)
 
+    def _run_beside(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        output: Output,
+        end: Deadline,
+    ) -> Ending:
+        """Run a command beside the idle process."""
+        container = self._running()
+        watch = Watch(end, self._guard())
+        exec_id, raw = self._exec(container, argv, env, cwd)
+        with contextlib.closing(ExecStream(raw)) as stream:
+            limit = follow(stream, output, watch)
+        self._engine.check_open()
+        exit_code, limit = (
+            (None, limit) if limit else end_beside(self._engine, container, exec_id, watch)
+        )
+        if exit_code is None:
+            self._kill(container, f"was killed at its {limit} limit")
+        elif (
+            exit_code != 0 and (kills := kernel_kills(self._engine, container)) > self._kills_before
+        ):
+            self._kills_before = kills
+            limit = "memory"
+        return exit_code, limit
+
+    def _run_alone(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        output: Output,
+        end: Deadline,
+    ) -> Ending:
+        """Run a command as the container's own process."""
+        self._dead = "has run its only command"
+        spec = replace(self._spec, env={**self._spec.env, **env}, workdir=cwd)
+        container = self._launch(spec, self._user, argv)
+        watch = Watch(end, self._guard())
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1}
+        raw = self._engine.api.attach_socket(container, wanted)
+        with contextlib.closing(ExecStream(raw)) as stream:
+            self._engine.start(container)
+            limit = follow(stream, output, watch)
+        self._engine.check_open()
+        exit_code, limit = (None, limit) if limit else end_alone(self._engine, container, watch)
+        if exit_code is None:
+            self._kill(container, f"was killed at its {limit} limit")
+        return exit_code, limit
+
     def spawn(self, argv: Sequence[str]) -> bool:
-        container, api = self._alive(), self._engine.api
+        container, api = self._running(), self._engine.api
         with self._engine.errors(f"starting {argv[0]!r} in a sandbox"):
             created = api.exec_create(container, list(argv), user=_OTHER_USER, workdir="/")
             api.exec_start(created["Id"], detach=True)
@@ -129,17 +167,19 @@ class DockerSandbox:
 
         began = time.monotonic()
         end = deadline(began, deadline_s, uncounted)
-        container = self._alive()
+        container = self._running()
+        watch = Watch(end, self._guard())
         exit_code = None
         with self._engine.errors(f"running {argv[0]!r} on a terminal in a sandbox"):
-            exec_id, raw = self._exec(container, argv, env, None, tty=True)
+            cwd = self._spec.workdir
+            exec_id, raw = self._exec(container, argv, env or {}, cwd, tty=True)
             with contextlib.closing(raw._response):
                 with contextlib.suppress(APIError):  # A command may have ended already.
                     self._engine.api.exec_resize(exec_id, height=ROWS, width=COLUMNS)
-                limit = hold(talk, raw, self._guard(), end)
+                limit = hold(talk, raw, watch)
             self._engine.check_open()
             if limit is None and not self._engine.api.exec_inspect(exec_id)["Running"]:
-                exit_code, limit = self._ending(container, exec_id, end)
+                exit_code, limit = end_beside(self._engine, container, exec_id, watch)
         if exit_code is None:
             why = f"was killed at its {limit} limit" if limit else "was ended with its terminal"
             self._kill(container, why)
@@ -149,7 +189,7 @@ class DockerSandbox:
         return target
 
     def copy_in(self, source: Path, target: str) -> None:
-        container = self._alive()
+        container = self._running()
         engine = self._engine
         with tempfile.TemporaryFile() as archive:
             pack(source, target.lstrip("/"), archive, uid=engine.uid, gid=engine.gid)
@@ -158,7 +198,7 @@ class DockerSandbox:
                 engine.api.put_archive(container, "/", archive)
 
     def copy_out(self, source: str, target: Path) -> None:
-        container = self._alive()
+        container = self._running()
         limit = self._spec.limits.disk_mb * MEGABYTE
         unpack(self._archive_of(container, normpath(source)), target, max_bytes=limit)
 
@@ -169,6 +209,10 @@ class DockerSandbox:
             self._engine.remove(container)
             if self._shared:
                 self._give_back()
+        # Only now, when no process of this sandbox is left in it.
+        kept, self._namespace = self._namespace, None
+        if kept is not None:
+            self._engine.namespaces.give_back(kept)
 
     def _give_back(self) -> None:
         """Open what the second user has left in writable mounts to this process, which could not
@@ -182,7 +226,7 @@ class DockerSandbox:
             return
         command = ("chmod", "-R", "a+rwX", "--", *(mount.target for mount in mounts))
         spec = replace(self._spec, mounts=tuple(mounts), network="none")
-        opener = self._engine.launch(spec, kind="sandbox", user=_OTHER_USER, command=command)
+        opener = self._engine.launch(spec, kind=SANDBOX_KIND, user=_OTHER_USER, command=command)
         try:
             self._engine.start(opener)
             with self._engine.errors("waiting for the files of a sandbox's second user"):
@@ -190,18 +234,45 @@ class DockerSandbox:
         finally:
             self._engine.remove(opener)
 
-    def _alive(self) -> str:
+    def _check_usable(self) -> None:
         self._engine.check_open()
-        if self._dead is not None or self._container is None:
+        if self._dead is not None:
             raise SandboxError(f"the sandbox of {self._spec.image} {self._dead}; start a new one")
+
+    def _running(self) -> str:
+        """The container, in which a process idles."""
+        self._check_usable()
+        if self._container is None:
+            container = self._launch(self._spec, IDLE_USER, IDLE)
+            try:
+                self._engine.start(container)
+            except BaseException:
+                self.stop()
+                raise
+            return container
         return self._container
+
+    def _launch(self, spec: SandboxSpec, user: str, command: Sequence[str]) -> str:
+        """Create the container, in a namespace that is kept for those without a network."""
+        if spec.network == "none":
+            # Without the project's image the engine makes a namespace for this container alone.
+            with contextlib.suppress(ImageMissingError):
+                self._namespace = self._engine.namespaces.take()
+                spec = replace(spec, network=self._namespace.network)
+        try:
+            made = self._engine.launch(spec, kind=SANDBOX_KIND, user=user, command=command)
+        except BaseException:
+            self.stop()
+            raise
+        self._container = made
+        return made
 
     def _exec(
         self,
         container: str,
         argv: Sequence[str],
-        env: Mapping[str, str] | None,
-        cwd: str | None,
+        env: Mapping[str, str],
+        cwd: str,
         tty: bool = False,
     ) -> tuple[str, Any]:
         api = self._engine.api
@@ -209,8 +280,8 @@ class DockerSandbox:
             container,
             list(argv),
             user=self._user,
-            environment=dict(env or {}),
-            workdir=cwd or self._spec.workdir,
+            environment=dict(env),
+            workdir=cwd,
             tty=tty,
             stdin=tty,
         )
@@ -221,61 +292,21 @@ class DockerSandbox:
         writable = [Path(m.source) for m in self._spec.mounts if not m.read_only and is_bind(m)]
         layers = Path(self._engine.info["DockerRootDir"])
         return DiskGuard(
-            writable, self._spec.limits.disk_mb, self._layer_bytes, self._processes, [layers]
+            writable,
+            self._spec.limits.disk_mb,
+            lambda since: self._engine.layer_bytes(self._container or "", since),
+            self._processes,
+            [layers],
         )
 
     def _processes(self) -> list[int]:
         """The numbers of the container's processes on this machine, as far as it has them."""
+        container = self._container or ""
         if self._first_process == 0:
-            container = self._alive()
             with self._engine.errors("looking for a sandbox's processes"):
                 state = self._engine.api.inspect_container(container)["State"]
             self._first_process = int(state["Pid"])
-        return processes_of(self._container or "", self._first_process)
-
-    def _follow(self, stream: ExecStream, output: Output, end: Deadline) -> str | None:
-        """Pass output on until the command closes it; the limit that was reached, if one was."""
-        guard = self._guard()
-        while (now := time.monotonic()) < (last := end()):
-            if now >= guard.due and guard.exceeded():
-                return "disk"
-            chunks = stream.read(min(last, guard.due) - time.monotonic())
-            if chunks is None:
-                return "disk" if guard.mounts_exceeded() else None
-            for name, chunk in chunks:
-                output.add(name, chunk)
-        return "time"
-
-    def _ending(self, container: str, exec_id: str, end: Deadline) -> tuple[int | None, str | None]:
-        """The exit code of a command whose output has ended, or the limit that ended the sandbox.
-
-        Raises SandboxError if the container has ended for another reason.
-        """
-        api = self._engine.api
-        while (status := api.exec_inspect(exec_id))["Running"]:
-            if time.monotonic() >= end():
-                return None, "time"
-            time.sleep(_EXIT_POLL_S)
-        code = int(status["ExitCode"])
-        # A command whose container was killed also ends with 137.
-        if code == 137:
-            state = self._settled(container)
-            if not state["Running"]:
-                if state["OOMKilled"]:
-                    return None, "memory"
-                self._dead = "ended before its command did"
-                self._alive()
-        return code, None
-
-    def _settled(self, container: str) -> dict[str, Any]:
-        """The state of a container that may be ending: the engine reports the end of a command
-        before that of the container that it was killed with."""
-        until = time.monotonic() + _SETTLING_S
-        while True:
-            state = dict(self._engine.api.inspect_container(container)["State"])
-            if not state["Running"] or time.monotonic() >= until:
-                return state
-            time.sleep(_EXIT_POLL_S)
+        return processes_of(container, self._first_process)
 
     def _kill(self, container: str, why: str) -> None:
         """Kill the container with all its processes, and check that it is dead."""
@@ -291,25 +322,7 @@ class DockerSandbox:
                 f"container {container[:12]} {why} but still runs; restart the engine"
             )
 
-    def _kernel_kills(self, container: str) -> int:
-        """Number of processes that the kernel has killed for lack of memory in this sandbox."""
-        api = self._engine.api
-        with self._engine.errors("reading a sandbox's memory events"):
-            created = api.exec_create(container, ["cat", *_CGROUP_EVENTS], stderr=False)
-            raw = api.exec_start(created["Id"], socket=True)
-            with contextlib.closing(ExecStream(raw)) as stream:
-                text = stream.rest(self._engine.patience_s).decode(errors="replace")
-        pairs = [line.split() for line in text.splitlines()]
-        return sum(int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == "oom_kill")
-
     def _archive_of(self, container: str, source: str) -> Iterator[bytes]:
         with self._engine.errors(f"copying {source} out of a sandbox"):
             chunks, _ = self._engine.api.get_archive(container, source)
             yield from chunks
-
-    def _layer_bytes(self) -> int:
-        """Bytes that the container has written outside its mounts."""
-        found = self._engine.api.containers(
-            all=True, size=True, filters={"id": self._container or ""}
-        )
-        return int(found[0].get("SizeRw") or 0) if found else 0

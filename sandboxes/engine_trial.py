@@ -62,6 +62,7 @@ def _trial(engine: DockerEngine, folder: Path, token: str) -> str:
             "/",
             (Mount(str(folder), _PLACE, read_only=False),),
             limits=Limits(memory_mb=64, pids=32, disk_mb=1),
+            single_command=True,
         )
         with DockerSandbox(engine, spec) as box:
             result = box.run(["bash", "-c", _SCRIPT], deadline_s=_TIME_S)

@@ -20,9 +20,9 @@ from pathlib import Path
 from sandboxes.base import ImageMissingError, SandboxError
 from sandboxes.base_image import ensure_base
 from sandboxes.docker import KIND_LABEL, DockerEngine
+from sandboxes.docker import RELAY_IMAGE as RELAY_IMAGE
 
 AGENT_BASE_IMAGE = "skillopt/agent-base:1"
-RELAY_IMAGE = "skillopt/relay:1"
 
 INPUTS_LABEL = "skillopt.inputs"
 STAGE_LABEL = "skillopt.stage"

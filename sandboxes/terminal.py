@@ -12,9 +12,9 @@ from typing import Any
 from pexpect import EOF, TIMEOUT
 from pexpect.socket_pexpect import SocketSpawn
 
-from sandboxes.base import Deadline, SandboxError, Talk
-from sandboxes.disk import DiskGuard
+from sandboxes.base import SandboxError, Talk
 from sandboxes.execution import early_bytes, plain_socket
+from sandboxes.watch import Watch
 
 ROWS, COLUMNS = 40, 120
 _CHUNK = 64 * 1024
@@ -33,10 +33,9 @@ class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its s
     came in time, and SandboxLimitError, which :func:`hold` catches.
     """
 
-    def __init__(self, raw: Any, guard: DiskGuard, end: Deadline) -> None:
+    def __init__(self, raw: Any, watch: Watch) -> None:
         self._early = early_bytes(raw)
-        self._guard = guard
-        self._end = end
+        self._watch = watch
         socket = plain_socket(raw)
         socket.settimeout(_SEND_S)  # A program that takes no input must not hold up its limits.
         super().__init__(socket, maxread=_CHUNK)
@@ -49,8 +48,9 @@ class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its s
         wanted = self.timeout if timeout == -1 else timeout
         patience = math.inf if wanted is None else time.monotonic() + wanted
         while True:
-            self._check_limits()
-            left = min(patience, self._end(), self._guard.due) - time.monotonic()
+            if limit := self._watch.reached():
+                raise SandboxLimitError(limit)
+            left = min(patience - time.monotonic(), self._watch.pause_s)
             try:
                 return bytes(super().read_nonblocking(size, max(0.001, left)))
             except TIMEOUT:
@@ -67,19 +67,12 @@ class SocketTerminal(SocketSpawn):  # type: ignore[type-arg]  # generic in its s
         except TimeoutError as error:
             raise SandboxError(f"a program took no input for {_SEND_S:g} s") from error
 
-    def _check_limits(self) -> None:
-        now = time.monotonic()
-        if now >= self._end():
-            raise SandboxLimitError("time")
-        if now >= self._guard.due and self._guard.exceeded():
-            raise SandboxLimitError("disk")
 
-
-def hold(talk: Talk, raw: Any, guard: DiskGuard, end: Deadline) -> str | None:
+def hold(talk: Talk, raw: Any, watch: Watch) -> str | None:
     """Hold a conversation over what ``exec_start(..., socket=True)`` returned; the limit that ended
     it, ``time`` or ``disk``, if one did."""
     try:
-        talk(SocketTerminal(raw, guard, end))
+        talk(SocketTerminal(raw, watch))
     except SandboxLimitError as reached:
         return str(reached)
     return None

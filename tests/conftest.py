@@ -28,12 +28,18 @@ from harnesses.gateway.upstreams import UnusableUpstreamError
 from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
-from tests.helpers.cells import ALL_CELLS
+from tests.helpers.cells import ALL_CELLS, examples
 from tests.helpers.chromium import chromium
+from tests.helpers.small import COMMON
 
 # How long an example takes, to draw or to run, depends on what else the machine does: the first
 # text alone takes a second, in a process that has no table of all characters yet.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tests",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("tests")
 # No test draws from numpy, whose generator would be saved and restored for every example.
 entropy.NP_RANDOM = random
@@ -49,9 +55,27 @@ def _engine_error() -> str:
         return str(error)
 
 
-def pytest_configure() -> None:
+MEMORY = Path("/dev/shm")
+
+
+def _keeps_in_memory() -> bool:
+    """Whether there is a file system in memory that holds what tests write, and runs programs."""
+    if not os.access(MEMORY, os.W_OK):
+        return False
+    found = os.statvfs(MEMORY)
+    runs_programs = not found.f_flag & getattr(os, "ST_NOEXEC", 0)
+    return runs_programs and found.f_bavail * found.f_frsize > 2**30
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """A shell that starts tests in the background has them ignore Ctrl-C, and with them the
-    programs that tests start and interrupt."""
+    programs that tests start and interrupt.
+
+    Tests write sixty thousand files, which takes a disk half as long as all the rest. Engines of
+    containers, though, may see the disk alone.
+    """
+    if "not engine" in config.getoption("markexpr") and _keeps_in_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Images of Python often set it; hundreds of programs would each compile the project anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -116,11 +140,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"no {marker}: {error.splitlines()[0]}"))
 
 
+def pytest_collection() -> None:
+    """What is there after the collection of tests is never garbage: nobody need look for any."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What is there by now, the SDKs' thousands of types above all, is never garbage."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +190,13 @@ def no_time_is_lost() -> Iterator[None]:
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway asks a service that fails again, but does not wait for seconds before."""
     monkeypatch.setattr(Patience, "pause", lambda self, failures, told_s: told_s or 0.01 * failures)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_is_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of several processes that run tests each has a folder of its own within the run's."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ[COMMON] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 HOMES = count()

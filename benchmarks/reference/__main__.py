@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.__main__ import machine
 from benchmarks.reference import prompts
-from benchmarks.reference.items import make_items, write_harbor, write_reference
+from benchmarks.reference.items import make_items, write_harbor, write_questions, write_reference
 from benchmarks.reference.run import OUTAGE_S, Situation, run_once, run_side
 from benchmarks.reference.sides import (
     VERSION,
@@ -62,6 +62,7 @@ def compare(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     splits = make_items(given.seed, SIZES)
     write_reference(folder / "items", splits)
     write_harbor(folder / "tasks", splits)
+    write_questions(folder / "questions", splits)
     settings = Settings(seed=given.seed, slow=given.slow)
     python = install_reference(given.environment or folder / "environment")
     reference = Reference(python, folder / "items")
@@ -79,22 +80,24 @@ def compare(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             "last_line": log.splitlines()[-1].replace(str(python.parents[1]), "…"),
             "prompts_added": prompts.complete(python, given.checkout),
         }
-    for side in (reference, Ours(folder / "tasks")):
+    judge = "benchmarks.reference.judge:judge"
+    questions = Ours(folder / "questions", "questions", judge)
+    for side in (reference, questions, Ours(folder / "tasks")):
         results[side.name] = run_side(side, folder / side.name, settings, given.latency, given.fail)
     return results
 
 
 def table(results: dict[str, Any]) -> str:
     """The comparison as a Markdown table."""
-    sides = ("reference", "ours")
-    lines = ["| | reference | ours |", "| --- | --- | --- |"]
+    sides = ("reference", "questions", "ours")
+    lines = ["| | reference | ours, questions | ours, files |", "| --- | --- | --- | --- |"]
 
     def row(title: str, *cells: object) -> None:
         lines.append(f"| {title} | " + " | ".join(str(cell) for cell in cells) + " |")
 
     for name in results["reference"]:
         runs = [results[side][name] for side in sides]
-        row(f"**{TITLES.get(name, name)}**", "", "")
+        row(f"**{TITLES.get(name, name)}**", "", "", "")
         for split in ("selection", "test"):
             row(
                 f"{split}, initial → best",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -142,17 +142,30 @@ def write_reference(folder: Path, splits: Mapping[str, Sequence[Item]]) -> None:
 def write_harbor(folder: Path, splits: Mapping[str, Sequence[Item]]) -> None:
     """The same items as task folders: the answer is written to ``answer.txt``."""
     verify = (Path(__file__).parent / "verify.py").read_text("utf-8")
+    own = {"environment/Dockerfile": _DOCKERFILE, "tests/test.sh": _TEST, "tests/verify.py": verify}
+    _write(folder, splits, _INSTRUCTION, lambda item: own)
+
+
+def write_questions(folder: Path, splits: Mapping[str, Sequence[Item]]) -> None:
+    """The same items as questions, whose answer is the reply, as it is in the reference."""
+    _write(folder, splits, _QUESTION, lambda item: {"tests/answer.txt": item.answers[0] + "\n"})
+
+
+def _write(
+    folder: Path,
+    splits: Mapping[str, Sequence[Item]],
+    instruction: str,
+    own: Callable[[Item], Mapping[str, str]],
+) -> None:
     for split, items in splits.items():
         for item in items:
             kind = kind_of(item.question)
             data = {"answers": item.answers, "hint": kind.hint if kind else ""}
             files = {
                 "task.toml": _TASK.format(id=item.id, kind=kind.name if kind else ""),
-                "instruction.md": _INSTRUCTION.format(**asdict(item)),
-                "environment/Dockerfile": _DOCKERFILE,
-                "tests/test.sh": _TEST,
-                "tests/verify.py": verify,
+                "instruction.md": instruction.format(**asdict(item)),
                 "tests/data.json": json.dumps(data) + "\n",
+                **own(item),
             }
             for name, text in files.items():
                 path = folder / split / item.id / name
@@ -191,6 +204,11 @@ Answer the question from the context. Write the answer, and nothing else, into `
 
 {context}
 """
+
+_QUESTION = _INSTRUCTION.replace(
+    "Write the answer, and nothing else, into `answer.txt`.",
+    "Reply with `<answer>ANSWER</answer>`.",
+)
 
 _DOCKERFILE = "FROM python:3.11-slim\nWORKDIR /app\n"
 

@@ -168,14 +168,17 @@ class Reference:
 
 @dataclass(frozen=True)
 class Ours:
-    """This project: ``skillopt train``, direct chat with a shell in a local process.
+    """This project: ``skillopt train``, direct chat, with a shell in a local process if the tasks
+    are no questions.
 
     Args:
         tasks: folder of Harbor tasks with the split folders.
+        verifier: import path of the verifier; by default the tasks' own tests.
     """
 
     tasks: Path
     name: str = "ours"
+    verifier: str | None = None
 
     def prepare(self, folder: Path, url: str, settings: Settings) -> list[str]:
         skill = folder / "searchqa"
@@ -206,6 +209,7 @@ class Ours:
             "upstreams": {"scripted": {"kind": "openai-compatible", "base_url": url}},
             "train": train,
             "gate": {"metric": "hard"},
+            "verifier": self.verifier,
         }
         file = folder / "config.yaml"
         _write_yaml(file, config)

@@ -148,6 +148,7 @@ class CliHarness:
                 env={**env, **companion_env(request.companion, session.token, site.base_url)},
                 limits=request.limits,
                 network=network,
+                single_command=self.mode == "batch" and len(launch.commands) == 1,
             )
             with site.sandbox(spec) as box:
                 end = (self._batch if self.mode == "batch" else self._interactive)(

@@ -149,7 +149,8 @@ class Codex:
         ]
         place = ["-C", request.workdir]
         exec_ = ["exec", "--json", "--skip-git-repo-check", *common]
-        first = [self.toolchain.binary, *exec_, *place, "--", request.instruction]
+        shown = [f"--image={request.workdir}/{name}" for name in request.pictures]
+        first = [self.toolchain.binary, *exec_, *place, *shown, "--", request.instruction]
         resume = [self.toolchain.binary, *exec_, "resume", "--last", "--"]
         commands = [first, *([*resume, prompt] for prompt in request.follow_ups)]
         if not batch:

@@ -1,9 +1,11 @@
 """Direct chat: a plain loop over a model's chat API. With a workspace, its one tool is a shell in a
-sandbox like any agent's; without one (question tasks) it has no tool.
+sandbox like any agent's; for questions it has no tool.
 """
 
 from __future__ import annotations
 
+import base64
+import mimetypes
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,7 +20,7 @@ from harnesses.companion import companion_env
 from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
-from harnesses.protocols.base import Conversation, Message, Tool, ToolCall, ToolResult
+from harnesses.protocols.base import Conversation, Image, Message, Tool, ToolCall, ToolResult
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy, skill_text
 from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
 
@@ -80,7 +82,7 @@ class Direct:
     def _run(self, request: Request, site: RolloutSite, session: Session) -> tuple[Status, str]:
         try:
             with ChatClient(session) as client:
-                if request.workspace is None:
+                if request.workspace is None or request.question:
                     return self._chat(request, session, client, None)
                 spec = _shell_spec(request, request.workspace, site, session)
                 with _starting(site.sandbox(spec)) as shell:
@@ -99,7 +101,7 @@ class Direct:
     ) -> tuple[Status, str]:
         messages = [
             Message("system", _system(request, shell)),
-            Message("user", request.instruction),
+            _asked(request),
         ]
         left = list(request.follow_ups)
         tools = (SHELL,) if shell else ()
@@ -132,6 +134,19 @@ class Direct:
             messages.append(Message("assistant", reply.text, reply.calls, thoughts=reply.thoughts))
             messages.append(Message("user", results=tuple(results)))
         return Status.AGENT_ERROR, f"agent had not finished after {self.max_turns} turns"
+
+
+def _asked(request: Request) -> Message:
+    """The user's message, with the pictures that belong to it."""
+    if request.workspace is None or not request.pictures:
+        return Message("user", request.instruction)
+    shown = tuple(Image(_data_url(request.workspace / name)) for name in request.pictures)
+    return Message("user", request.instruction, content=(request.instruction, *shown))
+
+
+def _data_url(picture: Path) -> str:
+    kind = mimetypes.guess_type(picture.name)[0] or "image/png"
+    return f"data:{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
 def _shell_spec(

@@ -139,7 +139,8 @@ class OpenCode:
         first, *others = request.prompts
         resumed = [["sh", "-c", STDIN, prompt, *batch, "--continue"] for prompt in others]
         # Without a title it would ask the model for one.
-        return [["sh", "-c", STDIN, first, *batch, "--title=task"], *resumed]
+        shown = [f"--file={request.workdir}/{name}" for name in request.pictures]
+        return [["sh", "-c", STDIN, first, *batch, "--title=task", *shown], *resumed]
 
     def _config(self, model: str, base_url: str) -> dict[str, Any]:
         options = self.options

@@ -28,6 +28,7 @@ COMMANDS = {
     "undeploy": "Undo all deployments of a skill to a place.",
     "rollback": "Undo the last deployment to a place.",
     "package": "Write a skill as a plugin folder or an archive.",
+    "data": "Prepare the tasks of the paper's benchmarks.",
     "tasks": "Make, list and check tasks.",
     "images": "Build, list and remove the container images.",
     "agents": "Show the versions of the agents, or try one.",

@@ -15,8 +15,16 @@ METHODS = {"skillopt": "skillopt.training.trainer:SkillOpt"}
 EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
 """Values of ``executor.kind``."""
 
+BENCHMARKS = {
+    "searchqa": "skillopt.tasks.benchmarks.searchqa",
+    "docvqa": "skillopt.tasks.benchmarks.docvqa",
+    "livemath": "skillopt.tasks.benchmarks.livemath",
+}
+"""The benchmarks of ``skillopt data``, which are task sources too."""
+
 TASK_SOURCES = {
     "quickstart": "skillopt.tasks.quickstart.generator:source",
     "words": "skillopt.tasks.words.generator:source",
+    **{name: f"{package}:BENCHMARK.source" for name, package in BENCHMARKS.items()},
 }
 """Values of ``tasks.source``; anything else is a folder or an import path."""

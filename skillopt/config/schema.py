@@ -61,10 +61,13 @@ class TasksConfig(Section):
     """Where the tasks come from and how they are split."""
 
     source: str
-    """Where the tasks are: ``quickstart``, ``words``, a folder of task folders, a folder with
-    ``train``, ``val`` and ``test`` in it, or the import path of your own source."""
+    """Where the tasks are: ``quickstart``, ``words``, a benchmark such as ``searchqa``, a folder of
+    task folders, a folder with ``train``, ``val`` and ``test`` in it, or the import path of your
+    own source."""
+    path: str = ""
+    """The folder of a benchmark that ``skillopt data prepare`` has written."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Keyword arguments for your own source."""
+    """Keyword arguments for your own source; options of a benchmark."""
     exclude: tuple[str, ...] = ()
     """Names of tasks to leave out, such as one whose tests are broken."""
     duplicates: Literal["refuse", "allow"] = "refuse"

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pydantic_core
+
 from skillopt.core.errors import FormatError
 
 _HERE, _RENAME_EXCHANGE = -100, 2
@@ -110,7 +112,8 @@ def end_whole(log: Path) -> None:
 
 def to_json(value: Any) -> str:
     """JSON in the form of all files of a run: indented, keys in the given order, final newline."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    # Python's own writer is ten times as slow when it indents.
+    return pydantic_core.to_json(value, indent=2).decode() + "\n"
 
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]

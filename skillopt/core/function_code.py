@@ -31,9 +31,14 @@ def cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
             continue
 
 
-def instructions(code: types.CodeType) -> Iterator[tuple[str, str]]:
+@lru_cache(1024)
+def instructions(code: types.CodeType) -> tuple[tuple[str, str], ...]:
     """Operations and the names that they use, also of functions inside; relative imports with
     their dots."""
+    return tuple(_instructions(code))
+
+
+def _instructions(code: types.CodeType) -> Iterator[tuple[str, str]]:
     found = list(dis.get_instructions(code))
     for place, one in enumerate(found):
         if one.opname == "IMPORT_NAME":
@@ -43,13 +48,13 @@ def instructions(code: types.CodeType) -> Iterator[tuple[str, str]]:
             yield one.opname, one.argval
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
-            yield from instructions(inner)
+            yield from _instructions(inner)
 
 
 def inputs(code: types.CodeType, variables: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """The variables that a function does not assign, and no containers that it collects in: these
     are its state."""
-    found = list(instructions(code))
+    found = instructions(code)
     collected = {
         name
         for (load, name), (_, method) in itertools.pairwise(found)

@@ -16,8 +16,9 @@ import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -79,7 +80,6 @@ def canonical_body(text: str) -> str:
 def skill_problems(skill: Skill) -> tuple[str, ...]:
     """How a skill breaks the Agent Skills rules; empty if it is valid."""
     from skills_ref.errors import ParseError
-    from skills_ref.parser import parse_frontmatter
     from skills_ref.validator import validate_metadata
 
     texts = [skill.body, skill.description, *_values(skill.extra)]
@@ -87,10 +87,10 @@ def skill_problems(skill: Skill) -> tuple[str, ...]:
     if odd:
         return (f"contains control characters: {', '.join(odd)}",)
     try:
-        front, body = parse_frontmatter(skill.text)
+        front, body = _front_matter(skill.text)
     except ParseError as error:
         return (str(error),)
-    problems = list(validate_metadata(front))
+    problems = list(validate_metadata(dict(front)))
     if not problems and body != canonical_body(skill.body).strip():
         problems.append(_DASHES)
     return tuple(problems)
@@ -198,7 +198,6 @@ def _read_bytes(path: Path) -> bytes:
 def _parse(path: Path, data: bytes, files: Mapping[str, bytes] | None = None) -> Skill:
     """``SKILL.md`` as values. The front matter is parsed as strict YAML: strings and mappings."""
     from skills_ref.errors import ParseError
-    from skills_ref.parser import parse_frontmatter
 
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -213,7 +212,7 @@ def _parse(path: Path, data: bytes, files: Mapping[str, bytes] | None = None) ->
     if "---" in match["front"]:
         raise SkillError(f"{path}: {_DASHES}")
     try:
-        front: dict[str, Any] = parse_frontmatter(match.group())[0]
+        front = dict(_front_matter(match.group())[0])
     except ParseError as error:
         raise SkillError(f"{path}: {error}") from error
     for key in ("name", "description"):
@@ -222,6 +221,19 @@ def _parse(path: Path, data: bytes, files: Mapping[str, bytes] | None = None) ->
     name = unicodedata.normalize("NFKC", front.pop("name").strip())
     description = " ".join(front.pop("description").split())
     return Skill(name, description, canonical_body(text[match.end() :]), front, files or {})
+
+
+@lru_cache(32)  # A run reads and writes few skills many times; strict YAML is slow.
+def _front_matter(text: str) -> tuple[Mapping[str, Any], str]:
+    """The front matter of a skill as values, and its body.
+
+    Raises:
+        skills_ref.errors.ParseError: there is none, or it is not strict YAML.
+    """
+    from skills_ref.parser import parse_frontmatter
+
+    front, body = parse_frontmatter(text)
+    return MappingProxyType(front), body
 
 
 def _is_control(char: str) -> bool:

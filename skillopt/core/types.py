@@ -53,9 +53,14 @@ class Task:
     untrusted_programs: bool = False
     """Whether the verifier runs the agent's programs, with ``$UNTRUSTED``."""
     question: bool = False
-    """Whether the task has no workspace and is judged by the agent's answer."""
+    """Whether the task is judged by the agent's answer and needs no tools: direct chat gets none.
+    Other agents find the files of ``workspace``, if there is one."""
+    pictures: tuple[str, ...] = ()
+    """Pictures in the workspace, by relative path, that are shown with the instruction."""
     follow_ups: tuple[str, ...] = ()
     """The user's further messages, one after each turn; ``metadata.follow_ups``."""
+    answers: tuple[str, ...] = ()
+    """Expected answers, for tasks that have no ``tests/``: no edit may contain one."""
     workspace: Callable[[Path], None] | None = None
     """Writes the first workspace into an empty folder, for tasks that have no ``environment/``."""
     verify: Callable[..., Reward] | None = None
@@ -83,10 +88,14 @@ class Reward:
     soft: float
     metrics: dict[str, float] = field(default_factory=dict)
     feedback: str = ""
+    solved: bool | None = None
+    """Whether the task is fully solved, for metrics by which that is not a ``soft`` of 1."""
 
     @property
     def hard(self) -> float:
         """1.0 if the task is fully solved, else 0.0."""
+        if self.solved is not None:
+            return float(self.solved)
         return 1.0 if self.soft >= 1.0 - 1e-9 else 0.0
 
 
@@ -163,7 +172,7 @@ class Rollout(BaseModel):
         values.pop("reward", None)
         try:
             given = [values.pop(key) for key in ("soft", "metrics", "feedback")]
-            reward = Reward(*given)
+            reward = Reward(*[*given, values.pop("solved", None)])
             return cls(task=task or named_task(name), reward=reward, folder=folder, **values)
         except (KeyError, ValidationError) as error:
             raise FormatError(f"{file}: not the result of a rollout: {error}") from error
@@ -180,6 +189,7 @@ class Rollout(BaseModel):
             "soft": self.reward.soft,
             "metrics": self.reward.metrics,
             "feedback": self.reward.feedback,
+            **({} if self.reward.solved is None else {"solved": self.reward.solved}),
         } | values
 
     @property

@@ -24,7 +24,7 @@ from skillopt.core.types import Task
 from skillopt.evaluation.evaluate import evaluate
 from skillopt.rollouts.plugins import Plugins
 from skillopt.run.events import Listener
-from skillopt.sim.knowledge import HABITS
+from skillopt.sim.knowledge import CHORES
 from skillopt.tasks.sources import load_splits
 
 TASKS = 3
@@ -127,7 +127,7 @@ def _tasks(tasks: Sequence[Task]) -> list[Task]:
 
 def _taught(start: Skill) -> Skill:
     """The skill with every rule that the simulated model understands."""
-    rules = "\n".join(f"- {habit.rule}" for habit in HABITS)
+    rules = "\n".join(f"- {habit.rule}" for habit in CHORES)
     return replace(start, body=f"{start.body}\n\n{rules}\n")
 
 

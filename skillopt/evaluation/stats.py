@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,9 @@ class Estimate:
     high: float
 
 
+RESAMPLES = 4999
+_RESAMPLES_AT_ONCE = 500
+"""So few that resamples of many values do not fill the memory."""
 _Z = NormalDist().inv_cdf(0.975)
 
 
@@ -65,28 +72,36 @@ def mean(values: Sequence[float], weights: Sequence[float] | None = None) -> Est
         weights: how often each counts; by default once.
     """
     import numpy as np
-    from scipy.stats import bootstrap
 
     if not values:
         return Estimate(0.0, 0.0, 0.0)
-    counts = weights or [1.0] * len(values)
+    counts = np.array(weights or [1.0] * len(values))
     middle = float(np.average(values, weights=counts))
     if len(set(values)) == 1:
         return Estimate(middle, middle, middle)
-    rng = np.random.default_rng(0)
-    if len(set(counts)) == 1:
-        found = bootstrap((values,), np.mean, method="percentile", n_resamples=4999, rng=rng)
-    else:
-        found = bootstrap(
-            (values, counts), _weighted, method="percentile", n_resamples=4999, rng=rng,
-            paired=True, vectorized=True,
-        )  # fmt: skip
-    interval = found.confidence_interval
-    return Estimate(middle, float(interval.low), float(interval.high))
+    low, high = np.percentile(_resampled(np.array([values]), counts)[0], (2.5, 97.5))
+    return Estimate(middle, float(low), float(high))
 
 
-def _weighted(values: Any, weights: Any, axis: int = -1) -> Any:
-    return (values * weights).sum(axis=axis) / weights.sum(axis=axis)
+def _resampled(rows: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bootstrap means of several rows by the same resamples of their columns, always the same.
+
+    Args:
+        rows: values, of the shape (rows, columns).
+        counts: how often each column counts.
+
+    Returns:
+        An array of the shape (rows, ``RESAMPLES``).
+    """
+    import numpy as np
+
+    rng, size = np.random.default_rng(0), rows.shape[1]
+    means = []
+    for first in range(0, RESAMPLES, _RESAMPLES_AT_ONCE):
+        chosen = rng.integers(0, size, (min(_RESAMPLES_AT_ONCE, RESAMPLES - first), size))
+        drawn = counts[chosen]
+        means.append((rows[:, chosen] * drawn).sum(axis=-1) / drawn.sum(axis=-1))
+    return np.concatenate(means, axis=1)
 
 
 def paired_difference(
@@ -116,12 +131,8 @@ def kept_share(
     """
     import numpy as np
 
-    rng = np.random.default_rng(0)
-    pairs = np.array([source, elsewhere])
-    chosen = rng.integers(0, pairs.shape[1], (4999, pairs.shape[1]))
-    counts = np.array(weights or [1.0] * len(source))
-    means = _weighted(pairs[:, chosen], counts[chosen])
-    whole = _weighted(pairs, counts)
+    pairs, counts = np.array([source, elsewhere]), np.array(weights or [1.0] * len(source))
+    means, whole = _resampled(pairs, counts), np.average(pairs, axis=1, weights=counts)
     if whole[0] <= 0 or (means[0] <= 0).mean() > 0.01:
         return None
     ratios = np.clip(means[1] / np.maximum(means[0], 1e-9), -9, 9)

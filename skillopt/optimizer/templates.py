@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Prompts:
 
     def __init__(self, folder: Path | None = None, beside: Sequence[Skill] = ()) -> None:
         self._beside = "\n".join(f"- {other.name}: {other.description}" for other in beside)
-        self._environment = _environment([folder, OWN] if folder else [OWN])
+        self._environment = _environment([folder, OWN]) if folder else _own_environment()
         self.digest = ""
         """Digest of the folder's templates, by name and content; empty without a folder."""
         if folder is not None:
@@ -72,10 +73,15 @@ def _environment(folders: list[Path]) -> jinja2.Environment:
     return environment
 
 
+@cache  # With it the compiled templates, which differ in no run.
+def _own_environment() -> jinja2.Environment:
+    return _environment([OWN])
+
+
 def _check(folder: Path, environment: jinja2.Environment) -> None:
     if not folder.is_dir():
         raise PromptError(f"{folder}: no such folder of prompts (optimizer.prompts)")
-    own = _environment([OWN])
+    own = _own_environment()
     known = sorted(path.name for path in OWN.glob("*.md"))
     for path in sorted(folder.glob("*.md")):
         if path.name not in known:

@@ -141,7 +141,7 @@ def _act(
 ) -> tuple[str, Outcome]:
     """Let the agent work, and store its work."""
     workspace, before = folder / "scratch" / "workspace", folder / "scratch" / "before"
-    if job.task.question:
+    if job.task.question and job.task.workspace is None:
         workspace.mkdir(parents=True)
         image, place = AGENT_BASE_IMAGE, None
     else:
@@ -268,6 +268,8 @@ def _request(
         mount=job.mount,
         beside=job.beside,
         follow_ups=task.follow_ups,
+        question=task.question,
+        pictures=task.pictures,
     )
 
 

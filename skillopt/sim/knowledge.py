@@ -1,4 +1,5 @@
-"""What the simulated model knows about office chores: one habit per family, and rules about them.
+"""What the simulated model knows: a habit for each family of office chores and each benchmark, and
+rules about them.
 
 A test instrument, not a language model. It knows procedures and the wording of rules. It knows no
 task and no answer, and it uses a better procedure only if its rule is in a text that is passed in.
@@ -11,40 +12,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from skillopt.sim import procedures
+from skillopt.sim.benchmarks import BENCHMARKS
+from skillopt.sim.habits import Habit, Statement
 from skillopt.sim.procedures import Interpret, Work
 
-_NEGATION = re.compile(r"\b(not|never|avoid|stop|refrain|no longer|instead of|rather than)\b|n't\b")
-_AFFIRMING = re.compile(r"\b(do not|don't|never) (forget|ignore|overlook|miss|fail)\b")
-_CLAUSE = re.compile(r"[;:.,(]\s| but | and then ")
-
 
 @dataclass(frozen=True)
-class Statement:
-    """Recognises that a line states something, whatever its wording."""
-
-    topics: tuple[str, ...]
-    """Patterns that must all occur in the line."""
-    point: str
-    """Pattern of what the rule demands; a negation before it in the same clause reverses it."""
-
-    def stated(self, text: str) -> bool:
-        """Whether a line or bullet of ``text`` states it, without negating it."""
-        return any(self._stated(line) for line in bullets(text))
-
-    def _stated(self, line: str) -> bool:
-        line = _AFFIRMING.sub("", line.lower())
-        if not all(re.search(topic, line) for topic in self.topics):
-            return False
-        for match in re.finditer(self.point, line):
-            clause = _CLAUSE.split(line[: match.start()])[-1]
-            if not _NEGATION.search(clause):
-                return True
-        return False
-
-
-@dataclass(frozen=True)
-class Habit:
-    """How the model does one family of chores, and the rule that makes it do better."""
+class Chore:
+    """How the model does one family of office chores, and the rule that makes it do better."""
 
     family: str
     words: str
@@ -96,8 +71,8 @@ class BadRule:
         return self.statement.stated(text)
 
 
-HABITS: tuple[Habit, ...] = (
-    Habit(
+CHORES: tuple[Chore, ...] = (
+    Chore(
         family="ledger",
         words=r"\.xlsx`",
         topics=frozenset({"spreadsheet", "excel", "xlsx", "workbook", "ledger"}),
@@ -108,7 +83,7 @@ HABITS: tuple[Habit, ...] = (
         complaint=re.compile(r"in parentheses were taken as positive"),
         rule="In spreadsheets, treat an amount written in parentheses as a negative number.",
     ),
-    Habit(
+    Chore(
         family="reconcile",
         words=r"\breconcil|\bunpaid\b",
         topics=frozenset({"csv", "reconciliation", "reconcile", "payment", "invoice"}),
@@ -122,7 +97,7 @@ HABITS: tuple[Habit, ...] = (
         complaint=re.compile(r"differs from the id only in leading zeros or letter case"),
         rule="When matching ids between files, ignore leading zeros and letter case.",
     ),
-    Habit(
+    Chore(
         family="logs",
         words=r"\blog\b",
         topics=frozenset({"log"}),
@@ -133,7 +108,7 @@ HABITS: tuple[Habit, ...] = (
         complaint=re.compile(r"carry different time zone offsets"),
         rule="Convert log timestamps to UTC before grouping them by hour or day.",
     ),
-    Habit(
+    Chore(
         family="migrate",
         words=r"\bschema\b",
         topics=frozenset({"json", "schema", "record", "migration"}),
@@ -147,7 +122,7 @@ HABITS: tuple[Habit, ...] = (
         complaint=re.compile(r"optional fields that have no value were left out"),
         rule="In migrated JSON records, write an optional field that has no value as null.",
     ),
-    Habit(
+    Chore(
         family="repair",
         words=r"\bscript\b",
         topics=frozenset({"script", "python", "code"}),
@@ -161,7 +136,7 @@ HABITS: tuple[Habit, ...] = (
         complaint=re.compile(r"which is not our code for bad input"),
         rule="A script that meets bad input, such as a missing file, ends with exit code 2.",
     ),
-    Habit(
+    Chore(
         family="report",
         words=r"\bMarkdown\b",
         topics=frozenset({"report", "markdown", "figure"}),
@@ -173,6 +148,8 @@ HABITS: tuple[Habit, ...] = (
         rule="Read dates with slashes as day first: 04/03/2026 is 4 March 2026.",
     ),
 )
+
+HABITS: tuple[Habit, ...] = (*CHORES, *BENCHMARKS)
 
 BAD_RULES: tuple[BadRule, ...] = (
     BadRule(
@@ -221,17 +198,3 @@ def habit_for(instruction: str) -> Habit | None:
 def quirks_in(text: str) -> frozenset[str]:
     """Names of the bad rules that ``text`` states."""
     return frozenset(bad.quirk for bad in BAD_RULES if bad.rule_present(text))
-
-
-def bullets(text: str) -> list[str]:
-    """The lines of a Markdown text, with wrapped bullets and paragraphs joined to one line."""
-    joined: list[str] = []
-    fresh = True
-    for line in text.splitlines():
-        stripped = line.strip()
-        if not stripped or fresh or re.match(r"([-*+]|\d+[.)]|#+|\|)\s?", stripped):
-            joined.append(stripped)
-        else:
-            joined[-1] += " " + stripped
-        fresh = not stripped or stripped.startswith("#")
-    return [line for line in joined if line]

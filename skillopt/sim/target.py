@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import random
 import re
+from typing import cast
 
 from harnesses.protocols.base import Conversation, Reply, ToolCall
-from skillopt.sim.knowledge import Habit, habit_for, quirks_in
+from skillopt.sim.habits import Acting, Habit, Seen
+from skillopt.sim.knowledge import Chore, habit_for, quirks_in
 from skillopt.sim.prompt import (
     SKILL_TOOLS,
     ListedSkill,
@@ -57,9 +59,10 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
         return Reply("What can I do for you?")
     instruction = task_text(conversation.messages[index])
     shell = _shell(conversation)
-    if shell is None:
-        return Reply("I cannot tell for sure.")
     habit = habit_for(instruction)
+    chore = habit if isinstance(habit, Chore) else None
+    if shell is None and (habit is None or chore is not None):
+        return Reply("I cannot tell for sure.")
     skill = _fitting(listed_skills(conversation), habit)
     if skill is not None and not any(
         opens_skill(turn.call, skill.name) for turn in turns(conversation.messages)
@@ -67,16 +70,21 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
         opening = open_skill(skill, conversation)
         if opening is not None:
             return opening
-    return _work(conversation, index, instruction, habit, shell, slip)
+    text = "" if slip else text_read(conversation)
+    if habit is not None and chore is None:
+        knows = habit.rule_present(text)
+        return cast(Acting, habit).turn(Seen(conversation, index, instruction, shell, knows))
+    assert shell is not None
+    return _work(conversation, index, instruction, chore, shell, text)
 
 
 def _work(
     conversation: Conversation,
     index: int,
     instruction: str,
-    habit: Habit | None,
+    habit: Chore | None,
     shell: str,
-    slip: bool,
+    text: str,
 ) -> Reply:
     """Look at the files, run the procedure, try once more if that failed, report."""
     done = turns(conversation.messages[index + 1 :])
@@ -90,7 +98,6 @@ def _work(
         return Reply("Done: the result is written as you asked.")
     if len(ran) >= _ATTEMPTS:
         return Reply("I tried twice, but my script failed; the result is not complete.")
-    text = "" if slip else text_read(conversation)
     procedure = habit.better if habit.rule_present(text) else habit.naive
     said = "That failed; once more." if ran else "Now I do the work with a script."
     return _call(shell, procedure(instruction, quirks_in(text)), said, conversation)

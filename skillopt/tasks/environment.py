@@ -64,7 +64,7 @@ class Environments:
 
     def image(self, task: Task) -> str:
         """The image of a task, as :meth:`prepare` returns it."""
-        if task.question:
+        if task.question and task.workspace is None:
             return AGENT_BASE_IMAGE
         if task.workspace is not None:
             return self._present(task.docker_image or AGENT_BASE_IMAGE)

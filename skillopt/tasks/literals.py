@@ -96,10 +96,11 @@ def literals_of(task: Task) -> Literals:
     table = _toml(task.folder / "task.toml")
     given = _Given("\n".join([*task.prompts, *_given(task.folder / "environment")]))
     answers, small = _answers(task.folder, given)
-    sure = {value for value in _declared(table) if _is_sure(value)}
+    declared = [*_declared(table), *filter(None, map(str.strip, task.answers))]
+    sure = {value for value in declared if _is_sure(value)}
     # Declared answers longer than a letter are withheld too, but an edit may contain the like.
-    answers |= sure | {value for value in _declared(table) if _is_tellable(value)}
-    small |= set(_declared(table))
+    answers |= sure | {value for value in declared if _is_tellable(value)}
+    small |= set(declared)
     long = {literal for token in given.tokens if (literal := long_literal(token))}
     return Literals(
         answers=frozenset(answers),

@@ -176,7 +176,8 @@ def _solution(task: Task, image: str, workspace: Path, site: VerifierSite) -> No
         Mount(str(task.folder / "solution"), SOLUTION),
     )
     limits = task_limits(task)
-    with site.sandbox(SandboxSpec(image, task.workdir, mounts, dict(task.env), limits)) as box:
+    spec = SandboxSpec(image, task.workdir, mounts, dict(task.env), limits, single_command=True)
+    with site.sandbox(spec) as box:
         argv = ["bash", f"{box.path(SOLUTION)}/solve.sh"]
         result = box.run(argv, deadline_s=task.agent_timeout_s)
     if result.exit_code != 0:

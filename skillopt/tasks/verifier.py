@@ -108,7 +108,8 @@ def _plain(reward: object) -> Reward:
     if not 0.0 <= soft <= 1.0:
         raise ValueError(f"it returned {reward!r}; return a skillopt.Reward in [0, 1]")
     metrics = {str(name): float(value) for name, value in dict(reward.metrics).items()}
-    return Reward(soft, metrics, str(reward.feedback or ""))
+    solved = None if reward.solved is None else bool(reward.solved)
+    return Reward(soft, metrics, str(reward.feedback or ""), solved)
 
 
 def check_verifier(own: Verify) -> None:
@@ -156,6 +157,7 @@ def _verify(
         mounts=(Mount(str(workspace), task.workdir, read_only=False), *around.mounts()),
         env=dict(task.env),
         limits=Limits(agents.memory_mb, agents.cpus, agents.pids, disk_mb),
+        single_command=not task.untrusted_programs,
     )
     with sandbox_factory(spec) as box:
         env = around.env(box)

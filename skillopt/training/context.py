@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from harnesses.base import ModelSpec, Usage
 from skillopt.config.schema import Config
@@ -21,7 +22,7 @@ from skillopt.evaluation.scoring import Row, compare
 from skillopt.gates.base import Gate, Side, Trial, mean_score
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.documents import draft
-from skillopt.optimizer.leaks import LeakGuard
+from skillopt.optimizer.leaks import LeakGuard, leak_guard
 from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.model import OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages
@@ -86,7 +87,7 @@ class Training:
         config, splits: the run's.
         record: records and reports what happens; it has the run's state.
         runner: runs rollouts.
-        gate, stages, prompts, guard, stop: the run's other parts.
+        gate, stages, prompts, stop: the run's other parts.
         spec: the optimizer model.
         replies: the replies of the run that this one was forked from, by id.
     """
@@ -98,7 +99,6 @@ class Training:
     gate: Gate
     stages: Stages
     prompts: Prompts
-    guard: LeakGuard
     stop: StopCondition
     spec: ModelSpec
     replies: Mapping[str, Replied] = field(default_factory=dict)
@@ -107,6 +107,11 @@ class Training:
     def state(self) -> State:
         """The run's current state."""
         return self.record.state
+
+    @cached_property
+    def guard(self) -> LeakGuard:
+        """What belongs to single tasks; made when the first rollouts have run, as it takes time."""
+        return leak_guard(task for tasks in self.splits.values() for task in tasks)
 
     @property
     def current(self) -> Skill:

@@ -22,7 +22,6 @@ from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Task
 from skillopt.gates import make_gate
 from skillopt.gates.base import Gate
-from skillopt.optimizer.leaks import leak_guard
 from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages, make_stages
 from skillopt.optimizer.templates import Prompts
@@ -192,7 +191,6 @@ def _train(
         record.listener = tell_all([*trackers, record.listener], record.note)
         runner = stack.enter_context(prepared.runner(record))
         if state.done is None:
-            guard = leak_guard(task for tasks in prepared.splits.values() for task in tasks)
             training = Training(
                 config=config,
                 splits=prepared.splits,
@@ -201,7 +199,6 @@ def _train(
                 gate=parts.gate,
                 stages=parts.stages,
                 prompts=parts.prompts,
-                guard=guard,
                 stop=parts.stop,
                 spec=model_spec(config.optimizer),
                 replies=_inherited(config, state),

@@ -50,7 +50,7 @@ def test_a_process_of_its_own_says_the_same_and_has_the_same_exit_code(run: Path
 
 
 def test_help_and_import_load_nothing_heavy() -> None:
-    heavy = "{'openai', 'anthropic', 'docker', 'scipy', 'numpy', 'uvicorn', 'rich', 'httpx2'}"
+    heavy = "{'openai', 'anthropic', 'docker', 'numpy', 'uvicorn', 'rich', 'httpx2'}"
     code = (
         "import sys, skillopt.cli\n"
         "try:\n    skillopt.cli.main(['--help'])\nexcept SystemExit:\n    pass\n"

@@ -19,6 +19,7 @@ from skillopt.core.skill import (
     skill_problems,
     write_skill,
 )
+from tests.helpers.cells import examples
 
 TEXT = (
     "---\nname: a-skill\ndescription: Use it.\nlicense: MIT\nmetadata:\n  author: me\n---\n\n# Hi\n"
@@ -133,7 +134,7 @@ def test_writes_no_invalid_skill(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.text(max_size=60), st.text(max_size=200), st.text(max_size=20))
 def test_every_valid_skill_survives_writing(
     tmp_path_factory: pytest.TempPathFactory, description: str, body: str, license: str

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
 from harnesses.base import Status, Usage
 from skillopt.cli.progress import Progress, clock
@@ -62,6 +64,20 @@ def test_means_are_reproducible_and_surer_with_more_values() -> None:
     assert few == mean([0.0, 1.0] * 5)
     assert many.high - many.low < few.high - few.low
     assert mean([0.5] * 4).low == 0.5
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 5.0, 1.0, 3.0]])
+def test_means_have_the_bootstrap_interval_of_scipy(weights: list[float] | None) -> None:
+    """Resamples are drawn part by part there, which changes nothing."""
+    values = [0.0, 0.25, 1.0, 0.5, 0.1]
+    counts = np.array(weights or [1.0] * 5)
+    found = bootstrap(
+        (values, counts),
+        lambda v, w, axis: (v * w).sum(axis=axis) / w.sum(axis=axis),
+        paired=True, method="percentile", n_resamples=4999, rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    ours = mean(values, weights)
+    assert (ours.low, ours.high) == pytest.approx((found.low, found.high), abs=1e-12)
 
 
 def test_nothing_that_is_shown_steers_the_terminal() -> None:

@@ -24,6 +24,7 @@ import yaml
 from pydantic import BaseModel
 
 import skillopt
+from tests.helpers.small import made_once
 from tests.helpers.tiny import BROKEN, ROOT, Tiny, command, refused, tiny, wants
 
 __all__ = ["tiny"]
@@ -240,6 +241,7 @@ CHANGES: dict[str, list[Change]] = {
         "init": "empty", "name": "my-skill", "description": "Use it."}})],
     "skill.beside": [Change(["beside/second"]), Change(["elsewhere/first"], same=True)],
     "tasks.source": [Change("moved", same=True, split="val")],
+    "tasks.path": [Change("elsewhere", same=True, split="val")],
     "tasks.exclude": [Change(["val-0"], split="val"), Change(["train-0"], split="train"),
                       Change(["test-0"], split="test")],
     "tasks.seed": [Change(8, same=True, split="val")],
@@ -532,7 +534,14 @@ def done_but_for_a_broken_test_task(at: Tiny) -> list[dict[str, Any]]:
     at.task("test", "test-1", BROKEN)
     at.write(verifier=None, train__stages={"rank": "own:rank"})
     at.own(OWN)
-    refused(at.train(), "test-1", code=3)
+
+    def make(folder: Path) -> None:
+        refused(at.train(), "test-1", code=3)
+        shutil.copytree("runs", folder)
+
+    made = made_once("done-but-for-a-broken-test-task", make)
+    if not at.run.exists():
+        shutil.copytree(made, "runs")
     assert at.summary["steps"] == 2 and not at.summary["done"]
     return history(at.run)
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -19,9 +19,17 @@ from docker.errors import DockerException
 class OwnEngine:
     """Starts in :meth:`start`, dies without a word in :meth:`kill`; its images stay."""
 
-    def __init__(self, root: Path, remap_users: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        remap_users: bool = False,
+        arguments: Sequence[str] = (),
+        hidden: Sequence[str] = (),
+    ) -> None:
         self.root = root
         self.remap_users = remap_users
+        self.arguments = arguments
+        self.hidden = hidden
         self.host = f"unix://{root / 'docker.sock'}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,8 +51,12 @@ class OwnEngine:
         ]
         command += [word for name in places for word in (f"--{name}", str(self.root / name))]
         command += ["--bridge", "none", "--iptables=false", "--ip-forward=false"]
+        command += self.arguments
         if self.remap_users:
             command = self._remapped(command)
+        if self.hidden:
+            script = "".join(f"umount {place} && " for place in self.hidden) + 'exec "$@"'
+            command = ["unshare", "--mount", "sh", "-c", script, "sh", *command]
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         end = time.monotonic() + 60
@@ -105,10 +117,22 @@ class OwnEngine:
 
 
 @contextmanager
-def own_engine(image: str, remap_users: bool = False) -> Iterator[OwnEngine]:
-    """An engine that has one image, and maps the users of containers to others if asked to."""
+def own_engine(
+    image: str,
+    remap_users: bool = False,
+    arguments: Sequence[str] = (),
+    hidden: Sequence[str] = (),
+) -> Iterator[OwnEngine]:
+    """An engine that has one image, and maps the users of containers to others if asked to.
+
+    Args:
+        image: of the machine's engine.
+        remap_users: whether users are mapped.
+        arguments: more of dockerd's.
+        hidden: mounted file systems that it does not see.
+    """
     root = Path(mkdtemp(prefix="so-engine-"))
-    engine = OwnEngine(root, remap_users)
+    engine = OwnEngine(root, remap_users, arguments, hidden)
     try:
         engine.start()
         engine.load(image)

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-import atexit
 import json
+import os
 import shutil
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
+
+from filelock import FileLock
 
 from skillopt import RunResult, train
 from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
+from skillopt.core.files import digest_of
 from skillopt.core.resources import resource
 from skillopt.tasks.quickstart.generator import generate
 
 FAMILIES = ("logs", "reconcile")
+
+COMMON = "SKILLOPT_TESTS_COMMON"
+"""Names the folder, to child processes too, in which tests keep what is made once for all."""
+
+
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first of the processes that share out the tests has filled."""
+    common = Path(os.environ[COMMON])
+    folder, done = common / name, common / f"{name}.done"
+    with FileLock(common / f"{name}.lock"):
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
 
 
 def small_set(folder: Path, families: tuple[str, ...] = FAMILIES) -> Path:
@@ -30,16 +47,8 @@ def small_set(folder: Path, families: tuple[str, ...] = FAMILIES) -> Path:
 
 @cache
 def _quickstart() -> Path:
-    """The whole set, made once in a process: that takes longer than most tests."""
-    generate(folder := _scratch(), 7)
-    return folder
-
-
-def _scratch() -> Path:
-    """A folder that goes with the process."""
-    folder = Path(mkdtemp(prefix="so-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    """The whole set, made once: that takes longer than most tests."""
+    return made_once("quickstart", lambda folder: generate(folder, 7))
 
 
 def small_config(folder: Path, shipped: str = "local", **overrides: Any) -> Config:
@@ -60,7 +69,7 @@ def small_config(folder: Path, shipped: str = "local", **overrides: Any) -> Conf
 def trained(folder: Path, **overrides: Any) -> RunResult:
     """A run of :func:`small_config` that is done; its rollouts are in ``folder/runs/store``.
 
-    It is trained once in a process, and copied from then on: for tests that look at a run, or
+    It is trained once, and copied from then on: for tests that look at a run, or
     go on from one. What the copy is asked for again is there.
     """
     first = _trained(json.dumps(overrides, sort_keys=True))
@@ -82,9 +91,11 @@ def with_rollouts(folder: Path) -> Path:
 
 @cache
 def _trained(overrides: str) -> Path:
-    folder = _scratch()
-    train(small_config(folder, **json.loads(overrides)))
-    return folder
+    def make(folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        train(small_config(folder, **json.loads(overrides)))
+
+    return made_once(f"trained-{digest_of(overrides)[:16]}", make)
 
 
 def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

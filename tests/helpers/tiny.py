@@ -61,6 +61,8 @@ def judge(task, workspace, answer):
     said = (workspace / "said.txt").read_text()
     return Reward(float(f"- rule {task.name[-1]}" in said))
 '''
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""Much faster where PyYAML was built with libyaml; the same text."""
 SKILL = "---\nname: my-skill\ndescription: Use it.\n---\n\n# Rules\n"
 TASK = 'schema_version = "1.4"\n[environment]\nmemory_mb = 64\nstorage_mb = 64\n'
 SOLVED = 'echo 1 > "$VERIFIER_LOGS/reward.txt"\n'
@@ -153,7 +155,7 @@ class Tiny:
             for section in sections:
                 at = at.setdefault(section, {})
             at[key] = value
-        return self.put("tiny.yaml", yaml.safe_dump(self.settings, sort_keys=False))
+        return self.put("tiny.yaml", yaml.dump(self.settings, Dumper=DUMPER, sort_keys=False))
 
     def train(self, *argv: str | Path) -> subprocess.CompletedProcess[str]:
         return command("train", self.config, *argv)

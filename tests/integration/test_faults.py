@@ -21,14 +21,14 @@ from harnesses.gateway.upstreams import Answer, Call, UpstreamError
 from harnesses.gateway.wire import WIRE, read_wire
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.model import SimUpstream
+from tests.helpers.cells import cells
 from tests.helpers.lab import MakeLab
 from tests.helpers.scripted_model import SHELLS, Cutting, Refusing, ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
 
 
-@pytest.mark.parametrize("harness", NAMES)
-@pytest.mark.parametrize("status", [429, 500, 401])
+@pytest.mark.parametrize(("harness", "status"), cells(NAMES, [429, 500, 401]))
 def test_a_model_service_that_refuses_is_an_infrastructure_failure(
     harness: str, status: int, lab: MakeLab
 ) -> None:

@@ -13,6 +13,7 @@ from skillopt.core.skill import Skill, canonical_body, read_skill, skill_problem
 from skillopt.core.types import Edit, EditKind
 from skillopt.optimizer.edits import apply_edits
 from skillopt.optimizer.regions import REMINDERS, protected_regions, with_region
+from tests.helpers.cells import examples
 
 GUIDE = "---\ntitle: Guide\n---\n\n# Guide\n\n- one\n- two\n"
 SCRIPT = "#!/usr/bin/env python3\nimport sys\n\n\ndef main():\n    return 0\n"
@@ -232,7 +233,7 @@ def folders(draw: st.DrawFn) -> tuple[Skill, list[Edit]]:
     return Skill("a-skill", "Use it.", body, {}, files), found
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(folders(), st.integers(0, 4) | st.none())
 def test_any_edits_to_any_folder(case: tuple[Skill, list[Edit]], budget: int | None) -> None:
     old, given = case
@@ -259,7 +260,7 @@ def kept(text: str) -> list[str]:
     return [region for region in regions if f"protected:{REMINDERS}" not in region]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(edits, max_size=4))
 def test_any_edits_leave_a_folder_that_can_be_written_and_read(
     tmp_path_factory: pytest.TempPathFactory, given: list[Edit]

@@ -11,6 +11,7 @@ from skillopt.core.types import Edit
 from skillopt.optimizer.edits import ALREADY_THERE, apply_edits
 from skillopt.optimizer.markdown import leaves
 from skillopt.optimizer.regions import protected_regions
+from tests.helpers.cells import examples
 
 BODY = """\
 # Rules
@@ -223,7 +224,7 @@ def cases(draw: st.DrawFn) -> tuple[str, list[Edit]]:
     return body, edits
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(cases(), st.integers(0, 3) | st.none())
 def test_any_edit_on_any_markdown(case: tuple[str, list[Edit]], budget: int | None) -> None:
     body, edits = case

@@ -17,6 +17,7 @@ from skillopt.optimizer.regions import (
     region,
     with_region,
 )
+from tests.helpers.cells import examples
 
 BODY = "# Rules\n\n- one\n- two"
 
@@ -148,7 +149,7 @@ pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(pieces, max_size=8).map("\n\n".join), st.lists(st.text(max_size=40), max_size=3))
 def test_notes_leave_all_other_regions_as_they_are(body: str, notes: list[str]) -> None:
     old = Skill("a", "b", body)

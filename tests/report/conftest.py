@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from skillopt import train
 from tests.helpers.chromium import chromium
-from tests.helpers.small import small_config, trained
+from tests.helpers.small import trained
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +35,4 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     settings = {"upstreams.sim.harm": 0.5, "train.epochs": 3, "train.learning_rate.start": 1,
                 "train.learning_rate.end": 1}  # fmt: skip
-    return train(small_config(folder, **settings)).folder
+    return trained(folder, **settings).folder

@@ -25,7 +25,7 @@ from tests.helpers.small import small_config, small_set, untimed
 PRELOADED = ["boot",
     "tests.run.test_killed", "skillopt.training.start",
     "skillopt.sim.optimizer", "skillopt.sim.target", "openai",
-    "scipy.stats", "uvicorn", "starlette.applications", "openpyxl", "skills_ref.validator",
+    "numpy", "uvicorn", "starlette.applications", "openpyxl", "skills_ref.validator",
 ]  # fmt: skip
 SETTINGS: dict[str, Any] = {"upstreams.sim.harm": 0.5, "upstreams.sim.noise": 0.1, "workers": 3}
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, build
 from sandboxes.local import local_sandbox
 
 MakeSandbox = Callable[..., Sandbox]
+KINDS = ("docker", "single")
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +62,22 @@ def local() -> Iterator[MakeSandbox]:
         yield make
 
 
+@pytest.fixture
+def single(docker: MakeSandbox) -> MakeSandbox:
+    """Container sandboxes for a single command."""
+    return partial(docker, single_command=True)
+
+
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.engine), "local"])
 def make(request: pytest.FixtureRequest) -> MakeSandbox:
     """Either kind: for what every sandbox must do."""
+    made: MakeSandbox = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture(params=[*(pytest.param(n, marks=pytest.mark.engine) for n in KINDS), "local"])
+def make_once(request: pytest.FixtureRequest) -> MakeSandbox:
+    """Every kind, those for a single command too: for what a command must find."""
     made: MakeSandbox = request.getfixturevalue(request.param)
     return made
 
@@ -74,3 +91,22 @@ def writable(tmp_path: Path) -> Path:
     folder.mkdir()
     prepare_writable(folder, *agent_ids())
     return folder
+
+
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.rfile.readline()
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nhello")
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "gateway").mkdir(mode=0o700)
+    path = tmp_path / "gateway" / "socket"
+    with socketserver.ThreadingUnixStreamServer(str(path), Answer) as server:
+        path.chmod(0o666)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield path
+        server.shutdown()
+        thread.join()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from sandboxes.base import Limits, Mount, Sandbox, SandboxError
-from sandboxes.disk import MEGABYTE, DiskGuard, unlinked_bytes
+from sandboxes.disk import MEGABYTE, DiskGuard, _open_up, _Space, unlinked_bytes
+from sandboxes.docker import DockerEngine
 
 MakeSandbox = Callable[..., Sandbox]
 HELD = """
@@ -135,3 +139,220 @@ def test_a_disk_that_becomes_nearly_full_ends_the_command(
     fill = f"cd {sandbox.path('/work')}; head -c 65000000 /dev/zero > x; sleep 30"
     with pytest.raises(SandboxError, match="is nearly full"):
         sandbox.run(["bash", "-c", fill], deadline_s=60)
+
+
+def ordinary(act: Callable[[], object], uid: int = 1000) -> None:
+    """Do something as an ordinary user, whom rights of files bind."""
+    if os.getuid() != 0:
+        act()
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            act()
+            os._exit(0)
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.fixture
+def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that an ordinary user owns and can reach."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        folder = Path(name) / "owned"
+        folder.mkdir()
+        if os.getuid() == 0:
+            os.chown(folder, 1000, 1000)
+        yield folder
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100, 0o300])
+def test_what_is_in_closed_folders_counts(owned: Path, mode: int) -> None:
+    def act() -> None:
+        place = owned / "a" / "b"
+        place.mkdir(parents=True)
+        for number in range(5):
+            (place / str(number)).write_bytes(bytes(MEGABYTE))
+        place.chmod(mode)
+        (owned / "a").chmod(mode)
+        assert DiskGuard([owned], 4).mounts_exceeded()
+        assert not DiskGuard([owned], 6).mounts_exceeded()
+
+    ordinary(act)
+
+
+def test_a_closed_workspace_is_opened(owned: Path) -> None:
+    def act() -> None:
+        (owned / "big").write_bytes(bytes(2 * MEGABYTE))
+        owned.chmod(0)
+        assert DiskGuard([owned], 1).mounts_exceeded()
+
+    ordinary(act)
+
+
+def test_nothing_is_opened_through_links(owned: Path) -> None:
+    def act() -> None:
+        other, place = owned / "other", owned / "root" / "a"
+        (other / "closed").mkdir(parents=True)
+        (other / "closed").chmod(0)
+        place.parent.mkdir()
+        place.symlink_to(other)
+        _open_up(str(place / "closed"))
+        assert (other / "closed").stat().st_mode & 0o777 == 0
+
+    ordinary(act)
+
+
+def test_a_folder_that_is_closed_again_and_again_is_an_evasion(
+    owned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def act() -> None:
+        (owned / "closed").mkdir(mode=0)
+        monkeypatch.setattr("sandboxes.disk._open_up", lambda folder: None)
+        assert DiskGuard([owned], 1).mounts_exceeded()
+
+    ordinary(act)
+
+
+class Clock:
+    """The monotonic clock, which waits for nobody."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def asked(guard: DiskGuard, clock: Clock, seconds: float, each: Callable[[], None]) -> list[bool]:
+    """What a guard says in that time, whenever it wants to be asked."""
+    end, said = clock.now + seconds, []
+    while clock.now < end:
+        clock.now = max(clock.now, guard.due)
+        each()
+        said.append(guard.exceeded())
+    return said
+
+
+def test_looks_become_rare_while_nothing_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looks = Clock(monkeypatch), []
+    monkeypatch.setattr("sandboxes.disk._space", lambda folder: _Space(1 << 40, 1 << 39))
+    size = 0
+
+    def elsewhere(since: float) -> int:
+        looks.append(clock.now - 1000)
+        return size
+
+    guard = DiskGuard([tmp_path], 1000, elsewhere)
+    asked(guard, clock, 100, lambda: None)
+    assert [b - a for a, b in pairwise([0.0, *looks])] == [1, 2, 4, 8, 15, 15, 15, 15, 15]
+    size, looks[:] = 500 * MEGABYTE, []
+    asked(guard, clock, 20, lambda: None)
+    assert looks[1] - looks[0] == 1.0
+
+
+def test_looks_of_an_hour_are_few_however_many_files_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2000):
+        (tmp_path / str(number)).touch()
+    clock, looks = Clock(monkeypatch), []
+    guard = DiskGuard([tmp_path], 1000, lambda since: looks.append(since) or 0)  # type: ignore[func-returns-value]
+    assert not any(asked(guard, clock, 3600, lambda: None))
+    assert len(looks) <= 3600 / 15 + 5
+
+
+def test_a_fast_writer_is_stopped_while_looks_are_rare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, held, free = Clock(monkeypatch), [0], [1 << 39]
+    monkeypatch.setattr("sandboxes.disk._space", lambda folder: _Space(1 << 40, free[0]))
+    guard = DiskGuard([tmp_path], 1000, lambda since: held[0])
+    assert not any(asked(guard, clock, 60, lambda: None))
+
+    def write() -> None:  # 2 GB a second.
+        held[0] += 512 * MEGABYTE
+        free[0] -= 512 * MEGABYTE
+
+    said = asked(guard, clock, 5, write)
+    assert said.index(True) == 1  # The second time, when half a second has passed.
+
+
+def test_others_that_fill_the_disk_do_not_have_everything_added_up_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looks, free = Clock(monkeypatch), [], [1 << 42]
+    monkeypatch.setattr("sandboxes.disk._space", lambda folder: _Space(1 << 43, free[0]))
+
+    def elsewhere(since: float) -> int:
+        looks.append(clock.now)
+        return 0
+
+    def write() -> None:  # 0.4 GB a second.
+        free[0] -= 100 * MEGABYTE
+
+    guard = DiskGuard([tmp_path], 1000, elsewhere)
+    assert not any(asked(guard, clock, 60, write))
+    assert len(looks) <= 60 / 2.5 + 5
+
+
+def test_an_engine_whose_disk_is_not_here_is_asked_every_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looks = Clock(monkeypatch), []
+    far = [tmp_path / "not-here"]
+    guard = DiskGuard([tmp_path], 1000, lambda since: looks.append(clock.now) or 0, disks=far)  # type: ignore[func-returns-value]
+    asked(guard, clock, 30, lambda: None)
+    assert len(looks) == 30
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("where", ["mount", "layer"])
+def test_a_container_that_begins_to_write_late_and_fast_is_stopped(
+    where: str, docker: MakeSandbox, writable: Path
+) -> None:
+    mounts = (Mount(str(writable), "/work", False),)
+    sandbox = docker(mounts=mounts, limits=Limits(disk_mb=64))
+    folder = "/work" if where == "mount" else "/home/agent"
+    # After 8 s the guard would next look after 15.
+    write = f"cd {folder}; for i in $(seq 150); do head -c 20M /dev/zero > $i; done; sleep 30"
+    began = time.monotonic()
+    result = sandbox.run(["bash", "-c", f"sleep 8; {write}"], deadline_s=60)
+    assert result.limit == "disk" and time.monotonic() - began < 13
+
+
+@pytest.mark.engine
+def test_output_that_is_closed_does_not_end_the_watch(
+    docker: MakeSandbox, single: MakeSandbox, writable: Path
+) -> None:
+    for make in (docker, single):
+        mounts = (Mount(str(writable), "/work", False),)
+        sandbox = make(mounts=mounts, limits=Limits(disk_mb=20))
+        script = "exec >&- 2>&-; cd /work; for i in $(seq 9); do head -c 9M /dev/zero > $i; done"
+        result = sandbox.run(["bash", "-c", f"{script}; sleep 50"], deadline_s=60)
+        assert (result.limit, result.timed_out) == ("disk", False)
+
+
+@pytest.mark.engine
+def test_the_sizes_of_all_sandboxes_are_asked_for_at_once(
+    engine: DockerEngine, docker: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = [docker() for _ in range(3)]
+    for number, box in enumerate(boxes):
+        script = f"head -c {number + 1}M /dev/zero > /home/agent/x"
+        assert box.run(["bash", "-c", script], deadline_s=20).exit_code == 0
+    calls, ask = [], engine.api.containers
+    monkeypatch.setattr(
+        engine.api, "containers", lambda **given: calls.append(given) or ask(**given)
+    )
+    now = time.monotonic()
+    ids = [box._container for box in boxes]  # type: ignore[attr-defined]
+    sizes = [engine.layer_bytes(container, now) for container in ids]
+    assert [size // MEGABYTE for size in sizes] == [1, 2, 3] and len(calls) == 1
+    assert engine.layer_bytes(ids[0], time.monotonic()) == sizes[0] and len(calls) == 2

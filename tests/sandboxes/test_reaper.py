@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from sandboxes.base import Sandbox, SandboxError
-from sandboxes.docker import DockerEngine
+from sandboxes.docker import KIND_LABEL, DockerEngine
+from sandboxes.namespaces import NAMESPACE_KIND
 from sandboxes.owner import Owner, clean_folders, current_owner, is_dead, scratch_dir, scratch_root
 from sandboxes.reaper import clean
 from sandboxes.trees import remove_tree
@@ -24,7 +25,8 @@ TOP = Path(__file__).parents[2]
 CHILD = """
 import sys, time
 from sandboxes.base import SandboxSpec
-from sandboxes.docker import DockerEngine
+from sandboxes.docker import KIND_LABEL, DockerEngine
+from sandboxes.namespaces import NAMESPACE_KIND
 from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.owner import current_owner, scratch_dir
 (scratch_dir() / "leftover").write_text("x")
@@ -77,11 +79,12 @@ def test_containers_of_the_dead(
     alive = docker()
     dead = killed_child(image)
     label = {"label": f"skillopt.owner={dead}"}
-    [container] = engine.api.containers(all=True, filters=label)
-    line = f"container {container['Id'][:12]} (sandbox)"
-    assert line in clean(engine, dry_run=True)
-    assert len(engine.api.containers(all=True, filters=label)) == 1
-    assert line in clean(engine)
+    found = engine.api.containers(all=True, filters=label)
+    lines = {f"container {one['Id'][:12]} ({one['Labels'][KIND_LABEL]})" for one in found}
+    assert {one["Labels"][KIND_LABEL] for one in found} == {"sandbox", NAMESPACE_KIND}
+    assert lines <= set(clean(engine, dry_run=True))
+    assert len(engine.api.containers(all=True, filters=label)) == 2
+    assert lines <= set(clean(engine))
     assert engine.api.containers(all=True, filters=label) == []
     assert alive.run(["echo", "here"], deadline_s=10).stdout == b"here\n"
 

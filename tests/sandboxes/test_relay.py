@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,25 +14,6 @@ from sandboxes.relay import RELAY_PORT, Relay
 pytestmark = pytest.mark.engine
 MakeSandbox = Callable[..., Sandbox]
 GET = ["curl", "-sS", "--max-time", "5", f"http://127.0.0.1:{RELAY_PORT}/"]
-
-
-class Answer(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        self.rfile.readline()
-        self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nhello")
-
-
-@pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Path]:
-    (tmp_path / "gateway").mkdir(mode=0o700)
-    path = tmp_path / "gateway" / "socket"
-    with socketserver.ThreadingUnixStreamServer(str(path), Answer) as server:
-        path.chmod(0o666)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield path
-        server.shutdown()
-        thread.join()
 
 
 def test_only_the_socket_is_reached(

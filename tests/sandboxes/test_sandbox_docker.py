@@ -22,7 +22,7 @@ from sandboxes.base import (
     SandboxError,
     SandboxSpec,
 )
-from sandboxes.docker import ENGINE_LABEL, DockerEngine
+from sandboxes.docker import ENGINE_LABEL, KIND_LABEL, DockerEngine
 from sandboxes.docker_sandbox import DockerSandbox
 
 pytestmark = pytest.mark.engine
@@ -32,6 +32,11 @@ MakeSandbox = Callable[..., Sandbox]
 def shell(sandbox: Sandbox, script: str, deadline_s: float = 20) -> str:
     result = sandbox.run(["bash", "-c", script], deadline_s=deadline_s)
     return (result.stdout + result.stderr).decode()
+
+
+def labels(engine: DockerEngine) -> list[str]:
+    """The labels of an engine's sandboxes."""
+    return [f"{ENGINE_LABEL}={engine.id}", f"{KIND_LABEL}=sandbox"]
 
 
 def test_no_route_out_and_no_name_resolution(docker: MakeSandbox) -> None:
@@ -162,7 +167,7 @@ def test_a_container_that_is_taken_away_is_an_engine_failure(
     engine: DockerEngine, docker: MakeSandbox
 ) -> None:
     sandbox = docker()
-    [container] = engine.api.containers(filters={"label": f"skillopt.engine={engine.id}"})
+    [container] = engine.api.containers(filters={"label": labels(engine)})
     threading.Timer(0.7, lambda: engine.api.kill(container["Id"])).start()
     with pytest.raises(SandboxError):
         sandbox.run(["sleep", "30"], deadline_s=30)
@@ -192,7 +197,9 @@ def test_a_container_that_the_engine_cannot_remove_holds_nothing_else_up(image: 
     with DockerEngine(patience_s=3) as engine:
         mine = {"label": f"{ENGINE_LABEL}={engine.id}"}
         DockerSandbox(engine, spec).start()
-        (stuck,) = (found["Id"] for found in engine.api.containers(filters=mine))
+        (stuck,) = (
+            found["Id"] for found in engine.api.containers(filters={"label": labels(engine)})
+        )
         keeper = _keeper_of(stuck)
         keeper.suspend()
         try:

@@ -29,28 +29,28 @@ sleep 60
 """
 
 
-def test_exit_code_and_streams(make: MakeSandbox) -> None:
-    result = make().run(["sh", "-c", "echo out; echo err >&2; exit 7"], deadline_s=20)
+def test_exit_code_and_streams(make_once: MakeSandbox) -> None:
+    result = make_once().run(["sh", "-c", "echo out; echo err >&2; exit 7"], deadline_s=20)
     assert (result.exit_code, result.stdout, result.stderr) == (7, b"out\n", b"err\n")
     assert not result.timed_out and result.limit is None and not result.truncated
     assert 0 < result.duration_s < 20
 
 
-def test_standard_input_is_closed(make: MakeSandbox) -> None:
-    assert make().run(["cat"], deadline_s=10).exit_code == 0
+def test_standard_input_is_closed(make_once: MakeSandbox) -> None:
+    assert make_once().run(["cat"], deadline_s=10).exit_code == 0
 
 
-def test_a_command_that_is_not_there(make: MakeSandbox) -> None:
-    assert make().run(["no-such-command"], deadline_s=10).exit_code in (126, 127)
+def test_a_command_that_is_not_there(make_once: MakeSandbox) -> None:
+    assert make_once().run(["no-such-command"], deadline_s=10).exit_code in (126, 127)
 
 
-def test_death_by_signal_is_an_exit_code(make: MakeSandbox) -> None:
-    assert make().run(["sh", "-c", "kill -9 $$"], deadline_s=10).exit_code == 137
+def test_death_by_signal_is_an_exit_code(make_once: MakeSandbox) -> None:
+    assert make_once().run(["sh", "-c", "kill -9 $$"], deadline_s=10).exit_code == 137
 
 
-def test_output_arrives_as_it_is_written(make: MakeSandbox) -> None:
+def test_output_arrives_as_it_is_written(make_once: MakeSandbox) -> None:
     arrivals: list[tuple[float, str, bytes]] = []
-    make().run(
+    make_once().run(
         ["sh", "-c", "echo a; sleep 0.5; echo b >&2"],
         deadline_s=10,
         on_output=lambda stream, chunk: arrivals.append((time.monotonic(), stream, chunk)),
@@ -69,16 +69,18 @@ def test_all_output_of_many_short_commands_arrives(make: MakeSandbox) -> None:
     ]
 
 
-def test_long_output_loses_its_middle(make: MakeSandbox) -> None:
-    result = make().run(["seq", "200000"], deadline_s=20, max_output=1000)
+def test_long_output_loses_its_middle(make_once: MakeSandbox) -> None:
+    result = make_once().run(["seq", "200000"], deadline_s=20, max_output=1000)
     assert result.truncated and len(result.stdout) == 1000
     assert result.stdout.startswith(b"1\n2\n") and result.stdout.endswith(b"199999\n200000\n")
     assert result.exit_code == 0
 
 
-def test_environment_is_what_was_given(make: MakeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_what_was_given(
+    make_once: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    sandbox = make(env={"A": "1", "B": "1"})
+    sandbox = make_once(env={"A": "1", "B": "1"})
     result = sandbox.run(["env"], deadline_s=10, env={"B": "2"})
     lines = result.stdout.decode().splitlines()
     assert {"A=1", "B=2"} <= set(lines)
@@ -94,8 +96,8 @@ def test_working_directory(make: MakeSandbox) -> None:
     assert sandbox.run(["pwd"], deadline_s=10, cwd="/no/such").exit_code == 126
 
 
-def test_writable_mount_reaches_the_host(make: MakeSandbox, writable: Path) -> None:
-    sandbox = make(mounts=(Mount(str(writable), "/app", read_only=False),))
+def test_writable_mount_reaches_the_host(make_once: MakeSandbox, writable: Path) -> None:
+    sandbox = make_once(mounts=(Mount(str(writable), "/app", read_only=False),))
     assert sandbox.run(["sh", "-c", "echo hello > file"], deadline_s=10).exit_code == 0
     assert (writable / "file").read_text() == "hello\n"
 
@@ -119,12 +121,12 @@ def test_missing_mount_source(make: MakeSandbox, tmp_path: Path) -> None:
         make(mounts=(Mount(str(tmp_path / "nothing-here"), "/x"),))
 
 
-def test_copy_in_and_out(make: MakeSandbox, tmp_path: Path) -> None:
+def test_copy_in_and_out(make_once: MakeSandbox, tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "sub").mkdir(parents=True)
     (source / "sub/run.sh").write_text("#!/bin/sh\necho ran > made.txt\n")
     (source / "sub/run.sh").chmod(0o755)
-    sandbox = make()
+    sandbox = make_once()
     sandbox.copy_in(source, "/work/place")
     ran = sandbox.run(["sh", "-c", "cd sub && ./run.sh"], deadline_s=10, cwd="/work/place")
     assert (ran.exit_code, ran.stderr) == (0, b"")
@@ -172,8 +174,8 @@ def test_copy_out_refuses_what_is_too_large(
 
 
 @pytest.mark.slow
-def test_deadline_kills_what_has_cut_itself_loose(make: MakeSandbox, writable: Path) -> None:
-    sandbox = make(mounts=(Mount(str(writable), "/app", read_only=False),))
+def test_deadline_kills_what_has_cut_itself_loose(make_once: MakeSandbox, writable: Path) -> None:
+    sandbox = make_once(mounts=(Mount(str(writable), "/app", read_only=False),))
     file = sandbox.path("/app/expected")
     began = time.monotonic()
     result = sandbox.run(["bash", "-c", DETACHED_WRITER.format(file=file)], deadline_s=0.9)
@@ -198,19 +200,19 @@ def test_stop_kills_what_still_runs(make: MakeSandbox, writable: Path) -> None:
         sandbox.run(["true"], deadline_s=1)
 
 
-def test_a_background_process_does_not_hold_up_the_result(make: MakeSandbox) -> None:
-    result = make().run(["sh", "-c", "sleep 30 & echo done"], deadline_s=20)
+def test_a_background_process_does_not_hold_up_the_result(make_once: MakeSandbox) -> None:
+    result = make_once().run(["sh", "-c", "sleep 30 & echo done"], deadline_s=20)
     assert result.stdout == b"done\n" and result.duration_s < 5
 
 
-def test_closed_output_is_not_the_end(make: MakeSandbox) -> None:
-    result = make().run(["sh", "-c", "exec >&- 2>&-; sleep 1; exit 5"], deadline_s=10)
+def test_closed_output_is_not_the_end(make_once: MakeSandbox) -> None:
+    result = make_once().run(["sh", "-c", "exec >&- 2>&-; sleep 1; exit 5"], deadline_s=10)
     assert result.exit_code == 5 and result.duration_s > 0.9
 
 
-def test_disk_hog_ends_at_its_limit(make: MakeSandbox, writable: Path) -> None:
+def test_disk_hog_ends_at_its_limit(make_once: MakeSandbox, writable: Path) -> None:
     mounts = (Mount(str(writable), "/app", read_only=False),)
-    sandbox = make(mounts=mounts, limits=Limits(disk_mb=20))
+    sandbox = make_once(mounts=mounts, limits=Limits(disk_mb=20))
     script = "for n in $(seq 1000); do head -c 2M /dev/zero > $n; sleep 0.05; done"
     result = sandbox.run(["bash", "-c", script], deadline_s=30)
     assert (result.limit, result.exit_code, result.timed_out) == ("disk", None, False)

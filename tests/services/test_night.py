@@ -18,12 +18,15 @@ from skillopt import Plugins, RunResult, train
 from skillopt.run.journal import read_records
 from skillopt.run.records import Noted, RolloutRan
 from skillopt.sim.model import SimUpstream
+from tests.helpers.cells import ALL_CELLS
 from tests.helpers.small import small_config, untimed
 
 SCALE = 40 / (8 * 3600)
 PATIENCE_S = 3600 * SCALE
 NIGHT_S = 8 * 3600 * SCALE
 MINUTE = 60 * SCALE
+CODEX = pytest.param("codex", marks=pytest.mark.engine)
+HARNESSES = ["direct", *([CODEX] if ALL_CELLS else [])]  # Its containers take it a minute more.
 
 
 async def body(value: object) -> AsyncIterator[bytes]:
@@ -70,7 +73,7 @@ def scores(result: RunResult) -> list[object]:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("harness", ["direct", pytest.param("codex", marks=pytest.mark.engine)])
+@pytest.mark.parametrize("harness", HARNESSES)
 def test_a_night_of_trouble_changes_nothing(
     harness: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

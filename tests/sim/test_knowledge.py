@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES, Habit, quirks_in
+from skillopt.sim.habits import Habit
+from skillopt.sim.knowledge import BAD_RULES, CHORES, HABITS, USELESS_RULES, quirks_in
 from skillopt.tasks.quickstart import generator
 
 INITIAL = Path(generator.__file__).parent / "skill" / "house-rules" / "SKILL.md"
@@ -40,6 +41,9 @@ STATED = {
         "- Dates such as 04/03/2026 are day first.",
         "- Slashed dates are DD/MM/YYYY, never MM/DD/YYYY.",
     ],
+    "searchqa": ["- Answer with only the name, no sentence around it."],
+    "docvqa": ["- Copy the value of a field without its label."],
+    "livemath": ["- Compare the options: the strongest one that is true is right."],
 }
 NOT_STATED = {
     "ledger": ["- Do not treat amounts in parentheses as negative.", "- Parentheses matter."],
@@ -48,6 +52,9 @@ NOT_STATED = {
     "migrate": ["- Avoid null for optional fields.", "- Leave out optional fields."],
     "repair": ["- Never exit with code 2 on a missing file.", "- Use 2 spaces in every file."],
     "report": ["- Dates are month first, not day first.", "- Write dates as ISO."],
+    "searchqa": ["- The answer is never only the name.", "- The answer is short: a few words."],
+    "docvqa": ["- Copy the label with its value."],
+    "livemath": ["- Options: avoid the strongest.", "- Compare all options."],
 }
 
 
@@ -78,7 +85,7 @@ def test_the_initial_skill_fixes_and_breaks_nothing() -> None:
 
 
 def test_a_naive_command_does_not_show_the_better_way() -> None:
-    for habit in HABITS:
+    for habit in CHORES:
         command = habit.naive("Do `a.csv`.")
         assert habit.better_reading.__name__ not in command
         assert habit.naive_reading.__name__ in command

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from harnesses.protocols.base import Conversation, Message, Reply, Tool, ToolResult
-from skillopt.sim.knowledge import HABITS
+from skillopt.sim.knowledge import CHORES
 from skillopt.sim.prompt import listed_skills
 from skillopt.sim.target import reply
 
@@ -16,7 +16,7 @@ INSTRUCTION = (
     "Make a short Markdown report `report.md` from `orders-2026.csv`: the heading "
     "`# Orders 2026`, then a table with the columns Month, Orders, Amount."
 )
-RULE = next(habit.rule for habit in HABITS if habit.family == "report")
+RULE = next(habit.rule for habit in CHORES if habit.family == "report")
 BODY = f"# House rules\n\n- Be careful.\n- {RULE}\n"
 FITTING = "House rules for office chores: spreadsheets, CSV files, logs, reports."
 

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harnesses.agents.screen import CAST, TEXT, Screen
+from tests.helpers.cells import examples
 
 escapes = st.sampled_from([b"\x1b[", b"\x1b]", b"\x1b", b"?", b">", b"4m", b"6n", b"9999L", b";"])
 output = st.lists(st.binary(max_size=20) | escapes, max_size=20).map(b"".join)
@@ -37,7 +38,7 @@ def test_only_what_changes_the_screen_breaks_its_quiet(tmp_path: Path) -> None:
         assert screen.changed > changed
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(output)
 @example(b"\x1b[?4m")  # The emulator fails on it by itself.
 @example(b"\x1b[6n" * 1000)

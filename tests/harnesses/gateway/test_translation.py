@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pkgutil
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
@@ -12,14 +13,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from anthropic.types import RawMessageStreamEvent
-from anthropic.types.message_create_params import MessageCreateParamsStreaming
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletionChunk
-from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
-from openai.types.responses import ResponseStreamEvent
-from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
 from harnesses.agents.registry import CLI_AGENTS
 from harnesses.base import Usage
@@ -43,6 +38,7 @@ from harnesses.protocols.base import (
 from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import event as written_event
 from harnesses.protocols.sse import read_events
+from tests.helpers.cells import examples
 from tests.helpers.strategies import names, texts
 from tests.helpers.typed import problems
 
@@ -53,11 +49,22 @@ RECORDED = {
 OWN: dict[str, ProtocolName] = dict.fromkeys(RECORDED, "responses")
 OWN |= {"claude-code": "messages", "opencode": "chat"}
 PAIRS: list[tuple[ProtocolName, ProtocolName]] = list(permutations(CODECS, 2))
-REQUESTS: dict[ProtocolName, Any] = {
-    "responses": ResponseCreateParamsStreaming,
-    "chat": CompletionCreateParamsStreaming,
-    "messages": MessageCreateParamsStreaming,
+SDK_TYPES: dict[ProtocolName, tuple[str, str]] = {
+    "responses": (
+        "openai.types.responses.response_create_params:ResponseCreateParamsStreaming",
+        "openai.types.responses:ResponseStreamEvent",
+    ),
+    "chat": (
+        "openai.types.chat.completion_create_params:CompletionCreateParamsStreaming",
+        "openai.types.chat:ChatCompletionChunk",
+    ),
+    "messages": (
+        "anthropic.types.message_create_params:MessageCreateParamsStreaming",
+        "anthropic.types:RawMessageStreamEvent",
+    ),
 }
+"""The official SDKs' types of a request and of a streamed event. An import of both SDKs takes two
+seconds, which every process that collects tests would spend."""
 
 
 def call(protocol: ProtocolName, body: Mapping[str, Any]) -> Call:
@@ -93,12 +100,12 @@ def answered(way: Translated, raw: Sequence[bytes], status: int = 200, kind: str
 
 def event_type(protocol: ProtocolName, event: Mapping[str, Any]) -> Any:
     """The SDK's class of an event."""
+    found = pkgutil.resolve_name(SDK_TYPES[protocol][1])
     if protocol == "chat":
-        return ChatCompletionChunk
-    union = get_args(ResponseStreamEvent if protocol == "responses" else RawMessageStreamEvent)[0]
+        return found
     return next(
         kind
-        for kind in get_args(union)
+        for kind in get_args(get_args(found)[0])
         if event["type"] in get_args(kind.model_fields["type"].annotation)
     )
 
@@ -112,8 +119,9 @@ def test_the_services_own_types_know_every_field_of_what_they_are_sent(
     name: str, to: ProtocolName
 ) -> None:
     body = json.loads(json.dumps(translated(name, to).call.body))
-    assert problems(body, REQUESTS[to]) == []
-    assert problems({**body, "made_up": 1}, REQUESTS[to]) != []
+    request = pkgutil.resolve_name(SDK_TYPES[to][0])
+    assert problems(body, request) == []
+    assert problems({**body, "made_up": 1}, request) != []
 
 
 @pytest.mark.parametrize(("name", "to"), ways())
@@ -240,7 +248,7 @@ def replies(draw: Any, origin: ProtocolName) -> Reply:
 
 
 @pytest.mark.parametrize(("client", "to"), PAIRS)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(data=st.data())
 def test_a_reply_says_the_same_streamed_or_not_cut_into_any_chunks(
     client: ProtocolName, to: ProtocolName, data: Any
@@ -490,7 +498,7 @@ def conversations(draw: Any) -> Conversation:
 
 
 @pytest.mark.parametrize(("client", "to"), PAIRS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(shown=conversations())
 def test_a_conversation_keeps_its_words_calls_and_results_in_order(
     client: ProtocolName, to: ProtocolName, shown: Conversation
@@ -517,7 +525,7 @@ def facts(shown: Conversation) -> list[tuple[str, ...]]:
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(body=st.recursive(
     st.none() | st.booleans() | st.integers() | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harnesses.protocols.base import CallBegun, ProtocolError, Reply, TextPiece
 from harnesses.protocols.registry import CODECS
+from tests.helpers.cells import examples
 
 Event = dict[str, Any]
 
@@ -62,7 +63,7 @@ BLOCKS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.data())
 def test_blocks_of_messages_may_come_in_turn_and_without_an_end(data: st.DataObject) -> None:
     without = data.draw(st.sets(st.integers(0, 3)))
@@ -152,7 +153,7 @@ def response(*events: Event, **last: Any) -> Reply:
     return CODECS["responses"].read_stream(iter([*events, end]))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.data())
 def test_items_of_responses_may_come_in_turn_and_in_parts(data: st.DataObject) -> None:
     items = []

@@ -20,6 +20,7 @@ from harnesses.protocols.base import BlockDone, CallBegun, ProtocolError, Reply,
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
 from harnesses.protocols.sse import Splitter, event
+from tests.helpers.cells import examples
 
 STREAMS = json.loads((Path(__file__).parent / "chat-streams.json").read_text("utf-8"))
 IDS = [stream["name"] for stream in STREAMS]
@@ -90,7 +91,7 @@ NAMES = st.sampled_from(["Bash", "Read", "Write"])
 CALLS = st.lists(st.tuples(NAMES, st.dictionaries(NAMES, st.text(max_size=8))), max_size=4)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(calls=CALLS, data=st.data())
 def test_calls_survive_any_interleaving_of_their_pieces(
     calls: list[tuple[str, Any]], data: st.DataObject

@@ -1,0 +1,165 @@
+"""The processor time of quickstart rollouts with a simulated model, from the counters of control
+groups: of this process, of an engine of its own with all that belongs to it, and of containers.
+
+``python -m benchmarks.cpu codex direct`` measures this source tree. With ``--tree NAME=FOLDER``,
+given once or more often, it measures the trees in turns, so that what else the machine does is the
+same for all. It prints a line per harness and tree: median CPU seconds a rollout, the wall time,
+and the requests to the engine. Needs root, dockerd, and control groups of version 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+_CPUACCT = Path("/sys/fs/cgroup/cpuacct")
+_ENGINE, _CONTAINERS = "skillopt-bench-engine", "skillopt-bench-containers"
+_TREE = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Measure, and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("harnesses", nargs="*", default=["codex", "direct"])
+    parser.add_argument("--tree", action="append", help="NAME=FOLDER; by default this one")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rollouts", type=int, default=2, help="in each round")
+    parser.add_argument("--add-runtime", default="", help="NAME=PATH, for dockerd")
+    parser.add_argument("--hide", action="append", default=[], help="from dockerd, a file system")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.work:
+        _work(chosen.work)
+        return
+    trees = dict(one.split("=", 1) for one in chosen.tree or [f"this={_TREE}"])
+    with _engine(chosen) as host:
+        for harness in chosen.harnesses:
+            with ExitStack() as stack:
+                workers = {
+                    name: stack.enter_context(_worker(Path(folder), harness, host))
+                    for name, folder in trees.items()
+                }
+                _measure(harness, workers, chosen.rounds, chosen.rollouts)
+
+
+def _measure(
+    harness: str, workers: dict[str, subprocess.Popen[str]], rounds: int, rollouts: int
+) -> None:
+    found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in workers}
+    for number in range(rounds + 1):
+        for name, worker in workers.items():
+            before = _cpu(_ENGINE), _cpu(_CONTAINERS), time.monotonic()
+            said = _ask(worker, rollouts)
+            after = _cpu(_ENGINE), _cpu(_CONTAINERS), time.monotonic()
+            if number == 0:
+                continue  # Relays start, and caches fill.
+            engine, containers, wall = (b - a for a, b in zip(before, after, strict=True))
+            values = {"engine": engine, "containers": containers, "python": said["cpu"]}
+            values["sum"] = sum(values.values())
+            for key, value in {**values, "wall": wall, "requests": said["requests"]}.items():
+                found[name][key].append(value / rollouts)
+    for name, series in found.items():
+        shown = "  ".join(f"{key} {statistics.median(v):.3f}" for key, v in series.items())
+        print(f"{harness} {name}: {shown}", flush=True)
+
+
+def _ask(worker: subprocess.Popen[str], rollouts: int) -> dict[str, float]:
+    assert worker.stdin is not None and worker.stdout is not None
+    worker.stdin.write(f"{rollouts}\n")
+    worker.stdin.flush()
+    answer: dict[str, float] = json.loads(worker.stdout.readline())
+    return answer
+
+
+@contextmanager
+def _worker(tree: Path, harness: str, host: str) -> Iterator[subprocess.Popen[str]]:
+    env = {**os.environ, "PYTHONPATH": str(tree), "DOCKER_HOST": host}
+    command = [sys.executable, str(Path(__file__)), "--work", harness]
+    with subprocess.Popen(
+        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tree
+    ) as process:
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def _work(harness: str) -> None:
+    """Run as many rollouts as each line of standard input says."""
+    from docker import APIClient
+
+    from skillopt.rollouts.prepare import prepare
+    from skillopt.tasks.harbor import read_task
+    from tests.helpers.small import small_config
+
+    requests = 0
+    send = APIClient.send
+
+    def counted(self: APIClient, request: Any, **named: Any) -> Any:
+        nonlocal requests
+        requests += 1
+        return send(self, request, **named)
+
+    setattr(APIClient, "send", counted)  # noqa: B010 (mypy takes it for an overriding method)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        config = small_config(folder, harness, workers=1)
+        tasks = [read_task(found) for found in sorted((folder / "small" / "train").iterdir())]
+        number = 0
+        with prepare(config).runner(lambda _: None) as runner:
+            for line in sys.stdin:
+                requests, began = 0, time.process_time()
+                for _ in range(int(line)):
+                    task = tasks[number % len(tasks)]
+                    runner.rollouts([task], None, replicate=number)
+                    number += 1
+                print(
+                    json.dumps({"cpu": time.process_time() - began, "requests": requests}),
+                    flush=True,
+                )
+
+
+@contextmanager
+def _engine(chosen: argparse.Namespace) -> Iterator[str]:
+    """The address of an engine whose processes are in groups of their own."""
+    from harnesses.agents.cli_agent import CliHarness
+    from harnesses.agents.registry import make_harness
+    from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE
+    from tests.helpers.own_engine import own_engine
+
+    if not (_CPUACCT / "cpuacct.usage").exists():
+        sys.exit(f"needs root and control groups of version 1 ({_CPUACCT})")
+    for group in (_ENGINE, _CONTAINERS):
+        (_CPUACCT / group).mkdir(exist_ok=True)
+    arguments = ["--cgroup-parent", f"/{_CONTAINERS}"]
+    if chosen.add_runtime:
+        arguments += ["--add-runtime", chosen.add_runtime]
+    made = map(make_harness, chosen.harnesses)
+    tools = [one.agent.toolchain.image for one in made if isinstance(one, CliHarness)]
+    procs = _CPUACCT / _ENGINE / "cgroup.procs"
+    procs.write_text(str(os.getpid()))
+    with own_engine(AGENT_BASE_IMAGE, arguments=arguments, hidden=chosen.hide) as engine:
+        (_CPUACCT / "cgroup.procs").write_text(str(os.getpid()))
+        for image in (RELAY_IMAGE, *tools):
+            engine.load(image)
+        yield engine.host
+
+
+def _cpu(group: str) -> float:
+    return int((_CPUACCT / group / "cpuacct.usage").read_text()) / 1e9
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The configuration of containers: hardened, limited, and with nothing of this machine in them but
+what their specification names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandboxes.base import SandboxSpec
+from sandboxes.disk import MEGABYTE
+from sandboxes.mounts import engine_mount
+
+IMAGE_UID = 1000
+"""The user that the project's images, and most others, have besides root."""
+
+_OPEN_FILES = 16384
+_FORGET_PORTS = {"net.ipv4.tcp_max_tw_buckets": "0"}
+"""A port is free again with its connection's end, not a minute after it: the next sandbox would
+find it taken."""
+
+
+def settings(
+    spec: SandboxSpec, labels: Mapping[str, str], user: str, command: Sequence[str], uid: int
+) -> dict[str, Any]:
+    """The arguments of ``APIClient.create_container``, apart from the host's side.
+
+    Args:
+        spec: of the container.
+        labels: by which it is found again.
+        user: of the command, as ``uid:gid``.
+        command: its own process.
+        uid: of agents. If it is not known to most images, it would be at home in ``/``, where
+            nobody can write: most programs then fail.
+    """
+    home = {} if uid == IMAGE_UID else {"HOME": "/tmp"}
+    return {
+        "image": spec.image,
+        "entrypoint": [command[0]],
+        "command": list(command[1:]),
+        "user": user,
+        "working_dir": spec.workdir,
+        "environment": home | dict(spec.env),
+        "labels": dict(labels),
+        "healthcheck": {"test": ["NONE"]},
+        # Not a signal that a command could take for its own end.
+        "stop_signal": "SIGKILL",
+    }
+
+
+def host_settings(
+    spec: SandboxSpec, *, cpus: int, joined: bool, runtime: str | None
+) -> dict[str, Any]:
+    """The arguments of ``APIClient.create_host_config``.
+
+    Args:
+        spec: of the container.
+        cpus: of the machine; engines refuse more than that.
+        joined: whether the container's network serves one sandbox after another.
+        runtime: that starts it; None for the engine's own.
+    """
+    from docker.types import LogConfig, Ulimit
+
+    limits = spec.limits
+    memory = limits.memory_mb * MEGABYTE
+    largest = limits.disk_mb * MEGABYTE
+    temporary = min(memory // 2, largest)
+    chosen = {"runtime": runtime} if runtime else {}
+    return chosen | {
+        "network_mode": spec.network,
+        "sysctls": _FORGET_PORTS if joined else {},
+        "mounts": [engine_mount(mount) for mount in spec.mounts],
+        "tmpfs": {"/tmp": f"size={temporary},mode=1777,nosuid,nodev,exec"},
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "init": True,
+        "ipc_mode": "private",
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "nano_cpus": int(min(limits.cpus, cpus) * 1e9),
+        "pids_limit": limits.pids,
+        "ulimits": [
+            Ulimit(name="fsize", soft=largest, hard=largest),
+            Ulimit(name="nofile", soft=_OPEN_FILES, hard=_OPEN_FILES),
+            Ulimit(name="core", soft=0, hard=0),
+        ],
+        # What is read is read from the stream, and a log would escape the disk limit.
+        "log_config": LogConfig(type="none"),
+    }

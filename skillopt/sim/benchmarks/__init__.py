@@ -1,0 +1,8 @@
+"""The simulated model's habits for the benchmarks; it reads what is there and knows no answer."""
+
+from skillopt.sim.benchmarks.docvqa import PAGE
+from skillopt.sim.benchmarks.livemath import OPTIONS
+from skillopt.sim.benchmarks.searchqa import SNIPPETS
+from skillopt.sim.habits import Acting
+
+BENCHMARKS: tuple[Acting, ...] = (SNIPPETS, OPTIONS, PAGE)

@@ -1,0 +1,44 @@
+"""What the scorers of several benchmarks share: finding the answer in a reply, normal forms."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+TAGGED = "Put the answer, and nothing else, between <answer> and </answer>."
+"""The sentence by which instructions ask for an answer."""
+_TAG = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def last_tagged(reply: str) -> str:
+    """The text of the last complete tag, else the last line that is not empty."""
+    found = _TAG.findall(reply)
+    return str(found[-1]).strip() if found else last_line(reply)
+
+
+def first_tagged(reply: str) -> str:
+    """The text of the first complete tag; empty without one."""
+    found = _TAG.search(reply)
+    return found[1].strip() if found else ""
+
+
+def last_line(reply: str) -> str:
+    """The last line that is not empty."""
+    return next((line.strip() for line in reversed(reply.splitlines()) if line.strip()), "")
+
+
+def squad_form(text: str) -> str:
+    """SQuAD's normal form: lower case, without ASCII punctuation, articles and double blanks."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def word_f1(given: Sequence[str], right: Sequence[str]) -> float:
+    """The harmonic mean of the words' precision and recall; 1 if both are empty."""
+    if not given and not right:
+        return 1.0
+    common = sum((Counter(given) & Counter(right)).values())
+    return 2 * common / (len(given) + len(right)) if common else 0.0

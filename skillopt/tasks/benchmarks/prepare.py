@@ -1,0 +1,153 @@
+"""From a public download to a prepared folder: the chosen items by split, with their files.
+
+A prepared folder has ``benchmark.json``, ``train.jsonl``, ``val.jsonl``, ``test.jsonl``, a folder
+in ``files/`` for each item that needs one, and ``shared/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skillopt.config.kinds import BENCHMARKS
+from skillopt.core.files import to_json
+from skillopt.core.import_path import load
+from skillopt.core.types import Split
+from skillopt.tasks.benchmarks.base import FORMAT, PREPARED, Benchmark, Item, Splits, safe
+from skillopt.tasks.harbor import SPLITS, TaskError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was found in a download.
+
+    Args:
+        counts: items by split.
+        missing: ids of the splits that the download does not have.
+        notes: what the user should know of the items.
+    """
+
+    folder: Path
+    counts: Mapping[Split, int]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def benchmark(name: str) -> Benchmark:
+    """A benchmark by name; raises TaskError if there is none."""
+    if name not in BENCHMARKS:
+        raise TaskError(f"no benchmark {name!r}; there are: {', '.join(BENCHMARKS)}")
+    found: Benchmark = load(f"{BENCHMARKS[name]}:BENCHMARK", "benchmark")
+    return found
+
+
+def prepare(
+    benchmark: Benchmark, download: Path, target: Path, splits: Splits | None = None
+) -> Prepared:
+    """Write the tasks of a download to a folder, which must not exist.
+
+    Args:
+        benchmark: whose items they are.
+        download: file or folder, as its home publishes it.
+        target: the folder to write.
+        splits: ids by split; by default the paper's.
+
+    Raises:
+        TaskError: the target exists, the download cannot be read, or it has none of the ids.
+    """
+    if target.exists():
+        raise TaskError(f"{target}: already exists; name another folder with --to, or remove it")
+    if not download.exists():
+        raise TaskError(f"{download}: no such file or folder; give the download with --from")
+    wanted = splits or benchmark.splits
+    places = {id: split for split in SPLITS for id in wanted[split]}
+    found = {item.id: item for item in benchmark.read(download) if item.id in places}
+    if not found:
+        raise TaskError(
+            f"{download}: has none of the {len(places)} items; is it {benchmark.home.get}?"
+        )
+    items: dict[Split, list[Item]] = {
+        split: [found[id] for id in wanted[split] if id in found] for split in SPLITS
+    }
+    notes = benchmark.notes(items)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    missing = tuple(id for id in places if id not in found)
+    counts = {split: len(items[split]) for split in SPLITS}
+    try:
+        fresh.mkdir()
+        shared = _shared(benchmark.shared(download), fresh / "shared")
+        for split in SPLITS:
+            _write(items[split], fresh, split)
+        about = {
+            "format": FORMAT,
+            "benchmark": benchmark.name,
+            "counts": counts,
+            "missing": missing,
+            "notes": notes,
+            "shared": shared,
+        }
+        (fresh / PREPARED).write_text(to_json(about), "utf-8")
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return Prepared(target, counts, missing, tuple(notes))
+
+
+def _write(items: Sequence[Item], root: Path, split: Split) -> None:
+    with (root / f"{split}.jsonl").open("x", encoding="utf-8") as lines:
+        for item in items:
+            folder = root / "files" / safe(item.id)
+            digests = {
+                name: _put(content, folder, name) for name, content in sorted(item.files.items())
+            }
+            kept = {"id": item.id, "row": item.row, "digests": digests}
+            lines.write(json.dumps(kept, ensure_ascii=False) + "\n")
+
+
+def _put(content: Path | bytes, folder: Path, name: str) -> str:
+    """Write a file or folder; its SHA-256."""
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        target.write_bytes(content)
+    elif content.is_dir():
+        shutil.copytree(content, target)
+    else:
+        shutil.copyfile(content, target)
+    return _digest([target] if target.is_file() else sorted(target.rglob("*")), folder)
+
+
+def _shared(parts: Mapping[str, Path], folder: Path) -> dict[str, str]:
+    """Link what all items have in common, which may be large, or copy it to another disk."""
+    digests = {}
+    for name, source in parts.items():
+        files = [source] if source.is_file() else sorted(p for p in source.rglob("*"))
+        base = source.parent if source.is_file() else source
+        for file in files:
+            if file.is_file():
+                target = (
+                    folder / name if source.is_file() else folder / name / file.relative_to(base)
+                )
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(file.resolve(), target)
+                except OSError:
+                    shutil.copyfile(file, target)
+        digests[name] = _digest(files, base)
+    return digests
+
+
+def _digest(files: Iterable[Path], base: Path) -> str:
+    told = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            told.update(f"{file.relative_to(base)}\0".encode())
+            told.update(hashlib.sha256(file.read_bytes()).digest())
+    return told.hexdigest()

@@ -1,0 +1,67 @@
+"""A step of training on each benchmark with the simulated model, from the download on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from skillopt.config.kinds import BENCHMARKS
+from tests.helpers.benchmark_sets import EACH, write
+from tests.helpers.cells import ALL_CELLS
+from tests.helpers.command_line import skillopt
+
+AGENTS = ("codex", "claude-code")
+SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
+
+
+def prepared(name: str, folder: Path) -> Path:
+    download, splits = write(name, folder)
+    target = folder / "prepared"
+    done = skillopt(
+        "data", "prepare", name, "--from", download, "--to", target, "--splits", splits,
+        "--accept-terms",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {target}: {EACH} train, {EACH} val, {EACH} test tasks" in done.stdout
+    return target
+
+
+def trained(name: str, harness: str, folder: Path) -> None:
+    settings = {
+        "tasks.path": str(prepared(name, folder)),
+        "runs": str(folder / "runs"),
+        "target": SIM,
+        "optimizer": SIM,
+        "upstreams": {"sim": {"kind": "sim", "harm": 0.0}},
+        "train.epochs": 1,
+        "train.batch_size": EACH,
+        "workers": 4,
+        "patience": 2,
+    }
+    options = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+    done = skillopt("train", f"configs/{name}/{harness}.yaml", *options)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((folder / "runs" / f"{name}-{harness}" / "summary.json").read_text())
+    assert summary["initial_score"] < summary["best_score"] == 1.0
+    assert summary["test"]["best"]["hard"]["value"] == 1.0
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_in_direct_chat(name: str, tmp_path: Path) -> None:
+    trained(name, "direct", tmp_path)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("name", "harness"),
+    [
+        (name, harness)
+        for number, name in enumerate(BENCHMARKS)
+        for place, harness in enumerate(AGENTS)
+        if ALL_CELLS or place == number % len(AGENTS)
+    ],
+)
+def test_in_an_agent(name: str, harness: str, tmp_path: Path) -> None:
+    trained(name, harness, tmp_path)
