@@ -288,17 +288,19 @@ class Gateway:
             ProtocolError: it has to be translated and cannot be.
         """
         model, seed = session.grant.model, session.grant.seed
+        # Whether a reply is a stream is the client's to say.
+        sampling = {key: value for key, value in model.sampling.items() if key != "stream"}
         path = next(path for path, name in PATHS.items() if name == protocol)
         taken: tuple[str, ...] = ()
         if not session.grant.outside:
             body, taken = confined(protocol, body)
         spoken = pick_protocol(protocol, self.upstreams[model.upstream].protocols)
         if spoken == protocol:
-            body = {**body, **model.sampling}
+            body = {**body, **sampling}
             call = Call(protocol, path, body, headers, seed)
             return Route(call, session.part, taken, session.call_ids)
         call = Call(protocol, path, body, headers, seed)
-        other = translate(call, spoken, model.sampling, session.thoughts, session.call_ids)
+        other = translate(call, spoken, sampling, session.thoughts, session.call_ids)
         return Route(call, session.part, taken, session.call_ids, other)
 
     def _refusal(
