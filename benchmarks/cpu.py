@@ -18,7 +18,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -164,6 +164,9 @@ def _engine(chosen: argparse.Namespace) -> Iterator[str]:
         for image in (RELAY_IMAGE, *tools):
             engine.load(image)
         yield engine.host
+    for group in (_ENGINE, _CONTAINERS):
+        with suppress(OSError):  # A process of the engine's takes its time to end.
+            (_CPUACCT / group).rmdir()
 
 
 def _cpu(group: str) -> float:
