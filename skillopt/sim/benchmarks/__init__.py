@@ -3,6 +3,7 @@
 from skillopt.sim.benchmarks.docvqa import PAGE
 from skillopt.sim.benchmarks.livemath import OPTIONS
 from skillopt.sim.benchmarks.searchqa import SNIPPETS
+from skillopt.sim.benchmarks.spreadsheetbench import WORKBOOKS
 from skillopt.sim.habits import Acting
 
-BENCHMARKS: tuple[Acting, ...] = (SNIPPETS, OPTIONS, PAGE)
+BENCHMARKS: tuple[Acting, ...] = (SNIPPETS, OPTIONS, PAGE, WORKBOOKS)
