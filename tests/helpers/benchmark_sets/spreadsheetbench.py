@@ -1,5 +1,5 @@
-"""SpreadsheetBench's layout: dataset.json and a folder of workbooks for each item, some of them bare
-or with the gold of another id as in the verified set.
+"""SpreadsheetBench's layout: dataset.json, and a folder of workbooks for each item. As in the
+verified set, one pair has bare names, and one gold the name of another id.
 """
 
 from __future__ import annotations

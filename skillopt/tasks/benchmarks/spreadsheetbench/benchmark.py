@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from sandboxes.engine import LIBREOFFICE_IMAGE
 from skillopt.core.types import Finish, Split, Task
 from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options
 from skillopt.tasks.benchmarks.spreadsheetbench.layout import read
@@ -21,8 +22,6 @@ HOME = Home(
     size="tens of MB for 400 items (the older set of 912 is 91 MB)",
     terms="CC BY-SA 4.0",
 )
-LIBREOFFICE = "skillopt/libreoffice:1"
-"""The image that computes formulas; 'skillopt images build libreoffice' makes it."""
 CASE_SECONDS = 120
 """Seconds for one case, as in the reference."""
 _INSIDE = Path(__file__).parent / "inside"
@@ -33,8 +32,8 @@ class SpreadsheetBenchOptions(Options):
     """``tasks.options`` of SpreadsheetBench."""
 
     setting: Literal["file", "program"] = "file"
-    """``file``: the agent leaves the changed workbook. ``program``: it leaves ``solution.py``, which
-    is run afterwards on every case, as in the reference."""
+    """``file``: the agent leaves the changed workbook. ``program``: it leaves ``solution.py``,
+    which is run afterwards on every case, as in the reference."""
     scorer: Scorer = "public"
     """How a position is read; ``reference`` drops blanks and uses ``answer_sheet``."""
     preview: bool = False
@@ -70,11 +69,11 @@ def task(item: Kept, options: SpreadsheetBenchOptions) -> Task:
     golds = tuple(item.files / f"gold_{number}.xlsx" for number in range(1, cases + 1))
     outputs = _names("output", cases)
     shown = _names("input", cases if options.setting == "file" else 1)
-    steps = []
+    steps = list[Finish]()
     if options.setting == "program":
-        steps.append(_step(PROGRAM, item.files, outputs, None))
+        steps.append(_run(item.files, outputs))
     if options.recalculate:
-        steps.append(_step(RECALCULATION, item.files, outputs, LIBREOFFICE))
+        steps.append(recalculation(outputs))
     return Task(
         name=item.id,
         instruction=_instruction(row, options, shown, outputs),
@@ -105,51 +104,72 @@ def _workspace(files: Path, names: Sequence[str]) -> Callable[[Path], None]:
     return workspace
 
 
-def _step(name: str, files: Path, outputs: Sequence[str], image: str | None) -> Finish:
-    script = {PROGRAM: "program.py", RECALCULATION: "recalculate.py"}[name]
+def _run(files: Path, outputs: Sequence[str]) -> Finish:
+    """Runs the agent's program on the input of each case."""
 
     def write(folder: Path) -> None:
-        shutil.copyfile(_INSIDE / script, folder / "run.py")
-        (folder / "outputs.json").write_text(json.dumps(outputs), "utf-8")
-        if name == PROGRAM:
-            for number in range(1, len(outputs) + 1):
-                shutil.copyfile(files / f"input_{number}.xlsx", folder / f"input_{number}.xlsx")
+        _script("program.py", outputs, folder)
+        for number in range(1, len(outputs) + 1):
+            shutil.copyfile(files / f"input_{number}.xlsx", folder / f"input_{number}.xlsx")
 
-    return Finish(name, write, image, timeout_s=len(outputs) * (CASE_SECONDS + 10) + 30.0)
+    return Finish(PROGRAM, write, timeout_s=_seconds(outputs))
+
+
+def recalculation(outputs: Sequence[str]) -> Finish:
+    """Has LibreOffice compute the formulas of the agent's workbooks."""
+
+    def write(folder: Path) -> None:
+        _script("recalculate.py", outputs, folder)
+
+    return Finish(RECALCULATION, write, LIBREOFFICE_IMAGE, _seconds(outputs))
+
+
+def _script(name: str, outputs: Sequence[str], folder: Path) -> None:
+    shutil.copyfile(_INSIDE / name, folder / "run.py")
+    (folder / "outputs.json").write_text(json.dumps(outputs), "utf-8")
+
+
+def _seconds(outputs: Sequence[str]) -> float:
+    return len(outputs) * (CASE_SECONDS + 10) + 30.0
 
 
 def _instruction(
     row: Mapping[str, str], options: SpreadsheetBenchOptions, inputs: Sequence[str],
     outputs: Sequence[str],
 ) -> str:  # fmt: skip
+    asked = _program(inputs[0]) if options.setting == "program" else _files(inputs, outputs)
     position = resolved(row["position"], row["sheet"], options.scorer)
-    given = ", ".join(f"`{name}`" for name in inputs)
-    if options.setting == "program":
-        asked = (
-            "Write a Python program `solution.py` into the working directory. It changes a workbook "
-            "as the request below asks: it reads the one at INPUT_PATH and saves the result at "
-            "OUTPUT_PATH. Both are variables that are set before it runs; do not set them. It may "
-            "use the standard library and openpyxl. "
-            f"{given} is such a workbook; the program is run afterwards, also on others of its "
-            "form, so take from the workbook how many rows it has."
-        )
-    else:
-        made = ", ".join(f"`{name}`" for name in outputs)
-        asked = (
-            f"Change the workbook {given} in the working directory as the request below asks, and "
-            f"save the result there as {made}."
-            if len(inputs) == 1
-            else f"Change each of the workbooks {given} in the working directory as the request "
-            f"below asks, and save the results there as {made}."
-        )
     parts = [
         f"{asked} The result is read from the cells {position}; leave all others as they are.",
         f"Kind of request: {row['type']}",
         f"Request:\n{row['instruction']}",
     ]
     if options.preview:
-        parts.append(f"The beginning of {given.split(',')[0]}:\n{row['preview']}")
+        parts.append(f"The beginning of `{inputs[0]}`:\n{row['preview']}")
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _files(inputs: Sequence[str], outputs: Sequence[str]) -> str:
+    given, made = (", ".join(f"`{name}`" for name in names) for names in (inputs, outputs))
+    if len(inputs) == 1:
+        return (
+            f"Change the workbook {given} in the working directory as the request below asks, and "
+            f"save the result there as {made}."
+        )
+    return (
+        f"Change each of the workbooks {given} in the working directory as the request below "
+        f"asks, and save the results there as {made}."
+    )
+
+
+def _program(example: str) -> str:
+    return (
+        "Write a Python program `solution.py` into the working directory. It changes a workbook as "
+        "the request below asks: it reads the one at INPUT_PATH and saves the result at "
+        "OUTPUT_PATH. Both are variables that are set before it runs; do not set them. It may use "
+        f"the standard library and openpyxl. `{example}` is such a workbook; the program is run "
+        "afterwards, also on others of its form, so take from the workbook how many rows it has."
+    )
 
 
 BENCHMARK = Benchmark(

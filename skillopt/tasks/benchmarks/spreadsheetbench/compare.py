@@ -29,8 +29,8 @@ _DAY_ZERO = datetime.datetime(1899, 12, 30)
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A cell that does not have the expected value.
+class Compared:
+    """A cell of the position.
 
     Args:
         sheet, cell: its names.
@@ -55,7 +55,7 @@ class Verdict:
 
     equal: bool
     missing: str = ""
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[Compared, ...] = ()
     exception: str = ""
 
 
@@ -98,7 +98,7 @@ def compare(gold: Any, found: Any, position: str, scorer: Scorer, sheet: str = "
         scorer: how the position is read.
         sheet: the item's ``answer_sheet``.
     """
-    missing, differences = "", list[Difference]()
+    missing, differences = "", list[Compared]()
     try:
         for part in parts(resolved(position, sheet, scorer), scorer):
             name = gold.sheetnames[0] if part.sheet is None else part.sheet
@@ -107,7 +107,7 @@ def compare(gold: Any, found: Any, position: str, scorer: Scorer, sheet: str = "
                 continue
             cells = _cells(gold[name], found[name], part.cells, scorer)
             others = (
-                Difference(name, cell, is_there, wanted)
+                Compared(name, cell, is_there, wanted)
                 for cell, wanted, is_there in cells
                 if not equal(wanted, is_there)
             )
@@ -123,19 +123,22 @@ def compare(gold: Any, found: Any, position: str, scorer: Scorer, sheet: str = "
     return Verdict(not missing and not differences, missing, tuple(differences[:MOST]))
 
 
-def cells_at(book: Any, position: str, sheet: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Sheet, name and value of the cells at a position, as the reference reads it; only cells that
-    are stored, and none from where it cannot be read."""
+def cells_at(book: Any, position: str, scorer: Scorer, sheet: str) -> Iterator[Compared]:
+    """The stored cells at a position, as both found and expected; none from where it cannot be
+    read. For the arguments see :func:`compare`."""
     with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        for part in parts(resolved(position, sheet, "reference"), "reference"):
+        for part in parts(resolved(position, sheet, scorer), scorer):
             name = book.sheetnames[0] if part.sheet is None else part.sheet
-            for cell, value, _ in _cells(book[name], book[name], part.cells, "reference"):
-                yield name, cell, value
+            for cell, value, _ in _cells(book[name], book[name], part.cells, scorer):
+                yield Compared(name, cell, value, value)
 
 
-def _cells(
-    gold: Any, found: Any, text: str, scorer: Scorer
-) -> Iterator[tuple[str, Any, Any]]:
+def stored_values(sheet: Any) -> Iterator[Any]:
+    """The values of the stored cells of a worksheet, which may be far apart."""
+    return (cell.value for cell in sheet._cells.values())
+
+
+def _cells(gold: Any, found: Any, text: str, scorer: Scorer) -> Iterator[tuple[str, Any, Any]]:
     """Name and both values of the cells of a range, but for those that are in neither sheet: a
     range of a million empty cells costs nothing. Raises what openpyxl raises."""
     area = block(text, scorer)

@@ -14,11 +14,12 @@ from openpyxl import load_workbook
 
 from skillopt.tasks.benchmarks.spreadsheetbench.compare import (
     MOST,
-    Difference,
+    Compared,
     Verdict,
     cells_at,
     comparable,
     compare,
+    stored_values,
 )
 from skillopt.tasks.benchmarks.spreadsheetbench.positions import Scorer
 
@@ -40,8 +41,8 @@ def judge(given: Row) -> Row:
         kind they are of.
     """
     warnings.simplefilter("ignore")
-    gold = load_workbook(given["gold"], data_only=True)
     try:
+        gold = load_workbook(given["gold"], data_only=True)
         found = load_workbook(given["found"], data_only=True)
     except MemoryError:
         raise
@@ -63,9 +64,8 @@ def examine(given: Row) -> Row:
         ``uncached`` if a gold has formulas without a value there, ``unreadable``.
     """
     warnings.simplefilter("ignore")
-    problems: dict[str, None] = {}
-    answers: dict[str, None] = {}
-    preview = ""
+    problems, expected = dict[str, None](), dict[str, None]()
+    known, preview = {""}, ""
     for case in given["cases"]:
         try:
             source = load_workbook(case["input"])
@@ -80,14 +80,20 @@ def examine(given: Row) -> Row:
         preview = preview or "\n".join(_preview(source))
         place = (given["position"], given["sheet"])
         problems |= dict.fromkeys(_problems(stored, gold, written, *place))
-        known = {_text(v) for sheet in stored.worksheets for row in sheet.values for v in row}
-        expected = (_text(value) for _, _, value in cells_at(gold, *place))
-        answers |= dict.fromkeys(text for text in expected if text not in known)
+        known |= {_text(v) for sheet in stored.worksheets for v in stored_values(sheet)}
+        expected |= {_text(cell.expected): None for cell in _at(gold, *place)}
+    answers = [text for text in expected if text not in known and len(text) <= ANSWER_CHARS]
     return {
         "preview": preview,
-        "answers": [text for text in answers if len(text) <= ANSWER_CHARS][:MOST_ANSWERS],
+        "answers": answers[:MOST_ANSWERS],
         "problems": list(problems),
     }
+
+
+def _at(book: Any, position: str, sheet: str) -> Iterator[Compared]:
+    """The stored cells at a position, as either scorer reads it."""
+    for scorer in get_args(Scorer):
+        yield from cells_at(book, position, scorer, sheet)
 
 
 def _problems(stored: Any, gold: Any, written: Any, position: str, sheet: str) -> Iterator[str]:
@@ -96,8 +102,8 @@ def _problems(stored: Any, gold: Any, written: Any, position: str, sheet: str) -
             yield f"gold:{scorer}"
         elif compare(gold, stored, position, scorer, sheet).equal:
             yield f"input:{scorer}"
-    for name, cell, value in cells_at(written, position, sheet):
-        if _is_formula(value) and gold[name][cell].value is None:
+    for cell in _at(written, position, sheet):
+        if _is_formula(cell.expected) and gold[cell.sheet][cell.cell].value is None:
             yield "uncached"
             return
 
@@ -136,7 +142,7 @@ def _notes(told: Verdict, file: str) -> Iterator[str]:
         yield f"{more}{len(different)} cells differ in all"
 
 
-def _what(each: Difference, formulas: Any) -> str:
+def _what(each: Compared, formulas: Any) -> str:
     if each.found is None:
         written = formulas[each.sheet][each.cell].value
         if _is_formula(written):

@@ -1,5 +1,5 @@
-"""Runs solution.py on each input_N.xlsx of this folder, in a sandbox; the working directory gets the
-outputs, named as in outputs.json. What the program prints ends nowhere, its errors in the result.
+"""Runs solution.py on each input_N.xlsx of this folder, in a sandbox. The working directory gets
+the outputs, named as in outputs.json. What the program prints is lost, its last error is not.
 
 The last line is a JSON list: for each case why there is no output, or "".
 """

@@ -44,7 +44,9 @@ def main() -> None:
     outputs = json.loads((HERE / "outputs.json").read_text())
     program = shutil.which("soffice")
     if program is None:
-        sys.exit("there is no soffice in this image; build it with 'skillopt images build libreoffice'")
+        sys.exit(
+            "there is no soffice in this image; build it with 'skillopt images build libreoffice'"
+        )
     print(json.dumps([recalculate(Path.cwd() / name, program) for name in outputs]))
 
 
