@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from skillopt.config.schema import TasksConfig
 from skillopt.core.types import Reward, Task, named_task
 from skillopt.tasks.benchmarks.limited import LimitError, limited
 from skillopt.tasks.benchmarks.prepare import benchmark, prepare
+from skillopt.tasks.benchmarks.spreadsheetbench import score
 from skillopt.tasks.benchmarks.spreadsheetbench.layout import find_cases, read
 from skillopt.tasks.benchmarks.spreadsheetbench.score import Judge
 from skillopt.tasks.environment import Environments
@@ -87,7 +89,7 @@ def no_workbook(output: Path) -> None:
 
 
 def many_zeros(output: Path) -> None:
-    """A small file with a sheet of 400 megabytes."""
+    """A small file with a sheet of 200 megabytes."""
     unpacked = {}
     with zipfile.ZipFile(output) as archive:
         unpacked = {name: archive.read(name) for name in archive.namelist()}
@@ -98,7 +100,7 @@ def many_zeros(output: Path) -> None:
         with archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as sheet:
             start = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
             sheet.write(start + b'<sheetData><row r="1"><c r="A1" t="str"><v>')
-            for _ in range(400):
+            for _ in range(200):
                 sheet.write(b"0" * 1024 * 1024)
             sheet.write(b"</v></c></row></sheetData></worksheet>")
 
@@ -126,7 +128,10 @@ SPOILT: dict[Callable[[Path], None], str] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
-def test_no_workbook_of_an_agent_stops_a_run(spoil: Callable[[Path], None], tmp_path: Path) -> None:
+def test_no_workbook_of_an_agent_stops_a_run(
+    spoil: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score, "limited", partial(limited, memory_mb=500))
     gold, output = (saved(tmp_path / name, C1=1) for name in ("gold.xlsx", "output.xlsx"))
     spoil(output)
     reward = judged(tmp_path, gold, output)

@@ -13,6 +13,8 @@ from tests.helpers.cells import ALL_CELLS
 from tests.helpers.command_line import skillopt
 
 AGENTS = ("codex", "claude-code")
+WITH_SHELL = ("spreadsheetbench",)
+"""Those in which direct chat has a shell, hence a sandbox."""
 SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
 
 
@@ -28,7 +30,7 @@ def prepared(name: str, folder: Path) -> Path:
     return target
 
 
-def trained(name: str, harness: str, folder: Path) -> None:
+def trained(name: str, harness: str, folder: Path, **more: object) -> None:
     settings = {
         "tasks.path": str(prepared(name, folder)),
         "runs": str(folder / "runs"),
@@ -39,6 +41,7 @@ def trained(name: str, harness: str, folder: Path) -> None:
         "train.batch_size": EACH,
         "workers": 4,
         "patience": 2,
+        **more,
     }
     options = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
     done = skillopt("train", f"configs/{name}/{harness}.yaml", *options)
@@ -48,7 +51,13 @@ def trained(name: str, harness: str, folder: Path) -> None:
     assert summary["test"]["best"]["hard"]["value"] == 1.0
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.engine) if name in WITH_SHELL else name
+        for name in BENCHMARKS
+    ],
+)
 def test_in_direct_chat(name: str, tmp_path: Path) -> None:
     trained(name, "direct", tmp_path)
 
@@ -65,3 +74,8 @@ def test_in_direct_chat(name: str, tmp_path: Path) -> None:
 )
 def test_in_an_agent(name: str, harness: str, tmp_path: Path) -> None:
     trained(name, harness, tmp_path)
+
+
+@pytest.mark.engine
+def test_a_workbook_as_the_answer(tmp_path: Path) -> None:
+    trained("spreadsheetbench", "direct", tmp_path, **{"tasks.options.setting": "file"})
