@@ -19,7 +19,7 @@ BENCHMARKS = {
     "searchqa": "skillopt.tasks.benchmarks.searchqa",
     "docvqa": "skillopt.tasks.benchmarks.docvqa",
     "livemath": "skillopt.tasks.benchmarks.livemath",
-    "spreadsheetbench": "skillopt.tasks.benchmarks.spreadsheetbench",
+    "spreadsheetbench": "skillopt.tasks.benchmarks.spreadsheetbench.benchmark",
 }
 """The benchmarks of ``skillopt data``, which are task sources too."""
 

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from skillopt.tasks.rewards import VerifierError
-
 MEMORY_MB = 3072
 SECONDS = 180
 _NO_MEMORY = 75
@@ -45,6 +43,8 @@ def limited(
         LimitError: it took more.
         VerifierError: it failed otherwise.
     """
+    from skillopt.tasks.rewards import VerifierError  # Of no use in the other process.
+
     name = f"{function.__module__}:{function.__qualname__}"
     argv = [sys.executable, "-P", "-m", __name__, name, str(memory_mb), str(seconds)]
     env = {key: os.environ[key] for key in _KEPT if key in os.environ} | _ONE_THREAD

@@ -1,5 +1,4 @@
-"""SpreadsheetBench: a request to change a workbook; its cells are compared (Ma et al. 2024)."""
+"""SpreadsheetBench: a request to change a workbook; its cells are compared (Ma et al. 2024).
 
-from skillopt.tasks.benchmarks.spreadsheetbench.benchmark import BENCHMARK
-
-__all__ = ["BENCHMARK"]
+Nothing is imported here: processes that only read a workbook import this package too.
+"""
