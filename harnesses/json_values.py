@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+_SURROGATE = re.compile(rb"\\u[dD]")
 
 
 def loads(raw: str | bytes) -> Any:
@@ -15,8 +18,8 @@ def loads(raw: str | bytes) -> Any:
         value = json.loads(raw)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    text = raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")
-    if b"\\ud" in text or b"\\uD" in text:
+    found = _SURROGATE.search(raw) if isinstance(raw, bytes) else "\\ud" in raw or "\\uD" in raw
+    if found:
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return value
 

@@ -92,7 +92,7 @@ class DiskGuard:
         over = False
         if urgent or now >= self._look:
             self._free = free
-            over = self._add_up(now if urgent else now - self._interval_s / 2)
+            over = self._add_up(now if urgent else now - 2 * _TICK_S)
         self.due = time.monotonic() + _TICK_S
         return over
 
@@ -114,8 +114,13 @@ class DiskGuard:
         self._interval_s = min(longer_s, self._longest_s)
         now = time.monotonic()
         self._not_before = now + (now - began) / _SHARE_OF_TIME
-        self._look = max(now + self._interval_s, self._not_before)
+        self._look = max(self._next_look(now), self._not_before)
         return held > self._limit
+
+    def _next_look(self, now: float) -> float:
+        """Rare looks of all guards are at the same times: one answer of an engine serves all."""
+        at = now + self._interval_s
+        return at - at % _LONGEST_S if self._interval_s == _LONGEST_S else at
 
     def _named_bytes(self) -> int:
         seen: set[tuple[int, int]] = set()

@@ -28,7 +28,7 @@ OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
 KIND_LABEL = "skillopt.kind"
 CREATED_LABEL = "skillopt.created"
-SANDBOX_KIND = "sandbox"
+SANDBOX_KIND, RELAY_KIND = "sandbox", "relay"
 
 RELAY_IMAGE = "skillopt/relay:1"
 """The image of what has no program of a task or an agent in it."""
@@ -39,7 +39,7 @@ IDLE_USER = "65534:65534"
 _LEAST_WAIT_S = 0.05
 _EVENT_S = 0.1
 _IDLE_LIMITS = Limits(memory_mb=32, cpus=1.0, pids=8, disk_mb=1)
-_JOINED = ("relay", NAMESPACE_KIND)
+_JOINED = (RELAY_KIND, NAMESPACE_KIND)
 """Kinds of containers whose network namespaces serve one sandbox after another."""
 _TURNS = 8
 """Containers that are made, started or removed at the same time. An engine with hundreds of them at
@@ -70,7 +70,8 @@ class DockerEngine:
         self._turns = threading.Semaphore(_TURNS)
         self._picking = threading.Lock()
         self._runtime: Runtime | None = None
-        self._layers: tuple[float, dict[str, int]] = (0.0, {})
+        self._sizing = threading.Lock()
+        self._sizes: tuple[float, dict[str, int] | SandboxError] = (0.0, {})
         self.namespaces = Namespaces(self._start_namespace, self.started, self._discard)
 
     def __enter__(self) -> DockerEngine:
@@ -94,7 +95,8 @@ class DockerEngine:
         """Whether the storage driver can limit what a container writes outside its mounts."""
         backing = dict(self.info.get("DriverStatus") or ()).get("Backing Filesystem")
         driver = self.info["Driver"]
-        return driver in ("btrfs", "zfs") or (driver == "overlay2" and backing == "xfs")
+        # btrfs could, but counts what is in the image too.
+        return driver == "zfs" or (driver == "overlay2" and backing == "xfs")
 
     @property
     def runtime(self) -> Runtime:
@@ -121,7 +123,9 @@ class DockerEngine:
             code = self.wait(container, self.patience_s)
         finally:
             self._discard(container)
-        return "" if code == 0 else f"a sandbox that {runtime} starts lacks what it promises"
+        return (
+            "" if code == 0 else f"a sandbox that {runtime} starts does not keep what it promises"
+        )
 
     def errors(
         self, doing: str, image: str | None = None
@@ -208,15 +212,22 @@ class DockerEngine:
         """
         if self.limits_layer_size:
             return 0
-        asked, sizes = self._layers
-        if asked < since or container not in sizes:
-            asked = time.monotonic()
-            mine = {"label": [f"{ENGINE_LABEL}={self.id}", f"{KIND_LABEL}={SANDBOX_KIND}"]}
+        with self._sizing:
+            asked, sizes = self._sizes
+            if asked < since or (isinstance(sizes, dict) and container not in sizes):
+                self._sizes = asked, sizes = time.monotonic(), self._ask_sizes()
+        if isinstance(sizes, SandboxError):  # Those who waited for it need not wait once more.
+            raise sizes
+        return sizes.get(container, 0)
+
+    def _ask_sizes(self) -> dict[str, int] | SandboxError:
+        mine = {"label": [f"{ENGINE_LABEL}={self.id}", f"{KIND_LABEL}={SANDBOX_KIND}"]}
+        try:
             with self.errors("looking at the sizes of sandboxes"):
                 found = self.api.containers(size=True, filters=mine)
-            sizes = {str(one["Id"]): int(one.get("SizeRw") or 0) for one in found}
-            self._layers = asked, sizes
-        return sizes.get(container, 0)
+        except SandboxError as error:
+            return error
+        return {str(one["Id"]): int(one.get("SizeRw") or 0) for one in found}
 
     def was_killed(self, container: str, finished: str) -> bool:
         """Whether somebody had the engine kill a container that has ended.

@@ -204,14 +204,13 @@ class DockerSandbox:
 
     def stop(self) -> None:
         container, self._container = self._container, None
+        kept, self._namespace = self._namespace, None
         self._dead = "has been stopped"
         if container is not None:
             self._engine.remove(container)
             if self._shared:
                 self._give_back()
-        # Only now, when no process of this sandbox is left in it.
-        kept, self._namespace = self._namespace, None
-        if kept is not None:
+        if kept is not None:  # Not if a process could be left in it.
             self._engine.namespaces.give_back(kept)
 
     def _give_back(self) -> None:
@@ -242,29 +241,31 @@ class DockerSandbox:
     def _running(self) -> str:
         """The container, in which a process idles."""
         self._check_usable()
-        if self._container is None:
-            container = self._launch(self._spec, IDLE_USER, IDLE)
+        container = self._container
+        if container is None:
             try:
+                container = self._launch(self._spec, IDLE_USER, IDLE)
                 self._engine.start(container)
             except BaseException:
                 self.stop()
                 raise
-            return container
-        return self._container
+        return container
 
     def _launch(self, spec: SandboxSpec, user: str, command: Sequence[str]) -> str:
         """Create the container, in a namespace that is kept for those without a network."""
+        kept = None
         if spec.network == "none":
             # Without the project's image the engine makes a namespace for this container alone.
             with contextlib.suppress(ImageMissingError):
-                self._namespace = self._engine.namespaces.take()
-                spec = replace(spec, network=self._namespace.network)
+                kept = self._engine.namespaces.take()
+                spec = replace(spec, network=kept.network)
         try:
             made = self._engine.launch(spec, kind=SANDBOX_KIND, user=user, command=command)
         except BaseException:
-            self.stop()
+            if kept is not None:
+                self._engine.namespaces.give_back(kept)
             raise
-        self._container = made
+        self._container, self._namespace = made, kept
         return made
 
     def _exec(

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sandboxes.base import Limits, Mount, SandboxError, SandboxSpec
-from sandboxes.docker import DockerEngine
+from sandboxes.docker import RELAY_KIND, DockerEngine
 from sandboxes.execution import ExecStream
 from sandboxes.images import RELAY_IMAGE
 
@@ -92,7 +92,7 @@ class Relay:
         pairs = [f"{port}={_SOCKETS}/{socket.name}" for port, socket in self._sockets.items()]
         command = ("bash", "-c", _FORWARD, "relay", *pairs)
         user = f"{engine.uid}:{engine.gid}"
-        self._container = engine.launch(spec, kind="relay", user=user, command=command)
+        self._container = engine.launch(spec, kind=RELAY_KIND, user=user, command=command)
         try:
             self._start_and_wait(self._container)
         except BaseException:

@@ -10,13 +10,15 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pexpect
 
 from harnesses.agents.screen import Screen
 from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.gateway.session import Session
-from harnesses.trajectories.threads import Turn, main_conversation, turns
+from harnesses.gateway.wire import WIRE
+from harnesses.trajectories.threads import Turn, Turns, main_conversation
 from sandboxes.base import Terminal
 from sandboxes.errors import SkillOptError
 
@@ -53,6 +55,12 @@ class _Driver:
     """The main conversation, and the number of exchanges that it was computed from."""
     _turns_before: int = 0
     _pasted: str = ""
+
+    @cached_property
+    def _turns(self) -> Turns:
+        record = self.session.grant.record
+        assert record is not None, "the sessions of rollouts are recorded"
+        return Turns(record / WIRE)
 
     def start(self) -> None:
         self._until(
@@ -131,9 +139,9 @@ class _Driver:
         return last is not None and not last.calls
 
     def _conversation(self) -> Sequence[Turn]:
-        exchanges = tuple(self.session.exchanges)
-        if self._main[0] != len(exchanges):
-            self._main = (len(exchanges), main_conversation(turns(exchanges)))
+        count = len(self.session.exchanges)
+        if self._main[0] != count:
+            self._main = (count, main_conversation(self._turns.so_far()))
         return self._main[1]
 
     def _moved_on(self) -> bool:

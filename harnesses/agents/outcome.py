@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from harnesses.base import Outcome, Request, Status
 from harnesses.gateway.session import Grant, Session
+from harnesses.gateway.wire import WIRE
 from harnesses.harness import RolloutSite
 from harnesses.skills import BESIDE
+from harnesses.trajectories.threads import Turns
 from harnesses.trajectories.trajectory import (
     build_trajectory,
     final_answer,
@@ -100,13 +102,13 @@ def recorded(
     # An agent that could no longer reach its model has not failed, however it ended.
     if status is not Status.COMPLETED and (broken := site.broken()):
         status, message = Status.INFRA_ERROR, broken
-    exchanges = tuple(session.exchanges)
+    found = Turns(request.record / WIRE).so_far()
     return Outcome(
         status=status,
         message=message,
-        answer=final_answer(exchanges),
+        answer=final_answer(found),
         trajectory=build_trajectory(
-            exchanges,
+            found,
             agent=agent,
             version=version,
             model=request.model.name,
@@ -114,9 +116,9 @@ def recorded(
             usage=session.usage,
         ),
         usage=session.usage,
-        skill_activated=skill_activated(exchanges, request.skill),
+        skill_activated=skill_activated(found, request.skill),
         version=version,
         duration_s=time.monotonic() - started,
         service_s=service_s,
-        others_opened=skills_opened(exchanges, request.beside),
+        others_opened=skills_opened(found, request.beside),
     )

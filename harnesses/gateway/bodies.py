@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
-from harnesses.gateway.session import Session, in_memory
+from harnesses.gateway.session import Session
 from harnesses.json_values import loads
 from sandboxes.errors import SkillOptError
 
@@ -24,6 +24,10 @@ READ_S = 20.0
 _SMALL = 128 * 1024
 _COPIES = 3
 """A request is in memory as it came, as values, and as it leaves."""
+
+
+_COSTS = ((b"[", 60), (b"{", 60), (b'"', 30), (b",", 8))
+"""Bytes in memory, at least, for each of these characters."""
 
 
 class BodyError(SkillOptError):
@@ -97,6 +101,12 @@ async def _spooled(request: Request, spool: IO[bytes]) -> int:
     except TimeoutError:
         raise BodyError(408, f"it did not come within {READ_S:g} s") from None
     return cost
+
+
+def in_memory(raw: bytes) -> int:
+    """Bytes that a JSON text takes as values, estimated: a value may cost far more than the two
+    characters that it is long."""
+    return len(raw) + sum(raw.count(mark) * cost for mark, cost in _COSTS)
 
 
 def _parsed(raw: bytes) -> Any:

@@ -23,7 +23,7 @@ from harnesses.protocols.sse import MAX_EVENT, event
 
 _FITS = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What every client and service accepts."""
-_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_BLANK = b"\n\n"
 _MARKS = (b"tool_calls", b"tool_use", b"call_id")
 """One of these is in every event with an id of a call."""
 
@@ -101,21 +101,20 @@ class CallIds:
             yield raw if body is None else json.dumps(body).encode()
             return
         held: list[bytes] = []
-        tail, size = b"", 0
-        async for chunk in answer.chunks:
+        size = 0
+        async for chunk in answer.chunks:  # In whole lines, which end with LF.
+            joint = bool(held) and held[-1].endswith(b"\n") and chunk.startswith(b"\n")
             held.append(chunk)
             size += len(chunk)
             if size > MAX_EVENT:  # No event is so long; its reader will refuse it.
                 yield b"".join(held)
                 held, size = [], 0
-            if not _BLANK_LINE.search(tail + chunk):
-                tail = (tail + chunk)[-3:]
-                continue
-            raw = b"".join(held)
-            cut = max(match.end() for match in _BLANK_LINE.finditer(raw))
-            events = (_event_changed(protocol, one, rename, calls) for one in _events(raw[:cut]))
-            yield b"".join(events)
-            held, tail, size = [raw[cut:]], raw[cut:][-3:], len(raw) - cut
+            elif joint or _BLANK in chunk:
+                raw = b"".join(held)
+                cut = raw.rindex(_BLANK) + len(_BLANK)
+                yield _events_changed(protocol, raw[:cut], rename, calls)
+                rest = raw[cut:]
+                held, size = [rest] if rest else [], len(rest)
         yield _event_changed(protocol, b"".join(held), rename, calls)
 
     def _rename(self) -> Rename:
@@ -132,12 +131,14 @@ class CallIds:
         return rename
 
 
-def _events(raw: bytes) -> Iterator[bytes]:
-    """Each event of a part of a stream, with its blank line."""
-    start = 0
-    for match in _BLANK_LINE.finditer(raw):
-        yield raw[start : match.end()]
-        start = match.end()
+def _events_changed(
+    protocol: ProtocolName, raw: bytes, rename: Rename, calls: Calls | None
+) -> bytes:
+    """Whole events of a stream with our own ids."""
+    if not any(mark in raw for mark in _MARKS):
+        return raw
+    events = [one + _BLANK for one in raw[: -len(_BLANK)].split(_BLANK)]
+    return b"".join(_event_changed(protocol, one, rename, calls) for one in events)
 
 
 def _event_changed(

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from harnesses.base import Usage
@@ -16,39 +15,13 @@ from harnesses.gateway.call_ids import CallIds
 from harnesses.gateway.ignored_fields import ignored_fields
 from harnesses.gateway.translation import Translated
 from harnesses.gateway.upstreams import Answer, Call
-from harnesses.json_values import loads
 from harnesses.protocols.base import ProtocolName, Reply
-from harnesses.protocols.registry import CODECS
 
 _CLAUDE_AGENT = "x-claude-code-agent-id"
 _SESSION, _PARENT = "x-session-id", "x-parent-session-id"
-WIRE_FORMAT = 1
-"""The format number of a line in ``wire.jsonl``; lines without one are older and read alike."""
 MAIN = ""
 """The thread of the main conversation."""
 GONE = "the client went away before the reply was complete"
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A request that is only on disk.
-
-    Args:
-        file: a ``wire.jsonl``.
-        at, size: of its line, in bytes.
-    """
-
-    file: Path
-    at: int
-    size: int
-
-    def load(self) -> Mapping[str, Any]:
-        """The request. Raises OSError or ValueError if the file has been changed."""
-        with self.file.open("rb") as lines:
-            lines.seek(self.at)
-            line = loads(lines.read(self.size))
-        found: Mapping[str, Any] = line["request"]
-        return found
 
 
 @dataclass(frozen=True)
@@ -58,6 +31,7 @@ class Exchange:
 
     protocol: ProtocolName
     request: Mapping[str, Any]
+    """Empty in a session that is recorded: its requests are on disk."""
     reply: Reply | None
     status: int
     error: str
@@ -79,13 +53,6 @@ class Exchange:
     """Who is to blame if there is no reply; None if there is one, or if the client went away."""
     tries: int = 1
     """The number of times that the service was asked."""
-    recorded: Recorded | None = None
-    """The place of the request if it is not kept in memory; ``request`` is empty then."""
-
-    @property
-    def asked(self) -> Mapping[str, Any]:
-        """The request, from memory or from disk."""
-        return self.recorded.load() if self.recorded else self.request
 
 
 @dataclass(frozen=True)
@@ -147,26 +114,3 @@ def estimated(body: Mapping[str, Any], events: int) -> Usage:
     """The usage of a call of which the service has not reported any: one token for four characters
     of the request, and for each event of the stream."""
     return Usage(1, len(json.dumps(body)) // 4, 0, events, estimated=True)
-
-
-def line_of(exchange: Exchange) -> dict[str, Any]:
-    """The line of an exchange in ``wire.jsonl``."""
-    reply = exchange.reply
-    said = CODECS[exchange.protocol].write_response(reply, reply.model, "") if reply else None
-    return {
-        "format": WIRE_FORMAT,
-        "protocol": exchange.protocol,
-        "spoken": exchange.spoken or exchange.protocol,
-        "left_out": list(exchange.left_out),
-        "ignored": list(exchange.ignored),
-        "started": exchange.started,
-        "ended": exchange.ended,
-        "status": exchange.status,
-        "error": exchange.error,
-        "request": exchange.request,
-        "response": said,
-        "thread": exchange.thread,
-        "part": exchange.part,
-        "blame": exchange.blame,
-        "tries": exchange.tries,
-    }

@@ -12,6 +12,7 @@ from harnesses.clock import now
 from harnesses.gateway.blame import Blame, Refusal
 from harnesses.gateway.door import EVENTS, StreamRead
 from harnesses.gateway.exchange import GONE, Route, estimated
+from harnesses.gateway.readable import readable
 from harnesses.gateway.service import Service
 from harnesses.gateway.session import BACK_OFF, Session
 from harnesses.gateway.tries import GivenUpError, Tries
@@ -161,7 +162,7 @@ class Forward:
         """Pass an answer on as it comes, and record it as far as it came."""
         passing = Passing(self._route.call.protocol, answer, self._tries.refusal)
         head = [(b"content-type", answer.content_type.encode())]
-        silent = now()
+        silent, plain = now(), readable(self._route.call.protocol)
         try:
             await send({"type": "http.response.start", "status": answer.status, "headers": head})
             async for chunk in answer.chunks:
@@ -171,7 +172,8 @@ class Forward:
                     silent = now()
                 self._tries.rests()  # The time that the client takes to read is its own.
                 async with asyncio.timeout(UNREAD_S):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    body = plain(chunk)
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
                 self._tries.silent_since(silent)
             passing.ended()
             # Before the client has all: whoever looks after its end must find the record.

@@ -25,7 +25,7 @@ from harnesses.gateway.exchange import Route
 from harnesses.gateway.forward import OVER, Forward
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.service import OnWait, Service
-from harnesses.gateway.session import KEPT_BYTES, Expired, Grant, KeptRoom, Session
+from harnesses.gateway.session import Expired, Grant, Session
 from harnesses.gateway.translation import pick_protocol, translate
 from harnesses.gateway.upstreams import Call, Upstream
 from harnesses.protocols.base import ProtocolError, ProtocolName
@@ -81,7 +81,7 @@ class Gateway:
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._services: dict[str, Service] = {}
-        self._bodies, self._kept = Bodies(), KeptRoom(KEPT_BYTES)
+        self._bodies = Bodies()
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -91,6 +91,7 @@ class Gateway:
         config = uvicorn.Config(
             self._app(),
             uds=str(self.socket),
+            http="h11",  # Its headers are bounded; those of httptools would fill the memory.
             log_level="critical",
             access_log=False,
             lifespan="on",
@@ -140,7 +141,6 @@ class Gateway:
             socket=self.socket,
             protocols=self.upstreams[grant.model.upstream].protocols,
             companion=companion,
-            room=self._kept,
         )
         with self._lock:
             self._sessions[session.token] = session
@@ -288,17 +288,19 @@ class Gateway:
             ProtocolError: it has to be translated and cannot be.
         """
         model, seed = session.grant.model, session.grant.seed
+        # Whether a reply is a stream is the client's to say.
+        sampling = {key: value for key, value in model.sampling.items() if key != "stream"}
         path = next(path for path, name in PATHS.items() if name == protocol)
         taken: tuple[str, ...] = ()
         if not session.grant.outside:
             body, taken = confined(protocol, body)
         spoken = pick_protocol(protocol, self.upstreams[model.upstream].protocols)
         if spoken == protocol:
-            body = {**body, **model.sampling}
+            body = {**body, **sampling}
             call = Call(protocol, path, body, headers, seed)
             return Route(call, session.part, taken, session.call_ids)
         call = Call(protocol, path, body, headers, seed)
-        other = translate(call, spoken, model.sampling, session.thoughts, session.call_ids)
+        other = translate(call, spoken, sampling, session.thoughts, session.call_ids)
         return Route(call, session.part, taken, session.call_ids, other)
 
     def _refusal(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,18 +12,15 @@ from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.companion import Companion
 from harnesses.gateway.call_ids import CallIds
 from harnesses.gateway.companion_channel import CompanionChannel
-from harnesses.gateway.exchange import Exchange, Recorded, line_of
+from harnesses.gateway.exchange import Exchange
 from harnesses.gateway.service_time import ServiceTime
 from harnesses.gateway.translation import Thoughts
+from harnesses.gateway.wire import WIRE, WireWriter
 from harnesses.protocols.base import ProtocolName
 
 CALLS = 16
 """The most calls of one session at the same time; agents with many sub-agents make a few."""
-KEPT_BYTES = 32 * 1024 * 1024
-"""Estimated bytes in memory of all sessions' requests; those beyond are read from disk."""
-_COSTS = ((b"[", 60), (b"{", 60), (b'"', 30), (b",", 8))
-"""Bytes in memory, at least, for each of these characters."""
-RECORDED_BYTES = 512 * 1024 * 1024
+RECORDED_BYTES = 128 * 1024 * 1024
 """Bytes of one session's exchanges on disk after which its agent gets no more replies."""
 Expired = Callable[[], bool]
 BACK_OFF = "back-off"
@@ -48,31 +43,6 @@ class Grant:
     first_byte_s: float = math.inf
     """The most seconds to the first byte of a reply that are the agent's; ``patience`` may have
     less."""
-
-
-class KeptRoom:
-    """The memory for requests that have been answered. Safe to use from several threads."""
-
-    def __init__(self, size: int) -> None:
-        self._left, self._lock = size, threading.Lock()
-
-    def take(self, size: int) -> bool:
-        """Take room for something, if there is enough."""
-        with self._lock:
-            fits = size <= self._left
-            self._left -= size if fits else 0
-            return fits
-
-    def give_back(self, size: int) -> None:
-        """Give room back."""
-        with self._lock:
-            self._left += size
-
-
-def in_memory(raw: bytes) -> int:
-    """Bytes that a JSON text takes as values, estimated: a value may cost far more than the two
-    characters that it is long."""
-    return len(raw) + sum(raw.count(mark) * cost for mark, cost in _COSTS)
 
 
 @dataclass
@@ -112,48 +82,38 @@ class Session:
     part: int = 0
     """The number of the agent's start, which the harness increases with each one."""
     companion: CompanionChannel | None = None
-    room: KeptRoom = field(default_factory=lambda: KeptRoom(KEPT_BYTES))
-    """Shared by the sessions of a gateway."""
-    _kept: int = 0
     _bytes: int = 0
     """What has been recorded."""
     expired: Expired = lambda: False
     """Whether the agent's time is over: set by a harness whose agent cannot be stopped while it
     waits for a reply. Calls that are running then end."""
 
+    def __post_init__(self) -> None:
+        record = self.grant.record
+        self._wire = WireWriter(record / WIRE) if record is not None else None
+
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.revoke(self.token)
-        self.room.give_back(self._kept)
-        self._kept = 0
         if self.companion is not None:
             self.companion.close()
 
     def add(self, exchange: Exchange, usage: Usage | None) -> None:
-        """Record one exchange, and keep it: with its request, as long as there is room for it."""
+        """Record one exchange, and keep it without its request."""
         if usage is not None:
             self.usage += usage
-        if self.grant.record is None:
-            self.exchanges.append(exchange)
-            return
-        line = json.dumps(line_of(exchange), ensure_ascii=False).encode() + b"\n"
-        file = self.grant.record / "wire.jsonl"
-        try:
-            with file.open("ab") as log:
-                at = log.tell()
-                log.write(line)
-        except OSError as error:
-            # Nothing unrecorded is scored.
-            self.failure = f"the exchange cannot be recorded: {error}"
-            self.exchanges.append(exchange)
-            raise
-        self._bytes += len(line)
-        if not self.room.take(cost := in_memory(line)):
-            exchange = replace(exchange, request={}, recorded=Recorded(file, at, len(line)))
+        if self._wire is not None:
+            try:
+                self._bytes += self._wire.add(exchange)
+            except OSError as error:
+                # Nothing unrecorded is scored.
+                self.failure = f"the exchange cannot be recorded: {error}"
+                raise
+            finally:
+                self.exchanges.append(replace(exchange, request={}))
         else:
-            self._kept += cost
-        self.exchanges.append(exchange)
+            self.exchanges.append(exchange)
         if self._bytes > RECORDED_BYTES and not self.exhausted:
             self.exhausted = f"its model requests have more than {RECORDED_BYTES >> 20} MiB"

@@ -29,8 +29,9 @@ from harnesses.protocols.base import (
     ToolCall,
 )
 from harnesses.protocols.errors import error_body, error_event, error_message
+from harnesses.protocols.fields import object_in
 from harnesses.protocols.pieces import Gathering
-from harnesses.protocols.registry import CODECS, PATHS, read_reply
+from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import Splitter
 
 Named = TypeVar("Named", ToolCall, CallBegun)
@@ -69,7 +70,12 @@ class Translated:
     """The services' ids of the calls in the reply, by our own."""
 
     def answer(self, answer: Answer) -> Answer:
-        """The service's answer in the client's protocol; a stream is translated event by event."""
+        """The service's answer in the client's protocol; a stream is translated event by event.
+
+        Args:
+            answer: as :func:`harnesses.gateway.door.opened` gives it: with status 200 a stream if
+                the client asked for one, and else a whole reply.
+        """
         kind = "text/event-stream" if self._streams(answer) else "application/json"
         return replace(answer, content_type=kind, chunks=self._chunks(answer))
 
@@ -79,7 +85,7 @@ class Translated:
     async def _chunks(self, answer: Answer) -> AsyncIterator[bytes]:
         self.ids.forget(self._given)  # Of an earlier try of the same call.
         self._given.clear()
-        if self._streams(answer) and "event-stream" in answer.content_type:
+        if self._streams(answer):
             async for chunk in self._stream(answer.chunks):
                 yield chunk
             return
@@ -88,14 +94,10 @@ class Translated:
             body = error_body(self.client, answer.status, error_message(raw))
             yield json.dumps(body).encode()
             return
-        reply = read_reply(self.call.protocol, answer.content_type, raw)
+        reply = CODECS[self.call.protocol].read_response(object_in(raw, "reply"))
         reply = replace(reply, calls=tuple(self._known(call) for call in reply.calls))
         self._remember(reply)
         id, model, own = secrets.token_hex(12), reply.model or self.shown.model, CODECS[self.client]
-        if self.shown.stream:  # The service did not stream; it may not be able to.
-            for event in own.write_stream(reply, model, id):
-                yield event
-            return
         yield json.dumps(own.write_response(reply, model, id, self.shown.tools)).encode()
 
     def _known(self, call: Named) -> Named:

@@ -5,8 +5,11 @@ The simulated model is an upstream too, but knows of training, so it is in :mod:
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -77,6 +80,11 @@ PROTOCOLS: dict[str, frozenset[ProtocolName]] = {
     "anthropic": frozenset({"messages"}),
     "openai-compatible": frozenset({"chat"}),
 }
+
+GATHER_S, READING_S = 0.007, 0.0005
+"""Seconds for which nothing is read of a stream, and then for reading what has come meanwhile: no
+event is kept back for longer than both."""
+_HELD_BYTES = 256 * 1024
 
 BASE_URLS = {"openai": "https://api.openai.com", "anthropic": "https://api.anthropic.com"}
 
@@ -168,10 +176,12 @@ class HttpUpstream:
                 f"{url}: {type(error).__name__}: {error}; is the service running, and is "
                 "base_url right?"
             ) from error
+        kind = response.headers.get("content-type", "application/json")
+        chunks = _chunks(response, url)
         return Answer(
             response.status_code,
-            response.headers.get("content-type", "application/json"),
-            _without(key.encode(), _chunks(response, url)),
+            kind,
+            _without(key.encode(), gathered(chunks) if "event-stream" in kind else chunks),
             headers={name.lower(): value for name, value in response.headers.items()},
         )
 
@@ -181,7 +191,7 @@ class HttpUpstream:
         self._clients.clear()
 
 
-async def _chunks(response: httpx2.Response, url: str) -> AsyncIterator[bytes]:
+async def _chunks(response: httpx2.Response, url: str) -> AsyncGenerator[bytes]:
     import httpx2
 
     try:
@@ -191,6 +201,73 @@ async def _chunks(response: httpx2.Response, url: str) -> AsyncIterator[bytes]:
         raise UpstreamError(f"{url}: stream broke: {type(error).__name__}: {error}") from error
     finally:
         await response.aclose()
+
+
+class _Gathering:
+    """What has been read of a stream and not been taken yet."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._ended = False
+        self._ready, self._taken = asyncio.Event(), asyncio.Event()
+
+    async def read(self, chunks: AsyncGenerator[bytes]) -> None:
+        """Read to the end. If chunks come one soon after another, nothing is read for a while after
+        one that had to be waited for: what the service sends meanwhile is then read at once."""
+        loop = asyncio.get_running_loop()
+        last = rested = -math.inf
+        first = busy = False
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    came, waited = loop.time(), not self._held
+                    self._held += chunk
+                    soon = came - last < GATHER_S
+                    if first or not (waited and soon and came - rested >= READING_S):
+                        busy, first = soon if first else busy, False
+                        self._ready.set()
+                    else:
+                        if not busy:
+                            self._ready.set()
+                        await asyncio.sleep(GATHER_S)
+                        came = rested = loop.time()
+                        first = True
+                        if busy:  # If no other chunk has come this time, this one is not kept back.
+                            loop.call_later(READING_S, self._ready.set)
+                    last = came
+                    while len(self._held) > _HELD_BYTES:
+                        self._taken.clear()
+                        await self._taken.wait()
+        finally:
+            self._ended = True
+            self._ready.set()
+
+    async def take(self) -> bytes:
+        """What is there, once it is to be passed on; nothing at the end."""
+        while not self._ended:
+            await self._ready.wait()
+            if self._held:
+                break
+            self._ready.clear()
+        self._ready.clear()
+        taken = bytes(self._held)
+        self._held.clear()
+        self._taken.set()
+        return taken
+
+
+async def gathered(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The bytes of a stream in fewer chunks. The first after a pause of the service is passed
+    on at once, and none is kept back for longer than 10 ms."""
+    gathering = _Gathering()
+    reading = asyncio.ensure_future(gathering.read(chunks))
+    try:
+        while taken := await gathering.take():
+            yield taken
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
 
 
 async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -55,6 +55,7 @@ class Splitter:
         self._data: list[str] = []
         self._name = ""
         self._size = 0
+        """The bytes of the event's data and of the unfinished line."""
         self._seen = False
         """Whether an event has come."""
         self._odd = b""
@@ -69,20 +70,23 @@ class Splitter:
             self._cr = False
         self._cr = self._cr or chunk.endswith(b"\r")
         # Not splitlines(), which also splits at characters that JSON strings may contain.
-        first, *lines = _LINE_END.split(chunk)
+        first, *lines = _LINE_END.split(chunk) if b"\r" in chunk else chunk.split(b"\n")
         for line in lines:
-            self._add(first)
-            whole, self._rest = b"".join(self._rest), []
+            if self._rest:
+                first = self._joined(first)
+            if first:
+                self._field(first)
+            elif self._data or self._name:
+                yield from self._event()
             first = line
-            yield from self._line(whole)
         self._add(first)
 
     def end(self) -> Iterator[Mapping[str, Any]]:
         """The last event, if the stream ended without a blank line. Raises ProtocolError as
         :meth:`feed`, and if the whole stream was something else."""
-        whole, self._rest = b"".join(self._rest), []
-        yield from self._line(whole)
-        yield from self._line(b"")
+        if last := self._joined(b""):
+            self._field(last)
+        yield from self._event()
         if self._odd and not self._seen:
             raise ProtocolError(f"stream: no events: {self._odd.decode('utf-8', 'replace')}")
 
@@ -101,27 +105,37 @@ class Splitter:
         if not part or (self._rest and self._rest[0].startswith(b":")):
             return  # Of a comment, its beginning is enough.
         self._rest.append(part[:1] if part.startswith(b":") and not self._rest else part)
-        self._size += len(self._rest[-1])
+        self._grow(len(self._rest[-1]))
+
+    def _joined(self, end: bytes) -> bytes:
+        """The unfinished line with its end."""
+        self._add(end)
+        line, self._rest = b"".join(self._rest), []
+        self._size -= len(line)
+        return line
+
+    def _grow(self, size: int) -> None:
+        self._size += size
         if self._size > MAX_EVENT:
             raise ProtocolError(f"stream: an event has more than {MAX_EVENT} bytes")
 
-    def _line(self, raw: bytes) -> Iterator[Mapping[str, Any]]:
-        if not raw:
-            lines, name = self._data, self._name
-            self._data, self._name, self._size = [], "", 0
-            self._seen = self._seen or bool(lines)
-            yield from _objects(lines, name)
-            return
+    def _field(self, raw: bytes) -> None:
+        """Note a whole line."""
         field, _, value = raw.decode("utf-8", "replace").partition(":")
         value = value.removeprefix(" ")
         if field == "data":
             self._data.append(value)
-            return
-        if field == "event":
+            self._grow(len(raw))
+        elif field == "event":
             self._name = value
         elif field not in ("", "id", "retry") and not self._seen and len(self._odd) < 500:
             self._odd += raw[:500]
-        self._size -= len(raw)
+
+    def _event(self) -> Iterator[Mapping[str, Any]]:
+        lines, name = self._data, self._name
+        self._data, self._name, self._size = [], "", 0
+        self._seen = self._seen or bool(lines)
+        return _objects(lines, name)
 
 
 def _objects(lines: list[str], name: str) -> Iterator[Mapping[str, Any]]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harnesses.gateway.exchange import MAIN, WIRE_FORMAT, Exchange
-from harnesses.json_values import loads
-from harnesses.protocols.base import Conversation, Message, ProtocolError, Reply
+from harnesses.gateway.exchange import MAIN, Exchange
+from harnesses.gateway.wire import WireReader
+from harnesses.protocols.base import Conversation, Message, ProtocolError, Reply, Tool
 from harnesses.protocols.registry import CODECS
-from sandboxes.errors import SkillOptError
 
 Kind = Literal["turn", "compaction", "side"]
 _CODEX_KINDS: dict[str, Kind] = {"turn": "turn", "compaction": "compaction"}
@@ -52,24 +52,76 @@ class Turn:
     part: int = 0
 
 
+class Turns:
+    """The turns of a record, also while it is written: each request is read once, and messages that
+    come again with the next request are kept once.
+
+    Args:
+        record: a ``wire.jsonl``; it need not exist yet.
+    """
+
+    def __init__(self, record: Path) -> None:
+        self._record = record
+        self._reader, self._sorter = WireReader(), _Sorter()
+
+    def so_far(self) -> list[Turn]:
+        """The turns so far. Raises OSError, and SkillOptError as :meth:`WireReader.new`."""
+        with suppress(FileNotFoundError), self._record.open("rb") as record:
+            for exchange in self._reader.new(record, str(self._record)):
+                self._sorter.add(exchange)
+        return self._sorter.turns()
+
+
 def turns(exchanges: Iterable[Exchange]) -> list[Turn]:
     """The exchanges that can be read, in the order of their requests."""
-    found = []
-    for exchange in sorted(exchanges, key=lambda e: e.started):
-        asked = exchange.asked
+    sorter = _Sorter()
+    for exchange in exchanges:
+        sorter.add(exchange)
+    return sorter.turns()
+
+
+class _Sorter:
+    """Reads requests, and sorts them into conversations."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[Turn, bool]] = []
+        """The turns, and whether the agent itself reports where they belong."""
+        self._messages: dict[tuple[str, str, tuple[str, ...]], Message] = {}
+        """The last message of a role and text, and with the ids of its calls and results."""
+        self._tools: tuple[Tool, ...] = ()
+
+    def add(self, exchange: Exchange) -> None:
         try:
-            shown = CODECS[exchange.protocol].read_request(asked)
+            shown = CODECS[exchange.protocol].read_request(exchange.request)
         except ProtocolError:
-            continue  # The upstream refused it with 400; it is in wire.jsonl.
-        found.append((exchange, shown, _reported(exchange, asked, shown)))
-    opening = _opening(shown for _, shown, reported in found if reported is None)
-    sorted_ = []
-    for exchange, shown, reported in found:
-        thread, kind, label = reported or _guessed(shown, opening)
-        sorted_.append(
-            Turn(shown, exchange.reply, exchange.started, thread, kind, label, exchange.part)
-        )
-    return sorted_
+            return  # The upstream refused it with 400; it is in wire.jsonl.
+        reported = _reported(exchange, shown)
+        shown = self._without_copies(shown)
+        turn = Turn(shown, exchange.reply, exchange.started, part=exchange.part)
+        if reported is not None:
+            thread, kind, label = reported
+            turn = replace(turn, thread=thread, kind=kind, label=label)
+        self._found.append((turn, reported is not None))
+
+    def turns(self) -> list[Turn]:
+        """The turns so far, in the order of their requests."""
+        found = sorted(self._found, key=lambda one: one[0].started)
+        opening = _opening(turn.shown for turn, reported in found if not reported)
+        return [turn if reported else _guessed(turn, opening) for turn, reported in found]
+
+    def _without_copies(self, shown: Conversation) -> Conversation:
+        """The conversation with those messages and tools that are known already."""
+        messages = tuple(map(self._known, shown.messages))
+        self._tools = self._tools if shown.tools == self._tools else shown.tools
+        return replace(shown, messages=messages, tools=self._tools)
+
+    def _known(self, message: Message) -> Message:
+        calls = (*(c.id for c in message.calls), *(r.call_id for r in message.results))
+        key = (message.role, message.text, calls)
+        known = self._messages.get(key)
+        if known != message:
+            known = self._messages[key] = message
+        return known
 
 
 def main_conversation(found: Iterable[Turn]) -> list[Turn]:
@@ -77,42 +129,9 @@ def main_conversation(found: Iterable[Turn]) -> list[Turn]:
     return [turn for turn in found if turn.thread == MAIN and turn.kind == "turn"]
 
 
-def read_wire(file: Path) -> list[Exchange]:
-    """The exchanges of a ``wire.jsonl``; an incomplete line is left out."""
-    found = []
-    for text in file.read_text("utf-8", "replace").split("\n"):
-        try:
-            line = loads(text)
-            if line.get("format", WIRE_FORMAT) != WIRE_FORMAT:
-                raise SkillOptError(
-                    f"{file}: has format {line['format']!r}, and this version reads format "
-                    f"{WIRE_FORMAT}; use the version that wrote it"
-                )
-            response = line["response"]
-            reply = CODECS[line["protocol"]].read_response(response) if response else None
-            found.append(
-                Exchange(
-                    protocol=line["protocol"],
-                    request=line["request"],
-                    reply=reply,
-                    status=line["status"],
-                    error=line["error"],
-                    started=line["started"],
-                    ended=line["ended"],
-                    # Old logs have "" if the client named none.
-                    thread=line["thread"] if "thread" in line else line.get("agent") or None,
-                    part=line.get("part", 0),
-                )
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-    return found
-
-
-def _reported(
-    exchange: Exchange, asked: Mapping[str, Any], shown: Conversation
-) -> tuple[str, Kind, str] | None:
+def _reported(exchange: Exchange, shown: Conversation) -> tuple[str, Kind, str] | None:
     """Thread, kind and label as the agent itself reports them; None if it does not."""
+    asked = exchange.request
     reported = _codex(asked) if exchange.protocol == "responses" else None
     if reported is not None:
         return reported
@@ -150,12 +169,13 @@ def _opening(shown: Iterable[Conversation]) -> Message | None:
     return next((_first_user(one) for one in shown if one.tools), None)
 
 
-def _guessed(shown: Conversation, opening: Message | None) -> tuple[str, Kind, str]:
-    """Thread, kind and label by comparison: side requests have no tools, or begin with another user
-    message than the first request with tools. A chat without tools is the main conversation."""
+def _guessed(turn: Turn, opening: Message | None) -> Turn:
+    """A turn sorted by comparison: side requests have no tools, or begin with another user message
+    than the first request with tools. A chat without tools is the main conversation."""
+    shown = turn.shown
     if opening is None or (shown.tools and _first_user(shown) == opening):
-        return MAIN, "turn", "turn"
-    return MAIN, "side", "another opening" if shown.tools else "without tools"
+        return replace(turn, label="turn")
+    return replace(turn, kind="side", label="another opening" if shown.tools else "without tools")
 
 
 def _first_user(shown: Conversation) -> Message | None:

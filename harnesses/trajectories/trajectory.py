@@ -16,12 +16,10 @@ from harnesses.gateway.exchange import MAIN
 from harnesses.protocols.base import Message, ToolResult
 from harnesses.protocols.base import ToolCall as Call
 from harnesses.skills import skill_text
-from harnesses.trajectories.threads import Turn, main_conversation, turns
+from harnesses.trajectories.threads import Turn, main_conversation
 
 if TYPE_CHECKING:
     from atif import Agent, Step, SubagentTrajectoryRef, Trajectory
-
-    from harnesses.gateway.exchange import Exchange
 
 SCHEMA_VERSION = "ATIF-v1.8"
 SPAWNING = ("Agent", "Task", "spawn_agent", "task")
@@ -33,7 +31,7 @@ SIDE_CHARS = 500
 
 
 def build_trajectory(
-    exchanges: Iterable[Exchange],
+    found: Sequence[Turn],
     *,
     agent: str,
     version: str,
@@ -48,13 +46,12 @@ def build_trajectory(
     (compaction) or in a new process (resume), the ``extra`` of the step at the join records it.
 
     Args:
-        exchanges: of one session.
+        found: the turns of one session.
         agent, version, model, session_id: recorded as they are.
         usage: of all exchanges, including side requests and failed tries.
     """
     from atif import Agent, FinalMetrics
 
-    found = turns(exchanges)
     own = [turn for turn in found if turn.kind != "side"]
     # If an agent got no further than its title, that is the conversation.
     threads = _by_thread(own)
@@ -91,14 +88,13 @@ def build_trajectory(
     )
 
 
-def final_answer(exchanges: Iterable[Exchange]) -> str:
+def final_answer(found: Sequence[Turn]) -> str:
     """The last text of the model in the main conversation."""
-    found = turns(exchanges)
     said = [turn.reply.text for turn in main_conversation(found) or found if turn.reply]
     return next((text for text in reversed(said) if text.strip()), "")
 
 
-def skill_activated(exchanges: Iterable[Exchange], skill: Path | None) -> bool | None:
+def skill_activated(found: Iterable[Turn], skill: Path | None) -> bool | None:
     """Whether the skill's body reached the model, by a tool, by injection or in the prompt.
 
     True if at least half of the body's lines occur in one message: a skill read with ``head -20``
@@ -109,18 +105,20 @@ def skill_activated(exchanges: Iterable[Exchange], skill: Path | None) -> bool |
     lines = body_lines(skill)
     if not lines:
         return False
-    for turn in turns(exchanges):
-        for message in turn.shown.messages:
-            for text in (message.text, *(result.text for result in message.results)):
-                if sum(line in text for line in lines) * 2 >= len(lines):
-                    return True
+    seen: set[int] = set()  # Messages come again with each request.
+    for message in (message for turn in found for message in turn.shown.messages):
+        if id(message) in seen:
+            continue
+        seen.add(id(message))
+        for text in (message.text, *(result.text for result in message.results)):
+            if sum(line in text for line in lines) * 2 >= len(lines):
+                return True
     return False
 
 
-def skills_opened(exchanges: Iterable[Exchange], skills: Iterable[Path]) -> tuple[str, ...]:
+def skills_opened(found: Sequence[Turn], skills: Iterable[Path]) -> tuple[str, ...]:
     """The names of those skills whose body reached the model."""
-    known = tuple(exchanges)
-    return tuple(skill.name for skill in skills if skill_activated(known, skill))
+    return tuple(skill.name for skill in skills if skill_activated(found, skill))
 
 
 def body_lines(skill: Path) -> list[str]:

@@ -17,7 +17,7 @@ COMMANDS = {
     "eval": "Score skills on a split, in one or more agents.",
     "demo": "Train the quickstart's skill and show its scores.",
     "runs": "List runs, or rebuild a run's files from its event log.",
-    "store": "List, show, check and remove the stored rollouts.",
+    "store": "List, count, show, unpack, check and remove the stored rollouts.",
     "rejudge": "Judge the kept work of stored rollouts again, without an agent.",
     "report": "Write an HTML file about runs: scores, edits, trajectories.",
     "ui": "Serve the same page on loopback, live while training runs.",

@@ -1,4 +1,4 @@
-"""``skillopt store``: list, show, check and remove stored rollouts."""
+"""``skillopt store``: list, count, show, unpack, check and remove stored rollouts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("store")
 def command() -> None:
-    """List, show, check and remove the stored rollouts, which all runs share."""
+    """List, count, show, unpack, check and remove the stored rollouts, which all runs share."""
 
 
 @command.command("list")
@@ -49,16 +49,10 @@ def list_(keys: tuple[str, ...], runs: Path, as_json: bool, **filters: Any) -> N
 def show(key: str, runs: Path, as_json: bool) -> None:
     """Show a rollout: what it is one of, its verdicts, its files. KEY may be shortened."""
     from skillopt.core.files import to_json
-    from skillopt.rollouts.catalogue import Filter, open_store, stored
+    from skillopt.core.packed import is_packed, names
     from skillopt.rollouts.kept_work import why_not
 
-    store = open_store(runs)
-    found = stored(store, Filter(keys=(key,)))
-    if len(found) != 1:
-        many = f"{len(found)} rollouts begin with it; give more of the key"
-        raise click.UsageError(f"{key}: {many if found else f'no such rollout in {store.root}'}")
-    (rollout,) = found
-    files = sorted(p.relative_to(rollout.folder).as_posix() for p in rollout.folder.iterdir())
+    rollout = _rollout(runs, key)
     told = _row(rollout) | {
         "message": rollout.message,
         "answer": rollout.answer,
@@ -67,14 +61,62 @@ def show(key: str, runs: Path, as_json: bool) -> None:
         "identity": rollout.identity,
         "earlier": [verdict.model_dump(mode="json") for verdict in rollout.earlier],
         "not_rejudged": why_not(rollout.folder),
-        "files": files,
+        "files": names(rollout.folder),
     }
+    if is_packed(rollout.folder):
+        told["unpack"] = f"skillopt store unpack {rollout.key[:12]} FOLDER"
     if as_json:
         click.echo(to_json(told), nl=False)
         return
     for name, value in told.items():
         text = value if isinstance(value, str) else to_json(value).strip()
         show_text(output(), f"{name}: {text}")
+
+
+@command.command("unpack")
+@click.argument("key")
+@click.argument("folder", type=click.Path(path_type=Path))
+@runs_option
+@guarded
+def unpack(key: str, folder: Path, runs: Path) -> None:
+    """Copy the files of a rollout into a new FOLDER. KEY may be shortened.
+
+    An agent and its tests have made them: they are to be read, not run.
+    """
+    import shutil
+
+    from skillopt.core.packed import is_packed
+    from skillopt.core.packed import unpack as unpack_into
+
+    rollout = _rollout(runs, key)
+    if folder.exists():
+        raise click.UsageError(f"{folder}: is there already; name a new folder")
+    if is_packed(rollout.folder):
+        folder.mkdir(parents=True)
+        unpack_into(rollout.folder, folder)
+    else:
+        shutil.copytree(rollout.folder, folder, symlinks=True)
+    click.echo(f"wrote {folder}")
+
+
+@command.command("summary")
+@runs_option
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@guarded
+def summary(runs: Path, as_json: bool) -> None:
+    """Count the rollouts and their bytes, by task, skill, status and age."""
+    from dataclasses import asdict
+
+    from skillopt.cli.tables import print_contents
+    from skillopt.core.files import to_json
+    from skillopt.rollouts.catalogue import open_store
+    from skillopt.rollouts.contents import contents
+
+    found = contents(open_store(runs))
+    if as_json:
+        click.echo(to_json(asdict(found)), nl=False)
+    else:
+        print_contents(output(), found)
 
 
 @command.command("verify")
@@ -140,6 +182,60 @@ def forget(
         click.echo(to_json({"removed": [folder.name for folder in folders]}), nl=False)
     else:
         click.echo(f"removed {count} rollout(s)")
+
+
+@command.command("prune")
+@runs_option
+@rollout_filters
+@click.option("--unused", is_flag=True, help="All rollouts that no run refers to.")
+@click.option(
+    "--failed", is_flag=True, help="Attempts that failed for infrastructure, not scored ones."
+)
+@click.option("--used", is_flag=True, help="Also what runs refer to, none of which may run.")
+@click.option("--yes", is_flag=True, help="Remove them. Without it they are only counted.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@guarded
+def prune(
+    runs: Path, unused: bool, failed: bool, used: bool, yes: bool, as_json: bool, **filters: Any
+) -> None:
+    """Remove what no run refers to, by rule: `--before 30d`, `--failed`, `--unused`.
+
+    Counts what would go, and removes it with --yes. What is needed again is run again.
+    """
+    from skillopt.cli.tables import size_text
+    from skillopt.core.files import to_json
+    from skillopt.rollouts.catalogue import forget as remove
+    from skillopt.rollouts.catalogue import open_store
+    from skillopt.rollouts.contents import prunable, size_of
+
+    wanted, store = chosen_rollouts((), **filters), open_store(runs)
+    if wanted.names_nothing and not (unused or failed):
+        raise click.UsageError("give a rule: --before 30d, --failed, --unused, --task, …")
+    if unused and used:
+        raise click.UsageError("--unused and --used: give one of them")
+    folders = list(prunable(store, wanted, failed=failed, used=used))
+    size = sum(map(size_of, folders))
+    if yes:
+        remove(store, folders)
+    if as_json:
+        keys = [folder.name for folder in folders]
+        click.echo(to_json({"keys": keys, "bytes": size, "removed": yes}), nl=False)
+        return
+    what = f"{len(folders)} {'failed attempt(s)' if failed else 'rollout(s)'}, {size_text(size)}"
+    hint = "; --yes removes them" if folders else ""
+    click.echo(f"removed {what}" if yes else f"would remove {what}{hint}")
+
+
+def _rollout(runs: Path, key: str) -> Rollout:
+    """The one rollout whose key begins so."""
+    from skillopt.rollouts.catalogue import Filter, open_store, stored
+
+    store = open_store(runs)
+    found = stored(store, Filter(keys=(key,)))
+    if len(found) != 1:
+        many = f"{len(found)} rollouts begin with it; give more of the key"
+        raise click.UsageError(f"{key}: {many if found else f'no such rollout in {store.root}'}")
+    return found[0]
 
 
 def _row(rollout: Rollout) -> dict[str, Any]:

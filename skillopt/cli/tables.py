@@ -13,6 +13,7 @@ from skillopt.core.text import printable
 from skillopt.evaluation.scoring import OnTask, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
 from skillopt.rollouts.catalogue import finished
+from skillopt.rollouts.contents import largest
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from skillopt.core.types import Rollout
     from skillopt.deploy.actions import Standing
     from skillopt.evaluation.transfer import Cell
+    from skillopt.rollouts.contents import Contents
     from skillopt.training.plan import Plan
 
 
@@ -201,6 +203,34 @@ def print_stored(console: Console, rollouts: Sequence[Rollout]) -> None:
             f"{rollout.reward.soft:.3g}",
         )
     _print(console, table)
+
+
+CONTENTS = 12
+"""The most names of one kind in the summary of a store."""
+
+
+def print_contents(console: Console, found: Contents) -> None:
+    """Print what a store holds: one line per kind, and one per task, skill, status and age."""
+    table = _table("", ["", "name", "rollouts", "size"], ["", "name"])
+    whole = {"": found.scored, "no run refers to": found.unused}
+    groups = {"scored": whole, "failed attempts": {"": found.failed}, "status": found.statuses,
+              "age": found.ages, "task": found.tasks, "skill": found.skills}  # fmt: skip
+    for title, amounts in groups.items():
+        ranked = amounts.items() if title == "scored" else largest(amounts, CONTENTS)
+        for number, (name, amount) in enumerate(ranked):
+            shown = name[:12] if title == "skill" and len(name) == 64 else name
+            size = size_text(amount.bytes)
+            _row(table, "" if number else title, shown, str(amount.rollouts), size)
+    _print(console, table)
+
+
+def size_text(size: float) -> str:
+    """A number of bytes as people say it."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
 
 
 def _state(summary: Mapping[str, Any]) -> str:

@@ -193,6 +193,13 @@ class ModelConfig(Section):
     """Fields that are added to every request unchanged, such as ``temperature`` or
     ``reasoning: {effort: high}``, with the names of the upstream's protocol."""
 
+    @field_validator("sampling")
+    @classmethod
+    def _no_stream(cls, sampling: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if "stream" in sampling:
+            raise ValueError("stream: the agent decides whether replies are streamed; remove it")
+        return sampling
+
 
 class OptimizerConfig(ModelConfig):
     """The model that reads trajectories and proposes edits."""

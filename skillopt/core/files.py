@@ -130,8 +130,13 @@ def read_json(file: Path, format: int, older: Upgrade | None = None) -> dict[str
     Raises:
         FormatError: it is not JSON, or has another number.
     """
+    return json_in(file.read_bytes(), file, format, older)
+
+
+def json_in(raw: bytes, file: Path, format: int, older: Upgrade | None = None) -> dict[str, Any]:
+    """As :func:`read_json`, of what has been read of ``file``, which errors name."""
     try:
-        value = json.loads(file.read_bytes())
+        value = json.loads(raw)
     except ValueError as error:
         raise FormatError(
             f"{file}: not JSON: {error}; restore it from a copy or remove it"

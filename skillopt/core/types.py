@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ from harnesses.base import Status, Usage
 from harnesses.companion import Companion
 from skillopt.core.errors import FormatError
 from skillopt.core.files import read_json
+from skillopt.core.packed import open_file
 
 if TYPE_CHECKING:
     from atif import Trajectory
@@ -154,7 +155,8 @@ class Rollout(BaseModel):
     others_opened: tuple[str, ...] = ()
     """Names of the skills of ``skill.beside`` that the agent opened."""
     folder: SkipValidation[Path]
-    """The rollout's folder in the store: trajectory.json, wire.jsonl, verifier/ and logs."""
+    """The rollout's folder in the store. Its files (trajectory.json, wire.jsonl, verifier/, logs)
+    are packed there: see :meth:`open`."""
 
     @classmethod
     def read(cls, folder: Path, task: Task | None = None) -> Rollout:
@@ -213,8 +215,16 @@ class Rollout(BaseModel):
         """The trajectory, read on demand; None if the agent never reached the model."""
         from atif import Trajectory
 
-        file = self.folder / "trajectory.json"
-        return Trajectory.model_validate_json(file.read_bytes()) if file.is_file() else None
+        try:
+            with self.open("trajectory.json") as file:
+                return Trajectory.model_validate_json(file.read())
+        except FileNotFoundError:
+            return None
+
+    def open(self, name: str) -> IO[bytes]:
+        """One of its files for reading, such as ``wire.jsonl`` or ``verifier/output.txt``, however
+        the store keeps it. Raises FileNotFoundError if there is none."""
+        return open_file(self.folder, name)
 
 
 def _with_soft(values: dict[str, Any]) -> dict[str, Any]:

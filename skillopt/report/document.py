@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def _sampled(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:
         key = run["rollouts"]["key"][index]
         folder = folder_of(view.root, key)
         if key not in found and (folder / "result.json").is_file():
-            found[key] = rollout_view(folder, IN_FILE)
+            with suppress(OSError):  # 'skillopt store verify' names those that are damaged.
+                found[key] = rollout_view(folder, IN_FILE)
     return found
 
 

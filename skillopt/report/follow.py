@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harnesses.base import Usage
+from harnesses.gateway.wire import WIRE
 from harnesses.json_values import loads
-from harnesses.trajectories.threads import read_wire
+from harnesses.trajectories.threads import Turns
 from harnesses.trajectories.trajectory import build_trajectory
 from skillopt.core.changes import watching
 from skillopt.core.errors import SkillOptError
+from skillopt.core.packed import is_packed
 from skillopt.core.types import Rollout
+from skillopt.report.trajectory import recorded_turns
 from skillopt.rollouts.store import RolloutStore
 from skillopt.run.records import RolloutRan
 
@@ -152,16 +155,19 @@ class _Seen:
     sides: int = 0
     calls: dict[str, dict[str, str]] = field(default_factory=dict)
     """Tool names by a call's id and thread, as ids repeat between threads."""
+    records: dict[Path, Turns] = field(default_factory=dict)
+    """By the folder of the rollout, which is moved at its end."""
     read: dict[str, int] = field(default_factory=dict)
     """How many bytes of each transcript have been read."""
 
     def on_the_wire(self, folder: Path) -> Iterator[Happening]:
-        try:
-            exchanges = read_wire(folder / "wire.jsonl")
-        except FileNotFoundError:
-            return  # The model has not been asked yet, or the rollout has just ended.
+        if is_packed(folder):
+            found = recorded_turns(folder)
+        else:
+            record = self.records.setdefault(folder, Turns(folder / WIRE))
+            found = record.so_far()
         whole = build_trajectory(
-            exchanges, agent="", version="", model="", session_id="", usage=Usage()
+            found, agent="", version="", model="", session_id="", usage=Usage()
         )
         if whole is None:
             return

@@ -130,6 +130,8 @@ class PageServer:
             found = rollout_view(folders[0], LIVE)
         except FileNotFoundError:
             return _answer(404, "this rollout is not in the store any more")
+        except OSError as error:
+            return _answer(404, f"this rollout cannot be read: {error}")
         return _answer(200, _dump(found), "application/json")
 
     async def _events(self, request: Request) -> Response:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MAX_BYTES = 5_000_000
 """The most bytes that are read of a recording; the rest is not shown."""
@@ -14,7 +13,7 @@ MAX_COLUMNS, MAX_LINES = 300, 120
 _INTERVAL_S = 0.1
 
 
-def read_frames(cast: Path) -> list[tuple[float, str]]:
+def read_frames(cast: IO[bytes]) -> list[tuple[float, str]]:
     """The screens of an asciicast v2 file: seconds from its start, and the text.
 
     A terminal emulator handles the escape sequences; only the characters on its screen are kept.
@@ -40,10 +39,8 @@ def read_frames(cast: Path) -> list[tuple[float, str]]:
     return frames
 
 
-def _events(cast: Path) -> Iterator[Any]:
-    with cast.open("rb") as file:
-        data = file.read(MAX_BYTES)
-    for line in data.split(b"\n"):
+def _events(cast: IO[bytes]) -> Iterator[Any]:
+    for line in cast.read(MAX_BYTES).split(b"\n"):
         try:
             yield json.loads(line)
         except ValueError:

@@ -6,16 +6,19 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnesses.base import Usage
-from sandboxes.trees import entries_below
+from skillopt.core.packed import files, open_file
 from skillopt.core.types import Rollout
 from skillopt.report.terminal import read_frames
 
 if TYPE_CHECKING:
     from atif import Step, Trajectory
+
+    from harnesses.trajectories.threads import Turn
 
 MAX_STEPS = 500
 MAX_FILES = 30
@@ -36,7 +39,6 @@ def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
         FileNotFoundError: the rollout is not in the store, or not any more.
     """
     result = Rollout.read(folder)
-    cast = folder / "terminal.cast"
     return {
         "key": result.key,
         "task": result.task.name,
@@ -54,9 +56,9 @@ def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
         "model": result.identity["model"]["name"],
         "replicate": result.identity["replicate"],
         "steps": _steps(folder, limit),
-        "verifier": list(_texts(folder / "verifier", limit)),
-        "files": list(_texts(folder / "workspace", limit)),
-        "frames": read_frames(cast) if cast.is_file() else [],
+        "verifier": list(_texts(folder, "verifier", limit)),
+        "files": list(_texts(folder, "workspace", limit)),
+        "frames": _frames(folder),
     }
 
 
@@ -70,17 +72,34 @@ def _trajectory(folder: Path) -> Trajectory | None:
     """The trajectory as it was written at the agent's end, or from the wire log if it was not."""
     from atif import Trajectory
 
-    from harnesses.trajectories.threads import read_wire
     from harnesses.trajectories.trajectory import build_trajectory
 
-    whole, wire = folder / "trajectory.json", folder / "wire.jsonl"
-    if whole.is_file():
-        return Trajectory.model_validate_json(whole.read_bytes())
-    if not wire.is_file():
-        return None
-    return build_trajectory(
-        read_wire(wire), agent="", version="", model="", session_id="", usage=Usage()
-    )
+    try:
+        with open_file(folder, "trajectory.json") as file:
+            return Trajectory.model_validate_json(file.read())
+    except FileNotFoundError:
+        found = recorded_turns(folder)
+    return build_trajectory(found, agent="", version="", model="", session_id="", usage=Usage())
+
+
+def recorded_turns(folder: Path) -> list[Turn]:
+    """The turns in a rollout's wire log; none if there is no log."""
+    from harnesses.gateway.wire import WIRE, WireReader
+    from harnesses.trajectories.threads import turns
+
+    try:
+        with open_file(folder, WIRE) as record:
+            return turns(WireReader().new(record, str(folder / WIRE)))
+    except FileNotFoundError:
+        return []
+
+
+def _frames(folder: Path) -> list[tuple[float, str]]:
+    try:
+        with open_file(folder, "terminal.cast") as cast:
+            return read_frames(cast)
+    except FileNotFoundError:
+        return []
 
 
 def _step(step: Step, limit: int) -> dict[str, Any]:
@@ -127,18 +146,13 @@ def _arguments(arguments: Any) -> str:
     return json.dumps(arguments, indent=2, ensure_ascii=False)
 
 
-def _texts(folder: Path, limit: int) -> Iterator[dict[str, Any]]:
+def _texts(folder: Path, below: str, limit: int) -> Iterator[dict[str, Any]]:
     """The files below a folder of a rollout, as text."""
-    if not folder.is_dir():
-        return
-    files = [Path(e.path) for e in entries_below(folder) if e.is_file(follow_symlinks=False)]
-    for file in sorted(files)[:MAX_FILES]:
-        with file.open("rb") as opened:
-            data = opened.read(limit * 4)
+    for name, size, source in islice(files(folder, below), MAX_FILES):
+        data = source.read(limit * 4)
         text = None if b"\0" in data else clipped(data.decode("utf-8", "replace"), limit)
         # Names may contain bytes that are not text.
-        name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
-        yield {"name": name, "size": file.stat().st_size, "text": text}
+        yield {"name": os.fsencode(name).decode("utf-8", "replace"), "size": size, "text": text}
 
 
 def clipped(text: str, limit: int) -> str:

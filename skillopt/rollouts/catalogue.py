@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from io import BytesIO
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from harnesses.base import Status
+from harnesses.gateway.wire import WIRE
 from skillopt.core.errors import FileError, FormatError, SkillOptError
 from skillopt.core.files import digest_of
+from skillopt.core.packed import files
 from skillopt.core.types import Rollout
 from skillopt.rollouts.kept_work import ARCHIVE
 from skillopt.rollouts.store import RolloutStore
 from skillopt.run.folder import read_state
 from skillopt.run.journal import LOG, JournalError
 
+TRAJECTORY = "trajectory.json"
 _KEY = re.compile(rb'"([0-9a-f]{64})"')
 
 
@@ -170,23 +175,28 @@ def _flaws(folder: Path, rollout: Rollout) -> Iterator[str]:
         yield f"has the status {rollout.status.value} and a reward of {rollout.reward.soft:g}"
     if told.get("format") and told["reward"] != rollout.reward.hard:
         yield f"its reward is {told['reward']}, and its soft reward {rollout.reward.soft:g}"
-    yield from _broken_files(folder, rollout)
+    yield from _broken_files(folder)
 
 
-def _broken_files(folder: Path, rollout: Rollout) -> Iterator[str]:
+def _broken_files(folder: Path) -> Iterator[str]:
+    from atif import Trajectory
+
+    sizes = {}
     try:
-        rollout.trajectory()
-    except (ValidationError, OSError) as error:
-        yield f"trajectory.json cannot be read: {str(error).splitlines()[0]}"
-    wire, whole = folder / "wire.jsonl", folder / "trajectory.json"
-    if wire.is_file() and wire.stat().st_size and not whole.is_file():
-        yield "trajectory.json is missing, and wire.jsonl is there"
-    if (folder / ARCHIVE).is_file():
-        try:
-            with tarfile.open(folder / ARCHIVE) as tar:
-                tar.getmembers()
-        except (tarfile.TarError, EOFError, OSError) as error:
-            yield f"{ARCHIVE} cannot be read: {error}"
+        for name, size, source in files(folder):
+            sizes[name] = size
+            try:
+                if name == TRAJECTORY:
+                    Trajectory.model_validate_json(source.read())
+                elif name == ARCHIVE:
+                    with tarfile.open(fileobj=BytesIO(source.read())) as tar:
+                        tar.getmembers()
+            except (ValidationError, tarfile.TarError, EOFError, zlib.error) as error:
+                yield f"{name} cannot be read: {str(error).splitlines()[0]}"
+    except OSError as error:
+        yield str(error).removeprefix(f"{folder}/")
+    if sizes.get(WIRE) and TRAJECTORY not in sizes:
+        yield f"{TRAJECTORY} is missing, and {WIRE} is there"
 
 
 def keys_of_run(run: Path) -> frozenset[str]:

@@ -14,11 +14,12 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from sandboxes.trees import entries_below, remove_tree
-from skillopt.core.files import digest_of, read_json, write_atomic
+from sandboxes.trees import entries_below
+from skillopt.core.files import digest_of, json_in, read_json, write_atomic
+from skillopt.core.packed import add, inside, names, open_file, remove
 from skillopt.tasks.verifier import VerifierError
 
 MANIFEST, ARCHIVE = "work.json", "work.tar.gz"
@@ -52,7 +53,7 @@ def keep_work(before: Path, after: Path, folder: Path) -> None:
         _check_size([after / name for name in changed], WORK_BYTES, "the agent changed files of")
         with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
             for name in changed:
-                _add(tar, name, after / name)
+                add(tar, name, after / name)
         manifest |= {"first": _digest(before, old), "removed": sorted(set(old) - set(new))}
         manifest["mode"] = stat.S_IMODE(after.stat().st_mode)
     except (NotKeptError, OSError) as error:
@@ -64,19 +65,22 @@ def keep_work(before: Path, after: Path, folder: Path) -> None:
 def why_not(folder: Path) -> str:
     """Why the work of a rollout in a folder cannot be judged again; empty if it can."""
     try:
-        manifest = read_json(folder / MANIFEST, format=1)
+        with open_file(folder, MANIFEST) as file:
+            manifest = json_in(file.read(), folder / MANIFEST, format=1)
     except FileNotFoundError:
         return "an earlier version ran it, which did not keep the agent's work as a whole"
+    except OSError as error:
+        return f"its files cannot be read: {error}"
     if manifest["problem"]:
         return f"the agent's work was not kept as a whole: {manifest['problem']}"
-    return "" if (folder / ARCHIVE).is_file() else f"{ARCHIVE} is missing"
+    return "" if ARCHIVE in names(folder) else f"{ARCHIVE} is missing"
 
 
 def restore_work(folder: Path, workspace: Path) -> None:
     """Turn a first workspace into what the agent left.
 
     Args:
-        folder: the rollout's.
+        folder: the rollout's, with its files as they are (:func:`skillopt.core.packed.unpack`).
         workspace: as the task provides it now.
 
     Raises:
@@ -93,15 +97,15 @@ def restore_work(folder: Path, workspace: Path) -> None:
     closed = _opened(workspace)
     try:
         for name in manifest["removed"]:
-            _remove(_inside(workspace, name))
+            remove(inside(workspace, name))
         with tarfile.open(folder / ARCHIVE) as tar:
             members = tar.getmembers()
             for member in members:
-                _write(tar, member, _inside(workspace, member.name))
+                _write(tar, member, inside(workspace, member.name))
             # Folders last and the deepest first, as theirs may not allow to write into them.
             for member in members:
                 if member.isdir():
-                    closed[_inside(workspace, member.name)] = member.mode
+                    closed[inside(workspace, member.name)] = member.mode
         for path in sorted(closed, reverse=True):
             if path.is_dir() and not path.is_symlink():
                 path.chmod(closed[path] & _MODE)
@@ -188,48 +192,15 @@ def _digest(root: Path, names: list[str]) -> str:
     return digest_of(rows)
 
 
-def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
-    info = tar.gettarinfo(path, name)
-    if info.islnk():  # Another name of a file in the archive: kept as a file of its own.
-        info.type, info.linkname, info.size = tarfile.REGTYPE, "", path.stat().st_size
-    info.uid = info.gid = 0
-    info.uname = info.gname = ""
-    if info.isreg():
-        with path.open("rb") as file:
-            tar.addfile(info, file)
-    else:
-        tar.addfile(info)
-
-
-def _inside(workspace: Path, name: str) -> Path:
-    """The path of an entry, none of whose parents is a link."""
-    parts = PurePosixPath(name).parts
-    if not parts or parts[0] == "/" or ".." in parts:
-        raise NotKeptError(f"{name!a}: not a name in a workspace")
-    path = workspace
-    for part in parts[:-1]:
-        path /= part
-        if path.is_symlink():
-            raise NotKeptError(f"{name!a}: is below a link")
-    return path / parts[-1]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
     """Write an entry in place of what is there; a folder is writable at first."""
     if member.isdir():
         if path.is_symlink() or not path.is_dir():
-            _remove(path)
+            remove(path)
             path.mkdir()
         path.chmod(0o700)
         return
-    _remove(path)
+    remove(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if member.issym():
         path.symlink_to(member.linkname)

@@ -7,18 +7,17 @@ that one would be run. Its old verdict stays, in ``earlier`` of its ``result.jso
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harnesses.base import Outcome, Status
+from harnesses.base import Status
 from sandboxes.base import SandboxError
-from skillopt.core.files import to_json, write_atomic
 from skillopt.core.types import Rollout, Task, Verdict
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.kept_work import why_not
+from skillopt.rollouts.rollout import keep_outcome, outcome_of
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.slots import sandbox_identity
-from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import given
 
 
@@ -125,7 +124,7 @@ def _judge(
     runner: RolloutRunner, rollout: Rollout, identity: RolloutIdentity, task: Task
 ) -> Rejudged:
     with runner.store.again(rollout) as folder:
-        write_atomic(folder / OUTCOME, to_json({"format": 1, **_outcome(rollout)}))
+        keep_outcome(outcome_of(rollout), folder)
         if task.question:  # There is no work but the answer.
             (folder / "scratch" / "workspace").mkdir(parents=True)
         try:
@@ -160,20 +159,3 @@ def _readdressed(rollout: Rollout, identity: RolloutIdentity, task: Task, folder
             "given": given(task),
         }
     )
-
-
-def _outcome(rollout: Rollout) -> dict[str, object]:
-    """The agent's outcome as it was stored until it was judged; the trajectory is in the folder."""
-    outcome = Outcome(
-        status=rollout.status,
-        message=rollout.message,
-        answer=rollout.answer,
-        trajectory=None,
-        usage=rollout.usage,
-        skill_activated=rollout.skill_activated,
-        version=rollout.agent_version,
-        duration_s=rollout.duration_s,
-        service_s=rollout.service_s,
-        others_opened=rollout.others_opened,
-    )
-    return asdict(outcome)

@@ -168,8 +168,7 @@ def _act(
         keep_work(before, workspace, folder)
     remove_tree(before)
     if outcome.status is Status.COMPLETED:
-        kept = asdict(replace(outcome, trajectory=None))
-        write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
+        keep_outcome(outcome, folder)
     return image, outcome
 
 
@@ -282,23 +281,34 @@ def _keep_visits(site: RolloutSite, folder: Path) -> None:
         (folder / "network.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 
+_SAME = ("status", "message", "answer", "usage", "skill_activated", "duration_s", "service_s",
+         "others_opened")  # fmt: skip
+"""What a rollout has of its agent's outcome by the same name."""
+
+
 def _rollout(job: Job, outcome: Outcome, folder: Path) -> Rollout:
     return Rollout(
         key=job.key,
         identity=job.identity.to_json(),
         given=given(job.task),
         task=job.task,
-        status=outcome.status,
-        message=outcome.message,
-        skill_activated=outcome.skill_activated,
-        answer=outcome.answer,
-        usage=outcome.usage,
         agent_version=outcome.version,
-        duration_s=outcome.duration_s,
-        service_s=outcome.service_s,
-        others_opened=outcome.others_opened,
         folder=folder,
+        **{name: getattr(outcome, name) for name in _SAME},
     )
+
+
+def outcome_of(rollout: Rollout) -> Outcome:
+    """The agent's outcome in a rollout, without the trajectory."""
+    same = {name: getattr(rollout, name) for name in _SAME}
+    return Outcome(trajectory=None, version=rollout.agent_version, **same)
+
+
+def keep_outcome(outcome: Outcome, folder: Path) -> None:
+    """Store an outcome, which is then judged instead of running the agent again. The trajectory is
+    in the folder already."""
+    kept = asdict(replace(outcome, trajectory=None))
+    write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
 
 
 def _files(root: Path) -> Iterator[Path]:

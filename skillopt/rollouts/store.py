@@ -20,6 +20,7 @@ from sandboxes.owner import Owner, current_owner, is_dead
 from sandboxes.trees import remove_tree
 from skillopt.core.errors import FileError
 from skillopt.core.files import read_json, sync_folder, to_json, write_atomic
+from skillopt.core.packed import RESULT, is_packed, pack, unpack
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.identity import work_of
 
@@ -77,7 +78,7 @@ class RolloutStore:
             FormatError: its file has another format.
         """
         folder = self.folder(key)
-        return Rollout.read(folder, task) if (folder / "result.json").is_file() else None
+        return Rollout.read(folder, task) if (folder / RESULT).is_file() else None
 
     @contextmanager
     def begin(self, key: str, work: str = "") -> Iterator[Path]:
@@ -104,7 +105,7 @@ class RolloutStore:
         committed."""
         with self._scratch() as folder:
             _copy(rollout.folder, folder)
-            (folder / "result.json").unlink()
+            (folder / RESULT).unlink()
             remove_tree(folder / "verifier")
             yield folder
 
@@ -158,6 +159,11 @@ class RolloutStore:
         """The folders of finished rollouts, sorted by key; also of damaged ones."""
         yield from sorted(path for path in self.root.glob("[0-9a-f][0-9a-f]/*") if path.is_dir())
 
+    def failures(self) -> Iterator[Path]:
+        """The folders of attempts that failed for infrastructure, sorted by key."""
+        found = (self.root / "failed").glob("*")
+        yield from sorted(path for path in found if path.name != BY_WORK and path.is_dir())
+
     def commit(self, rollout: Rollout) -> Rollout:
         """Move a finished rollout to its place, unless there is one already, from another process
         or machine.
@@ -169,12 +175,12 @@ class RolloutStore:
             The rollout that is in that place now, with the paths in its message updated.
         """
         placed = _placed(rollout, self.folder(rollout.key))
-        _seal(rollout.folder, placed)
+        _seal(rollout.folder, placed, packed=True)
         placed.folder.parent.mkdir(exist_ok=True)
         try:
             rollout.folder.rename(placed.folder)
         except OSError:
-            if (placed.folder / "result.json").is_file():
+            if (placed.folder / RESULT).is_file():
                 return Rollout.read(placed.folder, rollout.task)
             if not placed.folder.is_dir():
                 raise
@@ -186,7 +192,7 @@ class RolloutStore:
     def replace(self, rollout: Rollout) -> Rollout:
         """As :meth:`commit`, in place of the one that is there."""
         placed = _placed(rollout, self.folder(rollout.key))
-        _seal(rollout.folder, placed)
+        _seal(rollout.folder, placed, packed=True)
         placed.folder.parent.mkdir(exist_ok=True)
         self._move_in(rollout.folder, placed.folder)
         return placed
@@ -222,7 +228,7 @@ class RolloutStore:
         """Keep a rollout that failed for infrastructure, with the reason in its ``result.json``;
         only the last one of each key is kept."""
         placed = _placed(rollout, self.failed(rollout.key))
-        _seal(rollout.folder, placed)
+        _seal(rollout.folder, placed, packed=False)
         placed.folder.parent.mkdir(exist_ok=True)
         self._move_in(rollout.folder, placed.folder)
         work = work_of(rollout.identity)
@@ -242,7 +248,10 @@ def _copy(folder: Path, target: Path) -> None:
     meanwhile: then the other one, or nothing."""
     for last in (*[False] * _COPIES, True):
         try:
-            shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
+            if is_packed(folder):
+                unpack(folder, target)
+            else:
+                shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
         except OSError:
             if last:
                 raise
@@ -266,9 +275,13 @@ def _placed(rollout: Rollout, place: Path) -> Rollout:
     return rollout.model_copy(update={"folder": place, "message": message, "finished": finished})
 
 
-def _seal(folder: Path, rollout: Rollout) -> None:
+def _seal(folder: Path, rollout: Rollout, packed: bool) -> None:
+    """Write the result. A failed rollout is not packed: its files are for people, and for the next
+    attempt."""
     (folder / UNDER_WAY).unlink(missing_ok=True)
-    write_atomic(folder / "result.json", to_json(rollout.to_json()))
+    if packed:
+        pack(folder)
+    write_atomic(folder / RESULT, to_json(rollout.to_json()))
 
 
 def place_of(root: Path, key: str) -> Path:

@@ -14,9 +14,9 @@ from skillopt.config.inputs import read_config
 def has_learnt(folder: Path) -> None:
     """Look at what ``skillopt demo --local-model`` has left in a folder; `test_docs` has run it."""
     config = read_config("quickstart/smollm2", {"runs": str(folder / "runs")})
-    stored = set((folder / "runs" / "store").rglob("trajectory.json"))
+    stored = set((folder / "runs" / "store").rglob("result.json"))
     result, rows = train_and_compare(config)  # It takes all that it needs from there.
-    assert set((folder / "runs" / "store").rglob("trajectory.json")) == stored
+    assert set((folder / "runs" / "store").rglob("result.json")) == stored
     assert [row.skill for row in rows][::3] == ["none", "trained"]
     none, hand, random, trained = (row.score for row in rows)
     assert trained.value >= none.value + 0.4 and trained.value >= hand.value + 0.4

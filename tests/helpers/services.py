@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -16,6 +17,9 @@ from starlette.routing import Route
 
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Session
+from harnesses.protocols.base import ProtocolName, Reply
+from harnesses.protocols.registry import CODECS
+from harnesses.protocols.sse import read_events
 
 Answer = Callable[[Request], Awaitable[Response]]
 KEY = "sk-real-key-of-the-user"
@@ -53,3 +57,10 @@ def ask(
     with client(session, session.token) as http:
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
         return http.post("/v1/chat/completions", json=body, headers=headers)
+
+
+def read_answer(protocol: ProtocolName, kind: str, raw: bytes) -> Reply:
+    """The reply in the body of an answer, a stream or a whole one by its type."""
+    if kind == "text/event-stream":
+        return CODECS[protocol].read_stream(read_events(raw))
+    return CODECS[protocol].read_response(json.loads(raw))

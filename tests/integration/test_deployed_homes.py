@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,9 @@ import pytest
 from harnesses.agents.cli_agent import HOME, CliHarness
 from harnesses.agents.registry import CLI_AGENTS, agent_kind, make_harness
 from harnesses.base import ModelSpec
+from harnesses.gateway.exchange import Exchange
 from harnesses.gateway.session import Grant
+from harnesses.gateway.wire import WIRE, read_wire
 from sandboxes.base import Mount, SandboxSpec
 from sandboxes.docker_sandbox import DockerSandbox
 from skillopt.core.skill import Skill, write_skill
@@ -47,7 +48,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]]:
+def run_at_home(agent: str, here: Lab, home: Path) -> list[Exchange]:
     """Run the CLI as its user would, in this home and project, on a spreadsheet; what went over the
     wire."""
     harness = make_harness(agent)
@@ -74,8 +75,7 @@ def run_at_home(agent: str, here: Lab, home: Path) -> Iterator[dict[str, object]
         with DockerSandbox(here.engine, spec) as box:
             result = box.run(launch.commands[0], deadline_s=60)
     assert result.exit_code == 0, result.stdout + result.stderr
-    for line in (request.record / "wire.jsonl").read_text().splitlines():
-        yield json.loads(line)
+    return read_wire(request.record / WIRE)
 
 
 @pytest.mark.parametrize("agent", CLI_AGENTS)
@@ -99,22 +99,25 @@ def test_the_agent_follows_what_was_deployed_until_it_is_rolled_back(
     after = {part: tree_digest(home / part) for part in parts}
     assert [part for part in parts if after[part] != before[part]], "nothing was deployed"
 
-    wire = list(run_at_home(agent, here, home))
+    wire = run_at_home(agent, here, home)
     assert amount(home / "project") == -10, "the deployed rule was not followed"
-    shown = json.dumps(wire[-1]["request"])
+    shown = json.dumps(wire[-1].request)
     assert BODY in shown
     tool = {
         "codex": f"{NAME}/SKILL.md",
         "claude-code": '"name": "Skill"',
         "opencode": '"name": "skill"',
     }[agent]
-    calls = json.dumps([exchange["response"] for exchange in wire])
-    assert form == "instructions" or tool in calls
+    calls = [call for exchange in wire if exchange.reply for call in exchange.reply.calls]
+    said = json.dumps([{"name": call.name, **call.arguments} for call in calls])
+    assert form == "instructions" or tool in said
     assert {part: tree_digest(home / part) for part in parts} == after, "the agent changed it"
 
     assert skillopt("rollback", *told).returncode == 0
     assert {part: tree_digest(home / part) for part in parts} == before
     if scope == "user":
         (home / "project" / "fixed.xlsx").unlink()
-        wire = list(run_at_home(agent, here, home))
-        assert amount(home / "project") == 10 and BODY not in json.dumps(wire)
+        wire = run_at_home(agent, here, home)
+        assert amount(home / "project") == 10 and BODY not in json.dumps(
+            [exchange.request for exchange in wire]
+        )

@@ -18,6 +18,7 @@ from harnesses.agents.options import Options
 from harnesses.agents.registry import CLI_AGENTS, NAMES
 from harnesses.base import Status
 from harnesses.gateway.upstreams import Answer, Call, UpstreamError
+from harnesses.gateway.wire import WIRE, read_wire
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.model import SimUpstream
 from tests.helpers.cells import cells
@@ -211,5 +212,5 @@ def test_the_model_sees_no_path_of_the_host(lab: MakeLab, tmp_path: Path) -> Non
     here = lab(ScriptedAgentModel(["mount | head -50; true"]))
     request = here.request(skill=here.skill())
     here.run("claude-code", request)
-    first = json.loads((request.record / "wire.jsonl").read_text().split("\n")[0])
-    assert str(tmp_path) not in json.dumps(first["request"])
+    first = read_wire(request.record / WIRE)[0]
+    assert str(tmp_path) not in json.dumps(first.request)

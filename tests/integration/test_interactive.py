@@ -19,6 +19,7 @@ from harnesses.agents.registry import CLI_AGENTS, make_harness
 from harnesses.base import Budget, Mode, Request, Status
 from skillopt import evaluate
 from skillopt.config.inputs import initial_skill
+from skillopt.core.packed import files
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout
 from tests.helpers.lab import MakeLab
@@ -81,13 +82,15 @@ def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
         # Only on a terminal a title may be asked for, and is no part of the task.
         assert sides(one) <= {"thread_title" if harness == "codex" else "without tools"}
         assert sides(other) == set()
-        head, *events = map(json.loads, (one.folder / "terminal.cast").read_text().splitlines())
+        with one.open("terminal.cast") as cast:
+            head, *events = map(json.loads, cast)
         assert (head["version"], head["width"], head["height"]) == (2, 120, 40)
         times = [at for at, kind, text in events if kind == "o" and isinstance(text, str)]
         assert len(times) == len(events) and times == sorted(times)
-        text = (one.folder / "screen.txt").read_text()
+        with one.open("screen.txt") as screen:
+            text = screen.read().decode()
         assert "s: ready" in text and one.answer in text and "\x1b" not in text
-        assert list((one.folder / "transcript").iterdir())
+        assert list(files(one.folder, "transcript"))
 
 
 @pytest.mark.parametrize(

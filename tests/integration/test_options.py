@@ -15,6 +15,7 @@ from harnesses.agents.options import McpServer, Options
 from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Request, Status
 from harnesses.gateway.upstreams import Answer, Call
+from harnesses.gateway.wire import WIRE, read_wire
 from harnesses.protocols.base import Conversation, Reply, ToolCall
 from tests.helpers.lab import Lab, MakeLab
 from tests.helpers.scripted_model import ScriptedAgentModel
@@ -36,8 +37,7 @@ class Namespaced(ScriptedAgentModel):
 
 
 def first_request(request: Request) -> dict[str, Any]:
-    line = (request.record / "wire.jsonl").read_text().split("\n")[0]
-    return dict(json.loads(line)["request"])
+    return dict(read_wire(request.record / WIRE)[0].request)
 
 
 def run(here: Lab, harness: str, options: Options, **changes: Any) -> tuple[Outcome, Request]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skillopt import evaluate
+from skillopt.core.types import Rollout
 from skillopt.rollouts.catalogue import Filter, open_store, stored
 from skillopt.rollouts.prepare import prepare
 from skillopt.rollouts.rejudge import Rejudged, rejudge
@@ -42,11 +43,16 @@ def test_the_same_work_gets_the_same_verdict_and_corrected_tests_another(tmp_pat
         (task / "tests" / "test.sh").write_text('echo 1 > "$VERIFIER_LOGS/reward.txt"\n')
     second = [one for one in judged(tmp_path) if one.before.key in {o.before.key for o in first}]
     assert [one.after.reward.hard for one in second if one.after] == [1.0, 1.0]
-    wire = {one.after.folder / "wire.jsonl" for one in second if one.after}
-    originals = [before[one.before.task.name].folder / "wire.jsonl" for one in second]
-    assert sorted(map(Path.read_bytes, wire)) == sorted(map(Path.read_bytes, originals))
-    told = json.loads((next(iter(wire)).parent / "result.json").read_text())
+    after = [one.after for one in second if one.after]
+    originals = [before[one.before.task.name] for one in second]
+    assert sorted(map(wire_of, after)) == sorted(map(wire_of, originals))
+    told = json.loads((after[0].folder / "result.json").read_text())
     assert len(told["earlier"]) in (1, 2) and os.listdir(tmp_path / "runs" / "store" / "tmp") == []
+
+
+def wire_of(rollout: Rollout) -> bytes:
+    with rollout.open("wire.jsonl") as file:
+        return file.read()
 
 
 def judged(folder: Path) -> list[Rejudged]:

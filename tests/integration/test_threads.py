@@ -14,8 +14,9 @@ from harnesses.agents.options import Options
 from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Request, Status, Usage
 from harnesses.gateway.upstreams import Answer, Call
+from harnesses.gateway.wire import WIRE
 from harnesses.protocols.base import Conversation, Reply, ToolCall
-from harnesses.trajectories.threads import read_wire
+from harnesses.trajectories.threads import Turns
 from harnesses.trajectories.trajectory import build_trajectory
 from tests.helpers.atif_schema import SCHEMA
 from tests.helpers.lab import MakeLab
@@ -111,9 +112,13 @@ def test_a_sub_agent_has_a_trajectory_of_its_own(
 
 
 def rebuilt(request: Request) -> dict[str, Any]:
-    exchanges = read_wire(request.record / "wire.jsonl")
     trajectory = build_trajectory(
-        exchanges, agent="a", version="1", model="m", session_id="s", usage=Usage()
+        Turns(request.record / WIRE).so_far(),
+        agent="a",
+        version="1",
+        model="m",
+        session_id="s",
+        usage=Usage(),
     )
     assert trajectory is not None
     found: dict[str, Any] = trajectory.to_json_dict()

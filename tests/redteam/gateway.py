@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from harnesses.base import Status
+from harnesses.gateway.wire import WIRE, read_wire
 from tests.redteam.attempt import Attempt, Case
 
 PRELUDE = r"""
@@ -189,10 +189,9 @@ def _exhausted(attempt: Attempt) -> None:
 
 def _not_outside(attempt: Attempt) -> None:
     _statuses(403, 200)(attempt)
-    lines = (attempt.folder / "wire.jsonl").read_text().splitlines()
-    asked = next(json.loads(line) for line in lines if "tool mcp" in line)
-    assert asked["left_out"] == ["tool web_search", "tool mcp"]
-    assert asked["request"]["tools"] == []
+    asked = next(one for one in read_wire(attempt.folder / WIRE) if "tool mcp" in one.left_out)
+    assert asked.left_out == ("tool web_search", "tool mcp")
+    assert asked.request["tools"] == []
 
 
 def _case(name: str, expected: str, script: str, check: Callable[[Attempt], None]) -> Case:

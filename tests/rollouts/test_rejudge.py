@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from skillopt.core.packed import PACKED
 from skillopt.run.journal import read_records
+from tests.helpers.packed import made_plain
 from tests.helpers.tiny import Tiny, command, refused, tiny, wants
 
 __all__ = ["tiny"]
@@ -140,7 +142,7 @@ def test_rollouts_of_an_earlier_version_are_told_so(tiny: Tiny) -> None:
     judged_by_tests(tiny)
     command("eval", "my-skill", "--config", "tiny.yaml", "--split", "val")
     for row in listed():
-        folder = Path(row["folder"])
+        folder = made_plain(Path(row["folder"]))
         for name in ("work.json", "work.tar.gz"):
             (folder / name).unlink()
     told = rejudged("--config", "tiny.yaml", code=1)
@@ -158,8 +160,9 @@ def test_a_question_is_judged_again_by_the_answer_that_was_given(tiny: Tiny) -> 
         tiny.put(f"tasks/val/val-{number}/tests/answer.txt", "wrong\n")
     command("eval", "my-skill", "--config", "tiny.yaml", "--split", "val")
     for row in listed():
+        folder = made_plain(Path(row["folder"]))
         for name in ("work.json", "work.tar.gz"):
-            (Path(row["folder"]) / name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
     before = ran(tiny)
     for number in range(3):
         tiny.put(f"tasks/val/val-{number}/tests/answer.txt", "said\n")
@@ -289,9 +292,14 @@ FLAWS = {
     "a reward of 0.5": lambda folder: changed(folder, status="agent_error", soft=0.5),
     "not between 0 and 1": lambda folder: changed(folder, soft=2.0),
     "its soft reward 0": lambda folder: changed(folder, reward=1.0),
-    "trajectory.json cannot be read": lambda folder: (folder / "trajectory.json").write_text("{"),
-    "work.tar.gz cannot be read": lambda folder: (folder / "work.tar.gz").write_text("x"),
-    "is missing, and wire": lambda folder: (folder / "wire.jsonl").write_text("{}\n"),
+    "trajectory.json cannot be read": lambda folder: (
+        made_plain(folder) / "trajectory.json"
+    ).write_text("{"),
+    "work.tar.gz cannot be read": lambda folder: (made_plain(folder) / "work.tar.gz").write_text(
+        "x"
+    ),
+    "is missing, and wire": lambda folder: (made_plain(folder) / "wire.jsonl").write_text("{}\n"),
+    "files.tar.zst: cannot be read": lambda folder: os.truncate(folder / PACKED, 200),
 }
 
 

@@ -52,7 +52,8 @@ def test_what_was_committed_is_found_whole(tmp_path: Path) -> None:
     assert found.reward == Reward(0.5, {"reward": 0.5}, "two rows differ")
     assert found.usage == Usage(2, 10, 5, 3, None)
     assert found.trajectory() is None
-    assert (found.folder / "wire.jsonl").read_text() == "{}\n"
+    with found.open("wire.jsonl") as wire:
+        assert wire.read() == b"{}\n"
     assert found.message == f"see {found.folder}/wire.jsonl"
     assert not list((tmp_path / "tmp").iterdir())
 

@@ -166,6 +166,7 @@ def test_a_namespace_whose_sandbox_cannot_be_removed_is_not_lent_again(
         monkeypatch.setattr(DockerEngine, "remove", fail)
         with pytest.raises(SandboxError, match="does not answer"):
             box.stop()
+        box.stop()
         monkeypatch.setattr(DockerEngine, "remove", remove)
         with DockerSandbox(engine, SandboxSpec(image=image)) as other:
             assert namespace(other) != before

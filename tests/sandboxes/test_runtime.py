@@ -77,7 +77,7 @@ def test_the_trial_passes_with_the_engines_own_and_notices_what_is_missing(
 
         with monkeypatch.context() as patched:
             patched.setattr(engine.api, "create_host_config", changed)
-            assert "lacks what it promises" in engine._problem_of(own), change
+            assert "does not keep what it promises" in engine._problem_of(own), change
 
 
 @pytest.mark.engine

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from skillopt.core.packed import open_file
 from tests.helpers.command_line import skillopt
 from tests.helpers.small import small_set
 
@@ -362,8 +363,9 @@ def test_a_companion_of_a_task(tmp_path: Path) -> None:
         upstreams=upstreams,
     )
     assert found["summary"]["initial_score"] == 1.0
-    (first, *_) = (tmp_path / "runs" / "store").glob("??/*/companion.jsonl")
-    lines = [json.loads(line) for line in first.read_text().splitlines()]
+    (first, *_) = (tmp_path / "runs" / "store").glob("??/*")
+    with open_file(first, "companion.jsonl") as file:
+        lines = [json.loads(line) for line in file]
     assert len(lines) == 2 and lines[1]["reply"] == {"open": True}
 
 

@@ -74,8 +74,8 @@ def test_a_result_has_both_clocks(service: Service, tmp_path: Path) -> None:
     assert rollout.duration_s - rollout.service_s < 2
     kept = json.loads((rollout.folder / "result.json").read_text())
     assert kept["service_s"] == rollout.service_s
-    lines = (rollout.folder / "wire.jsonl").read_text().splitlines()
-    assert [json.loads(line)["tries"] for line in lines] == [3, 3]
+    with rollout.open("wire.jsonl") as wire:
+        assert [json.loads(line)["tries"] for line in wire] == [3, 3]
 
 
 @pytest.mark.slow

@@ -28,8 +28,9 @@ from harnesses.protocols.base import (
     ToolCall,
     ToolResult,
 )
-from harnesses.protocols.registry import CODECS, PATHS, read_reply
+from harnesses.protocols.registry import CODECS, PATHS
 from harnesses.protocols.sse import event, read_events
+from tests.helpers.services import read_answer
 
 PAIRS: list[tuple[ProtocolName, ProtocolName]] = list(permutations(CODECS, 2))
 LONG = "mcp__plugin_project-management_issues__list_pipeline_jobs_from_merge_request_by_id"
@@ -62,7 +63,7 @@ def answered(way: Translated, reply: Reply, streamed: bool) -> Reply:
     async def gather() -> bytes:
         return b"".join([c async for c in way.answer(Answer(200, kind, chunks())).chunks])
 
-    return read_reply(way.client, kind, asyncio.run(gather()))
+    return read_answer(way.client, kind, asyncio.run(gather()))
 
 
 def tools_named(*names: str) -> tuple[Tool, ...]:
@@ -313,7 +314,7 @@ def test_calls_that_are_not_translated_have_ids_of_their_own_too(
     body = {"model": "m"}
     assert ids.request(body) is body
     second = passed_on(ids, name, raw, kind, size)
-    got = read_reply(name, kind, second)
+    got = read_answer(name, kind, second)
     assert got.calls[0].id == "call_0_2" and got.calls[0].arguments == {"id": "call_0"}
     assert got.text == "hi"
     if streamed:

@@ -25,10 +25,10 @@ from harnesses.gateway.gateway import Gateway, GatewayError
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.session import Grant, Session
 from harnesses.gateway.upstreams import Answer, Call, HttpUpstream, protocols_of
+from harnesses.gateway.wire import read_wire
 from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.registry import CODECS
-from harnesses.trajectories.threads import read_wire
 from tests.helpers.patience import QUICK
 from tests.helpers.scripted_model import ScriptedAgentModel
 from tests.helpers.services import KEY, ask, client, serve
@@ -116,7 +116,7 @@ def test_an_exchange_is_passed_on_recorded_and_priced(
     assert session.exchanges[0].reply.text == "hello"
     assert session.usage == Usage(1, 100, 40, 7, 0.1)
     lines = (tmp_path / "wire.jsonl").read_text().splitlines()
-    assert json.loads(lines[0])["request"]["messages"][0]["content"] == "hi"
+    assert read_wire(tmp_path / "wire.jsonl")[0].request["messages"][0]["content"] == "hi"
     # The service sees the real key, the record and the client never do.
     assert service.seen[0]["headers"]["authorization"] == f"Bearer {KEY}"
     assert KEY not in lines[0] and session.token not in lines[0]
@@ -247,10 +247,10 @@ def test_a_call_in_another_protocol_is_translated_and_recorded_as_the_client_mad
     sent = service.seen[0]["body"]
     assert sent["messages"] == [{"role": "user", "content": "hi"}] and "metadata" not in sent
     assert session.usage == Usage(1, 100, 40, 7, 0.1)
-    line = json.loads((tmp_path / "wire.jsonl").read_text().splitlines()[0])
-    assert (line["protocol"], line["spoken"]) == ("messages", "chat")
-    assert line["request"] == body and line["left_out"] == ["metadata"]
-    assert line["response"]["content"][0]["text"] == "hello"
+    (exchange,) = read_wire(tmp_path / "wire.jsonl")
+    assert (exchange.protocol, exchange.spoken) == ("messages", "chat")
+    assert exchange.request == body and exchange.left_out == ("metadata",)
+    assert exchange.reply is not None and exchange.reply.text == "hello"
     # What cannot be read is refused before it reaches the service, in the client's own words.
     assert broken.status_code == 400 and broken.json()["type"] == "error"
     assert "'judge' is not user" in broken.json()["error"]["message"]

@@ -267,9 +267,6 @@ def test_a_reply_says_the_same_streamed_or_not_cut_into_any_chunks(
     body = json.dumps(CODECS[to].write_response(reply, "m", "id1")).encode()
     whole = json.loads(answered(still, [body], kind="application/json"))
     assert CODECS[client].read_response(whole) == reply
-    # A service that does not stream where it is asked to.
-    events = read_events(answered(way, [body], kind="application/json"))
-    assert CODECS[client].read_stream(events) == expected(client, reply)
 
 
 def expected(client: ProtocolName, reply: Reply) -> Reply:

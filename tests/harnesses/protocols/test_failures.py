@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from harnesses.protocols.base import Codec, ProtocolError, Reply, ServiceFailure, ToolCall
-from harnesses.protocols.registry import CODECS, read_reply
-from harnesses.protocols.sse import event
+from harnesses.protocols.registry import CODECS
+from tests.helpers.services import read_answer
 
 BUSY = {"type": "overloaded_error", "code": "busy", "message": "no room today"}
 TEXT = [{"type": "text", "text": "hello"}]
@@ -258,33 +258,10 @@ def test_counts_that_were_not_given_are_marked_whatever_protocol_they_pass_throu
         again = codec.read_response(codec.write_response(Reply("hello", usage=found), "m", "1"))
         assert again.usage == found
         streamed = b"".join(codec.write_stream(Reply("hello", usage=found), "m", "1"))
-        assert read_reply(codec.name, "text/event-stream", streamed).usage == found
+        assert read_answer(codec.name, "text/event-stream", streamed).usage == found
     renamed = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
     if isinstance(usage, dict):
         usage = {new: usage[old] for new, old in renamed.items() if old in usage}
     for name, body in (("messages", {"content": TEXT, "stop_reason": "end_turn"}),
                        ("responses", {"output": SAID, "status": "completed"})):  # fmt: skip
         assert CODECS[name].read_response({**body, "usage": usage}).usage == found  # type: ignore[index]
-
-
-@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
-def test_an_answer_is_read_by_what_it_is(codec: Codec) -> None:
-    reply = Reply("hello", model="m")
-    whole = json.dumps(codec.write_response(reply, "m", "1")).encode()
-    stream = b"".join(codec.write_stream(reply, "m", "1"))
-    for kind in ("application/json", "text/event-stream", "text/plain", ""):
-        assert read_reply(codec.name, kind, whole).text == "hello"
-        assert read_reply(codec.name, kind, b"\xef\xbb\xbf" + stream).text == "hello"
-        for page in (
-            b"<html>Bad Gateway</html>",
-            b"<!DOCTYPE html>\n<p>Bad Gateway: no",
-            b"",
-            b"[]",
-        ):
-            with pytest.raises(ProtocolError) as caught:
-                read_reply(codec.name, kind, page)
-            assert b"Gateway" not in page or "Bad Gateway" in str(caught.value)
-        with pytest.raises(ServiceFailure, match="no room today"):
-            read_reply(codec.name, kind, json.dumps({"error": BUSY}).encode())
-        with pytest.raises(ServiceFailure, match="no room today"):
-            read_reply(codec.name, kind, event({"message": "no room today"}, "error"))

@@ -19,6 +19,7 @@ from typing import Any
 from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, ModelSpec, Request
 from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.wire import WIRE, read_wire
 from harnesses.protocols.base import Conversation, ProtocolName, Reply, Thought, ToolCall
 from sandboxes.base import Limits
 from sandboxes.docker_backend import DockerBackend
@@ -96,7 +97,7 @@ def record(harness: str, model: str, folder: Path, gateway: Gateway, slots: Sand
         # Or the gateway would take out what it does not pass on.
         outcome = make_harness(harness).run(request, replace(site, anywhere=True))
     print(harness, model, outcome.status, outcome.message)
-    return json.loads((folder / "record" / "wire.jsonl").read_text().splitlines()[-1])["request"]
+    return dict(read_wire(folder / "record" / WIRE)[-1].request)
 
 
 def main() -> None:

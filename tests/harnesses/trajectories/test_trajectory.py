@@ -12,8 +12,9 @@ from atif import Trajectory
 
 from harnesses.base import Usage
 from harnesses.gateway.exchange import MAIN, Exchange
+from harnesses.gateway.wire import read_wire
 from harnesses.protocols.base import Reply, ToolCall
-from harnesses.trajectories.threads import read_wire, turns
+from harnesses.trajectories.threads import turns
 from harnesses.trajectories.trajectory import (
     body_lines,
     build_trajectory,
@@ -59,13 +60,13 @@ def conversation() -> list[Exchange]:
 
 def trajectory_of(exchanges: list[Exchange], usage: Usage) -> Trajectory | None:
     return build_trajectory(
-        exchanges, agent="a", version="1", model="m", session_id="s", usage=usage
+        turns(exchanges), agent="a", version="1", model="m", session_id="s", usage=usage
     )
 
 
 def build(exchanges: list[Exchange]) -> dict[str, Any]:
     trajectory = build_trajectory(
-        exchanges,
+        turns(exchanges),
         agent="a",
         version="1",
         model="m",
@@ -101,8 +102,8 @@ def test_steps_calls_results_and_tokens_are_all_there_in_order() -> None:
 
 
 def test_the_answer_is_that_of_the_main_conversation() -> None:
-    assert final_answer(conversation()) == "done"
-    assert final_answer(conversation()[:1]) == "Title"
+    assert final_answer(turns(conversation())) == "done"
+    assert final_answer(turns(conversation()[:1])) == "Title"
     assert final_answer([]) == ""
 
 
@@ -129,8 +130,8 @@ def test_a_skill_counts_as_opened_when_its_body_was_shown(
     said, call = call_of("cat SKILL.md", "c1")
     result = {"role": "tool", "tool_call_id": "c1", "content": shown}
     exchanges = [exchange([said, result], Reply("ok", (call,)))]
-    assert skill_activated(exchanges, tmp_path) is activated
-    assert skill_activated(exchanges, None) is None
+    assert skill_activated(turns(exchanges), tmp_path) is activated
+    assert skill_activated(turns(exchanges), None) is None
 
 
 def test_broken_front_matter_and_missing_files_give_no_body(tmp_path: Path) -> None:

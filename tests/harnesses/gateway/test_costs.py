@@ -1,0 +1,195 @@
+"""What a session may cost, in counts: parses of a request, writes of a stream, bytes held."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import tracemalloc
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from benchmarks.sessions import requests
+from harnesses.base import ModelSpec, Usage
+from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.session import Grant, Session
+from harnesses.gateway.upstreams import HttpUpstream, UpstreamError, gathered
+from harnesses.gateway.wire import WIRE
+from harnesses.protocols.base import Reply
+from harnesses.protocols.registry import CODECS
+from harnesses.trajectories.threads import Turns
+from tests.helpers.services import client, serve
+
+EVENTS = list(CODECS["messages"].write_stream(Reply("hello", usage=Usage(1, 9, 0, 1)), "m", "1"))
+TEXT = next(event for event in EVENTS if b"text_delta" in event)
+BEGIN, END = EVENTS[: EVENTS.index(TEXT)], EVENTS[EVENTS.index(TEXT) + 1 :]
+
+
+def gateway(url: str, folder: Path) -> Gateway:
+    upstream = HttpUpstream("anthropic", url, "", frozenset({"messages"}))
+    return Gateway({"up": upstream}, folder / "s", lambda *_: 0.0)
+
+
+def streaming(count: int, gap_s: float) -> Any:
+    """A service whose replies have so many events."""
+
+    async def events() -> AsyncIterator[bytes]:
+        for event in [*BEGIN, *[TEXT] * count, *END]:
+            yield event
+            if gap_s:
+                await asyncio.sleep(gap_s)
+
+    async def answer(_: Request) -> Response:
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    return answer
+
+
+def writes(session: Session) -> list[bytes]:
+    """What the gateway writes to a client of a stream, write by write."""
+    body = json.dumps({"model": "m", "max_tokens": 9, "stream": True, "messages": []}).encode()
+    head = (
+        f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {session.token}\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    raw = b""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(session.socket))
+        connection.sendall(head.encode() + body)
+        while not raw.endswith(b"0\r\n\r\n"):
+            raw += connection.recv(1 << 16)
+    found, at = [], raw.index(b"\r\n\r\n") + 4
+    while size := int(raw[at : raw.index(b"\r\n", at)], 16):
+        at = raw.index(b"\r\n", at) + 2
+        found.append(raw[at : at + size])
+        at += size + 2
+    return found
+
+
+@pytest.mark.parametrize(("gap_s", "most"), [(0.0, 0.1), (0.001, 0.5), (0.002, 0.6)])
+def test_events_that_come_soon_after_another_are_written_together(
+    gap_s: float, most: float, tmp_path: Path
+) -> None:
+    count = 400
+    with (
+        serve(streaming(count, gap_s), "/v1/messages") as url,
+        gateway(url, tmp_path) as running,
+        running.open(Grant(ModelSpec("up", "m"), 1)) as session,
+    ):
+        found = writes(session)
+    assert b"".join(found) == b"".join([*BEGIN, *[TEXT] * count, *END])
+    assert len(found) < most * count
+
+
+def test_events_after_a_pause_are_written_at_once(tmp_path: Path) -> None:
+    with (
+        serve(streaming(12, 0.05), "/v1/messages") as url,
+        gateway(url, tmp_path) as running,
+        running.open(Grant(ModelSpec("up", "m"), 1)) as session,
+    ):
+        found = writes(session)
+    # On a busy machine two may come together after all.
+    assert sum(TEXT in one for one in found) >= 8
+
+
+def taken(chunks: AsyncGenerator[bytes]) -> tuple[list[bytes], str]:
+    async def take() -> tuple[list[bytes], str]:
+        found: list[bytes] = []
+        try:
+            async for chunk in gathered(chunks):
+                found.append(chunk)
+        except UpstreamError as error:
+            return found, str(error)
+        return found, ""
+
+    return asyncio.run(take())
+
+
+@pytest.mark.parametrize("pauses_s", [(0, 0, 0), (0.002, 0, 0.001), (0.02, 0.001, 0.02)])
+def test_what_came_before_a_stream_broke_is_passed_on(pauses_s: Sequence[float]) -> None:
+    async def breaking() -> AsyncGenerator[bytes]:
+        for number, pause_s in enumerate(pauses_s):
+            yield b"%d" % number
+            await asyncio.sleep(pause_s)
+        raise UpstreamError("it broke")
+
+    found, error = taken(breaking())
+    assert b"".join(found) == b"012" and error == "it broke"
+
+
+def test_a_reader_that_leaves_closes_the_stream_and_a_slow_one_stops_it() -> None:
+    closed, sent = [], []
+
+    async def endless() -> AsyncGenerator[bytes]:
+        try:
+            while True:
+                sent.append(1 << 16)
+                yield b"x" * (1 << 16)
+                await asyncio.sleep(0)
+        finally:
+            closed.append(True)
+
+    async def leave() -> None:
+        chunks = gathered(endless())
+        await anext(chunks)
+        await asyncio.sleep(0.2)
+        await chunks.aclose()
+
+    asyncio.run(leave())
+    assert closed == [True] and sum(sent) < 2 << 20
+
+
+@pytest.mark.parametrize("line", [b"x: " + b"a" * 1000 + b"\r\n", b"a" * 1000])
+def test_endless_headers_are_refused(line: bytes, tmp_path: Path) -> None:
+    with (
+        Gateway({}, tmp_path / "s", lambda *_: 0.0) as running,
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
+        connection.connect(str(running.socket))
+        connection.sendall(b"POST /v1/messages HTTP/1.1\r\nx: ")
+        with pytest.raises(OSError, match=re.compile("pipe|reset", re.IGNORECASE)):
+            for _ in range(4096):
+                connection.sendall(line * 16)
+
+
+def test_a_long_session_is_parsed_once_and_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, large = json.loads, []
+
+    def counted(raw: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(raw) > 100_000:
+            large.append(len(raw))
+        return parse(raw, *args, **kwargs)
+
+    monkeypatch.setattr(json, "loads", counted)
+    count, size = 40, 600_000
+    with (
+        serve(streaming(1, 0.0), "/v1/messages") as url,
+        gateway(url, tmp_path) as running,
+        running.open(Grant(ModelSpec("up", "m"), 1, tmp_path)) as session,
+        client(session, session.token) as http,
+    ):
+        tracemalloc.start()
+        before = 0
+        for number, body in enumerate(requests(count, size)):
+            large.clear()
+            answer = http.post("/v1/messages", json=body)
+            assert answer.status_code == 200, answer.text
+            assert len(large) == (len(json.dumps(body)) > 100_000), "a request is parsed once"
+            if number == 1:
+                before = tracemalloc.get_traced_memory()[0]
+        del body, answer
+        held = tracemalloc.get_traced_memory()[0] - before
+        large.clear()
+        assert len(Turns(tmp_path / WIRE).so_far()) == count
+        tracemalloc.stop()
+    assert large == [], "what is read at the end is what was added"
+    assert held < 5 << 20 and (tmp_path / WIRE).stat().st_size < 2_000_000
