@@ -57,7 +57,7 @@ class Task:
     Other agents find the files of ``workspace``, if there is one."""
     pictures: tuple[str, ...] = ()
     """Pictures in the workspace, by relative path, that are shown with the instruction."""
-    folders: Mapping[str, Path] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict, hash=False)
     """Folders of this machine that agents can read and not change, such as a corpus, by their paths
     in the sandbox. Their content counts in the digest of a task that a source makes."""
     follow_ups: tuple[str, ...] = ()

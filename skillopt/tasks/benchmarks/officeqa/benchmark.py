@@ -25,7 +25,7 @@ HOME = Home(
     "2.0. The gate forbids to use the answer keys to train models that are evaluated on OfficeQA",
     confirm="OfficeQA's gate forbids to use its answer keys to train models that are evaluated on "
     "OfficeQA. Training a skill leaves the model as it is, but uses the answers of the train and "
-    "val splits. You are who has agreed to these terms.",
+    "val splits. Whether that is within the terms that you have accepted is for you to judge.",
 )
 CORPUS = "/corpus"
 """The folder of the bulletins in a sandbox."""
