@@ -269,6 +269,7 @@ def _request(
         follow_ups=task.follow_ups,
         question=task.question,
         pictures=task.pictures,
+        folders=task.folders,
     )
 
 

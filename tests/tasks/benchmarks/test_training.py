@@ -13,6 +13,10 @@ from tests.helpers.cells import ALL_CELLS
 from tests.helpers.command_line import skillopt
 
 AGENTS = ("codex", "claude-code")
+WITHOUT_TOOLS = {"officeqa": {"search": False}}
+"""Options by which direct chat needs no sandbox, for those whose config gives it a shell."""
+SETTINGS = [("officeqa", {"setting": "corpus", "search": False})]
+"""What else is trained on with an engine."""
 SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
 
 
@@ -28,8 +32,9 @@ def prepared(name: str, folder: Path) -> Path:
     return target
 
 
-def trained(name: str, harness: str, folder: Path) -> None:
+def trained(name: str, harness: str, folder: Path, **options: object) -> None:
     settings = {
+        **{f"tasks.options.{key}": value for key, value in options.items()},
         "tasks.path": str(prepared(name, folder)),
         "runs": str(folder / "runs"),
         "target": SIM,
@@ -40,8 +45,8 @@ def trained(name: str, harness: str, folder: Path) -> None:
         "workers": 4,
         "patience": 2,
     }
-    options = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
-    done = skillopt("train", f"configs/{name}/{harness}.yaml", *options)
+    changes = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+    done = skillopt("train", f"configs/{name}/{harness}.yaml", *changes)
     assert done.returncode == 0, done.stderr
     summary = json.loads((folder / "runs" / f"{name}-{harness}" / "summary.json").read_text())
     assert summary["initial_score"] < summary["best_score"] == 1.0
@@ -50,7 +55,28 @@ def trained(name: str, harness: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_in_direct_chat(name: str, tmp_path: Path) -> None:
+    trained(name, "direct", tmp_path, **WITHOUT_TOOLS.get(name, {}))
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", WITHOUT_TOOLS)
+def test_in_direct_chat_with_a_shell(name: str, tmp_path: Path) -> None:
     trained(name, "direct", tmp_path)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("name", "options", "harness"),
+    [
+        (*row, harness)
+        for row in SETTINGS
+        for harness in (("direct", *AGENTS) if ALL_CELLS else AGENTS[:1])
+    ],
+)
+def test_in_another_setting(
+    name: str, options: dict[str, object], harness: str, tmp_path: Path
+) -> None:
+    trained(name, harness, tmp_path, **options)
 
 
 @pytest.mark.engine
