@@ -271,6 +271,7 @@ def _request(
         follow_ups=task.follow_ups,
         question=task.question,
         pictures=task.pictures,
+        folders=task.folders,
     )
 
 

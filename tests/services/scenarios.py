@@ -347,6 +347,12 @@ def floats(asked: Asked, made: Said) -> Said:
     return Said(made.text, made.calls, usage={f"{kind}_tokens": 5.0 for kind in kinds})
 
 
+def no_totals(asked: Asked, made: Said) -> Said:
+    kinds = ("prompt", "completion", "input", "output")
+    usage = {f"{kind}_tokens": 5 for kind in kinds}
+    return Said(made.text, made.calls, usage={**usage, "input_tokens_details": {}})
+
+
 def no_usage(asked: Asked, made: Said) -> Said:
     return Said(made.text, made.calls, usage={})
 
@@ -498,6 +504,7 @@ def _cases() -> Iterator[Case]:
         "an unknown word for the end", always(said(odd_stop)), "solved", ("chat", "messages")
     )
     yield Case("counts as floats", always(said(floats)), "solved")
+    yield Case("counts without a total", always(said(no_totals)), "solved")
     yield Case("no counts", always(said(no_usage)), "solved")
     yield Case("thoughts in the text", always(said(thinks_aloud)), "solved")
     yield Case("ids that repeat", always(repeated_ids), "solved")

@@ -7,6 +7,7 @@ behaves again, the same evaluation in the same folder must end with reward 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,8 @@ KINDS = (
     "calls with pieces in turn",
 )  # fmt: skip
 """The cases that real agents meet in every run of the tests: one of each kind."""
+EARLY = ("opencode", "a stream with half of its events once")
+"""OpenCode runs tools before a reply is whole: after a broken one its work may be there twice."""
 
 
 def agents_cells() -> list[tuple[str, Protocol, str]]:
@@ -120,6 +123,8 @@ def test_the_agents(
     agent: str, protocol: Protocol, name: str, tmp_path: Path, quick_retries: None
 ) -> None:
     case = CASES[name]
+    if (agent, name) == EARLY:
+        case = replace(case, right="service")
     with serving(case.make()) as service:
         settings = config(
             tmp_path,

@@ -44,6 +44,10 @@ STATED = {
     "searchqa": ["- Answer with only the name, no sentence around it."],
     "docvqa": ["- Copy the value of a field without its label."],
     "livemath": ["- Compare the options: the strongest one that is true is right."],
+    "officeqa": [
+        "- Units: convert the table's figure into that of the question.",
+        "- For an answer in millions divide a table in thousands by 1,000.",
+    ],
     "spreadsheetbench": [
         "- Write computed values into cells, not formulas.",
         "- openpyxl stores no result of a formula: compute it and store the value.",
@@ -59,6 +63,7 @@ NOT_STATED = {
     "searchqa": ["- The answer is never only the name.", "- The answer is short: a few words."],
     "docvqa": ["- Copy the label with its value."],
     "livemath": ["- Options: avoid the strongest.", "- Compare all options."],
+    "officeqa": ["- Never convert the unit of a figure.", "- Name the unit of a figure."],
     "spreadsheetbench": ["- Never write values in place of formulas.", "- Formulas begin with =."],
 }
 

@@ -13,6 +13,13 @@ from tests.helpers.cells import ALL_CELLS
 from tests.helpers.command_line import skillopt
 
 AGENTS = ("codex", "claude-code")
+WITHOUT_TOOLS = {"officeqa": {"search": False}}
+"""Options by which direct chat needs no sandbox, for those whose config gives it a shell."""
+SETTINGS = [
+    ("officeqa", {"setting": "corpus", "search": False}),
+    ("spreadsheetbench", {"setting": "file"}),
+]
+"""What else is trained on with an engine."""
 WITH_SHELL = ("spreadsheetbench",)
 """Those in which direct chat has a shell, hence a sandbox."""
 SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
@@ -30,8 +37,9 @@ def prepared(name: str, folder: Path) -> Path:
     return target
 
 
-def trained(name: str, harness: str, folder: Path, **more: object) -> None:
+def trained(name: str, harness: str, folder: Path, **options: object) -> None:
     settings = {
+        **{f"tasks.options.{key}": value for key, value in options.items()},
         "tasks.path": str(prepared(name, folder)),
         "runs": str(folder / "runs"),
         "target": SIM,
@@ -41,10 +49,9 @@ def trained(name: str, harness: str, folder: Path, **more: object) -> None:
         "train.batch_size": EACH,
         "workers": 4,
         "patience": 2,
-        **more,
     }
-    options = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
-    done = skillopt("train", f"configs/{name}/{harness}.yaml", *options)
+    changes = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+    done = skillopt("train", f"configs/{name}/{harness}.yaml", *changes)
     assert done.returncode == 0, done.stderr
     summary = json.loads((folder / "runs" / f"{name}-{harness}" / "summary.json").read_text())
     assert summary["initial_score"] < summary["best_score"] == 1.0
@@ -59,7 +66,28 @@ def trained(name: str, harness: str, folder: Path, **more: object) -> None:
     ],
 )
 def test_in_direct_chat(name: str, tmp_path: Path) -> None:
+    trained(name, "direct", tmp_path, **WITHOUT_TOOLS.get(name, {}))
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", WITHOUT_TOOLS)
+def test_in_direct_chat_with_a_shell(name: str, tmp_path: Path) -> None:
     trained(name, "direct", tmp_path)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("name", "options", "harness"),
+    [
+        (*row, harness)
+        for row in SETTINGS
+        for harness in (("direct", *AGENTS) if ALL_CELLS else AGENTS[:1])
+    ],
+)
+def test_in_another_setting(
+    name: str, options: dict[str, object], harness: str, tmp_path: Path
+) -> None:
+    trained(name, harness, tmp_path, **options)
 
 
 @pytest.mark.engine
@@ -74,8 +102,3 @@ def test_in_direct_chat(name: str, tmp_path: Path) -> None:
 )
 def test_in_an_agent(name: str, harness: str, tmp_path: Path) -> None:
     trained(name, harness, tmp_path)
-
-
-@pytest.mark.engine
-def test_a_workbook_as_the_answer(tmp_path: Path) -> None:
-    trained("spreadsheetbench", "direct", tmp_path, **{"tasks.options.setting": "file"})
