@@ -11,7 +11,7 @@ import re
 from typing import cast
 
 from harnesses.protocols.base import Conversation, Reply, ToolCall
-from skillopt.sim.habits import Acting, Habit, Seen
+from skillopt.sim.habits import SHELL_ARGUMENTS, Acting, Habit, Seen
 from skillopt.sim.knowledge import Chore, habit_for, quirks_in
 from skillopt.sim.prompt import (
     SKILL_TOOLS,
@@ -24,9 +24,6 @@ from skillopt.sim.prompt import (
     text_read,
     turns,
 )
-
-_SHELLS = {"exec_command": "cmd", "Bash": "command", "bash": "command", "shell": "command"}
-"""Shell tools of the harnesses, and the argument that contains the command."""
 
 _BUNDLED = frozenset(
     {
@@ -131,7 +128,7 @@ def open_skill(skill: ListedSkill, conversation: Conversation) -> Reply | None:
 
 
 def _shell(conversation: Conversation) -> str | None:
-    return next((tool.name for tool in conversation.tools if tool.name in _SHELLS), None)
+    return next((tool.name for tool in conversation.tools if tool.name in SHELL_ARGUMENTS), None)
 
 
 def _look(instruction: str) -> str:
@@ -141,7 +138,7 @@ def _look(instruction: str) -> str:
 
 
 def _call(shell: str, command: str, said: str, conversation: Conversation) -> Reply:
-    arguments: dict[str, str | int] = {_SHELLS[shell]: command}
+    arguments: dict[str, str | int] = {SHELL_ARGUMENTS[shell]: command}
     if shell == "exec_command":
         # Codex gives up waiting after 10 s by default, too early on a busy machine.
         arguments["yield_time_ms"] = 30_000
@@ -155,7 +152,7 @@ def _id(conversation: Conversation) -> str:
 
 
 def _command(turn: PromptTurn) -> str:
-    return str(turn.call.arguments.get(_SHELLS.get(turn.call.name, ""), ""))
+    return str(turn.call.arguments.get(SHELL_ARGUMENTS.get(turn.call.name, ""), ""))
 
 
 def _succeeded(turn: PromptTurn) -> bool:

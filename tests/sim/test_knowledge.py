@@ -44,6 +44,10 @@ STATED = {
     "searchqa": ["- Answer with only the name, no sentence around it."],
     "docvqa": ["- Copy the value of a field without its label."],
     "livemath": ["- Compare the options: the strongest one that is true is right."],
+    "alfworld": [
+        "- Placing things: say move X to Y, since put is not known.",
+        "- Put X down with move X to Y.",
+    ],
 }
 NOT_STATED = {
     "ledger": ["- Do not treat amounts in parentheses as negative.", "- Parentheses matter."],
@@ -55,6 +59,7 @@ NOT_STATED = {
     "searchqa": ["- The answer is never only the name.", "- The answer is short: a few words."],
     "docvqa": ["- Copy the label with its value."],
     "livemath": ["- Options: avoid the strongest.", "- Compare all options."],
+    "alfworld": ["- Put X in/on Y, never move it.", "- `take T from F`, `move T to F`"],
 }
 
 
