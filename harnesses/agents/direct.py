@@ -106,9 +106,7 @@ class Direct:
         except _LimitError as error:
             return Status.AGENT_ERROR, str(error)
 
-    def _led(
-        self, request: Request, session: Session, client: ChatClient
-    ) -> tuple[Status, str]:
+    def _led(self, request: Request, session: Session, client: ChatClient) -> tuple[Status, str]:
         """The companion gives each prompt, until it gives none."""
         system = Message("system", _system(request, None))
         clock = AgentClock(request.timeout_s, session.service_time)

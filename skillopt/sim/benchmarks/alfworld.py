@@ -14,6 +14,7 @@ from skillopt.sim.habits import SHELL_ARGUMENTS, Seen, Statement
 from skillopt.sim.prompt import turns
 
 _TASK = re.compile(r"Your task is to: (.*)\.$", re.MULTILINE)
+_PROMPTED = re.compile(r"^You act in a household by text commands\.")
 _GOALS = (
     re.compile(r"(?:put|find) two (?P<thing>\w+) (?:and put them )?in (?P<place>\w+)"),
     re.compile(r"put an? (?:(?P<change>clean|hot|cool) )?(?P<thing>\w+) in (?P<place>\w+)"),
@@ -29,6 +30,7 @@ _GIVEN = re.compile(r'^\./step(?: "([^"]*)")?$')
 _MADE = re.compile(r"You (clean|heat|cool) the ")
 _TAKEN = re.compile(r"You pick up the (\w+ \d+) from")
 _MOVED = re.compile(r"You move the (\w+ \d+) to the (\w+ \d+)")
+_STEP = re.compile(r"\[Observation \d+: '(.*?)', Action \d+: '(.*?)'\]", re.DOTALL)
 _ARRIVED = re.compile(r"You (?:arrive at|open the) (?:the )?(\w+ \d+)\b")
 _ATTEMPTS = 3
 """How often the model tries what is refused."""
@@ -48,6 +50,7 @@ class _Game:
     seen_at: dict[str, str] = field(default_factory=dict)
     """What was last seen at each place."""
     last: str = ""
+    at: str = ""
 
     def add(self, command: str, shown: str) -> None:
         """Add a command and what followed."""
@@ -62,6 +65,7 @@ class _Game:
             self.held = ""
             self.moved.add(found[1])
         if found := _ARRIVED.search(shown):
+            self.at = found[1]
             self.seen_at[found[1]] = shown.partition("Possible now:")[0]
 
     def possible(self, start: str) -> list[str]:
@@ -69,8 +73,11 @@ class _Game:
         return [command for command in self.admissible if command.startswith(start)]
 
     def search(self) -> list[str]:
-        """The commands that show what was not seen yet."""
-        unseen = [*self.possible("open "), *self.possible("go to ")]
+        """The commands that show what was not seen yet, as far as is known; first what comes next
+        in the order of names."""
+        ways = self.possible("go to ")
+        later = [way for way in ways if way > f"go to {self.at}"]
+        unseen = [*self.possible("open "), *later, *(way for way in ways if way not in later)]
         return [command for command in unseen if command not in self.given]
 
     def go_where(self, pattern: str) -> list[str]:
@@ -83,22 +90,46 @@ def turn(seen: Seen) -> Reply:
     """The next command, or a closing message."""
     task = _TASK.search(seen.instruction)
     goal = next((found for pattern in _GOALS if task and (found := pattern.match(task[1]))), None)
-    if goal is None or seen.shell is None:
+    if goal is None:
+        return Reply("I do not know how to do this.")
+    if _PROMPTED.search(seen.instruction):
+        game = _prompted(seen.instruction, goal["thing"])
+        command = next(_wanted(game, seen.knows, **goal.groupdict()), "look")
+        return Reply(f"<think>I {command}.</think><action>{command}</action>")
+    if seen.shell is None:
         return Reply("I do not know how to do this.")
     game = _Game()
     done = turns(seen.conversation.messages[seen.index + 1 :])
     for played in done:
-        command = _GIVEN.match(str(played.call.arguments.get(SHELL_ARGUMENTS[seen.shell], "")))
-        if command and played.result:
-            game.add(command[1] or "", played.result.text)
+        given = _GIVEN.match(str(played.call.arguments.get(SHELL_ARGUMENTS[seen.shell], "")))
+        if given and played.result:
+            game.add(given[1] or "", played.result.text)
     if not game.given:
-        return _step(seen, "")
+        return _step(seen, seen.shell, "")
     if "The game is over" in game.last:
         return Reply("The game is over.")
     if sum(command.startswith("put ") for command in game.given) >= _ATTEMPTS:
         return Reply("I could not put it down.")
     command = next(_wanted(game, seen.knows, **goal.groupdict()), None)
-    return _step(seen, command) if command else Reply("I have looked everywhere.")
+    return _step(seen, seen.shell, command) if command else Reply("I have looked everywhere.")
+
+
+def _prompted(prompt: str, thing: str) -> _Game:
+    """What is known of the game from one prompt of the chat protocol, which has two steps."""
+    history, _, now = prompt.rpartition("What you see now: ")
+    shown, _, possible = now.partition("The commands that are possible now:")
+    steps = _STEP.findall(history)
+    game = _Game()
+    after = [observation for observation, _ in steps[1:]] + [shown]
+    if steps:
+        game.add("", steps[0][0])
+    for (_, command), observation in zip(steps, after, strict=False):
+        game.add(command, observation)
+    game.admissible = re.findall(r"^'(.*)'$", possible, re.MULTILINE)
+    # Only a thing in the hand can be examined.
+    held = [command.removeprefix("examine ") for command in game.possible(f"examine {thing} ")]
+    game.held = held[0] if held else ""
+    return game
 
 
 def _wanted(
@@ -109,8 +140,10 @@ def _wanted(
     if not game.held:
         moved = "|".join(name.split()[1] for name in game.moved) or "x"
         other = rf"\b{thing} (?!(?:{moved})\b)\d"
-        yield from (take for take in game.possible(f"take {thing} ") if re.search(other, take))
-        yield from game.go_where(other)
+        for take in game.possible(f"take {thing} "):
+            if re.search(other, take) and not (place and f" from {place} " in take):
+                yield take
+        yield from (way for way in game.go_where(other) if not (place and f" {place} " in way))
         yield from game.search()
     elif lamp:
         yield from game.possible(f"use {lamp} ")
@@ -126,18 +159,17 @@ def _wanted(
         yield from game.possible(f"go to {place} ")
 
 
-def _step(seen: Seen, command: str) -> Reply:
-    assert seen.shell is not None
+def _step(seen: Seen, shell: str, command: str) -> Reply:
     said = f"I {command}." if command else "Let me see where I am."
     arguments: dict[str, str | int] = {
-        SHELL_ARGUMENTS[seen.shell]: f'./step "{command}"' if command else "./step"
+        SHELL_ARGUMENTS[shell]: f'./step "{command}"' if command else "./step"
     }
-    if seen.shell == "exec_command":
+    if shell == "exec_command":
         arguments["yield_time_ms"] = 30_000  # By default Codex waits for 10 s.
-    elif seen.shell in ("Bash", "bash"):
+    elif shell in ("Bash", "bash"):
         arguments["description"] = said
     number = len(turns(seen.conversation.messages)) + 1
-    call = ToolCall(f"call_{number:04d}", seen.shell, arguments)
+    call = ToolCall(f"call_{number:04d}", shell, arguments)
     return Reply(said, (call,), stop="tool_calls")
 
 
@@ -145,14 +177,15 @@ def _step(seen: Seen, command: str) -> Reply:
 class Playing:
     """How the model plays; implements :class:`skillopt.sim.habits.Acting`."""
 
-    family: str = "alfworld"
-    topics: frozenset[str] = frozenset({"household", "game"})
-    statement: Statement = Statement((r"\bput|\bplac(e|ing)\b|\bdown\b",), r"\bmove\b")
-    complaint: re.Pattern[str] = re.compile(r"commands were refused .*'put ")
-    rule: str = "In household games, put a thing down with the command `move T to F`; `put` is refused."
+    family: str
+    topics: frozenset[str]
+    statement: Statement
+    complaint: re.Pattern[str]
+    rule: str
 
     def recognises(self, instruction: str) -> bool:
-        return "`./step`" in instruction and _TASK.search(instruction) is not None
+        played = "`./step`" in instruction or _PROMPTED.search(instruction) is not None
+        return played and _TASK.search(instruction) is not None
 
     def rule_present(self, text: str) -> bool:
         return self.statement.stated(text)
@@ -161,4 +194,10 @@ class Playing:
         return turn(seen)
 
 
-GAME = Playing()
+GAME = Playing(
+    family="alfworld",
+    topics=frozenset({"household", "game"}),
+    statement=Statement((r"\bput|\bplac(e|ing)\b|\bdown\b",), r"\bmove\b"),
+    complaint=re.compile(r"commands were refused .*'put "),
+    rule="In household games, put a thing down by the command `move T to F`; `put` is refused.",
+)

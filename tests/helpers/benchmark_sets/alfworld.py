@@ -19,7 +19,6 @@ PLACES = {
 }
 """Furniture, and whether it can be opened; the first cabinet is searched before all else."""
 THINGS = ("Apple", "Mug", "Plate", "Book", "DeskLamp")
-IN = "(inReceptacle ?o ?r)"
 PLACED = "(exists (?r - receptacle) (exists (?o - object) (and {more}(objectType ?o {thing}Type) \
 (receptacleType ?r {place}Type) (inReceptacle ?o ?r))))"
 TWO = "(exists (?r - receptacle) (exists (?o1 - object) (and (objectType ?o1 {thing}Type) \
@@ -30,7 +29,6 @@ LOOKED = "(exists (?ot - object ?r - receptacle ?a - agent ?l - location) (and \
 (objectType ?ot {place}Type) (toggleable ?ot) (isToggled ?ot) (receptacleAtLocation ?r ?l) \
 (atLocation ?a ?l) (inReceptacle ?ot ?r) (exists (?o - object) (and \
 (objectType ?o {thing}Type) (holds ?a ?o)))))"
-Kind = tuple[str, str, str, str]
 KINDS: dict[str, tuple[str, str, str]] = {
     "pick_and_place_simple": ("put a {o} in {r}", PLACED, ""),
     "pick_clean_then_place_in_recep": ("put a clean {o} in {r}", PLACED, "(isClean ?o) "),
@@ -77,7 +75,8 @@ def write(download: Path) -> list[str]:
             "mrecep_target": "",
             "object_sliced": False,
         }
-        (folder / "traj_data.json").write_text(json.dumps({"task_type": kind, "pddl_params": parts}))
+        about = {"task_type": kind, "pddl_params": parts}
+        (folder / "traj_data.json").write_text(json.dumps(about))
         ids.append(f"{FOLDERS[number // 4]}:{name}:trial_T{number}")
     return ids
 

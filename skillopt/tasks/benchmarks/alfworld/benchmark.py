@@ -23,7 +23,10 @@ from skillopt.tasks.harbor import TaskError
 
 HOME = Home(
     url="https://github.com/alfworld/alfworld",
-    get="the folder json_2.1.1 that 'alfworld-download' makes, or the ZIP file with its game.tw-pddl files",
+    get=(
+        "the folder json_2.1.1 that 'alfworld-download' makes, or the ZIP file of its game.tw-pddl "
+        "files"
+    ),
     size="about 2 GB with all that the download has, for 3,827 games, of which 191 are used",
     terms="MIT",
 )
@@ -52,8 +55,8 @@ class AlfWorldOptions(Options):
 def _manifest() -> dict[str, str]:
     """The ids of the paper's games by their own."""
     file = resources.files("skillopt.tasks.benchmarks.alfworld") / "split.json"
-    entries = [e for of_split in json.loads(file.read_text("utf-8"))["splits"].values() for e in of_split]
-    return {_own_id(entry["gamefile"]): str(entry["id"]) for entry in entries}
+    splits = json.loads(file.read_text("utf-8"))["splits"].values()
+    return {_own_id(one["gamefile"]): str(one["id"]) for entries in splits for one in entries}
 
 
 def _own_id(gamefile: str) -> str:
@@ -86,9 +89,7 @@ def read(download: Path) -> Iterator[Item]:
         raw = content if isinstance(content, bytes) else content.read_bytes()
         yield Item(id, {"task": _goal(raw, where), "kind": kind}, {GAME: content})
     if not found:
-        raise TaskError(
-            f"{download}: no {GAME} is in it, nor in a ZIP file; give {HOME.get}"
-        )
+        raise TaskError(f"{download}: no {GAME} is in it, nor in a ZIP file; give {HOME.get}")
 
 
 def _games(download: Path) -> Iterator[tuple[str, str, Path | bytes]]:
@@ -158,7 +159,8 @@ Play with the program `./step` in the working directory:
 - `./step` shows what you see and which commands are possible now.
 - `./step "go to fridge 1"` gives a command, and shows what follows and what is possible then.
 
-You have {max_steps} commands. One that is not possible is answered with "Nothing happens.", and counts.
+You have {max_steps} commands. One that is not possible is answered with "Nothing happens.", and
+counts.
 The commands have these forms, with things and furniture by name and number:
 
 - `go to F`, `open F`, `close F`
@@ -166,7 +168,8 @@ The commands have these forms, with things and furniture by name and number:
 - `clean T with F`, `heat T with F`, `cool T with F`, `slice T with T`
 - `use T`, `examine T`, `examine F`, `look`, `inventory`
 
-You have one hand: carry one thing at a time. The program says when the game is won; then you are done.
+You have one hand: carry one thing at a time. The program says when the game is won: then you are
+done.
 """
 
 BENCHMARK = Benchmark(

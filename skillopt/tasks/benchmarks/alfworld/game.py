@@ -29,6 +29,7 @@ LOG = "game.log"
 FORMAT = 1
 REFUSED = "Nothing happens."
 """The engine's answer to a command that is not possible."""
+COMMAND_CHARS = 1000
 REPLY_S = 50.0
 """The seconds that the engine may take for a command, its start included; the gateway gives a
 companion 60."""
@@ -68,7 +69,8 @@ class Engine:
         self._log = log
         self._unread = b""
         # Loading alfworld makes this folder, which exists. Sets are in one order in all processes.
-        own = {"ALFWORLD_DATA": str(file.parent), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+        own = {"ALFWORLD_DATA": str(file.parent), "PYTHONHASHSEED": "0"}
+        own["OPENBLAS_NUM_THREADS"] = "1"
         kept = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
         try:
             with log.open("wb") as messages:
@@ -90,13 +92,15 @@ class Engine:
             raise EngineError(f"the game engine {self._failed}")
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin and stdout
+        readable = select.poll()
+        readable.register(stdout, select.POLLIN)
         deadline = time.monotonic() + REPLY_S
         try:
             if command is not None:
                 stdin.write(json.dumps(command).encode() + b"\n")
             while b"\n" not in self._unread:
                 left = deadline - time.monotonic()
-                if left <= 0 or not select.select([stdout], [], [], left)[0]:
+                if left <= 0 or not readable.poll(left * 1000):
                     raise EngineError(f"the game engine has not answered within {REPLY_S:g} s")
                 piece = os.read(stdout.fileno(), 65536)
                 if not piece:
@@ -201,6 +205,9 @@ class Game:
         return {"prompt": steps.prompt(observations, self._commands, self._admissible)}
 
     def _give(self, command: str) -> None:
+        """Give a command as the engine takes it: without blanks around it. A longer one than any
+        that is possible is cut."""
+        command = command.strip()[:COMMAND_CHARS].encode("utf-8", "replace").decode()
         self._states.append(self._engine.answer(command))
         self._commands.append(command)
         self._keep()

@@ -38,8 +38,8 @@ class Judge:
 
 
 def _feedback(steps: int, most: int, refused: Sequence[str], fallbacks: int) -> str:
-    ended = f"all {most} steps were used" if steps >= most else f"it was left after {steps} of {most} steps"
-    said = [f"The game was not won: {ended}."]
+    left = f"it was left after {steps} of {most} steps"
+    said = [f"The game was not won: {left if steps < most else f'all {most} steps were used'}."]
     if refused:
         said.append(
             f"{len(refused)} of {steps} commands were refused ('{REFUSED}'): {_counted(refused)}."

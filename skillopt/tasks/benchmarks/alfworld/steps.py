@@ -1,7 +1,7 @@
-"""The reference's way to play by chat alone: each step is a fresh prompt, whose reply has one action.
+"""The reference's way to play by chat alone: each step is a fresh prompt, the reply has one action.
 
 The rule from reply to command is that of microsoft/SkillOpt (alfworld/rollout.py, then
-vendor/alfworld_projection.py), with all its edges; the prompts have the same content in other words.
+vendor/alfworld_projection.py), with all its edges; the prompts say the same in other words.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def prompt(observations: Sequence[str], commands: Sequence[str], admissible: Seq
     )
     return (
         f"{opening} {WELCOME}{task_in(observations[0])}\n"
-        f"You have taken {len(commands)} steps. The last {len(commands) - first}, with what you saw "
-        f"before each:\n{history}\n\nThis is step {len(commands) + 1}. {current}\n\n{_FORMAT}\n"
+        f"You have taken {len(commands)} steps. The last {len(commands) - first}, with what you "
+        f"saw before each:\n{history}\n\nThis is step {len(commands) + 1}. {current}\n\n{_FORMAT}\n"
     )
 
 
