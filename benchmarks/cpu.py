@@ -18,13 +18,15 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 _CPUACCT = Path("/sys/fs/cgroup/cpuacct")
 _ENGINE, _CONTAINERS = "skillopt-bench-engine", "skillopt-bench-containers"
+_FAMILIES = ("logs", "reconcile")
+"""Tasks whose verifiers run no program of the agent's."""
 _TREE = Path(__file__).parents[1]
 
 
@@ -100,9 +102,12 @@ def _work(harness: str) -> None:
     """Run as many rollouts as each line of standard input says."""
     from docker import APIClient
 
+    from skillopt.config.loading import load_config
+    from skillopt.config.schema import Config
+    from skillopt.core.resources import resource
     from skillopt.rollouts.prepare import prepare
     from skillopt.tasks.harbor import read_task
-    from tests.helpers.small import small_config
+    from skillopt.tasks.quickstart.generator import generate
 
     requests = 0
     send = APIClient.send
@@ -115,8 +120,12 @@ def _work(harness: str) -> None:
     setattr(APIClient, "send", counted)  # noqa: B010 (mypy takes it for an overriding method)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        config = small_config(folder, harness, workers=1)
-        tasks = [read_task(found) for found in sorted((folder / "small" / "train").iterdir())]
+        generate(folder / "tasks", 7)
+        changes = {"runs": str(folder / "runs"), "tasks.source": str(folder / "tasks")}
+        shipped = resource("configs") / "quickstart" / f"{harness}.yaml"
+        config = load_config(shipped, Config, {**changes, "workers": 1})
+        found = sorted((folder / "tasks" / "train").iterdir())
+        tasks = [read_task(one) for one in found if one.name.startswith(_FAMILIES)]
         number = 0
         with prepare(config).runner(lambda _: None) as runner:
             for line in sys.stdin:
@@ -155,6 +164,9 @@ def _engine(chosen: argparse.Namespace) -> Iterator[str]:
         for image in (RELAY_IMAGE, *tools):
             engine.load(image)
         yield engine.host
+    for group in (_ENGINE, _CONTAINERS):
+        with suppress(OSError):  # A process of the engine's takes its time to end.
+            (_CPUACCT / group).rmdir()
 
 
 def _cpu(group: str) -> float:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sandboxes.base import Limits
+from sandboxes.base import Limits, Mount
 
 if TYPE_CHECKING:
     from atif import Trajectory
@@ -140,6 +140,8 @@ class Request:
     pictures: tuple[str, ...] = ()
     """Pictures in the workspace, by relative path, that are shown with the instruction; agents that
     take none find them where the instruction says."""
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """Host folders that are mounted read-only, by their paths inside the sandbox."""
     companion: Companion | None = None
     """An object outside the sandbox that the agent can talk to. It serves this request alone.
     Whoever runs the request closes it: :func:`harnesses.agents.outcome.recorded` does."""
@@ -155,6 +157,11 @@ class Request:
     def prompts(self) -> tuple[str, ...]:
         """The user's messages, turn by turn."""
         return (self.instruction, *self.follow_ups)
+
+    @property
+    def folder_mounts(self) -> tuple[Mount, ...]:
+        """The mounts of ``folders``."""
+        return tuple(Mount(str(folder), place) for place, folder in self.folders.items())
 
 
 @dataclass(frozen=True)

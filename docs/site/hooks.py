@@ -34,6 +34,10 @@ PAGES: list[Any] = [
         {"Any agent on any model": "translation.md"},
         {"A real local model": "local-model.md"},
     ]},
+    {"Benchmarks": [
+        {"The paper's benchmarks": "benchmarks.md"},
+        {"The paper's protocol": "paper.md"},
+    ]},
     {"Commands": [{"All commands": "commands/index.md"}]},
     {"Python": "python.md"},
     {"Extending": [

@@ -202,6 +202,7 @@ def _shell_spec(
         workdir=request.workdir,
         mounts=(
             Mount(str(workspace), request.workdir, read_only=False),
+            *request.folder_mounts,
             *_skill_mounts(request),
         ),
         env={**request.env, **env},

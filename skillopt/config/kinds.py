@@ -20,6 +20,7 @@ BENCHMARKS = {
     "docvqa": "skillopt.tasks.benchmarks.docvqa",
     "livemath": "skillopt.tasks.benchmarks.livemath",
     "alfworld": "skillopt.tasks.benchmarks.alfworld",
+    "officeqa": "skillopt.tasks.benchmarks.officeqa",
 }
 """The benchmarks of ``skillopt data``, which are task sources too."""
 

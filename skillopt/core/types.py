@@ -6,7 +6,7 @@ A skill is in :mod:`skillopt.core.skill`; a trajectory is ``atif.Trajectory``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -57,6 +57,9 @@ class Task:
     Other agents find the files of ``workspace``, if there is one."""
     pictures: tuple[str, ...] = ()
     """Pictures in the workspace, by relative path, that are shown with the instruction."""
+    folders: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    """Folders of this machine that agents can read and not change, such as a corpus, by their paths
+    in the sandbox. Their content counts in the digest of a task that a source makes."""
     follow_ups: tuple[str, ...] = ()
     """The user's further messages, one after each turn; ``metadata.follow_ups``."""
     answers: tuple[str, ...] = ()

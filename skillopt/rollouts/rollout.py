@@ -271,6 +271,7 @@ def _request(
         pictures=task.pictures,
         led=task.led,
         max_turns=task.max_turns,
+        folders=task.folders,
     )
 
 

@@ -12,14 +12,6 @@ from typing import Protocol
 
 from harnesses.protocols.base import Conversation, Reply
 
-SHELL_ARGUMENTS = {
-    "exec_command": "cmd",
-    "Bash": "command",
-    "bash": "command",
-    "shell": "command",
-}
-"""Shell tools of the harnesses, and the argument that contains the command."""
-
 _NEGATION = re.compile(r"\b(not|never|avoid|stop|refrain|no longer|instead of|rather than)\b|n't\b")
 _AFFIRMING = re.compile(r"\b(do not|don't|never) (forget|ignore|overlook|miss|fail)\b")
 _CLAUSE = re.compile(r"[;:.,(]\s| but | and then ")

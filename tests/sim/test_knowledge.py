@@ -48,6 +48,10 @@ STATED = {
         "- Placing things: say move X to Y, since put is not known.",
         "- Put X down with move X to Y.",
     ],
+    "officeqa": [
+        "- Units: convert the table's figure into that of the question.",
+        "- For an answer in millions divide a table in thousands by 1,000.",
+    ],
 }
 NOT_STATED = {
     "ledger": ["- Do not treat amounts in parentheses as negative.", "- Parentheses matter."],
@@ -60,6 +64,7 @@ NOT_STATED = {
     "docvqa": ["- Copy the label with its value."],
     "livemath": ["- Options: avoid the strongest.", "- Compare all options."],
     "alfworld": ["- Put X in/on Y, never move it.", "- `take T from F`, `move T to F`"],
+    "officeqa": ["- Never convert the unit of a figure.", "- Name the unit of a figure."],
 }
 
 

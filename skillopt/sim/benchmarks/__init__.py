@@ -3,7 +3,8 @@
 from skillopt.sim.benchmarks.alfworld import GAME
 from skillopt.sim.benchmarks.docvqa import PAGE
 from skillopt.sim.benchmarks.livemath import OPTIONS
+from skillopt.sim.benchmarks.officeqa import TABLES
 from skillopt.sim.benchmarks.searchqa import SNIPPETS
 from skillopt.sim.habits import Acting
 
-BENCHMARKS: tuple[Acting, ...] = (SNIPPETS, OPTIONS, PAGE, GAME)
+BENCHMARKS: tuple[Acting, ...] = (SNIPPETS, OPTIONS, PAGE, TABLES, GAME)

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from harnesses.protocols.base import Reply, ToolCall
-from skillopt.sim.habits import SHELL_ARGUMENTS, Seen, Statement
-from skillopt.sim.prompt import turns
+from harnesses.protocols.base import Reply
+from skillopt.sim.habits import Seen, Statement
+from skillopt.sim.prompt import SHELLS, shell_call, turns
 
 _TASK = re.compile(r"Your task is to: (.*)\.$", re.MULTILINE)
 _PROMPTED = re.compile(r"^You act in a household by text commands\.")
@@ -101,7 +101,7 @@ def turn(seen: Seen) -> Reply:
     game = _Game()
     done = turns(seen.conversation.messages[seen.index + 1 :])
     for played in done:
-        given = _GIVEN.match(str(played.call.arguments.get(SHELL_ARGUMENTS[seen.shell], "")))
+        given = _GIVEN.match(str(played.call.arguments.get(SHELLS[seen.shell], "")))
         if given and played.result:
             game.add(given[1] or "", played.result.text)
     if not game.given:
@@ -110,8 +110,9 @@ def turn(seen: Seen) -> Reply:
         return Reply("The game is over.")
     if sum(command.startswith("put ") for command in game.given) >= _ATTEMPTS:
         return Reply("I could not put it down.")
-    command = next(_wanted(game, seen.knows, **goal.groupdict()), None)
-    return _step(seen, seen.shell, command) if command else Reply("I have looked everywhere.")
+    for command in _wanted(game, seen.knows, **goal.groupdict()):
+        return _step(seen, seen.shell, command)
+    return Reply("I have looked everywhere.")
 
 
 def _prompted(prompt: str, thing: str) -> _Game:
@@ -161,16 +162,9 @@ def _wanted(
 
 def _step(seen: Seen, shell: str, command: str) -> Reply:
     said = f"I {command}." if command else "Let me see where I am."
-    arguments: dict[str, str | int] = {
-        SHELL_ARGUMENTS[shell]: f'./step "{command}"' if command else "./step"
-    }
-    if shell == "exec_command":
-        arguments["yield_time_ms"] = 30_000  # By default Codex waits for 10 s.
-    elif shell in ("Bash", "bash"):
-        arguments["description"] = said
-    number = len(turns(seen.conversation.messages)) + 1
-    call = ToolCall(f"call_{number:04d}", shell, arguments)
-    return Reply(said, (call,), stop="tool_calls")
+    return shell_call(
+        shell, f'./step "{command}"' if command else "./step", said, seen.conversation
+    )
 
 
 @dataclass(frozen=True)

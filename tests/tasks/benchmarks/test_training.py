@@ -13,9 +13,15 @@ from tests.helpers.cells import ALL_CELLS
 from tests.helpers.command_line import skillopt
 
 AGENTS = ("codex", "claude-code")
-WITHOUT_TOOLS: dict[str, dict[str, object]] = {"alfworld": {"protocol": "steps"}}
+WITHOUT_TOOLS: dict[str, dict[str, object]] = {
+    "officeqa": {"search": False},
+    "alfworld": {"protocol": "steps"},
+}
 """Options by which direct chat needs no sandbox, for those whose config gives it a shell."""
+SETTINGS = [("officeqa", {"setting": "corpus", "search": False})]
+"""What else is trained on with an engine."""
 SLOW = ("alfworld",)
+"""Those that take half a minute in direct chat."""
 SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
 
 
@@ -63,6 +69,21 @@ def test_in_direct_chat(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WITHOUT_TOOLS)
 def test_in_direct_chat_with_a_shell(name: str, tmp_path: Path) -> None:
     trained(name, "direct", tmp_path)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("name", "options", "harness"),
+    [
+        (*row, harness)
+        for row in SETTINGS
+        for harness in (("direct", *AGENTS) if ALL_CELLS else AGENTS[:1])
+    ],
+)
+def test_in_another_setting(
+    name: str, options: dict[str, object], harness: str, tmp_path: Path
+) -> None:
+    trained(name, harness, tmp_path, **options)
 
 
 @pytest.mark.engine
