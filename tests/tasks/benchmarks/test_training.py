@@ -18,6 +18,8 @@ WITHOUT_TOOLS: dict[str, dict[str, object]] = {
     "alfworld": {"protocol": "steps"},
 }
 """Options by which direct chat needs no sandbox, for those whose config gives it a shell."""
+WITH_A_SHELL: dict[str, dict[str, object]] = {"officeqa": {}, "alfworld": {"protocol": "tool"}}
+"""The same for direct chat with a shell."""
 SETTINGS = [("officeqa", {"setting": "corpus", "search": False})]
 """What else is trained on with an engine."""
 SLOW = ("alfworld",)
@@ -66,9 +68,9 @@ def test_in_direct_chat(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("name", WITHOUT_TOOLS)
+@pytest.mark.parametrize("name", WITH_A_SHELL)
 def test_in_direct_chat_with_a_shell(name: str, tmp_path: Path) -> None:
-    trained(name, "direct", tmp_path)
+    trained(name, "direct", tmp_path, **WITH_A_SHELL[name])
 
 
 @pytest.mark.engine
