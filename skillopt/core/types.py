@@ -93,6 +93,10 @@ class Task:
     companion: Callable[[Path], Companion] | None = None
     """Makes what the agent of one rollout talks to, such as a game engine, from the rollout's
     folder. ``verify`` can read the files that it leaves there."""
+    led: bool = False
+    """Whether the companion leads direct chat; see :class:`harnesses.base.Request`."""
+    max_turns: int | None = None
+    """The most model replies in direct chat; by default the harness's own limit."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

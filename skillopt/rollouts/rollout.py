@@ -271,6 +271,8 @@ def _request(
         follow_ups=task.follow_ups,
         question=task.question,
         pictures=task.pictures,
+        led=task.led,
+        max_turns=task.max_turns,
         folders=task.folders,
     )
 

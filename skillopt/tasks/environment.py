@@ -128,6 +128,8 @@ def given(task: Task) -> str:
         shared = [contents(task)] if task.folders else []
     except (PluginError, TaskError):
         return ""
+    # Those that came later count only if they are set, so that older digests hold.
+    parts |= {k: str(v) for k in ("led", "max_turns") if (v := getattr(task, k))}
     limits = [task.agent_timeout_s, task.memory_mb, task.cpus, task.disk_mb]
     files = folder_digest(environment) if environment.is_dir() else ""
     place = [task.workdir, task.docker_image, task.env, task.question, files, parts]
