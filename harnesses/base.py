@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sandboxes.base import Limits
+from sandboxes.base import Limits, Mount
 
 if TYPE_CHECKING:
     from atif import Trajectory
@@ -140,14 +140,28 @@ class Request:
     pictures: tuple[str, ...] = ()
     """Pictures in the workspace, by relative path, that are shown with the instruction; agents that
     take none find them where the instruction says."""
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """Host folders that are mounted read-only, by their paths inside the sandbox."""
     companion: Companion | None = None
     """An object outside the sandbox that the agent can talk to. It serves this request alone.
     Whoever runs the request closes it: :func:`harnesses.agents.outcome.recorded` does."""
+    led: bool = False
+    """Whether the companion leads direct chat, which then has no tools: it is sent
+    ``{"reply": TEXT}``, with null before the first reply, and answers ``{"prompt": TEXT}``, which
+    is all that the model is shown next, or without a prompt at the end. It is of no effect in other
+    agents."""
+    max_turns: int | None = None
+    """The most model replies in direct chat; by default the harness's own limit."""
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The user's messages, turn by turn."""
         return (self.instruction, *self.follow_ups)
+
+    @property
+    def folder_mounts(self) -> tuple[Mount, ...]:
+        """The mounts of ``folders``."""
+        return tuple(Mount(str(folder), place) for place, folder in self.folders.items())
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,7 @@ class CliHarness:
         ]
         if request.workspace is not None:
             mounts.append(Mount(str(request.workspace), request.workdir, read_only=False))
+        mounts += request.folder_mounts
         mounts += [self._native(skill, request, home) for skill in request.beside]
         if request.skill is not None:
             mounts.append(self._skill(request.skill, request, home))

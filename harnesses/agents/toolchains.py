@@ -13,7 +13,7 @@ from sandboxes.base_image import PUBLIC_BASE
 from sandboxes.errors import SkillOptError
 from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, ImageSpec, dockerfiles
 
-_MOUNTS = "/opt/skillopt"
+MOUNTS = "/opt/skillopt"
 _NPM_ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -46,7 +46,7 @@ class Toolchain:
     @property
     def target(self) -> str:
         """The path in a sandbox at which the volume is mounted."""
-        return f"{_MOUNTS}/{self.name}"
+        return f"{MOUNTS}/{self.name}"
 
     @property
     def binary(self) -> str:

@@ -6,7 +6,7 @@ A skill is in :mod:`skillopt.core.skill`; a trajectory is ``atif.Trajectory``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from atif import Trajectory
 
 Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """A program that completes an agent's work before ``Task.verify`` judges it. It runs in a
+    sandbox of its own, on a copy of the workspace, and may run what the agent wrote.
+
+    Args:
+        name: of the files in the rollout's ``verifier/`` with its output and its ending.
+        files: writes what it needs into an empty folder, which is mounted read-only; ``run.py`` in
+            it is the program, for Python 3.
+        image: that it runs in; None for the task's.
+        timeout_s: after which it is ended, in seconds.
+    """
+
+    name: str
+    files: Callable[[Path], None]
+    image: str | None = None
+    timeout_s: float = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +76,9 @@ class Task:
     Other agents find the files of ``workspace``, if there is one."""
     pictures: tuple[str, ...] = ()
     """Pictures in the workspace, by relative path, that are shown with the instruction."""
+    folders: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    """Folders of this machine that agents can read and not change, such as a corpus, by their paths
+    in the sandbox. Their content counts in the digest of a task that a source makes."""
     follow_ups: tuple[str, ...] = ()
     """The user's further messages, one after each turn; ``metadata.follow_ups``."""
     answers: tuple[str, ...] = ()
@@ -66,9 +88,15 @@ class Task:
     verify: Callable[..., Reward] | None = None
     """Judges the result in this process instead of ``tests/``, from the task, the workspace, the
     answer and the rollout's folder."""
+    finish: tuple[Finish, ...] = ()
+    """What is run on the agent's work before ``verify`` judges it, in this order."""
     companion: Callable[[Path], Companion] | None = None
     """Makes what the agent of one rollout talks to, such as a game engine, from the rollout's
     folder. ``verify`` can read the files that it leaves there."""
+    led: bool = False
+    """Whether the companion leads direct chat; see :class:`harnesses.base.Request`."""
+    max_turns: int | None = None
+    """The most model replies in direct chat; by default the harness's own limit."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from skillopt.core.types import Rollout
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.slots import SandboxSlots, open_backend, sandbox_identity
 from skillopt.tasks.environment import Environments
+from skillopt.tasks.folders import check_folders
 from skillopt.tasks.judging import Answers
 
 
@@ -130,6 +131,8 @@ class LocalExecutor:
     def attempt(self, job: Job, folder: Path) -> Rollout:
         if isinstance(job.harness, CliHarness) and self._backend is not None:
             check_backend(job.harness.name, self._backend)
+        if self._backend is not None:
+            check_folders(job.task, self._backend)
         with self._slots.site() as site, self._slots.verifier() as verifier:
             return run_job(job, site, self._environments, verifier, folder)
 

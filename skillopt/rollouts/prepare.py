@@ -26,6 +26,7 @@ from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.upstreams import check_upstream
 from skillopt.run.events import Listener
 from skillopt.run.spending import Meter
+from skillopt.tasks.folders import check_folders
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.sources import load_splits
 
@@ -81,7 +82,7 @@ def prepare(
         meter: has counted earlier spending; by default a new one.
 
     Raises:
-        ConfigError, TaskError, SkillError, PluginError: unusable input.
+        ConfigError, TaskError, SkillError, PluginError, BackendError: unusable input.
     """
     loaded = load_plugins(config, plugins)
     identities(config, loaded)  # Raises if one cannot be identified.
@@ -91,6 +92,10 @@ def prepare(
     for split in needs:
         if not splits[split]:
             raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
+    if config.sandbox.kind in BACKENDS:
+        traits = traits_of(config.sandbox.kind)
+        for task in (task for tasks in splits.values() for task in tasks):
+            check_folders(task, traits)
     for name in harnesses:
         if name not in (*NAMES, config.harness.name):
             raise ConfigError(

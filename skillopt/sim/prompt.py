@@ -1,4 +1,5 @@
-"""Reads an agent's prompt: the task, the skills on offer, the text that has been read.
+"""Reads an agent's prompt: the task, the skills on offer, the text that has been read; and calls
+its shell.
 
 Knows how the agents and direct chat lay out their prompts, but nothing about chores.
 """
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.sax.saxutils import unescape
 
-from harnesses.protocols.base import Conversation, Message, ToolCall, ToolResult
+from harnesses.protocols.base import Conversation, Message, Reply, ToolCall, ToolResult
 
 # How the harnesses wrap, in user messages, what was not written by the user.
 _INJECTED = re.compile(
@@ -36,6 +37,8 @@ _CLAUDE_SKILL = re.compile(r"^- ([\w.:-]+): (.*)$", re.MULTILINE)
 _OPENCODE_SKILL = re.compile(r"<name>(.*?)</name>\s*<description>(.*?)</description>", re.DOTALL)
 SKILL_TOOLS = {"Skill": "skill", "skill": "name"}
 """Tools that open a skill, and the argument that names it."""
+SHELLS = {"exec_command": "cmd", "Bash": "command", "bash": "command", "shell": "command"}
+"""Shell tools of the harnesses, and the argument that contains the command."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,27 @@ def task_text(message: Message) -> str:
     if message.role != "user" or _BODY.match(message.text):
         return ""
     return _INJECTED.sub("", message.text).strip()
+
+
+def shell_of(conversation: Conversation) -> str | None:
+    """The name of the shell tool; None if there is none."""
+    return next((tool.name for tool in conversation.tools if tool.name in SHELLS), None)
+
+
+def shell_call(shell: str, command: str, said: str, conversation: Conversation) -> Reply:
+    """A turn that runs a command."""
+    arguments: dict[str, str | int] = {SHELLS[shell]: command}
+    if shell == "exec_command":
+        # Codex gives up waiting after 10 s by default, too early on a busy machine.
+        arguments["yield_time_ms"] = 30_000
+    elif shell in ("Bash", "bash"):
+        arguments["description"] = said
+    return Reply(said, (ToolCall(call_id(conversation), shell, arguments),), stop="tool_calls")
+
+
+def call_id(conversation: Conversation) -> str:
+    """An id for the next tool call."""
+    return f"call_{len(turns(conversation.messages)) + 1:04d}"
 
 
 def turns(messages: tuple[Message, ...]) -> list[PromptTurn]:

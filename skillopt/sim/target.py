@@ -14,19 +14,20 @@ from harnesses.protocols.base import Conversation, Reply, ToolCall
 from skillopt.sim.habits import Acting, Habit, Seen
 from skillopt.sim.knowledge import Chore, habit_for, quirks_in
 from skillopt.sim.prompt import (
+    SHELLS,
     SKILL_TOOLS,
     ListedSkill,
     PromptTurn,
+    call_id,
     listed_skills,
     opens_skill,
+    shell_call,
+    shell_of,
     task_index,
     task_text,
     text_read,
     turns,
 )
-
-_SHELLS = {"exec_command": "cmd", "Bash": "command", "bash": "command", "shell": "command"}
-"""Shell tools of the harnesses, and the argument that contains the command."""
 
 _BUNDLED = frozenset(
     {
@@ -58,7 +59,7 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
     if index is None:
         return Reply("What can I do for you?")
     instruction = task_text(conversation.messages[index])
-    shell = _shell(conversation)
+    shell = shell_of(conversation)
     habit = habit_for(instruction)
     chore = habit if isinstance(habit, Chore) else None
     if shell is None and (habit is None or chore is not None):
@@ -91,7 +92,9 @@ def _work(
     ran = [turn for turn in done if _MARK in _command(turn)]
     looked = any(_command(turn).startswith("ls -la") for turn in done)
     if not looked and not ran:
-        return _call(shell, _look(instruction), "Let me look at the files first.", conversation)
+        return shell_call(
+            shell, _look(instruction), "Let me look at the files first.", conversation
+        )
     if habit is None:
         return Reply("Sorry, I do not know how to do this kind of task.")
     if ran and _succeeded(ran[-1]):
@@ -100,7 +103,7 @@ def _work(
         return Reply("I tried twice, but my script failed; the result is not complete.")
     procedure = habit.better if habit.rule_present(text) else habit.naive
     said = "That failed; once more." if ran else "Now I do the work with a script."
-    return _call(shell, procedure(instruction, quirks_in(text)), said, conversation)
+    return shell_call(shell, procedure(instruction, quirks_in(text)), said, conversation)
 
 
 def _fitting(skills: list[ListedSkill], habit: Habit | None) -> ListedSkill | None:
@@ -120,18 +123,14 @@ def _fitting(skills: list[ListedSkill], habit: Habit | None) -> ListedSkill | No
 def open_skill(skill: ListedSkill, conversation: Conversation) -> Reply | None:
     """The turn that reads a skill with the harness's own mechanism; None if there is none."""
     said = f"The skill {skill.name} fits; I read it first."
-    shell = _shell(conversation)
+    shell = shell_of(conversation)
     if skill.path is not None and shell is not None:
-        return _call(shell, f"cat '{skill.path}'", said, conversation)
+        return shell_call(shell, f"cat '{skill.path}'", said, conversation)
     opener = next((tool.name for tool in conversation.tools if tool.name in SKILL_TOOLS), None)
     if opener is None:
         return None
-    call = ToolCall(_id(conversation), opener, {SKILL_TOOLS[opener]: skill.name})
+    call = ToolCall(call_id(conversation), opener, {SKILL_TOOLS[opener]: skill.name})
     return Reply(said, (call,), stop="tool_calls")
-
-
-def _shell(conversation: Conversation) -> str | None:
-    return next((tool.name for tool in conversation.tools if tool.name in _SHELLS), None)
 
 
 def _look(instruction: str) -> str:
@@ -140,22 +139,8 @@ def _look(instruction: str) -> str:
     return f"ls -la{heads}; true"
 
 
-def _call(shell: str, command: str, said: str, conversation: Conversation) -> Reply:
-    arguments: dict[str, str | int] = {_SHELLS[shell]: command}
-    if shell == "exec_command":
-        # Codex gives up waiting after 10 s by default, too early on a busy machine.
-        arguments["yield_time_ms"] = 30_000
-    elif shell in ("Bash", "bash"):
-        arguments["description"] = said
-    return Reply(said, (ToolCall(_id(conversation), shell, arguments),), stop="tool_calls")
-
-
-def _id(conversation: Conversation) -> str:
-    return f"call_{len(turns(conversation.messages)) + 1:04d}"
-
-
 def _command(turn: PromptTurn) -> str:
-    return str(turn.call.arguments.get(_SHELLS.get(turn.call.name, ""), ""))
+    return str(turn.call.arguments.get(SHELLS.get(turn.call.name, ""), ""))
 
 
 def _succeeded(turn: PromptTurn) -> bool:

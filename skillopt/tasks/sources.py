@@ -19,6 +19,7 @@ from skillopt.core.files import digest_of
 from skillopt.core.import_path import PATH, call, is_ours, load, own_code
 from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Split, Task
+from skillopt.tasks.folders import with_folders
 from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
 
 TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
@@ -131,14 +132,15 @@ def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
 
 
 def _with_parts(task: Task) -> Task:
-    """A task whose digest covers its own functions too: they may be corrected, and the digest that
-    a source gives may be of the data alone."""
+    """A task whose digest covers its own functions and folders too: they may be corrected, and the
+    digest that a source gives may be of the data alone."""
     parts = {
         name: identity_of(part, f"task {task.name}: {name}", versioned=True)
         for name in ("workspace", "verify", "companion")
         if (part := getattr(task, name)) is not None and not is_ours(part)
     }
-    return replace(task, digest=digest_of([task.digest, parts])) if parts else task
+    task = replace(task, digest=digest_of([task.digest, parts])) if parts else task
+    return with_folders(task)
 
 
 def _unknown(source: str) -> str:

@@ -21,9 +21,12 @@ def last_tagged(reply: str) -> str:
 
 
 def first_tagged(reply: str) -> str:
-    """The text of the first complete tag; empty without one."""
+    """The text of the first complete tag; of a tag that is never closed, the last line that is not
+    empty; empty without any."""
+    if "<answer>" not in reply.lower():
+        return ""
     found = _TAG.search(reply)
-    return found[1].strip() if found else ""
+    return found[1].strip() if found else last_line(reply)
 
 
 def last_line(reply: str) -> str:

@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,8 @@ def _put(content: Path | bytes, folder: Path, name: str) -> str:
 
 
 def _shared(parts: Mapping[str, Path], folder: Path) -> dict[str, str]:
-    """Link what all items have in common, which may be large, or copy it to another disk."""
+    """Link what all items have in common, which may be large, or copy it to another disk. Agents
+    may be another user, who has to be able to read it."""
     digests = {}
     for name, source in parts.items():
         files = [source] if source.is_file() else sorted(p for p in source.rglob("*"))
@@ -136,12 +138,22 @@ def _shared(parts: Mapping[str, Path], folder: Path) -> dict[str, str]:
                     folder / name if source.is_file() else folder / name / file.relative_to(base)
                 )
                 target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(file.resolve(), target)
-                except OSError:
-                    shutil.copyfile(file, target)
+                _link(file.resolve(), target)
         digests[name] = _digest(files, base)
+    for made in (folder, *folder.rglob("*")):
+        if made.is_dir():
+            made.chmod(0o755)
     return digests
+
+
+def _link(file: Path, target: Path) -> None:
+    """Link a file, or copy it if it cannot be linked or not all can read it."""
+    if file.stat().st_mode & 0o444 == 0o444:
+        with suppress(OSError):  # Another disk, or one without links.
+            os.link(file, target)
+            return
+    shutil.copyfile(file, target)
+    target.chmod(0o644)
 
 
 def _digest(files: Iterable[Path], base: Path) -> str:
