@@ -145,6 +145,13 @@ class Request:
     companion: Companion | None = None
     """An object outside the sandbox that the agent can talk to. It serves this request alone.
     Whoever runs the request closes it: :func:`harnesses.agents.outcome.recorded` does."""
+    led: bool = False
+    """Whether the companion leads direct chat, which then has no tools: it is sent
+    ``{"reply": TEXT}``, with null before the first reply, and answers ``{"prompt": TEXT}``, which
+    is all that the model is shown next, or without a prompt at the end. It is of no effect in other
+    agents."""
+    max_turns: int | None = None
+    """The most model replies in direct chat; by default the harness's own limit."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -20,7 +20,15 @@ from harnesses.companion import companion_env
 from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
-from harnesses.protocols.base import Conversation, Image, Message, Tool, ToolCall, ToolResult
+from harnesses.protocols.base import (
+    Conversation,
+    Image,
+    Message,
+    Reply,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy, skill_text
 from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
 
@@ -82,6 +90,8 @@ class Direct:
     def _run(self, request: Request, site: RolloutSite, session: Session) -> tuple[Status, str]:
         try:
             with ChatClient(session) as client:
+                if request.led and request.companion is not None:
+                    return self._led(request, session, client)
                 if request.workspace is None or request.question:
                     return self._chat(request, session, client, None)
                 spec = _shell_spec(request, request.workspace, site, session)
@@ -96,6 +106,22 @@ class Direct:
         except _LimitError as error:
             return Status.AGENT_ERROR, str(error)
 
+    def _led(self, request: Request, session: Session, client: ChatClient) -> tuple[Status, str]:
+        """The companion gives each prompt, until it gives none."""
+        system = Message("system", _system(request, None))
+        clock = AgentClock(request.timeout_s, session.service_time)
+        session.expired = clock.over
+        said: str | None = None
+        while True:
+            prompt = client.companion({"reply": said}).get("prompt")
+            if not isinstance(prompt, str):
+                return Status.COMPLETED, ""
+            asked = Conversation(request.model.name, (system, Message("user", prompt)))
+            reply = _reply(client, asked, clock, session)
+            if reply is None:
+                return Status.AGENT_TIMEOUT, clock.message()
+            said = reply.text
+
     def _chat(
         self, request: Request, session: Session, client: ChatClient, shell: Shell | None
     ) -> tuple[Status, str]:
@@ -107,14 +133,11 @@ class Direct:
         tools = (SHELL,) if shell else ()
         clock = AgentClock(request.timeout_s, session.service_time)
         session.expired = clock.over
-        for _ in range(self.max_turns):
-            try:
-                reply = client.say(Conversation(request.model.name, tuple(messages), tools))
-            except ChatError:
-                if clock.over() and not session.failure:
-                    return Status.AGENT_TIMEOUT, clock.message()
-                raise
-            if clock.over():
+        most = request.max_turns or self.max_turns
+        for _ in range(most):
+            asked = Conversation(request.model.name, tuple(messages), tools)
+            reply = _reply(client, asked, clock, session)
+            if reply is None:
                 return Status.AGENT_TIMEOUT, clock.message()
             if not reply.calls or shell is None:
                 if not left:
@@ -133,7 +156,24 @@ class Direct:
                 results.append(result)
             messages.append(Message("assistant", reply.text, reply.calls, thoughts=reply.thoughts))
             messages.append(Message("user", results=tuple(results)))
-        return Status.AGENT_ERROR, f"agent had not finished after {self.max_turns} turns"
+        return Status.AGENT_ERROR, f"agent had not finished after {most} turns"
+
+
+def _reply(
+    client: ChatClient, asked: Conversation, clock: AgentClock, session: Session
+) -> Reply | None:
+    """The model's next reply; None if the agent's time is over.
+
+    Raises:
+        ChatError: there is none for another reason.
+    """
+    try:
+        reply = client.say(asked)
+    except ChatError:
+        if clock.over() and not session.failure:
+            return None
+        raise
+    return None if clock.over() else reply
 
 
 def _asked(request: Request) -> Message:

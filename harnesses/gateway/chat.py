@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from harnesses.companion import PATH
 from harnesses.gateway.session import Session
 from harnesses.protocols.base import Codec, Conversation, ProtocolError, Reply
 from harnesses.protocols.chat import ChatCodec
@@ -114,6 +115,23 @@ class ChatClient:
     def _error(self, error: Exception) -> ChatError:
         known = self.session.failure or self.session.exhausted
         return ChatError(known or f"{type(error).__name__}: {error}")
+
+    def companion(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The companion's answer to a message.
+
+        Raises:
+            ChatError: it has failed, or takes no more messages.
+        """
+        import httpx2
+
+        headers = {"Authorization": f"Bearer {self.session.token}"}
+        try:
+            answer = self._http.post(f"{BASE_URL}{PATH}", json=dict(message), headers=headers)
+        except httpx2.HTTPError as error:
+            raise self._error(error) from error
+        if answer.status_code != 200:
+            raise self._error(ChatError(f"companion: {answer.text}"))
+        return object_in(answer.content, "the companion's answer")
 
     def say(self, shown: Conversation, schema: Mapping[str, Any] | None = None) -> Reply:
         """The model's next reply.

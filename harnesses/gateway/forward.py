@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,14 @@ class Forward:
             first_byte_s,
         )
         self._started = now()
+        self._sending = math.inf
+        """When the chunk was sent that the client has not taken."""
         self._done = False
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client does not read its reply. Then this is to be cancelled."""
+        return now() - self._sending > UNREAD_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         session = self._session
@@ -171,9 +179,10 @@ class Forward:
                 if passing.feed(chunk):
                     silent = now()
                 self._tries.rests()  # The time that the client takes to read is its own.
-                async with asyncio.timeout(UNREAD_S):
-                    body = plain(chunk)
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                self._sending = now()
+                body = plain(chunk)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                self._sending = math.inf
                 self._tries.silent_since(silent)
             passing.ended()
             # Before the client has all: whoever looks after its end must find the record.
@@ -182,9 +191,6 @@ class Forward:
         except asyncio.CancelledError:
             passing.left()
             raise
-        except TimeoutError:
-            passing.left()
-            raise BrokenStreamError("the client does not read its reply") from None
         except (UpstreamError, GivenUpError) as broke:
             passing.error = str(broke)
             if isinstance(broke, GivenUpError):

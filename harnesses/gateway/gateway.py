@@ -277,7 +277,7 @@ class Gateway:
             partial(self._priced, model.name),
             partial(self._alive, session),
         )
-        return _until_disconnected(forward, session.expired)
+        return _until_disconnected(forward, lambda: session.expired() or forward.unread)
 
     def _route(
         self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]

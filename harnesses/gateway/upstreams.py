@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
+    from httpcore2 import AsyncNetworkStream
 
 
 class UpstreamError(SkillOptError):
@@ -81,9 +83,8 @@ PROTOCOLS: dict[str, frozenset[ProtocolName]] = {
     "openai-compatible": frozenset({"chat"}),
 }
 
-GATHER_S, READING_S = 0.007, 0.0005
-"""Seconds for which nothing is read of a stream, and then for reading what has come meanwhile: no
-event is kept back for longer than both."""
+GATHER_S = 0.0085
+"""Seconds for which nothing is read of a fast stream, after something has been."""
 _HELD_BYTES = 256 * 1024
 
 BASE_URLS = {"openai": "https://api.openai.com", "anthropic": "https://api.anthropic.com"}
@@ -178,10 +179,12 @@ class HttpUpstream:
             ) from error
         kind = response.headers.get("content-type", "application/json")
         chunks = _chunks(response, url)
+        if "event-stream" in kind and "network_stream" in response.extensions:
+            chunks = gathered(chunks, response.extensions["network_stream"])
         return Answer(
             response.status_code,
             kind,
-            _without(key.encode(), gathered(chunks) if "event-stream" in kind else chunks),
+            _without(key.encode(), chunks),
             headers={name.lower(): value for name, value in response.headers.items()},
         )
 
@@ -210,32 +213,29 @@ class _Gathering:
         self._held = bytearray()
         self._ended = False
         self._ready, self._taken = asyncio.Event(), asyncio.Event()
+        self._last, self._gap_s = -math.inf, math.inf
+
+    async def pause(self) -> None:
+        """To be awaited before each read of the connection: what was read before can be taken. If
+        the stream is a fast one, nothing is read for a while, so that what the service sends
+        meanwhile is read, judged and passed on at once."""
+        self._ready.set()
+        if self._gap_s < 1.5 * GATHER_S:
+            await asyncio.sleep(GATHER_S)
+
+    def came(self) -> None:
+        """To be called after each read."""
+        now = time.monotonic()
+        self._last, self._gap_s = now, now - self._last
 
     async def read(self, chunks: AsyncGenerator[bytes]) -> None:
-        """Read to the end. If chunks come one soon after another, nothing is read for a while after
-        one that had to be waited for: what the service sends meanwhile is then read at once."""
-        loop = asyncio.get_running_loop()
-        last = rested = -math.inf
-        first = busy = False
+        """Read to the end."""
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    came, waited = loop.time(), not self._held
                     self._held += chunk
-                    soon = came - last < GATHER_S
-                    if first or not (waited and soon and came - rested >= READING_S):
-                        busy, first = soon if first else busy, False
-                        self._ready.set()
-                    else:
-                        if not busy:
-                            self._ready.set()
-                        await asyncio.sleep(GATHER_S)
-                        came = rested = loop.time()
-                        first = True
-                        if busy:  # If no other chunk has come this time, this one is not kept back.
-                            loop.call_later(READING_S, self._ready.set)
-                    last = came
                     while len(self._held) > _HELD_BYTES:
+                        self._ready.set()
                         self._taken.clear()
                         await self._taken.wait()
         finally:
@@ -246,28 +246,55 @@ class _Gathering:
         """What is there, once it is to be passed on; nothing at the end."""
         while not self._ended:
             await self._ready.wait()
+            self._ready.clear()
             if self._held:
                 break
-            self._ready.clear()
-        self._ready.clear()
         taken = bytes(self._held)
         self._held.clear()
         self._taken.set()
         return taken
 
 
-async def gathered(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The bytes of a stream in fewer chunks. The first after a pause of the service is passed
-    on at once, and none is kept back for longer than 10 ms."""
-    gathering = _Gathering()
-    reading = asyncio.ensure_future(gathering.read(chunks))
+async def gathered(
+    chunks: AsyncGenerator[bytes], connection: AsyncNetworkStream
+) -> AsyncGenerator[bytes]:
+    """The bytes of a stream in fewer chunks. The first after a pause of the service is passed on at
+    once, and none is kept back for longer than :data:`GATHER_S`.
+
+    Args:
+        chunks: of the stream.
+        connection: that they are read from.
+    """
+    gathering, read = _Gathering(), connection.read
+
+    async def paced(max_bytes: int, timeout: float | None = None) -> bytes:
+        await gathering.pause()
+        try:
+            return await read(max_bytes, timeout)
+        finally:
+            gathering.came()
+
+    # Only the connection knows that all has been read that has come; the chunks do not say so.
+    with _replaced(connection, paced):
+        reading = asyncio.ensure_future(gathering.read(chunks))
+        try:
+            while taken := await gathering.take():
+                yield taken
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+
+
+@contextmanager
+def _replaced(connection: AsyncNetworkStream, read: object) -> Iterator[None]:
+    """Read a connection by another method until this exits: it will be used for other calls."""
+    methods = vars(connection)
+    methods["read"] = read
     try:
-        while taken := await gathering.take():
-            yield taken
-        await reading
+        yield
     finally:
-        reading.cancel()
-        await asyncio.wait({reading})
+        del methods["read"]
 
 
 async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -143,7 +143,8 @@ def _objects(lines: list[str], name: str) -> Iterator[Mapping[str, Any]]:
     for text in _texts(lines):
         if text and text != "[DONE]":
             found = object_in(text, "stream: event")
-            yield {"type": name, **found} if name and name != "message" else found
+            named = name not in ("", "message") and "type" not in found
+            yield {"type": name, **found} if named else found
 
 
 def _texts(lines: list[str]) -> list[str]:

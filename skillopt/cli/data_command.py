@@ -93,7 +93,6 @@ def prepare_(
     Says first what to get, from where, how large it is, and under which terms. Nothing is
     downloaded. The tasks are in the paper's splits.
     """
-    from skillopt.tasks.benchmarks.base import read_split_ids
     from skillopt.tasks.benchmarks.prepare import benchmark, prepare
     from skillopt.tasks.harbor import TaskError
 
@@ -107,7 +106,7 @@ def prepare_(
     ids = None
     if splits is not None:
         try:
-            ids = read_split_ids(json.loads(splits.read_text("utf-8")))
+            ids = chosen.split_ids(json.loads(splits.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise TaskError(f"{splits}: {error}") from error
     found = prepare(chosen, download, target or WHERE / name, ids)

@@ -19,7 +19,9 @@ BENCHMARKS = {
     "searchqa": "skillopt.tasks.benchmarks.searchqa",
     "docvqa": "skillopt.tasks.benchmarks.docvqa",
     "livemath": "skillopt.tasks.benchmarks.livemath",
+    "alfworld": "skillopt.tasks.benchmarks.alfworld",
     "officeqa": "skillopt.tasks.benchmarks.officeqa",
+    "spreadsheetbench": "skillopt.tasks.benchmarks.spreadsheetbench.benchmark",
 }
 """The benchmarks of ``skillopt data``, which are task sources too."""
 

@@ -20,6 +20,7 @@ from typing import IO, Protocol
 from sandboxes.trees import entries_below, remove_tree
 
 RESULT, PACKED = "result.json", "files.tar.zst"
+_UNFINISHED = f"{PACKED}.part"
 LEVEL = 3
 """Higher ones save a tenth of the bytes at five times the work."""
 _LARGE = 1024 * 1024
@@ -35,16 +36,17 @@ class Source(Protocol):
 
 def pack(folder: Path) -> None:
     """Pack all files of a folder but its ``result.json``, which need not be there yet. If some
-    cannot be read, the folder stays as it is.
+    cannot be read, the folder stays as it is. At every moment all of them can be read in one of
+    the two forms.
 
     Raises:
         OSError: the disk is full.
     """
     import zstandard
 
-    archive = folder / PACKED
+    unfinished = folder / _UNFINISHED
     try:
-        with archive.open("wb") as file:
+        with unfinished.open("wb") as file:
             compressor = zstandard.ZstdCompressor(LEVEL, write_checksum=True)
             with (
                 compressor.stream_writer(file, closefd=False) as stream,
@@ -55,9 +57,11 @@ def pack(folder: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     except PermissionError:
-        archive.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         return
-    for path in folder.iterdir():
+    # From here on the archive counts, whatever is left beside it.
+    unfinished.rename(folder / PACKED)
+    for path in list(folder.iterdir()):
         if path.name not in (RESULT, PACKED):
             remove(path)
 
@@ -102,7 +106,11 @@ def open_file(folder: Path, name: str) -> IO[bytes]:
         OSError: it cannot be read.
     """
     if not is_packed(folder):
-        return (folder / name).open("rb")
+        try:
+            return (folder / name).open("rb")
+        except FileNotFoundError:
+            if not is_packed(folder):  # Not since then either.
+                raise
     for found, _, source in files(folder):
         if found == name:
             return BytesIO(source.read())
@@ -218,7 +226,9 @@ def _entries(folder: Path) -> list[tuple[str, Path]]:
     for entry in entries_below(folder):
         name = os.path.relpath(entry.path, folder)
         plain = entry.is_file(follow_symlinks=False)
-        if name not in (RESULT, PACKED) and (plain or entry.is_dir() or entry.is_symlink()):
+        if name not in (RESULT, PACKED, _UNFINISHED) and (
+            plain or entry.is_dir() or entry.is_symlink()
+        ):
             large = plain and entry.stat(follow_symlinks=False).st_size > _LARGE
             found.append((large, name, Path(entry.path)))
     return [(name, path) for _, name, path in sorted(found)]

@@ -72,6 +72,15 @@ class Environments:
         simple = simple_dockerfile(task)
         return self._present(simple.image) if simple is not None else self._built(task)[0]
 
+    def extra(self, image: str) -> str:
+        """An image that a task needs besides its own; raises SandboxError if sandboxes run none."""
+        if not self._backend.images:
+            raise SandboxError(
+                f"{image} is needed to judge this task, and local sandboxes run no images; set "
+                "sandbox.kind to docker"
+            )
+        return self._present(image)
+
     def _present(self, image: str) -> str:
         with self._lock:
             return self._made(image)
@@ -119,6 +128,8 @@ def given(task: Task) -> str:
         shared = [contents(task)] if task.folders else []
     except (PluginError, TaskError):
         return ""
+    # Those that came later count only if they are set, so that older digests hold.
+    parts |= {k: str(v) for k in ("led", "max_turns") if (v := getattr(task, k))}
     limits = [task.agent_timeout_s, task.memory_mb, task.cpus, task.disk_mb]
     files = folder_digest(environment) if environment.is_dir() else ""
     place = [task.workdir, task.docker_image, task.env, task.question, files, parts]

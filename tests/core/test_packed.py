@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tarfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -158,3 +161,56 @@ def test_what_cannot_be_read_stays_plain(tmp_path: Path) -> None:
             os._exit(0 if sorted(os.listdir(folder)) == ["a.txt", "closed.txt"] else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert not is_packed(folder) and (folder / "a.txt").read_text() == "a.txt"
+
+
+def test_a_kill_at_any_moment_leaves_one_of_the_two_forms(folder: Path, tmp_path: Path) -> None:
+    before = read(folder)
+    seen = set()
+    for number in range(40):
+        copy = tmp_path / str(number)
+        shutil.copytree(folder, copy, symlinks=True)
+        child = os.fork()
+        if not child:
+            try:
+                pack(copy)
+            finally:
+                os._exit(0)
+        time.sleep(number * 0.0005)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert read(copy) == before
+        seen.add(is_packed(copy))
+        shutil.rmtree(copy)
+    assert seen == {False, True}
+
+
+def test_files_can_be_read_while_they_are_packed(folder: Path) -> None:
+    """As a rollout is followed that has just ended. What is just being removed is not there."""
+    stopped = threading.Event()
+    failures: list[OSError] = []
+    found: list[bytes] = []
+
+    def follow() -> None:
+        while not stopped.is_set():
+            try:
+                with open_file(folder, "wire.jsonl") as file:
+                    found.append(file.read())
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                failures.append(error)
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    try:
+        for _ in range(20):
+            pack(folder)
+            whole = folder.with_name("whole")
+            whole.mkdir()
+            unpack(folder, whole)
+            shutil.rmtree(folder)
+            whole.rename(folder)
+    finally:
+        stopped.set()
+        reader.join()
+    assert failures == [] and set(found) == {CONTENT["wire.jsonl"]}

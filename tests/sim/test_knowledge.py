@@ -44,9 +44,17 @@ STATED = {
     "searchqa": ["- Answer with only the name, no sentence around it."],
     "docvqa": ["- Copy the value of a field without its label."],
     "livemath": ["- Compare the options: the strongest one that is true is right."],
+    "alfworld": [
+        "- Placing things: say move X to Y, since put is not known.",
+        "- Put X down with move X to Y.",
+    ],
     "officeqa": [
         "- Units: convert the table's figure into that of the question.",
         "- For an answer in millions divide a table in thousands by 1,000.",
+    ],
+    "spreadsheetbench": [
+        "- Write computed values into cells, not formulas.",
+        "- openpyxl stores no result of a formula: compute it and store the value.",
     ],
 }
 NOT_STATED = {
@@ -59,7 +67,9 @@ NOT_STATED = {
     "searchqa": ["- The answer is never only the name.", "- The answer is short: a few words."],
     "docvqa": ["- Copy the label with its value."],
     "livemath": ["- Options: avoid the strongest.", "- Compare all options."],
+    "alfworld": ["- Put X in/on Y, never move it.", "- `take T from F`, `move T to F`"],
     "officeqa": ["- Never convert the unit of a figure.", "- Name the unit of a figure."],
+    "spreadsheetbench": ["- Never write values in place of formulas.", "- Formulas begin with =."],
 }
 
 

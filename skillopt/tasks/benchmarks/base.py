@@ -91,6 +91,11 @@ def no_notes(items: Mapping[Split, Sequence[Item]]) -> list[str]:
     return []
 
 
+def id_of(entry: Any) -> str:
+    """The id that an entry of a file of splits names: a text, or an object with an ``id``."""
+    return str(entry["id"] if isinstance(entry, dict) else entry)
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """A benchmark.
@@ -104,6 +109,7 @@ class Benchmark:
         options: the model of ``tasks.options``.
         shared: what all items have in common in a download, by relative path.
         notes: what to report of the chosen items, such as broken ones.
+        entry_id: the id of an entry of a file of splits.
         version: raised when the meaning of a task or of its score changes.
     """
 
@@ -115,13 +121,29 @@ class Benchmark:
     options: type[Options] = Options
     shared: Callable[[Path], Mapping[str, Path]] = lambda download: {}
     notes: Callable[[Mapping[Split, Sequence[Item]]], list[str]] = no_notes
+    entry_id: Callable[[Any], str] = id_of
     version: int = 1
 
     @cached_property
     def splits(self) -> Splits:
         """The ids of the paper's splits."""
         file = resources.files(f"skillopt.tasks.benchmarks.{self.name}") / "split.json"
-        return read_split_ids(json.loads(file.read_text("utf-8")))
+        return self.split_ids(json.loads(file.read_text("utf-8")))
+
+    def split_ids(self, values: Any) -> Splits:
+        """The ids of a split file: lists of ids, or of objects with one, by split.
+
+        Raises:
+            TaskError: it has another form.
+        """
+        try:
+            splits = values["splits"]
+            return {split: tuple(map(self.entry_id, splits[split])) for split in SPLITS}
+        except (KeyError, TypeError) as error:
+            raise TaskError(
+                "a file of splits needs 'splits' with train, val and test, each a list of ids: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     def source(
         self, config: TasksConfig, folder: Path, **options: Any
@@ -180,25 +202,6 @@ class Benchmark:
         task = self.task(Kept(id, row, root / "files" / safe(id), root / "shared"), options)
         parts = [self.name, self.version, row, kept["digests"], about.get("shared", {})]
         return replace(task, digest=digest_of([*parts, options.model_dump(mode="json")]))
-
-
-def read_split_ids(values: Any) -> Splits:
-    """The ids of a split file: lists of ids, or of objects with an ``id``, by split.
-
-    Raises:
-        TaskError: it has another form.
-    """
-    try:
-        splits = values["splits"]
-        return {
-            split: tuple(str(e["id"] if isinstance(e, dict) else e) for e in splits[split])
-            for split in SPLITS
-        }
-    except (KeyError, TypeError) as error:
-        raise TaskError(
-            "a file of splits needs 'splits' with train, val and test, each a list of ids: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def safe(id: str) -> str:

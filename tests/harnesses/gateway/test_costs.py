@@ -7,7 +7,8 @@ import json
 import re
 import socket
 import tracemalloc
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +78,15 @@ def writes(session: Session) -> list[bytes]:
 def test_events_that_come_soon_after_another_are_written_together(
     gap_s: float, most: float, tmp_path: Path
 ) -> None:
-    count = 400
+    number = 400
     with (
-        serve(streaming(count, gap_s), "/v1/messages") as url,
+        serve(streaming(number, gap_s), "/v1/messages") as url,
         gateway(url, tmp_path) as running,
         running.open(Grant(ModelSpec("up", "m"), 1)) as session,
     ):
         found = writes(session)
-    assert b"".join(found) == b"".join([*BEGIN, *[TEXT] * count, *END])
-    assert len(found) < most * count
+    assert b"".join(found) == b"".join([*BEGIN, *[TEXT] * number, *END])
+    assert len(found) < most * number
 
 
 def test_events_after_a_pause_are_written_at_once(tmp_path: Path) -> None:
@@ -99,11 +100,36 @@ def test_events_after_a_pause_are_written_at_once(tmp_path: Path) -> None:
     assert sum(TEXT in one for one in found) >= 8
 
 
-def taken(chunks: AsyncGenerator[bytes]) -> tuple[list[bytes], str]:
+class Connection:
+    """A connection from which the items of a script can be read, each after its pause."""
+
+    def __init__(self, script: Iterable[tuple[float, bytes]]) -> None:
+        self._script = iter(script)
+        self.reads, self.closed = 0, False
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        pause_s, data = next(self._script, (0.0, b""))
+        await asyncio.sleep(pause_s)
+        self.reads += 1
+        return data
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """What is read, byte by byte; an exclamation mark is an error."""
+        try:
+            while data := await self.read(9):
+                for n in range(len(data)):
+                    if data[n : n + 1] == b"!":
+                        raise UpstreamError("it broke")
+                    yield data[n : n + 1]
+        finally:
+            self.closed = True
+
+
+def taken(connection: Any) -> tuple[list[bytes], str]:
     async def take() -> tuple[list[bytes], str]:
         found: list[bytes] = []
         try:
-            async for chunk in gathered(chunks):
+            async for chunk in gathered(connection.chunks(), connection):
                 found.append(chunk)
         except UpstreamError as error:
             return found, str(error)
@@ -112,38 +138,35 @@ def taken(chunks: AsyncGenerator[bytes]) -> tuple[list[bytes], str]:
     return asyncio.run(take())
 
 
-@pytest.mark.parametrize("pauses_s", [(0, 0, 0), (0.002, 0, 0.001), (0.02, 0.001, 0.02)])
-def test_what_came_before_a_stream_broke_is_passed_on(pauses_s: Sequence[float]) -> None:
-    async def breaking() -> AsyncGenerator[bytes]:
-        for number, pause_s in enumerate(pauses_s):
-            yield b"%d" % number
-            await asyncio.sleep(pause_s)
-        raise UpstreamError("it broke")
+@pytest.mark.parametrize("pause_s", [0, 0.001, 0.02])
+def test_what_is_read_at_once_is_passed_on_at_once(pause_s: float) -> None:
+    connection = Connection([(pause_s, b"abc"), (pause_s, b"de"), (pause_s, b"f")])
+    assert taken(connection) == ([b"abc", b"de", b"f"], "")
+    assert connection.closed and "read" not in vars(connection), "others will use the connection"
 
-    found, error = taken(breaking())
-    assert b"".join(found) == b"012" and error == "it broke"
+
+@pytest.mark.parametrize("pause_s", [0, 0.002, 0.02])
+def test_what_came_before_a_stream_broke_is_passed_on(pause_s: float) -> None:
+    connection = Connection([(pause_s, b"abc"), (pause_s, b"d!")])
+    found, error = taken(connection)
+    assert b"".join(found) == b"abcd" and error == "it broke" and connection.closed
 
 
 def test_a_reader_that_leaves_closes_the_stream_and_a_slow_one_stops_it() -> None:
-    closed, sent = [], []
+    connection = Connection((0.0, b"x" * 9) for _ in count())
 
-    async def endless() -> AsyncGenerator[bytes]:
-        try:
-            while True:
-                sent.append(1 << 16)
-                yield b"x" * (1 << 16)
-                await asyncio.sleep(0)
-        finally:
-            closed.append(True)
+    async def large() -> AsyncGenerator[bytes]:
+        async for chunk in connection.chunks():
+            yield chunk * (1 << 14)
 
     async def leave() -> None:
-        chunks = gathered(endless())
+        chunks = gathered(large(), connection)  # type: ignore[arg-type]
         await anext(chunks)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.3)
         await chunks.aclose()
 
     asyncio.run(leave())
-    assert closed == [True] and sum(sent) < 2 << 20
+    assert "read" not in vars(connection) and connection.reads < 20
 
 
 @pytest.mark.parametrize("line", [b"x: " + b"a" * 1000 + b"\r\n", b"a" * 1000])
@@ -170,7 +193,7 @@ def test_a_long_session_is_parsed_once_and_not_held(
         return parse(raw, *args, **kwargs)
 
     monkeypatch.setattr(json, "loads", counted)
-    count, size = 40, 600_000
+    requested, size = 40, 600_000
     with (
         serve(streaming(1, 0.0), "/v1/messages") as url,
         gateway(url, tmp_path) as running,
@@ -179,7 +202,7 @@ def test_a_long_session_is_parsed_once_and_not_held(
     ):
         tracemalloc.start()
         before = 0
-        for number, body in enumerate(requests(count, size)):
+        for number, body in enumerate(requests(requested, size)):
             large.clear()
             answer = http.post("/v1/messages", json=body)
             assert answer.status_code == 200, answer.text
@@ -189,7 +212,7 @@ def test_a_long_session_is_parsed_once_and_not_held(
         del body, answer
         held = tracemalloc.get_traced_memory()[0] - before
         large.clear()
-        assert len(Turns(tmp_path / WIRE).so_far()) == count
+        assert len(Turns(tmp_path / WIRE).so_far()) == requested
         tracemalloc.stop()
     assert large == [], "what is read at the end is what was added"
     assert held < 5 << 20 and (tmp_path / WIRE).stat().st_size < 2_000_000

@@ -13,10 +13,20 @@ from tests.helpers.cells import ALL_CELLS
 from tests.helpers.command_line import skillopt
 
 AGENTS = ("codex", "claude-code")
-WITHOUT_TOOLS = {"officeqa": {"search": False}}
+WITHOUT_TOOLS: dict[str, dict[str, object]] = {
+    "officeqa": {"search": False},
+    "alfworld": {"protocol": "steps"},
+}
 """Options by which direct chat needs no sandbox, for those whose config gives it a shell."""
-SETTINGS = [("officeqa", {"setting": "corpus", "search": False})]
+SETTINGS = [
+    ("officeqa", {"setting": "corpus", "search": False}),
+    ("spreadsheetbench", {"setting": "file"}),
+]
 """What else is trained on with an engine."""
+WITH_A_SHELL: dict[str, dict[str, object]] = {"officeqa": {}, "alfworld": {"protocol": "tool"}}
+"""The same for direct chat with a shell."""
+MARKS = {"spreadsheetbench": pytest.mark.engine, "alfworld": pytest.mark.slow}
+"""Those in which direct chat has a shell, hence a sandbox; or that take half a minute there."""
 SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
 
 
@@ -34,7 +44,6 @@ def prepared(name: str, folder: Path) -> Path:
 
 def trained(name: str, harness: str, folder: Path, **options: object) -> None:
     settings = {
-        **{f"tasks.options.{key}": value for key, value in options.items()},
         "tasks.path": str(prepared(name, folder)),
         "runs": str(folder / "runs"),
         "target": SIM,
@@ -44,6 +53,7 @@ def trained(name: str, harness: str, folder: Path, **options: object) -> None:
         "train.batch_size": EACH,
         "workers": 4,
         "patience": 2,
+        **{f"tasks.options.{key}": value for key, value in options.items()},
     }
     changes = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
     done = skillopt("train", f"configs/{name}/{harness}.yaml", *changes)
@@ -53,15 +63,17 @@ def trained(name: str, harness: str, folder: Path, **options: object) -> None:
     assert summary["test"]["best"]["hard"]["value"] == 1.0
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=MARKS[n]) if n in MARKS else n for n in BENCHMARKS]
+)
 def test_in_direct_chat(name: str, tmp_path: Path) -> None:
     trained(name, "direct", tmp_path, **WITHOUT_TOOLS.get(name, {}))
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("name", WITHOUT_TOOLS)
+@pytest.mark.parametrize("name", WITH_A_SHELL)
 def test_in_direct_chat_with_a_shell(name: str, tmp_path: Path) -> None:
-    trained(name, "direct", tmp_path)
+    trained(name, "direct", tmp_path, **WITH_A_SHELL[name])
 
 
 @pytest.mark.engine
