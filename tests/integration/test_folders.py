@@ -59,7 +59,7 @@ def test_an_agent_reads_a_folder_and_cannot_change_it(
     before = state(folder)
     model = ScriptedAgentModel(["grep -rh apples /corpus; id -u", "bash ./attack"])
     here = lab(model)
-    request = here.request(folders={"/corpus": folder})
+    request = here.request(folders={"/corpus": folder}, timeout_s=180)
     assert request.workspace is not None
     tries = [f"({attack}) && echo worked: {number}" for number, attack in enumerate(ATTACKS)]
     (request.workspace / "attack").write_text("\n".join([*tries, "echo tried: $?"]))
