@@ -10,12 +10,15 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import concurrency, hostile, overhead, pages, soak, startup
+from benchmarks import concurrency, cpu, hostile, overhead, pages, sessions, soak, startup, streams
 
 PARTS = {
     "startup": startup.run,
     "pages": pages.run,
+    "cpu": cpu.run,
     "overhead": overhead.run,
+    "streams": streams.run,
+    "sessions": sessions.run,
     "concurrency": concurrency.run,
     "soak": soak.run,
     "hostile": hostile.run,

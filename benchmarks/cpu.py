@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--work", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.work:
-        _work(chosen.work)
+        kind, _, bare = chosen.work.rpartition(" ")
+        (_work_bare if kind else _work)(bare)
         return
     trees = dict(one.split("=", 1) for one in chosen.tree or [f"this={_TREE}"])
     with _engine(chosen) as host:
@@ -55,9 +56,32 @@ def main() -> None:
                 _measure(harness, workers, chosen.rounds, chosen.rollouts)
 
 
+def run() -> dict[str, dict[str, dict[str, float]]]:
+    """What rollouts cost, and bare ``docker run`` of the same program, task and model in turns.
+
+    A bare run has no verifier; its Python part is the model's and the gateway's.
+    """
+    from harnesses.agents.registry import CLI_AGENTS, NAMES
+
+    results = {}
+    chosen = argparse.Namespace(harnesses=NAMES, add_runtime="", hide=[])
+    with _engine(chosen) as host:
+        for harness in NAMES:
+            kinds = {"rollout": harness}
+            if harness in CLI_AGENTS:
+                kinds["docker run"] = f"bare {harness}"
+            with ExitStack() as stack:
+                workers = {
+                    name: stack.enter_context(_worker(_TREE, kind, host))
+                    for name, kind in kinds.items()
+                }
+                results[harness] = _measure(harness, workers, rounds=6, rollouts=2)
+    return results
+
+
 def _measure(
     harness: str, workers: dict[str, subprocess.Popen[str]], rounds: int, rollouts: int
-) -> None:
+) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in workers}
     for number in range(rounds + 1):
         for name, worker in workers.items():
@@ -71,9 +95,12 @@ def _measure(
             values["sum"] = sum(values.values())
             for key, value in {**values, "wall": wall, "requests": said["requests"]}.items():
                 found[name][key].append(value / rollouts)
+    medians = {}
     for name, series in found.items():
-        shown = "  ".join(f"{key} {statistics.median(v):.3f}" for key, v in series.items())
+        medians[name] = {key: round(statistics.median(v), 3) for key, v in series.items()}
+        shown = "  ".join(f"{key} {value:.3f}" for key, value in medians[name].items())
         print(f"{harness} {name}: {shown}", flush=True)
+    return medians
 
 
 def _ask(worker: subprocess.Popen[str], rollouts: int) -> dict[str, float]:
@@ -138,6 +165,31 @@ def _work(harness: str) -> None:
                     json.dumps({"cpu": time.process_time() - began, "requests": requests}),
                     flush=True,
                 )
+
+
+def _work_bare(harness: str) -> None:
+    """Run the program alone as often as each line of standard input says."""
+    from benchmarks.overhead import bare_run
+    from benchmarks.place import place
+    from harnesses.agents.cli_agent import CliHarness
+    from harnesses.agents.registry import make_harness
+    from skillopt.sim.model import SimUpstream
+    from skillopt.tasks.harbor import read_task
+    from tests.helpers.small import small_set
+
+    made = make_harness(harness)
+    assert isinstance(made, CliHarness)
+    with TemporaryDirectory() as name, place(SimUpstream(), 1) as bench:
+        tasks = [read_task(found) for found in sorted((small_set(Path(name)) / "train").iterdir())]
+        number = 0
+        with bench.places.site() as site:
+            for line in sys.stdin:
+                began = time.process_time()
+                for _ in range(int(line)):
+                    bare_run(bench, site, made, tasks[number % len(tasks)])
+                    number += 1
+                spent = time.process_time() - began
+                print(json.dumps({"cpu": spent, "requests": 0}), flush=True)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from benchmarks.place import Bench, place
 from harnesses.agents.cli_agent import HOME, CliHarness
@@ -16,6 +17,8 @@ from harnesses.agents.registry import CLI_AGENTS, make_harness
 from harnesses.base import Request, Status
 from harnesses.gateway.session import Grant
 from harnesses.harness import RolloutSite
+from skillopt.core.types import Task
+from skillopt.tasks.environment import Environments
 from tests.helpers.scripted_model import ScriptedAgentModel
 
 ROUNDS = 12
@@ -58,8 +61,20 @@ def rollout(bench: Bench, site: RolloutSite, harness: CliHarness) -> None:
     assert outcome.status is Status.COMPLETED, outcome.message
 
 
-def bare_run(bench: Bench, site: RolloutSite, harness: CliHarness) -> None:
+def bare_run(
+    bench: Bench, site: RolloutSite, harness: CliHarness, task: Task | None = None
+) -> None:
+    """The program in a container without anything of this project but the gateway.
+
+    Args:
+        task: whose first workspace and instruction it gets; by default a small one.
+    """
     request = bench.request()
+    if task is not None:
+        request = replace(request, instruction=task.instruction)
+        assert request.workspace is not None
+        request.workspace.rmdir()
+        Environments(bench.backend).prepare(task, request.workspace)
     home = request.record / "home"
     home.mkdir()
     with bench.gateway.open(Grant(request.model, 1)) as session:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _DEFAULT = "unix:///var/run/docker.sock"
+LIBREOFFICE_IMAGE = "skillopt/libreoffice:1"
+EXTRA_IMAGES = {"libreoffice": LIBREOFFICE_IMAGE}
+"""Images that few need, by the names under which they are built. Each has a Dockerfile."""
 _CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 _CONNECTIONS = 64
 """Connections that are kept open at most; more are opened if more commands run at once."""
@@ -101,13 +104,19 @@ def engine_errors(doing: str, host: str, image: str | None = None) -> Iterator[N
     except ImageNotFound as error:
         raise ImageMissingError(
             f"{doing}: the engine at {host} has no image {image or error.explanation!r}; "
-            "build it with `skillopt images build`"
+            f"build it with `{_building(image)}`"
         ) from error
     except APIError as error:
         reason = error.explanation or str(error)
         raise SandboxError(f"{doing}: the engine at {host} refused: {reason}") from error
     except (RequestException, DockerException, HTTPError, ConnectionError) as error:
         raise _unavailable(doing, host, error) from error
+
+
+def _building(image: str | None) -> str:
+    """The command that builds an image."""
+    extra = next((name for name, tag in EXTRA_IMAGES.items() if tag == image), "")
+    return f"skillopt images build {extra}".strip()
 
 
 def _unavailable(doing: str, host: str, error: BaseException) -> EngineUnavailableError:

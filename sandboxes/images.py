@@ -21,6 +21,7 @@ from sandboxes.base import ImageMissingError, SandboxError
 from sandboxes.base_image import ensure_base
 from sandboxes.docker import KIND_LABEL, DockerEngine
 from sandboxes.docker import RELAY_IMAGE as RELAY_IMAGE
+from sandboxes.engine import EXTRA_IMAGES
 
 AGENT_BASE_IMAGE = "skillopt/agent-base:1"
 
@@ -97,6 +98,11 @@ def build(
         raise ImageMissingError(f"the build of {spec.tag} succeeded but left no image")
     _discard_leftovers(engine, spec.tag, replaced)
     return built
+
+
+def extra_image(name: str) -> ImageSpec:
+    """One of :data:`sandboxes.engine.EXTRA_IMAGES`, which are made from the agent base."""
+    return ImageSpec(tag=EXTRA_IMAGES[name], folder=dockerfiles() / name, base=AGENT_BASE_IMAGE)
 
 
 def image_id(engine: DockerEngine, tag: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from harnesses.agents.registry import CLI_AGENTS
+from sandboxes.engine import EXTRA_IMAGES
 from skillopt.cli import guarded
 
 
@@ -26,6 +27,7 @@ def command() -> None:
 
 
 @command.command("build")
+@click.argument("extra", nargs=-1, type=click.Choice(tuple(EXTRA_IMAGES)))
 @_versions
 @click.option("--base", help="Base image to use instead of the public one.")
 @click.option(
@@ -38,9 +40,13 @@ def command() -> None:
 @click.option("--force", is_flag=True, help="Rebuild what is up to date too.")
 @guarded
 def build(
-    base: str | None, ca_files: tuple[Path, ...], force: bool, **versions: str | None
+    extra: tuple[str, ...],
+    base: str | None,
+    ca_files: tuple[Path, ...],
+    force: bool,
+    **versions: str | None,
 ) -> None:
-    """Build what is missing or out of date.
+    """Build what is missing or out of date; with EXTRA, that image and its base only.
 
     If the public base image cannot be pulled, the base is made with debootstrap.
     """
@@ -52,8 +58,12 @@ def build(
     from skillopt.cli.progress import say
 
     chosen = toolchains({name.replace("_", "-"): told for name, told in versions.items()})
+    specs = image_specs(chosen, base=base or PUBLIC_BASE)
+    if extra:
+        base_image = next(spec for spec in specs if spec.tag == images.AGENT_BASE_IMAGE)
+        specs = [base_image, *map(images.extra_image, extra)]
     with DockerEngine() as engine:
-        for spec in image_specs(chosen, base=base or PUBLIC_BASE):
+        for spec in specs:
             images.build(engine, spec, log=say, ca_files=ca_files or None, force=force)
 
 

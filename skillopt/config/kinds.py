@@ -21,6 +21,7 @@ BENCHMARKS = {
     "livemath": "skillopt.tasks.benchmarks.livemath",
     "alfworld": "skillopt.tasks.benchmarks.alfworld",
     "officeqa": "skillopt.tasks.benchmarks.officeqa",
+    "spreadsheetbench": "skillopt.tasks.benchmarks.spreadsheetbench.benchmark",
 }
 """The benchmarks of ``skillopt data``, which are task sources too."""
 

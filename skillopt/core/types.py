@@ -25,6 +25,25 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 
 
+@dataclass(frozen=True)
+class Finish:
+    """A program that completes an agent's work before ``Task.verify`` judges it. It runs in a
+    sandbox of its own, on a copy of the workspace, and may run what the agent wrote.
+
+    Args:
+        name: of the files in the rollout's ``verifier/`` with its output and its ending.
+        files: writes what it needs into an empty folder, which is mounted read-only; ``run.py`` in
+            it is the program, for Python 3.
+        image: that it runs in; None for the task's.
+        timeout_s: after which it is ended, in seconds.
+    """
+
+    name: str
+    files: Callable[[Path], None]
+    image: str | None = None
+    timeout_s: float = 600.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One task: a folder in Harbor's format, read and checked, or an object from a task source."""
@@ -69,6 +88,8 @@ class Task:
     verify: Callable[..., Reward] | None = None
     """Judges the result in this process instead of ``tests/``, from the task, the workspace, the
     answer and the rollout's folder."""
+    finish: tuple[Finish, ...] = ()
+    """What is run on the agent's work before ``verify`` judges it, in this order."""
     companion: Callable[[Path], Companion] | None = None
     """Makes what the agent of one rollout talks to, such as a game engine, from the rollout's
     folder. ``verify`` can read the files that it leaves there."""

@@ -30,6 +30,7 @@ from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.kept_work import keep_work, restore_work, why_not
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments, given
+from skillopt.tasks.finishing import finish
 from skillopt.tasks.judging import VerifierSite, judge
 from skillopt.tasks.links import clean_workspace
 from skillopt.tasks.questions import judged
@@ -238,11 +239,12 @@ def _judge(
     folder: Path,
 ) -> Reward:
     own = job.verifier or job.task.verify
+    limits = task_limits(job.task, job.limits)
     if own is not None:
+        finish(job.task, workspace, verifier, environments, image, folder, limits)
         return verify_with(own, job.task, workspace, outcome.answer, folder)
     if job.task.question:
         return judged(job.task, outcome.answer)
-    limits = task_limits(job.task, job.limits)
     return judge(job.task, workspace, verifier, environments, image, folder, limits)
 
 

@@ -192,7 +192,9 @@ USELESS_RULES: tuple[str, ...] = (
 
 def habit_for(instruction: str) -> Habit | None:
     """The habit that an instruction calls for; None for chores the model does not know."""
-    return next((habit for habit in HABITS if habit.recognises(instruction)), None)
+    # The chores know their kind by single words, which those of the benchmarks may have too.
+    habits: tuple[Habit, ...] = (*BENCHMARKS, *CHORES)
+    return next((habit for habit in habits if habit.recognises(instruction)), None)
 
 
 def quirks_in(text: str) -> frozenset[str]:

@@ -72,6 +72,15 @@ class Environments:
         simple = simple_dockerfile(task)
         return self._present(simple.image) if simple is not None else self._built(task)[0]
 
+    def extra(self, image: str) -> str:
+        """An image that a task needs besides its own; raises SandboxError if sandboxes run none."""
+        if not self._backend.images:
+            raise SandboxError(
+                f"{image} is needed to judge this task, and local sandboxes run no images; set "
+                "sandbox.kind to docker"
+            )
+        return self._present(image)
+
     def _present(self, image: str) -> str:
         with self._lock:
             return self._made(image)

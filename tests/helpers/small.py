@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from filelock import FileLock
@@ -25,9 +27,18 @@ COMMON = "SKILLOPT_TESTS_COMMON"
 """Names the folder, to child processes too, in which tests keep what is made once for all."""
 
 
+@cache
+def _scratch() -> Path:
+    """A folder that goes with the process."""
+    folder = Path(mkdtemp(prefix="so-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that the first of the processes that share out the tests has filled."""
-    common = Path(os.environ[COMMON])
+    """A folder that the first of the processes that share out the tests has filled; of this process
+    alone where no tests run."""
+    common = Path(os.environ[COMMON]) if COMMON in os.environ else _scratch()
     folder, done = common / name, common / f"{name}.done"
     with FileLock(common / f"{name}.lock"):
         if not done.exists():

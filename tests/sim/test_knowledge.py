@@ -52,6 +52,10 @@ STATED = {
         "- Units: convert the table's figure into that of the question.",
         "- For an answer in millions divide a table in thousands by 1,000.",
     ],
+    "spreadsheetbench": [
+        "- Write computed values into cells, not formulas.",
+        "- openpyxl stores no result of a formula: compute it and store the value.",
+    ],
 }
 NOT_STATED = {
     "ledger": ["- Do not treat amounts in parentheses as negative.", "- Parentheses matter."],
@@ -65,6 +69,7 @@ NOT_STATED = {
     "livemath": ["- Options: avoid the strongest.", "- Compare all options."],
     "alfworld": ["- Put X in/on Y, never move it.", "- `take T from F`, `move T to F`"],
     "officeqa": ["- Never convert the unit of a figure.", "- Name the unit of a figure."],
+    "spreadsheetbench": ["- Never write values in place of formulas.", "- Formulas begin with =."],
 }
 
 

@@ -5,6 +5,7 @@ from skillopt.sim.benchmarks.docvqa import PAGE
 from skillopt.sim.benchmarks.livemath import OPTIONS
 from skillopt.sim.benchmarks.officeqa import TABLES
 from skillopt.sim.benchmarks.searchqa import SNIPPETS
+from skillopt.sim.benchmarks.spreadsheetbench import WORKBOOKS
 from skillopt.sim.habits import Acting
 
-BENCHMARKS: tuple[Acting, ...] = (SNIPPETS, OPTIONS, PAGE, TABLES, GAME)
+BENCHMARKS: tuple[Acting, ...] = (SNIPPETS, OPTIONS, PAGE, TABLES, WORKBOOKS, GAME)

@@ -20,10 +20,13 @@ WITHOUT_TOOLS: dict[str, dict[str, object]] = {
 """Options by which direct chat needs no sandbox, for those whose config gives it a shell."""
 WITH_A_SHELL: dict[str, dict[str, object]] = {"officeqa": {}, "alfworld": {"protocol": "tool"}}
 """The same for direct chat with a shell."""
-SETTINGS = [("officeqa", {"setting": "corpus", "search": False})]
+SETTINGS = [
+    ("officeqa", {"setting": "corpus", "search": False}),
+    ("spreadsheetbench", {"setting": "file"}),
+]
 """What else is trained on with an engine."""
-SLOW = ("alfworld",)
-"""Those that take half a minute in direct chat."""
+MARKS = {"spreadsheetbench": pytest.mark.engine, "alfworld": pytest.mark.slow}
+"""Those in which direct chat always has a shell, hence a sandbox, or takes half a minute."""
 SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
 
 
@@ -61,7 +64,7 @@ def trained(name: str, harness: str, folder: Path, **options: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in BENCHMARKS]
+    "name", [pytest.param(name, marks=MARKS.get(name, ())) for name in BENCHMARKS]
 )
 def test_in_direct_chat(name: str, tmp_path: Path) -> None:
     trained(name, "direct", tmp_path, **WITHOUT_TOOLS.get(name, {}))

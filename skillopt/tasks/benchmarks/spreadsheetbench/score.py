@@ -1,0 +1,81 @@
+"""SpreadsheetBench's verdict: each case's output against its gold. Soft is the share of cases that
+pass, hard is all of them; the verified set has one case an item.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from skillopt.core.types import Reward, Task
+from skillopt.tasks.benchmarks.limited import LimitError, limited
+from skillopt.tasks.benchmarks.spreadsheetbench import reading
+from skillopt.tasks.benchmarks.spreadsheetbench.positions import Scorer
+from skillopt.tasks.finishing import ending
+from skillopt.tasks.rewards import VerifierError
+
+PROGRAM, RECALCULATION = "program", "recalculation"
+"""Names of what is run on the agent's work before."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A task's verifier.
+
+    Args:
+        golds: the expected workbooks, one for each case.
+        outputs: names of the agent's workbooks, in the same order.
+        position, sheet: the item's ``answer_position`` and ``answer_sheet``.
+        finished: names of what was run on the agent's work.
+    """
+
+    golds: tuple[Path, ...]
+    outputs: tuple[str, ...]
+    position: str
+    sheet: str
+    scorer: Scorer
+    finished: tuple[str, ...] = ()
+
+    def __call__(self, task: Task, workspace: Path, answer: str, rollout: Path) -> Reward:
+        failures = self._failures(rollout)
+        passed, notes = 0, []
+        for number, (gold, output) in enumerate(zip(self.golds, self.outputs, strict=True)):
+            if failures and failures[number]:
+                told = [f"solution.py {failures[number]}"]
+            else:
+                told = self._compare(gold, workspace / output)
+            passed += not told
+            notes += [f"{output}: {note}" for note in told]
+        share = passed / len(self.golds)
+        metrics = {"cases": float(len(self.golds)), "passed": float(passed)}
+        return Reward(share, metrics, "\n".join(notes), solved=share == 1.0)
+
+    def _compare(self, gold: Path, output: Path) -> list[str]:
+        """Why an output does not pass; nothing if it does."""
+        if not output.is_file():
+            return ["there is no such file"]
+        given = {
+            "gold": str(gold), "found": str(output), "position": self.position,
+            "sheet": self.sheet, "scorer": self.scorer,
+        }  # fmt: skip
+        try:
+            told = limited(reading.judge, given)
+        except LimitError as error:
+            return [f"reading it {error}"]
+        return [] if told["equal"] else told["notes"] or ["it does not pass"]
+
+    def _failures(self, rollout: Path) -> list[str]:
+        """Why the agent's program left no output, by case; empty if none was to be run."""
+        for name in self.finished:
+            end = ending(rollout, name)
+            if name == RECALCULATION and end.exit_code not in (0, None):
+                raise VerifierError(f"the recalculation failed: {end.output.strip()[-300:]}")
+        if PROGRAM not in self.finished:
+            return []
+        end = ending(rollout, PROGRAM)
+        if end.exit_code != 0:
+            what = f"was ended at its {end.limit} limit" if end.limit else "ended its sandbox"
+            return [what] * len(self.golds)
+        failures = json.loads(end.output.strip().splitlines()[-1])
+        return [str(failure) for failure in failures]
