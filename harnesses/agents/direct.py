@@ -113,7 +113,9 @@ class Direct:
         session.expired = clock.over
         said: str | None = None
         while True:
+            began = time.monotonic()
             prompt = client.companion({"reply": said}).get("prompt")
+            clock.allow(time.monotonic() - began)  # The companion's time is not the model's.
             if not isinstance(prompt, str):
                 return Status.COMPLETED, ""
             asked = Conversation(request.model.name, (system, Message("user", prompt)))

@@ -18,15 +18,15 @@ WITHOUT_TOOLS: dict[str, dict[str, object]] = {
     "alfworld": {"protocol": "steps"},
 }
 """Options by which direct chat needs no sandbox, for those whose config gives it a shell."""
+WITH_A_SHELL: dict[str, dict[str, object]] = {"officeqa": {}, "alfworld": {"protocol": "tool"}}
+"""The same for direct chat with a shell."""
 SETTINGS = [
     ("officeqa", {"setting": "corpus", "search": False}),
     ("spreadsheetbench", {"setting": "file"}),
 ]
 """What else is trained on with an engine."""
-WITH_A_SHELL: dict[str, dict[str, object]] = {"officeqa": {}, "alfworld": {"protocol": "tool"}}
-"""The same for direct chat with a shell."""
 MARKS = {"spreadsheetbench": pytest.mark.engine, "alfworld": pytest.mark.slow}
-"""Those in which direct chat has a shell, hence a sandbox; or that take half a minute there."""
+"""Those in which direct chat always has a shell, hence a sandbox, or takes half a minute."""
 SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
 
 
@@ -64,7 +64,7 @@ def trained(name: str, harness: str, folder: Path, **options: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=MARKS[n]) if n in MARKS else n for n in BENCHMARKS]
+    "name", [pytest.param(name, marks=MARKS.get(name, ())) for name in BENCHMARKS]
 )
 def test_in_direct_chat(name: str, tmp_path: Path) -> None:
     trained(name, "direct", tmp_path, **WITHOUT_TOOLS.get(name, {}))

@@ -189,6 +189,7 @@ class Game:
             "admissible": self._admissible,
             "step": len(self._commands),
             "max_steps": self._max_steps,
+            "score": state["score"],
             "done": state["done"],
             "won": state["won"],
         }
