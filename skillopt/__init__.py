@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skillopt.core.errors import SkillOptError as SkillOptError
     from skillopt.core.skill import Skill as Skill
     from skillopt.core.skill import read_skill as read_skill
+    from skillopt.core.types import Finish as Finish
     from skillopt.core.types import GateDecision as GateDecision
     from skillopt.core.types import Reward as Reward
     from skillopt.core.types import Rollout as Rollout
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Config": "skillopt.config.schema",
+    "Finish": "skillopt.core.types",
     "GateDecision": "skillopt.core.types",
     "Plugins": "skillopt.rollouts.plugins",
     "Reward": "skillopt.core.types",
@@ -42,6 +44,7 @@ _HOMES = {
 }
 __all__ = [
     "Config",
+    "Finish",
     "GateDecision",
     "Plugins",
     "Reward",

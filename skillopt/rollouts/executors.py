@@ -24,6 +24,7 @@ from skillopt.core.types import Rollout
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.slots import SandboxSlots, open_backend, sandbox_identity
 from skillopt.tasks.environment import Environments
+from skillopt.tasks.finishing import check_images
 from skillopt.tasks.folders import check_folders
 from skillopt.tasks.judging import Answers
 
@@ -133,6 +134,7 @@ class LocalExecutor:
             check_backend(job.harness.name, self._backend)
         if self._backend is not None:
             check_folders(job.task, self._backend)
+            check_images(job.task, self._backend)
         with self._slots.site() as site, self._slots.verifier() as verifier:
             return run_job(job, site, self._environments, verifier, folder)
 

@@ -26,6 +26,7 @@ from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.upstreams import check_upstream
 from skillopt.run.events import Listener
 from skillopt.run.spending import Meter
+from skillopt.tasks.finishing import check_images
 from skillopt.tasks.folders import check_folders
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.sources import load_splits
@@ -96,6 +97,7 @@ def prepare(
         traits = traits_of(config.sandbox.kind)
         for task in (task for tasks in splits.values() for task in tasks):
             check_folders(task, traits)
+            check_images(task, traits)
     for name in harnesses:
         if name not in (*NAMES, config.harness.name):
             raise ConfigError(

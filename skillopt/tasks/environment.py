@@ -56,7 +56,7 @@ class Environments:
             with own_code(f"the workspace of task {task.name}", task.workspace):
                 task.workspace(target)
         elif simple is not None:
-            image = self._present(simple.image)
+            image = self.present(simple.image)
             prepare_workspace(task, simple, target)
         else:
             image, content = self._built(task)
@@ -68,20 +68,12 @@ class Environments:
         if task.question and task.workspace is None:
             return AGENT_BASE_IMAGE
         if task.workspace is not None:
-            return self._present(task.docker_image or AGENT_BASE_IMAGE)
+            return self.present(task.docker_image or AGENT_BASE_IMAGE)
         simple = simple_dockerfile(task)
-        return self._present(simple.image) if simple is not None else self._built(task)[0]
+        return self.present(simple.image) if simple is not None else self._built(task)[0]
 
-    def extra(self, image: str) -> str:
-        """An image that a task needs besides its own; raises SandboxError if sandboxes run none."""
-        if not self._backend.images:
-            raise SandboxError(
-                f"{image} is needed to judge this task, and local sandboxes run no images; set "
-                "sandbox.kind to docker"
-            )
-        return self._present(image)
-
-    def _present(self, image: str) -> str:
+    def present(self, image: str) -> str:
+        """An image, pulled if needed; raises SandboxError if it cannot be."""
         with self._lock:
             return self._made(image)
 

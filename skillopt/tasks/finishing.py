@@ -10,7 +10,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandboxes.backend import Traits
 from sandboxes.base import Limits, Mount, SandboxSpec
+from sandboxes.errors import BackendError
 from sandboxes.mounts import agent_ids, prepare_writable
 from sandboxes.owner import scratch_dir
 from skillopt.core.types import Finish, Task
@@ -38,6 +40,20 @@ class Ending:
     output: str
 
 
+def check_images(task: Task, backend: Traits) -> None:
+    """Check that a backend can run the programs of a task.
+
+    Raises:
+        BackendError: they need images, and its sandboxes run none.
+    """
+    images = [program.image for program in task.finish if program.image is not None]
+    if images and not backend.images:
+        raise BackendError(
+            f"sandbox.kind: task {task.name} is judged with {', '.join(images)}, and "
+            f"{backend.name!r} sandboxes run no images: set sandbox.kind to docker"
+        )
+
+
 def finish(
     task: Task,
     workspace: Path,
@@ -62,7 +78,7 @@ def finish(
         SandboxError: a sandbox failed, or an image is missing. How the programs end is no failure.
     """
     for program in task.finish:
-        its_image = image if program.image is None else environments.extra(program.image)
+        its_image = image if program.image is None else environments.present(program.image)
         ending = _run(program, task, workspace, site, its_image, limits)
         clean_workspace(workspace, task.workdir, programs=False)
         kept = folder / "verifier"

@@ -9,6 +9,8 @@ import json
 from importlib import import_module
 from pathlib import Path
 
+from tests.helpers.command_line import skillopt
+
 SPLITS = ("train", "val", "test")
 EACH = 4
 
@@ -23,3 +25,16 @@ def write(name: str, folder: Path) -> tuple[Path, Path]:
     file = folder / "splits.json"
     file.write_text(json.dumps({"splits": splits}))
     return download, file
+
+
+def prepared(name: str, folder: Path) -> Path:
+    """The folder that ``skillopt data prepare`` makes of a benchmark's set."""
+    download, splits = write(name, folder)
+    target = folder / "prepared"
+    done = skillopt(
+        "data", "prepare", name, "--from", download, "--to", target, "--splits", splits,
+        "--accept-terms",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {target}: {EACH} train, {EACH} val, {EACH} test tasks" in done.stdout
+    return target

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from openpyxl import Workbook
 
@@ -58,3 +59,15 @@ def _book(sheet: str, values: list[int]) -> Workbook:
     for name, value in zip(NAMES, values, strict=False):
         page.append([name, value])
     return book
+
+
+def saved(path: Path, **cells: Any) -> Path:
+    """A workbook with one sheet, S."""
+    made = Workbook()
+    sheet = made.worksheets[0]
+    sheet.title = "S"
+    for name, value in cells.items():
+        sheet[name] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save(path)
+    return path

@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from sandboxes.base import ImageMissingError, Limits, SandboxError
+from sandboxes.base import ImageMissingError, Limits
 from sandboxes.docker_backend import DockerBackend
+from sandboxes.engine import LIBREOFFICE_IMAGE
 from sandboxes.images import AGENT_BASE_IMAGE, build, extra_image
-from sandboxes.local_backend import LocalBackend
 from skillopt.core.types import Task
 from skillopt.tasks.benchmarks.spreadsheetbench.benchmark import recalculation
 from skillopt.tasks.benchmarks.spreadsheetbench.score import RECALCULATION, Judge
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.finishing import ending, finish
 from skillopt.tasks.judging import VerifierSite
+from tests.helpers.benchmark_sets import prepared
 from tests.helpers.cells import ALL_CELLS
+from tests.helpers.command_line import skillopt
 from tests.helpers.parity import PARITY
 
 ROWS = [json.loads(line) for line in (PARITY / "spreadsheet-pairs.jsonl").open()]
@@ -66,11 +68,14 @@ def test_the_public_verdicts_after_recalculation(tmp_path: Path) -> None:
     backend.close()
 
 
-def test_without_images_there_is_no_verdict(tmp_path: Path) -> None:
-    backend = LocalBackend()
-    (tmp_path / "workspace").mkdir()
-    with pytest.raises(SandboxError, match=r"sandbox\.kind to docker"):
-        computed(backend, tmp_path / "workspace", tmp_path)  # type: ignore[arg-type]
+def test_sandboxes_without_images_are_refused_at_the_start(tmp_path: Path) -> None:
+    made = prepared("spreadsheetbench", tmp_path)
+    for given, code in ((["sandbox.kind=local"], 2), (["sandbox.kind=docker"], 0)):
+        settings = [*given, f"tasks.path={made}", "tasks.options.recalculate=true"]
+        options = [f"--set={setting}" for setting in settings]
+        done = skillopt("train", "configs/spreadsheetbench/direct.yaml", "--dry-run", *options)
+        assert done.returncode == code, done.stderr
+        assert (LIBREOFFICE_IMAGE in done.stderr) is (code == 2)
 
 
 @pytest.mark.engine

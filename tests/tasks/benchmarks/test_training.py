@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skillopt.config.kinds import BENCHMARKS
-from tests.helpers.benchmark_sets import EACH, write
+from tests.helpers.benchmark_sets import EACH, prepared
 from tests.helpers.cells import ALL_CELLS
 from tests.helpers.command_line import skillopt
 
@@ -28,18 +28,6 @@ SETTINGS = [
 MARKS = {"spreadsheetbench": pytest.mark.engine, "alfworld": pytest.mark.slow}
 """Those in which direct chat always has a shell, hence a sandbox, or takes half a minute."""
 SIM = {"upstream": "sim", "name": "sim-1", "sampling": {}}
-
-
-def prepared(name: str, folder: Path) -> Path:
-    download, splits = write(name, folder)
-    target = folder / "prepared"
-    done = skillopt(
-        "data", "prepare", name, "--from", download, "--to", target, "--splits", splits,
-        "--accept-terms",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert f"wrote {target}: {EACH} train, {EACH} val, {EACH} test tasks" in done.stdout
-    return target
 
 
 def trained(name: str, harness: str, folder: Path, **options: object) -> None:

@@ -13,7 +13,12 @@ from skillopt.core.types import Finish, Split, Task
 from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options
 from skillopt.tasks.benchmarks.spreadsheetbench.layout import read
 from skillopt.tasks.benchmarks.spreadsheetbench.positions import Scorer, resolved
-from skillopt.tasks.benchmarks.spreadsheetbench.score import PROGRAM, RECALCULATION, Judge
+from skillopt.tasks.benchmarks.spreadsheetbench.score import (
+    PROGRAM,
+    RECALCULATION,
+    SOLUTION,
+    Judge,
+)
 
 HOME = Home(
     url="https://huggingface.co/datasets/KAKA22/SpreadsheetBench (also "
@@ -164,7 +169,7 @@ def _files(inputs: Sequence[str], outputs: Sequence[str]) -> str:
 
 def _program(example: str) -> str:
     return (
-        "Write a Python program `solution.py` into the working directory. It changes a workbook as "
+        f"Write a Python program `{SOLUTION}` into the working directory. It changes a workbook as "
         "the request below asks: it reads the one at INPUT_PATH and saves the result at "
         "OUTPUT_PATH. Both are variables that are set before it runs; do not set them. It may use "
         f"the standard library and openpyxl. `{example}` is such a workbook; the program is run "

@@ -17,6 +17,7 @@ from skillopt.tasks.rewards import VerifierError
 
 PROGRAM, RECALCULATION = "program", "recalculation"
 """Names of what is run on the agent's work before."""
+SOLUTION = "solution.py"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Judge:
         passed, notes = 0, []
         for number, (gold, output) in enumerate(zip(self.golds, self.outputs, strict=True)):
             if failures and failures[number]:
-                told = [f"solution.py {failures[number]}"]
+                told = [f"{SOLUTION} {failures[number]}"]
             else:
                 told = self._compare(gold, workspace / output)
             passed += not told
