@@ -265,36 +265,44 @@ async def gathered(
         chunks: of the stream.
         connection: that they are read from.
     """
-    gathering, read = _Gathering(), connection.read
+    gathering = _Gathering()
+
+    async def read() -> None:
+        with _read_by(connection, gathering):
+            await gathering.read(chunks)
+
+    reading = asyncio.ensure_future(read())
+    try:
+        while taken := await gathering.take():
+            yield taken
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+
+
+@contextmanager
+def _read_by(connection: AsyncNetworkStream, gathering: _Gathering) -> Iterator[None]:
+    """Pause before the reads of a connection: it alone knows when all has been read that has come.
+
+    At the end of a stream others may use the connection already, and gather by themselves.
+    """
+    original = type(connection).read
 
     async def paced(max_bytes: int, timeout: float | None = None) -> bytes:
         await gathering.pause()
         try:
-            return await read(max_bytes, timeout)
+            return await original(connection, max_bytes, timeout)
         finally:
             gathering.came()
 
-    # Only the connection knows that all has been read that has come; the chunks do not say so.
-    with _replaced(connection, paced):
-        reading = asyncio.ensure_future(gathering.read(chunks))
-        try:
-            while taken := await gathering.take():
-                yield taken
-            await reading
-        finally:
-            reading.cancel()
-            await asyncio.wait({reading})
-
-
-@contextmanager
-def _replaced(connection: AsyncNetworkStream, read: object) -> Iterator[None]:
-    """Read a connection by another method until this exits: it will be used for other calls."""
     methods = vars(connection)
-    methods["read"] = read
+    methods["read"] = paced
     try:
         yield
     finally:
-        del methods["read"]
+        if methods.get("read") is paced:
+            del methods["read"]
 
 
 async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

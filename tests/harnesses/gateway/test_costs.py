@@ -152,6 +152,21 @@ def test_what_came_before_a_stream_broke_is_passed_on(pause_s: float) -> None:
     assert b"".join(found) == b"abcd" and error == "it broke" and connection.closed
 
 
+def test_a_connection_may_be_used_again_before_its_last_stream_is_taken() -> None:
+    connection = Connection([(0.0, b"abc"), (0.0, b""), (0.0, b"de"), (0.0, b"")])
+
+    async def two() -> list[bytes]:
+        first = gathered(connection.chunks(), connection)  # type: ignore[arg-type]
+        found = [await anext(first)]
+        while not connection.closed:
+            await asyncio.sleep(0.001)
+        second = gathered(connection.chunks(), connection)  # type: ignore[arg-type]
+        found.append(await anext(second))
+        return [*found, *[chunk async for chunk in first], *[chunk async for chunk in second]]
+
+    assert asyncio.run(two()) == [b"abc", b"de"] and "read" not in vars(connection)
+
+
 def test_a_reader_that_leaves_closes_the_stream_and_a_slow_one_stops_it() -> None:
     connection = Connection((0.0, b"x" * 9) for _ in count())
 
