@@ -15,6 +15,7 @@ from sandboxes.base import Limits, Mount, SandboxSpec
 from sandboxes.errors import BackendError
 from sandboxes.mounts import agent_ids, prepare_writable
 from sandboxes.owner import scratch_dir
+from skillopt.core.import_path import own_code
 from skillopt.core.types import Finish, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.judging import VerifierSite
@@ -102,7 +103,8 @@ def _run(
     with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
         files = Path(name) / "files"
         files.mkdir()
-        program.files(files)
+        with own_code(f"finish {program.name} of task {task.name}", program.files):
+            program.files(files)
         prepare_writable(files, *agent_ids())  # Mounted read-only, it belongs to the program.
         spec = SandboxSpec(
             image=image,

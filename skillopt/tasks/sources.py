@@ -139,6 +139,19 @@ def _with_parts(task: Task) -> Task:
         for name in ("workspace", "verify", "companion")
         if (part := getattr(task, name)) is not None and not is_ours(part)
     }
+    parts |= {
+        f"finish {program.name}": digest_of(
+            [
+                identity_of(
+                    program.files, f"task {task.name}: finish {program.name}", versioned=True
+                ),
+                program.image,
+                program.timeout_s,
+            ]
+        )
+        for program in task.finish
+        if not is_ours(program.files)
+    }
     task = replace(task, digest=digest_of([task.digest, parts])) if parts else task
     return with_folders(task)
 

@@ -195,3 +195,21 @@ def test_a_program_sees_no_expected_workbook(tmp_path: Path) -> None:
     names = sorted(file.name for file in (tmp_path / "files").iterdir())
     assert names == ["input_1.xlsx", "input_2.xlsx", "input_3.xlsx", "outputs.json", "run.py"]
     assert FILES.startswith("/skillopt/")
+
+
+NOISY = f"""{SOLUTION}
+import os
+for descriptor in (1, 2):
+    with open(f"/proc/{{os.getppid()}}/fd/{{descriptor}}", "w") as out:
+        out.write("[1, 2\\n[\\n" + "[" * 100_000 + "\\n")
+"""
+KILLER = f"{SOLUTION}\nimport os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"
+
+
+@pytest.mark.parametrize(("solution", "feedback"), [(NOISY, ""), (KILLER, "ended its sandbox")])
+def test_a_program_that_disturbs_its_runner_decides_nothing_else(
+    solution: str, feedback: str, tmp_path: Path
+) -> None:
+    (task,) = tasks(tmp_path, setting="program")
+    reward = run(task, tmp_path, solution)
+    assert reward.soft in (0.0, 1.0) and feedback in reward.feedback

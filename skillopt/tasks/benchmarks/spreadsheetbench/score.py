@@ -18,6 +18,11 @@ from skillopt.tasks.rewards import VerifierError
 PROGRAM, RECALCULATION = "program", "recalculation"
 """Names of what is run on the agent's work before."""
 SOLUTION = "solution.py"
+CANNOT_BEGIN = 69
+"""The exit code of a recalculation whose image lacks what it needs."""
+NO_PYTHON = (126, 127)
+"""The exit codes of a shell, or an engine, that finds no program to start."""
+SHOWN = 400
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,16 @@ class Judge:
     finished: tuple[str, ...] = ()
 
     def __call__(self, task: Task, workspace: Path, answer: str, rollout: Path) -> Reward:
-        failures = self._failures(rollout)
+        failures = self._results(rollout, PROGRAM)
+        not_computed = self._results(rollout, RECALCULATION)
         passed, notes = 0, []
         for number, (gold, output) in enumerate(zip(self.golds, self.outputs, strict=True)):
-            if failures and failures[number]:
+            if failures[number]:
                 told = [f"{SOLUTION} {failures[number]}"]
             else:
                 told = self._compare(gold, workspace / output)
+            if told and (why := not_computed[number]):
+                told.append(f"its formulas were not computed: {why}")
             passed += not told
             notes += [f"{output}: {note}" for note in told]
         share = passed / len(self.golds)
@@ -66,17 +74,30 @@ class Judge:
             return [f"reading it {error}"]
         return [] if told["equal"] else told["notes"] or ["it does not pass"]
 
-    def _failures(self, rollout: Path) -> list[str]:
-        """Why the agent's program left no output, by case; empty if none was to be run."""
-        for name in self.finished:
-            end = ending(rollout, name)
-            if name == RECALCULATION and end.exit_code not in (0, None):
-                raise VerifierError(f"the recalculation failed: {end.output.strip()[-300:]}")
-        if PROGRAM not in self.finished:
-            return []
-        end = ending(rollout, PROGRAM)
+    def _results(self, rollout: Path, name: str) -> list[str]:
+        """What a program reports of each case: why it failed, or an empty text.
+
+        Raises:
+            VerifierError: it could not begin.
+        """
+        if name not in self.finished:
+            return [""] * len(self.golds)
+        end = ending(rollout, name)
+        if end.exit_code in NO_PYTHON or (name, end.exit_code) == (RECALCULATION, CANNOT_BEGIN):
+            raise VerifierError(f"{name}: {end.output.strip()[-300:]}")
         if end.exit_code != 0:
             what = f"was ended at its {end.limit} limit" if end.limit else "ended its sandbox"
             return [what] * len(self.golds)
-        failures = json.loads(end.output.strip().splitlines()[-1])
-        return [str(failure) for failure in failures]
+        return _texts(end.output, len(self.golds)) or ["left no report"] * len(self.golds)
+
+
+def _texts(output: str, count: int) -> list[str]:
+    """The list of texts in the last line that is one: what an agent wrote may print there too."""
+    for line in reversed(output.splitlines()):
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, list) and len(found) == count:
+            return [str(each)[:SHOWN] for each in found]
+    return []

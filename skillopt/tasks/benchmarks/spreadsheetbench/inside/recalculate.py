@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 SECONDS = 120
+CANNOT_BEGIN = 69
 HERE = Path(__file__).parent
 
 
@@ -44,9 +45,8 @@ def main() -> None:
     outputs = json.loads((HERE / "outputs.json").read_text())
     program = shutil.which("soffice")
     if program is None:
-        sys.exit(
-            "there is no soffice in this image; build it with 'skillopt images build libreoffice'"
-        )
+        print("there is no soffice in this image: run 'skillopt images build libreoffice'")
+        sys.exit(CANNOT_BEGIN)
     print(json.dumps([recalculate(Path.cwd() / name, program) for name in outputs]))
 
 
