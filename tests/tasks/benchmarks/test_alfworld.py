@@ -92,6 +92,7 @@ def playing(name: str, folder: Path, max_steps: int = 50) -> Iterator[Game]:
         game.close()
 
 
+@pytest.mark.slow
 def test_whatever_an_agent_sends_has_an_answer(tmp_path: Path) -> None:
     with playing("place", tmp_path) as game:
         for command in (1, [], {"a": 1}, True, 0.5):
@@ -134,6 +135,7 @@ FAILING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", FAILING)
 def test_an_engine_that_fails_is_a_failure_of_the_infrastructure(
     failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -148,6 +150,7 @@ def test_an_engine_that_fails_is_a_failure_of_the_infrastructure(
     assert not [p for p in psutil.Process().children() if str(tmp_path) in " ".join(p.cmdline())]
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_killed_in_a_game(tmp_path: Path) -> None:
     with playing("place", tmp_path) as game:
         game.reply({"command": "look"})
@@ -157,6 +160,7 @@ def test_an_engine_that_is_killed_in_a_game(tmp_path: Path) -> None:
             game.reply({"command": "look"})
 
 
+@pytest.mark.slow
 def test_an_engine_ends_with_the_trainer_and_has_none_of_its_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +215,7 @@ def rollout(
         return (harness or Direct()).run(request, site)
 
 
+@pytest.mark.slow
 def test_the_chat_protocol(tmp_path: Path) -> None:
     model = replies(["go to cabinet 1", "look", *WON])
     outcome = rollout(tmp_path, [], model=model)
@@ -227,6 +232,7 @@ def test_the_chat_protocol(tmp_path: Path) -> None:
     assert sum(step.source == "agent" for step in outcome.trajectory.steps) == 7
 
 
+@pytest.mark.slow
 def test_replies_without_an_action_are_looks_and_counted(tmp_path: Path) -> None:
     outcome = rollout(tmp_path, ["go to fridge 1"], max_steps=4)
     assert (outcome.status, outcome.usage.requests) == (Status.COMPLETED, 4)
@@ -235,6 +241,7 @@ def test_replies_without_an_action_are_looks_and_counted(tmp_path: Path) -> None
     assert "3 replies had no action" in reward.feedback
 
 
+@pytest.mark.slow
 def test_direct_chat_plays_by_the_program(tmp_path: Path) -> None:
     commands = ["./step", *(f"./step '{command}'" for command in ["fly", *WON, "look"])]
     model = ScriptedAgentModel(commands)
@@ -248,6 +255,7 @@ def test_direct_chat_plays_by_the_program(tmp_path: Path) -> None:
     assert judged(tmp_path / "record").hard == 1.0
 
 
+@pytest.mark.slow
 def test_a_game_may_take_more_turns_than_direct_chat_has_by_itself(tmp_path: Path) -> None:
     for turns, status in ((6, Status.COMPLETED), (5, Status.AGENT_ERROR)):
         model, folder = ScriptedAgentModel(["true"] * 5), tmp_path / str(turns)
