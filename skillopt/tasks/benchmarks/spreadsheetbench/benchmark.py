@@ -24,7 +24,7 @@ HOME = Home(
     url="https://huggingface.co/datasets/KAKA22/SpreadsheetBench (also "
     "https://github.com/RUCKBReasoning/SpreadsheetBench, folder data)",
     get="spreadsheetbench_verified_400.tar.gz, or its unpacked folder",
-    size="tens of MB for 400 items (the older set of 912 is 91 MB)",
+    size="not stated there; the older set of 912 items, which has three cases each, is 91 MB",
     terms="CC BY-SA 4.0",
 )
 CASE_SECONDS = 120
