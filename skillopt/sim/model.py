@@ -24,6 +24,10 @@ _DURATION = re.compile(r"\d+\.\d+")
 ALL: frozenset[ProtocolName] = frozenset({"responses", "chat", "messages"})
 
 
+AGENTS_OWN = frozenset({"codex_output_schema"})
+"""Names of the schemas by which agents ask for something of their own, such as a session's title."""
+
+
 @dataclass(frozen=True)
 class SimUpstream:
     """The simulated model. The same seeds and requests give the same replies.
@@ -68,7 +72,9 @@ class SimUpstream:
     def _reply(self, shown: Conversation, call: Call) -> Reply:
         # From the seeds alone, as transcripts contain durations, which differ from run to run.
         rng = random.Random(f"{self.seed}/{call.seed}")
-        if shown.schema_name:
+        if shown.schema_name in AGENTS_OWN:
+            reply = Reply(text=json.dumps({"title": "A task"}))
+        elif shown.schema_name:
             import skillopt.sim.optimizer as optimizer
 
             system = "\n".join(m.text for m in shown.messages if m.role == "system")
