@@ -109,7 +109,7 @@ def test_the_agent_follows_what_was_deployed_until_it_is_rolled_back(
         "opencode": '"name": "skill"',
     }[agent]
     calls = [call for exchange in wire if exchange.reply for call in exchange.reply.calls]
-    said = json.dumps([{"name": call.name, **call.arguments} for call in calls])
+    said = json.dumps([{**call.arguments, "name": call.name} for call in calls])
     assert form == "instructions" or tool in said
     assert {part: tree_digest(home / part) for part in parts} == after, "the agent changed it"
 
