@@ -232,6 +232,7 @@ class Gateway:
         return JSONResponse(answer.body, answer.status)
 
     async def _call(self, request: Request) -> ASGIApp:
+        from starlette.exceptions import HTTPException
         from starlette.requests import ClientDisconnect
 
         protocol = PATHS[request.url.path]
@@ -247,8 +248,8 @@ class Gateway:
                     await answer(scope, receive, send)
             except BodyError as error:
                 await _error(protocol, error.status, f"request: {error}")(scope, receive, send)
-            except (SkillOptError, ClientDisconnect):
-                raise
+            except (SkillOptError, ClientDisconnect, HTTPException):
+                raise  # A body that is too large, or that breaks off, is the client's doing.
             except Exception as error:
                 # It is not the agent's fault, whatever the client makes of it.
                 service = self._services[session.grant.model.upstream]
