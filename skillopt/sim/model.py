@@ -25,7 +25,7 @@ ALL: frozenset[ProtocolName] = frozenset({"responses", "chat", "messages"})
 
 
 AGENTS_OWN = frozenset({"codex_output_schema"})
-"""Names of the schemas by which agents ask for something of their own, such as a session's title."""
+"""Names of the schemas by which agents ask for what they need themselves, such as a title."""
 
 
 @dataclass(frozen=True)
