@@ -158,7 +158,10 @@ def test_a_memory_hog_is_killed_and_the_agent_goes_on(
     result = run(lab(model), harness, task)
     assert "hog=137" in model.outputs[0]
     assert (result.status, result.reward.soft) == (Status.COMPLETED, 0.0)
-    assert psutil.virtual_memory().available > free - 2**30
+    deadline = time.monotonic() + 20  # The kernel gives back a dead container's memory by and by.
+    while psutil.virtual_memory().available <= free - 2**30:
+        assert time.monotonic() < deadline, "the memory is still taken"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("harness", NAMES)
