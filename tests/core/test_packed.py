@@ -162,6 +162,7 @@ def test_what_cannot_be_read_stays_plain(tmp_path: Path) -> None:
     assert not is_packed(folder) and (folder / "a.txt").read_text() == "a.txt"
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_one_of_the_two_forms(folder: Path, tmp_path: Path) -> None:
     before = read(folder)
     for number in range(40):
@@ -180,6 +181,7 @@ def test_a_kill_at_any_moment_leaves_one_of_the_two_forms(folder: Path, tmp_path
         shutil.rmtree(copy)
 
 
+@pytest.mark.slow
 def test_files_can_be_read_while_they_are_packed(folder: Path) -> None:
     """As a rollout is followed that has just ended. What is just being removed is not there."""
     stopped = threading.Event()

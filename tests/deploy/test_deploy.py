@@ -226,6 +226,7 @@ def kill(home: Path) -> Iterator[Callable[[int, str], int]]:
         yield killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["deploy", pytest.param("undo", marks=pytest.mark.slow)])
 def test_killed_at_any_step_the_old_or_the_new_is_there(
     home: Path, kill: Callable[[int, str], int], action: str

@@ -75,6 +75,7 @@ def test_what_is_kept_is_told_also_where_another_skill_was_trained(
     assert kept[0] is None and kept[3] is None and kept[1] == kept[2]
 
 
+@pytest.mark.slow
 def test_the_command_writes_table_csv_json_and_heat_map(result: RunResult, folder: Path) -> None:
     out = folder / "out"
     options = ["--config", "quickstart/local", *small_options(folder), "-o", out]
@@ -222,6 +223,7 @@ def test_kept_shares() -> None:
     assert kept_share([1.0, -1.0] * 10, [1.0] * 20) is None
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text_in_the_heat_map(result: RunResult, folder: Path) -> None:
     evil = folder / "<script>alert(1)<"
     evil.mkdir()

@@ -56,6 +56,7 @@ def test_limits_hold_in_the_library(tiny: Tiny) -> None:
     assert len(ran(tiny)) <= 6
 
 
+@pytest.mark.slow
 def test_a_killed_program_has_spent_what_it_has(tiny: Tiny) -> None:
     tiny.own(
         f"{COUNTED}\n\n"

@@ -593,6 +593,7 @@ MENDINGS: dict[Callable[[Tiny], list[str]], str] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mend", MENDINGS, ids=lambda mend: mend.__name__)
 def test_a_broken_test_task_that_is_found_at_the_end(
     tiny: Tiny, mend: Callable[[Tiny], list[str]]
@@ -667,6 +668,7 @@ def test_a_draft_depends_on_more(tiny: Tiny) -> None:
     assert tiny.train("--set", "train.batch_size=1").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_raised_again_and_again_leaves_no_trace(tiny: Tiny) -> None:
     assert tiny.train("--set", "name=whole").returncode == 0
     shutil.rmtree("runs/store")
@@ -767,6 +769,7 @@ def test_a_prompt_that_is_always_refused(tiny: Tiny, service: Service, name: str
     assert any(error.startswith(REFUSED[name]) for error in told)
 
 
+@pytest.mark.slow
 def test_a_refused_prompt_stays_refused_when_the_run_is_resumed(
     tiny: Tiny, service: Service
 ) -> None:

@@ -259,6 +259,7 @@ def test_looks_become_rare_while_nothing_grows(
     assert [b - a for a, b in pairwise(looks)][:3] == [1, 2, 4]
 
 
+@pytest.mark.slow
 def test_looks_of_an_hour_are_few_however_many_files_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

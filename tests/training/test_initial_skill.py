@@ -23,6 +23,7 @@ def start(folder: Path, **settings: Any) -> Skill | None:
     return initial_skill(small_config(folder, **settings))
 
 
+@pytest.mark.slow
 def test_empty(folder: Path) -> None:
     settings = {
         "skill.init": "empty",
@@ -37,6 +38,7 @@ def test_empty(folder: Path) -> None:
     assert result.summary["best_score"] > result.summary["initial_score"]
 
 
+@pytest.mark.slow
 def test_a_draft_is_written_once_and_never_again(folder: Path) -> None:
     settings = {
         "skill.init": "draft", "skill.name": "mine", "name": "draft", "final.test": False,

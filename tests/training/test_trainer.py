@@ -107,6 +107,7 @@ def test_the_number_of_workers_does_not_change_the_result(
     assert other.summary["test"] == result.summary["test"]
 
 
+@pytest.mark.slow
 def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
     seen: list[Event] = []
     config = small_config(tmp_path, **{"upstreams.sim.harm": 1.0, "train.minibatch": 1})
@@ -120,6 +121,7 @@ def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
     assert stages.index("pairs") > len(stages) - 7, "no slow update at the first epoch's end"
 
 
+@pytest.mark.slow
 def test_batches_can_be_accumulated_into_one_step(tmp_path: Path) -> None:
     small = with_rollouts(tmp_path)
     settings = {"train.batch_size": 1, "train.accumulation": 2, "final.test": False}
@@ -153,6 +155,7 @@ def test_every_variant_trains(settings: dict[str, Any], folder: Path) -> None:
         assert "epoch_end" not in result.history[-1]
 
 
+@pytest.mark.slow
 def test_a_run_without_one_usable_reply_fails_and_can_be_resumed(folder: Path) -> None:
     def config(malformed: float) -> Config:
         own = {"kind": "sim", "malformed": malformed}

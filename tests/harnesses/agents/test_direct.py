@@ -50,6 +50,7 @@ def run(
         return (harness or Direct()).run(Request(**{**values, **fields}), site)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["chat", "messages"])
 def test_either_sdk_drives_the_shell(protocol: ProtocolName, tmp_path: Path) -> None:
     model = ScriptedAgentModel(["echo $GREETING > out.txt; cat out.txt; exit 3"])

@@ -74,6 +74,7 @@ def writes(session: Session) -> list[bytes]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gap_s", "most"), [(0.0, 0.1), (0.001, 0.5), (0.002, 0.6)])
 def test_events_that_come_soon_after_another_are_written_together(
     gap_s: float, most: float, tmp_path: Path
@@ -89,6 +90,7 @@ def test_events_that_come_soon_after_another_are_written_together(
     assert len(found) < most * number
 
 
+@pytest.mark.slow
 def test_events_after_a_pause_are_written_at_once(tmp_path: Path) -> None:
     with (
         serve(streaming(12, 0.05), "/v1/messages") as url,
@@ -197,6 +199,7 @@ def test_endless_headers_are_refused(line: bytes, tmp_path: Path) -> None:
                 connection.sendall(line * 16)
 
 
+@pytest.mark.slow
 def test_a_long_session_is_parsed_once_and_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -279,6 +279,7 @@ def test_trouble_behind_a_translation_is_told_in_the_clients_protocol(
     assert all(exchange.reply is None for exchange in session.exchanges)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoken", ["chat", "responses", "messages"])
 def test_the_official_sdks_stream_from_a_service_of_any_protocol(
     spoken: ProtocolName, socket: Path

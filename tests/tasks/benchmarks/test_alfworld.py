@@ -110,6 +110,7 @@ def test_whatever_an_agent_sends_has_an_answer(tmp_path: Path) -> None:
     assert not (tmp_path / "game.log").exists()
 
 
+@pytest.mark.slow
 def test_feedback_names_what_was_refused_and_not_the_way(tmp_path: Path) -> None:
     assert "not begun" in judged(tmp_path).feedback
     with playing("place", tmp_path, max_steps=4) as game:

@@ -26,6 +26,8 @@ from tests.helpers.cells import ALL_CELLS
 from tests.helpers.command_line import skillopt
 from tests.helpers.parity import PARITY
 
+pytestmark = pytest.mark.slow
+
 ROWS = [json.loads(line) for line in (PARITY / "spreadsheet-pairs.jsonl").open()]
 LIMITS = Limits(disk_mb=4096)
 

@@ -18,6 +18,8 @@ from skillopt.tasks.benchmarks.spreadsheetbench.score import Judge
 from tests.helpers.benchmark_sets.spreadsheetbench import saved
 from tests.helpers.parity import PARITY, parity
 
+pytestmark = pytest.mark.slow
+
 
 def judged(folder: Path, gold: Path, output: Path, position: str = "'S'!C1") -> Reward:
     judge = Judge((gold,), (output.name,), position, "", "public")

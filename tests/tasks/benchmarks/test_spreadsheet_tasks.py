@@ -199,6 +199,8 @@ def test_a_program_sees_no_expected_workbook(tmp_path: Path) -> None:
 
 NOISY = f"""{SOLUTION}
 import os
+
+pytestmark = pytest.mark.slow
 for descriptor in (1, 2):
     with open(f"/proc/{{os.getppid()}}/fd/{{descriptor}}", "w") as out:
         out.write("[1, 2\\n[\\n" + "[" * 100_000 + "\\n")

@@ -122,6 +122,7 @@ def takes_minutes(position: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(400), deadline=None)
 @given(st.lists(CELLS, min_size=1, max_size=3), st.lists(CELLS, min_size=1, max_size=3), POSITION)
 def test_the_comparison_is_the_definition(
