@@ -73,7 +73,7 @@ def unpack(folder: Path, target: Path) -> None:
         OSError: the archive is damaged, or there is something of that name.
     """
     if (folder / RESULT).is_file():
-        shutil.copyfile(folder / RESULT, target / RESULT)
+        shutil.copy2(folder / RESULT, target / RESULT)
     with _reading(folder) as tar:
         for member in tar:
             path = inside(target, member.name)
