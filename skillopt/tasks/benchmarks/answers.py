@@ -7,8 +7,11 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
+from skillopt.tasks.questions import SHOWN
+
 TAGGED = "Put the answer, and nothing else, between <answer> and </answer>."
 """The sentence by which instructions ask for an answer."""
+_OPENING = "<answer>"
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -18,6 +21,16 @@ def last_tagged(reply: str) -> str:
     """The text of the last complete tag, else the last line that is not empty."""
     found = _TAG.findall(reply)
     return str(found[-1]).strip() if found else last_line(reply)
+
+
+def has_tag(reply: str) -> bool:
+    """Whether a reply has the opening of a tag."""
+    return _OPENING in reply.lower()
+
+
+def not_expected(answer: str) -> str:
+    """The beginning of the feedback on a wrong answer."""
+    return f"The answer was {answer[:SHOWN]!r}, which is not the expected one"
 
 
 def first_tagged(reply: str) -> str:

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from skillopt.core.types import Reward, Task
-from skillopt.tasks.benchmarks.answers import last_line
+from skillopt.tasks.benchmarks.answers import has_tag, last_line, not_expected
 from skillopt.tasks.benchmarks.files import needed
 
 Scorer = Literal["reference", "public"]
 THRESHOLD = 0.5
 HARD = 0.999
 """The ANLS from which an answer is right: one wrong character in a thousand."""
-SHOWN = 200
 _OPENING, _CLOSING = "<answer>", "</answer>"
 
 
@@ -113,8 +112,8 @@ class Judge:
         return Reward(found, {"anls": found}, feedback, solved=solved)
 
     def _feedback(self, reply: str, given: str, found: float) -> str:
-        said = f"The answer was {given[:SHOWN]!r}, which is not the expected one"
-        if _OPENING not in reply.lower():
+        said = not_expected(given)
+        if not has_tag(reply):
             return f"{said}. There was no <answer> tag, so the last line was taken."
         if any(gold.lower() in given.lower() for gold in self.golds if gold):
             return f"{said}: it has the expected text and more around it."

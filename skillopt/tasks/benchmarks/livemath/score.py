@@ -16,9 +16,9 @@ from typing import Literal
 
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.benchmarks.answers import last_tagged
+from skillopt.tasks.questions import SHOWN
 
 Scorer = Literal["reference", "public"]
-SHOWN = 200
 _BOXED = re.compile(r"\\boxed\{\s*([A-E])\s*\}")
 _ALONE = re.compile(r"\b([A-E])\b")
 

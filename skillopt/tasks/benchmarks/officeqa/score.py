@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from skillopt.core.types import Reward, Task
-from skillopt.tasks.benchmarks.answers import first_tagged, word_f1
+from skillopt.tasks.benchmarks.answers import first_tagged, has_tag, not_expected, word_f1
 from skillopt.tasks.benchmarks.officeqa.reward import LONGEST, numbers, reward
 
 Scorer = Literal["reference", "public"]
 TOLERANCES = (0.0, 0.001, 0.01, 0.05)
 """The relative errors at which the benchmark's authors report."""
-SHOWN = 200
 _DROPPED = str.maketrans("", "", "".join(set(string.punctuation) - set(".-%")))
 _UNIT_WORDS = re.compile(r"\b(?:millions?|billions?|dollars?|nominal)\b")
 _SCALES = (3, 6, 9)
@@ -80,9 +79,9 @@ class Judge:
         return Reward(soft, metrics, feedback, solved=solved)
 
     def _feedback(self, reply: str, found: Score, close: dict[float, bool]) -> str:
-        if "<answer>" not in reply.lower():
+        if not has_tag(reply):
             return "There was no <answer> tag, and only what is in one counts."
-        said = f"The answer was {found.answer[:SHOWN]!r}, which is not the expected one"
+        said = not_expected(found.answer)
         if not found.answer or len(found.answer) > LONGEST or "\n" in found.answer:
             return f"{said}: it has to be one short line."
         if close[0.0]:

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 from skillopt.core.types import Reward, Task
-from skillopt.tasks.benchmarks.answers import last_tagged, squad_form, word_f1
+from skillopt.tasks.benchmarks.answers import (
+    has_tag,
+    last_tagged,
+    not_expected,
+    squad_form,
+    word_f1,
+)
 
 Scorer = Literal["reference", "public"]
-SHOWN = 200
-"""Characters of an answer that are shown in the feedback."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class Judge:
     def _feedback(self, reply: str, found: Score) -> str:
         if found.em == 1.0:
             return ""
-        said = f"The answer was {found.answer[:SHOWN]!r}, which is not the expected one"
-        if "<answer>" not in reply.lower():
+        said = not_expected(found.answer)
+        if not has_tag(reply):
             return f"{said}. There was no <answer> tag, so the last line was taken."
         if any(squad_form(gold) in squad_form(found.answer) for gold in self.golds if gold):
             return f"{said}: it has the expected answer and more words around it."
