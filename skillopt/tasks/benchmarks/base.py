@@ -200,7 +200,7 @@ class Benchmark:
     def _task(self, kept: Row, root: Path, about: Row, options: Options) -> Task:
         id, row = kept["id"], kept["row"]
         task = self.task(Kept(id, row, root / "files" / safe(id), root / "shared"), options)
-        parts = [self.name, self.version, row, kept["digests"], about.get("shared", {})]
+        parts = [self.name, self.version, row, kept["digest"], about["shared"]]
         return replace(task, digest=digest_of([*parts, options.model_dump(mode="json")]))
 
 

@@ -6,12 +6,11 @@ in ``files/`` for each item that needs one, and ``shared/``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from skillopt.core.files import to_json
 from skillopt.core.import_path import load
 from skillopt.core.types import Split
 from skillopt.tasks.benchmarks.base import FORMAT, PREPARED, Benchmark, Item, Splits, safe
-from skillopt.tasks.harbor import SPLITS, TaskError
+from skillopt.tasks.harbor import SPLITS, TaskError, folder_digest
 
 
 @dataclass(frozen=True)
@@ -105,16 +104,15 @@ def _write(items: Sequence[Item], root: Path, split: Split) -> None:
     with (root / f"{split}.jsonl").open("x", encoding="utf-8") as lines:
         for item in items:
             folder = root / "files" / safe(item.id)
-            digests = {
-                name: _put(content, folder, name) for name, content in sorted(item.files.items())
-            }
-            kept = {"id": item.id, "row": item.row, "digests": digests}
+            for name, content in sorted(item.files.items()):
+                _put(content, folder / name)
+            digest = folder_digest(folder) if item.files else ""
+            kept = {"id": item.id, "row": item.row, "digest": digest}
             lines.write(json.dumps(kept, ensure_ascii=False) + "\n")
 
 
-def _put(content: Path | bytes, folder: Path, name: str) -> str:
-    """Write a file or folder; its SHA-256."""
-    target = folder / name
+def _put(content: Path | bytes, target: Path) -> None:
+    """Write a file or folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, bytes):
         target.write_bytes(content)
@@ -122,28 +120,27 @@ def _put(content: Path | bytes, folder: Path, name: str) -> str:
         shutil.copytree(content, target)
     else:
         shutil.copyfile(content, target)
-    return _digest([target] if target.is_file() else sorted(target.rglob("*")), folder)
 
 
-def _shared(parts: Mapping[str, Path], folder: Path) -> dict[str, str]:
+def _shared(parts: Mapping[str, Path], folder: Path) -> str:
     """Link what all items have in common, which may be large, or copy it to another disk. Agents
-    may be another user, who has to be able to read it."""
-    digests = {}
+    may be another user, who has to be able to read it.
+
+    Returns:
+        Its digest; empty if there is nothing.
+    """
     for name, source in parts.items():
-        files = [source] if source.is_file() else sorted(p for p in source.rglob("*"))
-        base = source.parent if source.is_file() else source
+        files = [source] if source.is_file() else sorted(source.rglob("*"))
         for file in files:
             if file.is_file():
-                target = (
-                    folder / name if source.is_file() else folder / name / file.relative_to(base)
-                )
+                # Of a file itself the relative path is a dot, which leaves the name as it is.
+                target = folder / name / file.relative_to(source)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(file.resolve(), target)
-        digests[name] = _digest(files, base)
     for made in (folder, *folder.rglob("*")):
         if made.is_dir():
             made.chmod(0o755)
-    return digests
+    return folder_digest(folder) if parts else ""
 
 
 def _link(file: Path, target: Path) -> None:
@@ -154,12 +151,3 @@ def _link(file: Path, target: Path) -> None:
             return
     shutil.copyfile(file, target)
     target.chmod(0o644)
-
-
-def _digest(files: Iterable[Path], base: Path) -> str:
-    told = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            told.update(f"{file.relative_to(base)}\0".encode())
-            told.update(hashlib.sha256(file.read_bytes()).digest())
-    return told.hexdigest()
