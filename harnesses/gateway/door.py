@@ -7,7 +7,6 @@ an error in the place of a reply, a stream that ends or breaks off before it say
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator, Callable
 
 from harnesses.gateway.blame import Refusal
@@ -35,7 +34,6 @@ MAX_REPLY = 16 * 1024 * 1024
 _HELD_BYTES = 8 * 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
 _BLANK = _MARK + b" \t\r\n"
-_FLOAT_COUNT = re.compile(rb'("\w*tokens\w*"\s*:\s*\d+)\.0+(?=\s*[,}\]])')
 EVENTS, JSON = "text/event-stream", "application/json"
 
 Progress = Callable[[], None]
@@ -125,7 +123,7 @@ async def opened(
     if streamed:
         events = CODECS[protocol].write_stream(reply, reply.model, str(body.get("id") or "reply"))
         return Answer(200, EVENTS, _again(b"".join(events)))
-    return Answer(200, JSON, _again(_whole_counts(raw)))
+    return Answer(200, JSON, _again(raw))
 
 
 async def _whole(first: bytes, chunks: AsyncIterator[bytes], progress: Progress) -> bytes:
@@ -172,8 +170,8 @@ def _says(piece: Piece) -> bool:
 
 
 async def _plain_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """A stream of events as every client reads it: with LF line ends, its last blank line, whole
-    token counts, and no byte order mark. It comes in whole lines.
+    """A stream of events as every client reads it: with LF line ends, its last blank line, and no
+    byte order mark. It comes in whole lines.
 
     All else is allowed (WHATWG HTML, 9.2.6) or usual, but not all agents read it.
     """
@@ -187,19 +185,14 @@ async def _plain_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             raise UpstreamError(f"a line of the stream has more than {MAX_REPLY >> 20} MiB")
         lines, rest = text[:end], text[end:]
         if lines:
-            plain = _whole_counts(lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+            plain = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             last = (last + plain)[-2:]
             yield plain
-    rest = _whole_counts(rest.replace(b"\r", b"\n"))
+    rest = rest.replace(b"\r", b"\n")
     if (last + rest)[-2:] != b"\n\n":
         yield rest + b"\n\n"
     elif rest:
         yield rest
-
-
-def _whole_counts(raw: bytes) -> bytes:
-    """The same JSON with ``5.0`` tokens as ``5``, which all agents read."""
-    return _FLOAT_COUNT.sub(rb"\1", raw) if b"tokens" in raw else raw
 
 
 async def _and_then(held: list[bytes], chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from harnesses.protocols.base import ProtocolName
 
+_FLOAT_COUNT = re.compile(rb'("\w*tokens\w*"\s*:\s*\d+)\.0+(?=\s*[,}\]])')
 _FINISH = re.compile(rb'("finish_reason"\s*:\s*)"((?:[^"\\]|\\.)*)"')
 _CALLS = re.compile(rb'"tool_calls"\s*:\s*\[\s*\{')
 _KNOWN = {b"stop", b"length", b"tool_calls", b"content_filter", b"function_call"}
@@ -21,9 +22,15 @@ _DETAILS = {"input_tokens_details": "cached_tokens", "output_tokens_details": "r
 
 def readable(protocol: ProtocolName) -> Callable[[bytes], bytes]:
     """A function that makes a client's reply readable, chunk by chunk."""
-    if protocol == "chat":
-        return _known_ends()
-    return _with_totals if protocol == "responses" else lambda chunk: chunk
+    if protocol == "messages":
+        return _whole_counts
+    own = _known_ends() if protocol == "chat" else _with_totals
+    return lambda chunk: own(_whole_counts(chunk))
+
+
+def _whole_counts(raw: bytes) -> bytes:
+    """``5.0`` tokens as ``5``, which all agents read."""
+    return _FLOAT_COUNT.sub(rb"\1", raw) if b"tokens" in raw else raw
 
 
 def _known_ends() -> Callable[[bytes], bytes]:
