@@ -165,10 +165,11 @@ def test_a_memory_hog_is_killed_and_the_agent_goes_on(
 
 
 @pytest.mark.parametrize("harness", NAMES)
-def test_a_fork_bomb_ends_with_the_agents_time(harness: str, lab: MakeLab, tmp_path: Path) -> None:
+def test_a_fork_bomb_ends_with_the_agent(harness: str, lab: MakeLab, tmp_path: Path) -> None:
+    """Its time ends it, or the agent's own program does, which gets no new thread either."""
     here = lab(ScriptedAgentModel(["b() { b | b & }; b; sleep 600"]))
     result = run(here, harness, make_task(tmp_path / "task", ANSWERED, timeout=6))
-    assert result.status is Status.AGENT_TIMEOUT, result.message
+    assert result.status in (Status.AGENT_TIMEOUT, Status.AGENT_ERROR), result.message
     assert len(psutil.pids()) < 1000
 
 
