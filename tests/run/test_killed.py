@@ -154,7 +154,9 @@ def test_kills_in_docker_change_nothing(engine: DockerEngine, tmp_path: Path) ->
     took = killer.finish(undisturbed)
     folder = killer.folder(tmp_path, "killed")
     rng = random.Random(7)
-    dead = [killer.kill_after(folder, rng.uniform(0.1, 0.35) * took).pid for _ in range(KILLS // 10)]
+    dead = [
+        killer.kill_after(folder, rng.uniform(0.1, 0.35) * took).pid for _ in range(KILLS // 10)
+    ]
     killer.finish(folder)
     assert result_of(folder) == result_of(undisturbed)
     nothing_twice(folder)
