@@ -23,7 +23,7 @@ RESULTS = Path(__file__).with_name("cells.json")
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 HARNESSES = ("direct", "codex", "claude-code")
 _HEAD = (
-    "| benchmark | harness | seconds | rollouts | requests a rollout | solved before | after | commit |",
+    "| benchmark | harness | seconds | rollouts | requests each | solved before | after | commit |",
     "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
 )
 

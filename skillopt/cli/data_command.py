@@ -41,9 +41,10 @@ def list_(where: Path, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(rows), nl=False)
         return
+    width = max(len(row["title"]) for row in rows)
     for row in rows:
         size = "/".join(str(count) for count in row["splits"].values())
-        show_text(output(), f"{row['name']:<18} {row['title']:<24} {size:<13} {row['state']}")
+        show_text(output(), f"{row['name']:<18} {row['title']:<{width}} {size:<13} {row['state']}")
         show_text(output(), f"{'':<18} {row['url']}")
     click.echo("The numbers are train/val/test. 'skillopt data prepare NAME' says what to get.")
 

@@ -1,4 +1,4 @@
-"""A step of training on a benchmark's set of our own with the simulated model, as a user runs it."""
+"""A step of training on a benchmark's set of our own, with the simulated model."""
 
 from __future__ import annotations
 

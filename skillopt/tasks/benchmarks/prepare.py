@@ -20,6 +20,7 @@ from skillopt.core.files import to_json
 from skillopt.core.import_path import load
 from skillopt.core.types import Split
 from skillopt.tasks.benchmarks.base import FORMAT, PREPARED, Benchmark, Item, Splits, safe
+from skillopt.tasks.benchmarks.files import check_complete
 from skillopt.tasks.harbor import SPLITS, TaskError, folder_digest
 
 
@@ -65,6 +66,7 @@ def prepare(
         raise TaskError(f"{target}: already exists; name another folder with --to, or remove it")
     if not download.exists():
         raise TaskError(f"{download}: no such file or folder; give the download with --from")
+    check_complete(download)
     wanted = splits or benchmark.splits
     places = {id: split for split in SPLITS for id in wanted[split]}
     found = {item.id: item for item in benchmark.read(download) if item.id in places}

@@ -401,6 +401,18 @@ def test_a_game_that_cannot_be_read(content: str, said: str, tmp_path: Path) -> 
         list(BENCHMARK.read(tmp_path / "a.zip"))
 
 
+def test_a_damaged_archive_of_games(tmp_path: Path) -> None:
+    download, _ = write("alfworld", tmp_path)
+    packed = tmp_path / "games.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in download.rglob("game.tw-pddl"):
+            archive.write(file, file.relative_to(download))
+    content = packed.read_bytes()
+    packed.write_bytes(content[:3000] + bytes(500) + content[3500:])
+    with pytest.raises(TaskError, match=r"games\.zip: .*is the download complete"):
+        list(BENCHMARK.read(packed))
+
+
 def test_a_download_without_games(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"no game\.tw-pddl"):
         list(BENCHMARK.read(tmp_path))
