@@ -115,7 +115,7 @@ def test_a_dry_run_takes_the_price_of_long_prompts_for_those_alone(tmp_path: Pat
     prices = tmp_path / "prices.yaml"
     prices.write_text(
         "date: 2026-01-01\nmodels:\n"
-        "  sim-*: {prompt: 1.0, completion: 0.0, "
+        "  sim-*: {prompt: 1.0, cached: 1.0, completion: 0.0, "
         "above: {tokens: 100_000, prompt: 100.0, completion: 1.0}}\n"
     )
     options = ["--set", f"prices={prices}", *small_options(tmp_path)]

@@ -97,7 +97,8 @@ class EngineServer:
         log = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(self._program)], stdin=theirs, stdout=log, stderr=log,
+                [sys.executable, "-P", str(self._program)],
+                stdin=theirs.fileno(), stdout=log, stderr=log,
                 env=without_keys(**own), start_new_session=True,
             )  # fmt: skip
         except OSError:
