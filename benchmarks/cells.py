@@ -7,6 +7,7 @@ Writes ``benchmarks/cells.json`` and the table of ``docs/benchmarks.md``. Takes 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -15,31 +16,45 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.needs import need
+from benchmarks.paper import HARNESSES
 from skillopt.config.kinds import BENCHMARKS
 from tests.helpers.training_step import train_step
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).with_name("cells.json")
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-HARNESSES = ("direct", "codex", "claude-code")
 _HEAD = (
-    "| benchmark | harness | seconds | rollouts | requests each | solved before | after | commit |",
-    "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    "| benchmark | harness | tested offline: seconds | rollouts | solved before → after | commit "
+    "| a real run: training rollouts | test rollouts | tokens | cost, USD |",
+    "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |",
 )
 
 
 def table(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """What was measured, one line a cell, as Markdown."""
+    """What was measured, and what a real run needs; one line a cell, as Markdown."""
     lines = list(_HEAD)
     for name in BENCHMARKS:
         for harness in HARNESSES:
-            if (cell := cells.get(f"{name}/{harness}")) is not None:
-                lines.append(
-                    f"| {name} | {harness} | {cell['seconds']:.0f} | {cell['rollouts']} | "
-                    f"{cell['requests']:.1f} | {cell['before']:.0%} | {cell['after']:.0%} | "
-                    f"{cell['commit']} |"
-                )
+            if (cell := cells.get(f"{name}/{harness}")) is None:
+                continue
+            own = 0.0 if harness == "direct" else cell["prompt_tokens"] / cell["requests"]
+            real = need(name, harness, own)
+            cost = (
+                "?" if real.usd is None else f"{_rounded(real.usd[1])} to {_rounded(real.usd[0])}"
+            )
+            lines.append(
+                f"| {name} | {harness} | {cell['seconds']:.0f} | {cell['rollouts']} | "
+                f"{cell['before']:.0%} → {cell['after']:.0%} | {cell['commit']} | "
+                f"{real.training:,} | {real.test:,} | {_rounded(real.tokens / 1e6)} M | {cost} |"
+            )
     return "\n".join(lines)
+
+
+def _rounded(value: float) -> str:
+    """A number with two digits that count: what it is made of is not known better."""
+    digits = 1 - math.floor(math.log10(value))
+    return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
 def put_table(document: str, found: str) -> str:
