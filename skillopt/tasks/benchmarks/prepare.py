@@ -48,6 +48,26 @@ def benchmark(name: str) -> Benchmark:
     return found
 
 
+def read_splits(benchmark: Benchmark, path: Path) -> Splits:
+    """The ids by split in a JSON file, or in a folder of the reference's form: SPLIT/items.json.
+
+    Raises:
+        TaskError: there is none, or it has another form; see :meth:`Benchmark.split_ids`.
+    """
+    try:
+        if path.is_dir():
+            lists = {split: path / split / "items.json" for split in SPLITS}
+            values = {"splits": {s: json.loads(f.read_text("utf-8")) for s, f in lists.items()}}
+        else:
+            values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise TaskError(f"{path}: {error}") from error
+    try:
+        return benchmark.split_ids(values)
+    except TaskError as error:
+        raise TaskError(f"{path}: {error}") from error
+
+
 def prepare(
     benchmark: Benchmark, download: Path, target: Path, splits: Splits | None = None
 ) -> Prepared:

@@ -189,6 +189,19 @@ def test_tasks_know_what_no_edit_may_say_and_differ_by_their_options(made: Path)
     assert not digests({}) & digests({"shuffle_seed": 7})
 
 
+def test_splits_in_a_folder_of_the_references_form(tmp_path: Path) -> None:
+    download, file = write("livemath", tmp_path)
+    for split, ids in json.loads(file.read_text())["splits"].items():
+        (tmp_path / "splits" / split).mkdir(parents=True)
+        items = [{"id": id, "source_file": "data/x.json"} for id in ids]
+        (tmp_path / "splits" / split / "items.json").write_text(json.dumps(items))
+    given = ("--from", download, "--splits", tmp_path / "splits", "--to", tmp_path / "made")
+    assert "4 train, 4 val, 4 test" in skillopt("data", "prepare", "livemath", *given).stdout
+    shutil.rmtree(tmp_path / "splits" / "val")
+    refused = skillopt("data", "prepare", "livemath", *given[:-1], tmp_path / "again")
+    assert refused.returncode == 2 and "val/items.json" in refused.stderr
+
+
 def test_rows_without_a_value_are_missing(tmp_path: Path) -> None:
     download, splits = write("livemath", tmp_path)
     file = next(download.rglob("*_202511_final.json"))
