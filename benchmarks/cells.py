@@ -40,9 +40,8 @@ def table(cells: Mapping[str, Mapping[str, Any]]) -> str:
                 continue
             own = 0.0 if harness == "direct" else cell["prompt_tokens"] / cell["requests"]
             real = need(name, harness, own)
-            cost = (
-                "?" if real.usd is None else f"{_rounded(real.usd[1])} to {_rounded(real.usd[0])}"
-            )
+            costs = dict.fromkeys(map(_rounded, sorted(real.usd or ())))
+            cost = " to ".join(costs) or "not known"
             lines.append(
                 f"| {name} | {harness} | {cell['seconds']:.0f} | {cell['rollouts']} | "
                 f"{cell['before']:.0%} → {cell['after']:.0%} | {cell['commit']} | "
