@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from skillopt.core.skill import Skill
+from skillopt.core.skill import Skill, plain_text
 from skillopt.core.types import RejectedEdit, Rollout
 from skillopt.optimizer.files import editable_files
 from skillopt.optimizer.leaks import LeakGuard
@@ -88,7 +88,7 @@ class Briefing:
         shown = skill or self.skill
         prompt = self.prompts.render(
             template,
-            skill=shown.text,
+            skill=plain_text(shown),
             files=editable_files(shown) if self.edit_files else {},
             memory=render_memory(self.memory),
             notes=self.notes,

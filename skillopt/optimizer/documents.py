@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from skillopt.core.skill import Skill, canonical_body, skill_problems
+from skillopt.core.skill import Skill, SkillError, canonical_body
+from skillopt.core.skill_rules import made_worse
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
@@ -167,7 +168,10 @@ def _regions(skill: Skill) -> list[str]:
 
 def _problem(made: Skill, skill: Skill, briefing: Briefing) -> str:
     """Why a document cannot be used; empty if it can."""
-    invalid = skill_problems(made)
+    try:
+        invalid = made_worse(skill, made)
+    except SkillError as error:
+        return str(error)
     if invalid:
         return "not a valid skill: " + "; ".join(invalid)
     if _regions(made) != _regions(skill):

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harnesses.base import Status, Usage
 from harnesses.clock import now
-from skillopt.core.skill import Skill
+from skillopt.core.skill import Layout, Skill
 from skillopt.core.types import (
     EditOutcome,
     GateDecision,
@@ -143,11 +143,13 @@ class SkillMade(Record):
     extra: dict[str, Any]
     files: dict[str, str]
     """The files in Base64, by path."""
+    layout: Layout = Layout()
+    """How the folder was laid out; earlier versions wrote each skill in canonical form."""
 
     @property
     def skill(self) -> Skill:
         files = {name: base64.b64decode(data) for name, data in self.files.items()}
-        return Skill(self.name, self.description, self.body, self.extra, files)
+        return Skill(self.name, self.description, self.body, self.extra, files, self.layout)
 
 
 class BaselineDone(Record):
@@ -240,8 +242,9 @@ def skill_made(skill: Skill) -> SkillMade:
         name=skill.name,
         description=skill.description,
         body=skill.body,
-        extra={key: v if isinstance(v, str) else dict(v) for key, v in skill.extra.items()},
+        extra=dict(skill.extra),
         files={name: base64.b64encode(data).decode() for name, data in skill.files.items()},
+        layout=skill.layout,
     )
 
 

@@ -18,7 +18,7 @@ from skillopt.config.schema import Config
 from skillopt.core.errors import RESUME_HINT, FormatError, PausedError, file_errors
 from skillopt.core.files import check_writable
 from skillopt.core.import_path import own_code
-from skillopt.core.skill import Skill, SkillError
+from skillopt.core.skill import Skill, SkillError, earlier_form
 from skillopt.core.types import Task
 from skillopt.gates import make_gate
 from skillopt.gates.base import Gate
@@ -169,7 +169,8 @@ def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | N
         root = config.runs / config.name
         check_writable(root)
         parts = prepare_training(config, plugins)
-        _differences(parts, fold(read_records(root)), root)
+        state = fold(read_records(root))
+        _differences(_as_recorded(parts, state), state, root)
         return parts.plan
 
 
@@ -181,8 +182,10 @@ def _forked(config: Config, fork: str | None) -> Config:
 def _train(
     parts: TrainingParts, journal: Journal, listeners: Sequence[Listener], origin: str | None
 ) -> RunResult:
-    prepared, config, meter = parts.prepared, parts.prepared.config, parts.prepared.meter
+    config, meter = parts.prepared.config, parts.prepared.meter
     state = replay(journal.root, journal.records, meter)
+    parts = _as_recorded(parts, state)
+    prepared = parts.prepared
     with ExitStack() as stack:
         record = Recorder(journal, RunFolder(journal.root), state, meter, nobody)
         record.listener = tell_all(listeners, record.note)
@@ -208,6 +211,19 @@ def _train(
             finally:
                 _notify(record, config)
     return _result(journal.root, state, meter, parts.initial)
+
+
+def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
+    """The skills in the form in which an earlier version read them, if the run began with that."""
+    recorded = state.created.fingerprint if state.created else {}
+
+    def form(skill: Skill, key: str) -> Skill:
+        earlier = earlier_form(skill)
+        return earlier if earlier and earlier.digest == recorded.get(key) else skill
+
+    beside = tuple(form(skill, f"beside.{skill.name}") for skill in parts.prepared.beside)
+    initial = form(parts.initial, "skill.digest") if parts.initial else None
+    return replace(parts, prepared=replace(parts.prepared, beside=beside), initial=initial)
 
 
 def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
