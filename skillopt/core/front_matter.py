@@ -267,6 +267,7 @@ def _value(node: Node, front: str, budget: Iterator[int], above: tuple[int, ...]
         return {key: _value(each, front, budget, below) for key, each in _pairs(node, front)}
     if isinstance(node, SequenceNode):
         return [_value(each, front, budget, below) for each in node.value]
+    assert isinstance(node, ScalarNode), "there are three kinds of node"
     return node.value if node.style else _plain(node.value)
 
 

@@ -193,10 +193,8 @@ def for_everyone(skill: Skill) -> Skill:
 
 
 def earlier_form(skill: Skill) -> Skill | None:
-    """A skill as versions before 0.4 read it, to go on with what they began: in canonical form,
-    with texts as values and without hidden files; None if they refused it."""
-    if skill.layout.text is None and not any(_is_hidden(name) for name in skill.files):
-        return None
+    """A skill as earlier versions read it, to go on with what they began: in canonical form, with
+    texts as values and without hidden files; None if they refused it."""
     try:
         front = scalars(parse(skill.text))
     except FrontMatterError:

@@ -23,6 +23,7 @@ from skillopt.run.journal import LOG, JournalError, read_records
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
+    CompressionDone,
     EpochDone,
     RunChanged,
     RunCreated,
@@ -63,6 +64,9 @@ class RunFolder:
             case BaselineDone():
                 self._rollouts(0, "selection", record.rollouts)
                 self._skill(0, state.skills[record.skill])
+            case CompressionDone():
+                digest, gate = record.candidate, record.gate
+                self._candidate(record.step, "compression_", digest, gate, state)
             case StepDone():
                 self._step(record, state)
             case EpochDone():

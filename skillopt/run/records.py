@@ -189,6 +189,25 @@ class StepDone(Record):
     rejected: RejectedEdit | None
 
 
+class CompressionDone(Record):
+    """A step began by shortening the skill, judged by itself. ``row`` is its row in the history,
+    at the step that follows."""
+
+    kind: Literal["compression_done"] = "compression_done"
+    step: int
+    epoch: int
+    action: str
+    wanted: bool
+    """Whether the config asks for it, so that the shorter of two equally good skills is best."""
+    tokens: tuple[int, int]
+    """The estimated length before it, and of the candidate."""
+    skipped: str = ""
+    candidate: str | None
+    gate: GateDecision | None
+    rejected: RejectedEdit | None
+    row: dict[str, Any]
+
+
 class EpochDone(Record):
     """The end of an epoch, with the results of slow update and meta skill."""
 
@@ -229,7 +248,7 @@ class RunStopped(Record):
 
 AnyRecord = Annotated[
     RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | Noted | Replied | SkillMade
-    | BaselineDone | BatchDone | StepDone | EpochDone | RunDone | RunStopped,
+    | BaselineDone | BatchDone | CompressionDone | StepDone | EpochDone | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
