@@ -14,6 +14,7 @@ from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.edits import apply_edits
+from skillopt.optimizer.markdown import is_closed
 from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.reflect import Minibatch, minibatches
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, protected_regions, region, with_region
@@ -157,10 +158,12 @@ def _bare(skill: Skill) -> Skill:
 def _dressed(bare: Skill, skill: Skill, reply: Document, files: bool) -> Skill:
     """The reply as a skill, with the regions that the optimizer was not shown. Raises ValueError if
     they cannot be added to the body, or files that it wants cannot be made."""
-    body = canonical_body(reply.body)
+    body, open_before = canonical_body(reply.body), not is_closed(bare.body)
     if [body[a:b] for a, b in protected_regions(body)] == _regions(bare):
         for name in (REMINDERS, GUIDANCE):
-            body = with_region(body, name, region(skill.body, name))
+            body = with_region(body, name, region(skill.body, name), kept=open_before)
+    if not open_before and not is_closed(body):
+        raise ValueError("the body leaves a code fence or an HTML block open; close it")
     description = " ".join(reply.description.split()) or bare.description
     moved = reply.files if isinstance(reply, Compression) else []
     made = replace(skill, description=description, body=body)

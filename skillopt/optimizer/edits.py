@@ -15,7 +15,7 @@ from skillopt.core.skill import SKILL_FILE, Skill, SkillError, canonical_body
 from skillopt.core.skill_rules import made_worse
 from skillopt.core.types import Edit, EditOutcome
 from skillopt.optimizer.files import content_problem, editable_files, path_problem
-from skillopt.optimizer.markdown import Splice, breakage, is_rows, leaves, list_kind
+from skillopt.optimizer.markdown import CODE, Leaf, Splice, breakage, is_rows, leaves, list_kind
 from skillopt.optimizer.regions import (
     REMINDERS,
     end_of_text,
@@ -129,7 +129,7 @@ def _reminded(body: str, content: str) -> str:
     last = leaves(old)[-1:]
     gap = "\n" if last and last[0].list_kind == "bullet_list" else "\n\n"
     try:
-        return with_region(body, REMINDERS, f"{old}{gap}- {text}")
+        return with_region(body, REMINDERS, f"{old}{gap}- {text}", kept=True)
     except ValueError as error:
         raise _RefusedError(str(error)) from error
 
@@ -272,24 +272,38 @@ def _plain(line: str) -> str:
 
 
 def _insert_after(body: str, start: int, end: int, content: str) -> Splice:
-    """Insert after the block that holds the target, never in the middle of a block.
+    """Insert after the block that holds the target, never in the middle of a block of text.
 
-    In a list, an item of the same kind becomes the next item; in a table, rows the next rows.
-    Other text goes after the whole list or table.
+    In a block of code, it is put below the target's line, unless that is the last one. In a list,
+    an item of the same kind becomes the next item; in a table, rows the next rows. Other text goes
+    after the whole list or table.
     """
     line = body.count("\n", 0, start + len(body[start:end].rstrip()))
     leaf = next((leaf for leaf in leaves(body) if leaf.lines[0] <= line < leaf.lines[1]), None)
     if leaf is None:
         return _insertion(body, line + 1, content)
+    if leaf.kind in CODE and line + 1 < _last_line(body, leaf):
+        indent = _indent(body.split("\n")[leaf.lines[0]]) if leaf.path else ""
+        return _lines_at(body, line + 1, textwrap.indent(content, indent).split("\n"))
     if "table" in leaf.path and is_rows(content):
         header = leaf.lines[0] == leaf.outer[0]
         return _lines_at(body, leaf.lines[1] + header, content.split("\n"))
     if leaf.item and leaf.list_kind and leaf.list_kind == list_kind(content):
-        first = body.split("\n")[leaf.item[0]]
-        indent = first[: len(first) - len(first.lstrip())]
+        indent = _indent(body.split("\n")[leaf.item[0]])
         text = textwrap.indent(textwrap.dedent(content), indent)
         return _lines_at(body, leaf.item[1], text.split("\n"))
     return _insertion(body, leaf.outer[1], content)
+
+
+def _last_line(body: str, leaf: Leaf) -> int:
+    """The end of the text in a block of code, before the line that closes a fence."""
+    lines = body.split("\n")[leaf.lines[0] : leaf.lines[1]]
+    closed = leaf.kind == "fence" and len(lines) > 1 and lines[-1].strip()[:3] in ("```", "~~~")
+    return leaf.lines[1] - closed
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _insertion(body: str, line: int, content: str) -> Splice:

@@ -56,7 +56,7 @@ def _guided(skill: Skill, guidance: str, briefing: Briefing) -> tuple[Skill, str
     if tokens > 2 * GUIDANCE_TOKENS:
         return skill, f"guidance has about {tokens} tokens, far more than {GUIDANCE_TOKENS}"
     try:
-        made = replace(skill, body=with_region(skill.body, GUIDANCE, guidance))
+        made = replace(skill, body=with_region(skill.body, GUIDANCE, guidance, kept=True))
     except ValueError as error:
         return skill, str(error)
     invalid = made_worse(skill, made)
