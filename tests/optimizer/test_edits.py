@@ -268,4 +268,4 @@ def test_any_edit_on_any_markdown(case: tuple[str, list[Edit]], budget: int | No
         text = [leaf for leaf in leaves(before) if leaf.kind not in CODE]
         assert all(leaf.same in found for leaf in text)
         lines = iter(after.split("\n"))
-        assert all(line in lines for line in before.split("\n"))
+        assert all(line in lines for line in before.split("\n") if line)
