@@ -94,7 +94,7 @@ def prove(place: Place, skill: Skill) -> Proof:
     if place.agent not in CLI_AGENTS:
         return Proof(None, f"{place.agent} is not an agent that can be started")
     try:
-        shown = _start(place.agent, _names(skill))
+        shown = conversations(place.agent, _names(skill))
     except (SandboxError, OSError) as error:
         return Proof(None, f"not tried: {error}")
     if isinstance(shown, str):
@@ -154,8 +154,17 @@ def _named(agent: str, name: str) -> Iterator[Path]:
             yield source / name
 
 
-def _start(agent: str, names: frozenset[str]) -> list[Conversation] | str:
-    """The conversations that the agent sends to its model, or how it failed."""
+def conversations(agent: str, names: frozenset[str]) -> list[Conversation] | str:
+    """The conversations that an agent sends to its model if it is started on a copy of the user's
+    skills and instructions, or how it failed.
+
+    Args:
+        agent: the command-line agent.
+        names: the model opens the first skill that has one of these names.
+
+    Raises:
+        SandboxError, OSError: it cannot be started.
+    """
     opener = _Opener(names)
     with ExitStack() as stack:
         backend = stack.enter_context(closing(make_backend()))
