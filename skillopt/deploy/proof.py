@@ -25,6 +25,7 @@ from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from sandboxes.registry import make_backend
 from skillopt.core.skill import Skill
+from skillopt.core.skill_rules import not_offered
 from skillopt.deploy.places import Place, seen_by
 from skillopt.rollouts.slots import SandboxSlots
 from skillopt.sim.prompt import ListedSkill, listed_skills, opens_skill, turns
@@ -93,6 +94,9 @@ def prove(place: Place, skill: Skill) -> Proof:
     """
     if place.agent not in CLI_AGENTS:
         return Proof(None, f"{place.agent} is not an agent that can be started")
+    if place.form == "skill" and not_offered(skill, place.agent):
+        why = "as its front matter has disable-model-invocation: true"
+        return Proof(None, f"{place.agent} has {skill.folder} for its user only, {why}")
     try:
         shown = conversations(place.agent, _names(skill))
     except (SandboxError, OSError) as error:
