@@ -264,7 +264,7 @@ def _tried(skill: Skill) -> Iterator[Edit]:
 
 
 def _is_local(before: Skill, after: Skill, edit: Edit) -> bool:
-    """Whether an edit removed no more than its target, and space around it."""
+    """Whether an edit removed no more than its target, and what stood around it alone."""
     if edit.kind == "set_description":
         rest = before.text[before.text.rfind("\n---") :] if before.layout.text else ""
         return after.body == before.body and after.text.endswith(rest)
@@ -273,8 +273,8 @@ def _is_local(before: Skill, after: Skill, edit: Edit) -> bool:
     end = 0
     while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
         end += 1
-    removed = old[start : len(old) - end].strip()
-    return len(removed) <= len(edit.target) + 4
+    removed, target = ("".join(text.split()) for text in (old[start : len(old) - end], edit.target))
+    return len(removed) <= len(target) + 4  # With the marker of a list's item.
 
 
 def _plain(reason: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FRONT = re.compile(r"---[ \t]*\n(?P<front>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_UNCLOSED = re.compile(r"---[ \t]*\n+[\w-]+[ \t]*:")
 SKILL_FILES = "/opt/skillopt/skills"
 """The folder in a sandbox for skills that are not in the agent's own folder of skills."""
 
@@ -38,7 +39,7 @@ def skill_text(skill: Path) -> SkillText:
     text = file.read_text("utf-8-sig", "replace") if file.is_file() else ""
     match = _FRONT.match(text)
     if match is None:
-        return SkillText("", text)
+        return SkillText("", "" if _UNCLOSED.match(text) else text)
     try:
         values = yaml.load(match["front"], _LOADER)
     except (yaml.YAMLError, ValueError, RecursionError):
