@@ -83,7 +83,7 @@ PROTOCOLS: dict[str, frozenset[ProtocolName]] = {
     "openai-compatible": frozenset({"chat"}),
 }
 
-GATHER_S = 0.0085
+GATHER_S = 0.008
 """Seconds for which nothing is read of a fast stream, after something has been."""
 _HELD_BYTES = 256 * 1024
 
@@ -198,7 +198,8 @@ async def _chunks(response: httpx2.Response, url: str) -> AsyncGenerator[bytes]:
     import httpx2
 
     try:
-        async for chunk in response.aiter_bytes():
+        encoded = "content-encoding" in response.headers
+        async for chunk in response.aiter_bytes() if encoded else response.aiter_raw():
             yield chunk
     except httpx2.HTTPError as error:
         raise UpstreamError(f"{url}: stream broke: {type(error).__name__}: {error}") from error
