@@ -10,11 +10,23 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import concurrency, cpu, hostile, overhead, pages, sessions, soak, startup, streams
+from benchmarks import (
+    concurrency,
+    cpu,
+    hostile,
+    overhead,
+    pages,
+    reports,
+    sessions,
+    soak,
+    startup,
+    streams,
+)
 
 PARTS = {
     "startup": startup.run,
     "pages": pages.run,
+    "reports": reports.run,
     "cpu": cpu.run,
     "overhead": overhead.run,
     "streams": streams.run,
