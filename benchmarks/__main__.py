@@ -16,11 +16,13 @@ from benchmarks import (
     hostile,
     overhead,
     pages,
+    peer,
     reports,
     sessions,
     soak,
     startup,
     streams,
+    workspaces,
 )
 
 PARTS = {
@@ -29,8 +31,10 @@ PARTS = {
     "reports": reports.run,
     "cpu": cpu.run,
     "overhead": overhead.run,
+    "peer": peer.run,
     "streams": streams.run,
     "sessions": sessions.run,
+    "workspaces": workspaces.run,
     "concurrency": concurrency.run,
     "soak": soak.run,
     "hostile": hostile.run,
