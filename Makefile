@@ -50,7 +50,8 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
 
-test: lint games engine browser
+test: games
+	$(MAKE) -j2 lint engine browser
 	failed=0; \
 	$(BIN)/pytest -m 'not alone' -n $(WORKERS) --dist worksteal || failed=1; \
 	$(BIN)/pytest -m alone || failed=1; \

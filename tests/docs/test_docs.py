@@ -20,6 +20,7 @@ from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
 from skillopt.core.resources import resource
 from skillopt.core.skill import write_skill
+from tests.helpers.cells import ALL_CELLS
 from tests.helpers.documents import (
     FILES,
     KINDS,
@@ -183,11 +184,15 @@ NEEDS = {
     "weights": r"demo-local|--local-model|\[local\]|smollm2",
 }
 """By marker: words in the blocks of a document that needs it."""
+TRAINS_A_MODEL = {"docs/local-model.md"}
+"""Documents whose blocks train with a real language model."""
 
 
 def with_marks(document: str) -> object:
     text = "".join(block.text for block in blocks(document))
     marks = [getattr(pytest.mark, name) for name, words in NEEDS.items() if re.search(words, text)]
+    if document in TRAINS_A_MODEL:
+        marks.append(pytest.mark.skipif(not ALL_CELLS, reason="takes minutes: make test-all"))
     return pytest.param(document, marks=marks)
 
 

@@ -22,6 +22,7 @@ from skillopt.config.inputs import initial_skill
 from skillopt.core.packed import files
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout
+from tests.helpers.cells import ALL_CELLS
 from tests.helpers.lab import MakeLab
 from tests.helpers.scripted_model import Refusing, ScriptedAgentModel
 from tests.helpers.small import small_config, small_set
@@ -63,7 +64,7 @@ def sides(rollout: Rollout) -> set[str]:
     return {side["for"] for side in found}
 
 
-@pytest.mark.parametrize("harness", CLI_AGENTS)
+@pytest.mark.parametrize("harness", CLI_AGENTS if ALL_CELLS else CLI_AGENTS[:2])
 def test_scores_are_those_of_batch_mode_and_the_screen_is_recorded(
     harness: str, folder: Path
 ) -> None:

@@ -19,6 +19,7 @@ from sandboxes.docker import OWNER_LABEL, DockerEngine
 from skillopt.core.files import to_json
 from skillopt.run.journal import LOG, read_records
 from skillopt.run.records import EpochDone, Replied, RolloutRan, RunStarted, StepDone
+from tests.helpers.cells import ALL_CELLS
 from tests.helpers.small import small_config, small_set, untimed
 
 # Children are forked from a process that has imported all this: they are at work at once.
@@ -27,6 +28,7 @@ PRELOADED = ["boot",
     "skillopt.sim.optimizer", "skillopt.sim.target", "openai",
     "numpy", "uvicorn", "starlette.applications", "openpyxl", "skills_ref.validator",
 ]  # fmt: skip
+KILLS = 100 if ALL_CELLS else 30
 SETTINGS: dict[str, Any] = {"upstreams.sim.harm": 0.5, "upstreams.sim.noise": 0.1, "workers": 3}
 
 
@@ -39,7 +41,8 @@ def train_direct(folder: str) -> None:
 def train_in_codex(folder: str) -> None:
     from skillopt import train
 
-    train(small_config(Path(folder), "codex", workers=2))
+    epochs = {} if ALL_CELLS else {"train.epochs": 2}
+    train(small_config(Path(folder), "codex", workers=2, **epochs))
 
 
 @dataclass
@@ -115,7 +118,7 @@ def nothing_twice(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_hundred_kills_change_nothing(tmp_path: Path) -> None:
+def test_kills_change_nothing(tmp_path: Path) -> None:
     killer = Killer(train_direct, small_set(tmp_path))
     undisturbed = killer.folder(tmp_path, "undisturbed")
     killer.finish(undisturbed)
@@ -124,7 +127,7 @@ def test_a_hundred_kills_change_nothing(tmp_path: Path) -> None:
     took = killer.finish(killer.folder(tmp_path, "warm"))
     rng = random.Random(20260824)
     kills = interrupted = 0
-    while kills < 100:
+    while kills < KILLS:
         folder = killer.folder(tmp_path, f"chain-{kills}")
         for _ in range(5):
             begun = starts_of(folder)
@@ -140,18 +143,20 @@ def test_a_hundred_kills_change_nothing(tmp_path: Path) -> None:
         assert result_of(folder) == expected
         nothing_twice(folder)
     # Not all kills before the first record, and not all after the last.
-    assert interrupted >= 40, interrupted
+    assert interrupted >= KILLS * 0.4, interrupted
 
 
 @pytest.mark.engine
 @pytest.mark.timeout(400)
-def test_ten_kills_in_docker_change_nothing(engine: DockerEngine, tmp_path: Path) -> None:
+def test_kills_in_docker_change_nothing(engine: DockerEngine, tmp_path: Path) -> None:
     killer = Killer(train_in_codex, small_set(tmp_path))
     undisturbed = killer.folder(tmp_path, "undisturbed")
     took = killer.finish(undisturbed)
     folder = killer.folder(tmp_path, "killed")
     rng = random.Random(7)
-    dead = [killer.kill_after(folder, rng.uniform(0.1, 0.35) * took).pid for _ in range(10)]
+    dead = [
+        killer.kill_after(folder, rng.uniform(0.1, 0.35) * took).pid for _ in range(KILLS // 10)
+    ]
     killer.finish(folder)
     assert result_of(folder) == result_of(undisturbed)
     nothing_twice(folder)

@@ -12,7 +12,7 @@ from tests.services.wire import Protocol
 TASK = """\
 version = "1.0"
 [agent]
-timeout_sec = 4
+timeout_sec = 3
 [environment]
 storage_mb = 512
 """

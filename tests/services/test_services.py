@@ -44,6 +44,11 @@ def judged(found: Rollout) -> str:
     return "solved" if found.reward.hard else f"agent ({found.status})"
 
 
+def patience(case: Case) -> dict[str, float]:
+    """Little where all of it will be used up."""
+    return {"total": 3 if case.right == "service" else 6, "first_byte": 1}
+
+
 def check(case: Case, settings: Config, service: Service, plugins: Plugins) -> None:
     found = rollout(settings, plugins)
     came = judged(found)
@@ -114,7 +119,8 @@ def test_there_are_enough_of_them() -> None:
 def test_direct_chat(protocol: Protocol, name: str, tmp_path: Path, quick_retries: None) -> None:
     case = CASES[name]
     with serving(case.make()) as service:
-        check(case, config(tmp_path, service, protocol), service, Plugins())
+        settings = config(tmp_path, service, protocol, patience=patience(case))
+        check(case, settings, service, Plugins())
 
 
 @pytest.mark.engine
@@ -135,7 +141,7 @@ def test_the_agents(
             patience={"total": 6, "first_byte": 3},
         )
         task = settings.runs.parent / "tasks" / "test" / "write-test" / "task.toml"
-        task.write_text(TASK.replace("timeout_sec = 4", "timeout_sec = 40"))
+        task.write_text(TASK.replace("timeout_sec = 3", "timeout_sec = 40"))
         check(case, settings, service, Plugins())
 
 
@@ -146,5 +152,5 @@ def test_a_client_that_streams(
 ) -> None:
     case = CASES[name]
     with serving(case.make()) as service:
-        plugins = Plugins(harness=StreamingClient(protocol))
-        check(case, config(tmp_path, service, protocol), service, plugins)
+        settings = config(tmp_path, service, protocol, patience=patience(case))
+        check(case, settings, service, Plugins(harness=StreamingClient(protocol)))
