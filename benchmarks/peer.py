@@ -65,7 +65,7 @@ def run() -> dict[str, dict[str, float]]:
 def _install(folder: Path) -> None:
     """Put the peer, and the program from its image, into a folder."""
     venv.create(folder / "peer", with_pip=True)
-    pip = [folder / "peer" / "bin" / "pip", "install", "--quiet", PEER]
+    pip = [str(folder / "peer" / "bin" / "pip"), "install", "--quiet", PEER]
     subprocess.run(pip, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     harness = make_harness(AGENT)
     assert isinstance(harness, CliHarness)
