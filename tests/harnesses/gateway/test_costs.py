@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import socket
@@ -92,6 +93,23 @@ def test_events_that_come_soon_after_another_are_written_together(
         found = writes(session)
     assert b"".join(found) == b"".join([*BEGIN, *[TEXT] * number, *END])
     assert len(found) < most * number
+
+
+def test_an_answer_that_is_encoded_against_our_wish_is_decoded(tmp_path: Path) -> None:
+    whole = CODECS["messages"].write_response(Reply("hello", usage=Usage(1, 9, 0, 1)), "m", "1")
+
+    async def packed(_: Request) -> Response:
+        raw = gzip.compress(json.dumps(whole).encode())
+        return Response(raw, 200, {"content-encoding": "gzip"}, "application/json")
+
+    with (
+        serve(packed, "/v1/messages") as url,
+        gateway(url, tmp_path) as running,
+        running.open(Grant(ModelSpec("up", "m"), 1)) as session,
+        client(session, session.token) as http,
+    ):
+        body = {"model": "m", "max_tokens": 9, "messages": []}
+        assert http.post("/v1/messages", json=body).json()["content"][0]["text"] == "hello"
 
 
 @pytest.mark.slow
