@@ -152,6 +152,8 @@ class Request:
     agents."""
     max_turns: int | None = None
     """The most model replies in direct chat; by default the harness's own limit."""
+    root: bool = False
+    """Whether the agent is root of its container."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

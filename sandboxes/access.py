@@ -15,6 +15,14 @@ REGISTRIES = (
     "repo.maven.apache.org", "repo1.maven.org",
 )  # fmt: skip
 """Hosts of the public package registries."""
+INSTALLERS = (
+    "astral.sh", "releases.astral.sh", "bootstrap.pypa.io", "nodejs.org", "deb.nodesource.com",
+    "rpm.nodesource.com", "sh.rustup.rs", "static.rust-lang.org", "bun.sh", "github.com",
+    "api.github.com", "codeload.github.com", "raw.githubusercontent.com",
+    "objects.githubusercontent.com", "release-assets.githubusercontent.com",
+)  # fmt: skip
+"""Hosts from which test scripts install tools: uv, pip, Node, Rust, and releases on GitHub."""
+PRESETS = {"registries": REGISTRIES, "installers": INSTALLERS}
 
 _RULE = re.compile(r"^(?P<name>(\*\.)?[a-z0-9._-]+|\[[0-9a-f:]+\])(:(?P<port>\d{1,5}))?$")
 WEB_PORTS = (80, 443)

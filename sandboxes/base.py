@@ -70,6 +70,8 @@ class SandboxSpec:
             :mod:`sandboxes.relay`), or one of the engine's networks.
         single_command: whether :meth:`Sandbox.run` is called once, and nothing after it: the
             sandbox may end with its command, which costs less.
+        root: whether commands run as root of the container, with the capabilities that package
+            managers need and no others. Of no effect where there is no container.
     """
 
     image: str
@@ -79,6 +81,7 @@ class SandboxSpec:
     limits: Limits = Limits()
     network: str = "none"
     single_command: bool = False
+    root: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ class Sandbox(Protocol):
         on_output: OnOutput | None = None,
         max_output: int = 4 * 1024 * 1024,
     ) -> ExecResult:
-        """Run a command to its end as the sandbox's ordinary user, with standard input closed.
+        """Run a command to its end as the sandbox's user, with standard input closed.
 
         At the deadline (seconds from the call, ``uncounted`` ones left out) the whole sandbox dies
         with every process in it, and the result has ``timed_out``. A dead sandbox raises

@@ -13,6 +13,16 @@ from sandboxes.mounts import engine_mount
 IMAGE_UID = 1000
 """The user that the project's images, and most others, have besides root."""
 
+ROOT = "0:0"
+_OF_ROOT = (
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID",
+    "SYS_CHROOT",
+)  # fmt: skip
+"""The capabilities that package managers and services of a distribution need. What reaches beyond
+the container is not among them: raw sockets, devices, file capabilities, mounts, tracing."""
+ROOT_IDLE = ("sh", "-c", "while :; do sleep 3600; done")
+"""What idles where commands beside it are root: only a container's first process cannot be killed
+by them, so it takes the place of the engine's init, and a shell collects the dead as that does."""
 _OPEN_FILES = 16384
 _FORGET_PORTS = {"net.ipv4.tcp_max_tw_buckets": "0"}
 """A port is free again with its connection's end, not a minute after it: the next sandbox would
@@ -48,12 +58,13 @@ def settings(
 
 
 def host_settings(
-    spec: SandboxSpec, *, cpus: int, joined: bool, runtime: str | None
+    spec: SandboxSpec, command: Sequence[str], *, cpus: int, joined: bool, runtime: str | None
 ) -> dict[str, Any]:
     """The arguments of ``APIClient.create_host_config``.
 
     Args:
         spec: of the container.
+        command: its own process.
         cpus: of the machine; engines refuse more than that.
         joined: whether the container's network serves one sandbox after another.
         runtime: that starts it; None for the engine's own.
@@ -71,8 +82,9 @@ def host_settings(
         "mounts": [engine_mount(mount) for mount in spec.mounts],
         "tmpfs": {"/tmp": f"size={temporary},mode=1777,nosuid,nodev,exec"},
         "cap_drop": ["ALL"],
+        "cap_add": list(_OF_ROOT) if spec.root else [],
         "security_opt": ["no-new-privileges"],
-        "init": True,
+        "init": command is not ROOT_IDLE,
         "ipc_mode": "private",
         "mem_limit": memory,
         "memswap_limit": memory,

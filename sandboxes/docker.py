@@ -337,7 +337,7 @@ class DockerEngine:
 
         arguments = settings(spec, self.labels(kind), user, command, self.uid)
         options = host_settings(
-            spec, cpus=self.info["NCPU"], joined=kind in _JOINED, runtime=runtime
+            spec, command, cpus=self.info["NCPU"], joined=kind in _JOINED, runtime=runtime
         )
         if self.limits_layer_size:
             size = {"size": f"{spec.limits.disk_mb}m"}

@@ -1,4 +1,5 @@
-"""Sandboxes as Docker containers: no network, an ordinary user, no capabilities, hard limits.
+"""Sandboxes as Docker containers: no network, an ordinary user, no capabilities, hard limits. Where
+a task asks for it, root of its own container, with few capabilities.
 
 The container's own process only idles; commands are run beside it through the engine's exec API. A
 sandbox for a single command has none beside it: the command is the container's own process.
@@ -29,6 +30,7 @@ from sandboxes.base import (
     all_counted,
     deadline,
 )
+from sandboxes.container import ROOT, ROOT_IDLE
 from sandboxes.disk import MEGABYTE, DiskGuard, processes_of
 from sandboxes.docker import IDLE, IDLE_USER, SANDBOX_KIND, DockerEngine
 from sandboxes.ending import Ending, end_alone, end_beside, follow, kernel_kills
@@ -52,7 +54,7 @@ class DockerSandbox:
         self._dead: str | None = "has not been started"
         self._kills_before = 0
         self._first_process = 0
-        self._user = f"{engine.uid}:{engine.gid}"
+        self._user = ROOT if spec.root else f"{engine.uid}:{engine.gid}"
         self._shared = False
         """Whether a second user has worked in it."""
 
@@ -208,27 +210,30 @@ class DockerSandbox:
         self._dead = "has been stopped"
         if container is not None:
             self._engine.remove(container)
-            if self._shared:
+            if self._shared or self._spec.root:
                 self._give_back()
         if kept is not None:  # Not if a process could be left in it.
             self._engine.namespaces.give_back(kept)
 
     def _give_back(self) -> None:
-        """Open what the second user has left in writable mounts to this process, which could not
-        even remove it if it is an ordinary user's."""
+        """Open what root or the second user has left in writable mounts to this process, which
+        could not even remove it if it is an ordinary user's."""
         mounts = [m for m in self._spec.mounts if not m.read_only and is_bind(m)]
-        if (
-            os.getuid() == 0
-            or self._engine.closed
-            or not any(has_foreign(m.source) for m in mounts)
-        ):
+        if os.getuid() == 0 or self._engine.closed or not mounts:
             return
-        command = ("chmod", "-R", "a+rwX", "--", *(mount.target for mount in mounts))
+        places = [mount.target for mount in mounts]
+        if self._spec.root:
+            ids = f"{self._engine.uid}:{self._engine.gid}"
+            user, command = ROOT, ("chown", "-hR", ids, "--", *places)
+        elif any(has_foreign(m.source) for m in mounts):
+            user, command = _OTHER_USER, ("chmod", "-R", "a+rwX", "--", *places)
+        else:
+            return
         spec = replace(self._spec, mounts=tuple(mounts), network="none")
-        opener = self._engine.launch(spec, kind=SANDBOX_KIND, user=_OTHER_USER, command=command)
+        opener = self._engine.launch(spec, kind=SANDBOX_KIND, user=user, command=command)
         try:
             self._engine.start(opener)
-            with self._engine.errors("waiting for the files of a sandbox's second user"):
+            with self._engine.errors("waiting for the files of another user"):
                 self._engine.api.wait(opener, timeout=self._engine.patience_s)
         finally:
             self._engine.remove(opener)
@@ -244,7 +249,9 @@ class DockerSandbox:
         container = self._container
         if container is None:
             try:
-                container = self._launch(self._spec, IDLE_USER, IDLE)
+                # Commands beside it have no capabilities that the container's process has not.
+                idle = (ROOT, ROOT_IDLE) if self._spec.root else (IDLE_USER, IDLE)
+                container = self._launch(self._spec, *idle)
                 self._engine.start(container)
             except BaseException:
                 self.stop()

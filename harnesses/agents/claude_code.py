@@ -189,7 +189,7 @@ class ClaudeCode:
             "DISABLE_AUTOUPDATER": "1",
             # Not every model service knows tools that are loaded later; settings.env can allow it.
             "ENABLE_TOOL_SEARCH": "false",
-            "PATH": f"{self.toolchain.target}:/usr/local/bin:/usr/bin:/bin",
+            **({"IS_SANDBOX": "1"} if request.root else {}),  # Without it, root is refused.
             **dict.fromkeys(MODEL_VARIABLES, request.model.name),
         }
         settings = dict(self.options.settings)
@@ -204,7 +204,7 @@ class ClaudeCode:
         if mode == "interactive":
             env |= TERMINAL_ENV | {"DISABLE_INSTALLATION_CHECKS": "1"}
             files[".claude/.claude.json"] = json.dumps(_started(token, request.workdir))
-        return Launch(self._commands(request, mode), env, files)
+        return Launch(self._commands(request, mode), env, files, self.toolchain.target)
 
     def _commands(self, request: Request, mode: Mode) -> list[list[str]]:
         model = ["--model", request.model.name]

@@ -44,11 +44,20 @@ class Launch:
         commands: in batch mode one for each turn, which continues the conversation.
         env: environment variables.
         files: that are written into its home first.
+        path: a folder that it finds programs in before those of the image's own PATH, which only
+            the image knows.
     """
 
     commands: Sequence[Sequence[str]]
     env: Mapping[str, str]
     files: Mapping[str, str]
+    path: str = ""
+
+    def started(self, command: Sequence[str]) -> list[str]:
+        """A command as it is run."""
+        if not self.path:
+            return list(command)
+        return ["sh", "-c", 'PATH="$0:$PATH" exec "$@"', self.path, *command]
 
 
 class CliAgent(Protocol):
@@ -149,6 +158,7 @@ class CliHarness:
                 limits=request.limits,
                 network=network,
                 single_command=self.mode == "batch" and len(launch.commands) == 1,
+                root=request.root,
             )
             with site.sandbox(spec) as box:
                 end = (self._batch if self.mode == "batch" else self._interactive)(
@@ -168,7 +178,9 @@ class CliHarness:
         ):
             for session.part, command in enumerate(launch.commands):
                 left_s = max(0.0, clock.left_s)
-                result = box.run(command, deadline_s=left_s, uncounted=clock.uncounted())
+                result = box.run(
+                    launch.started(command), deadline_s=left_s, uncounted=clock.uncounted()
+                )
                 out.write(result.stdout)
                 err.write(result.stderr)
                 if result.exit_code != 0 or session.failure or session.exhausted:
@@ -202,7 +214,10 @@ class CliHarness:
         with Screen(request.record) as screen:
             clock = AgentClock(request.timeout_s, session.service_time)
             result = box.converse(
-                launch.commands[0], talk, deadline_s=clock.left_s, uncounted=clock.uncounted()
+                launch.started(launch.commands[0]),
+                talk,
+                deadline_s=clock.left_s,
+                uncounted=clock.uncounted(),
             )
         return _End(result, clock.message() if result.timed_out else complaint, lost, done)
 

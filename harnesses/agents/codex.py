@@ -159,13 +159,13 @@ class Codex:
         env = {
             "CODEX_HOME": f"{HOME}/.codex",
             "GATEWAY_TOKEN": token,
-            "PATH": f"{self.toolchain.target}/codex-path:/usr/local/bin:/usr/bin:/bin",
         }
         config = self._config(request.model.name, f"{base_url}/v1")
         if not batch:
             env |= TERMINAL_ENV
             config = merged(_TERMINAL, config)
-        return Launch(commands, env, {".codex/config.toml": to_toml(config)})
+        files = {".codex/config.toml": to_toml(config)}
+        return Launch(commands, env, files, f"{self.toolchain.target}/codex-path")
 
     def _config(self, model: str, base_url: str) -> dict[str, Any]:
         options = self.options

@@ -210,6 +210,7 @@ def _shell_spec(
         env={**request.env, **env},
         limits=request.limits,
         network=network,
+        root=request.root,
     )
 
 

@@ -121,7 +121,6 @@ class OpenCode:
             "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
             "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
             "OPENCODE_DISABLE_MODELS_FETCH": "1",
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
             "XDG_CONFIG_HOME": "",
         }
         if mode == "interactive":

@@ -12,6 +12,7 @@ from skillopt.cli import EXIT_FAILED, guarded
 from skillopt.cli.common import output, show_text
 
 if TYPE_CHECKING:
+    from skillopt.config.network import Network
     from skillopt.tasks.validate import Problem
 
 
@@ -58,13 +59,24 @@ def list_(folder: Path, as_json: bool) -> None:
 )
 @click.option("--strict", is_flag=True, help="Count warnings as problems.")
 @click.option("--local", is_flag=True, help="Run them as local processes, without Docker.")
+@click.option(
+    "--network",
+    "hosts",
+    multiple=True,
+    metavar="HOST",
+    help="What solutions and tests may reach: registries, installers, open, or a host; may be "
+    "repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
 @guarded
-def validate(folder: Path, solve: bool, strict: bool, local: bool, as_json: bool) -> None:
+def validate(
+    folder: Path, solve: bool, strict: bool, local: bool, hosts: tuple[str, ...], as_json: bool
+) -> None:
     """Check the tasks of FOLDER: a task, a folder of tasks, or one with train, val and test.
 
     With --solve, each task's solution must get reward 1, an empty run less, and so must a run that
-    only leaves traps: files that a careless verifier would run. The last is a warning.
+    only leaves traps: files that a careless verifier would run. The last is a warning. What the
+    tasks need is said for each: root's rights, and hosts with --network.
     """
     from skillopt.cli.progress import say
     from skillopt.core.files import to_json
@@ -76,17 +88,40 @@ def validate(folder: Path, solve: bool, strict: bool, local: bool, as_json: bool
             f"with the same content: {names}; in one split they are run once and count "
             "as often as they are there, in different splits they are refused"
         )
+    told = [] if problems else checks.notes(folder)
     if solve and not problems:
-        problems = _solve(folder, local)
+        problems = _solve(folder, local, network_of(hosts))
     if as_json:
         click.echo(to_json([vars(problem) for problem in problems]), nl=False)
     else:
+        for note in told:
+            show_text(output(), f"{note.task}: note: {note.message}")
         for problem in problems:
             kind = "warning: " if problem.warning else ""
             show_text(output(), f"{problem.task}: {kind}{problem.message}")
         click.echo(_summary(problems))
     if any(strict or not problem.warning for problem in problems):
         sys.exit(EXIT_FAILED)
+
+
+def network_of(words: tuple[str, ...]) -> Network:
+    """The network that the words of ``--network`` describe.
+
+    Raises:
+        click.UsageError: one is no host, or ``open`` is not the only one.
+    """
+    from sandboxes.access import HostRule
+
+    if words in ((), ("open",)):
+        return "open" if words else "none"
+    for word in words:
+        if word == "open":
+            raise click.UsageError("--network open: it is everything; leave the others out")
+        try:
+            HostRule.parse(word)
+        except ValueError as error:
+            raise click.UsageError(f"--network: {error}") from None
+    return words
 
 
 def _summary(problems: list[Problem]) -> str:
@@ -96,27 +131,33 @@ def _summary(problems: list[Problem]) -> str:
     return f"{told}, {warnings} warning(s)" if warnings else told
 
 
-def _solve(folder: Path, local: bool) -> list[Problem]:
+def _solve(folder: Path, local: bool, network: Network) -> list[Problem]:
     from contextlib import closing
 
     from rich.console import Console
     from rich.progress import track
 
+    from sandboxes.base import EngineUnavailableError, SandboxError
     from sandboxes.registry import make_backend
     from skillopt.config.network import access_to
     from skillopt.tasks.environment import Environments
     from skillopt.tasks.harbor import read_task, read_tasks
     from skillopt.tasks.judging import verifier_site
-    from skillopt.tasks.validate import solve
+    from skillopt.tasks.validate import Problem, solve
 
     tasks = [read_task(folder)] if (folder / "task.toml").exists() else read_tasks(folder)
     console = Console(stderr=True, emoji=False)
     found = []
     with (
         closing(make_backend("local" if local else "docker")) as backend,
-        closing(backend.outlet(access_to("none", recorded=True), None)) as outlet,
+        closing(backend.outlet(access_to(network, recorded=True), None)) as outlet,
     ):
         environments, site = Environments(backend), verifier_site(backend, outlet)
         for task in track(tasks, "solving", console=console):
-            found += solve(task, environments, site)
+            try:
+                found += solve(task, environments, site)
+            except EngineUnavailableError:
+                raise
+            except SandboxError as error:  # The other tasks may have images that can be had.
+                found.append(Problem(task.name, f"cannot be tried: {error}"))
     return found

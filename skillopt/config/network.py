@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from sandboxes.access import REGISTRIES, Access, HostRule
+from sandboxes.access import PRESETS, Access, HostRule
 
 
 def _is_rule(text: str) -> str:
@@ -15,9 +16,10 @@ def _is_rule(text: str) -> str:
 
 
 Host = Annotated[str, AfterValidator(_is_rule)]
-Network = Literal["none", "registries", "open"] | tuple[Host, ...]
-"""``none``; ``registries`` for the public package registries; a list of hosts; or ``open`` for
-everything that the engine's own network can reach."""
+Network = Literal["none", "registries", "installers", "open"] | tuple[Host, ...]
+"""``none``; ``registries`` for the public package registries; ``installers`` for what test scripts
+install tools from; a list of these two words and of hosts; or ``open`` for everything that the
+engine's own network can reach."""
 
 
 def access_to(network: Network, *, recorded: bool = False) -> Access:
@@ -29,5 +31,6 @@ def access_to(network: Network, *, recorded: bool = False) -> Access:
     """
     if network in ("none", "open"):
         return Access(everything=network == "open", recorded=recorded)
-    hosts = REGISTRIES if network == "registries" else network
+    named = (network,) if isinstance(network, str) else network
+    hosts = chain.from_iterable(PRESETS.get(name, (name,)) for name in named)
     return Access(tuple(HostRule.parse(host) for host in hosts), recorded=recorded)

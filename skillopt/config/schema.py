@@ -175,10 +175,15 @@ class SandboxConfig(Section):
     backend's."""
     network: Network = "none"
     """What agents may reach besides their model: ``none``; ``registries`` for the public package
-    registries; a list of hosts (``pypi.org``, ``*.example.org``, ``host:8080``), through a
+    registries; ``installers`` for what test scripts install tools from; a list of these words and
+    hosts (``pypi.org``, ``*.example.org``, ``host:8080``), through a
     filtering proxy; or ``open`` for everything."""
     verifier_network: Network = "none"
     """What verifiers may reach, with the same values."""
+    root: bool = True
+    """Whether agents and verifiers are root of their own containers where a task asks for it, by
+    ``user`` in ``task.toml`` or by what its solution and tests run. Otherwise all are ordinary
+    users."""
     limits: LimitsConfig = LimitsConfig()
 
 

@@ -58,17 +58,31 @@ class Task:
     family: str = ""
     """``metadata.category`` of task.toml, which groups scores by kind of task."""
     workdir: str = "/app"
+    workdir_known: bool = True
+    """Whether ``workdir`` is certain. Otherwise the image is asked, and has the last word."""
+    root: bool = False
+    """Whether the agent is root in its container: ``agent.user`` says so, or the solution needs
+    it."""
+    verifier_root: bool = False
+    """Whether the verifier is: ``verifier.user`` says so, or the tests need it."""
     agent_timeout_s: float = 600.0
     verifier_timeout_s: float = 600.0
     memory_mb: int = 2048
     cpus: float = 1.0
     disk_mb: int = 10240
     docker_image: str | None = None
-    """An existing image to use instead of ``environment/Dockerfile``."""
+    """An existing image to use instead of ``environment/Dockerfile``, which is built if that image
+    cannot be had."""
+    verifier_image: str | None = None
+    """An existing image for the verifier; ``tests/Dockerfile`` describes one to be built."""
     env: tuple[tuple[str, str], ...] = ()
     """Environment variables of agent and verifier."""
     verifier_env: tuple[tuple[str, str], ...] = ()
     """Environment variables of the verifier only."""
+    solution_env: tuple[tuple[str, str], ...] = ()
+    """Environment variables of the solution only."""
+    notes: tuple[str, ...] = ()
+    """What its files say and is not done here, or is done because they say so: for its author."""
     untrusted_programs: bool = False
     """Whether the verifier runs the agent's programs, with ``$UNTRUSTED``."""
     question: bool = False

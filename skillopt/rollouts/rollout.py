@@ -111,6 +111,7 @@ def run_job(
     """
     workspace = folder / "scratch" / "workspace"
     try:
+        job = replace(job, task=environments.settled(job.task))
         remove_tree(folder / "verifier")  # From an earlier attempt.
         if (folder / OUTCOME).is_file() and (workspace.is_dir() or not why_not(folder)):
             outcome = _read_outcome(folder)
@@ -271,6 +272,7 @@ def _request(
         pictures=task.pictures,
         led=task.led,
         max_turns=task.max_turns,
+        root=task.root,
         folders=task.folders,
     )
 

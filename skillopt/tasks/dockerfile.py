@@ -58,15 +58,17 @@ def read_simple(text: str, workdir: str) -> SimpleDockerfile | None:
 
 
 def final_workdir(text: str) -> str | None:
-    """The WORKDIR that an image built from this Dockerfile ends with; None without one."""
-    current = None
+    """The WORKDIR that an image built from this Dockerfile ends with; None if only the image knows
+    it: there is none, or it has a variable in it."""
+    current, known = None, False
     for line in text.splitlines():
         words = line.split()
         if len(words) == 2 and words[0].upper() == "WORKDIR":
             current = normpath(join(current or "/", words[1]))
+            known = "$" not in words[1] and (known or words[1].startswith("/"))
         elif words and words[0].upper() == "FROM":
-            current = None
-    return current
+            current, known = None, False
+    return current if known else None
 
 
 def _leaves(sources: list[str]) -> bool:

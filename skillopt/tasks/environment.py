@@ -2,27 +2,36 @@
 
 A Dockerfile that contains only one FROM, WORKDIR and COPY into WORKDIR needs no image of its own:
 the FROM image runs, and what is copied becomes the workspace. Any other is built, and the workspace
-is what its image has in the working directory (files and folders; links are left out).
+is what its image has in the working directory (files and folders; links are left out). What only
+the image knows, :meth:`Environments.settled` asks it.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from sandboxes.backend import Backend
 from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
+from sandboxes.trees import remove_tree
 from skillopt.core.files import digest_of
 from skillopt.core.import_path import PluginError, own_code
 from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.folders import contents
-from skillopt.tasks.harbor import TaskError, folder_digest
+from skillopt.tasks.harbor import TaskError, folder_digest, own_skills
+
+OWN_SKILLS = (".claude/skills", ".agents/skills", ".codex/skills", ".opencode/skill")
+"""Where agents look for skills in a working directory."""
+_ASK_S = 60.0
+_LOG = logging.getLogger(__name__)
 
 
 class Environments:
@@ -31,17 +40,53 @@ class Environments:
     Args:
         backend: provides the images; if its sandboxes run none, tasks that need an image of their
             own are refused.
+        root: whether agents and verifiers are root of their containers where a task asks for it.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, root: bool = True) -> None:
         self._backend = backend
+        self._root = root
         self._lock = threading.Lock()
         self._images: dict[str, str] = {}
         self._contents: dict[tuple[str, str], Path] = {}
+        self._workdirs: dict[str, str] = {}
+        self._unavailable: set[str] = set()
         self._cache = tempfile.TemporaryDirectory(dir=scratch_dir())
 
+    def settled(self, task: Task) -> Task:
+        """The task with what its image knows: the working directory, if its files do not tell. And
+        without root, if nobody is to be root.
+
+        Raises:
+            SandboxError: the image cannot be had.
+        """
+        if not self._root and (task.root or task.verifier_root):
+            task = replace(task, root=False, verifier_root=False)
+        if task.workdir_known:
+            return task
+        image = self.image(task)
+        with self._lock:
+            if image not in self._workdirs:
+                self._workdirs[image] = self._ask_workdir(image)
+            found = self._workdirs[image]
+        return replace(task, workdir=found or task.workdir, workdir_known=True)
+
+    def _ask_workdir(self, image: str) -> str:
+        """The working directory of an image; empty if it has none below /."""
+        if not self._backend.images:
+            return ""
+        with self._backend.sandbox(SandboxSpec(image, workdir="", single_command=True)) as box:
+            said = box.run(["pwd"], deadline_s=_ASK_S)
+        found = said.stdout.decode("utf-8", "replace").strip()
+        return "" if said.exit_code != 0 or found == "/" else found
+
     def prepare(self, task: Task, target: Path) -> str:
-        """Write the task's first workspace to ``target``, which does not exist yet.
+        """Write the task's first workspace to ``target``, which does not exist yet: without skills
+        of the task's own, which a run without a skill must be without too.
+
+        Args:
+            task: that :meth:`settled` has returned.
+            target: of the workspace.
 
         Returns:
             The image to run.
@@ -61,7 +106,27 @@ class Environments:
         else:
             image, content = self._built(task)
             shutil.copytree(content, target)
+        if task.workspace is None:
+            for place in OWN_SKILLS:
+                remove_tree(target / place)
         return image
+
+    def verifier_image(self, task: Task, image: str) -> str:
+        """The image of the task's verifier: one of its own, or that of the task.
+
+        Args:
+            task: whose verifier it is.
+            image: of the task.
+
+        Raises:
+            SandboxError: it cannot be built or pulled.
+        """
+        tests = task.folder / "tests"
+        if task.verifier_image is None and not (tests / "Dockerfile").is_file():
+            return image
+        self._check_images(task)
+        with self._lock:
+            return self._had(task.verifier_image, tests)
 
     def image(self, task: Task) -> str:
         """The image of a task, as :meth:`prepare` returns it."""
@@ -85,18 +150,9 @@ class Environments:
 
     def _built(self, task: Task) -> tuple[str, Path]:
         """The image of a task that has its own, and the content of its working directory."""
-        if not self._backend.images:
-            raise SandboxError(
-                f"{task.name}: needs a container image of its own; start a Docker engine "
-                "('skillopt doctor' explains how), or use only FROM, WORKDIR and COPY in the "
-                "Dockerfile"
-            )
+        self._check_images(task)
         with self._lock:
-            if task.docker_image is not None:
-                image = self._made(task.docker_image)
-            else:
-                folder = task.folder / "environment"
-                image = self._made(f"skillopt/task:{folder_digest(folder)[:12]}", folder)
+            image = self._had(task.docker_image, task.folder / "environment")
             content = self._contents.get((image, task.workdir))
             if content is None:
                 content = Path(self._cache.name) / str(len(self._contents))
@@ -105,6 +161,29 @@ class Environments:
                     box.copy_out(task.workdir, content)
                 self._contents[image, task.workdir] = content
         return image, content
+
+    def _had(self, name: str | None, folder: Path) -> str:
+        """An image by its name; or by the Dockerfile in a folder, if it has no name or cannot be
+        had by it. The caller must hold the lock."""
+        built = f"skillopt/task:{folder_digest(folder)[:12]}" if folder.is_dir() else ""
+        if name is None or name in self._unavailable:
+            return self._made(built, folder)
+        try:
+            return self._made(name)
+        except SandboxError as error:
+            if not (folder / "Dockerfile").is_file():
+                raise
+            _LOG.warning("%s cannot be had, so %s is built: %s", name, folder, error)
+            self._unavailable.add(name)
+        return self._made(built, folder)
+
+    def _check_images(self, task: Task) -> None:
+        if not self._backend.images:
+            raise SandboxError(
+                f"{task.name}: needs a container image of its own; start a Docker engine "
+                "('skillopt doctor' explains how), or use only FROM, WORKDIR and COPY in the "
+                "Dockerfile"
+            )
 
 
 def given(task: Task) -> str:
@@ -121,7 +200,9 @@ def given(task: Task) -> str:
     except (PluginError, TaskError):
         return ""
     # Those that came later count only if they are set, so that older digests hold.
-    parts |= {k: str(v) for k in ("led", "max_turns") if (v := getattr(task, k))}
+    parts |= {k: str(v) for k in ("led", "max_turns", "root") if (v := getattr(task, k))}
+    if task.folder.is_dir() and own_skills(task.folder):
+        parts["own skills"] = "left out"
     limits = [task.agent_timeout_s, task.memory_mb, task.cpus, task.disk_mb]
     files = folder_digest(environment) if environment.is_dir() else ""
     place = [task.workdir, task.docker_image, task.env, task.question, files, parts]

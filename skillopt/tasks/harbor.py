@@ -9,28 +9,25 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import get_args
 
-from skillopt.core.errors import SkillOptError
 from skillopt.core.types import Split, Task
+from skillopt.tasks.compose import Compose, ComposeError, read_compose
 from skillopt.tasks.dockerfile import final_workdir
+from skillopt.tasks.needs import Needs, needs_of
 from skillopt.tasks.questions import is_question
-
-T = TypeVar("T")
+from skillopt.tasks.tables import Table, read_text, read_toml
+from skillopt.tasks.tables import TaskError as TaskError
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 DEFAULT_WORKDIR = "/app"
-"""Used if an image's own working directory cannot be known without pulling it."""
+"""Used if an image has no working directory of its own."""
 
-_UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024}
-
-
-class TaskError(SkillOptError):
-    """A task cannot be used. The message names the file, the key and what to do."""
+_STEPS = "multi-step tasks are not supported; make each step a task of its own"
+_RESOURCES = ("cpus", "memory", "memory_mb", "storage", "storage_mb", "build_timeout_sec")
+_OWN_SKILLS = re.compile(rb"\.(claude|agents|codex|opencode)/skills?\b")
 
 
 def read_task(folder: Path, *, judged: bool = False) -> Task:
@@ -49,10 +46,12 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
     if not folder.is_dir():
         raise TaskError(f"{folder}: no such folder")
     digest = folder_digest(folder)
-    table = _Table(folder / "task.toml", "", _toml(folder / "task.toml"))
+    table = read_toml(folder / "task.toml")
     _refuse_unsupported(folder, table)
-    environment = table.table("environment")
-    image = environment.get("docker_image", str, "") or None
+    environment, metadata = table.table("environment"), table.table("metadata")
+    agent, verifier = table.table("agent"), table.table("verifier")
+    compose = _compose(folder)
+    image = environment.get("docker_image", str, "") or compose.image or None
     dockerfile = folder / "environment" / "Dockerfile"
     question = image is None and not dockerfile.parent.exists() and is_question(folder)
     empty = judged and image is None and not dockerfile.parent.exists() and not question
@@ -60,28 +59,35 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         raise TaskError(f"{dockerfile}: missing; add it, or set environment.docker_image")
     if not question and not judged and not (folder / "tests" / "test.sh").is_file():
         raise TaskError(f"{folder / 'tests' / 'test.sh'}: missing; it writes the reward")
-    workdir = environment.get("workdir", str, "")
-    if not workdir and dockerfile.is_file() and image is None:
-        workdir = final_workdir(_text(dockerfile)) or ""
+    solution, tests = needs_of(folder / "solution"), needs_of(folder / "tests")
+    root = _is_root(agent.values.get("user"), compose.user, solution)
+    verifier_root = _is_root(verifier.values.get("user"), "", tests)
+    workdir = _workdir(environment, compose, dockerfile if image is None else None)
     return Task(
         name=folder.name,
         folder=folder,
         instruction=_instruction(folder / "instruction.md"),
-        family=table.table("metadata").get("category", str, ""),
-        workdir=_absolute(workdir or DEFAULT_WORKDIR, environment),
-        agent_timeout_s=table.table("agent").positive("timeout_sec", 600.0),
-        verifier_timeout_s=table.table("verifier").positive("timeout_sec", 600.0),
+        family=metadata.get("category", str, ""),
+        workdir=workdir or DEFAULT_WORKDIR,
+        workdir_known=bool(workdir) or question or empty,
+        root=bool(root),
+        verifier_root=bool(verifier_root),
+        agent_timeout_s=agent.positive("timeout_sec", 600.0),
+        verifier_timeout_s=verifier.positive("timeout_sec", 600.0),
         memory_mb=environment.megabytes("memory_mb", "memory", 2048),
         cpus=environment.positive("cpus", 1.0),
         disk_mb=environment.megabytes("storage_mb", "storage", 10240),
         docker_image=image,
-        env=_env(environment),
-        verifier_env=_env(table.table("verifier")),
-        untrusted_programs=table.table("metadata").get("untrusted_programs", bool, False),
+        verifier_image=verifier.table("environment").get("docker_image", str, "") or None,
+        env=tuple(sorted({**dict(compose.env), **dict(environment.env())}.items())),
+        verifier_env=verifier.env(),
+        solution_env=table.table("solution").env(),
+        untrusted_programs=metadata.get("untrusted_programs", bool, False),
         digest=digest,
-        follow_ups=_follow_ups(table.table("metadata")),
+        follow_ups=_follow_ups(metadata),
         question=question,
         workspace=_empty if empty else None,
+        notes=(*compose.notes, *_notes(folder, table, root, verifier_root)),
     )
 
 
@@ -166,95 +172,88 @@ def _read_flat(folder: Path, judged: bool) -> list[Task]:
     return [read_task(path, judged=judged) for path in task_folders(folder)]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table of task.toml that knows its name, for error messages."""
-
-    file: Path
-    name: str
-    values: dict[str, Any]
-
-    def error(self, key: str, problem: str) -> TaskError:
-        return TaskError(f"{self.file}: {self.name}{key}: {problem}")
-
-    def get(self, key: str, kind: type[T], default: T) -> T:
-        value = self.values.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise self.error(key, f"expected {kind.__name__}, got {value!r}")
-        return value
-
-    def table(self, key: str) -> _Table:
-        return _Table(self.file, f"{self.name}{key}.", self.get(key, dict, {}))
-
-    def positive(self, key: str, default: float) -> float:
-        value = self.values.get(key, default)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value < float("inf"):
-            raise self.error(key, f"expected a number above 0, got {value!r}")
-        return float(value)
-
-    def megabytes(self, key: str, old_key: str, default: int) -> int:
-        """``memory_mb = 2048`` or the older ``memory = "2G"``."""
-        if key in self.values or old_key not in self.values:
-            return int(self.positive(key, default))
-        text = self.get(old_key, str, "")
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", text.strip(), re.IGNORECASE)
-        if not match or float(match[1]) == 0:
-            raise self.error(old_key, f'expected a size such as "2G", got {text!r}')
-        return max(1, int(float(match[1]) * _UNITS[match[2].upper()]))
-
-
-def _refuse_unsupported(folder: Path, table: _Table) -> None:
+def _refuse_unsupported(folder: Path, table: Table) -> None:
     version = table.values.get("schema_version", table.values.get("version", "1.0"))
     if not isinstance(version, str) or not re.match(r"1(\.|$)", version):
         raise table.error("schema_version", f'{version!r} is not supported; "1.0" to "1.x" are')
-    for path, advice in (
-        ("steps", "multi-step tasks are not supported; make each step a task of its own"),
-        ("environment/docker-compose.yaml", "use a single environment/Dockerfile"),
-        ("tests/Dockerfile", "the verifier runs in the task's own image; install its tools there"),
-    ):
-        if (folder / path).exists():
-            raise TaskError(f"{folder / path}: not supported: {advice}")
+    if (folder / "steps").exists():
+        raise TaskError(f"{folder / 'steps'}: not supported: {_STEPS}")
     environment, verifier = table.table("environment"), table.table("verifier")
-    for where, key, allowed in (
-        (table, "steps", None),
-        (verifier, "environment_mode", "shared"),
-        (verifier, "environment", None),
-        (environment, "mcp_servers", None),
-        (environment, "skills_dir", None),
-        (environment, "healthcheck", None),
-        (environment, "gpus", None),
-        (environment, "allowed_hosts", None),
+    mode = verifier.get("environment_mode", str, "shared")
+    if mode not in ("shared", "separate"):
+        raise verifier.error("environment_mode", f"{mode!r} is not known; shared and separate are")
+    for where, key in (
+        (table, "steps"),
+        (environment, "mcp_servers"),
+        (environment, "healthcheck"),
+        (environment, "gpus"),
+        (environment, "allowed_hosts"),
     ):
-        value = where.values.get(key)
-        if value and value != allowed:
-            raise where.error(key, f"not supported ({value!r}); remove it or leave this task out")
-    for owner in (table.table("agent"), verifier):
-        # Any other user name is mapped to the sandbox's ordinary user.
-        if owner.values.get("user") in ("root", "0", 0):
-            raise owner.error("user", "root is not supported: everything runs as an ordinary user")
-    mode = environment.get("network_mode", str, "public")
-    if mode not in ("public", "no-network"):
-        raise environment.error("network_mode", f"{mode!r} is not supported: agents run offline")
+        if value := where.values.get(key):
+            advice = _STEPS if key == "steps" else "remove it or leave this task out"
+            raise where.error(key, f"not supported ({value!r}); {advice}")
+    own = verifier.table("environment")
+    for key in own.values:
+        if key not in ("docker_image", *_RESOURCES):
+            raise own.error(key, "not supported; put it into tests/Dockerfile")
+    network = environment.get("network_mode", str, "public")
+    if network not in ("public", "no-network"):
+        raise environment.error("network_mode", f"{network!r} is not supported: agents run offline")
 
 
-def _env(owner: _Table) -> tuple[tuple[str, str], ...]:
-    env = owner.table("env")
-    for key in env.values:
-        if "${" in env.get(key, str, ""):
-            raise env.error(key, "taking values from the host's environment is not supported")
-    return tuple(sorted(env.values.items()))
+def _compose(folder: Path) -> Compose:
+    file = folder / "environment" / "docker-compose.yaml"
+    try:
+        return read_compose(file) if file.is_file() else Compose()
+    except ComposeError as error:
+        raise TaskError(str(error)) from error
 
 
-def _absolute(workdir: str, environment: _Table) -> str:
-    if not re.fullmatch(r"(/[\w.@+-]+)+/?", workdir) or ".." in workdir.split("/"):
-        raise environment.error("workdir", f"{workdir!r} is not an absolute path below /")
-    return workdir.rstrip("/")
+def _is_root(user: object, composed: str, needs: Needs) -> str:
+    """Why a container's user is root; empty if it is not. Any other user of the image is mapped to
+    the sandbox's ordinary user."""
+    if user is None and composed:
+        user = composed.partition(":")[0]
+    if user is not None:
+        return f"user = {user!r}" if user in ("root", "0", 0) else ""
+    return needs.root
 
 
-def _follow_ups(metadata: _Table) -> tuple[str, ...]:
+def _notes(folder: Path, table: Table, root: str, verifier_root: str) -> Iterator[str]:
+    """What an author should know of how the task is read."""
+    if root:
+        yield f"the agent is root of its container ({root})"
+    if verifier_root:
+        yield f"the verifier is root of its container ({verifier_root})"
+    if own_skills(folder):
+        yield (
+            "it brings skills of its own, which are left out of the working directory, so that "
+            "a run without a skill is without any"
+        )
+    if table.table("environment").values.get("skills_dir"):
+        yield f"{table.file}: environment.skills_dir: has no effect: these skills are left out"
+
+
+def own_skills(folder: Path) -> bool:
+    """Whether the environment of a task puts skills where agents look for them."""
+    files = sorted((folder / "environment").glob("**/Dockerfile"))
+    texts = [file.read_bytes() for file in files if file.is_file()]
+    names = [path.as_posix().encode() for path in (folder / "environment").glob("**/skills")]
+    return any(_OWN_SKILLS.search(text) for text in (*texts, *names))
+
+
+def _workdir(environment: Table, compose: Compose, dockerfile: Path | None) -> str:
+    """The working directory, as far as the files tell; empty if the image has to be asked."""
+    place = environment.get("workdir", str, "") or compose.workdir
+    if place:
+        if not re.fullmatch(r"(/[\w.@+-]+)+/?", place) or ".." in place.split("/"):
+            raise environment.error("workdir", f"{place!r} is not an absolute path below /")
+    elif dockerfile is not None and dockerfile.is_file():
+        place = final_workdir(read_text(dockerfile)) or ""
+    return place.rstrip("/")
+
+
+def _follow_ups(metadata: Table) -> tuple[str, ...]:
     found = metadata.get("follow_ups", list, [])
     if not all(isinstance(text, str) and text.strip() for text in found):
         raise metadata.error("follow_ups", "must be a list of strings, one for each further turn")
@@ -262,26 +261,10 @@ def _follow_ups(metadata: _Table) -> tuple[str, ...]:
 
 
 def _instruction(file: Path) -> str:
-    text = _text(file).strip()
+    text = read_text(file).strip()
     if not text:
         raise TaskError(f"{file}: empty; write what the agent is to do")
     return text
-
-
-def _toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_text(file))
-    except tomllib.TOMLDecodeError as error:
-        raise TaskError(f"{file}: not valid TOML: {error}") from error
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise TaskError(f"{file}: missing") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"{file}: cannot be read as UTF-8 text: {error}") from error
 
 
 def _files(folder: Path) -> Iterator[Path]:

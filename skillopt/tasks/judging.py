@@ -239,7 +239,8 @@ def judge(
         VerifierError: the tests cannot judge here. The message names the host, program or limit.
         SandboxError: a sandbox failed.
     """
-    found = run_tests(task, workspace, site, image, folder, limits)
+    verifies = environments.verifier_image(task, image)
+    found = run_tests(task, workspace, site, verifies, folder, limits)
     answers = site.answers
     if found.reward is not None and found.judged(answers.harmless(task, image)):
         if found.reward.hard and found.unreached:
@@ -250,7 +251,7 @@ def judge(
         with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
             scratch = Path(name)
             environments.prepare(task, scratch / "workspace")
-            return run_tests(task, scratch / "workspace", site, image, scratch, limits)
+            return run_tests(task, scratch / "workspace", site, verifies, scratch, limits)
 
     initial = answers.initial(task, image, ask)
     harmless = answers.harmless(task, image)

@@ -21,7 +21,8 @@ class VerifierError(SkillOptError):
 
 
 def read_metrics(logs: Path) -> dict[str, float]:
-    """``reward.json``, a flat object of finite numbers, else ``reward.txt``, a single one.
+    """The numbers of the object in ``reward.json``, else ``reward.txt``, a single one. Fields of
+    another kind are passed over, but for ``reward``.
 
     Raises:
         VerifierError: there is neither, or it is something else.
@@ -41,14 +42,25 @@ def read_metrics(logs: Path) -> dict[str, float]:
         raise VerifierError(f"wrote no valid JSON into reward.json: {content[:80]!r}") from None
     if not isinstance(values, dict) or not values:
         raise VerifierError("wrote no object of numbers into reward.json")
-    return {key: _finite(f"reward.json: {key}", value) for key, value in values.items()}
+    numbers = {
+        key: _finite(f"reward.json: {key}", value)
+        for key, value in values.items()
+        if key == "reward" or _is_number(value)
+    }
+    if not numbers:
+        raise VerifierError("wrote no number into reward.json")
+    return numbers
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _finite(where: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value):
         raise VerifierError(f"wrote something other than a number into {where[:80]}")
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):

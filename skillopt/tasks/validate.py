@@ -23,6 +23,7 @@ from skillopt.tasks.harbor import (
 )
 from skillopt.tasks.judging import VerifierSite, run_tests
 from skillopt.tasks.links import clean_workspace
+from skillopt.tasks.needs import needs_of
 from skillopt.tasks.sources import equal_across, equal_within
 from skillopt.tasks.traps import TRAPS, Trap
 from skillopt.tasks.verifier import VerifierError, task_limits
@@ -63,6 +64,20 @@ def validate(folder: Path) -> list[Problem]:
     return problems
 
 
+def notes(folder: Path) -> list[Problem]:
+    """What authors and users of valid tasks should know: how they are read, and what their tests
+    need; each as a warning."""
+    found = []
+    for path in _found(folder):
+        task = read_task(path)
+        found += [Problem(task.name, note, warning=True) for note in task.notes]
+        for name, what in (("tests", "tests"), ("solution", "solution")):
+            if hosts := needs_of(path / name).hosts:
+                reached = f"its {what} may want {', '.join(hosts)}"
+                found.append(Problem(task.name, reached, warning=True))
+    return found
+
+
 def alike(folder: Path) -> list[str]:
     """The names of tasks with the same content that may be in the same split, a line for each group
     of them.
@@ -90,6 +105,7 @@ def solve(task: Task, environments: Environments, site: VerifierSite) -> list[Pr
     """
     if task.question:
         return []  # Its answer is its solution.
+    task = environments.settled(task)
     if not (task.folder / "solution" / "solve.sh").is_file():
         return [Problem(task.name, f"{task.folder / 'solution' / 'solve.sh'}: missing")]
     try:
@@ -156,7 +172,8 @@ def _attempt(
             if work is not None:
                 work(task, image, workspace, site)
             clean_workspace(workspace, task.workdir, programs=True)
-            found = run_tests(task, workspace, site, image, Path(name))
+            verifies = environments.verifier_image(task, image)
+            found = run_tests(task, workspace, site, verifies, Path(name))
         finally:
             remove_tree(workspace)
     wanted = found.wanted(frozenset())
@@ -176,7 +193,10 @@ def _solution(task: Task, image: str, workspace: Path, site: VerifierSite) -> No
         Mount(str(task.folder / "solution"), SOLUTION),
     )
     limits = task_limits(task)
-    spec = SandboxSpec(image, task.workdir, mounts, dict(task.env), limits, single_command=True)
+    env = dict(task.env) | dict(task.solution_env)
+    spec = SandboxSpec(
+        image, task.workdir, mounts, env, limits, single_command=True, root=task.root
+    )
     with site.sandbox(spec) as box:
         argv = ["bash", f"{box.path(SOLUTION)}/solve.sh"]
         result = box.run(argv, deadline_s=task.agent_timeout_s)

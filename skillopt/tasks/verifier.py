@@ -158,6 +158,7 @@ def _verify(
         env=dict(task.env),
         limits=Limits(agents.memory_mb, agents.cpus, agents.pids, disk_mb),
         single_command=not task.untrusted_programs,
+        root=task.verifier_root,
     )
     with sandbox_factory(spec) as box:
         env = around.env(box)

@@ -33,8 +33,10 @@ TASK = """\
 schema_version = "1.4"
 [agent]
 timeout_sec = 40.0
+user = "{agent}"
 [verifier]
 timeout_sec = {seconds}
+user = "{verifier}"
 env = {{ SECRET = "{secret}" }}
 [environment]
 memory_mb = 512
@@ -55,6 +57,7 @@ class Case:
         harness: whose tools run them; ``direct`` is the quickest, the others have the gateway.
         judge: the task's ``test.sh``, and the seconds that it may take.
         extra: lines of its ``task.toml``, and files of its ``tests/``.
+        agent, verifier: their users.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Case:
     seconds: float = 30.0
     extra: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    agent: str = "agent"
+    verifier: str = "agent"
 
 
 @dataclass
@@ -120,7 +125,13 @@ def attempt(case: Case, here: Lab, model: ScriptedAgentModel) -> Attempt:
 
 def _task(case: Case, folder: Path) -> Path:
     for name, text in {
-        "task.toml": TASK.format(secret=SECRET, extra=case.extra, seconds=case.seconds),
+        "task.toml": TASK.format(
+            secret=SECRET,
+            extra=case.extra,
+            seconds=case.seconds,
+            agent=case.agent,
+            verifier=case.verifier,
+        ),
         "instruction.md": "Do it.\n",
         "environment/Dockerfile": "FROM skillopt/agent-base:1\nWORKDIR /app\nCOPY . /app/\n",
         "environment/given.txt": "given\n",

@@ -12,9 +12,11 @@ from tests.redteam.judging import JUDGING
 from tests.redteam.leaving import LEAVING, RUNNING, TAMPERING
 from tests.redteam.reading import CHANGING, KERNEL, READING
 from tests.redteam.remains import REMAINS
+from tests.redteam.rooted import ROOTED
 
 CASES = [
     *READING, *CHANGING, *KERNEL, *GATEWAY, *LEAVING, *TAMPERING, *RUNNING, *JUDGING, *REMAINS,
+    *ROOTED,
 ]  # fmt: skip
 
 

@@ -113,9 +113,8 @@ def test_the_digest_sees_names_and_bytes(make: Make) -> None:
         ("[metadata]\nfollow_ups = 3", "metadata.follow_ups: expected list, got 3"),
         ('[metadata]\nfollow_ups = [""]', "metadata.follow_ups: must be a list of strings"),
         ('[environment]\nworkdir = "../up"', "environment.workdir: '../up' is not an absolute"),
-        ('[agent]\nuser = "root"', "agent.user: root is not supported"),
-        ("[verifier]\nuser = 0", "verifier.user: root is not supported"),
-        ('[verifier]\nenvironment_mode = "separate"', "verifier.environment_mode: not supported"),
+        ('[verifier]\nenvironment_mode = "other"', "verifier.environment_mode: 'other' is not"),
+        ("[verifier.environment]\nhealthcheck = 1", "verifier.environment.healthcheck: not"),
         ("[verifier.env]\nA = 1", "verifier.env.A: expected str, got 1"),
         ('[verifier.env]\nKEY = "${KEY}"', "verifier.env.KEY: taking values from the host"),
         ('[environment]\nmcp_servers = ["x"]', "environment.mcp_servers: not supported"),
@@ -146,13 +145,67 @@ def test_a_task_without_an_environment(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["environment/docker-compose.yaml", "tests/Dockerfile", "steps/one/instruction.md"]
+    ("toml", "agent", "verifier"),
+    [
+        ("", False, False),
+        ('[agent]\nuser = "root"', True, False),
+        ("[verifier]\nuser = 0", False, True),
+        ('[agent]\nuser = "worker"', False, False),
+    ],
 )
-def test_unsupported_features_are_refused(make: Make, path: str) -> None:
+def test_who_is_root(make: Make, toml: str, agent: bool, verifier: bool) -> None:
+    task = read_task(make(toml))
+    assert (task.root, task.verifier_root) == (agent, verifier)
+    assert len(task.notes) == agent + verifier
+
+
+def test_what_scripts_run_makes_them_root(make: Make) -> None:
+    folder = make("")
+    (folder / "tests" / "test.sh").write_text("apt-get update && apt-get install -y jq\n")
+    task = read_task(folder)
+    assert (task.root, task.verifier_root) == (False, True)
+    assert task.notes == ("the verifier is root of its container (apt-get update)",)
+    (folder / "task.toml").write_text('[verifier]\nuser = "judge"\n')
+    assert not read_task(folder).verifier_root  # Its author knows better.
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "workdir", "known"),
+    [
+        ("FROM a\nWORKDIR /w\n", "/w", True),
+        ("FROM a\nENV W=w\nWORKDIR /${W}\n", "/app", False),
+        ("FROM a\nRUN x\n", "/app", False),
+        ("FROM a AS b\nWORKDIR /w\nFROM b\n", "/app", False),
+        ("FROM a\nWORKDIR w\n", "/app", False),
+    ],
+)
+def test_the_working_directory_as_far_as_the_files_tell(
+    make: Make, dockerfile: str, workdir: str, known: bool
+) -> None:
+    folder = make("")
+    (folder / "environment" / "Dockerfile").write_text(dockerfile)
+    task = read_task(folder)
+    assert (task.workdir, task.workdir_known) == (workdir, known)
+
+
+def test_variables_have_their_defaults(make: Make) -> None:
+    task = read_task(make('[verifier.env]\nKEY = "${KEY:-none}"\nURL = "http://${H:-a}:1"\n'))
+    assert task.verifier_env == (("KEY", "none"), ("URL", "http://a:1"))
+
+
+def test_skills_of_the_task_are_noted(make: Make) -> None:
+    folder = make('[environment]\nskills_dir = "/skills"\n')
+    file = folder / "environment" / "Dockerfile"
+    file.write_text("FROM a\nCOPY skills /root/.claude/skills\n")
+    notes = read_task(folder).notes
+    assert len(notes) == 2
+    assert "skills of its own" in notes[0] and "skills_dir" in notes[1]
+
+
+def test_steps_are_refused(make: Make) -> None:
     folder = make()
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_text("x")
-    with pytest.raises(TaskError, match="not supported"):
+    (folder / "steps").mkdir()
+    with pytest.raises(TaskError, match="steps: not supported: multi-step"):
         read_task(folder)
 
 

@@ -230,12 +230,16 @@ if [ $? -eq 0 ]; then give 1; else give 0; fi
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize(
+    ("user", "wanted"), [("judge", "root's rights"), ("root", "deb.debian.org:80")]
+)
 def test_tests_that_cannot_install_their_tools_have_not_judged(
-    case: Case, backend: DockerBackend
+    case: Case, backend: DockerBackend, user: str, wanted: str
 ) -> None:
+    (case.folder / "task" / "task.toml").write_text(f'[verifier]\nuser = "{user}"\n')
     with closing(backend.outlet(access_to("none", recorded=True), None)) as outlet:
         site = verifier_site(backend, outlet, case.answers)
-        with pytest.raises(VerifierError, match="wanted root's rights"):
+        with pytest.raises(VerifierError, match=f"wanted {wanted}"):
             case.judge(TOOL_MISSING, site, work="x")
 
 

@@ -111,6 +111,7 @@ def test_feedback_is_capped(judged: Verify) -> None:
         (f"""echo '{{"reward": true}}' > {LOGS}/reward.json""", "something other than a number"),
         (f"""echo '{{"reward": {{}}}}' > {LOGS}/reward.json""", "something other than a number"),
         (f"""echo '{{"a": 1{"0" * 400}}}' > {LOGS}/reward.json""", "wrote inf into reward.json: a"),
+        (f"""echo '{{"a": "b"}}' > {LOGS}/reward.json""", "wrote no number into reward.json"),
         (f"echo 1.5 > {LOGS}/reward.txt", "reward of 1.5, which is not between 0 and 1"),
         (f"""echo '{{"reward": -1}}' > {LOGS}/reward.json""", "reward of -1"),
         (f"ln -s /etc/hostname {LOGS}/reward.txt", "wrote neither"),

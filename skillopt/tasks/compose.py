@@ -1,0 +1,161 @@
+"""Reads a task's ``docker-compose.yaml`` that describes its own container alone.
+
+Harbor merges such a file with its own, in which the agent works in the service ``main``. More
+services would need an engine's Compose, and are refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skillopt.core.errors import SkillOptError
+
+MAIN = "main"
+_IDLE = re.compile(r"\b(sleep|tail|cat|true)\b|^\[?\s*\]?$")
+_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::?-(?P<default>[^}]*))?\}|\$(?P<bare>\w+)")
+_CONTEXTS = (".", "./", "${CONTEXT_DIR}")
+_OWN_IMAGES = ("${MAIN_IMAGE_NAME}", "")
+_HONOURED = {"build", "image", "environment", "working_dir", "user"}
+_SET_BY_US = {
+    "command", "container_name", "cpus", "deploy", "entrypoint", "expose", "hostname", "init",
+    "labels", "logging", "mem_limit", "networks", "platform", "ports", "pull_policy", "restart",
+    "shm_size", "stdin_open", "stop_grace_period", "tty", "volumes",
+}  # fmt: skip
+"""What a sandbox has its own of, or does not need: passed over, and said unless it is usual."""
+
+
+class ComposeError(SkillOptError):
+    """A compose file asks for what is not supported. The message names the file and the key."""
+
+
+@dataclass(frozen=True)
+class Compose:
+    """The service ``main`` of a compose file.
+
+    Args:
+        image: that it runs, if it is not built from the Dockerfile beside the file.
+        workdir: its working directory; empty for the image's.
+        user: that it runs as; empty for the image's.
+        env: its variables.
+        notes: what the file says and has no effect here.
+    """
+
+    image: str = ""
+    workdir: str = ""
+    user: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_compose(file: Path) -> Compose:
+    """Read a compose file.
+
+    Raises:
+        ComposeError: it is none, has services besides ``main``, or gives ``main`` rights that no
+            sandbox has.
+    """
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ComposeError(f"{file}: cannot be read as YAML: {error}") from error
+    services = content.get("services") if isinstance(content, dict) else None
+    if not isinstance(services, dict) or not services:
+        raise ComposeError(f"{file}: services: missing; describe the service {MAIN!r}")
+    others = [str(name) for name in services if name != MAIN]
+    if others:
+        raise ComposeError(
+            f"{file}: services: {', '.join(others)}: not supported: a task has one container, "
+            f"{MAIN!r}; start what it needs in environment/Dockerfile, or leave this task out"
+        )
+    return _main(file, services[MAIN] or {})
+
+
+def expand(text: str) -> str | None:
+    """A text with the defaults of its variables, ``${NAME:-default}``; None if one has none, and
+    would have to come from this machine's environment, of which nothing enters a sandbox."""
+    missing = [m for m in _VARIABLE.finditer(text) if m["default"] is None]
+    return None if missing else _VARIABLE.sub(lambda m: m["default"], text)
+
+
+def _main(file: Path, service: Any) -> Compose:
+    where = f"{file}: services.{MAIN}"
+    if not isinstance(service, dict):
+        raise ComposeError(f"{where}: expected a mapping, got {service!r}")
+    refused = [str(key) for key in service if key not in _HONOURED | _SET_BY_US]
+    if refused:
+        raise ComposeError(
+            f"{where}.{refused[0]}: not supported ({service[refused[0]]!r}); remove it or leave "
+            "this task out"
+        )
+    notes = [f"{where}.{key}: has no effect here" for key in ("ports", "volumes") if key in service]
+    for key in ("command", "entrypoint"):
+        if key in service and not _IDLE.search(str(service[key])):
+            notes.append(f"{where}.{key}: is not run: {service[key]!r}")
+    return Compose(
+        image=_image(where, service),
+        workdir=_text(where, service, "working_dir"),
+        user=_text(where, service, "user"),
+        env=_environment(where, service.get("environment")),
+        notes=tuple(notes),
+    )
+
+
+def _image(where: str, service: Mapping[str, Any]) -> str:
+    build = service.get("build")
+    if isinstance(build, dict):
+        dockerfile, context = build.get("dockerfile", "Dockerfile"), build.get("context", ".")
+        others = [str(key) for key in build if key not in ("context", "dockerfile")]
+        if others or dockerfile not in ("Dockerfile", "./Dockerfile"):
+            key = others[0] if others else "dockerfile"
+            raise ComposeError(
+                f"{where}.build.{key}: not supported ({build[key]!r}); put it into "
+                "environment/Dockerfile"
+            )
+        build = context
+    if build is not None:
+        if str(build) not in _CONTEXTS:
+            raise ComposeError(f"{where}.build: {build!r} is not supported: only the file's folder")
+        return ""
+    written = str(service.get("image", "")).strip()
+    return "" if written in _OWN_IMAGES else _text(where, service, "image")
+
+
+def _text(where: str, service: Mapping[str, Any], key: str) -> str:
+    value = service.get(key)
+    found = expand("" if value is None else str(value))
+    if found is None:
+        raise ComposeError(f"{where}.{key}: {value!r} has a variable without a default")
+    return found
+
+
+def _environment(where: str, found: Any) -> tuple[tuple[str, str], ...]:
+    pairs: dict[str, Any] = {}
+    if isinstance(found, dict):
+        pairs = found
+    elif isinstance(found, list):
+        for entry in map(str, found):
+            name, _, value = entry.partition("=")
+            pairs[name] = value if "=" in entry else None
+    elif found is not None:
+        raise ComposeError(f"{where}.environment: expected a mapping or a list, got {found!r}")
+    values: dict[str, str] = {}
+    for name, value in pairs.items():
+        # Without a value it would be taken from this machine's environment.
+        text = None if value is None else expand(_scalar(value))
+        if text is None:
+            raise ComposeError(
+                f"{where}.environment.{name}: taking values from the host's environment is not "
+                "supported; write the value, or a default as in ${NAME:-default}"
+            )
+        values[str(name)] = text
+    return tuple(sorted(values.items()))
+
+
+def _scalar(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,57 @@
+"""What is read from scripts: which need root's rights, and which hosts they want."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skillopt.tasks.needs import Needs, needs_in, needs_of
+
+
+@pytest.mark.parametrize(
+    ("text", "root"),
+    [
+        ("apt-get update", "apt-get update"),
+        ("apt-get install -y jq", "apt-get install"),
+        ("DEBIAN_FRONTEND=x apt-get -qq -y install jq", "apt-get -qq -y install"),
+        ("true && apt install jq", "apt install"),
+        ("(apk add --no-cache jq)", "apk add"),
+        ("  dnf -y install jq", "dnf -y install"),
+        ("dpkg -i a.deb", "dpkg -i"),
+        ("service nginx start", "service nginx start"),
+        ("sudo useradd bob", "useradd"),
+        ("apt-cache show jq", ""),
+        ("apt-get --version", ""),
+        ("dpkg -l | grep jq", ""),
+        ("pip install jq", ""),
+        ("echo adapt install", ""),
+        ("grep service start", ""),
+    ],
+)
+def test_root(text: str, root: str) -> None:
+    assert needs_in(text).root == root
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("curl -LsSf https://astral.sh/uv/0.9/install.sh | sh", ("astral.sh",)),
+        ("curl http://localhost:80 https://example.com/a http://127.0.0.1/", ()),
+        ("uvx --with pytest pytest", ("pypi.org",)),
+        ("python3 -m pip install x", ("pypi.org",)),
+        ("npx vitest", ("registry.npmjs.org",)),
+        ("git clone https://gitlab.com/a/b", ("github.com", "gitlab.com")),
+        ("apt-get install -y jq", ("deb.debian.org",)),
+        ("pytest /tests", ()),
+    ],
+)
+def test_hosts(text: str, hosts: tuple[str, ...]) -> None:
+    assert needs_in(text).hosts == hosts
+
+
+def test_comments_other_files_and_continued_lines(tmp_path: Path) -> None:
+    assert needs_of(tmp_path / "missing") == Needs()
+    (tmp_path / "notes.md").write_text("apt-get install jq")
+    (tmp_path / "test.sh").write_text("# apt-get install jq\napt-get \\\n  install -y jq\n")
+    assert needs_of(tmp_path).root == "apt-get install"
