@@ -6,12 +6,11 @@ again on the same work.
 
 from __future__ import annotations
 
-import filecmp
 import json
 import logging
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
-from skillopt.rollouts.kept_work import keep_nothing, keep_work, restore_work, why_not
+from skillopt.rollouts.kept_work import keep_nothing, keep_work, restore_work, snapshot, why_not
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments, given, handed_image
 from skillopt.tasks.finishing import finish
@@ -161,13 +160,13 @@ def _act(
 ) -> tuple[str, Outcome]:
     """Let the agent work, and store its work: but for a container that is handed over, which is
     judged at once or never."""
-    workspace, before = folder / "scratch" / "workspace", folder / "scratch" / "before"
+    workspace = folder / "scratch" / "workspace"
     if job.task.question and job.task.workspace is None:
         workspace.mkdir(parents=True)
         image, place = AGENT_BASE_IMAGE, None
     else:
         image, place = environments.prepare(job.task, workspace), workspace
-    shutil.copytree(workspace, before, symlinks=True)
+    before = snapshot(workspace)
     request = replace(_request(job, image, place, folder, site.env), keep_as=handed)
     running = own_code(f"harness {job.harness.name}", job.harness)
     with _companion(job.task, folder) as companion, running:
@@ -184,12 +183,12 @@ def _act(
         more = f" and {len(removed) - 5} more" if len(removed) > 5 else ""
         what = f"{REMOVED}: {', '.join(removed[:5])}{more}"
         outcome = replace(outcome, message=what)
-    _keep_changes(before, workspace, folder / "workspace")
+    altered = before.altered(workspace)
+    _keep_changes(altered, workspace, folder / "workspace")
     if handed:
         keep_nothing(folder, "its verifier gets the agent's whole container, which is not kept")
     elif outcome.status is Status.COMPLETED:
-        keep_work(before, workspace, folder)
-    remove_tree(before)
+        keep_work(before, workspace, altered, folder)
     if outcome.status is Status.COMPLETED:
         keep_outcome(outcome, folder)
     return image, outcome
@@ -339,21 +338,12 @@ def keep_outcome(outcome: Outcome, folder: Path) -> None:
     write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Regular files below ``root`` as relative paths; links and special files are skipped."""
-    found = [Path(e.path) for e in entries_below(root) if e.is_file(follow_symlinks=False)]
-    for file in sorted(found):
-        yield file.relative_to(root)
-
-
-def _keep_changes(before: Path, after: Path, target: Path) -> None:
+def _keep_changes(altered: Iterable[str], after: Path, target: Path) -> None:
     """Copy files that the agent created or changed, up to ``KEPT_BYTES``. Those that cannot be
     copied, because their names are too long below ``target``, are named in ``LEFT_OUT``."""
     left, out = KEPT_BYTES, []
-    for name in _files(after):
-        new, old = after / name, before / name
-        if old.is_file() and filecmp.cmp(old, new, shallow=False):
-            continue
+    for name in sorted(map(Path, altered)):
+        new = after / name
         size = max(new.stat().st_size, SMALLEST_ENTRY)
         if size > left:
             continue
