@@ -56,13 +56,21 @@ def replace_folder(new: Path, folder: Path) -> None:
     if not folder.is_dir():
         new.rename(folder)
     elif _exchange(new, folder):
-        shutil.rmtree(new)
+        remove_folder(new)
     else:
         old = new.with_suffix(".old")
         folder.rename(old)
         new.rename(folder)
-        shutil.rmtree(old)
+        remove_folder(old)
     sync_folder(folder.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, also if folders in it are read-only."""
+    for below, _, _ in os.walk(folder):
+        if not os.access(below, os.W_OK | os.X_OK | os.R_OK):
+            os.chmod(below, 0o700)
+    shutil.rmtree(folder)
 
 
 def _exchange(one: Path, other: Path) -> bool:

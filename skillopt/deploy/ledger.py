@@ -16,9 +16,10 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from skillopt.core.errors import FormatError
-from skillopt.core.files import end_whole, sync_folder
+from skillopt.core.files import check_writable, end_whole, remove_folder, sync_folder
 from skillopt.core.resources import state_folder
-from skillopt.deploy.places import Place, tree_digest
+from skillopt.deploy.contents import is_as
+from skillopt.deploy.places import DeployError, Place
 
 Action = Literal["deploy", "undo"]
 FORMAT = 1
@@ -55,11 +56,21 @@ class Ledger:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or state_folder() / "deployments"
+        try:
+            self.root = root or state_folder().absolute() / "deployments"
+        except RuntimeError as error:
+            raise DeployError("there is no home directory; set HOME or XDG_STATE_HOME") from error
         self._lock = FileLock(self.root / ".lock")
 
     def __enter__(self) -> Ledger:
-        (self.root / "backups").mkdir(parents=True, exist_ok=True)
+        try:
+            check_writable(self.root / "backups")
+            (self.root / "backups").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DeployError(
+                f"{error.filename}: {error.strerror}: the log of deployments cannot be kept there; "
+                "make it a folder that can be written, or set XDG_STATE_HOME to another one"
+            ) from error
         self._lock.acquire()
         self._settle()
         return self
@@ -68,11 +79,21 @@ class Ledger:
         self._lock.release()
 
     def _settle(self) -> None:
-        """Find out whether changes during which a process was killed were made."""
+        """Find out whether changes during which a process was killed were made, and remove what
+        it had half made."""
         last = {entry.target: entry for entry in self.entries()}
         for entry in last.values():
-            made = entry.after != entry.before and tree_digest(Path(entry.target)) == entry.after
-            if not entry.done and made:
+            if entry.done:
+                continue
+            try:
+                made = entry.after != entry.before and is_as(Path(entry.target), entry.after)
+                half = half_made(entry)
+                if half.is_dir():
+                    remove_folder(half)
+                half.unlink(missing_ok=True)
+            except OSError:
+                continue  # It cannot be read now, and stays in the log as unfinished.
+            if made:
                 self.write(replace(entry, done=True))
 
     @property
@@ -88,7 +109,9 @@ class Ledger:
         end_whole(self.log)
         found: dict[str, Deployment] = {}
         if self.log.is_file():
-            for number, line in enumerate(self.log.read_text("utf-8").splitlines(), start=1):
+            for number, line in enumerate(
+                self.log.read_text("utf-8", "replace").splitlines(), start=1
+            ):
                 entry = self._read(line, number)
                 found[entry.id] = entry
         return list(found.values())
@@ -107,7 +130,7 @@ class Ledger:
 
     def write(self, entry: Deployment) -> None:
         """Append an entry, synced."""
-        line = json.dumps({"format": FORMAT, **asdict(entry)}, ensure_ascii=False) + "\n"
+        line = json.dumps({"format": FORMAT, **asdict(entry)}) + "\n"  # Paths need not be UTF-8.
         with self.log.open("a", encoding="utf-8") as log:
             log.write(line)
             log.flush()
@@ -134,6 +157,11 @@ class Ledger:
                 standing.discard(entry.source["undoes"])
             found = found if standing else []
         return found
+
+
+def half_made(entry: Deployment) -> Path:
+    """The path of the folder that is being made beside an entry's target, to take its place."""
+    return Path(os.path.realpath(entry.target)).with_name(f".skillopt-{entry.id}.tmp")
 
 
 def new_id() -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import os
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -50,18 +55,50 @@ def place_of(to: str, scope: Scope, form: Form = "skill", here: Path | None = No
         here: the project's folder; by default the current one.
 
     Raises:
-        DeployError: a folder was named for instructions.
+        DeployError: a folder was named for instructions, a word that is neither an agent nor a
+            folder, or there is no home.
     """
     here = (here or Path.cwd()).absolute()
     if to not in CLI_AGENTS:
         if form == "instructions":
             raise DeployError(f"--to {to}: instructions need an agent: {' or '.join(CLI_AGENTS)}")
-        return Place(str(Path(to).absolute()), scope, form, Path(to).absolute())
+        folder = _named_folder(to)
+        return Place(str(folder), scope, form, folder)
     folders = agent_kind(to).folders
+    if scope == "user" and not os.environ.get(folders.variable):
+        _check_home()
     base = folders.here() if scope == "user" else here
     if form == "instructions":
         return Place(to, scope, form, base / folders.instructions)
     return Place(to, scope, form, base / ("skills" if scope == "user" else folders.project[0]))
+
+
+def _named_folder(to: str) -> Path:
+    """A folder that a command line names. A bare word must exist: it may be a mistyped agent."""
+    looks_like_path = "/" in to or to in (".", "..", "~")
+    if not looks_like_path and not Path(to or "-").is_dir():
+        close = difflib.get_close_matches(to, CLI_AGENTS, 1, 0.5)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise DeployError(
+            f"--to {to}: neither an agent ({', '.join(CLI_AGENTS)}) nor an existing folder; "
+            f"{hint}For a new folder, write ./{to}"
+        )
+    try:
+        return Path(os.path.normpath(Path(to).expanduser().absolute()))
+    except RuntimeError as error:
+        raise DeployError(f"--to {to}: there is no such home; write the whole path") from error
+
+
+def _check_home() -> None:
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise DeployError("there is no home directory; set HOME") from error
+    if not home.is_absolute() or not home.is_dir() or os.environ.get("HOME") == "":
+        raise DeployError(
+            f"HOME is {os.environ.get('HOME', str(home))!r}, which is no absolute path of an "
+            "existing folder; set HOME to your home directory"
+        )
 
 
 def seen_by(agent: str) -> dict[str, Path]:
@@ -86,21 +123,31 @@ def seen_by(agent: str) -> dict[str, Path]:
     return {name: path for name, path in found.items() if first[path] == name}
 
 
-def tree_digest(path: Path) -> str:
-    """SHA-256 of a file or folder: names, kinds, modes and bytes; empty if there is none."""
+def tree_digest(path: Path, without: Sequence[str] = ()) -> str:
+    """SHA-256 of a file or folder: names, kinds, modes and bytes; empty if there is none.
+
+    Args:
+        path: the file or folder.
+        without: patterns of names of entries in the folder that do not count.
+    """
     if not path.exists() and not path.is_symlink():
         return ""
     digest = hashlib.sha256()
     for entry in [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]:
-        digest.update(repr((entry.relative_to(path).as_posix(), _kind(entry))).encode())
+        relative = entry.relative_to(path)
+        if any(fnmatchcase(part, name) for part in relative.parts for name in without):
+            continue
+        digest.update(repr((relative.as_posix(), _kind(entry))).encode())
         if entry.is_symlink():
-            digest.update(str(entry.readlink()).encode())
+            digest.update(os.fsencode(entry.readlink()))
         elif entry.is_file():
             digest.update(hashlib.sha256(entry.read_bytes()).digest())
     return digest.hexdigest()
 
 
 def _kind(entry: Path) -> tuple[str, int]:
-    if entry.is_symlink():
+    mode = entry.lstat().st_mode
+    if stat.S_ISLNK(mode):
         return "link", 0
-    return "folder" if entry.is_dir() else "file", entry.stat().st_mode & 0o777
+    kind = "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+    return kind, mode & 0o777
