@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,13 +14,19 @@ from skillopt.cli.common import DESTINATION, output, place_options, say_left_out
 
 if TYPE_CHECKING:
     from skillopt.core.skill import Skill
+    from skillopt.deploy.cautions import Script
     from skillopt.deploy.places import Place
 
 
 @click.command("deploy")
 @click.argument("skill", required=False)
 @place_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask; scripts also need --with-scripts.")
+@click.option(
+    "--with-scripts",
+    is_flag=True,
+    help="Deploy new and changed scripts, which agents run with your rights, without asking.",
+)
 @click.option("--no-proof", is_flag=True, help="Do not start the agent to prove the deployment.")
 @click.option("--list", "list_", is_flag=True, help="Show what is deployed, and what has changed.")
 @click.option("--json", "as_json", is_flag=True, help="With --list: print as JSON.")
@@ -30,14 +37,16 @@ def command(
     scope: str,
     form: str,
     yes: bool,
+    with_scripts: bool,
     no_proof: bool,
     list_: bool,
     as_json: bool,
 ) -> None:
     """Put SKILL (a folder, a Markdown file, or a run's best) where an agent finds it.
 
-    Shows the difference and asks, backs up what is there, and deploys. Then starts the real agent
-    on a copy of all your skills and instructions, in a container and without any model service, to
+    Shows the difference and asks, and asks once more for new and changed scripts; backs up what is
+    there, and deploys. A link stays, and what it leads to is changed. Then starts the real agent on
+    a copy of all your skills and instructions, in a container and without any model service, to
     prove that it offers the skill and opens it. 'rollback' and 'undeploy' restore what was there
     before, byte for byte.
     """
@@ -46,11 +55,20 @@ def command(
         return
     if skill is None or to is None:
         raise click.UsageError(f"name a SKILL and where it goes: --to {DESTINATION}")
+    ready, place, source = _read(skill, to, scope, form)
+    scripts = _show(ready, place, Path(skill))
+    _ask(ready, place, scripts, yes, with_scripts)
+    _deploy(ready, place, source)
+    if not no_proof:
+        _prove(ready, place)
+
+
+def _read(skill: str, to: str, scope: str, form: str) -> tuple[Skill, Place, dict[str, Any]]:
+    """The skill with its provenance, the place, and the provenance itself."""
     from skillopt.config.inputs import read_skill_or_run
     from skillopt.core.skill import SkillError
     from skillopt.core.skill_rules import not_loaded
-    from skillopt.deploy.actions import deploy, with_provenance
-    from skillopt.deploy.ledger import Ledger
+    from skillopt.deploy.actions import with_provenance
     from skillopt.deploy.places import place_of
     from skillopt.deploy.source import source_of
 
@@ -63,25 +81,65 @@ def command(
         raise SkillError(f"{skill}: {reason}; or deploy it --as instructions")
     say_left_out(skill)
     source = source_of(Path(skill), chosen)
-    ready = with_provenance(chosen, source)
-    _show(ready, place)
-    if not yes and not click.confirm(f"deploy to {place.target(ready.folder)}?", err=True):
-        click.echo("nothing was changed")
-        sys.exit(EXIT_FAILED)
-    with Ledger() as ledger:
-        entry = deploy(ready, place, ledger, source)
-    click.echo(f"deployed {ready.folder} to {entry.target}")
-    if not no_proof:
-        _prove(ready, place)
+    return with_provenance(chosen, source), place, source
 
 
-def _show(skill: Skill, place: Place) -> None:
-    """Print the difference to what is there."""
+def _show(skill: Skill, place: Place, path: Path) -> list[Script]:
+    """Print the difference to what is there, scripts apart, and what is to be known before."""
     from skillopt.cli.tables import print_diff
+    from skillopt.core.text import printable
     from skillopt.deploy.actions import planned
+    from skillopt.deploy.cautions import cautions, changed_scripts
+    from skillopt.deploy.source import unconfirmed
 
     before, after = planned(skill, place)
+    remarks = [*cautions(skill, place, before, after), unconfirmed(path)]
+    scripts = changed_scripts(skill, place)
     print_diff(output(), before, after, (str(place.target(skill.folder)), "to be deployed"))
+    for script in scripts:
+        was, now = (data.decode("utf-8", "replace") for data in (script.before, script.after))
+        made = "executable now" if script.executable else "changed" if script.before else "new"
+        click.echo(printable(f"script {script.name} ({made}, {len(script.after)} bytes):"))
+        print_diff(output(), was, now, (script.name, "to be deployed"))
+    for remark in filter(None, remarks):
+        click.echo(printable(f"note: {remark}"), err=True)
+    return scripts
+
+
+def _ask(
+    skill: Skill, place: Place, scripts: Sequence[Script], yes: bool, with_scripts: bool
+) -> None:
+    """Ask for the deployment, and once more for its scripts; leave if the answer is no."""
+    from skillopt.core.text import printable
+    from skillopt.deploy.places import DeployError
+
+    names = ", ".join(script.name for script in scripts)
+    if yes and scripts and not with_scripts:
+        raise DeployError(
+            f"{skill.folder}: has new or changed scripts, which agents run with your rights: "
+            f"{names}. Read them, then add --with-scripts"
+        )
+    questions = [] if yes else [f"deploy to {place.target(skill.folder)}?"]
+    if scripts and not with_scripts:
+        questions.append(f"deploy these scripts, which agents run with your rights: {names}?")
+    for question in questions:
+        if not click.confirm(printable(question), err=True):
+            click.echo("nothing was changed")
+            sys.exit(EXIT_FAILED)
+
+
+def _deploy(skill: Skill, place: Place, source: dict[str, Any]) -> None:
+    from skillopt.core.text import printable
+    from skillopt.deploy.actions import deploy
+    from skillopt.deploy.ledger import Ledger
+
+    with Ledger() as ledger:
+        entry = deploy(skill, place, ledger, source)
+    if entry.before == entry.after:
+        text = f"{skill.folder} is already at {entry.target}: nothing was changed"
+    else:
+        text = f"deployed {skill.folder} to {entry.target}"
+    click.echo(printable(text))
 
 
 def _prove(skill: Skill, place: Place) -> None:

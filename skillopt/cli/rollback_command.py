@@ -16,6 +16,7 @@ from skillopt.cli.common import DESTINATION, place_options
 @guarded
 def command(to: str | None, scope: str, form: str, yes: bool) -> None:
     """Undo the last deployment to a place: restore what was there before, byte for byte."""
+    from skillopt.core.text import printable
     from skillopt.deploy.actions import list_standing, undo
     from skillopt.deploy.ledger import Ledger
     from skillopt.deploy.places import DeployError, place_of
@@ -35,4 +36,4 @@ def command(to: str | None, scope: str, form: str, yes: bool) -> None:
         if not yes and not click.confirm(f"undo the deployment of {last.name}?", err=True):
             sys.exit(EXIT_FAILED)
         undo(last, ledger)
-    click.echo(f"rolled back {last.name} at {last.target}")
+    click.echo(printable(f"rolled back {last.name} at {last.target}"))

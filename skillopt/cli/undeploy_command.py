@@ -17,6 +17,7 @@ from skillopt.cli.common import DESTINATION, place_options
 @guarded
 def command(name: str, to: str | None, scope: str, form: str, yes: bool) -> None:
     """Undo all deployments of the skill NAME to a place: restore what was there at first."""
+    from skillopt.core.text import printable
     from skillopt.deploy.actions import undo
     from skillopt.deploy.ledger import Ledger
     from skillopt.deploy.places import DeployError, place_of
@@ -32,4 +33,4 @@ def command(name: str, to: str | None, scope: str, form: str, yes: bool) -> None
             sys.exit(EXIT_FAILED)
         for entry in reversed(standing):
             undo(entry, ledger)
-    click.echo(f"undeployed {name} from {target}")
+    click.echo(printable(f"undeployed {name} from {target}"))

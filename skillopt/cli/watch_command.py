@@ -89,6 +89,10 @@ def _tell(what: Scored | Unscorable | Cancelled) -> None:
 def _tell_drift(standing: Standing) -> None:
     from skillopt.core.text import printable
 
-    words = {"unchanged": "is as deployed again", "changed": "has been changed since",
-             "missing": "is gone"}  # fmt: skip
+    words = {
+        "unchanged": "is as deployed again",
+        "changed": "has been changed since",
+        "missing": "is gone",
+        "unreadable": "cannot be read; check its permissions",
+    }
     click.echo(printable(f"{standing.entry.target}: {words[standing.state]}"))

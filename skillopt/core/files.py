@@ -69,7 +69,7 @@ def remove_folder(folder: Path) -> None:
     """Remove a folder with all that is in it, also if folders in it are read-only."""
     for below, _, _ in os.walk(folder):
         if not os.access(below, os.W_OK | os.X_OK | os.R_OK):
-            os.chmod(below, 0o700)
+            Path(below).chmod(0o700)
     shutil.rmtree(folder)
 
 

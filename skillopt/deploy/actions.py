@@ -129,7 +129,7 @@ def undo(entry: Deployment, ledger: Ledger) -> Deployment:
     known = {key: value for key, value in entry.source.items() if key == "leads_to"}
     if _leads_to(target) != known:
         raise DeployError(f"{target}: is not the link, or no link, that it was: put that back")
-    real = look(target, entry.form)
+    real = look(target, "instructions" if entry.form == "instructions" else "skill")
     with TemporaryDirectory(dir=ledger.root) as staging:
         made = Path(staging) / "made"
         back = _undoing(entry, entry.before)
@@ -273,8 +273,8 @@ def _edited(target: Path, entry: Deployment) -> str:
             "what was there before; then try again"
         )
     return (
-        f"{target} has been changed since {entry.name} was deployed there, and is left as it is: save what "
-        "you want to keep elsewhere, restore the deployed version "
+        f"{target} has been changed since {entry.name} was deployed there, and is left as it is: "
+        "save what you want to keep elsewhere, restore the deployed version "
         f"(or remove it and its line {entry.id} from the log), then try again"
     )
 

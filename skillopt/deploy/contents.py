@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Literal
 
 from skillopt.core.files import check_writable
 from skillopt.core.skill import LEFT_OUT, SKILL_FILE
@@ -23,12 +24,12 @@ _KINDS = {
 }
 
 
-def look(target: Path, form: Form) -> Path:
+def look(target: Path, form: Form | Literal["folder"]) -> Path:
     """The path of what a deployment changes: what the target leads to, if it is a link.
 
     Args:
         target: the path of the skill's folder or of the file of instructions.
-        form: which of the two it is.
+        form: which of the two it is; or any folder that is written as a whole.
 
     Raises:
         DeployError: something is in the way, or cannot be read, replaced and restored.
@@ -40,20 +41,22 @@ def look(target: Path, form: Form) -> Path:
     except OSError as error:
         raise DeployError(
             f"{error.filename}: {error.strerror}: nothing can be put there; make it writable "
-            "(chmod u+w), or choose another place (--to FOLDER)"
+            "(chmod u+w), or choose another place"
         ) from error
     if there is None:
         return real
-    wanted = stat.S_IFDIR if form == "skill" else stat.S_IFREG
+    wanted = stat.S_IFREG if form == "instructions" else stat.S_IFDIR
     if stat.S_IFMT(there.st_mode) != wanted:
         found = _KINDS[stat.S_IFMT(there.st_mode)]
         raise DeployError(f"{target}: is {found}, and {_KINDS[wanted]} is needed; move it away")
     if not there.st_mode & 0o222:
         raise DeployError(f"{target}: is read-only; chmod u+w {real} if it may be changed")
-    if form == "skill":
-        _check_folder(target, real)
-    else:
+    if form == "instructions":
         _check_file(target, there)
+        return real
+    _check_folder(real)
+    if form == "skill" and target.is_symlink():
+        _check_linked(target, real)
     return real
 
 
@@ -76,7 +79,7 @@ def _kind_of(target: Path, parents: list[Path]) -> os.stat_result | None:
         except FileNotFoundError:
             if path.is_symlink():
                 raise DeployError(
-                    f"{path}: is a link to {os.readlink(path)}, which does not exist; restore "
+                    f"{path}: is a link to {path.readlink()}, which does not exist; restore "
                     "that, or remove the link"
                 ) from None
             return None
@@ -101,14 +104,18 @@ def _check_file(target: Path, found: os.stat_result) -> None:
         )
 
 
-def _check_folder(target: Path, real: Path) -> None:
-    """Refuse a folder that cannot be backed up, removed and restored."""
-    names = [e.name for e in os.scandir(real)] if os.access(real, os.R_OK | os.X_OK) else []
-    if target.is_symlink() and names and SKILL_FILE.lower() not in map(str.lower, names):
+def _check_linked(target: Path, real: Path) -> None:
+    """Refuse to replace what a link leads to by mistake."""
+    names = [path.name.lower() for path in real.iterdir()]
+    if names and SKILL_FILE.lower() not in names:
         raise DeployError(
             f"{target}: is a link to {real}, which is not a skill's folder (it has no "
             f"{SKILL_FILE}); remove the link, or correct it"
         )
+
+
+def _check_folder(real: Path) -> None:
+    """Refuse a folder that cannot be backed up, removed and restored."""
     pending = [real]
     while pending:
         folder = pending.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,11 @@ def watch_deployed(
     changed = threading.Event()
     changed.set()
     with Ledger(ledger_root) as ledger:
-        targets = [Path(standing.entry.target) for standing in list_standing(ledger)]
+        named = [Path(standing.entry.target) for standing in list_standing(ledger)]
+    # A link can be replaced, and so can what it leads to.
+    targets = [
+        *dict.fromkeys(path for name in named for path in (name, Path(os.path.realpath(name))))
+    ]
     with watching(targets, changed) as look:
         while settled(changed, stop):
             look()

@@ -19,9 +19,10 @@ def source_of(path: Path, skill: Skill) -> dict[str, Any]:
         skill: the skill that was read from it.
     """
     found: dict[str, Any] = {"digest": skill.digest}
-    if not (path / LOG).is_file():
+    run = _run_of(path)
+    if run is None:
         return found
-    summary = read_state(path)[0].summary
+    summary = read_state(run)[0].summary
     test = summary["test"].get("best")
     return {
         **found,
@@ -32,3 +33,34 @@ def source_of(path: Path, skill: Skill) -> dict[str, Any]:
         "test": percent(Estimate(**test["hard"])) if test else None,
         "gain": f"{points(Estimate(**test['gain']))} points" if test and test["gain"] else None,
     }
+
+
+def unconfirmed(path: Path) -> str:
+    """Why a run does not show that its skill is better than the one that it started from; empty if
+    it does, and for a skill that is not a run's.
+
+    Args:
+        path: the path of a run or of a skill.
+    """
+    run = _run_of(path)
+    if run is None:
+        return ""
+    summary = read_state(run)[0].summary
+    name, test = summary["name"], summary["test"].get("best")
+    if summary["best_skill"] == summary["initial_skill"]:
+        return f"run {name} kept no edit: the skill is the one that it started from"
+    if not test or not test["gain"]:
+        unfinished = "" if summary["done"] else f" ({summary['state']}, not finished)"
+        return f"run {name}{unfinished} has no scores on the test split: its gain is not confirmed"
+    gain = Estimate(**test["gain"])
+    if gain.low <= 0:
+        return f"run {name} has no confirmed gain: {points(gain)} points on the test split"
+    return ""
+
+
+def _run_of(path: Path) -> Path | None:
+    """The run that a path is, or whose best skill it is."""
+    path = path.absolute()
+    best = path.parent.name == "best_skill"
+    runs = (path, path.parent.parent) if best else (path,)
+    return next((run for run in runs if (run / LOG).is_file()), None)
