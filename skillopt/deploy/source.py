@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,10 @@ def unconfirmed(path: Path) -> str:
     run = _run_of(path)
     if run is None:
         return ""
-    summary = read_state(run)[0].summary
+    return _unconfirmed(read_state(run)[0].summary)
+
+
+def _unconfirmed(summary: Mapping[str, Any]) -> str:
     name, test = summary["name"], summary["test"].get("best")
     if summary["best_skill"] == summary["initial_skill"]:
         return f"run {name} kept no edit: the skill is the one that it started from"

@@ -237,7 +237,7 @@ def run(case: Home, *argv: str | Path) -> subprocess.CompletedProcess[str]:
         os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as file:
-        done: subprocess.CompletedProcess[str] = pickle.load(file)  # noqa: S301
+        done: subprocess.CompletedProcess[str] = pickle.load(file)
     os.waitpid(child, 0)
     return done
 
