@@ -55,10 +55,20 @@ def command(
         return
     if skill is None or to is None:
         raise click.UsageError(f"name a SKILL and where it goes: --to {DESTINATION}")
+    from skillopt.core.text import printable
+    from skillopt.deploy.actions import deploy, is_there
+    from skillopt.deploy.ledger import Ledger
+
     ready, place, source = _read(skill, to, scope, form)
-    scripts = _show(ready, place, Path(skill))
-    _ask(ready, place, scripts, yes, with_scripts)
-    _deploy(ready, place, source)
+    if is_there(ready, place):
+        where = place.target(ready.folder)
+        click.echo(printable(f"{ready.folder} is already at {where}: nothing was changed"))
+    else:
+        scripts = _show(ready, place, Path(skill))
+        _ask(ready, place, scripts, yes, with_scripts)
+        with Ledger() as ledger:
+            entry = deploy(ready, place, ledger, source)
+        click.echo(printable(f"deployed {ready.folder} to {entry.target}"))
     if not no_proof:
         _prove(ready, place)
 
@@ -126,20 +136,6 @@ def _ask(
         if not click.confirm(printable(question), err=True):
             click.echo("nothing was changed")
             sys.exit(EXIT_FAILED)
-
-
-def _deploy(skill: Skill, place: Place, source: dict[str, Any]) -> None:
-    from skillopt.core.text import printable
-    from skillopt.deploy.actions import deploy
-    from skillopt.deploy.ledger import Ledger
-
-    with Ledger() as ledger:
-        entry = deploy(skill, place, ledger, source)
-    if entry.before == entry.after:
-        text = f"{skill.folder} is already at {entry.target}: nothing was changed"
-    else:
-        text = f"deployed {skill.folder} to {entry.target}"
-    click.echo(printable(text))
 
 
 def _prove(skill: Skill, place: Place) -> None:

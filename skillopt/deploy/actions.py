@@ -77,15 +77,8 @@ def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]
     _refuse_edited(target, skill.folder, place, ledger)
     told = {**source, "made": _missing_folders(real), **_leads_to(target)}
     with TemporaryDirectory(dir=ledger.root) as staging:
-        made = Path(staging) / (skill.folder if place.form == "skill" else real.name)
-        if place.form == "skill":
-            write_skill(for_agents(skill), made)
-        else:
-            block = block_of(skill)
-            text, gap = with_block(_read(real), skill.folder, block, target)
-            told |= {"block": block, "gap": gap}
-            made.write_bytes(text.encode())
-            made.chmod(real.stat().st_mode & 0o777 if real.is_file() else 0o644)
+        made, added = _make(skill, place, Path(staging))
+        told |= added
         entry = new_entry("deploy", skill.folder, place, digest(target), digest(made), told)
         if entry.before == entry.after:
             return entry
@@ -96,6 +89,32 @@ def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]
         except OSError:
             _remove(ledger.backup(entry.id))
             raise
+
+
+def is_there(skill: Skill, place: Place) -> bool:
+    """Whether a deployment would change nothing.
+
+    Raises:
+        DeployError: something is in the way.
+    """
+    with TemporaryDirectory() as staging:
+        made, _ = _make(skill, place, Path(staging))
+        return digest(made) == digest(place.target(skill.folder))
+
+
+def _make(skill: Skill, place: Place, staging: Path) -> tuple[Path, dict[str, str]]:
+    """What takes its place, made in another folder, and what the log records of a block."""
+    target = place.target(skill.folder)
+    real = look(target, place.form)
+    if place.form == "skill":
+        made = staging / skill.folder
+        write_skill(for_agents(skill), made)
+        return made, {}
+    made, block = staging / "made", block_of(skill)
+    text, gap = with_block(_read(real), skill.folder, block, target)
+    made.write_bytes(text.encode())
+    made.chmod(real.stat().st_mode & 0o777 if real.is_file() else 0o644)
+    return made, {"block": block, "gap": gap}
 
 
 def planned(skill: Skill, place: Place) -> tuple[str, str]:

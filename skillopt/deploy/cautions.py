@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harnesses.agents.registry import agent_kind
-from skillopt.core.skill import Skill, for_agents
+from skillopt.core.skill import SKILL_FILE, Skill, for_agents
 from skillopt.deploy.blocks import find_block
-from skillopt.deploy.places import DeployError, Place
+from skillopt.deploy.places import DeployError, Place, is_left_out
 
 PROJECT_DOC_BYTES = 32 * 1024
 """What Codex reads of a project's AGENTS.md files; ``project_doc_max_bytes`` changes it."""
@@ -26,6 +26,8 @@ _SUFFIXES = (
     *(".py", ".pyc", ".pyz", ".js", ".cjs", ".mjs", ".ts", ".tsx", ".rb", ".pl", ".php"),
     *(".lua", ".r", ".go", ".swift", ".jar", ".wasm", ".exe", ".com", ".dll", ".so", ".dylib"),
 )
+SHOWN = 8
+"""The most names of files in a remark."""
 _MAGIC = (b"#!", b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\0asm")
 _COMMAND = re.compile(r"!`[^`\n]+`|^```!", re.MULTILINE)
 
@@ -85,6 +87,7 @@ def cautions(skill: Skill, place: Place, before: str, after: str) -> Iterator[st
         yield from _over_project_limit(skill, place, after)
         yield from _overridden(place, target)
     else:
+        yield from _files(skill, target)
         size, most = len(after.encode()), OUTPUT_BYTES.get(place.agent)
         if most is not None and size > most:
             yield (
@@ -94,6 +97,29 @@ def cautions(skill: Skill, place: Place, before: str, after: str) -> Iterator[st
     for what, found in (("hooks", "hooks" in skill.extra), ("commands", _has_commands(skill))):
         if found and before != after:
             yield f"SKILL.md contains {what} that an agent may run with your rights: read them"
+
+
+def _files(skill: Skill, folder: Path) -> Iterator[str]:
+    """What a deployment does to the other files of a folder, and to links that lead out of it."""
+    ready = for_agents(skill)
+    new = {*ready.files, *ready.layout.links, SKILL_FILE}
+    there = {path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+    old = {path.relative_to(folder).as_posix() for path in there}
+    old = {name for name in old if not is_left_out(name)}
+    changed = {n for n in old & {*ready.files} if _bytes(folder / n) != ready.files[n]}
+    removed = sorted(old - new)
+    for word, names in (("changed", sorted(changed)), ("removed", removed)):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            yield f"other files of the folder that are {word}: {', '.join(names[:SHOWN])}{more}"
+    for path in sorted(path for path in there if path.is_symlink()):
+        end, name = os.path.realpath(path), path.relative_to(folder).as_posix()
+        if name in old and not Path(end).is_relative_to(os.path.realpath(folder)):
+            yield f"{path} is a link to {end}: it is replaced, and what it leads to is not changed"
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def project_limit() -> int:

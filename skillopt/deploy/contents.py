@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from skillopt.core.files import check_writable
-from skillopt.core.skill import LEFT_OUT, SKILL_FILE
+from skillopt.core.skill import SKILL_FILE
 from skillopt.deploy.places import DeployError, Form, tree_digest
 
 KEPT = (".git", ".hg", ".svn", ".bzr", ".idea", ".vscode")
@@ -63,7 +63,7 @@ def look(target: Path, form: Form | Literal["folder"]) -> Path:
 def digest(target: Path) -> str:
     """The digest of what a target is or leads to, without what is no part of a skill, such as
     version control and caches; empty if there is nothing."""
-    return tree_digest(Path(os.path.realpath(target)), LEFT_OUT)
+    return tree_digest(Path(os.path.realpath(target)), whole=False)
 
 
 def is_as(target: Path, wanted: str) -> bool:

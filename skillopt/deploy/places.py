@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal
 
 from harnesses.agents.registry import CLI_AGENTS, agent_kind
 from skillopt.core.errors import SkillOptError
+from skillopt.core.skill import LEFT_OUT
 
 Scope = Literal["user", "project"]
 Form = Literal["skill", "instructions"]
@@ -123,21 +123,26 @@ def seen_by(agent: str) -> dict[str, Path]:
     return {name: path for name, path in found.items() if first[path] == name}
 
 
-def tree_digest(path: Path, without: Sequence[str] = ()) -> str:
+def is_left_out(name: str) -> bool:
+    """Whether a path in a folder belongs to version control, an editor or a cache."""
+    return any(fnmatchcase(part, known) for part in name.split("/") for known in LEFT_OUT)
+
+
+def tree_digest(path: Path, whole: bool = True) -> str:
     """SHA-256 of a file or folder: names, kinds, modes and bytes; empty if there is none.
 
     Args:
         path: the file or folder.
-        without: patterns of names of entries in the folder that do not count.
+        whole: whether what is no part of a skill counts, such as version control and caches.
     """
     if not path.exists() and not path.is_symlink():
         return ""
     digest = hashlib.sha256()
     for entry in [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]:
-        relative = entry.relative_to(path)
-        if any(fnmatchcase(part, name) for part in relative.parts for name in without):
+        name = entry.relative_to(path).as_posix()
+        if not whole and is_left_out(name):
             continue
-        digest.update(repr((relative.as_posix(), _kind(entry))).encode())
+        digest.update(repr((name, _kind(entry))).encode())
         if entry.is_symlink():
             digest.update(os.fsencode(entry.readlink()))
         elif entry.is_file():

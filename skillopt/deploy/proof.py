@@ -53,6 +53,8 @@ LEFT_OUT = (".git", ".system", "node_modules")
 """Names in a folder of skills that no agent reads as a skill, or that the agent brings itself."""
 LARGEST = 1_000_000
 """The most bytes of a file that is copied."""
+MOST_LINKED = 2000
+"""The most entries of a linked folder that is copied."""
 PIECE, STEP, MAX_PIECES = 7000, 5000, 60
 """Bytes that are read of a long skill at once, and from one beginning to the next; the most times.
 Pieces overlap, so that whatever is shorter than that is in one of them as a whole."""
@@ -298,12 +300,22 @@ def _copy(source: Path, target: Path, home: Path) -> None:
         number = len(list((home / LINKED).glob("*")))
         kept = home / LINKED / str(number) / real.name
         kept.parent.mkdir(parents=True)
-        if real.is_dir():
+        if real.is_dir() and _is_small(real):
             shutil.copytree(real, kept, symlinks=True, ignore=_ignored)
         elif real.is_file() and real.stat().st_size <= LARGEST:
             shutil.copyfile(real, kept)
         copy.unlink()
         copy.symlink_to(Path(HOME) / kept.relative_to(home))
+
+
+def _is_small(folder: Path) -> bool:
+    """Whether a linked folder is a skill or some, and not a home or a disk."""
+    seen = 0
+    for _, below, files in os.walk(folder):
+        seen += len(below) + len(files)
+        if seen > MOST_LINKED:
+            return False
+    return True
 
 
 def _ignored(folder: str, names: list[str]) -> set[str]:
