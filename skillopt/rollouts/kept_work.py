@@ -153,6 +153,12 @@ def keep_work(before: Snapshot, after: Path, altered: frozenset[str], folder: Pa
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
+def keep_nothing(folder: Path, problem: str) -> None:
+    """Note why the work of a rollout cannot be judged again."""
+    manifest = {"format": 1, "first": "", "mode": 0, "removed": [], "problem": problem}
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
 def why_not(folder: Path) -> str:
     """Why the work of a rollout in a folder cannot be judged again; empty if it can."""
     try:
