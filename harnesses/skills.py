@@ -5,6 +5,7 @@ to an agent as skills that it discovers or as instructions that it always has.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from harnesses.base import Request
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FRONT = re.compile(r"---[ \t]*\n(?P<front>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_UNCLOSED = re.compile(r"---[ \t]*\n+[\w-]+[ \t]*:")
 SKILL_FILES = "/opt/skillopt/skills"
 """The folder in a sandbox for skills that are not in the agent's own folder of skills."""
 
@@ -33,16 +36,23 @@ class SkillText:
 def skill_text(skill: Path) -> SkillText:
     """The text of a skill folder, as far as it has one: agents also get broken skills."""
     file = skill / "SKILL.md"
-    text = file.read_text("utf-8", "replace") if file.is_file() else ""
-    if not text.startswith("---"):
-        return SkillText("", text)
-    front, _, rest = text[3:].partition("\n---")
+    text = file.read_text("utf-8-sig", "replace") if file.is_file() else ""
+    match = _FRONT.match(text)
+    if match is None:
+        return SkillText("", "" if _UNCLOSED.match(text) else text)
     try:
-        values = yaml.load(front, _LOADER)
-    except yaml.YAMLError:
+        values = yaml.load(match["front"], _LOADER)
+    except (yaml.YAMLError, ValueError, RecursionError):
         values = None
     description = values.get("description") if isinstance(values, dict) else None
-    return SkillText(str(description or ""), rest.partition("\n")[2])
+    return SkillText(str(description or ""), text[match.end() :])
+
+
+def headline(body: str) -> str:
+    """The first line of a Markdown text without the marks of a heading, which Claude Code takes
+    for the description of a skill that has none; empty if there is no text."""
+    lines = (" ".join(line.lstrip("#").split()) for line in body.splitlines())
+    return next((line for line in lines if line), "")
 
 
 def as_instructions(skill: Path, place: str) -> str:
@@ -74,18 +84,39 @@ def mountable_copy(skill: Path, parent: Path) -> Path:
     """Copy a skill folder to ``parent`` under its own name, with modes that suit every user.
 
     Raises:
-        ValueError: the folder contains a link. Agents do not follow links, and a link could leave
-            the folder.
+        ValueError: the folder contains a link that leads out of it.
     """
     target = parent / skill.name
-    for folder, _, files in os.walk(skill):
+    for folder, below, files in os.walk(skill):
         made = target / Path(folder).relative_to(skill)
         made.mkdir(parents=True)
-        for name in files:
+        for name in (*below, *files):
             source = Path(folder) / name
             if source.is_symlink():
-                raise ValueError(f"{source}: a skill must not contain links")
-            shutil.copyfile(source, made / name)
-            (made / name).chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+                (made / name).symlink_to(link_within(skill, source))
+            elif name in files:
+                shutil.copyfile(source, made / name)
+                (made / name).chmod(0o755 if os.access(source, os.X_OK) else 0o644)
         made.chmod(0o755)
     return target
+
+
+def link_within(root: Path, link: Path) -> str:
+    """The target of a symbolic link that stays within a folder, wherever that is copied to.
+
+    Args:
+        root: the folder.
+        link: a link below it.
+
+    Raises:
+        ValueError: the link leads out of the folder, or names where that is.
+    """
+    target = link.readlink()
+    top, end = Path(os.path.realpath(root)), Path(os.path.realpath(link))
+    plain = os.path.normpath(link.parent.relative_to(root) / target)
+    if target.is_absolute() or Path(plain).parts[0] == ".." or not end.is_relative_to(top):
+        raise ValueError(
+            f"{link}: a skill must not contain links that lead out of it or name where it is; "
+            "copy the file instead, or make the link relative"
+        )
+    return str(target)

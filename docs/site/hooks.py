@@ -49,6 +49,7 @@ PAGES: list[Any] = [
         {"Add a sandbox": "add-a-sandbox.md"},
         {"Add an upstream": "add-an-upstream.md"},
     ]},
+    {"Compatibility": "compatibility.md"},
     {"Design": "design.md"},
     {"Security": "security.md"},
     {"Figures": "figures.md"},

@@ -14,7 +14,7 @@ from harnesses.agents.cli_agent import (
     events,
     text_at,
 )
-from harnesses.agents.folders import Folders
+from harnesses.agents.folders import Folders, SkillRules
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toolchains import Toolchain, npm_architecture
@@ -42,6 +42,7 @@ FOLDERS = Folders(
     variable="CLAUDE_CONFIG_DIR",
     instructions="CLAUDE.md",
     project=(".claude/skills",),
+    loads=SkillRules(hides_disabled=True),
 )
 
 MODEL_VARIABLES = (

@@ -13,7 +13,7 @@ from harnesses.agents.cli_agent import (
     events,
     text_at,
 )
-from harnesses.agents.folders import Folders
+from harnesses.agents.folders import Folders, SkillRules
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toml import to_toml
@@ -46,6 +46,13 @@ FOLDERS = Folders(
     instructions="AGENTS.md",
     project=(".agents/skills", ".codex/skills"),
     shared=(".agents/skills",),
+    loads=SkillRules(
+        description=True,
+        unique=("name", "description", "metadata"),
+        name_chars=64,
+        metadata=True,
+        byte_order_mark=False,
+    ),
 )
 
 _TOOLS: dict[str, dict[str, Any]] = {

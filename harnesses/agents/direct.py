@@ -29,7 +29,7 @@ from harnesses.protocols.base import (
     ToolCall,
     ToolResult,
 )
-from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy, skill_text
+from harnesses.skills import SKILL_FILES, as_instructions, headline, sandbox_copy, skill_text
 from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
 
 SHELL = Tool(
@@ -254,14 +254,18 @@ def _system(request: Request, shell: Shell | None) -> str:
     offered = [*request.beside, *(own if request.mount != "instructions" else [])]
     if offered:
         lines = [
-            f"- {skill.name}: {' '.join(skill_text(skill).description.split())} "
-            f"(file: {_place(skill, shell)}/SKILL.md)"
+            f"- {skill.name}: {_described(skill)} (file: {_place(skill, shell)}/SKILL.md)"
             for skill in offered
         ]
         parts.append(OFFER.format(skills="\n".join(lines)))
     if request.skill and request.mount != "native":
         parts.append(as_instructions(request.skill, _place(request.skill, shell)))
     return "\n\n".join(parts)
+
+
+def _described(skill: Path) -> str:
+    text = skill_text(skill)
+    return " ".join(text.description.split()) or headline(text.body)
 
 
 def _whole(skill: Path) -> str:

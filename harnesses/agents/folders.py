@@ -9,6 +9,31 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class SkillRules:
+    """What an agent needs to load ``SKILL.md``, as tried with the pinned version of its program.
+
+    Args:
+        description: front matter with a description.
+        name: a name in the front matter; others take the folder's.
+        texts_only: that name and description are texts: not ``5`` or ``true`` without quotes.
+        unique: keys that must not be repeated; None for every key.
+        name_chars: the most characters of a name.
+        metadata: that ``metadata``, if it is there, has keys.
+        byte_order_mark: whether the file may begin with one.
+        hides_disabled: whether ``disable-model-invocation: true`` keeps a skill from the model.
+    """
+
+    description: bool = False
+    name: bool = False
+    texts_only: bool = False
+    unique: tuple[str, ...] | None = ()
+    name_chars: int | None = None
+    metadata: bool = False
+    byte_order_mark: bool = True
+    hides_disabled: bool = False
+
+
+@dataclass(frozen=True)
 class Folders:
     """Paths of one agent, with slashes, relative to the user's home or to a project.
 
@@ -27,6 +52,7 @@ class Folders:
     project: tuple[str, ...]
     shared: tuple[str, ...] = ()
     below: str = ""
+    loads: SkillRules = SkillRules()
 
     @property
     def skills(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harnesses.agents.cli_agent import TERMINAL_ENV, AgentKind, Launch, events, text_at
-from harnesses.agents.folders import Folders
+from harnesses.agents.folders import Folders, SkillRules
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.agents.toolchains import Toolchain, npm_architecture
@@ -38,6 +38,7 @@ FOLDERS = Folders(
     instructions="AGENTS.md",
     project=(".opencode/skills", ".claude/skills", ".agents/skills"),
     shared=(".claude/skills", ".agents/skills"),
+    loads=SkillRules(description=True, name=True, texts_only=True, unique=None),
 )
 
 TOOLS = ("bash", "edit", "glob", "grep", "read", "skill", "task", "todowrite", "webfetch")

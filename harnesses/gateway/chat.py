@@ -1,29 +1,29 @@
-"""Chats with a model through the gateway: for direct chat and the optimizer.
+"""Chats with a model through the gateway, by the official SDKs: for direct chat and the optimizer.
 
 Calls go over the gateway's Unix socket with a session's token, so that they are recorded, priced
-and limited like those of any agent. The services' own SDKs are not needed for that: an import of
-one takes a second and up to 42 MiB.
+and limited like those of any agent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harnesses.companion import PATH
 from harnesses.gateway.session import Session
-from harnesses.protocols.base import Conversation, ProtocolError, ProtocolName, Reply
+from harnesses.protocols.base import Codec, Conversation, ProtocolError, Reply
+from harnesses.protocols.chat import ChatCodec
 from harnesses.protocols.fields import object_in
-from harnesses.protocols.registry import CODECS, PATHS
+from harnesses.protocols.messages import MessagesCodec
 from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
 
-_BASE_URL = "http://gateway"
-_PATHS = {name: path for path, name in PATHS.items()}
-_ERROR_CHARS = 600
+Create = Callable[[Conversation], Reply]
+
+BASE_URL = "http://gateway"
 
 
 class ChatError(SkillOptError):
@@ -42,19 +42,75 @@ class ChatClient:
 
     session: Session
     _http: httpx2.Client = field(init=False, repr=False)
+    _create: Create = field(init=False, repr=False)
 
     def __enter__(self) -> ChatClient:
         import httpx2
 
         # It loads no certificates: a socket of this machine needs none, and that takes 30 ms.
         transport = httpx2.HTTPTransport(uds=str(self.session.socket), verify=False)
-        token = {"Authorization": f"Bearer {self.session.token}"}
         # The gateway ends each call: by patience, or as the agent's time is over.
-        self._http = httpx2.Client(transport=transport, timeout=None, headers=token)
+        self._http = httpx2.Client(transport=transport, timeout=None)
+        spoken = self.session.protocols
+        own = "chat" in spoken or "messages" not in spoken
+        self._create = self._openai() if own else self._anthropic()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._http.close()
+
+    # Only one SDK is imported, as that takes a second. The gateway retries, so the SDK does not.
+    # The body is given as extra fields, which replace the others: the SDK need not look through it.
+    def _openai(self) -> Create:
+        import openai
+
+        client = openai.OpenAI(
+            api_key=self.session.token,
+            base_url=f"{BASE_URL}/v1",
+            http_client=self._http,
+            max_retries=0,
+        )
+
+        def create(shown: Conversation) -> Reply:
+            body = ChatCodec().write_request(shown)
+            try:
+                raw = client.chat.completions.with_raw_response.create(
+                    model=shown.model, messages=(), extra_body=body
+                )
+            except openai.OpenAIError as error:
+                raise self._error(error) from error
+            return self._read(ChatCodec(), raw.http_response)
+
+        return create
+
+    def _anthropic(self) -> Create:
+        import anthropic
+
+        client = anthropic.Anthropic(
+            api_key=self.session.token,
+            base_url=BASE_URL,
+            http_client=self._http,
+            max_retries=0,
+        )
+
+        def create(shown: Conversation) -> Reply:
+            body = MessagesCodec().write_request(shown)
+            try:
+                raw = client.messages.with_raw_response.create(
+                    model=shown.model, messages=(), max_tokens=1, extra_body=body
+                )
+            except anthropic.AnthropicError as error:
+                raise self._error(error) from error
+            return self._read(MessagesCodec(), raw.http_response)
+
+        return create
+
+    def _read(self, codec: Codec, response: Any) -> Reply:
+        """A reply by the project's own codec: the SDKs' types accept what is no reply."""
+        try:
+            return codec.read_response(object_in(response.content, "the reply"))
+        except ProtocolError as error:
+            raise self._error(error) from error
 
     def _error(self, error: Exception) -> ChatError:
         known = self.session.failure or self.session.exhausted
@@ -66,7 +122,13 @@ class ChatClient:
         Raises:
             ChatError: it has failed, or takes no more messages.
         """
-        answer = self._post(PATH, message)
+        import httpx2
+
+        headers = {"Authorization": f"Bearer {self.session.token}"}
+        try:
+            answer = self._http.post(f"{BASE_URL}{PATH}", json=dict(message), headers=headers)
+        except httpx2.HTTPError as error:
+            raise self._error(error) from error
         if answer.status_code != 200:
             raise self._error(ChatError(f"companion: {answer.text}"))
         return object_in(answer.content, "the companion's answer")
@@ -81,22 +143,4 @@ class ChatClient:
         Raises:
             ChatError: there is no reply, even after the gateway's retries, or it cannot be read.
         """
-        spoken = self.session.protocols
-        name: ProtocolName = "chat" if "chat" in spoken or "messages" not in spoken else "messages"
-        codec = CODECS[name]
-        answer = self._post(_PATHS[name], codec.write_request(replace(shown, schema=schema)))
-        if answer.status_code != 200:
-            text = f"status {answer.status_code}: {answer.text[:_ERROR_CHARS]}"
-            raise self._error(ChatError(text))
-        try:
-            return codec.read_response(object_in(answer.content, "the reply"))
-        except ProtocolError as error:
-            raise self._error(error) from error
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
-        import httpx2
-
-        try:
-            return self._http.post(_BASE_URL + path, json=dict(body))
-        except httpx2.HTTPError as error:
-            raise self._error(error) from error
+        return self._create(replace(shown, schema=schema))

@@ -28,6 +28,7 @@ COMMANDS = {
     "undeploy": "Undo all deployments of a skill to a place.",
     "rollback": "Undo the last deployment to a place.",
     "package": "Write a skill as a plugin folder or an archive.",
+    "skills": "Check skills as the agents and the specification read them.",
     "data": "Prepare the tasks of the paper's benchmarks.",
     "tasks": "Make, list and check tasks.",
     "images": "Build, list and remove the container images.",

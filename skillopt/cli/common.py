@@ -185,6 +185,16 @@ def show_text(console: Console, text: str, style: str | None = None) -> None:
     )
 
 
+def say_left_out(text: str) -> None:
+    """Say on standard error what is in a skill's folder and no part of the skill."""
+    from skillopt.core.skill import left_out
+    from skillopt.core.text import printable
+
+    names = left_out(Path(text))
+    if names:
+        click.echo(printable(f"left out: {', '.join(names)}"), err=True)
+
+
 def output() -> Console:
     """The console for results; progress goes to standard error."""
     from rich.console import Console

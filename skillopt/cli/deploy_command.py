@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import DESTINATION, output, place_options
+from skillopt.cli.common import DESTINATION, output, place_options, say_left_out
 
 if TYPE_CHECKING:
     from skillopt.core.skill import Skill
@@ -48,6 +48,7 @@ def command(
         raise click.UsageError(f"name a SKILL and where it goes: --to {DESTINATION}")
     from skillopt.config.inputs import read_skill_or_run
     from skillopt.core.skill import SkillError
+    from skillopt.core.skill_rules import not_loaded
     from skillopt.deploy.actions import deploy, with_provenance
     from skillopt.deploy.ledger import Ledger
     from skillopt.deploy.places import place_of
@@ -57,15 +58,19 @@ def command(
     if chosen is None:
         raise SkillError("'none' is not a skill that can be deployed")
     place = place_of(to, scope, form)  # type: ignore[arg-type]  # click has checked them
+    reason = not_loaded(chosen, place.agent) if form == "skill" else ""
+    if reason:
+        raise SkillError(f"{skill}: {reason}; or deploy it --as instructions")
+    say_left_out(skill)
     source = source_of(Path(skill), chosen)
     ready = with_provenance(chosen, source)
     _show(ready, place)
-    if not yes and not click.confirm(f"deploy to {place.target(ready.name)}?", err=True):
+    if not yes and not click.confirm(f"deploy to {place.target(ready.folder)}?", err=True):
         click.echo("nothing was changed")
         sys.exit(EXIT_FAILED)
     with Ledger() as ledger:
         entry = deploy(ready, place, ledger, source)
-    click.echo(f"deployed {ready.name} to {entry.target}")
+    click.echo(f"deployed {ready.folder} to {entry.target}")
     if not no_proof:
         _prove(ready, place)
 
@@ -76,7 +81,7 @@ def _show(skill: Skill, place: Place) -> None:
     from skillopt.deploy.actions import planned
 
     before, after = planned(skill, place)
-    print_diff(output(), before, after, (str(place.target(skill.name)), "to be deployed"))
+    print_diff(output(), before, after, (str(place.target(skill.folder)), "to be deployed"))
 
 
 def _prove(skill: Skill, place: Place) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from skillopt.cli import guarded
+from skillopt.cli.common import say_left_out
 
 
 @click.command("package")
@@ -14,11 +15,16 @@ from skillopt.cli import guarded
 @click.option("--plugin", type=click.Path(path_type=Path), help="Folder of a Claude Code plugin.")
 @click.option("--archive", type=click.Path(path_type=Path), help="A .skill archive.")
 @click.option("--version", default="1.0.0", show_default=True, help="The plugin's version.")
+@click.option("--strict", is_flag=True, help="Refuse what the specification objects to.")
 @guarded
-def command(skill: str, plugin: Path | None, archive: Path | None, version: str) -> None:
+def command(
+    skill: str, plugin: Path | None, archive: Path | None, version: str, strict: bool
+) -> None:
     """Package SKILL (a folder, a Markdown file, or a run's best) to share it."""
     from skillopt.config.inputs import read_skill_or_run
     from skillopt.core.skill import SkillError
+    from skillopt.core.skill_rules import objections
+    from skillopt.core.text import printable
     from skillopt.deploy.actions import with_provenance
     from skillopt.deploy.packages import write_archive, write_plugin
     from skillopt.deploy.source import source_of
@@ -28,6 +34,12 @@ def command(skill: str, plugin: Path | None, archive: Path | None, version: str)
     chosen = read_skill_or_run(skill)
     if chosen is None:
         raise SkillError("'none' is not a skill that can be packaged")
+    found = objections(chosen)
+    if strict and found:
+        raise SkillError(f"{skill}: not a skill by the specification: {'; '.join(found)}")
+    for objection in found:
+        click.echo(printable(f"warning: {objection}"), err=True)
+    say_left_out(skill)
     ready = with_provenance(chosen, source_of(Path(skill), chosen))
     if plugin is not None:
         write_plugin(ready, plugin, version)

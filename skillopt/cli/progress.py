@@ -27,6 +27,7 @@ from skillopt.run.events import (
 )
 from skillopt.run.records import (
     BaselineDone,
+    CompressionDone,
     EpochDone,
     Noted,
     Replied,
@@ -102,7 +103,7 @@ class Progress:
                 self.waits[wait.service] = wait
             case BaselineDone():
                 self.current = self.best = event.score
-            case StepDone() | EpochDone() if event.gate and event.gate.accepted:
+            case StepDone() | EpochDone() | CompressionDone() if event.gate and event.gate.accepted:
                 self.current = event.gate.score_after
                 self.best = max(self.best or 0.0, self.current or 0.0)
 
@@ -210,6 +211,12 @@ class Display:
             why = f" ({event.skipped})" if event.skipped else ""
             scores = self._progress.scores()
             return f"step {event.step}: {event.action}{why}, {edits} edits, {scores}"
+        if isinstance(event, CompressionDone):
+            why = f" ({event.skipped})" if event.skipped else ""
+            before, after = event.tokens
+            length = f"about {before} to {after} tokens, " if event.candidate else ""
+            scores = self._progress.scores()
+            return f"compression before step {event.step}: {event.action}{why}, {length}{scores}"
         if isinstance(event, EpochDone) and event.action != "off":
             why = f" ({event.skipped})" if event.skipped else ""
             scores = self._progress.scores()

@@ -160,6 +160,7 @@ def print_plan(console: Console, plan: Plan) -> None:
         _row(table, name, *numbers)
     _print(console, table)
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
+    console.print(plan.length, soft_wrap=True)
     console.print(
         f"{plan.bounds} Tokens are assumed ({plan.assumption}); prices as of {plan.priced}.",
         soft_wrap=True,
@@ -252,6 +253,11 @@ def print_history(
     table = _table(summary["name"], columns, ["action"])
     why: list[str] = []
     for row in history:
+        if short := row.get("compression"):
+            name = f"compression: {short['action']}"
+            _row(table, "", str(row["epoch"]), name, "", "", "", *_selection(short))
+            if short["action"] == "skip":
+                why.append(f"compression before step {row['step']} was skipped: {short['gate']}")
         budget = "∞" if row["edit_budget"] is None else str(row["edit_budget"])
         train = "" if row["rollout_hard"] is None else f"{row['rollout_hard']:.3f}"
         numbers = (budget, str(row["edits_applied"]), train)

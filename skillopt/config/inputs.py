@@ -10,8 +10,10 @@ from typing import Any
 from harnesses.agents.registry import CLI_AGENTS, agent_kind
 from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
+from skillopt.core.front_matter import parse
 from skillopt.core.resources import resource
-from skillopt.core.skill import Skill, SkillError, read_skill
+from skillopt.core.skill import Skill, SkillError, named, read_skill
+from skillopt.core.skill_rules import check_names
 
 
 def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -65,10 +67,7 @@ def skills_beside(config: Config) -> tuple[Skill, ...]:
     """
     read = (read_skill(path) for path in config.skill.beside)
     found = tuple(sorted(read, key=lambda skill: skill.name))
-    names = [skill.name for skill in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise SkillError(f"skill.beside: two skills are named {name!r}; rename one of them")
+    check_names(found)
     return found
 
 
@@ -90,7 +89,9 @@ def initial_skill(config: Config) -> Skill | None:
             return None
         case "installed":
             return _installed(config.harness.name, chosen.name)
-    return read_skill(Path(chosen.init))
+    skill = read_skill(Path(chosen.init))
+    own = "name" in parse(skill.text).texts
+    return named(skill, chosen.name, chosen.name) if chosen.name and not own else skill
 
 
 def _installed(harness: str, name: str) -> Skill:

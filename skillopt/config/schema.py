@@ -92,8 +92,13 @@ class SkillConfig(Section):
     description: str = Field("", max_length=1024)
     """Description by which an agent decides whether to open the skill; required if ``init`` is
     ``empty``."""
-    max_tokens: int = Field(2000, ge=100)
-    """Token limit for ``SKILL.md``; the optimizer has to compress a longer candidate."""
+    max_tokens: int | None = Field(None, ge=100)
+    """Token limit for ``SKILL.md``; by default the larger of 2,000 and 1.25 times the initial
+    skill. An edit that would pass it is refused, and the optimizer is then asked for a shorter
+    version of the skill, which the gate judges by itself."""
+    compress: bool = False
+    """Whether the limit may be below the initial skill's length, so that training begins by
+    shortening it."""
     edit_files: bool = False
     """Whether edits may also change the Markdown and script files in the folder."""
     beside: tuple[Path, ...] = ()

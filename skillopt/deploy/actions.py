@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from skillopt.core.files import replace_folder, sync_folder, write_atomic
-from skillopt.core.skill import SKILL_FILE, Skill, write_skill
+from skillopt.core.front_matter import parse
+from skillopt.core.skill import SKILL_FILE, Skill, SkillError, for_agents, write_skill
 from skillopt.deploy.ledger import Deployment, Ledger, new_entry, new_id
 from skillopt.deploy.places import DeployError, Place, tree_digest
 
@@ -32,16 +33,22 @@ class Standing:
 
 
 def with_provenance(skill: Skill, source: Mapping[str, Any]) -> Skill:
-    """A skill whose front matter records its source (``metadata``, Agent Skills format).
+    """A skill whose front matter records its source (``metadata``, Agent Skills format); the same
+    skill if it has no front matter, or none that could hold it.
 
     Args:
         skill: the skill to deploy.
         source: values by short key, such as run, selection, test; None values are left out.
     """
-    own = skill.extra.get("metadata", {})
-    known = dict(own) if isinstance(own, Mapping) else {}
+    known = skill.extra.get("metadata") or {}
     told = {f"skillopt-{key}": str(value) for key, value in source.items() if value is not None}
-    return replace(skill, extra={**skill.extra, "metadata": {**known, **told}})
+    if not isinstance(known, Mapping):
+        return skill
+    made = replace(skill, extra={**skill.extra, "metadata": {**known, **told}})
+    try:
+        return made if made.text else skill
+    except SkillError:
+        return skill
 
 
 def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]) -> Deployment:
@@ -57,19 +64,19 @@ def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]
         DeployError: the last deployment there has been changed since.
         SkillError: the skill is not valid.
     """
-    target = place.target(skill.name)
-    _refuse_edited(target, skill.name, place, ledger)
+    target = place.target(skill.folder)
+    _refuse_edited(target, skill.folder, place, ledger)
     before = tree_digest(target)
     with TemporaryDirectory(dir=ledger.root) as staging:
-        made = Path(staging) / (skill.name if place.form == "skill" else target.name)
+        made = Path(staging) / (skill.folder if place.form == "skill" else target.name)
         if place.form == "skill":
-            write_skill(skill, made)
+            write_skill(for_agents(skill), made)
         else:
             made.write_bytes(_with_block(target, skill))
             made.chmod(target.stat().st_mode & 0o777 if target.is_file() else 0o644)
         told = {**source, "block": _block(skill)} if place.form == "instructions" else {**source}
         told["made"] = _missing_folders(target)
-        entry = new_entry("deploy", skill.name, place, before, tree_digest(made), told)
+        entry = new_entry("deploy", skill.folder, place, before, tree_digest(made), told)
         if before:
             _copy(target, ledger.backup(entry.id))
         return _carry_out(entry, made, ledger)
@@ -77,7 +84,7 @@ def deploy(skill: Skill, place: Place, ledger: Ledger, source: Mapping[str, Any]
 
 def planned(skill: Skill, place: Place) -> tuple[str, str]:
     """The content of a place before and after a deployment, as text to compare."""
-    target = place.target(skill.name)
+    target = place.target(skill.folder)
     if place.form == "instructions":
         return _read(target), _with_block(target, skill).decode()
     return _read(target / SKILL_FILE), skill.text
@@ -189,8 +196,10 @@ def _edited(target: Path, entry: Deployment) -> str:
 
 
 def _block(skill: Skill) -> str:
-    head = f"<!-- skillopt:{skill.name} begin -->"
-    return f"{head}\n{skill.description}\n\n{skill.body}\n<!-- skillopt:{skill.name} end -->\n"
+    name, described = skill.folder, bool(parse(skill.text).texts.get("description"))
+    parts = [skill.description, skill.body] if described else [skill.body]
+    text = "\n\n".join(parts)
+    return f"<!-- skillopt:{name} begin -->\n{text}\n<!-- skillopt:{name} end -->\n"
 
 
 def _find_block(text: str, name: str, where: Path) -> str:
@@ -214,7 +223,7 @@ def _read(target: Path) -> str:
 def _with_block(target: Path, skill: Skill) -> bytes:
     """A file of instructions with the skill's block, in place of an older one or at the end."""
     text = _read(target)
-    old = _find_block(text, skill.name, target)
+    old = _find_block(text, skill.folder, target)
     if old:
         return text.replace(old, _block(skill), 1).encode()
     gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"

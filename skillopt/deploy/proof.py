@@ -25,6 +25,7 @@ from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from sandboxes.registry import make_backend
 from skillopt.core.skill import Skill
+from skillopt.core.skill_rules import not_offered
 from skillopt.deploy.places import Place, seen_by
 from skillopt.rollouts.slots import SandboxSlots
 from skillopt.sim.prompt import ListedSkill, listed_skills, opens_skill, turns
@@ -50,7 +51,7 @@ class Proof:
 class _Opener:
     """A model that records what it is shown, opens the skill of one name, and does nothing else."""
 
-    name: str
+    names: frozenset[str]
     shown: list[Conversation] = field(default_factory=list)
     protocols: frozenset[ProtocolName] = frozenset({"responses", "chat", "messages"})
     max_concurrency: int = 4
@@ -73,9 +74,10 @@ class _Opener:
         return Answer(200, "text/event-stream" if shown.stream else "application/json", chunks())
 
     def _reply(self, shown: Conversation) -> Reply:
-        opened = any(opens_skill(turn.call, self.name) for turn in turns(shown.messages))
+        calls = [turn.call for turn in turns(shown.messages)]
+        opened = any(opens_skill(call, name) for call in calls for name in self.names)
         if not opened:
-            for skill in _offered(shown, self.name):
+            for skill in _offered(shown, self.names):
                 return open_skill(skill, shown) or Reply("There is no way to open it.")
         return Reply("Seen.")
 
@@ -92,8 +94,11 @@ def prove(place: Place, skill: Skill) -> Proof:
     """
     if place.agent not in CLI_AGENTS:
         return Proof(None, f"{place.agent} is not an agent that can be started")
+    if place.form == "skill" and not_offered(skill, place.agent):
+        why = "as its front matter has disable-model-invocation: true"
+        return Proof(None, f"{place.agent} has {skill.folder} for its user only, {why}")
     try:
-        shown = _start(place.agent, skill.name)
+        shown = conversations(place.agent, _names(skill))
     except (SandboxError, OSError) as error:
         return Proof(None, f"not tried: {error}")
     if isinstance(shown, str):
@@ -106,8 +111,8 @@ def prove(place: Place, skill: Skill) -> Proof:
 
 def _judge(place: Place, skill: Skill, shown: Sequence[Conversation]) -> Proof:
     """Whether the skill that the agent offered and opened is the one that was deployed."""
-    agent, name = place.agent, skill.name
-    offered = list(dict.fromkeys(s for c in shown for s in _offered(c, name)))
+    agent, name = place.agent, skill.folder
+    offered = list(dict.fromkeys(s for c in shown for s in _offered(c, _names(skill))))
     if not offered:
         others = sorted({s.name for c in shown for s in listed_skills(c)})
         return Proof(False, f"{agent} does not offer {name}; it offers: {others}")
@@ -120,9 +125,14 @@ def _judge(place: Place, skill: Skill, shown: Sequence[Conversation]) -> Proof:
     return Proof(True, f"{agent} offers {name} and opened it: {offered[0].description}")
 
 
-def _offered(shown: Conversation, name: str) -> list[ListedSkill]:
-    """The offered skills of that name; a plugin's skills have the plugin's name as a prefix."""
-    return [skill for skill in listed_skills(shown) if skill.name == name]
+def _names(skill: Skill) -> frozenset[str]:
+    """The names by which agents list a skill: the front matter's, or the folder's."""
+    return frozenset((skill.name, skill.folder))
+
+
+def _offered(shown: Conversation, names: frozenset[str]) -> list[ListedSkill]:
+    """The offered skills of these names; a plugin's skills have the plugin's name as a prefix."""
+    return [skill for skill in listed_skills(shown) if skill.name in names]
 
 
 def _texts(shown: Sequence[Conversation]) -> Iterator[str]:
@@ -148,9 +158,18 @@ def _named(agent: str, name: str) -> Iterator[Path]:
             yield source / name
 
 
-def _start(agent: str, name: str) -> list[Conversation] | str:
-    """The conversations that the agent sends to its model, or how it failed."""
-    opener = _Opener(name)
+def conversations(agent: str, names: frozenset[str]) -> list[Conversation] | str:
+    """The conversations that an agent sends to its model if it is started on a copy of the user's
+    skills and instructions, or how it failed.
+
+    Args:
+        agent: the command-line agent.
+        names: the model opens the first skill that has one of these names.
+
+    Raises:
+        SandboxError, OSError: it cannot be started.
+    """
+    opener = _Opener(names)
     with ExitStack() as stack:
         backend = stack.enter_context(closing(make_backend()))
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))

@@ -11,6 +11,7 @@ from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
 from skillopt.core.errors import file_errors
 from skillopt.core.skill import Skill
+from skillopt.core.skill_rules import check_loaded
 from skillopt.core.types import Split
 from skillopt.evaluation.scoring import Row, compare
 from skillopt.rollouts.plugins import Plugins
@@ -56,6 +57,9 @@ def evaluate(
         prepared = prepare(config, plugins=plugins, needs=(split,), harnesses=harnesses)
         listener = tell_all(listeners)
         names = harnesses or (config.harness.name,)
+        for name in names:
+            for skill in filter(None, skills.values()):
+                check_loaded(skill, name, config.harness.mount)
         configs = [with_target(config, model) for model in models] or [config]
         each = len(prepared.splits[split]) * replicates * len(skills)
         listener(EvaluationStarted(each * len(names) * len(configs)))

@@ -150,7 +150,7 @@ def transfer(
                 pair = {NONE: None, name: skills[name]}
                 listener(EvaluationStarted(len(pair) * replicates * len(prepared.splits[split])))
                 *_, found[name] = score(there, pair, split, [place.harness], listener, replicates)
-            except PausedError as error:
+            except (PausedError, SkillError) as error:
                 listener(Noted(text=f"{name} in {place.label}, {split}: failed: {error}"))
                 if name == NONE:  # There is nothing to compare the others with.
                     return dict.fromkeys(skills, str(error))

@@ -126,7 +126,7 @@ def _evaluate(
         def run() -> None:
             try:
                 found.extend(compare(runner, {skill.name: skill}, tasks))
-            except (PausedError, LimitReachedError) as error:
+            except (PausedError, LimitReachedError, SkillError) as error:
                 found.append(Unscorable(str(error)))
             except OwnCodeError as error:
                 found.append(Unscorable(f"{error}\n{error.traceback}"))

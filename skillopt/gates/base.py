@@ -31,11 +31,14 @@ class Trial:
         known: every reward of the current skill on the split so far, by task name, oldest first;
             at least one for each task.
         measure: runs more rollouts.
+        ties: whether a candidate that scores the same is accepted, as it is wanted for another
+            reason: it is shorter.
     """
 
     tasks: Sequence[Task]
     known: Mapping[str, Sequence[Reward]]
     measure: Measure
+    ties: bool = False
 
 
 class Gate(Protocol):

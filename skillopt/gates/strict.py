@@ -13,7 +13,8 @@ from skillopt.gates.base import Trial, score_of
 
 @dataclass(frozen=True)
 class StrictGate:
-    """Accepts a candidate whose mean score is strictly greater than the current skill's (§3.4).
+    """Accepts a candidate whose mean score is strictly greater than the current skill's (§3.4), or
+    the same if the trial says that this is enough.
 
     The decision is always that of the full evaluation. Tasks run block by block, and the evaluation
     stops as soon as the candidate would lose even with full marks on the rest. Tasks that the
@@ -41,14 +42,15 @@ class StrictGate:
         done: dict[str, Rollout] = {}
         after: dict[str, Fraction] = {}
         most = Fraction(len(tasks))
-        while len(done) < len(tasks) and most > bar:
+        ties = trial.ties
+        while len(done) < len(tasks) and (most > bar or (ties and most == bar)):
             part = order[len(done) : len(done) + self.block]
             for task, rollout in zip(part, trial.measure("candidate", part, 0), strict=True):
                 done[task.name] = rollout
                 after[task.name] = score_of(rollout.reward, self.metric, self.mix)
             most = sum(after.values(), Fraction()) + len(tasks) - len(done)
         full = len(done) == len(tasks)
-        accepted = full and most > bar
+        accepted = full and (most > bar or (ties and most == bar))
         return GateDecision(
             accepted=accepted,
             score_before=float(bar / len(tasks)),
@@ -58,7 +60,7 @@ class StrictGate:
             broken=_names(tasks, (n for n in after if after[n] < before[n])),
             fixed=_names(tasks, (n for n in after if after[n] > before[n])),
             rollouts=tuple(done[task.name].row for task in tasks if task.name in done),
-            reason=_reason(accepted, full, bar, most, len(tasks), len(done)),
+            reason=_reason(accepted, full, bar, most, len(tasks), len(done), ties),
         )
 
 
@@ -68,11 +70,18 @@ def _names(tasks: Sequence[Task], chosen: Iterable[str]) -> tuple[str, ...]:
 
 
 def _reason(
-    accepted: bool, full: bool, bar: Fraction, most: Fraction, total: int, done: int
+    accepted: bool,
+    full: bool,
+    bar: Fraction,
+    most: Fraction,
+    total: int,
+    done: int,
+    ties: bool,
 ) -> str:
     before, after = f"{float(bar / total):.4f}", f"{float(most / total):.4f}"
     if accepted:
-        return f"{after} is greater than {before}"
+        return f"{after} is greater than {before}" if most > bar else f"{after} is no less"
+    less = f"less than {before}" if ties else f"not greater than {before}"
     if full:
-        return f"{after} is not greater than {before}"
-    return f"at most {after} after {done} of {total} tasks, which is not greater than {before}"
+        return f"{after} is {less}"
+    return f"at most {after} after {done} of {total} tasks, which is {less}"

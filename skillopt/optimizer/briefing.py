@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from skillopt.core.skill import Skill
+from skillopt.core.skill import Skill, plain_text
+from skillopt.core.text import estimate_tokens
 from skillopt.core.types import RejectedEdit, Rollout
 from skillopt.optimizer.files import editable_files
 from skillopt.optimizer.leaks import LeakGuard
@@ -27,6 +28,9 @@ TRAJECTORY_TOKENS = 3000
 ANSWER_TOKENS = 300
 SHARES = (1.0, 0.5, 0.2)
 """Shares of the usual material, tried in turn as long as the service refuses the prompt."""
+
+
+TOO_LONG = "the skill would be longer than skill.max_tokens"
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Briefing:
         shown = skill or self.skill
         prompt = self.prompts.render(
             template,
-            skill=shown.text,
+            skill=plain_text(shown),
             files=editable_files(shown) if self.edit_files else {},
             memory=render_memory(self.memory),
             notes=self.notes,
@@ -138,5 +142,9 @@ class Briefing:
         return render_rollout(rollout, self.skill, tokens, feedback=feedback, answers=answers)
 
     def refusal(self, before: Skill, after: Skill) -> str:
-        """Why a change is refused for copying from a single task; empty if it is not."""
+        """Why a change is refused, as it copies from a single task or makes the skill too long;
+        empty if it is not."""
+        tokens = estimate_tokens(after.text)
+        if tokens > max(self.max_tokens, estimate_tokens(before.text)):
+            return f"{TOO_LONG}: about {tokens} tokens, and {self.max_tokens} are allowed"
         return self.guard.refusal(before, after) if self.guard else ""

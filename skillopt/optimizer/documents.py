@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from skillopt.core.skill import Skill, canonical_body, skill_problems
+from skillopt.core.skill import Skill, SkillError, canonical_body
+from skillopt.core.skill_rules import made_worse
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.edits import apply_edits
+from skillopt.optimizer.markdown import is_closed
 from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.reflect import Minibatch, minibatches
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, protected_regions, region, with_region
@@ -85,21 +88,23 @@ def learn(
     return StageResult(skill, tuple(calls))
 
 
-def fit(candidate: Skill, briefing: Briefing) -> StageResult[Skill | None]:
-    """A candidate within the token limit: unchanged, or compressed by the optimizer, never cut.
-
-    Returns:
-        None if it is too long and no compression is usable.
+def compress(briefing: Briefing) -> StageResult[Skill]:
+    """The briefing's skill said in fewer words, to be gated like any edit; unchanged if no
+    compression is usable.
 
     Raises:
         OptimizerUnavailableError: from the model.
     """
-    tokens = estimate_tokens(candidate.text)
-    if tokens <= briefing.max_tokens:
-        return StageResult(candidate)
-    about = f"{tokens} tokens to {briefing.max_tokens}"
-    made, call = _ask("apply", about, "compress", Compression, candidate, briefing, tokens)
-    return StageResult(made, (call,))
+    skill = briefing.skill
+    tokens = estimate_tokens(skill.text)
+    about = f"{tokens} tokens to {min(briefing.max_tokens, tokens - 1)}"
+    made, call = _ask("compress", about, "compress", Compression, skill, briefing, tokens)
+    return StageResult(made or skill, (call,))
+
+
+def is_crowded(skill: Skill, limit: int) -> bool:
+    """Whether a skill is so long that compressing it would make room for edits."""
+    return estimate_tokens(skill.text) > round(limit * AIM)
 
 
 Material = Sequence[Edit] | Sequence[str] | Minibatch | int
@@ -124,11 +129,11 @@ def _ask(
         except OptimizerReplyError as error:
             return None, OptimizerCall(stage, about, str(error))
         try:
-            made = _dressed(shown, skill, reply)
+            made = _dressed(shown, skill, reply, briefing.edit_files)
         except ValueError as error:
             problem = str(error)
             continue
-        problem = _problem(made, skill, briefing)
+        problem = _problem(made, skill, briefing, reply)
         if not problem:
             return made, OptimizerCall(stage, about)
     return None, OptimizerCall(stage, about, problem)
@@ -140,7 +145,7 @@ def _values(template: str, material: Material, briefing: Briefing) -> dict[str, 
             shown = [briefing.show(rollout) for rollout in material.rollouts]
             return {"failed": material.kind == "failure", "trajectories": shown}
         case int():
-            return {"tokens": material}
+            return {"tokens": material, "files_allowed": briefing.edit_files}
     return {"edits" if template == "rewrite" else "tasks": material}
 
 
@@ -150,29 +155,45 @@ def _bare(skill: Skill) -> Skill:
     return replace(skill, body=body)
 
 
-def _dressed(bare: Skill, skill: Skill, reply: Document) -> Skill:
+def _dressed(bare: Skill, skill: Skill, reply: Document, files: bool) -> Skill:
     """The reply as a skill, with the regions that the optimizer was not shown. Raises ValueError if
-    they cannot be added to the body."""
-    body = canonical_body(reply.body)
+    they cannot be added to the body, or files that it wants cannot be made."""
+    body, open_before = canonical_body(reply.body), not is_closed(bare.body)
     if [body[a:b] for a, b in protected_regions(body)] == _regions(bare):
         for name in (REMINDERS, GUIDANCE):
-            body = with_region(body, name, region(skill.body, name))
+            body = with_region(body, name, region(skill.body, name), kept=open_before)
+    if not open_before and not is_closed(body):
+        raise ValueError("the body leaves a code fence or an HTML block open; close it")
     description = " ".join(reply.description.split()) or bare.description
-    return replace(skill, description=description, body=body)
+    moved = reply.files if isinstance(reply, Compression) else []
+    made = replace(skill, description=description, body=body)
+    for each in moved:
+        if each.file in skill.files or not each.file:
+            raise ValueError(f"files: {each.file!r} is not a new file; name another")
+        edit = Edit("append", "", each.content, "moved out of the body", file=each.file)
+        made, outcomes = apply_edits(made, [edit], None, files=files)
+        if not outcomes[0].applied:
+            raise ValueError(f"files: {each.file}: {outcomes[0].reason}")
+    return made
 
 
 def _regions(skill: Skill) -> list[str]:
     return [skill.body[a:b] for a, b in protected_regions(skill.body)]
 
 
-def _problem(made: Skill, skill: Skill, briefing: Briefing) -> str:
+def _problem(made: Skill, skill: Skill, briefing: Briefing, reply: Document) -> str:
     """Why a document cannot be used; empty if it can."""
-    invalid = skill_problems(made)
+    try:
+        invalid = made_worse(skill, made)
+    except SkillError as error:
+        return str(error)
     if invalid:
         return "not a valid skill: " + "; ".join(invalid)
     if _regions(made) != _regions(skill):
         return "the protected regions are not the same as before"
-    tokens = estimate_tokens(made.text)
+    tokens, before = estimate_tokens(made.text), estimate_tokens(skill.text)
     if tokens > briefing.max_tokens:
         return f"it has about {tokens} tokens, more than the {briefing.max_tokens} allowed"
+    if isinstance(reply, Compression) and tokens >= before:
+        return f"it has about {tokens} tokens, not fewer than the {before} of the skill"
     return briefing.refusal(skill, made)

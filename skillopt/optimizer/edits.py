@@ -10,10 +10,12 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from skillopt.core.skill import SKILL_FILE, Skill, canonical_body, skill_problems
+from skillopt.core.front_matter import in_line_ends_of
+from skillopt.core.skill import SKILL_FILE, Skill, SkillError, canonical_body
+from skillopt.core.skill_rules import made_worse
 from skillopt.core.types import Edit, EditOutcome
 from skillopt.optimizer.files import content_problem, editable_files, path_problem
-from skillopt.optimizer.markdown import Splice, breakage, is_rows, leaves, list_kind
+from skillopt.optimizer.markdown import CODE, Leaf, Splice, breakage, is_rows, leaves, list_kind
 from skillopt.optimizer.regions import (
     REMINDERS,
     end_of_text,
@@ -88,9 +90,12 @@ def _applied(skill: Skill, edit: Edit, files: bool) -> Skill:
         changed = replace(skill, body=_reminded(body, content))
     else:
         changed = replace(skill, body=_edited(body, edit, content))
-    problems = skill_problems(changed)
-    if problems:
-        raise _RefusedError("the skill would not be valid: " + "; ".join(problems))
+    try:
+        worse = made_worse(skill, changed)
+    except SkillError as error:
+        raise _RefusedError(str(error)) from error
+    if worse:
+        raise _RefusedError("the skill would not be valid: " + "; ".join(worse))
     return changed
 
 
@@ -124,7 +129,7 @@ def _reminded(body: str, content: str) -> str:
     last = leaves(old)[-1:]
     gap = "\n" if last and last[0].list_kind == "bullet_list" else "\n\n"
     try:
-        return with_region(body, REMINDERS, f"{old}{gap}- {text}")
+        return with_region(body, REMINDERS, f"{old}{gap}- {text}", kept=True)
     except ValueError as error:
         raise _RefusedError(str(error)) from error
 
@@ -136,7 +141,9 @@ def _with_file(skill: Skill, edit: Edit, content: str, files: bool) -> Skill:
         raise _RefusedError(f"the config allows edits to {SKILL_FILE} only")
     if edit.kind not in ("append", "insert_after", "replace", "delete"):
         raise _RefusedError(f"{edit.kind} is not for files")
-    problem = path_problem(path, skill.files)
+    problem = path_problem(path, [*skill.files, *skill.layout.links])
+    if path == skill.layout.file or path in skill.layout.links:
+        problem = f"file is {SKILL_FILE} itself or a link; it cannot be edited as a file"
     if problem:
         raise _RefusedError(problem)
     known = editable_files(skill)
@@ -144,16 +151,19 @@ def _with_file(skill: Skill, edit: Edit, content: str, files: bool) -> Skill:
         raise _RefusedError("the file is too large or not UTF-8 text")
     if path not in known and edit.kind != "append":
         raise _RefusedError("there is no such file; append makes it")
-    # Files are read like SKILL.md: LF line ends, no byte order mark.
-    text = known.get(path, "").removeprefix("\ufeff").replace("\r\n", "\n")
+    # Files are edited like SKILL.md: with LF line ends and without a byte order mark.
+    old = known.get(path, "").removeprefix("\ufeff")
+    mark = "\ufeff" if known.get(path, "").startswith("\ufeff") else ""
+    text = old.replace("\r\n", "\n")
     make = _edited_markdown if path.endswith(".md") else _edited_script
     edited = make(text, edit, content)
     if edited == text:
         raise _RefusedError("it changes nothing")
-    problem = content_problem(path, edited)
+    problem = content_problem(path, edited, text)
     if problem:
         raise _RefusedError(problem)
-    return replace(skill, files={**skill.files, path: edited.encode()})
+    written = mark + in_line_ends_of(old, old, edited)
+    return replace(skill, files={**skill.files, path: written.encode()})
 
 
 def _edited_markdown(text: str, edit: Edit, content: str) -> str:
@@ -161,9 +171,9 @@ def _edited_markdown(text: str, edit: Edit, content: str) -> str:
     front = _front(text)
     body = canonical_body(text[len(front) :])
     new = _edited(body, edit, content)
-    if front and not body:
-        front = f"{front.rstrip()}\n\n"
-    made = f"{front}{new}\n" if new else ""
+    lead = text[: text.find(body, len(front))] if body else front and f"{front.rstrip()}\n\n"
+    end = text[len(text.rstrip()) :] if body else "\n"
+    made = lead + new + end if new else ""
     if new and _front(made).rstrip() != front.rstrip():
         raise _RefusedError("it would turn text into front matter")
     return made
@@ -177,7 +187,8 @@ def _front(text: str) -> str:
 def _edited_script(text: str, edit: Edit, content: str) -> str:
     if edit.kind == "append":
         _refuse_repetition(text, content)
-        return f"{text.rstrip()}\n{_script(edit)}\n" if text.strip() else f"{_script(edit)}\n"
+        gap = "" if not text or text.endswith("\n") else "\n"
+        return f"{text}{gap}{_script(edit)}\n"
     start, end = _only_match(text, edit)
     if edit.kind == "insert_after":
         if text[end - 1] != "\n":
@@ -261,24 +272,38 @@ def _plain(line: str) -> str:
 
 
 def _insert_after(body: str, start: int, end: int, content: str) -> Splice:
-    """Insert after the block that holds the target, never in the middle of a block.
+    """Insert after the block that holds the target, never in the middle of a block of text.
 
-    In a list, an item of the same kind becomes the next item; in a table, rows the next rows.
-    Other text goes after the whole list or table.
+    In a block of code, it is put below the target's line, unless that is the last one. In a list,
+    an item of the same kind becomes the next item; in a table, rows the next rows. Other text goes
+    after the whole list or table.
     """
     line = body.count("\n", 0, start + len(body[start:end].rstrip()))
     leaf = next((leaf for leaf in leaves(body) if leaf.lines[0] <= line < leaf.lines[1]), None)
     if leaf is None:
         return _insertion(body, line + 1, content)
+    if leaf.kind in CODE and line + 1 < _last_line(body, leaf):
+        indent = _indent(body.split("\n")[leaf.lines[0]]) if leaf.path else ""
+        return _lines_at(body, line + 1, textwrap.indent(content, indent).split("\n"))
     if "table" in leaf.path and is_rows(content):
         header = leaf.lines[0] == leaf.outer[0]
         return _lines_at(body, leaf.lines[1] + header, content.split("\n"))
     if leaf.item and leaf.list_kind and leaf.list_kind == list_kind(content):
-        first = body.split("\n")[leaf.item[0]]
-        indent = first[: len(first) - len(first.lstrip())]
+        indent = _indent(body.split("\n")[leaf.item[0]])
         text = textwrap.indent(textwrap.dedent(content), indent)
         return _lines_at(body, leaf.item[1], text.split("\n"))
     return _insertion(body, leaf.outer[1], content)
+
+
+def _last_line(body: str, leaf: Leaf) -> int:
+    """The end of the text in a block of code, before the line that closes a fence."""
+    lines = body.split("\n")[leaf.lines[0] : leaf.lines[1]]
+    closed = leaf.kind == "fence" and len(lines) > 1 and lines[-1].strip()[:3] in ("```", "~~~")
+    return leaf.lines[1] - closed
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _insertion(body: str, line: int, content: str) -> Splice:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Collection
 
 from skillopt.core.skill import SKILL_FILE, Skill
@@ -67,15 +68,28 @@ def path_problem(path: str, files: Collection[str]) -> str:
     return ""
 
 
-def content_problem(path: str, text: str) -> str:
-    """Why a file cannot have this text after an edit; empty if it can."""
+def content_problem(path: str, text: str, before: str = "") -> str:
+    """Why a file cannot have this text after an edit; empty if it can.
+
+    Args:
+        path: the file's.
+        text: with LF line ends.
+        before: the text before the edit; what was wrong with that is no reason.
+    """
     if not text.strip():
         return "nothing would be left of the file; files are removed by the skill's owner"
     if len(text) > MAX_CHARS:
         return f"the file would have more than {MAX_CHARS:,} characters"
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
+    if _odd(text) - _odd(before):
         return "the file would contain control characters"
-    return _syntax_problem(text) if path.endswith(".py") else ""
+    if not path.endswith(".py") or (before and _syntax_problem(before)):
+        return ""
+    return _syntax_problem(text)
+
+
+def _odd(text: str) -> Counter[str]:
+    """The control characters of a text."""
+    return Counter(c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t")
 
 
 def _syntax_problem(text: str) -> str:

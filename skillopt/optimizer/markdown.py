@@ -20,6 +20,8 @@ Lines = tuple[int, int]
 _CONTAINERS = ("bullet_list", "ordered_list", "list_item", "blockquote", "table")
 _LISTS = ("bullet_list", "ordered_list")
 _LEAVES = ("inline", "fence", "code_block", "html_block", "hr", "tr_open")
+CODE = ("fence", "code_block", "html_block")
+"""Kinds of blocks whose lines are text as it is."""
 _PROBE = "a paragraph after the end"
 
 
@@ -84,12 +86,14 @@ def breakage(old: str, splice: Splice) -> str:
     """What a splice would break, as a reason to refuse it; empty if it breaks nothing.
 
     Blocks that the splice does not touch must stay as they are. The rest of a fence, table or list
-    that it touches in part must stay in one piece. The end of the text must stay outside any block.
+    that it touches in part must stay in one piece. The end of the text must stay outside any block;
+    if the last block was open before, what comes after it is in it, as every reader has it.
     """
     new = splice.apply(old)
     first, last = _touched(old, splice)
     before, after = leaves(old), leaves(new)
-    head = [leaf.same for leaf in before if leaf.lines[1] <= first]
+    whole = before if is_closed(old) else before[:-1]
+    head = [leaf.same for leaf in whole if leaf.lines[1] <= first]
     tail = [leaf.same for leaf in before if leaf.lines[0] >= last]
     touched = before[len(head) : len(before) - len(tail)]
     kept = [leaf.same for leaf in after]
@@ -131,7 +135,8 @@ def _shape(leaf: Leaf) -> tuple[str, tuple[str, ...], str]:
 def _touched(text: str, splice: Splice) -> Lines:
     """The lines that a splice changes; none for an insertion between two lines."""
     first = text.count("\n", 0, splice.start)
-    if splice.start == splice.end and splice.new.startswith("\n"):
+    inside = splice.start > 0 and text[splice.start - 1] != "\n"
+    if splice.start == splice.end and inside and splice.new.startswith("\n"):
         return first + 1, first + 1
     at_line_start = splice.end == 0 or text[splice.end - 1] == "\n"
     last = text.count("\n", 0, splice.end)

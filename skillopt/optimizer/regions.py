@@ -13,6 +13,7 @@ from skillopt.optimizer.markdown import Splice, breakage, is_closed
 
 GUIDANCE = "guidance"
 """Name of the slow update's region."""
+OPEN = "it would be inside of a block that is open"
 REMINDERS = "reminders"
 """Name of the region for rules that the skill had and the agent did not follow."""
 _MARKER = re.compile(r"<!--\s*(?P<end>/?)\s*protected:\s*(?P<name>[^\s>]*?)\s*-->")
@@ -42,7 +43,7 @@ def region(body: str, name: str) -> str:
     return inside.removeprefix("\n").removesuffix("\n")
 
 
-def with_region(body: str, name: str, content: str) -> str:
+def with_region(body: str, name: str, content: str, *, kept: bool = False) -> str:
     """A body with a region replaced, or added at the end; without it if ``content`` is empty.
 
     Reminders come before the guidance. Adding a region and removing it gives the same body.
@@ -51,6 +52,8 @@ def with_region(body: str, name: str, content: str) -> str:
         body: as :func:`skillopt.core.skill.canonical_body` returns it.
         name: the region's name.
         content: the new text between its markers.
+        kept: whether the body is one that its owner has: then a fence or comment that it leaves
+            open is no reason to refuse the region.
 
     Raises:
         ValueError: the content contains a marker, or content or body leave a code fence, comment
@@ -66,7 +69,8 @@ def with_region(body: str, name: str, content: str) -> str:
         raise ValueError(f"{name}: leaves a code fence or an HTML block open; close it")
     block = f"<!-- protected:{name} -->\n{content}\n<!-- /protected:{name} -->"
     splice = Splice(*span, block) if span else _addition(body, name, block)
-    broken = breakage(body, splice)
+    broken = "" if kept or is_closed(body) else OPEN
+    broken = broken or breakage(body, splice)
     if broken:
         raise ValueError(
             f"{name}: cannot be put into the body: {broken}; look for a code fence, an HTML block "

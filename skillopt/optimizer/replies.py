@@ -128,8 +128,20 @@ class Rewrite(Document):
     """The skill with suggestions or lessons worked in."""
 
 
+class MovedFile(_Reply):
+    """A new file of the skill's folder, with text that was in the body."""
+
+    needed: ClassVar[tuple[str, ...]] = ("file", "content")
+
+    file: str
+    content: str
+
+
 class Compression(Document):
     """The skill with less words."""
+
+    files: list[MovedFile] = []
+    """Text that was moved out of the body, which names the file."""
 
 
 class Guidance(_Reply):

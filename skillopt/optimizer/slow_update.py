@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from skillopt.core.skill import Skill, skill_problems
+from skillopt.core.skill import Skill
+from skillopt.core.skill_rules import made_worse
 from skillopt.core.text import estimate_tokens
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
@@ -55,10 +56,10 @@ def _guided(skill: Skill, guidance: str, briefing: Briefing) -> tuple[Skill, str
     if tokens > 2 * GUIDANCE_TOKENS:
         return skill, f"guidance has about {tokens} tokens, far more than {GUIDANCE_TOKENS}"
     try:
-        made = replace(skill, body=with_region(skill.body, GUIDANCE, guidance))
+        made = replace(skill, body=with_region(skill.body, GUIDANCE, guidance, kept=True))
     except ValueError as error:
         return skill, str(error)
-    invalid = skill_problems(made)
+    invalid = made_worse(skill, made)
     if invalid:
         return skill, "not a valid skill: " + "; ".join(invalid)
     refusal = briefing.refusal(skill, made)

@@ -23,8 +23,10 @@ from skillopt.run.journal import LOG, LogReader
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
+    CompressionDone,
     EpochDone,
     Noted,
+    Record,
     Replied,
     RolloutRan,
     RunChanged,
@@ -36,6 +38,7 @@ from skillopt.run.records import (
 from skillopt.run.spending import Meter
 from skillopt.run.state import State
 
+Judged = StepDone | EpochDone | CompressionDone
 REFLECTIONS = ("reflect", "merge", "rank", "slow", "meta", "repair", "compress", "draft")
 
 
@@ -116,6 +119,8 @@ class RunView:
                 self._notes.append(record)
             case BaselineDone():
                 self._baseline(record)
+            case CompressionDone():
+                self._compression(record, before)
             case StepDone():
                 self._step(record, before)
             case EpochDone():
@@ -158,6 +163,11 @@ class RunView:
         }
         self._judged(entry, record, before)
 
+    def _compression(self, record: CompressionDone, before: str) -> None:
+        entry = self._entry(f"compression before step {record.step}", record)
+        entry["edits"] = []
+        self._judged(entry, record, before)
+
     def _epoch(self, record: EpochDone, before: str) -> None:
         """Add an epoch's end that did something: a slow update, the optimizer's notes, or both."""
         if record.action == "off" and not record.pairs:
@@ -167,12 +177,13 @@ class RunView:
         entry |= {"pairs": record.pairs, "notes": record.notes, "edits": []}
         self._judged(entry, record, before)
 
-    def _entry(self, name: str, record: StepDone | EpochDone) -> dict[str, Any]:
+    def _entry(self, name: str, record: Judged) -> dict[str, Any]:
         """The entry of a step or an epoch's end, with the edits and replies behind it."""
         row = record.row
+        shifts: dict[type[Record], float] = {EpochDone: 0.5, CompressionDone: -0.25}
         entry = {
             "name": name,
-            "x": record.step + (0.5 if isinstance(record, EpochDone) else 0.0),
+            "x": record.step + shifts.get(type(record), 0.0),
             "step": record.step,
             "epoch": record.epoch,
             "action": record.action,
@@ -192,7 +203,7 @@ class RunView:
         self._steps.append(entry)
         return entry
 
-    def _judged(self, entry: dict[str, Any], record: StepDone | EpochDone, before: str) -> None:
+    def _judged(self, entry: dict[str, Any], record: Judged, before: str) -> None:
         """Add the gate's decision on its candidate to an entry."""
         gate, candidate = record.gate, record.candidate
         entry["rejected"] = asdict(record.rejected) if record.rejected else None

@@ -18,7 +18,8 @@ from skillopt.config.loading import ConfigError
 from skillopt.config.prices import Prices, price_table
 from skillopt.config.schema import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
 from skillopt.core.import_path import check
-from skillopt.core.skill import Skill, SkillError
+from skillopt.core.skill import Skill
+from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Split, Task
 from skillopt.rollouts.executors import check_executor
 from skillopt.rollouts.plugins import Plugins, identities, load_plugins
@@ -114,13 +115,17 @@ def prepare(
     check_executor(config)
     for name, upstream in config.upstreams.items():
         check_upstream(name, upstream)
+    beside = skills_beside(config)
+    for name in (config.harness.name, *harnesses):
+        for skill in beside:
+            check_loaded(skill, name)
     prices = price_table(config)
     _check_prices(config, prices)
     return Prepared(
         config=config,
         plugins=loaded,
         splits=splits,
-        beside=skills_beside(config),
+        beside=beside,
         prices=prices,
         meter=meter or Meter(config.limits),
     )
@@ -131,15 +136,13 @@ def prepared_skill(config: Config) -> Skill | None:
     optimizer drafts it.
 
     Raises:
-        SkillError: it cannot be used, or has the name of one of ``skill.beside``.
+        SkillError: it cannot be used, the agent would not load it, or it has the name of one of
+            ``skill.beside``.
     """
     skill = initial_skill(config)
-    name = skill.name if skill else config.skill.name
-    if name in {other.name for other in skills_beside(config)}:
-        raise SkillError(
-            f"skill.beside: one of them is named {name!r} like the skill itself; an agent can "
-            "have one of a name only"
-        )
+    check_names(skills_beside(config), skill or Skill(config.skill.name, "", ""))
+    if skill is not None:
+        check_loaded(skill, config.harness.name, config.harness.mount)
     return skill
 
 

@@ -27,13 +27,7 @@ from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
-from skillopt.rollouts.kept_work import (
-    keep_nothing,
-    keep_work,
-    restore_work,
-    snapshot,
-    why_not,
-)
+from skillopt.rollouts.kept_work import keep_nothing, keep_work, restore_work, snapshot, why_not
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments, given, handed_image
 from skillopt.tasks.finishing import finish

@@ -26,7 +26,8 @@ from sandboxes.owner import scratch_dir
 from skillopt.config.kinds import EXECUTORS
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
-from skillopt.core.skill import Skill, SkillError, write_skill
+from skillopt.core.skill import Skill, for_agents, for_everyone, write_skill
+from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
@@ -176,8 +177,8 @@ class RolloutRunner:
             OwnCodeError: a user's own harness or verifier raised.
         """
         folder = self._skill_folder(skill) if skill else None
-        self._check_name(skill)
         agent = self.harness(harness or self.config.harness.name)
+        self._check_skill(skill, agent.name)
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
         running: dict[str, Future[Rollout]] = {}
         for job in jobs:
@@ -267,19 +268,20 @@ class RolloutRunner:
             replicate=replicate,
         )
 
-    def _check_name(self, skill: Skill | None) -> None:
-        if skill is not None and skill.name in {other.name for other in self.beside}:
-            raise SkillError(
-                f"skill.beside: one of them is named {skill.name!r} like the skill itself; "
-                "an agent can have one of a name only"
-            )
+    def _check_skill(self, skill: Skill | None, agent: str) -> None:
+        """Raise SkillError if the agent would not load a skill, or only one of two."""
+        check_names(self.beside, skill)
+        for other in self.beside:
+            check_loaded(other, agent)
+        if skill is not None:
+            check_loaded(skill, agent, self.config.harness.mount)
 
     def _skill_folder(self, skill: Skill) -> Path:
-        folder = self.store.root / "skills" / skill.digest / skill.name
+        folder = self.store.root / "skills" / skill.digest / skill.folder
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
-                write_skill(skill, folder)
+                write_skill(for_everyone(for_agents(skill)), folder)
             except OSError:
                 if not folder.is_dir():  # Another process was faster.
                     raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from skillopt.run.journal import LOG, JournalError, LogReader, read_records
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
+    CompressionDone,
     EpochDone,
     RunChanged,
     RunCreated,
@@ -62,6 +64,9 @@ class RunFolder:
             case BaselineDone():
                 self._rollouts(0, "selection", record.rollouts)
                 self._skill(0, state.skills[record.skill])
+            case CompressionDone():
+                digest, gate = record.candidate, record.gate
+                self._candidate(record.step, "compression_", digest, gate, state)
             case StepDone():
                 self._step(record, state)
             case EpochDone():
@@ -111,12 +116,12 @@ class RunFolder:
     def _best(self, state: State) -> None:
         """The best skill so far, as a file and as the folder that is deployed."""
         best = state.skills[state.best]
-        folder = self.root / "best_skill" / best.name
+        folder = self.root / "best_skill" / best.folder
         if _digest(folder) != best.digest:
             folder.parent.mkdir(parents=True, exist_ok=True)
             write_skill(best, folder)
             # What a process left that was killed while writing.
-            for left in folder.parent.glob(f".{best.name}.*"):
+            for left in folder.parent.glob(f".{escape(best.folder)}.*"):
                 shutil.rmtree(left, ignore_errors=True)
         self._put("best_skill.md", best.text)
 

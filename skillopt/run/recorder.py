@@ -10,6 +10,7 @@ from skillopt.run.folder import RunFolder
 from skillopt.run.journal import Journal
 from skillopt.run.records import (
     BaselineDone,
+    CompressionDone,
     EpochDone,
     Noted,
     Record,
@@ -22,7 +23,7 @@ from skillopt.run.records import (
 from skillopt.run.spending import Meter
 from skillopt.run.state import State
 
-STANDING = RunStarted | BaselineDone | StepDone | EpochDone | RunDone | RunStopped
+STANDING = RunStarted | BaselineDone | CompressionDone | StepDone | EpochDone | RunDone | RunStopped
 """Records after which the files with the run's current state are written."""
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harnesses.base import Status, Usage
 from harnesses.clock import now
-from skillopt.core.skill import Skill
+from skillopt.core.skill import Layout, Skill
 from skillopt.core.types import (
     EditOutcome,
     GateDecision,
@@ -143,11 +143,13 @@ class SkillMade(Record):
     extra: dict[str, Any]
     files: dict[str, str]
     """The files in Base64, by path."""
+    layout: Layout = Layout()
+    """How the folder was laid out; earlier versions wrote each skill in canonical form."""
 
     @property
     def skill(self) -> Skill:
         files = {name: base64.b64decode(data) for name, data in self.files.items()}
-        return Skill(self.name, self.description, self.body, self.extra, files)
+        return Skill(self.name, self.description, self.body, self.extra, files, self.layout)
 
 
 class BaselineDone(Record):
@@ -185,6 +187,25 @@ class StepDone(Record):
     """Digest of the candidate; None if there was nothing to judge."""
     gate: GateDecision | None
     rejected: RejectedEdit | None
+
+
+class CompressionDone(Record):
+    """A step began by shortening the skill, judged by itself. ``row`` is its row in the history,
+    at the step that follows."""
+
+    kind: Literal["compression_done"] = "compression_done"
+    step: int
+    epoch: int
+    action: str
+    wanted: bool
+    """Whether the config asks for it, so that the shorter of two equally good skills is best."""
+    tokens: tuple[int, int]
+    """The estimated length before it, and of the candidate."""
+    skipped: str = ""
+    candidate: str | None
+    gate: GateDecision | None
+    rejected: RejectedEdit | None
+    row: dict[str, Any]
 
 
 class EpochDone(Record):
@@ -227,7 +248,7 @@ class RunStopped(Record):
 
 AnyRecord = Annotated[
     RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | Noted | Replied | SkillMade
-    | BaselineDone | BatchDone | StepDone | EpochDone | RunDone | RunStopped,
+    | BaselineDone | BatchDone | CompressionDone | StepDone | EpochDone | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
@@ -240,8 +261,9 @@ def skill_made(skill: Skill) -> SkillMade:
         name=skill.name,
         description=skill.description,
         body=skill.body,
-        extra={key: v if isinstance(v, str) else dict(v) for key, v in skill.extra.items()},
+        extra=dict(skill.extra),
         files={name: base64.b64encode(data).decode() for name, data in skill.files.items()},
+        layout=skill.layout,
     )
 
 

@@ -15,6 +15,7 @@ from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
     BatchDone,
+    CompressionDone,
     EpochDone,
     Noted,
     Replied,
@@ -63,6 +64,10 @@ class State:
     batches: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     stage: StageStarted | None = None
     """The last stage that has started."""
+    compressed: int = 0
+    """The last step that began by shortening the skill."""
+    compression: dict[str, Any] = field(default_factory=dict)
+    """The row of that, until the step has one."""
     paired: bool = False
     """Whether an epoch's end has begun to compare two epochs' skills."""
     notes_of_run: list[Noted] = field(default_factory=list)
@@ -104,6 +109,8 @@ class State:
                 self.initial = self.current = self.best = record.skill
                 self.rewards = _rewards(record.rollouts)
                 self.initial_score = self.current_score = self.best_score = record.score
+            case CompressionDone():
+                self._compression(record)
             case StepDone():
                 self._step(record)
             case EpochDone():
@@ -118,7 +125,16 @@ class State:
     def _step(self, record: StepDone) -> None:
         self.steps = record.step
         self._judge(record.candidate, record.gate, record.rejected, record.step)
-        self.history.append(record.row | self._scores())
+        self.history.append(record.row | self.compression | self._scores())
+        self.compression = {}
+
+    def _compression(self, record: CompressionDone) -> None:
+        self.compressed = record.step
+        self._judge(record.candidate, record.gate, record.rejected, record.step)
+        accepted = record.gate is not None and record.gate.accepted
+        if accepted and record.wanted and self.current_score >= self.best_score:
+            self.best = self.current
+        self.compression = {"compression": record.row | self._scores()}
 
     def _epoch(self, record: EpochDone) -> None:
         self.epochs = record.epoch

@@ -32,8 +32,9 @@ _NO_RULES = re.compile(
     re.DOTALL,
 )
 _ROOT = re.compile(r"^- `(\w+)` = `([^`]+)`$", re.MULTILINE)
-_CODEX_SKILL = re.compile(r"^- ([\w.:-]+): (.*) \(file: ([^)\n]+)\)$", re.MULTILINE)
-_CLAUDE_SKILL = re.compile(r"^- ([\w.:-]+): (.*)$", re.MULTILINE)
+_CODEX_SKILL = re.compile(r"^- (\S[^\n]*?): (.*) \(file: ([^)\n]+)\)$", re.MULTILINE)
+# By the folder's name; the front matter's follows if it is another one.
+_CLAUDE_SKILL = re.compile(r"^- (\S[^\n]*?)(?: \([^)\n]*\))?: (.*)$", re.MULTILINE)
 _OPENCODE_SKILL = re.compile(r"<name>(.*?)</name>\s*<description>(.*?)</description>", re.DOTALL)
 SKILL_TOOLS = {"Skill": "skill", "skill": "name"}
 """Tools that open a skill, and the argument that names it."""

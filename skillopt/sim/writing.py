@@ -48,7 +48,9 @@ def compressed(shown: Shown) -> replies.Compression:
             del lines[index]
     description = _description(shown)
     body = "\n".join(lines)
-    return replies.Compression(reasoning="Shorter.", description=description, body=_spaced(body))
+    return replies.Compression(
+        reasoning="Shorter.", description=description, body=_spaced(body), files=[]
+    )
 
 
 def drafted(shown: Shown, rng: random.Random) -> replies.Draft:

@@ -16,12 +16,13 @@ from harnesses.base import ModelSpec, Usage
 from skillopt.config.schema import Config
 from skillopt.core.import_path import own_code
 from skillopt.core.skill import Skill
+from skillopt.core.skill_rules import not_offered
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import GateDecision, Rollout, Split, Task
 from skillopt.evaluation.scoring import Row, compare
 from skillopt.gates.base import Gate, Side, Trial, mean_score
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.documents import draft
+from skillopt.optimizer.documents import draft, is_crowded
 from skillopt.optimizer.leaks import LeakGuard, leak_guard
 from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.model import OptimizerUnavailableError
@@ -41,8 +42,9 @@ from skillopt.run.records import (
 )
 from skillopt.run.state import State
 from skillopt.run.stop import StopCondition
-from skillopt.training.history import history_row, run_done
+from skillopt.training.history import history_row, lacked_room, run_done
 from skillopt.training.optimizer_model import GatewayModel
+from skillopt.training.plan import token_limit, told_of_length
 from skillopt.training.proposal import Proposal
 from skillopt.training.steps import StepPlan, plan_steps
 
@@ -135,7 +137,7 @@ class Training:
         self.record(skill_made(skill))
         self.record(BaselineDone(skill=skill.digest, score=score, rollouts=rows_of(rollouts)))
         self.record.note(f"initial skill: {score:.3f} on the selection split")
-        self._warn_of_length(skill)
+        self._warn(skill)
 
     def batch(self, plan: StepPlan, part: int, clock: Clock) -> list[Rollout]:
         """The scored rollouts of one batch of a step with the current skill.
@@ -162,8 +164,30 @@ class Training:
             self.record(BatchDone(step=plan.step, part=part, keys=keys))
         return scored
 
-    def judge(self, plan: StepPlan, candidate: Skill, clock: Clock) -> GateDecision | None:
-        """The gate's decision; None if the candidate is the current skill."""
+    @property
+    def max_tokens(self) -> int:
+        """The token limit for ``SKILL.md``."""
+        drafted = self.config.skill.init == "draft"
+        initial = None if drafted else self.state.skills.get(self.state.initial)
+        return token_limit(self.config.skill, initial)
+
+    def lacks_room(self, plan: StepPlan) -> bool:
+        """Whether a step begins by shortening the skill: it is over its limit, or was too close
+        to it for what the last step proposed."""
+        if self.state.compressed >= plan.step:
+            return False
+        over = estimate_tokens(self.current.text) > self.max_tokens
+        return over or (lacked_room(self.state) and is_crowded(self.current, self.max_tokens))
+
+    def judge(
+        self, plan: StepPlan, candidate: Skill, clock: Clock, *, ties: bool = False
+    ) -> GateDecision | None:
+        """The gate's decision; None if the candidate is the current skill.
+
+        Args:
+            plan, candidate, clock: the step's.
+            ties: as for :class:`skillopt.gates.base.Trial`.
+        """
         current = self.current
         if candidate.digest == current.digest:
             return None
@@ -175,7 +199,7 @@ class Training:
         val = self.splits["val"]
         self.record(skill_made(candidate))
         with self.stage("gate", len(val), plan, clock), own_code("gate", self.gate):
-            decision = self.gate.decide(Trial(val, self.state.rewards, measure))
+            decision = self.gate.decide(Trial(val, self.state.rewards, measure, ties))
             if not isinstance(decision, GateDecision):
                 raise TypeError(f"it returned {decision!r}; return a GateDecision")
             return decision
@@ -259,7 +283,7 @@ class Training:
             edit_files=config.skill.edit_files,
             skill_aware=train.skill_aware,
             autonomous=train.learning_rate.schedule == "autonomous",
-            max_tokens=config.skill.max_tokens,
+            max_tokens=self.max_tokens,
         )
         return Asking(briefing, model)
 
@@ -295,11 +319,14 @@ class Training:
         with self.stage("draft", 1):
             return draft(self.splits["train"], self.asking("draft", empty).briefing).value
 
-    def _warn_of_length(self, skill: Skill) -> None:
-        if estimate_tokens(skill.text) > self.config.skill.max_tokens:
+    def _warn(self, skill: Skill) -> None:
+        """Note what the owner of the initial skill should know."""
+        self.record.note(told_of_length(self.config.skill, skill))
+        agent = self.config.harness.name
+        if not_offered(skill, agent) and self.config.harness.mount == "native":
             self.record.note(
-                "the initial skill is longer than skill.max_tokens: the optimizer will have to "
-                "compress candidates"
+                f"{agent} does not offer this skill to the model, as its front matter has "
+                "disable-model-invocation: true; no edit to it can change a score"
             )
 
     def _score(self, rollouts: Sequence[Rollout]) -> float:

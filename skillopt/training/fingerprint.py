@@ -21,6 +21,7 @@ from skillopt.rollouts.prepare import Prepared
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.upstreams import service_of
 from skillopt.run.state import State
+from skillopt.training.plan import token_limit
 
 SHOWN = 12
 PLACED = ("sandbox", "upstreams.")
@@ -110,7 +111,7 @@ def fingerprint(
             "optimizer": _model(config, "optimizer", parts)
             | {"sees_answers": config.optimizer.sees_answers, "prompts": prompts.digest},
             "edits": {
-                "max_tokens": config.skill.max_tokens,
+                "max_tokens": token_limit(config.skill, initial),
                 "edit_files": config.skill.edit_files,
             },
             "seed": config.seed,

@@ -10,6 +10,7 @@ from harnesses.base import Usage
 from skillopt.core.types import GateDecision, Rollout
 from skillopt.core.types import used as used_by
 from skillopt.evaluation.scoring import Row
+from skillopt.optimizer.briefing import TOO_LONG
 from skillopt.optimizer.memory import describe
 from skillopt.optimizer.pairs import Pair
 from skillopt.run.records import RunDone, rows_of
@@ -44,6 +45,7 @@ def history_row(
         "edits_proposed": sum(len(patch.edits) for patch in proposal.patches[:-1]),
         "edits_applied": len(proposal.edits),
         "edits_refused": sum(not outcome.applied for outcome in proposal.report),
+        "edits_too_long": sum(TOO_LONG in outcome.reason for outcome in proposal.report),
         "rollout_hard": _average([r.reward.hard for r in rollouts]),
         "rollout_soft": _average([r.reward.soft for r in rollouts]),
         **_judged(decision, proposal.skipped),
@@ -68,11 +70,39 @@ def epoch_row(
     return {
         "action": action,
         "pairs": {change: changes.count(change) for change in sorted(set(changes))},
+        "too_long": any(TOO_LONG in error for error in errors),
         **_judged(decision, skipped),
         "optimizer_errors": list(errors),
         **_cost({"pairs": used_by(ran)} | dict(usage), decision),
         "seconds": dict(seconds),
     }
+
+
+def compression_row(
+    action: str,
+    tokens: tuple[int, int],
+    errors: Sequence[str],
+    decision: GateDecision | None,
+    usage: Mapping[str, Usage],
+    seconds: Mapping[str, float],
+    skipped: str = "",
+) -> dict[str, Any]:
+    """The row of a compression: the same keys, and the length before it and of the candidate."""
+    return {
+        "action": action,
+        "tokens_before": tokens[0],
+        "tokens_after": tokens[1],
+        **_judged(decision, skipped),
+        "optimizer_errors": list(errors),
+        **_cost(dict(usage), decision),
+        "seconds": dict(seconds),
+    }
+
+
+def lacked_room(state: State) -> bool:
+    """Whether the last step refused something because the skill would have been too long."""
+    last = state.history[-1] if state.history else {}
+    return bool(last.get("edits_too_long") or last.get("epoch_end", {}).get("too_long"))
 
 
 def decisions_of(state: State, epoch: int, slow: str) -> list[str]:

@@ -5,13 +5,17 @@ Rollouts and calls are upper bounds; tokens and cost are based on assumptions th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harnesses.base import Usage
+from skillopt.config.loading import ConfigError
 from skillopt.config.prices import Prices
-from skillopt.config.schema import Config
+from skillopt.config.schema import Config, SkillConfig
+from skillopt.core.skill import Skill
+from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
@@ -31,6 +35,51 @@ REPLY_TOKENS = 1_500
 """Assumed tokens of one optimizer reply."""
 FRAME_TOKENS = 1_500
 """Assumed tokens of an optimizer prompt without skill, memory and material."""
+
+
+LEAST_LIMIT = 2000
+ROOM = 1.25
+"""The default limit for ``SKILL.md``: that many tokens, or the initial skill's times this."""
+
+
+def token_limit(own: SkillConfig, initial: Skill | None) -> int:
+    """The token limit for ``SKILL.md`` in a run.
+
+    Args:
+        own: the config's section.
+        initial: the initial skill; None if the optimizer has not drafted it yet.
+    """
+    if own.max_tokens is not None:
+        return own.max_tokens
+    return max(LEAST_LIMIT, math.ceil(ROOM * estimate_tokens(initial.text)) if initial else 0)
+
+
+def check_length(own: SkillConfig, initial: Skill | None) -> None:
+    """Refuse a limit, set by hand, that the initial skill is over.
+
+    Raises:
+        ConfigError: it is, and nothing allows to shorten it.
+    """
+    tokens = estimate_tokens(initial.text) if initial else 0
+    if own.max_tokens is not None and tokens > own.max_tokens and not own.compress:
+        raise ConfigError(
+            f"skill.max_tokens: {own.max_tokens} is less than the initial skill has (about "
+            f"{tokens} tokens): raise it, leave it out for the default of "
+            f"{token_limit(own.model_copy(update={'max_tokens': None}), initial)}, or set "
+            "skill.compress: true to begin by shortening the skill"
+        )
+
+
+def told_of_length(own: SkillConfig, initial: Skill | None) -> str:
+    """What the token limit does to the initial skill, in one line."""
+    limit = token_limit(own, initial)
+    if initial is None:
+        return f"skill: at most {limit:,} tokens (skill.max_tokens)"
+    tokens = estimate_tokens(initial.text)
+    has = f"skill: about {tokens:,} tokens, at most {limit:,} (skill.max_tokens)"
+    if tokens > limit:
+        return f"{has}: it is longer than skill.max_tokens, and step 1 begins by shortening it"
+    return f"{has}: nothing has to be shortened, and edits may add about {limit - tokens:,}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +110,12 @@ class Plan:
     """The assumption behind the tokens of rollouts, in words."""
     bounds: str
     """In which direction the numbers may be wrong."""
+    length: str
+    """What the token limit does to the skill."""
+    skill_tokens: int
+    """The initial skill's estimated length; 0 if it is not known yet."""
+    max_tokens: int
+    """The token limit."""
 
     @property
     def rollouts(self) -> int:
@@ -93,12 +148,18 @@ class Plan:
             "tokens": total.prompt_tokens + total.completion_tokens,
             "usd": total.cost_usd,
             "prices_of": self.priced,
+            "skill_tokens": self.skill_tokens,
+            "max_tokens": self.max_tokens,
             "stages": stages,
         }
 
 
 def make_plan(
-    config: Config, splits: dict[Split, tuple[Task, ...]], method: Method, prices: Prices
+    config: Config,
+    splits: dict[Split, tuple[Task, ...]],
+    method: Method,
+    prices: Prices,
+    initial: Skill | None = None,
 ) -> Plan:
     """The plan of a run. Nothing is run or requested.
 
@@ -106,7 +167,9 @@ def make_plan(
         config, splits: the run's.
         method: the training method.
         prices: the price table.
+        initial: the initial skill; None if the optimizer drafts it.
     """
+    limit = token_limit(config.skill, initial)
     expected = method.estimate(config, splits)
     counts: dict[str, int] = {name: len(tasks) for name, tasks in splits.items()}
     rollouts = rollouts_by_stage(config, splits, expected)
@@ -118,7 +181,7 @@ def make_plan(
             stage,
             rollouts.get(stage, 0),
             calls.get(stage, 0),
-            _expected(config, stage, rollouts.get(stage, 0), calls.get(stage, 0), prices),
+            _expected(config, stage, rollouts.get(stage, 0), calls.get(stage, 0), prices, limit),
         )
         for stage in dict.fromkeys([*rollouts, *calls])
     )
@@ -135,6 +198,9 @@ def make_plan(
         if config.gate.kind == "strict"
         else f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
         "fewer. Stored rollouts are free.",
+        length=told_of_length(config.skill, initial),
+        skill_tokens=estimate_tokens(initial.text) if initial else 0,
+        max_tokens=limit,
     )
 
 
@@ -184,13 +250,13 @@ def _merges(patches: int) -> int:
     return -(-patches // 8) + 2 if patches > 1 else 0
 
 
-def _expected(config: Config, stage: str, rollouts: int, calls: int, prices: Prices) -> Usage:
+def _expected(
+    config: Config, stage: str, rollouts: int, calls: int, prices: Prices, limit: int
+) -> Usage:
     prompt, completion = ROLLOUT_TOKENS[_assumed(config)]
     # The least number of requests: prices depend on how long the prompt of one is.
     target = Usage(rollouts, rollouts * prompt, 0, rollouts * completion)
-    asked = calls * (
-        FRAME_TOKENS + config.skill.max_tokens + MEMORY_TOKENS + _material(config, stage)
-    )
+    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage))
     optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
     return Usage.total(
         Usage(0, u.prompt_tokens, 0, u.completion_tokens, prices.cost(model.name, u) if n else 0.0)

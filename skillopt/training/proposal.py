@@ -1,4 +1,4 @@
-"""From a batch's rollouts to a candidate skill: reflect, merge, rank, apply, fit."""
+"""From a batch's rollouts to a candidate skill: reflect, merge, rank, apply."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skillopt.config.schema import TrainConfig
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, EditOutcome, Patch, Rollout
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.documents import fit, learn, rewrite
+from skillopt.optimizer.documents import learn, rewrite
 from skillopt.optimizer.model import StageResult
 from skillopt.optimizer.stages import Stages
 
@@ -58,13 +58,7 @@ def propose(
         made = _by_patches(batches, briefing, train, stages, stage)
     if made.candidate.digest == briefing.skill.digest:
         return replace(made, skipped=_why_nothing(batches, made))
-    with stage("apply", 1):
-        fitted = fit(made.candidate, briefing)
-    errors = made.errors + fitted.errors
-    if fitted.value is None:
-        why = f"compression failed: {'; '.join(fitted.errors) or 'no usable reply'}"
-        return replace(made, candidate=briefing.skill, edits=(), errors=errors, skipped=why)
-    return replace(made, candidate=fitted.value, errors=errors)
+    return made
 
 
 def _why_nothing(batches: Sequence[Sequence[Rollout]], made: Proposal) -> str:

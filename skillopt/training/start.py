@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from skillopt.config.schema import Config
 from skillopt.core.errors import RESUME_HINT, FormatError, PausedError, file_errors
 from skillopt.core.files import check_writable
 from skillopt.core.import_path import own_code
-from skillopt.core.skill import Skill, SkillError
+from skillopt.core.skill import Skill, SkillError, earlier_form
 from skillopt.core.types import Task
 from skillopt.gates import make_gate
 from skillopt.gates.base import Gate
@@ -48,7 +48,7 @@ from skillopt.run.trackers import check_trackers, tracking
 from skillopt.training.context import Training
 from skillopt.training.fingerprint import changes, fingerprint
 from skillopt.training.method import Method, make_method
-from skillopt.training.plan import Plan, make_plan, rollouts_by_stage
+from skillopt.training.plan import Plan, check_length, make_plan, rollouts_by_stage
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class TrainingParts:
     def plan(self) -> Plan:
         """Upper bounds for the run."""
         prepared = self.prepared
-        return make_plan(prepared.config, prepared.splits, self.method, prepared.prices)
+        config, splits = prepared.config, prepared.splits
+        return make_plan(config, splits, self.method, prepared.prices, self.initial)
 
 
 def prepare_training(
@@ -101,9 +102,11 @@ def prepare_training(
     prepared = prepare(config, plugins=plugins, needs=("train", "val"), meter=meter)
     check_trackers(config)
     given = prepared.plugins
+    initial = prepared_skill(config)
+    check_length(config.skill, initial)
     return TrainingParts(
         prepared=prepared,
-        initial=prepared_skill(config),
+        initial=initial,
         gate=given.gate or make_gate(config.gate),
         method=given.method or make_method(config.method),
         stages=make_stages(given.stages),
@@ -169,7 +172,8 @@ def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | N
         root = config.runs / config.name
         check_writable(root)
         parts = prepare_training(config, plugins)
-        _differences(parts, fold(read_records(root)), root)
+        state = fold(read_records(root))
+        _differences(_as_recorded(parts, state), state, root)
         return parts.plan
 
 
@@ -181,8 +185,10 @@ def _forked(config: Config, fork: str | None) -> Config:
 def _train(
     parts: TrainingParts, journal: Journal, listeners: Sequence[Listener], origin: str | None
 ) -> RunResult:
-    prepared, config, meter = parts.prepared, parts.prepared.config, parts.prepared.meter
+    meter = parts.prepared.meter
     state = replay(journal.root, journal.records, meter)
+    parts = _as_recorded(parts, state)
+    prepared, config = parts.prepared, parts.prepared.config
     with ExitStack() as stack:
         record = Recorder(journal, RunFolder(journal.root), state, meter, nobody)
         record.listener = tell_all(listeners, record.note)
@@ -208,6 +214,26 @@ def _train(
             finally:
                 _notify(record, config)
     return _result(journal.root, state, meter, parts.initial)
+
+
+def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
+    """What an earlier version began a run with: the skills in the form in which it read them, and
+    its token limit."""
+    recorded = state.created.fingerprint if state.created else {}
+
+    def form(skill: Skill, key: str) -> Skill:
+        earlier = earlier_form(skill)
+        return earlier if earlier and earlier.digest == recorded.get(key) else skill
+
+    beside = tuple(form(skill, f"beside.{skill.name}") for skill in parts.prepared.beside)
+    initial = form(parts.initial, "skill.digest") if parts.initial else None
+    config = parts.prepared.config
+    before = state.created.config.get("skill", {}) if state.created else {"compress": False}
+    if "compress" not in before and config.skill.max_tokens is None:  # Then it was 2,000.
+        limits = {"max_tokens": before.get("max_tokens"), "compress": True}
+        config = config.model_copy(update={"skill": config.skill.model_copy(update=limits)})
+    prepared = replace(parts.prepared, beside=beside, config=config)
+    return replace(parts, prepared=prepared, initial=initial)
 
 
 def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:

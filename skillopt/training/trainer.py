@@ -11,15 +11,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from skillopt.config.schema import Config
-from skillopt.core.skill import Skill
+from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, GateDecision, RejectedEdit, Split, Task
-from skillopt.optimizer.documents import fit
+from skillopt.optimizer.documents import compress
 from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.pairs import Pair
 from skillopt.optimizer.regions import GUIDANCE, region
-from skillopt.run.records import EpochDone
+from skillopt.run.records import CompressionDone, EpochDone
 from skillopt.training.context import Asking, Training, action_of
-from skillopt.training.history import decisions_of, epoch_row
+from skillopt.training.history import compression_row, decisions_of, epoch_row
 from skillopt.training.method import Estimate
 from skillopt.training.plan import estimate
 from skillopt.training.proposal import propose
@@ -68,6 +68,8 @@ class SkillOpt:
     def _step(self, training: Training, plan: StepPlan) -> None:
         """One step: rollout, reflect, merge, rank, apply, gate, record."""
         train = training.config.train
+        if training.lacks_room(plan):
+            self._compress(training, plan)
         asking = training.asking(f"step/{plan.step}", training.current, plan)
         numbers = range(1, len(plan.parts) + 1)
         batches = [training.batch(plan, part, asking.clock) for part in numbers]
@@ -80,6 +82,35 @@ class SkillOpt:
 
         proposal = propose(batches, asking.briefing, train, training.stages, stage)
         training.step(plan, rollouts, proposal, asking)
+
+    def _compress(self, training: Training, plan: StepPlan) -> None:
+        """Shorten the skill, as a change of its own that the gate judges: no less is enough."""
+        current = training.current
+        asking = training.asking(f"compression/{plan.step}", current, plan)
+        with training.stage("compress", 1, plan, asking.clock):
+            result = compress(asking.briefing)
+        made, errors = result.value, result.errors
+        for problem in errors:
+            training.record.note(f"step {plan.step}: {problem}", step=plan.step)
+        decision = training.judge(plan, made, asking.clock, ties=True)
+        action, skipped = action_of(decision), "" if decision else _nothing(errors)
+        tokens = (estimate_tokens(current.text), estimate_tokens(made.text))
+        used, took = asking.usage, asking.clock.seconds
+        edit = Edit("replace", "", made.body, "the whole skill in fewer words")
+        training.record(
+            CompressionDone(
+                step=plan.step,
+                epoch=plan.epoch,
+                action=action,
+                wanted=training.config.skill.compress,
+                tokens=tokens,
+                skipped=skipped,
+                candidate=made.digest if decision else None,
+                gate=decision,
+                rejected=rejection(plan.step, (edit,), decision),
+                row=compression_row(action, tokens, errors, decision, used, took, skipped),
+            )
+        )
 
     def _end_epoch(self, training: Training, plan: StepPlan) -> None:
         """Slow update and meta skill, from the second epoch's end on (§3.5)."""
@@ -116,13 +147,10 @@ class SkillOpt:
         self, training: Training, plan: StepPlan, asking: Asking, end: EpochEnd
     ) -> EpochEnd:
         """Propose a guidance block from paired rollouts, gated like any edit."""
-        current = training.current
         with training.stage("slow", 1, plan, asking.clock):
             slow = training.stages.slow(end.pairs, asking.briefing)
-            fitted = fit(slow.value, asking.briefing)
-        made: Skill = fitted.value or current
+        made, errors = slow.value, slow.errors
         decision = training.judge(plan, made, asking.clock)
-        errors = slow.errors + fitted.errors
         guidance = Edit("replace", "", region(made.body, GUIDANCE), "slow update")
         return replace(
             end,

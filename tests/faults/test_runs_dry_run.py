@@ -33,12 +33,18 @@ def an_unknown_task(at: Tiny) -> None:
     at.write(tasks__exclude=["val-9"])
 
 
-def no_front_matter(at: Tiny) -> None:
+def front_matter_that_is_no_yaml(at: Tiny) -> None:
+    at.put("my-skill/SKILL.md", "---\nname: my-skill\ndescription: Two: three\n---\n# Rules\n")
+
+
+def a_skill_that_the_agent_does_not_load(at: Tiny) -> None:
     at.put("my-skill/SKILL.md", "# Rules\n")
+    at.write(harness={"name": "codex"}, sandbox={"kind": "docker"})
 
 
-def another_name(at: Tiny) -> None:
-    at.put("my-skill/SKILL.md", SKILL.replace("my-skill", "your-skill"))
+def a_limit_below_the_skill(at: Tiny) -> None:
+    at.put("my-skill/SKILL.md", SKILL + "- rule\n" * 300)
+    at.write(skill__max_tokens=200)
 
 
 def no_skill(at: Tiny) -> None:
@@ -149,8 +155,9 @@ CASES: dict[Callable[[Tiny], None], str] = {
     excluded_selection_tasks: "the val split has no tasks",
     excluded_training_tasks: "the train split has no tasks",
     an_unknown_task: "'val-9'",
-    no_front_matter: "no front matter",
-    another_name: "your-skill",
+    front_matter_that_is_no_yaml: "in quotes",
+    a_skill_that_the_agent_does_not_load: "codex does not load this skill: it has no front matter",
+    a_limit_below_the_skill: "skill.compress: true",
     no_skill: "my-skill",
     a_skill_of_that_name_beside: "skill.beside",
     a_limit_without_prices: "no price for 'of-unknown-price'",

@@ -11,9 +11,9 @@ import pytest
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, RejectedEdit
-from skillopt.optimizer.documents import draft, fit, learn, rewrite
+from skillopt.optimizer.documents import compress, draft, learn, rewrite
 from skillopt.optimizer.meta_skill import meta_skill
-from skillopt.optimizer.model import OptimizerReplyError
+from skillopt.optimizer.model import OptimizerReplyError, StageResult
 from skillopt.optimizer.pairs import Pair
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, region, with_region
 from skillopt.optimizer.slow_update import slow_update
@@ -27,38 +27,54 @@ def document(body: str, description: str = "Use it for chores.") -> dict[str, st
     return {"reasoning": "r", "description": description, "body": body}
 
 
-def test_a_candidate_within_its_tokens_is_left_alone() -> None:
-    model = ScriptedOptimizer()
-    assert fit(SKILL, a_briefing(model)).value == SKILL
-    assert not model.prompts
+def compressed(model: ScriptedOptimizer, skill: Skill = LONG, **more: Any) -> StageResult[Skill]:
+    return compress(a_briefing(model, skill=skill, max_tokens=200, **more))
 
 
-def test_one_that_is_too_long_is_compressed_by_the_optimizer_and_never_cut() -> None:
-    model = ScriptedOptimizer(apply=document("# House rules\n\n- Read first."))
-    result = fit(LONG, a_briefing(model, max_tokens=200))
-    assert result.value is not None and result.value.body == "# House rules\n\n- Read first."
+def test_a_skill_is_compressed_by_the_optimizer_and_never_cut() -> None:
+    model = ScriptedOptimizer(compress=document("# House rules\n\n- Read first."))
+    result = compressed(model)
+    assert result.value.body == "# House rules\n\n- Read first."
     assert result.errors == ()
-    (prompt,) = model.prompts["apply"]
+    (prompt,) = model.prompts["compress"]
     assert f"about {estimate_tokens(LONG.text)} tokens, and may have 170 at most" in prompt
+    assert "nothing can be moved to other files" in prompt
 
 
 def test_a_compression_that_is_too_long_is_asked_for_once_more_then_refused() -> None:
-    model = ScriptedOptimizer(apply=document(LONG.body))
-    result = fit(LONG, a_briefing(model, max_tokens=200))
-    assert result.value is None
+    model = ScriptedOptimizer(compress=document(LONG.body))
+    result = compressed(model)
+    assert result.value == LONG
     assert "more than the 200 allowed" in result.errors[0]
-    first, second = model.prompts["apply"]
+    first, second = model.prompts["compress"]
     assert "could not be used" not in first and "more than the 200 allowed" in second
+
+
+def test_a_compression_must_be_shorter_than_the_skill() -> None:
+    model = ScriptedOptimizer(compress=document(SKILL.body, SKILL.description))
+    result = compressed(model, SKILL)
+    assert result.value == SKILL and "not fewer than the" in result.errors[0]
+
+
+def test_long_material_moves_to_files_only_where_the_config_allows_it() -> None:
+    moved = {"file": "references/words.md", "content": "Many words that say little."}
+    reply = document("# Short\n\nSee references/words.md.") | {"files": [moved]}
+    refused = compressed(ScriptedOptimizer(compress=reply))
+    assert refused.value == LONG and "SKILL.md only" in refused.errors[0]
+    allowed = compressed(ScriptedOptimizer(compress=reply), edit_files=True).value
+    assert allowed.files["references/words.md"] == b"Many words that say little.\n"
+    there = replace(LONG, files={"references/words.md": b"theirs\n"})
+    kept = compressed(ScriptedOptimizer(compress=reply), there, edit_files=True)
+    assert kept.value == there and "not a new file" in kept.errors[0]
 
 
 def test_guidance_and_reminders_are_kept_and_not_shown() -> None:
     body = with_region(with_region(LONG.body, REMINDERS, "## Reminders\n\n- Look."), GUIDANCE, "G.")
-    model = ScriptedOptimizer(apply=document("# Short"))
-    made = fit(replace(LONG, body=body), a_briefing(model, max_tokens=200)).value
-    assert made is not None
+    model = ScriptedOptimizer(compress=document("# Short"))
+    made = compressed(model, replace(LONG, body=body)).value
     assert region(made.body, GUIDANCE) == "G."
     assert region(made.body, REMINDERS) == "## Reminders\n\n- Look."
-    assert "G." not in model.prompts["apply"][0]
+    assert "G." not in model.prompts["compress"][0]
 
 
 @pytest.mark.parametrize(
@@ -70,28 +86,26 @@ def test_guidance_and_reminders_are_kept_and_not_shown() -> None:
     ],
 )
 def test_a_document_that_is_no_skill_is_refused(body: str, reason: str) -> None:
-    result = fit(LONG, a_briefing(ScriptedOptimizer(apply=document(body)), max_tokens=200))
-    assert (result.value is None) == bool(reason)
+    result = compressed(ScriptedOptimizer(compress=document(body)))
+    assert (result.value == LONG) == bool(reason)
     assert reason in "".join(result.errors)
 
 
 def test_a_users_own_protected_region_must_stay_as_it_is() -> None:
     own = "<!-- protected:legal -->\nDo not lie.\n<!-- /protected:legal -->"
     skill = replace(LONG, body=f"{LONG.body}\n\n{own}")
-    lost = fit(skill, a_briefing(ScriptedOptimizer(apply=document("# Short")), max_tokens=200))
-    kept = fit(
-        skill, a_briefing(ScriptedOptimizer(apply=document(f"# Short\n\n{own}")), max_tokens=200)
-    )
-    assert lost.value is None and "protected regions" in lost.errors[0]
-    assert kept.value is not None and own in kept.value.body
+    lost = compressed(ScriptedOptimizer(compress=document("# Short")), skill)
+    kept = compressed(ScriptedOptimizer(compress=document(f"# Short\n\n{own}")), skill)
+    assert lost.value == skill and "protected regions" in lost.errors[0]
+    assert kept.value != skill and own in kept.value.body
 
 
 def test_a_document_that_the_regions_cannot_be_added_to_is_refused_with_the_reason() -> None:
     skill = replace(LONG, body=with_region(LONG.body, GUIDANCE, "G."))
-    model = ScriptedOptimizer(apply=document("# Short\n\n```\nopen"))
-    result = fit(skill, a_briefing(model, max_tokens=200))
-    assert result.value is None and "guidance: " in result.errors[0]
-    assert "could not be used: guidance: " in model.prompts["apply"][1]
+    model = ScriptedOptimizer(compress=document("# Short\n\n```\nopen"))
+    result = compressed(model, skill)
+    assert result.value == skill and "guidance: " in result.errors[0]
+    assert "could not be used: guidance: " in model.prompts["compress"][1]
 
 
 def test_suggestions_are_worked_in_by_one_rewrite() -> None:
@@ -185,11 +199,13 @@ def test_notes_are_kept_if_an_epoch_yields_none() -> None:
 
 
 def test_notes_are_shown_to_every_stage_and_are_no_part_of_the_skill() -> None:
-    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": "G."}, apply=document("# Short"))
+    model = ScriptedOptimizer(
+        slow={"reasoning": "r", "guidance": "G."}, compress=document("# Short")
+    )
     memory = (RejectedEdit(1, (Edit("append", "", "- bad"),), 0.5, 0.4, ()),)
     briefing = a_briefing(model, notes="one at a time", memory=memory, max_tokens=200)
     made = slow_update(PAIRS, briefing).value
-    fit(LONG, briefing)
+    compress(replace(briefing, skill=LONG))
     for prompts in model.prompts.values():
         assert all("one at a time" in prompt and "- bad" in prompt for prompt in prompts)
     assert "one at a time" not in made.text

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skillopt.core.skill import Skill, canonical_body, read_skill, skill_problems, write_skill
+from skillopt.core.skill import (
+    Layout,
+    Skill,
+    canonical_body,
+    read_skill,
+    skill_problems,
+    write_skill,
+)
 from skillopt.core.types import Edit, EditKind
 from skillopt.optimizer.edits import apply_edits
 from skillopt.optimizer.regions import REMINDERS, protected_regions, with_region
@@ -65,7 +72,10 @@ def test_markdown_is_edited_as_the_body_is() -> None:
     ("front", "kept"),
     [
         (b"---\ntitle: x\n---\n", "---\ntitle: x\n---\n"),
-        (b"\xef\xbb\xbf---\r\ntitle: x\r\n---\r\n\r\n", "---\ntitle: x\n---\n\n"),
+        (
+            b"\xef\xbb\xbf---\r\ntitle: x\r\n---\r\n\r\n",
+            "\ufeff---\r\ntitle: x\r\n---\r\n\r\n",
+        ),
         (b"---\n---\n", "---\n---\n"),
         (b"---\ntitle: x\n\n---\n\n", "---\ntitle: x\n\n---\n\n"),
     ],
@@ -75,8 +85,9 @@ def test_front_matter_of_a_file_is_left_alone(front: bytes, kept: str) -> None:
     assert change(Edit("replace", "hello", "bye", file=guide), data) == kept + "bye\n\n---\nend\n"
     assert "not found" in refusal(Edit("replace", "title: x", "- y", file=guide), data)
     assert "nothing would be left" in refusal(Edit("delete", "a", file=guide), front + b"a\n")
-    bare = kept.rstrip().encode()
-    assert change(Edit("append", "", "new", file=guide), bare) == kept.rstrip() + "\n\nnew\n"
+    bare, end = kept.rstrip(), "\r\n" if "\r" in kept else "\n"
+    appended = change(Edit("append", "", "new", file=guide), bare.encode())
+    assert appended == f"{bare}{end}{end}new{end}"
 
 
 def test_text_of_a_file_does_not_become_front_matter() -> None:
@@ -101,10 +112,29 @@ def test_lines_are_inserted_below_the_target_however_it_ends() -> None:
     assert made == "-a\nb\nnew\n"
 
 
-def test_scripts_of_other_systems_are_edited_as_text_with_lf() -> None:
-    run = "scripts/x.py"
+def test_files_of_other_systems_keep_their_line_ends_and_mark() -> None:
+    run, guide = "scripts/x.py", "references/guide.md"
     edit = Edit("replace", "y = 1", "y = 2\r\nz = 3", file=run)
-    assert change(edit, b"\xef\xbb\xbfx = 1\r\ny = 1\r\n") == "x = 1\ny = 2\nz = 3\n"
+    kept = "\ufeffx = 1\r\ny = 2\r\nz = 3\r\n"
+    assert change(edit, b"\xef\xbb\xbfx = 1\r\ny = 1\r\n") == kept
+    append = Edit("append", "", "- b", file=guide)
+    assert change(append, b"\n\n- a") == "\n\n- a\n- b"
+    assert change(append, b"- a\r\n- x\n- y\r\n\n") == "- a\r\n- x\n- y\r\n- b\r\n\n"
+
+
+def test_a_link_is_not_edited_and_nothing_is_made_below_one() -> None:
+    links = Layout(links={"references/more.md": "guide.md", "assets": "references"})
+    skill = replace(SKILL, layout=links)
+    for path in ("references/more.md", "assets/new.md"):
+        (outcome,) = apply_edits(skill, [Edit("append", "", "- x", file=path)], 1, files=True)[1]
+        assert "link" in outcome.reason or "conflicts" in outcome.reason
+
+
+def test_what_was_wrong_with_a_file_is_no_reason_to_refuse_an_edit() -> None:
+    run, old = "scripts/x.py", b"print 'two'\n# page\x0c\n"
+    assert change(Edit("append", "", "# end", file=run), old) == old.decode() + "# end\n"
+    assert "valid Python" in refusal(Edit("append", "", "print 'x'", file=run), b"x = 1\n")
+    assert "control" in refusal(Edit("append", "", "# \x0c", file=run), old)
     assert "changes nothing" in refusal(Edit("replace", "y = 1", "y = 1", file=run), b"y = 1\n")
 
 

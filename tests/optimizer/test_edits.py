@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skillopt.core.skill import Skill, canonical_body, skill_problems
+from skillopt.core.skill import Skill, canonical_body
+from skillopt.core.skill_rules import made_worse
 from skillopt.core.types import Edit
 from skillopt.optimizer.edits import ALREADY_THERE, apply_edits
-from skillopt.optimizer.markdown import leaves
+from skillopt.optimizer.markdown import CODE, leaves
 from skillopt.optimizer.regions import protected_regions
 from tests.helpers.cells import examples
 
@@ -166,8 +167,26 @@ def test_refusals_have_reasons(edit: Edit, reason: str) -> None:
     assert reason in refusal(edit)
 
 
-def test_appending_to_an_open_fence_is_refused() -> None:
-    assert "block before" in refusal(Edit("append", content="- a"), "```\ncode")
+@pytest.mark.parametrize("body", ["```\ncode", "a\n\n~~~~ md\n```\nb\n```", "a\n\n<div>\nb"])
+def test_a_block_that_was_open_is_no_reason_to_refuse_what_comes_after_it(body: str) -> None:
+    assert change(Edit("append", content="- new"), body).startswith(f"{body}\n")
+    reminded = change(Edit("note", content="Look."), body)
+    assert reminded.startswith(f"{body}\n") and "- Look." in reminded
+    again, outcomes = apply_edits(skill(reminded), [Edit("note", content="Listen.")], 1)
+    assert outcomes[0].applied and again.body.count("## Reminders") == 1
+    assert "block" in refusal(Edit("append", content="```\nb"), "fine")
+
+
+def test_insert_after_goes_where_it_was_asked_to_in_a_block_of_code() -> None:
+    body = "a\n\n- x\n\n  ```sh\n  one\n  two\n  ```\n\nb"
+    assert "  one\n  new\n  two\n" in change(Edit("insert_after", "one", "new"), body)
+    below = change(Edit("insert_after", "two", "Text."), body)
+    assert below.index("two") < below.index("```\n\nText.")
+
+
+def test_insert_after_a_paragraph_that_a_list_follows_at_once() -> None:
+    made = change(Edit("insert_after", "Rules:", "Mind them."), "Rules:\n- one\n- two")
+    assert made == "Rules:\n\nMind them.\n\n- one\n- two"
 
 
 def test_a_region_that_is_never_closed_protects_to_the_end() -> None:
@@ -237,12 +256,16 @@ def test_any_edit_on_any_markdown(case: tuple[str, list[Edit]], budget: int | No
     if not applied:
         assert new == old
         return
-    assert skill_problems(new) == ()
+    assert made_worse(old, new) == ()
     assert apply_edits(old, applied, None)[0] == new  # The report is all that happened.
     before, after = canonical_body(body), new.body
     assert [before[a:b] for a, b in protected_regions(before)] == [
         after[a:b] for a, b in protected_regions(after)
     ]
     if all(edit.kind in ("append", "insert_after", "set_description") for edit in applied):
+        # Every old block is still one. Code may get lines, and an open block what follows it.
         found = iter([leaf.same for leaf in leaves(after)])
-        assert all(leaf.same in found for leaf in leaves(before))  # Every old block is still one.
+        text = [leaf for leaf in leaves(before) if leaf.kind not in CODE]
+        assert all(leaf.same in found for leaf in text)
+        lines = iter(after.split("\n"))
+        assert all(line in lines for line in before.split("\n") if line)
