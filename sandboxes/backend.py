@@ -104,15 +104,16 @@ class Backend(Traits, Protocol):
                 if the sandboxes must not reach it.
         """
 
-    def image(self, name: str, folder: Path | None = None) -> str:
+    def image(self, name: str, folder: Path | None = None, timeout_s: float | None = None) -> str:
         """Make an image available; the name by which a SandboxSpec gives it.
 
         Args:
             name: of the image.
             folder: build it from the Dockerfile in there, unless that has been done.
+            timeout_s: seconds that building may take; without a limit if None.
 
         Raises:
-            SandboxError: it cannot be pulled or built.
+            SandboxError: it cannot be pulled or built, or not in time.
         """
 
     def volume(self, image: str) -> str:

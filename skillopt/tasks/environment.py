@@ -145,7 +145,7 @@ class Environments:
             return image
         self._check_images(task)
         with self._lock:
-            return self._had(task.verifier_image, tests)
+            return self._had(task, task.verifier_image, tests)
 
     def image(self, task: Task) -> str:
         """The image of a task, as :meth:`prepare` returns it."""
@@ -161,17 +161,17 @@ class Environments:
         with self._lock:
             return self._made(image)
 
-    def _made(self, image: str, folder: Path | None = None) -> str:
+    def _made(self, image: str, folder: Path | None = None, timeout_s: float | None = None) -> str:
         """An image, built or pulled if needed. The caller must hold the lock."""
         if image not in self._images:
-            self._images[image] = self._backend.image(image, folder)
+            self._images[image] = self._backend.image(image, folder, timeout_s)
         return self._images[image]
 
     def _built(self, task: Task) -> tuple[str, Path]:
         """The image of a task that has its own, and the content of its working directory."""
         self._check_images(task)
         with self._lock:
-            image = self._had(task.docker_image, task.folder / "environment")
+            image = self._had(task, task.docker_image, task.folder / "environment")
             content = self._contents.get((image, task.workdir))
             if content is None:
                 content = Path(self._cache.name) / str(len(self._contents))
@@ -181,12 +181,12 @@ class Environments:
                 self._contents[image, task.workdir] = content
         return image, content
 
-    def _had(self, name: str | None, folder: Path) -> str:
+    def _had(self, task: Task, name: str | None, folder: Path) -> str:
         """An image by its name; or by the Dockerfile in a folder, if it has no name or cannot be
         had by it. The caller must hold the lock."""
         built = f"skillopt/task:{folder_digest(folder)[:12]}" if folder.is_dir() else ""
         if name is None or name in self._unavailable:
-            return self._made(built, folder)
+            return self._made(built, folder, task.build_timeout_s)
         try:
             return self._made(name)
         except SandboxError as error:
@@ -194,7 +194,7 @@ class Environments:
                 raise
             _LOG.warning("%s cannot be had, so %s is built: %s", name, folder, error)
             self._unavailable.add(name)
-        return self._made(built, folder)
+        return self._made(built, folder, task.build_timeout_s)
 
     def _check_images(self, task: Task) -> None:
         if not self._backend.images:

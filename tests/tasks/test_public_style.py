@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sandboxes.base import SandboxError
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import remove_image
 from skillopt.config.network import Network, access_to
@@ -17,6 +18,18 @@ from skillopt.tasks.validate import solve, validate
 from tests.helpers.public_style import TASKS, WITH_NETWORK, write_task
 
 pytestmark = pytest.mark.engine
+
+
+@pytest.mark.parametrize("step", ["sleep 60", "while :; do echo on; sleep 0.1; done"])
+def test_an_image_that_takes_too_long_to_build(
+    step: str, tmp_path: Path, backend: DockerBackend
+) -> None:
+    folder = write_task(tmp_path, "path-of-the-image")
+    (folder / "task.toml").write_text("[environment]\nbuild_timeout_sec = 2\n")
+    dockerfile = f"FROM skillopt/agent-base:1\nWORKDIR /app\nRUN {step}\n"
+    (folder / "environment" / "Dockerfile").write_text(dockerfile)
+    with pytest.raises(SandboxError, match="took longer than 2 s; raise env"):
+        Environments(backend).image(read_task(folder))
 
 
 @pytest.mark.timeout(300)
