@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from sandboxes.backend import Backend, Keeps
+from sandboxes.backend import HANDED, Backend, Keeps
 from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
@@ -81,9 +81,14 @@ class Environments:
         return replace(task, workdir=found or task.workdir, workdir_known=True)
 
     def _hands_over(self, task: Task) -> bool:
-        if not isinstance(self._backend, Keeps) or task.verify is not None or task.question:
+        if not self.keeps or task.verify is not None or task.question:
             return False
         return task.handover if self._handover == "auto" else self._handover == "container"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether images can be made of containers."""
+        return isinstance(self._backend, Keeps)
 
     def discard(self, image: str) -> None:
         """Remove an image that was made of an agent's container; raises SandboxError."""
@@ -208,7 +213,7 @@ class Environments:
 def handed_image(name: str) -> str:
     """A new name for the image of an agent's container, from the rollout's key or the task."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24]
-    return f"skillopt/handed:{plain or 'task'}-{secrets.token_hex(8)}"
+    return f"{HANDED}:{plain or 'task'}-{secrets.token_hex(8)}"
 
 
 def given(task: Task) -> str:
