@@ -10,15 +10,31 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import concurrency, cpu, hostile, overhead, pages, sessions, soak, startup, streams
+from benchmarks import (
+    concurrency,
+    cpu,
+    hostile,
+    overhead,
+    pages,
+    peer,
+    reports,
+    sessions,
+    soak,
+    startup,
+    streams,
+    workspaces,
+)
 
 PARTS = {
     "startup": startup.run,
     "pages": pages.run,
+    "reports": reports.run,
     "cpu": cpu.run,
     "overhead": overhead.run,
+    "peer": peer.run,
     "streams": streams.run,
     "sessions": sessions.run,
+    "workspaces": workspaces.run,
     "concurrency": concurrency.run,
     "soak": soak.run,
     "hostile": hostile.run,

@@ -46,14 +46,14 @@ def main() -> None:
         (_work_bare if kind else _work)(bare)
         return
     trees = dict(one.split("=", 1) for one in chosen.tree or [f"this={_TREE}"])
-    with _engine(chosen) as host:
+    with own_counters(chosen) as host:
         for harness in chosen.harnesses:
             with ExitStack() as stack:
                 workers = {
-                    name: stack.enter_context(_worker(Path(folder), harness, host))
+                    name: stack.enter_context(worker(Path(folder), harness, host))
                     for name, folder in trees.items()
                 }
-                _measure(harness, workers, chosen.rounds, chosen.rollouts)
+                measure(harness, workers, chosen.rounds, chosen.rollouts)
 
 
 def run() -> dict[str, dict[str, dict[str, float]]]:
@@ -65,23 +65,31 @@ def run() -> dict[str, dict[str, dict[str, float]]]:
 
     results = {}
     chosen = argparse.Namespace(harnesses=NAMES, add_runtime="", hide=[])
-    with _engine(chosen) as host:
+    with own_counters(chosen) as host:
         for harness in NAMES:
             kinds = {"rollout": harness}
             if harness in CLI_AGENTS:
                 kinds["docker run"] = f"bare {harness}"
             with ExitStack() as stack:
                 workers = {
-                    name: stack.enter_context(_worker(_TREE, kind, host))
+                    name: stack.enter_context(worker(_TREE, kind, host))
                     for name, kind in kinds.items()
                 }
-                results[harness] = _measure(harness, workers, rounds=6, rollouts=2)
+                results[harness] = measure(harness, workers, rounds=6, rollouts=2)
     return results
 
 
-def _measure(
+def measure(
     harness: str, workers: dict[str, subprocess.Popen[str]], rounds: int, rollouts: int
 ) -> dict[str, dict[str, float]]:
+    """What a rollout costs each worker, asked in turns: medians.
+
+    Args:
+        harness: for the line that is printed.
+        workers: by name.
+        rounds: the number of turns.
+        rollouts: of each worker in a turn.
+    """
     found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in workers}
     for number in range(rounds + 1):
         for name, worker in workers.items():
@@ -93,7 +101,8 @@ def _measure(
             engine, containers, wall = (b - a for a, b in zip(before, after, strict=True))
             values = {"engine": engine, "containers": containers, "python": said["cpu"]}
             values["sum"] = sum(values.values())
-            for key, value in {**values, "wall": wall, "requests": said["requests"]}.items():
+            values |= {"wall": said.get("wall", wall), "requests": said["requests"]}
+            for key, value in values.items():
                 found[name][key].append(value / rollouts)
     medians = {}
     for name, series in found.items():
@@ -112,9 +121,19 @@ def _ask(worker: subprocess.Popen[str], rollouts: int) -> dict[str, float]:
 
 
 @contextmanager
-def _worker(tree: Path, harness: str, host: str) -> Iterator[subprocess.Popen[str]]:
+def worker(
+    tree: Path, work: str, host: str, script: str = __file__
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs as many rollouts as each line of its standard input says.
+
+    Args:
+        tree: the source tree that it runs.
+        work: what ``script`` gets as ``--work``.
+        host: the engine's address.
+        script: that is run.
+    """
     env = {**os.environ, "PYTHONPATH": str(tree), "DOCKER_HOST": host}
-    command = [sys.executable, str(Path(__file__)), "--work", harness]
+    command = [sys.executable, script, "--work", work]
     with subprocess.Popen(
         command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tree
     ) as process:
@@ -193,7 +212,7 @@ def _work_bare(harness: str) -> None:
 
 
 @contextmanager
-def _engine(chosen: argparse.Namespace) -> Iterator[str]:
+def own_counters(chosen: argparse.Namespace) -> Iterator[str]:
     """The address of an engine whose processes are in groups of their own."""
     from harnesses.agents.cli_agent import CliHarness
     from harnesses.agents.registry import make_harness

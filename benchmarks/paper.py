@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,14 @@ PAPER = {
     "alfworld": Figures("ALFWorld", "39/18/134", 83.6, 95.5, 59.3, 1321, 2, 370),
 }
 """From the article and public transcriptions of arXiv 2605.23904; single runs as far as stated."""
+HARNESSES = ("direct", "codex", "claude-code")
+GAINS = {
+    ("spreadsheetbench", "codex"): 57.5,
+    ("spreadsheetbench", "claude-code"): 58.3,
+}
+"""Gains in points that the paper reports of single cells in agents."""
+AVERAGE_GAINS = {"codex": 24.8, "claude-code": 19.1}
+"""Its average gains in agents, for GPT-5.5 as well."""
 _HEAD = (
     "benchmark", "train/val/test", "paper: no skill → trained", "training tokens",
     "skill, tokens", "edits", "training rollouts", "measured: no skill", "measured: trained",
@@ -63,6 +71,22 @@ def table(measured: Mapping[str, Any] | None = None) -> str:
             )
         )  # fmt: skip
     return "\n".join("|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in lines)
+
+
+def gain(name: str, harness: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was measured of a cell in an agent, beside the gain that the paper reports.
+
+    Args:
+        rows: what ``skillopt eval none RUN --json`` printed.
+    """
+    first, *_, last = rows
+    points = 100 * (last["score"]["value"] - first["score"]["value"])
+    one = GAINS.get((name, harness))
+    paper = f"+{AVERAGE_GAINS[harness]} on average" if one is None else f"+{one}"
+    return (
+        f"{PAPER[name].title} in {harness}: no skill {_score(first)}, trained {_score(last)}, "
+        f"gain {points:+.1f} points (paper: {paper})"
+    )
 
 
 def _score(row: Mapping[str, Any]) -> str:

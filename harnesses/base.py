@@ -154,6 +154,8 @@ class Request:
     """The most model replies in direct chat; by default the harness's own limit."""
     root: bool = False
     """Whether the agent is root of its container."""
+    keep_as: str = ""
+    """Name of the image in which its container is kept, as ``SandboxSpec.keep_as``."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sandboxes.access import Access, Visit
 from sandboxes.base import Sandbox, SandboxSpec
@@ -75,6 +75,18 @@ class Traits(Protocol):
     def images(self) -> bool:
         """Whether sandboxes run the image that they are given. Otherwise ``image`` and ``volume``
         are useless: tasks with an image of their own and command-line agents are refused."""
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """What a backend can do besides, if it makes images of sandboxes (``SandboxSpec.keep_as``)."""
+
+    def remove_image(self, name: str) -> None:
+        """Remove an image that was made of a sandbox. Does nothing if it is gone.
+
+        Raises:
+            SandboxError: it cannot be removed.
+        """
 
 
 class Backend(Traits, Protocol):

@@ -72,6 +72,9 @@ class SandboxSpec:
             sandbox may end with its command, which costs less.
         root: whether commands run as root of the container, with the capabilities that package
             managers need and no others. Of no effect where there is no container.
+        keep_as: name of an image in which everything is kept that was changed outside of mounts,
+            made when the sandbox is stopped; empty to keep nothing. Only for backends that are
+            :class:`sandboxes.backend.Keeps`.
     """
 
     image: str
@@ -82,6 +85,7 @@ class SandboxSpec:
     network: str = "none"
     single_command: bool = False
     root: bool = False
+    keep_as: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ SANDBOX_KIND, RELAY_KIND = "sandbox", "relay"
 
 RELAY_IMAGE = "skillopt/relay:1"
 """The image of what has no program of a task or an agent in it."""
+KEPT_KIND = "kept"
+"""Images of what a container has changed, for the one who looks at it next."""
 IDLE = ("sleep", "infinity")
 IDLE_USER = "65534:65534"
 """An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
@@ -268,6 +270,16 @@ class DockerEngine:
         except SandboxError:
             self._abandoned.add(container)
             raise
+
+    def keep(self, container: str, name: str) -> None:
+        """Make an image of what a container has changed, which ends; raises SandboxError."""
+        from docker.errors import NotFound
+
+        with self._turns, self.errors(f"keeping container {container[:12]} as {name}"):
+            try:
+                self.api.commit(container, name, conf={"Labels": self.labels(KEPT_KIND)})
+            except NotFound:
+                return  # It ended with the engine's own restart.
 
     def _discard(self, container: str) -> None:
         """Remove a container that nobody waits for; see :meth:`remove` for one that stays."""

@@ -18,7 +18,7 @@ from sandboxes.base_image import ensure_base
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.engine_trial import try_mounts
-from sandboxes.images import RELAY_IMAGE, ImageSpec, build, image_id
+from sandboxes.images import RELAY_IMAGE, ImageSpec, build, image_id, remove_image
 from sandboxes.owner import clean_folders, scratch_dir
 from sandboxes.proxy import Proxy
 from sandboxes.reaper import clean
@@ -128,6 +128,10 @@ class DockerBackend:
         return (
             name if name.startswith(OWN_IMAGES) else ensure_base(self.engine, name, log=_LOG.info)
         )
+
+    def remove_image(self, name: str) -> None:
+        if image_id(self.engine, name) is not None:
+            remove_image(self.engine, name)
 
     def volume(self, image: str) -> str:
         with self._lock:

@@ -209,7 +209,11 @@ class DockerSandbox:
         kept, self._namespace = self._namespace, None
         self._dead = "has been stopped"
         if container is not None:
-            self._engine.remove(container)
+            try:
+                if self._spec.keep_as:
+                    self._engine.keep(container, self._spec.keep_as)
+            finally:
+                self._engine.remove(container)
             if self._shared or self._spec.root:
                 self._give_back()
         if kept is not None:  # Not if a process could be left in it.

@@ -62,11 +62,14 @@ def connect(address: str, patience_s: int) -> APIClient:
     settings = _tls_settings(address) | {"base_url": address}
     with engine_errors("connecting", address):
         try:
-            return docker.APIClient(
+            client = docker.APIClient(
                 version="auto", timeout=patience_s, max_pool_size=_CONNECTIONS, **settings
             )
         except (OSError, ValueError) as error:  # Of the address itself, or of TLS files.
             raise _unavailable("connecting", address, error) from error
+    if address.startswith("unix:"):
+        client.trust_env = False  # No proxy is on the way, and each request would look for one.
+    return client
 
 
 def _tls_settings(address: str) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Removes what dead processes left behind in a Docker engine: containers and volumes.
+"""Removes what dead processes left behind in a Docker engine: containers, volumes, and images of
+what containers had changed.
 
 Only what has this project's labels and an owner that is known to be dead. What belongs to a living
 process, or to one that cannot be examined from this machine, stays.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sandboxes.docker import KIND_LABEL, OWNER_LABEL, DockerEngine
+from sandboxes.docker import KEPT_KIND, KIND_LABEL, OWNER_LABEL, DockerEngine
 from sandboxes.owner import Owner, is_dead
 from sandboxes.volumes import CONTENT_LABEL, IMAGE_LABEL, TOOLCHAIN_KIND, remove_volume
 
@@ -23,6 +24,11 @@ def clean(engine: DockerEngine, *, dry_run: bool = False) -> list[str]:
         removed.append(f"container {container[:12]} ({kind})")
         if not dry_run:
             engine.remove(container)
+    for image, name in _dead_images(engine):
+        removed.append(f"image {name}")
+        if not dry_run:
+            with engine.errors(f"removing image {name}", name):
+                engine.api.remove_image(image, force=True)
     for volume in _stale_volumes(engine):
         if dry_run or remove_volume(engine, volume):
             removed.append(f"volume {volume}")
@@ -36,6 +42,14 @@ def _dead_containers(engine: DockerEngine) -> Iterator[tuple[str, str]]:
         labels = container["Labels"]
         if _dead(labels[OWNER_LABEL]):
             yield str(container["Id"]), str(labels.get(KIND_LABEL, "unknown"))
+
+
+def _dead_images(engine: DockerEngine) -> Iterator[tuple[str, str]]:
+    with engine.errors("listing images"):
+        found = engine.api.images(filters={"label": f"{KIND_LABEL}={KEPT_KIND}"})
+    for image in found:
+        if _dead(image["Labels"].get(OWNER_LABEL, "")):
+            yield str(image["Id"]), str((image.get("RepoTags") or [image["Id"]])[0])
 
 
 def _stale_volumes(engine: DockerEngine) -> list[str]:

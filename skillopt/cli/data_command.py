@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +40,10 @@ def list_(where: Path, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(rows), nl=False)
         return
+    width = max(len(row["title"]) for row in rows)
     for row in rows:
         size = "/".join(str(count) for count in row["splits"].values())
-        show_text(output(), f"{row['name']:<18} {row['title']:<24} {size:<13} {row['state']}")
+        show_text(output(), f"{row['name']:<18} {row['title']:<{width}} {size:<13} {row['state']}")
         show_text(output(), f"{'':<18} {row['url']}")
     click.echo("The numbers are train/val/test. 'skillopt data prepare NAME' says what to get.")
 
@@ -81,7 +81,7 @@ def _row(benchmark: Benchmark, where: Path) -> dict[str, Any]:
 )  # fmt: skip
 @click.option(
     "--splits", type=click.Path(path_type=Path),
-    help="A JSON file with ids by split, instead of the paper's.",
+    help="Other ids than the paper's by split: a JSON file, or a folder with SPLIT/items.json.",
 )  # fmt: skip
 @click.option("--accept-terms", is_flag=True, help="Confirm what the home's terms ask for.")
 @guarded
@@ -93,8 +93,7 @@ def prepare_(
     Says first what to get, from where, how large it is, and under which terms. Nothing is
     downloaded. The tasks are in the paper's splits.
     """
-    from skillopt.tasks.benchmarks.prepare import benchmark, prepare
-    from skillopt.tasks.harbor import TaskError
+    from skillopt.tasks.benchmarks.prepare import benchmark, prepare, read_splits
 
     chosen = benchmark(name)
     _describe(chosen)
@@ -103,12 +102,7 @@ def prepare_(
     if chosen.home.confirm and not accept_terms:
         show_text(output(), chosen.home.confirm)
         click.confirm("Do you confirm this?", abort=True)
-    ids = None
-    if splits is not None:
-        try:
-            ids = chosen.split_ids(json.loads(splits.read_text("utf-8")))
-        except (OSError, ValueError) as error:
-            raise TaskError(f"{splits}: {error}") from error
+    ids = None if splits is None else read_splits(chosen, splits)
     found = prepare(chosen, download, target or WHERE / name, ids)
     for note in found.notes:
         show_text(output(), f"note: {note}")

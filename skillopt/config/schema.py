@@ -185,6 +185,10 @@ class SandboxConfig(Section):
     filtering proxy; or ``open`` for everything."""
     verifier_network: Network = "none"
     """What verifiers may reach, with the same values."""
+    handover: Literal["auto", "container", "workdir"] = "auto"
+    """What verifiers get of the agent's container: ``workdir`` for the working directory alone;
+    ``container`` for all of it, which is less safe and costs more; ``auto`` for all of it where the
+    tests look elsewhere than in the working directory."""
     root: bool = True
     """Whether agents and verifiers are root of their own containers where a task asks for it, by
     ``user`` in ``task.toml`` or by what its solution and tests run. Otherwise all are ordinary

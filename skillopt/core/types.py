@@ -65,6 +65,9 @@ class Task:
     it."""
     verifier_root: bool = False
     """Whether the verifier is: ``verifier.user`` says so, or the tests need it."""
+    handover: bool = False
+    """Whether the verifier gets the agent's whole container, because the tests look elsewhere than
+    in the working directory."""
     agent_timeout_s: float = 600.0
     verifier_timeout_s: float = 600.0
     memory_mb: int = 2048

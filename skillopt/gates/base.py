@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, Protocol
 
 from skillopt.config.schema import Metric
@@ -57,14 +58,19 @@ def score_of(reward: Reward, metric: Metric, mix: float) -> Fraction:
         metric: which reward counts.
         mix: weight of the soft reward if the metric is ``mixed``; the hard one has the rest.
     """
-    hard, soft = (Fraction(r).limit_denominator(1_000_000) for r in (reward.hard, reward.soft))
     match metric:
         case "hard":
-            return hard
+            return _exact(reward.hard)
         case "soft":
-            return soft
-    weight = Fraction(mix).limit_denominator(1_000_000)
-    return weight * soft + (1 - weight) * hard
+            return _exact(reward.soft)
+    weight = _exact(mix)
+    return weight * _exact(reward.soft) + (1 - weight) * _exact(reward.hard)
+
+
+@lru_cache(maxsize=4096)
+def _exact(share: float) -> Fraction:
+    """A share as the fraction that it stands for. A run has few different ones."""
+    return Fraction(share).limit_denominator(1_000_000)
 
 
 def mean_score(rewards: Iterable[Reward], metric: Metric = "hard", mix: float = 0.5) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from skillopt.report.page import render
 from skillopt.report.trajectory import IN_FILE, rollout_view
 from skillopt.report.view import RunView
-from skillopt.rollouts.store import failed_place_of, place_of
+from skillopt.rollouts.store import failed_place_of, has_result, place_of
 
 RULE = (
     "The file has {held} of {all} trajectories, chosen in this order: rollouts that failed for "
@@ -55,15 +55,14 @@ def failed_folder_of(run: Path, key: str) -> Path:
 
 def _sampled(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:
     """The first rollouts in the order of :data:`RULE` that are in the store."""
-    found = _failed(view, run, count // 4)
+    found, store = _failed(view, run, count // 4), view.root.parent / "store"
     for index in _ranked(run):
         if len(found) >= count:
             break
         key = run["rollouts"]["key"][index]
-        folder = folder_of(view.root, key)
-        if key not in found and (folder / "result.json").is_file():
+        if key not in found and has_result(store, key):
             with suppress(OSError):  # 'skillopt store verify' names those that are damaged.
-                found[key] = rollout_view(folder, IN_FILE)
+                found[key] = rollout_view(place_of(store, key), IN_FILE)
     return found
 
 

@@ -129,9 +129,9 @@ def _resting_places(store: RolloutStore, key: str) -> list[Path]:
 
 def _ran(run: Path) -> list[tuple[str, str]]:
     """Keys and tasks of the rollouts that a run has run, in order."""
-    from skillopt.run.journal import read_records
+    from skillopt.run.journal import LogReader
 
-    return [(r.key, r.task) for r in read_records(run) if isinstance(r, RolloutRan)]
+    return [(r.key, r.task) for r in LogReader(run).new() if isinstance(r, RolloutRan)]
 
 
 def _ending(folder: Path) -> Happening:

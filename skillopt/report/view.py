@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from skillopt.config.schema import Metric
 from skillopt.core.types import GateDecision, Reward, RolloutRow
 from skillopt.evaluation.stats import Estimate, mean, rate
 from skillopt.gates.base import mean_score
@@ -69,7 +70,8 @@ class RunView:
         self._changes: list[dict[str, Any]] = []
         self._seconds: dict[str, float] = {}
         self._stage_done = 0
-        self._times: list[float] = []
+        self._began: float | None = None
+        self._last: float | None = None
         self._doing = ""
         self.refresh()
 
@@ -85,17 +87,19 @@ class RunView:
 
     def refresh(self) -> bool:
         """Read the log's new records. Returns whether anything has changed."""
-        new = self._log.new()
-        for record in new:
+        before, new = self._doing, False
+        for record in self._log.new():
             self._add(record)
-        before, self._doing = self._doing, self.state.doing
-        return bool(new) or before != self._doing
+            new = True
+        self._doing = self.state.doing
+        return new or before != self._doing
 
     def _add(self, record: AnyRecord) -> None:
         before = self.state.current
         self.state.apply(record)
         self._meter.add(record)
-        self._times = [*self._times[:1], record.at]
+        self._began = record.at if self._began is None else self._began
+        self._last = record.at
         match record:
             case RunCreated():
                 self._table.set_splits(record.splits)
@@ -153,7 +157,7 @@ class RunView:
             "proposed": row["edits_proposed"],
             "applied": row["edits_applied"],
             "refused": row["edits_refused"],
-            "rollout": vars(self._score(_by_task(record.rollouts))),
+            "rollout": vars(self._measured(record.rollouts)),
             "edits": [asdict(outcome) for outcome in record.report],
             "batch": trained,
         }
@@ -231,7 +235,7 @@ class RunView:
     def _judged_point(self, entry: dict[str, Any], gate: GateDecision) -> None:
         score = None
         if gate.score_after is not None:
-            score = _around(gate.score_after, self._score(_by_task(gate.rollouts)))
+            score = _around(gate.score_after, self._measured(gate.rollouts))
         if gate.accepted:
             self._current = score
         elif gate.remeasured or self._current is None:
@@ -283,15 +287,25 @@ class RunView:
             }
         )
 
-    def _score(self, rewards: Mapping[str, Sequence[Reward]]) -> Estimate:
-        """The score by the run's own metric; the interval is over tasks if any was repeated."""
+    def _measured(self, rows: Iterable[RolloutRow]) -> Estimate:
+        """The score of some rollouts, as :meth:`_score`."""
+        scored = [row for row in rows if row.status.scored]
+        if self._metric()[0] == "hard" and len({row.task for row in scored}) == len(scored):
+            return rate(int(sum(row.hard for row in scored)), len(scored))
+        return self._score(_by_task(scored))
+
+    def _metric(self) -> tuple[Metric, float]:
+        """The gate's metric, and the weight of the soft reward in a mixed one."""
         config = self.state.created.config if self.state.created else {}
         gate = config.get("gate", {})
-        metric, mix = gate.get("metric", "hard"), gate.get("mix", 0.5)
-        tasks = [mean_score(found, metric, mix) for found in rewards.values()]
+        return gate.get("metric", "hard"), gate.get("mix", 0.5)
+
+    def _score(self, rewards: Mapping[str, Sequence[Reward]]) -> Estimate:
+        """The score by the run's own metric; the interval is over tasks if any was repeated."""
+        metric, mix = self._metric()
         if metric == "hard" and all(len(found) == 1 for found in rewards.values()):
-            return rate(int(sum(tasks)), len(tasks))
-        return mean(tasks)
+            return rate(int(sum(found[0].hard for found in rewards.values())), len(rewards))
+        return mean([mean_score(found, metric, mix) for found in rewards.values()])
 
     def _now(self) -> dict[str, Any] | None:
         """The stage that is running, or in which the run stopped."""
@@ -310,8 +324,8 @@ class RunView:
         return {
             **state.summary,
             "folder": str(self.root),
-            "began": self._times[0] if self._times else None,
-            "last": self._times[-1] if self._times else None,
+            "began": self._began,
+            "last": self._last,
             "now": self._now(),
             "config": created.config if created else {},
             "parts": _parts(created) if created else {},
@@ -367,8 +381,7 @@ def _parts(created: RunCreated) -> dict[str, str]:
 def _by_task(rows: Iterable[RolloutRow]) -> dict[str, list[Reward]]:
     found: dict[str, list[Reward]] = {}
     for row in rows:
-        if row.status.scored:
-            found.setdefault(row.task, []).append(row.reward)
+        found.setdefault(row.task, []).append(row.reward)
     return found
 
 

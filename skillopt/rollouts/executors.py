@@ -116,7 +116,7 @@ class LocalExecutor:
                     self._answers(),
                 )
             )
-            self._environments = Environments(backend, root=sandbox.root)
+            self._environments = Environments(backend, root=sandbox.root, handover=sandbox.handover)
             self._backend = backend
             self._stack = stack.pop_all()
         return self

@@ -18,7 +18,13 @@ from skillopt.core.files import digest_of
 KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
     "harness": {"mount": "native", "mode": "batch", "options": Options().model_dump(mode="json")},
     "skill": {"beside": []},
-    "sandbox": {"network": "none", "verifier_network": "none", "options": {}, "root": True},
+    "sandbox": {
+        "network": "none",
+        "verifier_network": "none",
+        "options": {},
+        "root": True,
+        "handover": "auto",
+    },
     "tasks": {"exclude": [], "options": {}, "duplicates": "refuse"},
     "gate": {"kind": "strict", "options": {}},
     "sim": {"protocols": []},

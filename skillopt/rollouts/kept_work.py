@@ -13,9 +13,10 @@ import os
 import shutil
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sandboxes.trees import entries_below
 from skillopt.core.files import digest_of, json_in, read_json, write_atomic
@@ -36,29 +37,125 @@ class NotKeptError(VerifierError):
     """An agent's work was not kept as a whole, or its first workspace cannot be made again."""
 
 
-def keep_work(before: Path, after: Path, folder: Path) -> None:
+class Entry(NamedTuple):
+    """A file, folder or link of a workspace."""
+
+    mode: int
+    """With its kind, as of ``stat``."""
+    size: int
+    content: str
+    """A file's SHA-256, a link's target."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a workspace has, so that it can be told later what was changed. It takes a third of the
+    time of a copy.
+
+    Args:
+        entries: by name, a folder before what is in it.
+        problem: why an agent's work in it cannot be kept as a whole; empty if it can.
+    """
+
+    entries: Mapping[str, Entry]
+    problem: str = ""
+
+    def altered(self, root: Path) -> frozenset[str]:
+        """The names of the regular files in a folder that are new, or have another content.
+
+        Raises OSError if one cannot be read."""
+        found = set()
+        for entry in entries_below(root):
+            if entry.is_file(follow_symlinks=False):
+                name = os.path.relpath(entry.path, root)
+                old = self.entries.get(name)
+                if old is None or not stat.S_ISREG(old.mode) or not _has_content(entry, old):
+                    found.add(name)
+        return frozenset(found)
+
+    @property
+    def digest(self) -> str:
+        """Names, kinds, contents, and who may run what."""
+        return digest_of(
+            [
+                [ascii(name), stat.S_IFMT(e.mode), bool(e.mode & 0o100), ascii(e.content)]
+                for name, e in self.entries.items()
+            ]
+        )
+
+
+def snapshot(root: Path) -> Snapshot:
+    """What a workspace has now. Raises OSError if something in it cannot be read."""
+    try:
+        names, problem = _entries(root), ""
+    except NotKeptError as error:
+        problem = str(error)
+        files = [e.path for e in entries_below(root) if e.is_file(follow_symlinks=False)]
+        names = sorted(os.path.relpath(file, root) for file in files)
+    return Snapshot({name: _entry(os.path.join(root, name)) for name in names}, problem)  # noqa: PTH118 (of thousands)
+
+
+def _entry(path: str) -> Entry:
+    status = os.lstat(path)
+    content = ""
+    if stat.S_ISLNK(status.st_mode):
+        content = os.readlink(path)  # noqa: PTH115
+    elif stat.S_ISREG(status.st_mode):
+        content = _sha256(path)
+    return Entry(status.st_mode, status.st_size, content)
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _has_content(entry: os.DirEntry[str], old: Entry) -> bool:
+    size = entry.stat(follow_symlinks=False).st_size
+    return size == old.size and _sha256(entry.path) == old.content
+
+
+def keep_work(before: Snapshot, after: Path, altered: frozenset[str], folder: Path) -> None:
     """Keep what an agent changed, or the reason why that is not possible.
 
     Args:
         before: the workspace as the agent got it.
         after: as it left it.
+        altered: of ``before`` for ``after``.
         folder: the rollout's.
     """
     archive = folder / ARCHIVE
     manifest: dict[str, Any] = {"format": 1, "first": "", "mode": 0, "removed": [], "problem": ""}
     try:
-        old, new = _entries(before), _entries(after)
-        changed = [name for name in new if not _same(before / name, after / name)]
-        _check_size([before / name for name in old], FIRST_BYTES, "the first workspace has")
-        _check_size([after / name for name in changed], WORK_BYTES, "the agent changed files of")
+        if before.problem:
+            raise NotKeptError(before.problem)
+        new = _entries(after)
+        changed = [
+            name
+            for name in new
+            if name in altered or not _same(before.entries.get(name), after / name)
+        ]
+        first = sum(e.size for e in before.entries.values() if stat.S_ISREG(e.mode))
+        _check_size(first, FIRST_BYTES, "the first workspace has")
+        work = [status.st_size for name in changed if _is_file(status := (after / name).lstat())]
+        _check_size(sum(work), WORK_BYTES, "the agent changed files of")
         with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
             for name in changed:
                 add(tar, name, after / name)
-        manifest |= {"first": _digest(before, old), "removed": sorted(set(old) - set(new))}
-        manifest["mode"] = stat.S_IMODE(after.stat().st_mode)
+        manifest |= {
+            "first": before.digest,
+            "removed": sorted(before.entries.keys() - set(new)),
+            "mode": stat.S_IMODE(after.stat().st_mode),
+        }
     except (NotKeptError, OSError) as error:
         archive.unlink(missing_ok=True)
         manifest["problem"] = str(error).replace(f"{after}/", "")
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
+def keep_nothing(folder: Path, problem: str) -> None:
+    """Note why the work of a rollout cannot be judged again."""
+    manifest = {"format": 1, "first": "", "mode": 0, "removed": [], "problem": problem}
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
@@ -89,7 +186,8 @@ def restore_work(folder: Path, workspace: Path) -> None:
     if problem := why_not(folder):
         raise NotKeptError(f"{folder}: {problem}; run it again")
     manifest = read_json(folder / MANIFEST, format=1)
-    if _digest(workspace, _entries(workspace)) != manifest["first"]:
+    now = snapshot(workspace)
+    if now.problem or now.digest != manifest["first"]:
         raise NotKeptError(
             f"{folder}: the task's first workspace is no longer the one that the agent got; run "
             "it again"
@@ -146,50 +244,23 @@ def _entries(root: Path) -> list[str]:
     return sorted(names)
 
 
-def _check_size(files: list[Path], most: int, what: str) -> None:
-    sizes = [status.st_size for file in files if stat.S_ISREG((status := file.lstat()).st_mode)]
-    if sum(sizes) > most:
-        raise NotKeptError(f"{what} {sum(sizes)} bytes, and at most {most} are kept")
+def _is_file(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode)
 
 
-def _same(old: Path, new: Path) -> bool:
-    try:
-        before = old.lstat()
-    except OSError:
+def _check_size(size: int, most: int, what: str) -> None:
+    if size > most:
+        raise NotKeptError(f"{what} {size} bytes, and at most {most} are kept")
+
+
+def _same(old: Entry | None, new: Path) -> bool:
+    """Whether an entry has the kind, mode and target that it had; contents are not compared."""
+    if old is None:
         return False
-    after = new.lstat()
-    if stat.S_IFMT(before.st_mode) != stat.S_IFMT(after.st_mode):
-        return False
-    if stat.S_ISLNK(after.st_mode):
-        return old.readlink() == new.readlink()
-    if before.st_mode != after.st_mode:
-        return False
-    if stat.S_ISDIR(after.st_mode):
-        return True
-    return before.st_size == after.st_size and all(a == b for a, b in _blocks(old, new))
-
-
-def _blocks(*files: Path) -> Iterator[tuple[bytes, ...]]:
-    """The content of files of one size, block by block."""
-    with files[0].open("rb") as one, files[-1].open("rb") as other:
-        while block := one.read(1 << 20):
-            yield block, other.read(1 << 20)
-
-
-def _digest(root: Path, names: list[str]) -> str:
-    """A digest of a tree: names, kinds, contents, and who may run what."""
-    rows = []
-    for name in names:
-        path = root / name
-        mode = path.lstat().st_mode
-        content = ""
-        if stat.S_ISLNK(mode):
-            content = str(path.readlink())
-        elif stat.S_ISREG(mode):
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        rows.append([ascii(name), stat.S_IFMT(mode), bool(mode & 0o100), ascii(content)])
-    return digest_of(rows)
+    mode = new.lstat().st_mode
+    if stat.S_ISLNK(old.mode) and stat.S_ISLNK(mode):
+        return old.content == os.readlink(new)  # noqa: PTH115
+    return old.mode == mode
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:

@@ -6,11 +6,11 @@ again on the same work.
 
 from __future__ import annotations
 
-import filecmp
 import json
+import logging
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,9 +27,9 @@ from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
-from skillopt.rollouts.kept_work import keep_work, restore_work, why_not
+from skillopt.rollouts.kept_work import keep_nothing, keep_work, restore_work, snapshot, why_not
 from skillopt.rollouts.store import OUTCOME
-from skillopt.tasks.environment import Environments, given
+from skillopt.tasks.environment import Environments, given, handed_image
 from skillopt.tasks.finishing import finish
 from skillopt.tasks.judging import VerifierSite, judge
 from skillopt.tasks.links import clean_workspace
@@ -44,6 +44,8 @@ LEFT_OUT = "left_out.txt"
 """File in a rollout's folder that names changed files which could not be kept."""
 COPIED_BYTES = 256 * 1024 * 1024
 """The most bytes of a workspace that is judged on a copy; a larger one is judged itself, once."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,24 @@ def run_job(
     Raises:
         OwnCodeError: the user's own verifier or harness raised.
     """
-    workspace = folder / "scratch" / "workspace"
+    workspace, handed = folder / "scratch" / "workspace", ""
     try:
         job = replace(job, task=environments.settled(job.task))
+        handed = handed_image(job.key) if job.task.handover else ""
         remove_tree(folder / "verifier")  # From an earlier attempt.
         if (folder / OUTCOME).is_file() and (workspace.is_dir() or not why_not(folder)):
+            handed = ""
             outcome = _read_outcome(folder)
             image = environments.image(job.task)
             if not workspace.is_dir():
                 environments.prepare(job.task, workspace)
                 restore_work(folder, workspace)
         else:
-            image, outcome = _act(job, site, environments, folder)
+            image, outcome = _act(job, site, environments, folder, handed)
         rollout = _rollout(job, outcome, folder)
         if outcome.status is Status.COMPLETED:
             judged_on = _copy_to_judge(workspace, folder)
-            reward = _judge(job, outcome, judged_on, verifier, environments, image, folder)
+            reward = _judge(job, outcome, judged_on, verifier, environments, image, folder, handed)
             rollout = rollout.model_copy(update={"reward": reward})
         remove_tree(folder / "scratch")
         (folder / OUTCOME).unlink(missing_ok=True)
@@ -134,22 +138,36 @@ def run_job(
         # rollout. That of a full disk stops the run, see RolloutStore.check_room.
         kept = folder / "verifier"
         see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
-        return job.failed(f"{type(error).__name__}: {error}{see}", folder)
+        failed = job.failed(f"{type(error).__name__}: {error}{see}", folder)
+        if handed:
+            (folder / OUTCOME).unlink(missing_ok=True)
+        return failed
+    finally:
+        if handed:
+            _discard(environments, handed)
     return rollout
 
 
+def _discard(environments: Environments, image: str) -> None:
+    try:
+        environments.discard(image)
+    except SandboxError as error:  # The next start of the engine's cleaning removes it.
+        _LOG.warning("%s", error)
+
+
 def _act(
-    job: Job, site: RolloutSite, environments: Environments, folder: Path
+    job: Job, site: RolloutSite, environments: Environments, folder: Path, handed: str
 ) -> tuple[str, Outcome]:
-    """Let the agent work, and store its work."""
-    workspace, before = folder / "scratch" / "workspace", folder / "scratch" / "before"
+    """Let the agent work, and store its work: but for a container that is handed over, which is
+    judged at once or never."""
+    workspace = folder / "scratch" / "workspace"
     if job.task.question and job.task.workspace is None:
         workspace.mkdir(parents=True)
         image, place = AGENT_BASE_IMAGE, None
     else:
         image, place = environments.prepare(job.task, workspace), workspace
-    shutil.copytree(workspace, before, symlinks=True)
-    request = _request(job, image, place, folder, site.env)
+    before = snapshot(workspace)
+    request = replace(_request(job, image, place, folder, site.env), keep_as=handed)
     running = own_code(f"harness {job.harness.name}", job.harness)
     with _companion(job.task, folder) as companion, running:
         outcome = job.harness.run(replace(request, companion=companion), site)
@@ -165,10 +183,12 @@ def _act(
         more = f" and {len(removed) - 5} more" if len(removed) > 5 else ""
         what = f"{REMOVED}: {', '.join(removed[:5])}{more}"
         outcome = replace(outcome, message=what)
-    _keep_changes(before, workspace, folder / "workspace")
-    if outcome.status is Status.COMPLETED:
-        keep_work(before, workspace, folder)
-    remove_tree(before)
+    altered = before.altered(workspace)
+    _keep_changes(altered, workspace, folder / "workspace")
+    if handed:
+        keep_nothing(folder, "its verifier gets the agent's whole container, which is not kept")
+    elif outcome.status is Status.COMPLETED:
+        keep_work(before, workspace, altered, folder)
     if outcome.status is Status.COMPLETED:
         keep_outcome(outcome, folder)
     return image, outcome
@@ -238,6 +258,7 @@ def _judge(
     environments: Environments,
     image: str,
     folder: Path,
+    handed: str,
 ) -> Reward:
     own = job.verifier or job.task.verify
     limits = task_limits(job.task, job.limits)
@@ -246,7 +267,7 @@ def _judge(
         return verify_with(own, job.task, workspace, outcome.answer, folder)
     if job.task.question:
         return judged(job.task, outcome.answer)
-    return judge(job.task, workspace, verifier, environments, image, folder, limits)
+    return judge(job.task, workspace, verifier, environments, image, folder, limits, handed)
 
 
 def _request(
@@ -317,21 +338,12 @@ def keep_outcome(outcome: Outcome, folder: Path) -> None:
     write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Regular files below ``root`` as relative paths; links and special files are skipped."""
-    found = [Path(e.path) for e in entries_below(root) if e.is_file(follow_symlinks=False)]
-    for file in sorted(found):
-        yield file.relative_to(root)
-
-
-def _keep_changes(before: Path, after: Path, target: Path) -> None:
+def _keep_changes(altered: Iterable[str], after: Path, target: Path) -> None:
     """Copy files that the agent created or changed, up to ``KEPT_BYTES``. Those that cannot be
     copied, because their names are too long below ``target``, are named in ``LEFT_OUT``."""
     left, out = KEPT_BYTES, []
-    for name in _files(after):
-        new, old = after / name, before / name
-        if old.is_file() and filecmp.cmp(old, new, shallow=False):
-            continue
+    for name in sorted(map(Path, altered)):
+        new = after / name
         size = max(new.stat().st_size, SMALLEST_ENTRY)
         if size > left:
             continue

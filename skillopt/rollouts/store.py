@@ -7,6 +7,7 @@ transfer. It never contains infrastructure failures.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 import time
@@ -287,6 +288,12 @@ def _seal(folder: Path, rollout: Rollout, packed: bool) -> None:
 def place_of(root: Path, key: str) -> Path:
     """The folder in which a store keeps the rollout of a key."""
     return root / key[:2] / key
+
+
+def has_result(root: Path, key: str) -> bool:
+    """Whether a store has the rollout of a key. Fast, as a report asks for every rollout of a
+    run."""
+    return os.path.isfile(f"{root}/{key[:2]}/{key}/{RESULT}")  # noqa: PTH113
 
 
 def failed_place_of(root: Path, key: str) -> Path:

@@ -19,7 +19,7 @@ from skillopt.core.errors import SkillOptError
 from skillopt.core.files import to_json, write_atomic
 from skillopt.core.skill import Skill, SkillError, read_skill, write_skill
 from skillopt.core.types import GateDecision, RolloutRow
-from skillopt.run.journal import LOG, JournalError, read_records
+from skillopt.run.journal import LOG, JournalError, LogReader, read_records
 from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
@@ -215,13 +215,12 @@ def read_state(root: Path) -> tuple[State, Meter]:
         RunError: the folder is not a run's, or nothing is recorded yet.
         JournalError: its log is damaged.
     """
-    records = read_records(root)
-    if not records:
-        raise RunError(f"{root / LOG}: no record in it yet; is {root} a run that has started?")
     state, meter = State(), Meter()
-    for record in records:
+    for record in LogReader(root).new():
         state.apply(record)
         meter.add(record)
+    if state.created is None:
+        raise RunError(f"{root / LOG}: no record in it yet; is {root} a run that has started?")
     return state, meter
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -93,7 +94,7 @@ def read_records(root: Path) -> list[AnyRecord]:
     Raises:
         JournalError: a line is damaged that is not the last.
     """
-    return LogReader(root).new()
+    return list(LogReader(root).new())
 
 
 class LogReader:
@@ -107,30 +108,33 @@ class LogReader:
         self._path = root / LOG
         self._offset = self._lines = 0
 
-    def new(self) -> list[AnyRecord]:
-        """The records since the last call, without an incomplete last line.
+    def new(self) -> Iterator[AnyRecord]:
+        """The records that no call has yielded, without an incomplete last line. They are read one
+        by one, as a log may be larger than the memory.
 
         Raises:
             JournalError: a line is damaged that is not the last.
         """
         if not self._path.is_file():
-            return []
+            return
         with self._path.open("rb") as log:
             log.seek(self._offset)
-            *lines, _torn = log.read().split(b"\n")
-        records: list[AnyRecord] = []
-        for line in lines:
-            self._lines += 1
-            self._offset += len(line) + 1
-            try:
-                records.append(RECORD.validate_json(line))
-            except ValidationError as error:
-                raise JournalError(
-                    f"{self._path}:{self._lines}: not a record of this version: "
-                    f"{error.errors()[0]['msg']}; restore the file from a copy, or start a new run "
-                    "(--fork NAME), which takes the finished rollouts from the store"
-                ) from error
-        return records
+            for line in log:
+                if not line.endswith(b"\n"):
+                    return
+                self._lines += 1
+                self._offset += len(line)
+                yield self._record(line)
+
+    def _record(self, line: bytes) -> AnyRecord:
+        try:
+            return RECORD.validate_json(line)
+        except ValidationError as error:
+            raise JournalError(
+                f"{self._path}:{self._lines}: not a record of this version: "
+                f"{error.errors()[0]['msg']}; restore the file from a copy, or start a new run "
+                "(--fork NAME), which takes the finished rollouts from the store"
+            ) from error
 
 
 def _owner(root: Path) -> str:

@@ -9,13 +9,16 @@ the image knows, :meth:`Environments.settled` asks it.
 from __future__ import annotations
 
 import logging
+import re
+import secrets
 import shutil
 import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
-from sandboxes.backend import Backend
+from sandboxes.backend import Backend, Keeps
 from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
@@ -28,6 +31,7 @@ from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.folders import contents
 from skillopt.tasks.harbor import TaskError, folder_digest, own_skills
 
+Handover = Literal["auto", "container", "workdir"]
 OWN_SKILLS = (".claude/skills", ".agents/skills", ".codex/skills", ".opencode/skill")
 """Where agents look for skills in a working directory."""
 _ASK_S = 60.0
@@ -41,11 +45,14 @@ class Environments:
         backend: provides the images; if its sandboxes run none, tasks that need an image of their
             own are refused.
         root: whether agents and verifiers are root of their containers where a task asks for it.
+        handover: whether verifiers get the agent's whole container: ``auto`` where the tests look
+            elsewhere than in the working directory, ``container`` always, ``workdir`` never.
     """
 
-    def __init__(self, backend: Backend, *, root: bool = True) -> None:
+    def __init__(self, backend: Backend, *, root: bool = True, handover: Handover = "auto") -> None:
         self._backend = backend
         self._root = root
+        self._handover = handover
         self._lock = threading.Lock()
         self._images: dict[str, str] = {}
         self._contents: dict[tuple[str, str], Path] = {}
@@ -55,13 +62,15 @@ class Environments:
 
     def settled(self, task: Task) -> Task:
         """The task with what its image knows: the working directory, if its files do not tell. And
-        without root, if nobody is to be root.
+        with what this object's settings make of it.
 
         Raises:
             SandboxError: the image cannot be had.
         """
         if not self._root and (task.root or task.verifier_root):
             task = replace(task, root=False, verifier_root=False)
+        if (handover := self._hands_over(task)) != task.handover:
+            task = replace(task, handover=handover)
         if task.workdir_known:
             return task
         image = self.image(task)
@@ -70,6 +79,16 @@ class Environments:
                 self._workdirs[image] = self._ask_workdir(image)
             found = self._workdirs[image]
         return replace(task, workdir=found or task.workdir, workdir_known=True)
+
+    def _hands_over(self, task: Task) -> bool:
+        if not isinstance(self._backend, Keeps) or task.verify is not None or task.question:
+            return False
+        return task.handover if self._handover == "auto" else self._handover == "container"
+
+    def discard(self, image: str) -> None:
+        """Remove an image that was made of an agent's container; raises SandboxError."""
+        if isinstance(self._backend, Keeps):
+            self._backend.remove_image(image)
 
     def _ask_workdir(self, image: str) -> str:
         """The working directory of an image; empty if it has none below /."""
@@ -184,6 +203,12 @@ class Environments:
                 "('skillopt doctor' explains how), or use only FROM, WORKDIR and COPY in the "
                 "Dockerfile"
             )
+
+
+def handed_image(name: str) -> str:
+    """A new name for the image of an agent's container, from the rollout's key or the task."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24]
+    return f"skillopt/handed:{plain or 'task'}-{secrets.token_hex(8)}"
 
 
 def given(task: Task) -> str:

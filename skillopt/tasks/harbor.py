@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
 from skillopt.core.types import Split, Task
 from skillopt.tasks.compose import Compose, ComposeError, read_compose
 from skillopt.tasks.dockerfile import final_workdir
-from skillopt.tasks.needs import Needs, needs_of
+from skillopt.tasks.needs import Needs, needs_of, places_of
 from skillopt.tasks.questions import is_question
 from skillopt.tasks.tables import Table, read_text, read_toml
 from skillopt.tasks.tables import TaskError as TaskError
@@ -27,6 +27,7 @@ DEFAULT_WORKDIR = "/app"
 
 _STEPS = "multi-step tasks are not supported; make each step a task of its own"
 _RESOURCES = ("cpus", "memory", "memory_mb", "storage", "storage_mb", "build_timeout_sec")
+_SHOWN = 3
 _OWN_SKILLS = re.compile(rb"\.(claude|agents|codex|opencode)/skills?\b")
 
 
@@ -63,6 +64,8 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
     root = _is_root(agent.values.get("user"), compose.user, solution)
     verifier_root = _is_root(verifier.values.get("user"), "", tests)
     workdir = _workdir(environment, compose, dockerfile if image is None else None)
+    # In a working directory that only the image knows, any path may be.
+    places = places_of(folder / "tests", workdir) if workdir and not question else ()
     return Task(
         name=folder.name,
         folder=folder,
@@ -72,6 +75,7 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         workdir_known=bool(workdir) or question or empty,
         root=bool(root),
         verifier_root=bool(verifier_root),
+        handover=bool(places),
         agent_timeout_s=agent.positive("timeout_sec", 600.0),
         verifier_timeout_s=verifier.positive("timeout_sec", 600.0),
         memory_mb=environment.megabytes("memory_mb", "memory", 2048),
@@ -87,7 +91,7 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         follow_ups=_follow_ups(metadata),
         question=question,
         workspace=_empty if empty else None,
-        notes=(*compose.notes, *_notes(folder, table, root, verifier_root)),
+        notes=(*compose.notes, *_notes(folder, table, root, verifier_root, places)),
     )
 
 
@@ -219,12 +223,19 @@ def _is_root(user: object, composed: str, needs: Needs) -> str:
     return needs.root
 
 
-def _notes(folder: Path, table: Table, root: str, verifier_root: str) -> Iterator[str]:
+def _notes(
+    folder: Path, table: Table, root: str, verifier_root: str, places: Sequence[str]
+) -> Iterator[str]:
     """What an author should know of how the task is read."""
     if root:
         yield f"the agent is root of its container ({root})"
     if verifier_root:
         yield f"the verifier is root of its container ({verifier_root})"
+    if places:
+        yield (
+            f"the verifier gets the agent's whole container: its tests look at "
+            f"{', '.join(places[:_SHOWN])}"
+        )
     if own_skills(folder):
         yield (
             "it brings skills of its own, which are left out of the working directory, so that "

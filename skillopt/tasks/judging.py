@@ -223,6 +223,7 @@ def judge(
     image: str,
     folder: Path,
     limits: Limits | None = None,
+    handed: str = "",
 ) -> Reward:
     """Judge a workspace with the task's tests; without a verdict, ask them of the initial one too.
 
@@ -234,13 +235,14 @@ def judge(
         image: of the task.
         folder: the rollout's, in which ``verifier/`` is made.
         limits: that the agent had; by default the task's.
+        handed: the image of the agent's container, if the verifier gets it whole.
 
     Raises:
         VerifierError: the tests cannot judge here. The message names the host, program or limit.
         SandboxError: a sandbox failed.
     """
     verifies = environments.verifier_image(task, image)
-    found = run_tests(task, workspace, site, verifies, folder, limits)
+    found = run_tests(task, workspace, site, handed or verifies, folder, limits)
     answers = site.answers
     if found.reward is not None and found.judged(answers.harmless(task, image)):
         if found.reward.hard and found.unreached:

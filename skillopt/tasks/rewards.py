@@ -81,11 +81,12 @@ def soft_reward(metrics: dict[str, float]) -> float:
 
 
 def read_feedback(logs: Path, result: ExecResult) -> str:
-    """``feedback.txt``, else the end of what the tests printed."""
+    """``feedback.txt``, else the end of what the tests printed: of their errors if that is all."""
     content = read_plain(logs / "feedback.txt", 4 * FEEDBACK_CHARS)
     if content is not None:
         return content.decode("utf-8", "replace")[:FEEDBACK_CHARS].strip()
-    return result.stdout.decode("utf-8", "replace").strip()[-TAIL_CHARS:]
+    printed = result.stdout.strip() or result.stderr.strip()
+    return printed.decode("utf-8", "replace")[-TAIL_CHARS:]
 
 
 def read_plain(path: Path, limit: int) -> bytes | None:

@@ -12,7 +12,7 @@ from sandboxes.base import Mount, SandboxSpec
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
 from skillopt.core.types import Reward, Task
-from skillopt.tasks.environment import Environments
+from skillopt.tasks.environment import Environments, handed_image
 from skillopt.tasks.harbor import (
     SPLITS,
     TaskError,
@@ -143,7 +143,7 @@ def _taken(task: Task, environments: Environments, site: VerifierSite) -> list[P
 def _takes(
     task: Task, environments: Environments, site: VerifierSite, traps: Sequence[Trap]
 ) -> bool:
-    def plant(task: Task, image: str, workspace: Path, site: VerifierSite) -> None:
+    def plant(task: Task, image: str, workspace: Path, site: VerifierSite, handed: str) -> None:
         for trap in traps:
             trap.plant(task, workspace)
 
@@ -153,8 +153,9 @@ def _takes(
         return False  # It broke the tests, which is scored 0.
 
 
-_Work = Callable[[Task, str, Path, VerifierSite], None]
-"""What an attempt does, from the task, its image, the workspace and the site."""
+_Work = Callable[[Task, str, Path, VerifierSite, str], None]
+"""What an attempt does, from the task, its image, the workspace, the site, and the name under which
+its container is to be kept for the verifier, if it is."""
 
 
 def _attempt(
@@ -168,13 +169,18 @@ def _attempt(
     with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
         workspace = Path(name) / "workspace"
         image = environments.prepare(task, workspace)
+        handed = ""
         try:
+            if work is _solution and task.handover:
+                handed = handed_image(task.name)
             if work is not None:
-                work(task, image, workspace, site)
+                work(task, image, workspace, site, handed)
             clean_workspace(workspace, task.workdir, programs=True)
             verifies = environments.verifier_image(task, image)
-            found = run_tests(task, workspace, site, verifies, Path(name))
+            found = run_tests(task, workspace, site, handed or verifies, Path(name))
         finally:
+            if handed:
+                environments.discard(handed)
             remove_tree(workspace)
     wanted = found.wanted(frozenset())
     if found.reward is None:
@@ -182,7 +188,7 @@ def _attempt(
     return found.reward, wanted
 
 
-def _solution(task: Task, image: str, workspace: Path, site: VerifierSite) -> None:
+def _solution(task: Task, image: str, workspace: Path, site: VerifierSite, handed: str) -> None:
     """Run the task's solution.
 
     Raises:
@@ -195,7 +201,14 @@ def _solution(task: Task, image: str, workspace: Path, site: VerifierSite) -> No
     limits = task_limits(task)
     env = dict(task.env) | dict(task.solution_env)
     spec = SandboxSpec(
-        image, task.workdir, mounts, env, limits, single_command=True, root=task.root
+        image,
+        task.workdir,
+        mounts,
+        env,
+        limits,
+        single_command=True,
+        root=task.root,
+        keep_as=handed,
     )
     with site.sandbox(spec) as box:
         argv = ["bash", f"{box.path(SOLUTION)}/solve.sh"]

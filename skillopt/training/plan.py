@@ -254,9 +254,10 @@ def _expected(
     config: Config, stage: str, rollouts: int, calls: int, prices: Prices, limit: int
 ) -> Usage:
     prompt, completion = ROLLOUT_TOKENS[_assumed(config)]
-    target = Usage(0, rollouts * prompt, 0, rollouts * completion)
+    # The least number of requests: prices depend on how long the prompt of one is.
+    target = Usage(rollouts, rollouts * prompt, 0, rollouts * completion)
     asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage))
-    optimizer = Usage(0, asked, 0, calls * REPLY_TOKENS)
+    optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
     return Usage.total(
         Usage(0, u.prompt_tokens, 0, u.completion_tokens, prices.cost(model.name, u) if n else 0.0)
         for n, u, model in (

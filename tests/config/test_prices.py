@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from harnesses.base import Usage
 from harnesses.protocols import chat_stream, messages_stream, responses_items
 from skillopt.config.prices import LongPrompt, Price, load_prices
 from skillopt.core.resources import resource
-from tests.helpers.command_line import skillopt
+from tests.helpers.command_line import skillopt, small_options
 
 TABLE = load_prices(resource("configs") / "prices.yaml")
 MILLION = 1_000_000
@@ -108,3 +109,17 @@ def test_a_dry_run_and_a_limit_on_money_work_for_the_models_of_the_readme() -> N
     unknown = [*options, "--set", "optimizer.name=gpt-5.5-mini"]
     refused = skillopt("train", "quickstart/local", "--dry-run", *unknown)
     assert refused.returncode == 2 and "no price for 'gpt-5.5-mini'" in refused.stderr
+
+
+def test_a_dry_run_takes_the_price_of_long_prompts_for_those_alone(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(
+        "date: 2026-01-01\nmodels:\n"
+        "  sim-*: {prompt: 1.0, cached: 1.0, completion: 0.0, "
+        "above: {tokens: 100_000, prompt: 100.0, completion: 1.0}}\n"
+    )
+    options = ["--set", f"prices={prices}", *small_options(tmp_path)]
+    done = skillopt("train", "quickstart/codex", "--dry-run", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    for stage in json.loads(done.stdout)["stages"]:
+        assert stage["usd"] <= stage["tokens"] / 1e6

@@ -50,6 +50,7 @@ def synthetic_run(root: Path, *, steps: int, train: int, val: int, test: int, ba
     skill = Skill("mine", "Use it.", "# Mine\n\n- start")
     records: list[AnyRecord] = [created(root.name, names), skill_made(skill)]
     current = rows("initial", names["val"], 0.25)
+    records += [ran(row, "baseline") for row in current]
     records.append(BaselineDone(skill=skill.digest, score=_mean(current), rollouts=current))
     count = len(current)
     for step in range(1, steps + 1):
@@ -60,12 +61,14 @@ def synthetic_run(root: Path, *, steps: int, train: int, val: int, test: int, ba
         candidate = Skill("mine", "Use it.", f"{skill.body}\n- rule {step}")
         accepted = step % 3 == 0 and _mean(judged) > _mean(current)
         records += [skill_made(candidate), *(ran(row, "rollout") for row in trained)]
+        records += [ran(row, "gate") for row in judged]
         records.append(step_done(step, trained, judged, current, candidate, accepted))
         count += len(trained) + len(judged)
         if accepted:
             skill, current = candidate, judged
     tested = {role: rows(f"test {role}", names["test"], share)
               for role, share in (("initial", 0.25), ("best", 0.8), ("final", 0.8))}  # fmt: skip
+    records += [ran(row, "test") for found in tested.values() for row in found]
     scores = {role: _scores(found) for role, found in tested.items()}
     records.append(
         RunDone(reason="all steps are done", final_selection=_mean(current), test=scores,

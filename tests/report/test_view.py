@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from skillopt.gates.base import _exact
 from skillopt.report.view import RunView, read_run
 from skillopt.run.folder import RunError
-from skillopt.run.journal import LOG, JournalError
+from skillopt.run.journal import LOG, JournalError, LogReader
 from tests.helpers.synthetic_run import synthetic_run
 
 
@@ -27,6 +29,44 @@ def test_it_tells_the_runs_own_history(run: Path) -> None:
     assert (view["initial_score"], view["best_score"]) == (0.5, summary["best_score"])
     assert {e["action"] for e in steps} >= {"accept", "reject"}
     assert view["skill"] == (run / "best_skill.md").read_text()
+
+
+def test_a_log_is_read_record_by_record(tmp_path: Path) -> None:
+    synthetic_run(tmp_path / "r", steps=30, train=20, val=40, test=20, batch=20)
+    read_run(tmp_path / "r")  # What is imported is not the log's.
+    tracemalloc.start()
+    records = sum(1 for _ in LogReader(tmp_path / "r").new())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    log = tmp_path / "r" / LOG
+    longest = max(map(len, log.read_bytes().splitlines()))
+    assert records == log.read_bytes().count(b"\n") > 1500
+    assert peak < 10 * longest < log.stat().st_size / 2
+
+
+def test_scores_that_occur_often_are_made_exact_once(tmp_path: Path) -> None:
+    synthetic_run(tmp_path / "r", steps=30, train=20, val=40, test=20, batch=20)
+    _exact.cache_clear()
+    read_run(tmp_path / "r")
+    assert _exact.cache_info().misses <= 3
+
+
+def test_records_before_a_damaged_line_are_read_and_then_it_is_named(tmp_path: Path) -> None:
+    synthetic_run(tmp_path / "r", steps=1, train=2, val=2, test=1, batch=2)
+    log = tmp_path / "r" / LOG
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:2], b"{}\n", *lines[2:], lines[0][:9]]))
+    reader = LogReader(tmp_path / "r")
+    found = reader.new()
+    assert [next(found).kind, next(found).kind] == ["run_created", "skill_made"]
+    with pytest.raises(JournalError, match=r"events\.jsonl:3: not a record"):
+        next(found)
+    log.write_bytes(b"".join([*lines, lines[0][:9]]))
+    reader = LogReader(tmp_path / "r")
+    assert len(list(reader.new())) == len(lines) and not list(reader.new())
+    with log.open("ab") as file:
+        file.write(lines[0][9:])
+    assert [record.kind for record in reader.new()] == ["run_created"]
 
 
 def test_every_score_of_the_curve_has_an_interval_or_is_a_bound(run: Path) -> None:

@@ -68,7 +68,7 @@ def test_without_them_key_and_fingerprint_are_what_they_were(tasks: Path, tmp_pa
         "name": "direct",
         "version": VERSION,
         "sandbox": config.sandbox.model_dump(
-            mode="json", exclude={"network", "verifier_network", "options", "root"}
+            mode="json", exclude={"network", "verifier_network", "options", "root", "handover"}
         ),
         "budget": [200, 20_000_000],
     }
@@ -88,6 +88,7 @@ def test_each_of_them_makes_another_rollout_and_another_run(tasks: Path, tmp_pat
         {"harness.mount": "both"},
         {"skill.beside": [beside]},
         {"sandbox.root": False},
+        {"sandbox.handover": "workdir"},
     ]
     configs = [config_of(tasks, tmp_path, **variant) for variant in variants]
     assert len({key(config) for config in configs}) == len(variants)

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from skillopt.rollouts import kept_work
-from skillopt.rollouts.kept_work import ARCHIVE, NotKeptError, keep_work, restore_work, why_not
+from skillopt.rollouts.kept_work import (
+    ARCHIVE,
+    NotKeptError,
+    keep_work,
+    restore_work,
+    snapshot,
+    why_not,
+)
 
 
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
@@ -92,8 +99,9 @@ def test_it_comes_back_as_it_was(work: Callable[[Path], None], tmp_path: Path) -
     after, again = tmp_path / "after", tmp_path / "again"
     shutil.copytree(before, after, symlinks=True)
     shutil.copytree(before, again, symlinks=True)
+    taken = snapshot(before)
     work(after)
-    keep_work(before, after, tmp_path)
+    keep_work(taken, after, taken.altered(after), tmp_path)
     assert why_not(tmp_path) == ""
     restore_work(tmp_path, again)
     assert tree(again) == tree(after)
@@ -105,8 +113,9 @@ def kept(folder: Path, work: Callable[[Path], object]) -> Path:
     after, again = folder / "after", folder / "again"
     shutil.copytree(before, after, symlinks=True)
     shutil.copytree(before, again, symlinks=True)
+    taken = snapshot(before)
     work(after)
-    keep_work(before, after, folder)
+    keep_work(taken, after, taken.altered(after), folder)
     return again
 
 
@@ -174,3 +183,40 @@ def test_the_number_of_files_is_limited(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(kept_work, "MOST_ENTRIES", 5)
     kept(tmp_path, nothing)
     assert "more than 5 files and folders" in why_not(tmp_path)
+
+
+def test_altered_are_the_regular_files_that_are_new_or_have_another_content(
+    tmp_path: Path,
+) -> None:
+    root = first(tmp_path)
+    taken = snapshot(root)
+    assert taken.altered(root) == frozenset()
+    everything(root)
+    # Modes, links and folders are no contents.
+    odd = os.fsdecode(b"odd \xff\nname")
+    assert taken.altered(root) == {
+        "changed.txt", "other-name.txt", "new/deep/file", "becomes-folder/y", odd,
+        "same-but-private",
+    }  # fmt: skip
+
+
+def test_the_digest_of_a_first_workspace_is_that_of_earlier_versions(tmp_path: Path) -> None:
+    root = first(tmp_path)
+    (root / os.fsdecode(b"odd \xff")).write_text("odd")
+    (root / "run.sh").chmod(0o755)
+    assert (
+        snapshot(root).digest == "d66408cc7f2012ff79d2395639ad5dda1334cefda088c2ddd82879f1ab8b3dff"
+    )
+
+
+def test_a_first_workspace_that_cannot_be_kept_still_shows_what_was_altered(
+    tmp_path: Path,
+) -> None:
+    root = first(tmp_path)
+    os.mkfifo(root / "pipe")
+    taken = snapshot(root)
+    assert "'pipe' is neither a file nor a folder" in taken.problem
+    (root / "changed.txt").write_text("changed!txt")
+    assert taken.altered(root) == {"changed.txt"}
+    keep_work(taken, root, taken.altered(root), tmp_path)
+    assert "'pipe' is neither" in why_not(tmp_path) and not (tmp_path / ARCHIVE).exists()

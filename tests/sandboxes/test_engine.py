@@ -49,6 +49,22 @@ def test_settings_that_lead_to_no_engine_are_explained(
         DockerEngine(patience_s=5)
 
 
+@pytest.mark.engine
+def test_no_request_to_an_engine_of_this_machine_looks_for_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    def fail(*_: object, **__: object) -> dict[str, str]:
+        raise AssertionError("it looked through the environment")
+
+    with DockerEngine() as engine:
+        if not engine.host.startswith("unix:"):
+            pytest.skip("its engine has another address")
+        monkeypatch.setattr("requests.sessions.get_environ_proxies", fail)
+        assert engine.info["NCPU"] > 0
+
+
 def test_files_of_certificates_that_are_none_are_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from skillopt.tasks.harbor import SPLITS, TaskError
 PREPARED = "benchmark.json"
 """The file by which a prepared folder is known."""
 FORMAT = 1
+_KEYS = {"format", "benchmark", "counts", "missing", "shared"}
 Row = dict[str, Any]
 Splits = dict[Split, tuple[str, ...]]
 """Ids by split."""
@@ -134,16 +136,23 @@ class Benchmark:
         """The ids of a split file: lists of ids, or of objects with one, by split.
 
         Raises:
-            TaskError: it has another form.
+            TaskError: it has another form, or names an item twice.
         """
         try:
-            splits = values["splits"]
-            return {split: tuple(map(self.entry_id, splits[split])) for split in SPLITS}
+            lists = {split: _entries(values["splits"][split]) for split in SPLITS}
+            found = {split: tuple(map(self.entry_id, lists[split])) for split in SPLITS}
         except (KeyError, TypeError) as error:
             raise TaskError(
                 "a file of splits needs 'splits' with train, val and test, each a list of ids: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        counts = Counter(id for ids in found.values() for id in ids)
+        if twice := [id for id, count in counts.items() if count > 1]:
+            raise TaskError(
+                f"a file of splits may name an item only once; {len(twice)} are named again: "
+                + ", ".join(twice[:10])
+            )
+        return found
 
     def source(
         self, config: TasksConfig, folder: Path, **options: Any
@@ -164,8 +173,17 @@ class Benchmark:
         about = self.about(root)
         found: dict[Split, tuple[Task, ...]] = {}
         for split in SPLITS:
-            rows = (root / f"{split}.jsonl").read_text("utf-8").splitlines()
-            found[split] = tuple(self._task(json.loads(row), root, about, chosen) for row in rows)
+            file = root / f"{split}.jsonl"
+            tasks = list[Task]()
+            for number, line in enumerate(filter(None, _lines(file)), start=1):
+                try:
+                    tasks.append(self._task(json.loads(line), root, about, chosen))
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise TaskError(
+                        f"tasks.path: {file}: line {number}: is not as it was prepared: "
+                        f"{type(error).__name__}: {error}; prepare it again"
+                    ) from error
+            found[split] = tuple(tasks)
         return found
 
     def about(self, root: Path) -> Row:
@@ -179,10 +197,14 @@ class Benchmark:
                 f"tasks.path: {file}: {error}; make the folder with 'skillopt data prepare "
                 f"{self.name}'"
             ) from error
-        if about.get("benchmark") != self.name or about.get("format") != FORMAT:
+        if not isinstance(about, dict) or not set(about) >= _KEYS:
             raise TaskError(
-                f"tasks.path: {root}: was prepared for {about.get('benchmark')}, format "
-                f"{about.get('format')}, and not for {self.name}, format {FORMAT}; prepare it again"
+                f"tasks.path: {file}: lacks one of {', '.join(sorted(_KEYS))}; prepare it again"
+            )
+        if about["benchmark"] != self.name or about["format"] != FORMAT:
+            raise TaskError(
+                f"tasks.path: {root}: was prepared for {about['benchmark']}, format "
+                f"{about['format']}, and not for {self.name}, format {FORMAT}; prepare it again"
             )
         return about
 
@@ -199,9 +221,30 @@ class Benchmark:
 
     def _task(self, kept: Row, root: Path, about: Row, options: Options) -> Task:
         id, row = kept["id"], kept["row"]
-        task = self.task(Kept(id, row, root / "files" / safe(id), root / "shared"), options)
+        files = root / "files" / safe(id)
+        if kept["digest"] and not files.is_dir():
+            raise TaskError(f"tasks.path: {files}: is missing; prepare {self.name} again")
+        task = self.task(Kept(id, row, files, root / "shared"), options)
         parts = [self.name, self.version, row, kept["digest"], about["shared"]]
         return replace(task, digest=digest_of([*parts, options.model_dump(mode="json")]))
+
+
+def _entries(ids: Any) -> list[Any]:
+    """A split's entries; raises TypeError if it is not a list of texts, numbers and objects."""
+    if not isinstance(ids, list | tuple):
+        raise TypeError(f"expected a list and not {ids!r:.80}")
+    for entry in ids:
+        if not isinstance(entry, str | int | dict):
+            raise TypeError(f"expected an id and not {entry!r:.80}")
+    return list(ids)
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a file, which end with a line feed alone: texts have other line ends in them."""
+    try:
+        return file.read_text("utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"tasks.path: {file}: {error}; prepare it again") from error
 
 
 def safe(id: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ MEMORY_MB = 3072
 SECONDS = 180
 _NO_MEMORY = 75
 """The exit code of a process that may not have more memory."""
-_KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TZ")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Libraries that openpyxl loads reserve memory for each thread."""
 
@@ -43,11 +41,13 @@ def limited(
         LimitError: it took more.
         VerifierError: it failed otherwise.
     """
-    from skillopt.tasks.rewards import VerifierError  # Of no use in the other process.
+    # Of no use in the other process.
+    from harnesses.environment import without_keys
+    from skillopt.tasks.rewards import VerifierError
 
     name = f"{function.__module__}:{function.__qualname__}"
     argv = [sys.executable, "-P", "-m", __name__, name, str(memory_mb), str(seconds)]
-    env = {key: os.environ[key] for key in _KEPT if key in os.environ} | _ONE_THREAD
+    env = without_keys(**_ONE_THREAD)
     try:
         done = subprocess.run(
             argv, input=json.dumps(given).encode(), capture_output=True, timeout=4 * seconds,

@@ -20,6 +20,7 @@ from skillopt.core.files import to_json
 from skillopt.core.import_path import load
 from skillopt.core.types import Split
 from skillopt.tasks.benchmarks.base import FORMAT, PREPARED, Benchmark, Item, Splits, safe
+from skillopt.tasks.benchmarks.files import check_complete
 from skillopt.tasks.harbor import SPLITS, TaskError, folder_digest
 
 
@@ -47,6 +48,26 @@ def benchmark(name: str) -> Benchmark:
     return found
 
 
+def read_splits(benchmark: Benchmark, path: Path) -> Splits:
+    """The ids by split in a JSON file, or in a folder of the reference's form: SPLIT/items.json.
+
+    Raises:
+        TaskError: there is none, or it has another form; see :meth:`Benchmark.split_ids`.
+    """
+    try:
+        if path.is_dir():
+            lists = {split: path / split / "items.json" for split in SPLITS}
+            values = {"splits": {s: json.loads(f.read_text("utf-8")) for s, f in lists.items()}}
+        else:
+            values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise TaskError(f"{path}: {error}") from error
+    try:
+        return benchmark.split_ids(values)
+    except TaskError as error:
+        raise TaskError(f"{path}: {error}") from error
+
+
 def prepare(
     benchmark: Benchmark, download: Path, target: Path, splits: Splits | None = None
 ) -> Prepared:
@@ -65,6 +86,7 @@ def prepare(
         raise TaskError(f"{target}: already exists; name another folder with --to, or remove it")
     if not download.exists():
         raise TaskError(f"{download}: no such file or folder; give the download with --from")
+    check_complete(download)
     wanted = splits or benchmark.splits
     places = {id: split for split in SPLITS for id in wanted[split]}
     found = {item.id: item for item in benchmark.read(download) if item.id in places}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import socket
+import time
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from itertools import count
@@ -18,11 +20,14 @@ from starlette.responses import Response, StreamingResponse
 
 from benchmarks.sessions import requests
 from harnesses.base import ModelSpec, Usage
+from harnesses.gateway.door import EVENTS as STREAM
+from harnesses.gateway.door import StreamRead
+from harnesses.gateway.forward import PARSE_S, Passing
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.upstreams import HttpUpstream, UpstreamError, gathered
+from harnesses.gateway.upstreams import Answer, HttpUpstream, UpstreamError, gathered
 from harnesses.gateway.wire import WIRE
-from harnesses.protocols.base import Reply
+from harnesses.protocols.base import Piece, Reply
 from harnesses.protocols.registry import CODECS
 from harnesses.trajectories.threads import Turns
 from tests.helpers.services import client, serve
@@ -90,6 +95,49 @@ def test_events_that_come_soon_after_another_are_written_together(
     assert len(found) < most * number
 
 
+def test_an_answer_that_is_encoded_against_our_wish_is_decoded(tmp_path: Path) -> None:
+    whole = CODECS["messages"].write_response(Reply("hello", usage=Usage(1, 9, 0, 1)), "m", "1")
+
+    async def packed(_: Request) -> Response:
+        raw = gzip.compress(json.dumps(whole).encode())
+        return Response(raw, 200, {"content-encoding": "gzip"}, "application/json")
+
+    with (
+        serve(packed, "/v1/messages") as url,
+        gateway(url, tmp_path) as running,
+        running.open(Grant(ModelSpec("up", "m"), 1)) as session,
+        client(session, session.token) as http,
+    ):
+        body = {"model": "m", "max_tokens": 9, "messages": []}
+        assert http.post("/v1/messages", json=body).json()["content"][0]["text"] == "hello"
+
+
+@pytest.mark.slow
+def test_a_fast_stream_is_parsed_in_few_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, parsed, feed = 400, list[int](), StreamRead.feed
+
+    def counted(self: StreamRead, chunk: bytes) -> list[Piece]:
+        parsed.append(chunk.count(b"text_delta"))
+        return feed(self, chunk)
+
+    monkeypatch.setattr(StreamRead, "feed", counted)
+    began = time.monotonic()
+    with (
+        serve(streaming(number, 0.002), "/v1/messages") as url,
+        gateway(url, tmp_path) as running,
+        running.open(Grant(ModelSpec("up", "m"), 1)) as session,
+    ):
+        found = writes(session)
+    took = time.monotonic() - began
+    # Two at its begin, two at its end, and the first event twice: to know it is a reply.
+    assert len(parsed) <= took / PARSE_S + 5 < len(found)
+    assert number <= sum(parsed) <= number + 20
+    [exchange] = session.exchanges
+    assert exchange.reply is not None and exchange.reply.text == "hello" * number
+
+
 @pytest.mark.slow
 def test_events_after_a_pause_are_written_at_once(tmp_path: Path) -> None:
     with (
@@ -100,6 +148,40 @@ def test_events_after_a_pause_are_written_at_once(tmp_path: Path) -> None:
         found = writes(session)
     # On a busy machine two may come together after all.
     assert sum(TEXT in one for one in found) >= 8
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def passing() -> Passing:
+    """A stream that has said something, and has been parsed up to there."""
+    passing = Passing("messages", Answer(200, STREAM, _nothing()), None)
+    assert passing.feed(b"".join([*BEGIN, TEXT]))
+    return passing
+
+
+def test_an_error_that_was_not_parsed_yet_is_found_at_the_end_of_a_stream() -> None:
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "too much"}}
+    said = f"event: error\ndata: {json.dumps(error)}\n\n".encode()
+    for finish in (Passing.ended, lambda one: one.broke("it broke")):
+        found = passing()
+        found.feed(said)
+        assert not found.error
+        finish(found)
+        assert found.refusal is not None and "too much" in found.refusal.text
+    found = passing()
+    found.feed(said)
+    time.sleep(PARSE_S)
+    assert not found.feed(b": ping\n\n") and "too much" in found.error
+
+
+def test_a_client_that_leaves_after_the_last_event_has_its_reply() -> None:
+    found = passing()
+    found.feed(b"".join([TEXT, *END]))
+    found.left()
+    assert found.reply is not None and found.reply.text == "hellohello" and found.events == 7
 
 
 class Connection:

@@ -39,18 +39,18 @@ KINDS: dict[str, tuple[str, str, str]] = {
 }
 GAMES: Sequence[tuple[str, str, str, tuple[tuple[str, str], ...]]] = (
     # Kind, thing, place or lamp, and where things are.
-    ("pick_and_place_simple", "Apple", "CounterTop", (("Apple", "Fridge"),)),
+    ("pick_and_place_simple", "Apple", "CounterTop", (("Apple", "Cabinet"),)),
     ("pick_clean_then_place_in_recep", "Mug", "DiningTable", (("Mug", "Cabinet"),)),
     ("pick_heat_then_place_in_recep", "Apple", "DiningTable", (("Apple", "CounterTop"),)),
-    ("pick_two_obj_and_place", "Plate", "Shelf", (("Plate", "Cabinet"), ("Plate", "SinkBasin"))),
-    ("pick_cool_then_place_in_recep", "Mug", "Cabinet", (("Mug", "CounterTop"),)),
-    ("pick_and_place_simple", "Book", "Shelf", (("Book", "DiningTable"), ("Mug", "Cabinet"))),
-    ("look_at_obj_in_light", "Book", "DeskLamp", (("Book", "Cabinet"), ("DeskLamp", "Shelf"))),
+    ("pick_two_obj_and_place", "Plate", "Shelf", (("Plate", "Cabinet"), ("Plate", "CounterTop"))),
+    ("pick_cool_then_place_in_recep", "Mug", "Shelf", (("Mug", "CounterTop"),)),
+    ("pick_and_place_simple", "Book", "Shelf", (("Book", "CounterTop"), ("Mug", "Cabinet"))),
+    ("look_at_obj_in_light", "Book", "DeskLamp", (("Book", "CounterTop"), ("DeskLamp", "Cabinet"))),
     ("pick_clean_then_place_in_recep", "Plate", "Cabinet", (("Plate", "DiningTable"),)),
     ("pick_cool_then_place_in_recep", "Apple", "CounterTop", (("Apple", "Cabinet"),)),
     ("pick_heat_then_place_in_recep", "Mug", "Shelf", (("Mug", "CounterTop"),)),
-    ("pick_and_place_simple", "Plate", "Fridge", (("Plate", "Cabinet"), ("Book", "Shelf"))),
-    ("look_at_obj_in_light", "Mug", "DeskLamp", (("Mug", "Fridge"), ("DeskLamp", "DiningTable"))),
+    ("pick_and_place_simple", "Plate", "Shelf", (("Plate", "Cabinet"), ("Book", "Shelf"))),
+    ("look_at_obj_in_light", "Mug", "DeskLamp", (("Mug", "CounterTop"), ("DeskLamp", "Cabinet"))),
 )
 FOLDERS = ("train", "valid_seen", "valid_unseen")
 

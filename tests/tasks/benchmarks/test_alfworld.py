@@ -24,10 +24,11 @@ from harnesses.protocols.base import Conversation, Reply
 from sandboxes.base import Limits
 from skillopt.config.schema import TasksConfig
 from skillopt.core.types import Reward, Task, named_task
-from skillopt.tasks.benchmarks.alfworld import game as games
+from skillopt.tasks.benchmarks.alfworld import engines
 from skillopt.tasks.benchmarks.alfworld.benchmark import BENCHMARK, game_id
 from skillopt.tasks.benchmarks.alfworld.benchmark import workspace as workspace_of
-from skillopt.tasks.benchmarks.alfworld.game import Engine, EngineError, Game, Play
+from skillopt.tasks.benchmarks.alfworld.engines import ENGINE, Engine, EngineError, EngineServer
+from skillopt.tasks.benchmarks.alfworld.game import Game, Play
 from skillopt.tasks.benchmarks.alfworld.score import Judge
 from skillopt.tasks.benchmarks.alfworld.steps import sent
 from skillopt.tasks.benchmarks.prepare import prepare
@@ -125,54 +126,114 @@ def test_feedback_names_what_was_refused_and_not_the_way(tmp_path: Path) -> None
 
 
 FAILING = {
-    "ends": ("raise SystemExit('no game today')", "exit code 1, no game today"),
+    "ends": ("raise SystemExit('no game today')", "no game today"),
     "hangs": ("import time; time.sleep(60)", "has not answered within 1 s"),
-    "closes its output": ("import os, time; os.close(1); time.sleep(60)", "closed its output"),
+    "closes its output": (
+        "import os, time; os.closerange(0, 9); time.sleep(60)",
+        "closed its output",
+    ),
     "is killed": ("import os; os.kill(os.getpid(), 9)", "exit code -9"),
     "takes all memory": (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28)); 'x' * 2**30",
         "MemoryError",
     ),
 }
+IN_A_GAME = """\
+import runpy, socket, sys
+engine = runpy.run_path({engine!r})
+def play(file, steps, channel):
+    {failing}
+engine["Games"]._begin.__globals__["play"] = play
+engine["Games"](socket.socket(fileno=0)).serve()
+"""
+"""An engine whose games fail, not its own process."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineServer]:
+    """The engine's process of this test alone."""
+    server = EngineServer()
+    monkeypatch.setattr(engines, "SERVER", server)
+    yield server
+    server.close()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("where", ["at its start", "in a game"])
 @pytest.mark.parametrize("failing", FAILING)
 def test_an_engine_that_fails_is_a_failure_of_the_infrastructure(
-    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    failing: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(games, "REPLY_S", 1.0 if failing == "hangs" else 20.0)
+    monkeypatch.setattr(engines, "REPLY_S", 1.0 if failing == "hangs" else 20.0)
+    monkeypatch.setattr(engines, "_LAST_WORDS_S", 1.0)
     program, said = FAILING[failing]
+    if where == "in a game":
+        program = IN_A_GAME.format(engine=str(ENGINE), failing=program)
     (tmp_path / "engine.py").write_text(program)
-    monkeypatch.setattr(Engine.__init__, "__defaults__", (tmp_path / "engine.py",))
+    server = EngineServer(tmp_path / "engine.py")
+    monkeypatch.setattr(engines, "SERVER", server)
     outcome = rollout(tmp_path, [])
     assert outcome.status is Status.INFRA_ERROR
     assert "companion failed: EngineError" in outcome.message and said in outcome.message
-    assert not [p for p in psutil.Process().children() if str(tmp_path) in " ".join(p.cmdline())]
+    server.close()
+    left = psutil.Process().children(recursive=True)
+    assert not [p for p in left if str(tmp_path) in " ".join(p.cmdline())]
+
+
+def processes(server: EngineServer) -> list[psutil.Process]:
+    """Those of the games."""
+    assert server.pid is not None
+    return psutil.Process(server.pid).children()
 
 
 @pytest.mark.slow
-def test_an_engine_that_is_killed_in_a_game(tmp_path: Path) -> None:
-    with playing("place", tmp_path) as game:
+def test_a_game_that_is_killed_fails_alone(tmp_path: Path, server: EngineServer) -> None:
+    (tmp_path / "other").mkdir()
+    with playing("place", tmp_path) as game, playing("place", tmp_path / "other") as other:
         game.reply({"command": "look"})
-        (engine,) = [p for p in psutil.Process().children() if "engine.py" in str(p.cmdline())]
-        os.kill(engine.pid, signal.SIGKILL)
+        other.reply({"command": "look"})
+        first, _ = sorted(processes(server), key=psutil.Process.create_time)
+        os.kill(first.pid, signal.SIGKILL)
         with pytest.raises(EngineError, match="exit code -9"):
             game.reply({"command": "look"})
+        assert other.reply({"command": "look"})["step"] == 2
+    assert processes(server) == []
+
+
+@pytest.mark.slow
+def test_an_engine_that_is_killed_is_started_anew(tmp_path: Path, server: EngineServer) -> None:
+    with playing("place", tmp_path) as game:
+        game.reply({"command": "look"})
+        assert server.pid is not None
+        (process,) = processes(server)
+        os.kill(server.pid, signal.SIGKILL)
+        (tmp_path / "next").mkdir()
+        failed = Engine(parity_game("place", tmp_path / "next"), 5, tmp_path / "log")
+        with pytest.raises(EngineError, match="the game engine ended: exit code -9"):
+            failed.answer()
+        failed.close()
+        with playing("place", tmp_path / "next") as other:
+            assert other.reply({"command": "look"})["step"] == 1
+            with pytest.raises(EngineError, match="the game engine ended: exit code -9"):
+                game.reply({"command": "look"})
+            assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+            game.close()
+            assert other.reply({"command": "look"})["step"] == 2
 
 
 @pytest.mark.slow
 def test_an_engine_ends_with_the_trainer_and_has_none_of_its_keys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: EngineServer
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     engine = Engine(parity_game("place", tmp_path), 5, tmp_path / "log")
     engine.answer()
-    assert engine._process is not None and engine._process.stdin is not None
-    process = psutil.Process(engine._process.pid)
+    assert server.pid is not None
+    process, (game,) = psutil.Process(server.pid), processes(server)
     assert "OPENAI_API_KEY" not in process.environ()
-    engine._process.stdin.close()  # As when the trainer is killed.
+    server._control.close()  # As when the trainer is killed.
     assert process.wait(10) == 0
+    assert not game.is_running()
     engine.close()
 
 
@@ -338,6 +399,18 @@ def test_a_game_that_cannot_be_read(content: str, said: str, tmp_path: Path) -> 
     (tmp_path / "a.zip").write_text("no archive")
     with pytest.raises(TaskError, match=r"a\.zip"):
         list(BENCHMARK.read(tmp_path / "a.zip"))
+
+
+def test_a_damaged_archive_of_games(tmp_path: Path) -> None:
+    download, _ = write("alfworld", tmp_path)
+    packed = tmp_path / "games.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in download.rglob("game.tw-pddl"):
+            archive.write(file, file.relative_to(download))
+    content = packed.read_bytes()
+    packed.write_bytes(content[:3000] + bytes(500) + content[3500:])
+    with pytest.raises(TaskError, match=r"games\.zip: .*is the download complete"):
+        list(BENCHMARK.read(packed))
 
 
 def test_a_download_without_games(tmp_path: Path) -> None:

@@ -121,5 +121,6 @@ def environment(given: Any) -> dict[str, str]:
 def test_a_process_with_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "secret")
     assert "secret" not in limited(environment, 0).values()
-    with pytest.raises(LimitError, match="1 s of work"):
+    # The second limit is for a machine that gives it less than a quarter of a processor.
+    with pytest.raises(LimitError, match=r"took more than (1 s of work|4 s)$"):
         limited(busy, 0, seconds=1)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
@@ -104,7 +105,14 @@ def _games(download: Path) -> Iterator[tuple[str, str, Path | bytes]]:
                 for name in sorted(packed.namelist()):
                     if PurePosixPath(name).name == GAME:
                         yield f"{archive}: {name}", name, packed.read(name)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:  # What is raised for damaged, foreign and encrypted members.
             raise TaskError(f"{archive}: {error}; is the download complete?") from error
 
 

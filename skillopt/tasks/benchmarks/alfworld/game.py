@@ -1,4 +1,4 @@
-"""One rollout's game: the companion that its agent talks to, and the engine's process behind it.
+"""One rollout's game: the companion that its agent talks to, and the engine behind it.
 
 A message ``{"command": "look"}`` gives a command, ``{}`` shows the state again, and
 ``{"reply": "…"}`` plays by the reference's chat protocol (:mod:`.steps`). Whatever an agent sends
@@ -7,20 +7,14 @@ has an answer; an engine that fails raises, which ends the rollout as ``infra_er
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandboxes.errors import SkillOptError
 from skillopt.core.files import to_json, write_atomic
 from skillopt.tasks.benchmarks.alfworld import steps
+from skillopt.tasks.benchmarks.alfworld.engines import Engine
 
 RECORD = "game.json"
 """The file in a rollout's folder with each command and what followed."""
@@ -30,14 +24,6 @@ FORMAT = 1
 REFUSED = "Nothing happens."
 """The engine's answer to a command that is not possible."""
 COMMAND_CHARS = 1000
-REPLY_S = 50.0
-"""The seconds that the engine may take for a command, its start included; the gateway gives a
-companion 60."""
-ENGINE = Path(__file__).with_name("engine.py")
-
-
-class EngineError(SkillOptError):
-    """The game engine ended, or did not answer in time: a failure of the infrastructure."""
 
 
 @dataclass(frozen=True)
@@ -54,83 +40,6 @@ class Play:
 
     def __call__(self, folder: Path) -> Game:
         return Game(Engine(self.file, self.max_steps, folder / LOG), folder, self.max_steps)
-
-
-class Engine:
-    """The engine's process, which loads the game while the agent starts.
-
-    Args:
-        file, max_steps: as in :class:`Play`.
-        log: where its messages go.
-        program: that is started with the file and the number of steps.
-    """
-
-    def __init__(self, file: Path, max_steps: int, log: Path, program: Path = ENGINE) -> None:
-        self._log = log
-        self._unread = b""
-        # Loading alfworld makes this folder, which exists. Sets are in one order in all processes.
-        own = {"ALFWORLD_DATA": str(file.parent), "PYTHONHASHSEED": "0"}
-        own["OPENBLAS_NUM_THREADS"] = "1"
-        kept = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
-        try:
-            with log.open("wb") as messages:
-                self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                    [sys.executable, "-P", str(program), str(file), str(max_steps)],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages, bufsize=0,
-                    env={**kept, **own}, cwd=file.parent, start_new_session=True,
-                )  # fmt: skip
-        except OSError as error:  # Raised by the first answer, as a failure of this rollout alone.
-            self._process, self._failed = None, f"cannot be started: {error}"
-
-    def answer(self, command: str | None = None) -> Mapping[str, Any]:
-        """What follows a command; without one, the state at the start, once.
-
-        Raises:
-            EngineError: there is no answer.
-        """
-        if self._process is None:
-            raise EngineError(f"the game engine {self._failed}")
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin and stdout
-        readable = select.poll()
-        readable.register(stdout, select.POLLIN)
-        deadline = time.monotonic() + REPLY_S
-        try:
-            if command is not None:
-                stdin.write(json.dumps(command).encode() + b"\n")
-            while b"\n" not in self._unread:
-                left = deadline - time.monotonic()
-                if left <= 0 or not readable.poll(left * 1000):
-                    raise EngineError(f"the game engine has not answered within {REPLY_S:g} s")
-                piece = os.read(stdout.fileno(), 65536)
-                if not piece:
-                    raise EngineError(f"the game engine ended: {self._last_words()}")
-                self._unread += piece
-        except BrokenPipeError as error:
-            raise EngineError(f"the game engine ended: {self._last_words()}") from error
-        line, _, self._unread = self._unread.partition(b"\n")
-        answer: Mapping[str, Any] = json.loads(line)
-        return answer
-
-    def _last_words(self) -> str:
-        assert self._process
-        try:
-            code = self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            return "it has closed its output"
-        said = self._log.read_text("utf-8", "replace").strip().splitlines()
-        return f"exit code {code}" + (f", {said[-1][:300]}" if said else "")
-
-    def close(self) -> None:
-        """Kill the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                assert pipe
-                pipe.close()
-        if self._log.is_file() and not self._log.stat().st_size:
-            self._log.unlink()
 
 
 class Game:

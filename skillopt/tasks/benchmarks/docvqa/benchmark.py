@@ -9,9 +9,9 @@ from typing import Any
 
 from skillopt.core.types import Split, Task
 from skillopt.tasks.benchmarks.answers import TAGGED
-from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options, copied
+from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options, Row, copied
 from skillopt.tasks.benchmarks.docvqa.score import Judge, Scorer, golds_of
-from skillopt.tasks.benchmarks.files import records
+from skillopt.tasks.benchmarks.files import items, texts
 from skillopt.tasks.harbor import SPLITS, TaskError
 
 HOME = Home(
@@ -34,23 +34,26 @@ class DocVqaOptions(Options):
 def read(download: Path) -> Iterator[Item]:
     """The rows of Parquet files, with the page as bytes; or those of the reference's CSV files,
     which name the page's file."""
-    for row in records(download, ("questionId", "question"), (".parquet", ".csv")):
+
+    def item(row: Row) -> Item | None:
         golds = [gold for gold in golds_of(row.get("answers", row.get("answer"))) if gold.strip()]
         if not golds:
-            continue
+            return None
         id = str(row["questionId"])
         image = _image(row, download)
-        yield Item(
+        return Item(
             id,
             {
-                "question": row["question"],
+                "question": str(row["question"]),
                 "answers": golds,
-                "types": list(row.get("question_types") or ()),
+                "types": texts(row.get("question_types")),
                 "page": f"{row.get('ucsf_document_id', '')}/{row.get('ucsf_document_page_no', '')}",
                 "file": PAGE + _suffix(image, id),
             },
             {PAGE + _suffix(image, id): image},
         )
+
+    return items(download, ("questionId", "question"), item, (".parquet", ".csv"))
 
 
 def _image(row: Mapping[str, Any], download: Path) -> bytes:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from skillopt.core.types import Task
-from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options
-from skillopt.tasks.benchmarks.files import records
+from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options, Row
+from skillopt.tasks.benchmarks.files import items, texts
 from skillopt.tasks.benchmarks.livemath.score import Choice, Judge, Scorer, plain
 
 HOME = Home(
@@ -38,21 +38,24 @@ class LiveMathOptions(Options):
 
 def read(download: Path) -> Iterator[Item]:
     """The rows of ``qa_MONTH_final.json``; an id is ``MONTH:NO``."""
-    for row in records(download, ("month", "no", "mcq"), (".json",)):
-        choices, right = merged(row["mcq"])
-        if right is None or len(choices) < 2:
-            continue
-        yield Item(
-            f"{row['month']}:{row['no']}",
-            {
-                "question": row["mcq"]["question"],
-                "choices": [{"label": c.label, "text": c.text} for c in choices],
-                "right": right.label,
-                "theorem": row.get("theorem", ""),
-                "sketch": row.get("sketch", ""),
-                "types": list(row.get("theorem_type") or ()),
-            },
-        )
+    return items(download, ("month", "no", "mcq"), _item, (".json",))
+
+
+def _item(row: Row) -> Item | None:
+    choices, right = merged(row["mcq"])
+    if right is None or len(choices) < 2:
+        return None
+    return Item(
+        f"{row['month']}:{row['no']}",
+        {
+            "question": row["mcq"]["question"],
+            "choices": [{"label": c.label, "text": c.text} for c in choices],
+            "right": right.label,
+            "theorem": row.get("theorem", ""),
+            "sketch": row.get("sketch", ""),
+            "types": texts(row.get("theorem_type")),
+        },
+    )
 
 
 def merged(mcq: dict[str, Any]) -> tuple[list[Choice], Choice | None]:

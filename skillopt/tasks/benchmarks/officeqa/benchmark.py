@@ -10,8 +10,8 @@ from pydantic import Field
 
 from skillopt.core.types import Split, Task
 from skillopt.tasks.benchmarks.answers import TAGGED
-from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options
-from skillopt.tasks.benchmarks.files import records
+from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options, Row
+from skillopt.tasks.benchmarks.files import items
 from skillopt.tasks.benchmarks.officeqa.pages import listed, pages, shown
 from skillopt.tasks.benchmarks.officeqa.score import Judge, Scorer
 from skillopt.tasks.harbor import SPLITS, TaskError
@@ -58,11 +58,12 @@ def read(download: Path) -> Iterator[Item]:
     """The rows of ``officeqa_full.csv``, with their pages if the parsed JSON files are there."""
     root = download if download.is_dir() else download.parent
     parsed = {file.stem: file for file in root.rglob("jsons/*.json")}
-    for row in records(download, ("uid", "question", "answer", "source_files"), (".csv",)):
+
+    def item(row: Row) -> Item | None:
         files, docs = listed(row["source_files"]), listed(row.get("source_docs"))
         if not (answer := row["answer"].strip()):
-            continue
-        yield Item(
+            return None
+        return Item(
             row["uid"].strip(),
             {
                 "question": row["question"].strip(),
@@ -73,6 +74,8 @@ def read(download: Path) -> Iterator[Item]:
                 "pages": [*pages(files, docs, parsed)] if parsed else None,
             },
         )
+
+    return items(download, ("uid", "question", "answer", "source_files"), item, (".csv",))
 
 
 def shared(download: Path) -> Mapping[str, Path]:

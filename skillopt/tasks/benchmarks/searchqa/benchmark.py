@@ -9,8 +9,8 @@ from pydantic import Field
 
 from skillopt.core.types import Task
 from skillopt.tasks.benchmarks.answers import TAGGED
-from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options
-from skillopt.tasks.benchmarks.files import records
+from skillopt.tasks.benchmarks.base import Benchmark, Home, Item, Kept, Options, Row
+from skillopt.tasks.benchmarks.files import items, texts
 from skillopt.tasks.benchmarks.searchqa.score import Judge, Scorer
 
 HOME = Home(
@@ -35,11 +35,13 @@ class SearchQaOptions(Options):
 def read(download: Path) -> Iterator[Item]:
     """The rows of Parquet, JSON or JSON lines files: ``key``, ``question``, ``context``,
     ``answers``. The reference's own files name the key ``id``."""
-    for row in records(download, ("question", "context", "answers")):
-        golds = [str(gold) for gold in row["answers"]]
-        kept = {"question": row["question"], "context": row["context"], "answers": golds}
-        if golds:
-            yield Item(str(row.get("key") or row.get("id")), kept)
+    return items(download, ("question", "context", "answers"), _item)
+
+
+def _item(row: Row) -> Item | None:
+    golds = texts(row["answers"])
+    kept = {"question": str(row["question"]), "context": str(row["context"]), "answers": golds}
+    return Item(str(row["key"] if "key" in row else row["id"]), kept) if golds else None
 
 
 def cut(context: str, chars: int | None) -> str:

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,43 @@ PAIRS = {"_input.xlsx": "_answer.xlsx", "_init.xlsx": "_golden.xlsx"}
 """How inputs and golds end: the older sets', and the verified one's."""
 BARE = ("initial.xlsx", "golden.xlsx")
 """Five items of the verified set have these."""
+VERIFIED = "verified"
+"""In the name of the archive of the verified set."""
 SECONDS = 600
 _UNREAD = {"preview": "", "answers": [], "problems": ["unreadable"]}
 
 
 def read(download: Path) -> Iterator[Item]:
     """The items that have workbooks, each examined: that takes about a second an item."""
-    with unpacked(download) as root, ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from filter(None, pool.map(lambda found: _item(*found), _rows(root)))
+    with ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as pool:
+        roots = [stack.enter_context(unpacked(file)) for file in _archives(download)] or [download]
+        rows = (found for root in roots for found in _rows(root))
+        yield from filter(None, pool.map(lambda found: _item(*found), rows))
+
+
+def _archives(download: Path) -> list[Path]:
+    """The archives to unpack: in a folder without the unpacked set, as in a clone of its
+    repository, those of the verified set, or else all."""
+    if download.is_file():
+        return [] if download.suffix.lower() in (".json", ".jsonl") else [download]
+    if _data_files(download):
+        return []
+    found = [file for file in sorted(download.rglob("*")) if _is_archive(file)]
+    return [file for file in found if VERIFIED in file.name] or found
+
+
+def _is_archive(file: Path) -> bool:
+    return file.is_file() and file.name.endswith((".tar", ".tar.gz", ".tgz"))
+
+
+def _data_files(root: Path) -> list[Path]:
+    files = [root] if root.is_file() else sorted(root.rglob("dataset.json*"))
+    return [file for file in files if not file.name.startswith(".")]
 
 
 def _rows(root: Path) -> Iterator[tuple[dict[str, Any], Path]]:
     """The rows, each with the folder of the file that it is from."""
-    files = [root] if root.is_file() else sorted(root.rglob("dataset.json*"))
-    files = [file for file in files if not file.name.startswith(".")]
-    for file in files or [root]:
+    for file in _data_files(root) or [root]:
         for row in records(file, COLUMNS, (".json", ".jsonl")):
             yield row, file.parent if file.is_file() else file
 

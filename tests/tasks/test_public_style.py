@@ -1,0 +1,42 @@
+"""Tasks in the style of public sets, in real containers: solved by their solutions alone."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sandboxes.docker_backend import DockerBackend
+from sandboxes.images import remove_image
+from skillopt.config.network import Network, access_to
+from skillopt.tasks.environment import Environments
+from skillopt.tasks.harbor import read_task
+from skillopt.tasks.judging import verifier_site
+from skillopt.tasks.validate import solve, validate
+from tests.helpers.public_style import TASKS, WITH_NETWORK, write_task
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in WITH_NETWORK else n for n in TASKS]
+)
+def test_its_solution_solves_it_and_nothing_else(
+    name: str, tmp_path: Path, backend: DockerBackend
+) -> None:
+    folder, environments = write_task(tmp_path, name), Environments(backend)
+    task = read_task(folder)
+    assert validate(folder) == []
+    network: Network = ("registries",) if name in WITH_NETWORK else "none"
+    with closing(backend.outlet(access_to(network, recorded=True), None)) as outlet:
+        try:
+            assert solve(task, environments, verifier_site(backend, outlet)) == []
+        finally:
+            image = environments.image(task)
+            for made in {image, environments.verifier_image(task, image)}:
+                if made.startswith("skillopt/task:"):
+                    remove_image(backend.engine, made)
+    left = backend.engine.api.images(filters={"reference": "skillopt/handed"})
+    assert not [image for image in left if name[:20] in str(image["RepoTags"])]
