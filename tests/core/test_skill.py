@@ -24,6 +24,7 @@ from skillopt.core.skill import (
     skill_problems,
     write_skill,
 )
+from skillopt.run.records import skill_made
 from tests.helpers.cells import examples
 
 TEXT = (
@@ -264,6 +265,15 @@ def test_values_are_those_of_yaml_1_2(folder: Path) -> None:
         "a": "on", "b": 12, "c": 15, "d": "1:30", "e": "2020-01-01", "f": None, "g": 1000.0,
         "h": "1", "i": True,
     }  # fmt: skip
+
+
+def test_escaped_surrogates_are_read_as_what_they_stand_for(folder: Path) -> None:
+    values = '"a\\uD83D\\uDE00": "\\uD800"\n'
+    (folder / "SKILL.md").write_text(f'---\ndescription: "\\uD83D\\uDE00 \\uDC00"\n{values}---\n')
+    skill = read_skill(folder)
+    assert skill.description == "\N{GRINNING FACE} \N{REPLACEMENT CHARACTER}"
+    assert skill.extra == {"a\N{GRINNING FACE}": "\N{REPLACEMENT CHARACTER}"}
+    assert skill_made(skill).model_dump_json()
 
 
 def test_a_markdown_file_is_a_skill_named_after_it(tmp_path: Path) -> None:
