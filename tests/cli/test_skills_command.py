@@ -47,8 +47,10 @@ def test_what_an_agent_does_not_load_is_an_error(tmp_path: Path) -> None:
 
 def test_a_package_keeps_the_skill_and_strict_refuses_it(tmp_path: Path) -> None:
     made, archive = folder(tmp_path), tmp_path / "packed.skill"
+    (made / ".env").write_text("KEY=secret\n")
     done = skillopt("package", str(made), "--archive", str(archive))
     assert done.returncode == 0 and "warning: Skill name" in done.stderr
+    assert "left out: .git/" in done.stderr and "with hidden files: .env" in done.stderr
     with zipfile.ZipFile(archive) as packed:
         text = packed.read("ci-logs/SKILL.md").decode()
         modes = {info.filename: info.external_attr >> 16 for info in packed.infolist()}

@@ -177,8 +177,9 @@ def test_a_long_skill_is_compressed_as_a_change_of_its_own(folder: Path, tmp_pat
     assert short["action"] == "accept" and short["tokens_before"] > 300 >= short["tokens_after"]
     assert [row["step"] for row in result.history if "compression" in row] == [1]
     assert (result.folder / "steps/step_0001/compression_candidate_skill.md").is_file()
-    shown = [entry["name"] for entry in read_run(result.folder).to_json()["entries"]]
-    assert "compression before step 1" in shown
+    entries = {entry["name"]: entry for entry in read_run(result.folder).to_json()["entries"]}
+    shown = entries["compression before step 1"]
+    assert shown["length"] == [short["tokens_before"], short["tokens_after"]] and shown["diff"]
     again = train(small_config(folder, name="long", **settings))
     assert again.history == result.history
 
