@@ -178,9 +178,12 @@ def with_body(document: Document, body: str) -> str:
         return head + gap + body.replace("\n", newline) + newline
     old, tail = rest[start:end], rest[end:]
     was = old.replace("\r\n", "\n").replace("\r", "\n")
-    if body.startswith(f"{was}\n"):  # Spaces at the end of what was the last line stay there.
-        space = tail[: len(tail) - len(tail.lstrip(" \t"))]
+    space = tail[: len(tail) - len(tail.lstrip(" \t"))]
+    # Spaces at the end of what was the last line stay there, or go with it.
+    if body.startswith(f"{was}\n"):
         body, tail = was + space + body[len(was) :], tail[len(space) :]
+    elif body.rpartition("\n")[2] != was.rpartition("\n")[2]:
+        tail = tail[len(space) :]
     return head + rest[:start] + in_line_ends_of(rest, old, body) + tail
 
 

@@ -248,7 +248,7 @@ def write_skill(skill: Skill, folder: Path) -> None:
     Raises:
         SkillError: the folder's name is not the skill's, or a change cannot be written.
     """
-    if folder.name != skill.folder:
+    if folder.name != skill.folder or skill.folder in ("", ".", ".."):
         raise SkillError(
             f"{folder}: cannot write the skill: the folder must be named {skill.folder!r}"
         )

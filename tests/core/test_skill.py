@@ -334,6 +334,9 @@ def test_what_belongs_to_tools_is_left_out_and_listed(folder: Path) -> None:
 def test_a_folder_of_another_name_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(SkillError, match="must be named 'a-skill'"):
         write_skill(Skill("a-skill", "d", ""), tmp_path / "b-skill")
+    for name in ("..", ".", "", "a/b"):
+        with pytest.raises(SkillError, match="cannot write"):
+            write_skill(Skill(name, "d", ""), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
