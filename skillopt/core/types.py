@@ -293,7 +293,7 @@ class RolloutRow(BaseModel):
 
     @property
     def reward(self) -> Reward:
-        return Reward(self.soft, {}, self.feedback)
+        return Reward(self.soft, {}, self.feedback, solved=self.hard == 1)
 
 
 def used(rollouts: Iterable[Rollout | RolloutRow]) -> Usage:
