@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import threading
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -219,7 +220,6 @@ def handed_image(name: str) -> str:
 def given(task: Task) -> str:
     """A digest of what an agent gets of a task: instruction, environment, limits. Tests, solution
     and the verifier's own settings are not in it. Empty if it cannot be computed."""
-    environment = task.folder / "environment"
     try:
         parts = {
             name: identity_of(part, name)
@@ -231,12 +231,26 @@ def given(task: Task) -> str:
         return ""
     # Those that came later count only if they are set, so that older digests hold.
     parts |= {k: str(v) for k in ("led", "max_turns", "root") if (v := getattr(task, k))}
-    if task.folder.is_dir() and own_skills(task.folder):
+    files, brings_skills = _environment(task.folder, task.digest)
+    if brings_skills:
         parts["own skills"] = "left out"
     limits = [task.agent_timeout_s, task.memory_mb, task.cpus, task.disk_mb]
-    files = folder_digest(environment) if environment.is_dir() else ""
     place = [task.workdir, task.docker_image, task.env, task.question, files, parts]
     return digest_of([task.prompts, limits, place, *shared])
+
+
+@lru_cache(4096)
+def _environment(folder: Path, digest: str) -> tuple[str, bool]:
+    """The digest of a task's environment, and whether it brings skills.
+
+    Args:
+        folder: of the task; there need not be one.
+        digest: of the task, which changes with its files.
+    """
+    environment = folder / "environment"
+    if not environment.is_dir():
+        return "", False
+    return folder_digest(environment), own_skills(folder)
 
 
 def simple_dockerfile(task: Task) -> SimpleDockerfile | None:
