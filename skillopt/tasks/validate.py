@@ -27,6 +27,7 @@ from skillopt.tasks.needs import needs_of
 from skillopt.tasks.sources import equal_across, equal_within
 from skillopt.tasks.traps import TRAPS, Trap
 from skillopt.tasks.verifier import VerifierError, task_limits
+from skillopt.tasks.warm import Start
 
 SOLUTION = "/solution"
 
@@ -177,7 +178,7 @@ def _attempt(
                 work(task, image, workspace, site, handed)
             clean_workspace(workspace, task.workdir, programs=True)
             verifies = environments.verifier_image(task, image)
-            found = run_tests(task, workspace, site, handed or verifies, Path(name))
+            found = run_tests(task, workspace, site, Start(handed or verifies), Path(name))
         finally:
             if handed:
                 environments.discard(handed)
