@@ -6,7 +6,9 @@ killed at any moment, either the old state or the new one exists, and the next c
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import stat
 import time
@@ -340,7 +342,10 @@ def _copy(source: Path, target: Path, without: Sequence[str] = ()) -> None:
                 yield name
 
     if source.is_dir() and not source.is_symlink():
-        shutil.copytree(source, target, symlinks=True, ignore=lambda f, n: set(ignored(f, n)))
+        try:
+            shutil.copytree(source, target, symlinks=True, ignore=lambda f, n: set(ignored(f, n)))
+        except shutil.Error as error:
+            raise _first(error) from error
     else:
         shutil.copy2(source, target, follow_symlinks=False)
     for copy in [target, *target.rglob("*")]:
@@ -352,6 +357,14 @@ def _copy(source: Path, target: Path, without: Sequence[str] = ()) -> None:
             os.fsync(descriptor)
             os.close(descriptor)
     sync_folder(target.parent)
+
+
+def _first(error: shutil.Error) -> OSError:
+    """The first of the errors that a copied folder had; they are texts, with numbers in them."""
+    _, path, why = error.args[0][0]
+    found = re.search(r"\[Errno (\d+)\]", str(why))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number), str(path))
 
 
 def _give(path: Path, like: os.stat_result, deep: bool = True) -> None:

@@ -471,3 +471,29 @@ def test_a_failure_half_way_leaves_nothing(home: Path, monkeypatch: pytest.Monke
     assert done.returncode == 3 and "the disk is full" in done.stderr
     assert state(home) == before
     assert not [*(home.parent / "state").rglob("backups/*")]
+
+
+def test_a_full_disk_leaves_nothing(home: Path) -> None:
+    folder = home / ".claude"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=4", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        before = state(home)
+        done = skillopt("deploy", home.parent / "geo", *ASKED, "--yes", "--no-proof")
+        assert done.returncode == 3 and "the disk is full" in done.stderr
+        assert state(home) == before
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_other_files_and_links_that_are_replaced_are_named(home: Path) -> None:
+    folder = old(home / AT)
+    put(folder / "notes.md", b"# Mine\n")
+    link(folder / "far.md", str(put(home / "dotfiles/far.md")))
+    done = skillopt("deploy", home.parent / "geo", *ASKED, "--yes", "--no-proof")
+    assert done.returncode == 0, done.stderr
+    assert "other files of the folder that are changed: notes.md\n" in done.stderr
+    assert "that are removed: far.md, scripts/a.sh\n" in done.stderr
+    assert "far.md: it is replaced, and what it leads to is not changed" in done.stderr
