@@ -57,6 +57,7 @@ def command(
         raise click.UsageError(f"name a SKILL and where it goes: --to {DESTINATION}")
     from skillopt.core.text import printable
     from skillopt.deploy.actions import deploy, is_there
+    from skillopt.deploy.cautions import is_first
     from skillopt.deploy.ledger import Ledger
 
     ready, place, source = _read(skill, to, scope, form)
@@ -65,7 +66,8 @@ def command(
         click.echo(printable(f"{ready.folder} is already at {where}: nothing was changed"))
     else:
         scripts = _show(ready, place, Path(skill))
-        _ask(ready, place, scripts, yes, with_scripts)
+        known = with_scripts or (yes and is_first(ready, place, source))
+        _ask(ready, place, scripts, yes, known)
         with Ledger() as ledger:
             entry = deploy(ready, place, ledger, source)
         click.echo(printable(f"deployed {ready.folder} to {entry.target}"))
@@ -117,20 +119,20 @@ def _show(skill: Skill, place: Place, path: Path) -> list[Script]:
 
 
 def _ask(
-    skill: Skill, place: Place, scripts: Sequence[Script], yes: bool, with_scripts: bool
+    skill: Skill, place: Place, scripts: Sequence[Script], yes: bool, scripts_known: bool
 ) -> None:
     """Ask for the deployment, and once more for its scripts; leave if the answer is no."""
     from skillopt.core.text import printable
     from skillopt.deploy.places import DeployError
 
     names = ", ".join(script.name for script in scripts)
-    if yes and scripts and not with_scripts:
+    if yes and scripts and not scripts_known:
         raise DeployError(
             f"{skill.folder}: has new or changed scripts, which agents run with your rights: "
             f"{names}. Read them, then add --with-scripts"
         )
     questions = [] if yes else [f"deploy to {place.target(skill.folder)}?"]
-    if scripts and not with_scripts:
+    if scripts and not scripts_known:
         questions.append(f"deploy these scripts, which agents run with your rights: {names}?")
     for question in questions:
         if not click.confirm(printable(question), err=True):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harnesses.agents.registry import agent_kind
 from skillopt.core.skill import SKILL_FILE, Skill, for_agents
@@ -65,6 +66,18 @@ def changed_scripts(skill: Skill, place: Place) -> list[Script]:
         if not there or before != data or gains:
             found.append(Script(name, before, data, gains))
     return found
+
+
+def is_first(skill: Skill, place: Place, source: Mapping[str, Any]) -> bool:
+    """Whether a skill that its user wrote goes where there is none, so that no script of it has
+    been changed: neither by a training nor since it was deployed.
+
+    Args:
+        skill: the skill to deploy.
+        place: where to.
+        source: as of :func:`skillopt.deploy.source.source_of`.
+    """
+    return "run" not in source and not place.target(skill.folder).exists()
 
 
 def cautions(skill: Skill, place: Place, before: str, after: str) -> Iterator[str]:

@@ -23,11 +23,10 @@ from skillopt.deploy.places import place_of
 from skillopt.deploy.proof import prove
 from skillopt.deploy.source import _unconfirmed, unconfirmed
 from skillopt.run.folder import read_state
-from tests.deploy.test_homes import AT, MD, dotfiles, home, link, linked_folder, old, put, state
 from tests.helpers.command_line import skillopt
+from tests.helpers.homes import AT, MD, dotfiles, link, linked_folder, old, put, state
 from tests.helpers.small import trained
 
-__all__ = ["home"]
 TO = ["--to", "claude-code"]
 SCRIPT = b"#!/bin/sh\necho new\n"
 
@@ -50,8 +49,7 @@ RUNS = {
 def test_scripts_are_shown_apart_and_asked_for(home: Path, case: str) -> None:
     files, modes, there = RUNS[case]
     (name,) = files
-    if there:
-        write_skill(with_files(there, {"notes": 0o644}), put(home / AT / "x").parent)
+    write_skill(with_files(there, {"notes": 0o644} if there else {}), put(home / AT / "x").parent)
     before = state(home)
     write_skill(with_files(files, modes), home.parent / "geo")
     deploy = ["deploy", str(home.parent / "geo"), *TO, "--no-proof"]
@@ -69,6 +67,20 @@ def test_scripts_are_shown_apart_and_asked_for(home: Path, case: str) -> None:
     assert skillopt("rollback", *TO, "--yes").returncode == 0
     assert state(home) == before
     assert skillopt(*deploy, "--yes", "--with-scripts").returncode == 0
+
+
+def test_with_yes_only_a_folder_of_ones_own_brings_scripts(home: Path, tmp_path: Path) -> None:
+    write_skill(with_files({"run.sh": SCRIPT}), home.parent / "geo")
+    own = skillopt("deploy", home.parent / "geo", *TO, "--yes", "--no-proof")
+    assert own.returncode == 0 and "script run.sh (executable now" in own.stdout
+    run = trained(tmp_path).folder
+    (best,) = [path for path in (run / "best_skill").iterdir() if path.is_dir()]
+    put(best / "run.sh", SCRIPT)
+    before = state(home)
+    for path in (run, best):
+        refused = skillopt("deploy", path, *TO, "--yes", "--no-proof")
+        assert refused.returncode == 2 and "your rights: run.sh. Read them" in refused.stderr
+    assert state(home) == before
 
 
 def test_files_that_cannot_be_run_and_scripts_as_they_are_need_no_question(home: Path) -> None:

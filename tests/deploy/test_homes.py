@@ -7,9 +7,8 @@ import os
 import pickle
 import re
 import shutil
-import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,79 +19,27 @@ import pytest
 from skillopt.core.skill import Skill, read_skill, write_skill
 from skillopt.deploy.places import tree_digest
 from tests.helpers.command_line import skillopt
+from tests.helpers.homes import (
+    AS_INSTRUCTIONS,
+    ASKED,
+    AT,
+    MD,
+    SKILL,
+    TEXT,
+    chain_of_links,
+    dotfiles,
+    hard_links,
+    link,
+    linked_folder,
+    odd_content,
+    old,
+    pipe_inside,
+    put,
+    repository_itself,
+    socket_there,
+    state,
+)
 from tests.helpers.ordinary_user import UID
-
-SKILL = Skill("geo", "Use it for maps.", "# Geo\n\n- new rule", {}, {"notes.md": b"# N\n"})
-OLD = Skill("geo", "Use it for maps.", "# Geo\n\n- old rule", {}, {"scripts/a.sh": b"#!/bin/sh\n"})
-AT = ".claude/skills/geo"
-ASKED = ["--to", "claude-code"]
-AS_INSTRUCTIONS = [*ASKED, "--as", "instructions"]
-TEXT = b"# Mine\n\nBe polite.\n"
-
-
-def put(path: Path, data: bytes = TEXT, mode: int = 0o644) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    path.chmod(mode)
-    return path
-
-
-def link(path: Path, to: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(to)
-
-
-def old(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_skill(OLD, path)
-    return path
-
-
-def linked_folder(home: Path) -> None:
-    old(home / "repo/geo")
-    link(home / AT, "../../repo/geo")
-
-
-def repository_itself(home: Path) -> None:
-    linked_folder(home)
-    put(home / "repo/geo/.git/config", b"[core]\n", 0o600)
-    put(home / "repo/geo/.git/hooks/x", b"#!/bin/sh\n", 0o755)
-
-
-def chain_of_links(home: Path) -> None:
-    old(home / "repo/geo")
-    link(home / "middle", "repo/geo")
-    link(home / AT, str(home / "middle"))
-
-
-def odd_content(home: Path) -> None:
-    folder = old(home / AT)
-    link(folder / "dead", "nowhere")
-    link(folder / "loop", "loop")
-    put(folder / "private", b"\xff\x00", 0o600)
-    put(folder / "closed/x", mode=0o444).parent.chmod(0o555)
-    put(folder / ".DS_Store", b"\x00")
-    (folder / "empty").mkdir()
-
-
-def pipe_inside(home: Path) -> None:
-    os.mkfifo(old(home / AT) / "pipe")
-
-
-def socket_there(home: Path) -> None:
-    (home / ".claude").mkdir()
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(home / ".claude/CLAUDE.md"))
-
-
-def hard_links(home: Path) -> None:
-    (home / ".claude").mkdir()
-    os.link(put(home / "dotfiles/CLAUDE.md"), home / ".claude/CLAUDE.md")
-
-
-def dotfiles(home: Path) -> None:
-    put(home / "dotfiles/CLAUDE.md", mode=0o640)
-    link(home / ".claude/CLAUDE.md", "../dotfiles/CLAUDE.md")
 
 
 @dataclass(frozen=True)
@@ -110,7 +57,6 @@ class Home:
     """Whether an ordinary user is needed, as root may write everywhere."""
 
 
-MD = ".claude/CLAUDE.md"
 HOMES = [
     Home("nothing", lambda h: None),
     Home("an older skill", lambda h: old(h / AT)),
@@ -197,25 +143,6 @@ HOMES = [
 ]
 
 
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home that other users can reach, with a skill to deploy beside it."""
-    with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        home = Path(folder) / "home é"
-        (home / "project").mkdir(parents=True)
-        write_skill(SKILL, Path(folder) / "geo")
-        for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME"):
-            monkeypatch.delenv(name, raising=False)
-        (Path(folder) / "state").mkdir()
-        monkeypatch.setenv("HOME", str(home))
-        monkeypatch.setenv("XDG_STATE_HOME", str(Path(folder) / "state"))
-        monkeypatch.chdir(home / "project")
-        yield home
-        for below, _, _ in os.walk(folder):
-            Path(below).chmod(0o755)
-
-
 def own(home: Path, uid: int) -> None:
     """Give everything to a user, with the modes that it has."""
     for path in [home, home.parent / "state", *home.rglob("*")]:
@@ -254,16 +181,6 @@ def imported() -> None:
         assert skillopt("rollback", *to).returncode == 0
     os.environ.clear()
     os.environ.update(kept)
-
-
-def state(home: Path) -> dict[str, object]:
-    """Everything in a home by path, with kinds, modes, links and bytes."""
-    found: dict[str, object] = {}
-    for path in sorted([home, *home.rglob("*")]):
-        status = path.lstat()
-        what = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else ""
-        found[str(path.relative_to(home))] = (oct(status.st_mode), status.st_uid, what)
-    return found
 
 
 @pytest.mark.parametrize("case", HOMES, ids=lambda case: case.name)
