@@ -130,7 +130,8 @@ def planned(skill: Skill, place: Place) -> tuple[str, str]:
     if place.form == "instructions":
         text = _read(real)
         return text, with_block(text, skill.folder, block_of(skill), target)[0]
-    return _read(real / SKILL_FILE), skill.text
+    file = real / SKILL_FILE
+    return file.read_bytes().decode("utf-8", "replace") if file.is_file() else "", skill.text
 
 
 def undo(entry: Deployment, ledger: Ledger) -> Deployment:

@@ -210,15 +210,18 @@ def _segments(text: str) -> list[str]:
 
 def _is_a_part(shown: Sequence[Conversation], skill: Skill) -> bool:
     """Whether an agent said that it cut the skill, and nearly all that it left is the skill's."""
+    if len(skill.text.encode()) <= PIECE:
+        return False  # No agent cuts so short a text.
     for conversation in shown:
         for turn in turns(conversation.messages):
             text = turn.result.text if turn.result else ""
             if not any(opens_skill(turn.call, name) for name in _names(skill)):
                 continue
             lines = [line.strip() for line in text.splitlines() if line.strip()]
-            cuts = [n for n, line in enumerate(lines) if any(word in line for word in _CUT)]
             known = sum(line in skill.text for line in lines)
-            if cuts and known >= 0.7 * len(lines):
+            others = (line for line in lines if line not in skill.text)
+            cut = any(word in line for line in others for word in _CUT)
+            if cut and known >= 0.7 * len(lines):
                 return True
     return False
 
