@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +17,16 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from skillopt.core.skill import Skill, read_skill, write_skill
-from skillopt.deploy.places import tree_digest
+from skillopt.deploy.actions import deploy, undo
+from skillopt.deploy.ledger import Ledger
+from skillopt.deploy.places import place_of, tree_digest
 from tests.helpers.command_line import skillopt
 from tests.helpers.homes import (
     AS_INSTRUCTIONS,
     ASKED,
     AT,
     MD,
+    OLD,
     SKILL,
     TEXT,
     chain_of_links,
@@ -414,3 +417,22 @@ def test_other_files_and_links_that_are_replaced_are_named(home: Path) -> None:
     assert "other files of the folder that are changed: notes.md\n" in done.stderr
     assert "that are removed: far.md, scripts/a.sh\n" in done.stderr
     assert "far.md: it is replaced, and what it leads to is not changed" in done.stderr
+
+
+def test_what_an_earlier_version_deployed_can_be_undone(home: Path) -> None:
+    file = put(home / MD)
+    place = place_of("claude-code", "user", "instructions")
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place, ledger, {})
+        block = entry.source["block"] + "\n"
+        earlier = replace(entry, source={"made": entry.source["made"], "block": block})
+        put(file, file.read_bytes() + b"More.\n")
+        undo(earlier, ledger)
+    assert file.read_bytes() == TEXT + b"\nMore.\n"
+    folder = old(home / AT)
+    put(folder / "__pycache__/x.pyc")
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place_of("claude-code", "user"), ledger, {})
+        put(folder / "__pycache__/x.pyc")
+        undo(replace(entry, after=tree_digest(folder)), ledger)
+    assert read_skill(folder) == OLD
