@@ -31,6 +31,7 @@ from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.folders import contents
 from skillopt.tasks.harbor import TaskError, folder_digest, own_skills
+from skillopt.tasks.needs import places_of
 
 Handover = Literal["auto", "container", "workdir"]
 OWN_SKILLS = (".claude/skills", ".agents/skills", ".codex/skills", ".opencode/skill")
@@ -47,7 +48,8 @@ class Environments:
             own are refused.
         root: whether agents and verifiers are root of their containers where a task asks for it.
         handover: whether verifiers get the agent's whole container: ``auto`` where the tests look
-            elsewhere than in the working directory, ``container`` always, ``workdir`` never.
+            elsewhere than in the working directory, ``container`` always, ``workdir`` never. Tests
+            with an image of their own get the working directory alone.
     """
 
     def __init__(self, backend: Backend, *, root: bool = True, handover: Handover = "auto") -> None:
@@ -70,19 +72,19 @@ class Environments:
         """
         if not self._root and (task.root or task.verifier_root):
             task = replace(task, root=False, verifier_root=False)
-        if (handover := self._hands_over(task)) != task.handover:
-            task = replace(task, handover=handover)
-        if task.workdir_known:
-            return task
-        image = self.image(task)
-        with self._lock:
-            if image not in self._workdirs:
-                self._workdirs[image] = self._ask_workdir(image)
-            found = self._workdirs[image]
-        return replace(task, workdir=found or task.workdir, workdir_known=True)
+        if not task.workdir_known:
+            image = self.image(task)
+            with self._lock:
+                if image not in self._workdirs:
+                    self._workdirs[image] = self._ask_workdir(image)
+                workdir = self._workdirs[image] or task.workdir
+            places = places_of(task.folder, workdir)
+            task = replace(task, workdir=workdir, workdir_known=True, handover=bool(places))
+        handover = self._hands_over(task)
+        return task if handover == task.handover else replace(task, handover=handover)
 
     def _hands_over(self, task: Task) -> bool:
-        if not self.keeps or task.verify is not None or task.question:
+        if not self.keeps or task.verify is not None or task.question or has_own_image(task):
             return False
         return task.handover if self._handover == "auto" else self._handover == "container"
 
@@ -146,12 +148,11 @@ class Environments:
         Raises:
             SandboxError: it cannot be built or pulled.
         """
-        tests = task.folder / "tests"
-        if task.verifier_image is None and not (tests / "Dockerfile").is_file():
+        if not has_own_image(task):
             return image
         self._check_images(task)
         with self._lock:
-            return self._had(task, task.verifier_image, tests)
+            return self._had(task, task.verifier_image, task.folder / "tests")
 
     def image(self, task: Task) -> str:
         """The image of a task, as :meth:`prepare` returns it."""
@@ -209,6 +210,11 @@ class Environments:
                 "('skillopt doctor' explains how), or use only FROM, WORKDIR and COPY in the "
                 "Dockerfile"
             )
+
+
+def has_own_image(task: Task) -> bool:
+    """Whether a task's tests run in an image of their own, which the agent's container is not."""
+    return task.verifier_image is not None or (task.folder / "tests" / "Dockerfile").is_file()
 
 
 def handed_image(name: str) -> str:

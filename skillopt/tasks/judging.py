@@ -141,12 +141,19 @@ class Answers:
         kept = warm not in ("", UNUSABLE) and home is not None and home.is_dir()
         return Start(warm, home) if kept else Start(image)
 
-    def warm_up(self, task: Task, image: str, ask: Callable[[Start], Attempt]) -> None:
+    def warm_up(
+        self,
+        task: Task,
+        image: str,
+        ask: Callable[[Start], Attempt],
+        discard: Callable[[str], None],
+    ) -> None:
         """Keep what the task's tests fetch, once for a task and image.
 
         Args:
             task, image: of the rollout.
             ask: runs the tests on the initial workspace.
+            discard: removes an image, if it is there.
         """
 
         def verdict(start: Start) -> Reward | None:
@@ -160,7 +167,8 @@ class Answers:
         with self._locked(key):
             known = self._read(key)
             if not known.warm:
-                self._write(key, task, replace(known, warm=warm_up(image, key, home, verdict)))
+                warm = warm_up(image, key, home, verdict, discard)
+                self._write(key, task, replace(self._read(key), warm=warm))
 
     def forget_warm(self, task: Task, image: str) -> None:
         """Record that what was kept is gone."""
@@ -305,7 +313,7 @@ def judge(
         remove_tree(folder / "verifier")
         found = run_tests(task, workspace, site, Start(verifies), folder, limits)
     if found.reached and not handed and environments.keeps:
-        answers.warm_up(task, verifies, ask)
+        answers.warm_up(task, verifies, ask, environments.discard)
     if found.reward is not None and found.judged(answers.harmless(task, image)):
         if found.reward.hard and found.unreached:
             answers.note_harmless(task, image, frozenset(found.unreached))
