@@ -255,6 +255,9 @@ def test_what_scripts_run_makes_them_root(make: Make) -> None:
         ("FROM a\nRUN x\n", "/app", False),
         ("FROM a AS b\nWORKDIR /w\nFROM b\n", "/app", False),
         ("FROM a\nWORKDIR w\n", "/app", False),
+        ("FROM a\nWORKDIR /w\nWORKDIR /a b\n", "/app", False),
+        ('FROM a\nWORKDIR /w\nWORKDIR "x"\n', "/app", False),
+        ("FROM a\nWORKDIR /w\nCOPY <<EOF /x\nWORKDIR /v\nEOF\n", "/app", False),
     ],
 )
 def test_the_working_directory_as_far_as_the_files_tell(
