@@ -70,8 +70,7 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
     workdir = _workdir(folder, environment, compose, dockerfile if image is None else None)
     verifier_image = image_name(verifier.table("environment")) or None
     own_image = verifier_image is not None or (folder / "tests" / "Dockerfile").is_file()
-    # In a working directory that only the image knows, any path may be: see Environments.settled.
-    places = places_of(folder, workdir) if workdir and not question else ()
+    places = () if question else places_of(folder, workdir or DEFAULT_WORKDIR)
     outside = [*artifacts_outside(table, workdir or DEFAULT_WORKDIR)]
     if own_image and outside:
         raise table.error(
@@ -88,7 +87,8 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         workdir_known=bool(workdir) or question or empty,
         root=bool(root),
         verifier_root=bool(verifier_root),
-        handover=bool(places) and not own_image,
+        # In a working directory that only the image knows, any path may be: Environments.settled.
+        handover=bool(places and workdir) and not own_image,
         agent_timeout_s=agent.positive("timeout_sec", 600.0),
         verifier_timeout_s=verifier.positive("timeout_sec", 600.0),
         memory_mb=environment.megabytes("memory_mb", "memory", 2048),
@@ -108,7 +108,7 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         question=question,
         workspace=_empty if empty else None,
         notes=(
-            *_notes(folder, root, verifier_root, places, own_image),
+            *_notes(folder, root, verifier_root, _reach(places, workdir, own_image)),
             *compose.notes,
             *notes_on(table),
         ),
@@ -213,26 +213,30 @@ def _root(said: str | None, needs: Needs) -> str:
     return needs.root if said is None else said
 
 
-def _notes(
-    folder: Path, root: str, verifier_root: str, places: Sequence[str], own_image: bool
-) -> Iterator[str]:
+def _notes(folder: Path, root: str, verifier_root: str, reach: str) -> Iterator[str]:
     """What an author should know of how the task is read."""
     if root:
         yield f"the agent is root of its container ({root})"
     if verifier_root:
         yield f"the verifier is root of its container ({verifier_root})"
-    if places:
-        given = (
-            "its tests get the working directory alone in their own image, but look at"
-            if own_image
-            else "the verifier gets the agent's whole container: its tests look at"
-        )
-        yield f"{given} {', '.join(places[:_SHOWN])}"
+    if reach:
+        yield reach
     if own_skills(folder):
         yield (
             "it brings skills of its own, which are left out of the working directory, so that "
             "a run without a skill is without any"
         )
+
+
+def _reach(places: Sequence[str], workdir: str, own_image: bool) -> str:
+    """What tests get that look at places outside of the working directory; empty without such."""
+    if not places:
+        return ""
+    shown = ", ".join(places[:_SHOWN])
+    if own_image:
+        return f"its tests get the working directory alone in their own image, but look at {shown}"
+    what = f"the verifier gets the agent's whole container: its tests look at {shown}"
+    return what if workdir else f"{what} (unless that is in the image's working directory)"
 
 
 def own_skills(folder: Path) -> bool:

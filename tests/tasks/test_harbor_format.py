@@ -198,6 +198,9 @@ def test_tests_with_an_image_of_their_own_get_no_container(make: Make) -> None:
     folder = make("")
     (folder / "tests" / "check.py").write_text("open('/etc/thing')\n")
     assert read_task(folder).handover
+    (folder / "task.toml").write_text('[environment]\ndocker_image = "a"\n')
+    task = read_task(folder)
+    assert not task.handover and "unless that is in the image's" in task.notes[0]
     (folder / "tests" / "Dockerfile").write_text("FROM a\n")
     task = read_task(folder)
     assert not task.handover
