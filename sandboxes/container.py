@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandboxes.backend import HANDED
-from sandboxes.base import SandboxSpec
+from sandboxes.base import HANDED, SandboxSpec
 from sandboxes.disk import MEGABYTE
 from sandboxes.mounts import engine_mount
 

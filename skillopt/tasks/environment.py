@@ -19,8 +19,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from sandboxes.backend import HANDED, Backend, Keeps
-from sandboxes.base import CopyRefusedError, Limits, Sandbox, SandboxError, SandboxSpec
+from sandboxes.backend import Backend, Keeps
+from sandboxes.base import HANDED, CopyRefusedError, Limits, Sandbox, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
