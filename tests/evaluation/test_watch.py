@@ -66,7 +66,7 @@ def test_saves_are_scored_and_compared_with_the_version_before(
         wait_for(lambda: len(seen) == 1)
         write_skill(version(RULE), path)
         wait_for(lambda: len(seen) == 2)
-        (path / "SKILL.md").write_text("no front matter")
+        (path / "SKILL.md").write_text("---\nname: [\n---\n")
         wait_for(lambda: len(seen) == 3)
         write_skill(version(RULE), path)  # The same as the last that was scored: nothing to do.
         time.sleep(1)
@@ -74,7 +74,7 @@ def test_saves_are_scored_and_compared_with_the_version_before(
     assert isinstance(first, Scored) and first.row.gain is None
     assert isinstance(second, Scored) and second.row.gain is not None
     assert second.row.gain.value > 0 and len(second.row.fixed) == 1
-    assert isinstance(third, Unscorable) and "no front matter" in third.message
+    assert isinstance(third, Unscorable) and "front matter is not YAML" in third.message
 
 
 @pytest.mark.slow
