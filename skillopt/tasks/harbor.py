@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from skillopt.core.types import Split, Task
+from skillopt.core.types import Split, Task, TaskNeeds
 from skillopt.tasks.compose import Compose, ComposeError, read_compose
 from skillopt.tasks.dockerfile import final_workdir
-from skillopt.tasks.needs import Needs, needs_of, places_of
+from skillopt.tasks.needs import Needs, needs_of, phrases, places_of
 from skillopt.tasks.questions import is_question
 from skillopt.tasks.tables import Table, read_text, read_toml
 from skillopt.tasks.tables import TaskError as TaskError
@@ -27,7 +28,6 @@ DEFAULT_WORKDIR = "/app"
 
 _STEPS = "multi-step tasks are not supported; make each step a task of its own"
 _RESOURCES = ("cpus", "memory", "memory_mb", "storage", "storage_mb", "build_timeout_sec")
-_SHOWN = 3
 _OWN_SKILLS = re.compile(rb"\.(claude|agents|codex|opencode)/skills?\b")
 
 
@@ -66,6 +66,15 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
     workdir = _workdir(environment, compose, dockerfile if image is None else None)
     # In a working directory that only the image knows, any path may be.
     places = places_of(folder / "tests", workdir) if workdir and not question else ()
+    needs = TaskNeeds(
+        root=root,
+        verifier_root=verifier_root,
+        places=places,
+        hosts=tests.hosts,
+        solution_hosts=solution.hosts,
+        services=tuple(sorted({*solution.services, *tests.services})),
+        own_skills=own_skills(folder),
+    )
     return Task(
         name=folder.name,
         folder=folder,
@@ -91,7 +100,8 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         follow_ups=_follow_ups(metadata),
         question=question,
         workspace=_empty if empty else None,
-        notes=(*compose.notes, *_notes(folder, table, root, verifier_root, places)),
+        needs=needs,
+        notes=(*compose.notes, *_notes(table, needs)),
     )
 
 
@@ -128,12 +138,8 @@ def read_splits(folder: Path, *, judged: bool = False) -> dict[Split, list[Task]
     Raises:
         TaskError: as :func:`read_tasks`; or only some of the three split folders exist.
     """
-    there = [split for split in SPLITS if (folder / split).is_dir()]
-    if not there or all((folder / split / "task.toml").exists() for split in there):
+    if not has_splits(folder):
         return None
-    if len(there) < len(SPLITS):
-        missing = ", ".join(split for split in SPLITS if split not in there)
-        raise TaskError(f"{folder}: has {', '.join(there)} but not {missing}; add what is missing")
     tasks: dict[Split, list[Task]] = {split: _read_flat(folder / split, judged) for split in SPLITS}
     seen: dict[str, Path] = {}
     for task in (task for split in SPLITS for task in tasks[split]):
@@ -141,6 +147,21 @@ def read_splits(folder: Path, *, judged: bool = False) -> dict[Split, list[Task]
             raise TaskError(f"{task.folder}: same name as {seen[task.name]}; rename one of them")
         seen[task.name] = task.folder
     return tasks
+
+
+def has_splits(folder: Path) -> bool:
+    """Whether a set has split folders, and is not flat.
+
+    Raises:
+        TaskError: only some of the three split folders exist.
+    """
+    there = [split for split in SPLITS if (folder / split).is_dir()]
+    if not there or all((folder / split / "task.toml").exists() for split in there):
+        return False
+    if len(there) < len(SPLITS):
+        missing = ", ".join(split for split in SPLITS if split not in there)
+        raise TaskError(f"{folder}: has {', '.join(there)} but not {missing}; add what is missing")
+    return True
 
 
 def task_folders(folder: Path) -> list[Path]:
@@ -223,24 +244,9 @@ def _is_root(user: object, composed: str, needs: Needs) -> str:
     return needs.root
 
 
-def _notes(
-    folder: Path, table: Table, root: str, verifier_root: str, places: Sequence[str]
-) -> Iterator[str]:
+def _notes(table: Table, needs: TaskNeeds) -> Iterator[str]:
     """What an author should know of how the task is read."""
-    if root:
-        yield f"the agent is root of its container ({root})"
-    if verifier_root:
-        yield f"the verifier is root of its container ({verifier_root})"
-    if places:
-        yield (
-            f"the verifier gets the agent's whole container: its tests look at "
-            f"{', '.join(places[:_SHOWN])}"
-        )
-    if own_skills(folder):
-        yield (
-            "it brings skills of its own, which are left out of the working directory, so that "
-            "a run without a skill is without any"
-        )
+    yield from phrases(replace(needs, hosts=(), solution_hosts=(), services=()))
     if table.table("environment").values.get("skills_dir"):
         yield f"{table.file}: environment.skills_dir: has no effect: these skills are left out"
 

@@ -13,7 +13,8 @@ from skillopt.config.network import Network, access_to
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import verifier_site
-from skillopt.tasks.validate import solve, validate
+from skillopt.tasks.solving import try_task
+from skillopt.tasks.validate import validate
 from tests.helpers.public_style import TASKS, WITH_NETWORK, write_task
 
 pytestmark = pytest.mark.engine
@@ -32,7 +33,7 @@ def test_its_solution_solves_it_and_nothing_else(
     network: Network = ("registries",) if name in WITH_NETWORK else "none"
     with closing(backend.outlet(access_to(network, recorded=True), None)) as outlet:
         try:
-            assert solve(task, environments, verifier_site(backend, outlet)) == []
+            assert try_task(task, environments, verifier_site(backend, outlet)).problems == ()
         finally:
             image = environments.image(task)
             for made in {image, environments.verifier_image(task, image)}:
