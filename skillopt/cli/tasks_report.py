@@ -106,7 +106,15 @@ class Report:
                 }
                 for size in self.sizes
             ],
-            "alike": [vars(group) for group in self.tasks.similar],
+            "alike": [
+                {
+                    "tasks": group.names,
+                    "splits": group.splits,
+                    "equal": group.equal,
+                    "likeness": group.likeness,
+                }
+                for group in self.tasks.similar
+            ],
             "problems": [vars(problem) for problem in self.problems],
             "notes": [{"task": note.task, "message": note.message} for note in self.notes],
         }

@@ -61,7 +61,8 @@ _COMMENT = re.compile(
 )
 _VALUES = re.compile(r"\(\([^)]*\)\)|\b\w+=\([^)]*\)")
 """Arithmetic and arrays, which call nothing."""
-_FUNCTION = re.compile(r"(?:\bfunction\s+([\w-]+)|^\s*([\w-]+)\s*\(\s*\))", re.MULTILINE)
+_KEYWORD = re.compile(r"\bfunction\s+([\w-]+)(?:\s*\(\s*\))?")
+_FUNCTION = re.compile(r"(?:^|[;&|({])\s*([\w-]+)\s*\(\s*\)", re.MULTILINE)
 _PROGRAM = re.compile(r"[A-Za-z][\w.+-]*")
 _ASSIGNMENT = re.compile(r"\w+\+?=")
 _BEFORE_COMMANDS = {
@@ -69,7 +70,7 @@ _BEFORE_COMMANDS = {
     "command", "builtin", "env",
 }  # fmt: skip
 _NOT_COMMANDS = {
-    "for", "case", "select", "in", "esac", "fi", "done", "}", "function", "[[", "]]",
+    "for", "case", "select", "in", "esac", "fi", "done", "}", "[[", "]]",
 }  # fmt: skip
 
 
@@ -103,7 +104,8 @@ def programs_in(text: str) -> frozenset[str]:
     """What a shell script calls by name, without its own functions."""
     plain = _HERE_DOCUMENT.sub(lambda match: f"{match[3]}\n", text.replace("\\\n", " "))
     plain = _VALUES.sub(" ", _COMMENT.sub(r"\1", plain))
-    own = {name for pair in _FUNCTION.findall(plain) for name in pair}
+    plain = _KEYWORD.sub(r"\1() ", plain)
+    own = set(_FUNCTION.findall(plain))
     try:
         return frozenset(_called(_words(plain))) - own
     except ValueError:  # Quotes over several lines that this reading takes for something else.
