@@ -121,7 +121,7 @@ PARTS: dict[str, Callable[[Sequence[Source], int], str]] = {"skills": skills}
 def _rows(measured: dict[Source, Found]) -> list[list[str]]:
     rows, hand, all_ = [], Found(), Found()
     for source, found in measured.items():
-        rows.append([source.name, f"`{source.commit[:12]}`", *_numbers(found)])
+        rows.append([source.name, source.commit[:12], *_numbers(found)])
         all_.add(found)
         if not source.generated:
             hand.add(found)

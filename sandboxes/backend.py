@@ -77,6 +77,11 @@ class Traits(Protocol):
         are useless: tasks with an image of their own and command-line agents are refused."""
 
 
+HANDED = "skillopt/handed"
+"""The repository of images of sandboxes that one verdict needs; what a dead process left there is
+removed."""
+
+
 @runtime_checkable
 class Keeps(Protocol):
     """What a backend can do besides, if it makes images of sandboxes (``SandboxSpec.keep_as``)."""
@@ -104,15 +109,16 @@ class Backend(Traits, Protocol):
                 if the sandboxes must not reach it.
         """
 
-    def image(self, name: str, folder: Path | None = None) -> str:
+    def image(self, name: str, folder: Path | None = None, timeout_s: float | None = None) -> str:
         """Make an image available; the name by which a SandboxSpec gives it.
 
         Args:
             name: of the image.
             folder: build it from the Dockerfile in there, unless that has been done.
+            timeout_s: seconds that building may take; without a limit if None.
 
         Raises:
-            SandboxError: it cannot be pulled or built.
+            SandboxError: it cannot be pulled or built, or not in time.
         """
 
     def volume(self, image: str) -> str:

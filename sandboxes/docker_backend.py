@@ -121,9 +121,10 @@ class DockerBackend:
     def outlet(self, access: Access, gateway: Path | None) -> Outlet:
         return DockerOutlet(self.engine, access, gateway, self._check_once)
 
-    def image(self, name: str, folder: Path | None = None) -> str:
+    def image(self, name: str, folder: Path | None = None, timeout_s: float | None = None) -> str:
         if folder is not None:
-            build(self.engine, ImageSpec(name, folder, kind="task"), log=_LOG.info)
+            spec = ImageSpec(name, folder, kind="task")
+            build(self.engine, spec, log=_LOG.info, timeout_s=timeout_s)
             return name
         return (
             name if name.startswith(OWN_IMAGES) else ensure_base(self.engine, name, log=_LOG.info)

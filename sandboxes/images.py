@@ -13,9 +13,11 @@ import os
 import re
 import ssl
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sandboxes.base import ImageMissingError, SandboxError
 from sandboxes.base_image import ensure_base
@@ -70,12 +72,13 @@ def build(
     log: OnLog = lambda line: None,
     ca_files: tuple[Path, ...] | None = None,
     force: bool = False,
+    timeout_s: float | None = None,
 ) -> str:
     """Build the image unless it is up to date; returns its id.
 
     ``ca_files`` are PEM files with extra CA certificates, by default those that the environment
     names (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE). Raises SandboxError with the
-    end of the build's log if the build fails.
+    end of the build's log if the build fails, or takes longer than ``timeout_s``.
     """
     args = dict(spec.args)
     if spec.base is not None:
@@ -92,7 +95,7 @@ def build(
     log(f"building {spec.tag}")
     replaced = image_id(engine, spec.tag)
     labels = {INPUTS_LABEL: inputs, KIND_LABEL: spec.kind}
-    _run_build(engine, spec.tag, context, args, labels, log)
+    _run_build(engine, spec.tag, context, args, labels, log, timeout_s)
     built = image_id(engine, spec.tag)
     if built is None:
         raise ImageMissingError(f"the build of {spec.tag} succeeded but left no image")
@@ -244,6 +247,19 @@ def _discard_leftovers(engine: DockerEngine, tag: str, replaced: str | None) -> 
                 engine.api.remove_image(replaced)
 
 
+def _in_time(
+    events: Iterator[dict[str, Any]], too_long: Callable[[], SandboxError]
+) -> Iterator[dict[str, Any]]:
+    """The events of a build; raises ``too_long`` if the next one does not come in time."""
+    from requests.exceptions import ReadTimeout
+    from urllib3.exceptions import ReadTimeoutError
+
+    try:
+        yield from events
+    except (ReadTimeout, ReadTimeoutError) as error:
+        raise too_long() from error
+
+
 def _run_build(
     engine: DockerEngine,
     tag: str,
@@ -251,9 +267,19 @@ def _run_build(
     args: Mapping[str, str],
     labels: Mapping[str, str],
     log: OnLog,
+    timeout_s: float | None,
 ) -> None:
     proxies = {name: os.environ[name] for name in _PROXIES if name in os.environ}
     tail: list[str] = []
+    began = time.monotonic()
+
+    def too_long() -> SandboxError:
+        end = "\n".join(tail[-20:])
+        return SandboxError(
+            f"building {tag} took longer than {timeout_s:g} s; raise environment.build_timeout_sec "
+            f"in task.toml\n{end}"
+        )
+
     with engine.errors(f"building {tag}"):
         events = engine.api.build(
             fileobj=context.archive(),
@@ -265,8 +291,12 @@ def _run_build(
             rm=True,
             forcerm=True,
             decode=True,
+            # Of silence. The engine ends a build that nobody listens to.
+            timeout=None if timeout_s is None else max(1, round(timeout_s)),
         )
-        for event in events:
+        for event in _in_time(events, too_long):
+            if timeout_s is not None and time.monotonic() - began > timeout_s:
+                raise too_long()
             if "error" in event:
                 end = "\n".join(tail[-20:])
                 raise SandboxError(f"building {tag} failed: {event['error'].strip()}\n{end}")

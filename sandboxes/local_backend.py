@@ -83,7 +83,7 @@ class LocalBackend:
     def outlet(self, access: Access, gateway: Path | None) -> Outlet:
         return LocalOutlet(access, gateway)
 
-    def image(self, name: str, folder: Path | None = None) -> str:
+    def image(self, name: str, folder: Path | None = None, timeout_s: float | None = None) -> str:
         if folder is not None:
             raise SandboxError(f"{name}: local sandboxes run no images; set sandbox.kind to docker")
         return name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sandboxes.backend import HANDED
 from sandboxes.docker import KEPT_KIND, KIND_LABEL, OWNER_LABEL, DockerEngine
 from sandboxes.owner import Owner, is_dead
 from sandboxes.volumes import CONTENT_LABEL, IMAGE_LABEL, TOOLCHAIN_KIND, remove_volume
@@ -48,8 +49,10 @@ def _dead_images(engine: DockerEngine) -> Iterator[tuple[str, str]]:
     with engine.errors("listing images"):
         found = engine.api.images(filters={"label": f"{KIND_LABEL}={KEPT_KIND}"})
     for image in found:
-        if _dead(image["Labels"].get(OWNER_LABEL, "")):
-            yield str(image["Id"]), str((image.get("RepoTags") or [image["Id"]])[0])
+        name = str((image.get("RepoTags") or ["<none>:"])[0])
+        passing = name.startswith((HANDED, "<none>"))  # Others are kept for later processes.
+        if passing and _dead(image["Labels"].get(OWNER_LABEL, "")):
+            yield str(image["Id"]), name
 
 
 def _stale_volumes(engine: DockerEngine) -> list[str]:

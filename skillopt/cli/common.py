@@ -187,10 +187,10 @@ def show_text(console: Console, text: str, style: str | None = None) -> None:
 
 def say_left_out(text: str) -> None:
     """Say on standard error what is in a skill's folder and no part of the skill."""
-    from skillopt.core.skill import left_out
+    from skillopt.config.inputs import left_out_of
     from skillopt.core.text import printable
 
-    names = left_out(Path(text))
+    names = left_out_of(text)
     if names:
         click.echo(printable(f"left out: {', '.join(names)}"), err=True)
 

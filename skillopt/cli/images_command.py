@@ -94,15 +94,18 @@ def list_(as_json: bool) -> None:
 @guarded
 def remove(tags: tuple[str, ...], everything: bool) -> None:
     """Remove images by their TAGS."""
-    from sandboxes.docker import DockerEngine
+    from sandboxes.docker import KEPT_KIND, DockerEngine
     from sandboxes.images import list_images, remove_image
 
     if bool(tags) == everything:
         raise click.UsageError("name images, or give --all")
     with DockerEngine() as engine:
         if everything:
-            # Task images and toolchains first: their base cannot be removed before them.
-            found = sorted(list_images(engine), key=lambda image: "agent-base" in str(image.tags))
+            # What is made of others first: a base cannot be removed before that.
+            found = sorted(
+                list_images(engine),
+                key=lambda image: ("agent-base" in str(image.tags), image.kind != KEPT_KIND),
+            )
             tags = tuple(tag for image in found for tag in image.tags)
         for tag in tags:
             remove_image(engine, tag)

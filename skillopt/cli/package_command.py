@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Package SKILL (a folder, a Markdown file, or a run's best) to share it."""
     from skillopt.config.inputs import read_skill_or_run
-    from skillopt.core.skill import SkillError
+    from skillopt.core.skill import SkillError, is_hidden
     from skillopt.core.skill_rules import objections
     from skillopt.core.text import printable
     from skillopt.deploy.actions import with_provenance
@@ -40,6 +40,9 @@ def command(
     for objection in found:
         click.echo(printable(f"warning: {objection}"), err=True)
     say_left_out(skill)
+    hidden = [name for name in chosen.files if is_hidden(name)]
+    if hidden:
+        click.echo(printable(f"packaged with hidden files: {', '.join(sorted(hidden))}"), err=True)
     ready = with_provenance(chosen, source_of(Path(skill), chosen))
     if plugin is not None:
         write_plugin(ready, plugin, version)

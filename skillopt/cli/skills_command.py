@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import click
 
@@ -59,8 +58,8 @@ def check(skills: tuple[str, ...], agents: tuple[str, ...], strict: bool, as_jso
 
 
 def _checked(text: str, agents: tuple[str, ...], strict: bool) -> Checked:
-    from skillopt.config.inputs import read_skill_or_run
-    from skillopt.core.skill import SkillError, left_out
+    from skillopt.config.inputs import left_out_of, read_skill_or_run
+    from skillopt.core.skill import SkillError
     from skillopt.core.skill_rules import not_loaded, not_offered, objections
 
     try:
@@ -78,7 +77,7 @@ def _checked(text: str, agents: tuple[str, ...], strict: bool) -> Checked:
     ]
     if strict:
         errors, warnings = [*errors, *objections(skill)], warnings[len(objections(skill)) :]
-    return Checked(text, skill.name, errors, warnings, list(left_out(Path(text))))
+    return Checked(text, skill.name, errors, warnings, list(left_out_of(text)))
 
 
 def _show(checked: Checked) -> None:

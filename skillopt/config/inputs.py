@@ -12,7 +12,7 @@ from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
 from skillopt.core.front_matter import parse
 from skillopt.core.resources import resource
-from skillopt.core.skill import Skill, SkillError, named, read_skill
+from skillopt.core.skill import Skill, SkillError, left_out, named, read_skill
 from skillopt.core.skill_rules import check_names
 
 
@@ -51,6 +51,13 @@ def read_skill_or_run(text: str | Path) -> Skill | None:
                              "'skillopt runs rebuild' writes it again")  # fmt: skip
         return read_skill(found[0])
     return read_skill(path)
+
+
+def left_out_of(text: str | Path) -> tuple[str, ...]:
+    """What is in the folder that a skill is read from and no part of the skill; nothing of a
+    run's, which this project has written."""
+    path = Path(text)
+    return () if (path / "best_skill").is_dir() else left_out(path)
 
 
 def label(text: str, among: Sequence[str]) -> str:

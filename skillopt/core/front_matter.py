@@ -99,7 +99,7 @@ def parse(text: str) -> Document:
             texts.pop(key, None)
             values[key] = _value(node, front, budget, ())
             if isinstance(node, ScalarNode) and values[key] is not None:
-                texts[key] = node.value
+                texts[key] = _text(node.value)
     return Document(
         opening, front, closing, text[match.end() :], values, texts, tuple(dict.fromkeys(repeated))
     )
@@ -178,9 +178,12 @@ def with_body(document: Document, body: str) -> str:
         return head + gap + body.replace("\n", newline) + newline
     old, tail = rest[start:end], rest[end:]
     was = old.replace("\r\n", "\n").replace("\r", "\n")
-    if body.startswith(f"{was}\n"):  # Spaces at the end of what was the last line stay there.
-        space = tail[: len(tail) - len(tail.lstrip(" \t"))]
+    space = tail[: len(tail) - len(tail.lstrip(" \t"))]
+    # Spaces at the end of what was the last line stay there, or go with it.
+    if body.startswith(f"{was}\n"):
         body, tail = was + space + body[len(was) :], tail[len(space) :]
+    elif body.rpartition("\n")[2] != was.rpartition("\n")[2]:
+        tail = tail[len(space) :]
     return head + rest[:start] + in_line_ends_of(rest, old, body) + tail
 
 
@@ -254,7 +257,7 @@ def _pairs(node: MappingNode, front: str) -> Iterator[tuple[str, Node]]:
 
 def _key(key: Node, front: str) -> str:
     if isinstance(key, ScalarNode):
-        return str(key.value)
+        return _text(key.value)
     return front[key.start_mark.index : key.end_mark.index]
 
 
@@ -268,7 +271,13 @@ def _value(node: Node, front: str, budget: Iterator[int], above: tuple[int, ...]
     if isinstance(node, SequenceNode):
         return [_value(each, front, budget, below) for each in node.value]
     assert isinstance(node, ScalarNode), "there are three kinds of node"
-    return node.value if node.style else _plain(node.value)
+    return _text(node.value) if node.style else _plain(node.value)
+
+
+def _text(value: str) -> str:
+    """A text with the pairs of surrogates that escapes can make joined, and no lone ones, which no
+    file can hold."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _plain(text: str) -> Any:

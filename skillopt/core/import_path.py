@@ -166,11 +166,16 @@ def call(factory: Any, path: str, key: str, *arguments: Any, **settings: Any) ->
         PluginError: it cannot be called with these arguments.
         OwnCodeError: it raised.
     """
+    signature = ""
     try:
-        inspect.signature(factory).bind(*arguments, **settings)
+        found = inspect.signature(factory)
+        signature = f"; it takes {found.replace(return_annotation=found.empty)}"
+        found.bind(*arguments, **settings)
     except (TypeError, ValueError) as error:
         given = ", ".join([*(type(a).__name__ for a in arguments), *settings]) or "nothing"
-        raise PluginError(f"{key}: {path}: cannot be called with {given}: {error}") from error
+        raise PluginError(
+            f"{key}: {path}: cannot be called with {given}: {error}{signature}"
+        ) from error
     with own_code(f"{key}: {path}"):
         return factory(*arguments, **settings)
 

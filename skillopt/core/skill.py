@@ -199,12 +199,13 @@ def earlier_form(skill: Skill) -> Skill | None:
         front = scalars(parse(skill.text))
     except FrontMatterError:
         return None
-    files = {name: data for name, data in skill.files.items() if not _is_hidden(name)}
+    files = {name: data for name, data in skill.files.items() if not is_hidden(name)}
     extra = {key: value for key, value in front.items() if key not in ("name", "description")}
     return Skill(skill.name, skill.description, skill.body, extra, files)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder that it is in, has a name that begins with a dot."""
     return any(part.startswith(".") for part in name.split("/"))
 
 
@@ -247,7 +248,7 @@ def write_skill(skill: Skill, folder: Path) -> None:
     Raises:
         SkillError: the folder's name is not the skill's, or a change cannot be written.
     """
-    if folder.name != skill.folder:
+    if folder.name != skill.folder or skill.folder in ("", ".", ".."):
         raise SkillError(
             f"{folder}: cannot write the skill: the folder must be named {skill.folder!r}"
         )

@@ -102,6 +102,8 @@ class Task:
     cannot be had."""
     verifier_image: str | None = None
     """An existing image for the verifier; ``tests/Dockerfile`` describes one to be built."""
+    build_timeout_s: float | None = None
+    """Seconds that building its images may take."""
     env: tuple[tuple[str, str], ...] = ()
     """Environment variables of agent and verifier."""
     verifier_env: tuple[tuple[str, str], ...] = ()
@@ -319,7 +321,7 @@ class RolloutRow(BaseModel):
 
     @property
     def reward(self) -> Reward:
-        return Reward(self.soft, {}, self.feedback)
+        return Reward(self.soft, {}, self.feedback, solved=self.hard == 1)
 
 
 def used(rollouts: Iterable[Rollout | RolloutRow]) -> Usage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from skillopt.core.front_matter import parse
 from skillopt.core.skill import Skill, SkillError, canonical_body
 from skillopt.core.skill_rules import made_worse
 from skillopt.core.text import estimate_tokens
@@ -164,7 +165,9 @@ def _dressed(bare: Skill, skill: Skill, reply: Document, files: bool) -> Skill:
             body = with_region(body, name, region(skill.body, name), kept=open_before)
     if not open_before and not is_closed(body):
         raise ValueError("the body leaves a code fence or an HTML block open; close it")
-    description = " ".join(reply.description.split()) or bare.description
+    description = bare.description
+    if parse(bare.text).front is not None:  # Plain Markdown has no place for another one.
+        description = " ".join(reply.description.split()) or description
     moved = reply.files if isinstance(reply, Compression) else []
     made = replace(skill, description=description, body=body)
     for each in moved:

@@ -165,7 +165,7 @@ class RunView:
 
     def _compression(self, record: CompressionDone, before: str) -> None:
         entry = self._entry(f"compression before step {record.step}", record)
-        entry["edits"] = []
+        entry |= {"edits": [], "length": list(record.tokens)}
         self._judged(entry, record, before)
 
     def _epoch(self, record: EpochDone, before: str) -> None:

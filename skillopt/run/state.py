@@ -36,6 +36,8 @@ class State:
     """What a step starts from and changes."""
 
     created: RunCreated | None = None
+    earlier_limit: int | None = None
+    """``skill.max_tokens`` of a run that a version began which had no ``skill.compress``."""
     skills: dict[str, Skill] = field(default_factory=dict)
     """All skills that records refer to, by digest."""
     initial: str = ""
@@ -84,6 +86,8 @@ class State:
         match record:
             case RunCreated():
                 self.created = record
+                own = record.config.get("skill", {})
+                self.earlier_limit = None if "compress" in own else own.get("max_tokens")
             case RunChanged() if self.created:
                 changed = record.model_dump(include={"config", "fingerprint", "splits"})
                 self.created = self.created.model_copy(update=changed)

@@ -137,11 +137,17 @@ def text_read(conversation: Conversation) -> str:
     return "\n\n".join(parts)
 
 
-def opens_skill(call: ToolCall, name: str = "") -> bool:
-    """Whether a tool call reads a skill (of that name): a tool for skills, or its file."""
+def opens_skill(call: ToolCall, name: str = "", path: str | None = None) -> bool:
+    """Whether a tool call reads a skill: a tool for skills, or its file.
+
+    Args:
+        call: the tool call.
+        name: of the skill, or of its folder; empty for any.
+        path: of its file, if it is listed with that.
+    """
     if call.name in SKILL_TOOLS:
         return name in ("", call.arguments.get(SKILL_TOOLS[call.name]))
-    return f"{name}/SKILL.md" in " ".join(str(value) for value in call.arguments.values())
+    return (path or f"{name}/SKILL.md") in " ".join(str(v) for v in call.arguments.values())
 
 
 def _texts(conversation: Conversation) -> Iterator[str]:

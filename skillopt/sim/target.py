@@ -66,7 +66,7 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
         return Reply("I cannot tell for sure.")
     skill = _fitting(listed_skills(conversation), habit)
     if skill is not None and not any(
-        opens_skill(turn.call, skill.name) for turn in turns(conversation.messages)
+        opens_skill(turn.call, skill.name, skill.path) for turn in turns(conversation.messages)
     ):
         opening = open_skill(skill, conversation)
         if opening is not None:

@@ -15,10 +15,11 @@ import shutil
 import tempfile
 import threading
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from sandboxes.backend import Backend, Keeps
+from sandboxes.backend import HANDED, Backend, Keeps
 from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
@@ -81,9 +82,14 @@ class Environments:
         return replace(task, workdir=found or task.workdir, workdir_known=True)
 
     def _hands_over(self, task: Task) -> bool:
-        if not isinstance(self._backend, Keeps) or task.verify is not None or task.question:
+        if not self.keeps or task.verify is not None or task.question:
             return False
         return task.handover if self._handover == "auto" else self._handover == "container"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether images can be made of containers."""
+        return isinstance(self._backend, Keeps)
 
     def discard(self, image: str) -> None:
         """Remove an image that was made of an agent's container; raises SandboxError."""
@@ -145,7 +151,7 @@ class Environments:
             return image
         self._check_images(task)
         with self._lock:
-            return self._had(task.verifier_image, tests)
+            return self._had(task, task.verifier_image, tests)
 
     def image(self, task: Task) -> str:
         """The image of a task, as :meth:`prepare` returns it."""
@@ -161,17 +167,17 @@ class Environments:
         with self._lock:
             return self._made(image)
 
-    def _made(self, image: str, folder: Path | None = None) -> str:
+    def _made(self, image: str, folder: Path | None = None, timeout_s: float | None = None) -> str:
         """An image, built or pulled if needed. The caller must hold the lock."""
         if image not in self._images:
-            self._images[image] = self._backend.image(image, folder)
+            self._images[image] = self._backend.image(image, folder, timeout_s)
         return self._images[image]
 
     def _built(self, task: Task) -> tuple[str, Path]:
         """The image of a task that has its own, and the content of its working directory."""
         self._check_images(task)
         with self._lock:
-            image = self._had(task.docker_image, task.folder / "environment")
+            image = self._had(task, task.docker_image, task.folder / "environment")
             content = self._contents.get((image, task.workdir))
             if content is None:
                 content = Path(self._cache.name) / str(len(self._contents))
@@ -181,12 +187,12 @@ class Environments:
                 self._contents[image, task.workdir] = content
         return image, content
 
-    def _had(self, name: str | None, folder: Path) -> str:
+    def _had(self, task: Task, name: str | None, folder: Path) -> str:
         """An image by its name; or by the Dockerfile in a folder, if it has no name or cannot be
         had by it. The caller must hold the lock."""
         built = f"skillopt/task:{folder_digest(folder)[:12]}" if folder.is_dir() else ""
         if name is None or name in self._unavailable:
-            return self._made(built, folder)
+            return self._made(built, folder, task.build_timeout_s)
         try:
             return self._made(name)
         except SandboxError as error:
@@ -194,7 +200,7 @@ class Environments:
                 raise
             _LOG.warning("%s cannot be had, so %s is built: %s", name, folder, error)
             self._unavailable.add(name)
-        return self._made(built, folder)
+        return self._made(built, folder, task.build_timeout_s)
 
     def _check_images(self, task: Task) -> None:
         if not self._backend.images:
@@ -208,13 +214,12 @@ class Environments:
 def handed_image(name: str) -> str:
     """A new name for the image of an agent's container, from the rollout's key or the task."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24]
-    return f"skillopt/handed:{plain or 'task'}-{secrets.token_hex(8)}"
+    return f"{HANDED}:{plain or 'task'}-{secrets.token_hex(8)}"
 
 
 def given(task: Task) -> str:
     """A digest of what an agent gets of a task: instruction, environment, limits. Tests, solution
     and the verifier's own settings are not in it. Empty if it cannot be computed."""
-    environment = task.folder / "environment"
     try:
         parts = {
             name: identity_of(part, name)
@@ -226,12 +231,26 @@ def given(task: Task) -> str:
         return ""
     # Those that came later count only if they are set, so that older digests hold.
     parts |= {k: str(v) for k in ("led", "max_turns", "root") if (v := getattr(task, k))}
-    if task.folder.is_dir() and own_skills(task.folder):
+    files, brings_skills = _environment(task.folder, task.digest)
+    if brings_skills:
         parts["own skills"] = "left out"
     limits = [task.agent_timeout_s, task.memory_mb, task.cpus, task.disk_mb]
-    files = folder_digest(environment) if environment.is_dir() else ""
     place = [task.workdir, task.docker_image, task.env, task.question, files, parts]
     return digest_of([task.prompts, limits, place, *shared])
+
+
+@lru_cache(4096)
+def _environment(folder: Path, digest: str) -> tuple[str, bool]:
+    """The digest of a task's environment, and whether it brings skills.
+
+    Args:
+        folder: of the task; there need not be one.
+        digest: of the task, which changes with its files.
+    """
+    environment = folder / "environment"
+    if not environment.is_dir():
+        return "", False
+    return folder_digest(environment), own_skills(folder)
 
 
 def simple_dockerfile(task: Task) -> SimpleDockerfile | None:

@@ -90,6 +90,9 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         memory_mb=environment.megabytes("memory_mb", "memory", 2048),
         cpus=environment.positive("cpus", 1.0),
         disk_mb=environment.megabytes("storage_mb", "storage", 10240),
+        build_timeout_s=environment.positive("build_timeout_sec", 0.0)
+        if "build_timeout_sec" in environment.values
+        else None,
         docker_image=image,
         verifier_image=verifier.table("environment").get("docker_image", str, "") or None,
         env=tuple(sorted({**dict(compose.env), **dict(environment.env())}.items())),

@@ -20,13 +20,15 @@ from filelock import FileLock
 
 from sandboxes.access import Visit
 from sandboxes.backend import Backend, Outlet
-from sandboxes.base import Limits, Sandbox, SandboxFactory, SandboxSpec
+from sandboxes.base import ImageMissingError, Limits, Sandbox, SandboxFactory, SandboxSpec
 from sandboxes.owner import scratch_dir
+from sandboxes.trees import remove_tree
 from skillopt.core.files import digest_of, read_json, to_json, write_atomic
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.rewards import VerifierError
 from skillopt.tasks.verifier import ERRORS, verify, write_verdict
+from skillopt.tasks.warm import UNUSABLE, Start, warm_up
 
 SHOWN = 5
 _COMPLAINTS = {
@@ -53,11 +55,13 @@ class Attempt:
         problem: why they gave none.
         unreached: the hosts that they wanted and did not reach, and the rights that they wanted
             and do not have, each with the reason.
+        reached: whether they reached a host.
     """
 
     reward: Reward | None
     problem: str = ""
     unreached: Mapping[str, str] = field(default_factory=dict)
+    reached: bool = False
 
     def missed(self, harmless: frozenset[str]) -> list[str]:
         """That without which this is no verdict. The full reward needed none of it."""
@@ -93,10 +97,13 @@ class _Known:
     Args:
         initial: their answer to the initial workspace, if they were asked.
         harmless: the hosts that they wanted, and did not need to give the full reward.
+        warm: the image that they start with since they have fetched things, see
+            :mod:`skillopt.tasks.warm`; empty if they have not.
     """
 
     initial: Attempt | None = None
     harmless: frozenset[str] = frozenset()
+    warm: str = ""
 
 
 @dataclass
@@ -126,6 +133,43 @@ class Answers:
             with self._locked(key):
                 known = self._read(key)
                 self._write(key, task, replace(known, harmless=known.harmless | hosts))
+
+    def start(self, task: Task, image: str) -> Start:
+        """What the task's tests start with: what is kept of earlier ones, or an image alone."""
+        key = self._key(task, image)
+        warm, home = self._read(key).warm, self._home(key)
+        kept = warm not in ("", UNUSABLE) and home is not None and home.is_dir()
+        return Start(warm, home) if kept else Start(image)
+
+    def warm_up(self, task: Task, image: str, ask: Callable[[Start], Attempt]) -> None:
+        """Keep what the task's tests fetch, once for a task and image.
+
+        Args:
+            task, image: of the rollout.
+            ask: runs the tests on the initial workspace.
+        """
+
+        def verdict(start: Start) -> Reward | None:
+            found = ask(start)
+            return found.reward if found.judged(self._read(key).harmless) else None
+
+        key = self._key(task, image)
+        home = self._home(key)
+        if home is None or self._read(key).warm:
+            return
+        with self._locked(key):
+            known = self._read(key)
+            if not known.warm:
+                self._write(key, task, replace(known, warm=warm_up(image, key, home, verdict)))
+
+    def forget_warm(self, task: Task, image: str) -> None:
+        """Record that what was kept is gone."""
+        key = self._key(task, image)
+        with self._locked(key):
+            self._write(key, task, replace(self._read(key), warm=""))
+
+    def _home(self, key: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"{key}.home"
 
     def initial(self, task: Task, image: str, run: Callable[[], Attempt]) -> Attempt:
         """The tests' answer to the task's initial workspace.
@@ -167,7 +211,8 @@ class Answers:
         values = read_json(file, format=1)
         soft, unreached = values["soft"], values["unreached"]
         kept = Attempt(Reward(soft), unreached=dict(unreached)) if soft is not None else None
-        return _Known(known.initial or kept, known.harmless | frozenset(values["harmless"]))
+        harmless = known.harmless | frozenset(values["harmless"])
+        return _Known(known.initial or kept, harmless, values.get("warm", ""))
 
     def _write(self, key: str, task: Task, known: _Known) -> None:
         self._known[key] = known
@@ -180,6 +225,7 @@ class Answers:
             "soft": initial and initial.reward and initial.reward.soft,
             "unreached": initial.unreached if initial else {},
             "harmless": sorted(known.harmless),
+            "warm": known.warm,
         }
         write_atomic(self.folder / f"{key}.json", to_json(values))
 
@@ -241,21 +287,31 @@ def judge(
         VerifierError: the tests cannot judge here. The message names the host, program or limit.
         SandboxError: a sandbox failed.
     """
-    verifies = environments.verifier_image(task, image)
-    found = run_tests(task, workspace, site, handed or verifies, folder, limits)
-    answers = site.answers
+    answers, verifies = site.answers, environments.verifier_image(task, image)
+
+    def ask(start: Start) -> Attempt:
+        with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
+            scratch = Path(name)
+            environments.prepare(task, scratch / "workspace")
+            return run_tests(task, scratch / "workspace", site, start, scratch, limits)
+
+    start = Start(handed) if handed else answers.start(task, verifies)
+    try:
+        found = run_tests(task, workspace, site, start, folder, limits)
+    except ImageMissingError:
+        if handed or start.image == verifies:
+            raise
+        answers.forget_warm(task, verifies)
+        remove_tree(folder / "verifier")
+        found = run_tests(task, workspace, site, Start(verifies), folder, limits)
+    if found.reached and not handed and environments.keeps:
+        answers.warm_up(task, verifies, ask)
     if found.reward is not None and found.judged(answers.harmless(task, image)):
         if found.reward.hard and found.unreached:
             answers.note_harmless(task, image, frozenset(found.unreached))
         return found.reward
 
-    def ask() -> Attempt:
-        with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
-            scratch = Path(name)
-            environments.prepare(task, scratch / "workspace")
-            return run_tests(task, scratch / "workspace", site, verifies, scratch, limits)
-
-    initial = answers.initial(task, image, ask)
+    initial = answers.initial(task, image, lambda: ask(answers.start(task, verifies)))
     harmless = answers.harmless(task, image)
     why = found.reason(task, harmless)
     if not initial.judged(harmless):
@@ -270,11 +326,11 @@ def run_tests(
     task: Task,
     workspace: Path,
     site: VerifierSite,
-    image: str,
+    start: Start,
     folder: Path,
     limits: Limits | None = None,
 ) -> Attempt:
-    """Run the tests once. For the arguments see :func:`judge`.
+    """Run the tests once, with what they start with. For the other arguments see :func:`judge`.
 
     Raises:
         SandboxError: the sandbox failed.
@@ -282,15 +338,17 @@ def run_tests(
     site.visits()  # Drops those of the previous verifier.
     reward, problem = None, ""
     try:
-        reward = verify(task, workspace, site.sandbox, image, folder, limits)
+        reward = verify(task, workspace, site.sandbox, start, folder, limits)
     except VerifierError as error:
         problem = str(error)
-    unreached = _unreached(site.visits())
+    visits = site.visits()
+    unreached = _unreached(visits)
     errors = folder / "verifier" / ERRORS
     whole = reward is None or reward.soft in (0.0, 1.0)
     if whole and errors.is_file():  # A part of the reward is given by tests that ran.
         unreached |= _complaints(errors.read_text("utf-8", "replace"))
-    return Attempt(reward, problem, unreached)
+    reached = any(not visit.refused and not visit.failed for visit in visits)
+    return Attempt(reward, problem, unreached, reached)
 
 
 def _complaints(printed: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from skillopt.tasks.needs import programs_of
 from skillopt.tasks.traps import TRAPS, Trap
 from skillopt.tasks.validate import Problem
 from skillopt.tasks.verifier import ERRORS, task_limits
+from skillopt.tasks.warm import Start
 
 SOLUTION = "/solution"
 _SAID = 500
@@ -206,8 +207,8 @@ def _attempt(
                 wrong = work(task, image, workspace, site, handed)
             seconds = {"solution": time.monotonic() - began} if work is _solution else {}
             clean_workspace(workspace, task.workdir, programs=True)
-            verifies = handed or environments.verifier_image(task, image)
-            return _judge(task, workspace, site, verifies, scratch, repeat, wrong, seconds)
+            start = Start(handed or environments.verifier_image(task, image))
+            return _judge(task, workspace, site, start, scratch, repeat, wrong, seconds)
         finally:
             if handed:
                 environments.discard(handed)
@@ -218,7 +219,7 @@ def _judge(
     task: Task,
     workspace: Path,
     site: VerifierSite,
-    image: str,
+    start: Start,
     scratch: Path,
     repeat: int,
     wrong: str,
@@ -230,7 +231,7 @@ def _judge(
         judged = workspace if last else scratch / f"workspace-{number}"
         if not last:  # The tests may change what they judge.
             shutil.copytree(workspace, judged, symlinks=True)
-        attempts.append(run_tests(task, judged, site, image, scratch / str(number)))
+        attempts.append(run_tests(task, judged, site, start, scratch / str(number)))
         if not last:
             remove_tree(judged)
     errors = scratch / "0" / "verifier" / ERRORS

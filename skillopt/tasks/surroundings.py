@@ -67,6 +67,11 @@ class Surroundings:
         return self.folder / "logs"
 
     @property
+    def home(self) -> Path:
+        """The home of the tests."""
+        return self.folder / "home"
+
+    @property
     def attacked(self) -> str:
         """What a program of the agent's did to the verifier's own machinery; usually empty."""
         note = read_plain(self.folder / "untrusted" / "attacked", 1000) or b""
@@ -85,7 +90,7 @@ class Surroundings:
         else:
             yield Mount(str(self.folder / "hidden"), HIDDEN)
         yield Mount(str(INSIDE), SCRIPTS)
-        yield Mount(str(self.folder / "home"), HOME, read_only=False)
+        yield Mount(str(self.home), HOME, read_only=False)
         yield Mount(str(self.logs), LOGS, read_only=False)
         if self.task.untrusted_programs:
             yield Mount(str(self.folder / "untrusted"), UNTRUSTED, read_only=False)

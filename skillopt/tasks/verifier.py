@@ -19,6 +19,7 @@ from skillopt.tasks.repositories import quiet_repositories
 from skillopt.tasks.rewards import VerifierError as VerifierError
 from skillopt.tasks.rewards import read_feedback, read_metrics, soft_reward
 from skillopt.tasks.surroundings import Surroundings, surround
+from skillopt.tasks.warm import Start, copy_home
 
 Verify = Callable[..., Reward]
 """A user's own verifier: a function of the task, the workspace as the agent left it (hostile, but
@@ -46,7 +47,7 @@ def verify(
     task: Task,
     workspace: Path,
     sandbox_factory: SandboxFactory,
-    image: str,
+    start: Start,
     record: Path,
     limits: Limits | None = None,
 ) -> Reward:
@@ -62,7 +63,8 @@ def verify(
     Args:
         task: whose tests are run.
         workspace: what the agent left, as :func:`skillopt.tasks.links.clean_workspace` leaves it.
-        sandbox_factory, image: where they run.
+        sandbox_factory: makes the sandbox that they run in.
+        start: their image, and what else they start with.
         record: host folder in which ``verifier/`` is created, with reward.json, feedback.txt,
             test-stdout.txt (all output) and test-stderr.txt.
         limits: that the agent had; by default the task's.
@@ -77,7 +79,12 @@ def verify(
     try:
         if not around.keeps_git_config():
             quiet_repositories(workspace)
-        return _verify(around, workspace, sandbox_factory, image, limits)
+        if start.home is not None:
+            copy_home(start.home, around.home)
+        reward = _verify(around, workspace, sandbox_factory, start, limits)
+        if start.keep_home is not None:
+            copy_home(around.home, start.keep_home)
+        return reward
     finally:
         around.remove()
 
@@ -145,20 +152,21 @@ def _verify(
     around: Surroundings,
     workspace: Path,
     sandbox_factory: SandboxFactory,
-    image: str,
+    start: Start,
     limits: Limits | None,
 ) -> Reward:
     task, folder = around.task, around.folder
     agents = task_limits(task, limits)
     disk_mb = agents.disk_mb + around.tests_mb + ROOM_MB
     spec = SandboxSpec(
-        image=image,
+        image=start.image,
         workdir=task.workdir,
         mounts=(Mount(str(workspace), task.workdir, read_only=False), *around.mounts()),
         env=dict(task.env),
         limits=Limits(agents.memory_mb, agents.cpus, agents.pids, disk_mb),
         single_command=not task.untrusted_programs,
         root=task.verifier_root,
+        keep_as=start.keep_as,
     )
     with sandbox_factory(spec) as box:
         env = around.env(box)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from harnesses.base import ModelSpec, Usage
+from skillopt.config.inputs import left_out_of
 from skillopt.config.schema import Config
 from skillopt.core.import_path import own_code
 from skillopt.core.skill import Skill
@@ -322,6 +323,8 @@ class Training:
     def _warn(self, skill: Skill) -> None:
         """Note what the owner of the initial skill should know."""
         self.record.note(told_of_length(self.config.skill, skill))
+        if names := left_out_of(self.config.skill.init):
+            self.record.note(f"left out of the skill: {', '.join(names)}")
         agent = self.config.harness.name
         if not_offered(skill, agent) and self.config.harness.mount == "native":
             self.record.note(

@@ -111,6 +111,8 @@ def decisions_of(state: State, epoch: int, slow: str) -> list[str]:
     for row in state.history:
         if row["epoch"] != epoch:
             continue
+        if short := row.get("compression"):
+            lines.append(f"compression: {short['action']}: {short['gate']}")
         rejected = [entry for entry in state.memory if entry.step == row["step"]]
         edits = [describe(edit) for entry in rejected for edit in entry.edits]
         made = f" ({'; '.join(edits)})" if edits else ""

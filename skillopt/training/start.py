@@ -173,7 +173,8 @@ def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | N
         check_writable(root)
         parts = prepare_training(config, plugins)
         state = fold(read_records(root))
-        _differences(_as_recorded(parts, state), state, root)
+        parts = _as_recorded(parts, state)
+        _differences(parts, state, root)
         return parts.plan
 
 
@@ -228,9 +229,8 @@ def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
     beside = tuple(form(skill, f"beside.{skill.name}") for skill in parts.prepared.beside)
     initial = form(parts.initial, "skill.digest") if parts.initial else None
     config = parts.prepared.config
-    before = state.created.config.get("skill", {}) if state.created else {"compress": False}
-    if "compress" not in before and config.skill.max_tokens is None:  # Then it was 2,000.
-        limits = {"max_tokens": before.get("max_tokens"), "compress": True}
+    if state.earlier_limit is not None and config.skill.max_tokens is None:
+        limits = {"max_tokens": state.earlier_limit, "compress": True}
         config = config.model_copy(update={"skill": config.skill.model_copy(update=limits)})
     prepared = replace(parts.prepared, beside=beside, config=config)
     return replace(parts, prepared=prepared, initial=initial)

@@ -6,6 +6,8 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from skillopt.core.skill import read_skill
 from tests.helpers.command_line import skillopt
 
@@ -47,8 +49,10 @@ def test_what_an_agent_does_not_load_is_an_error(tmp_path: Path) -> None:
 
 def test_a_package_keeps_the_skill_and_strict_refuses_it(tmp_path: Path) -> None:
     made, archive = folder(tmp_path), tmp_path / "packed.skill"
+    (made / ".env").write_text("KEY=secret\n")
     done = skillopt("package", str(made), "--archive", str(archive))
     assert done.returncode == 0 and "warning: Skill name" in done.stderr
+    assert "left out: .git/" in done.stderr and "with hidden files: .env" in done.stderr
     with zipfile.ZipFile(archive) as packed:
         text = packed.read("ci-logs/SKILL.md").decode()
         modes = {info.filename: info.external_attr >> 16 for info in packed.infolist()}
@@ -61,3 +65,20 @@ def test_a_package_keeps_the_skill_and_strict_refuses_it(tmp_path: Path) -> None
     assert skillopt("package", str(made), "--plugin", str(plugin)).returncode == 0
     assert read_skill(plugin / "skills" / "ci-logs").name == "CI Logs"
     assert json.loads((plugin / ".claude-plugin/plugin.json").read_text())["name"] == "ci-logs"
+
+
+def test_what_an_agent_would_not_load_is_not_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, home = folder(tmp_path, "# Plain\n"), tmp_path / "home"
+    for name, below in {"XDG_STATE_HOME": "s", "CODEX_HOME": "c", "CLAUDE_CONFIG_DIR": "d"}.items():
+        monkeypatch.setenv(name, str(home / below))
+    refused = skillopt("deploy", str(made), "--to", "codex", "--yes", "--no-proof")
+    assert refused.returncode == 2 and "codex does not load this skill" in refused.stderr
+    assert not home.exists()
+    done = skillopt("deploy", str(made), "--to", "claude-code", "--yes", "--no-proof")
+    assert done.returncode == 0 and "left out: .git/" in done.stderr
+    deployed = home / "d" / "skills" / "ci-logs"
+    assert (deployed / "SKILL.md").read_text() == "# Plain\n"
+    assert (deployed / "again").readlink() == Path("run")
+    assert (deployed / "run").stat().st_mode & 0o777 == 0o755

@@ -24,6 +24,7 @@ from skillopt.core.skill import (
     skill_problems,
     write_skill,
 )
+from skillopt.run.records import skill_made
 from tests.helpers.cells import examples
 
 TEXT = (
@@ -266,6 +267,15 @@ def test_values_are_those_of_yaml_1_2(folder: Path) -> None:
     }  # fmt: skip
 
 
+def test_escaped_surrogates_are_read_as_what_they_stand_for(folder: Path) -> None:
+    values = '"a\\uD83D\\uDE00": "\\uD800"\n'
+    (folder / "SKILL.md").write_text(f'---\ndescription: "\\uD83D\\uDE00 \\uDC00"\n{values}---\n')
+    skill = read_skill(folder)
+    assert skill.description == "\N{GRINNING FACE} \N{REPLACEMENT CHARACTER}"
+    assert skill.extra == {"a\N{GRINNING FACE}": "\N{REPLACEMENT CHARACTER}"}
+    assert skill_made(skill).model_dump_json()
+
+
 def test_a_markdown_file_is_a_skill_named_after_it(tmp_path: Path) -> None:
     file = tmp_path / "GPT5.5 _skill.md"
     file.write_text("# Rules\n\n- one\n")
@@ -324,6 +334,9 @@ def test_what_belongs_to_tools_is_left_out_and_listed(folder: Path) -> None:
 def test_a_folder_of_another_name_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(SkillError, match="must be named 'a-skill'"):
         write_skill(Skill("a-skill", "d", ""), tmp_path / "b-skill")
+    for name in ("..", ".", "", "a/b"):
+        with pytest.raises(SkillError, match="cannot write"):
+            write_skill(Skill(name, "d", ""), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harnesses.agents.registry import CLI_AGENTS
 from harnesses.base import Status
 from skillopt.core.types import Rollout
 from skillopt.rollouts.kept_work import why_not
@@ -17,7 +18,7 @@ from tests.helpers.lab import Lab, MakeLab, job
 from tests.helpers.scripted_model import ScriptedAgentModel
 
 pytestmark = pytest.mark.engine
-AGENTS = ("direct", "codex", "claude-code") if ALL_CELLS else ("direct", "codex")
+AGENTS = ("direct", *CLI_AGENTS) if ALL_CELLS else ("direct", "codex")
 WORK = "mkdir -p /etc/thing && echo 42 > /etc/thing/answer && echo 7 > here.txt"
 TEST = """\
 r=0; [ "$(cat /etc/thing/answer)" = 42 ] && [ "$(cat /app/here.txt)" = 7 ] && r=1

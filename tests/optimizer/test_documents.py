@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from skillopt.core.skill import Skill
+from skillopt.core.skill import Layout, Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, RejectedEdit
 from skillopt.optimizer.documents import compress, draft, learn, rewrite
@@ -66,6 +66,13 @@ def test_long_material_moves_to_files_only_where_the_config_allows_it() -> None:
     there = replace(LONG, files={"references/words.md": b"theirs\n"})
     kept = compressed(ScriptedOptimizer(compress=reply), there, edit_files=True)
     assert kept.value == there and "not a new file" in kept.errors[0]
+
+
+def test_plain_markdown_stays_so_whatever_description_the_optimizer_gives() -> None:
+    text = LONG.body + "\n"
+    plain = Skill("mine", "House rules", LONG.body, layout=Layout(text))
+    made = compressed(ScriptedOptimizer(compress=document("# Short")), plain).value
+    assert made.text == "# Short\n"
 
 
 def test_guidance_and_reminders_are_kept_and_not_shown() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from sandboxes.base import SandboxError
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import remove_image
 from skillopt.config.network import Network, access_to
@@ -20,6 +22,27 @@ from tests.helpers.public_style import TASKS, WITH_NETWORK, write_task
 pytestmark = pytest.mark.engine
 
 
+def reachable(*hosts: str) -> None:
+    """Skip the test where the public registries cannot be reached."""
+    for host in hosts:
+        try:
+            socket.create_connection((host, 443 if host == "pypi.org" else 80), 10).close()
+        except OSError as error:
+            pytest.skip(f"{host} cannot be reached: {error}")
+
+
+@pytest.mark.parametrize("step", ["sleep 60", "while :; do echo on; sleep 0.1; done"])
+def test_an_image_that_takes_too_long_to_build(
+    step: str, tmp_path: Path, backend: DockerBackend
+) -> None:
+    folder = write_task(tmp_path, "path-of-the-image")
+    (folder / "task.toml").write_text("[environment]\nbuild_timeout_sec = 2\n")
+    dockerfile = f"FROM skillopt/agent-base:1\nWORKDIR /app\nRUN {step}\n"
+    (folder / "environment" / "Dockerfile").write_text(dockerfile)
+    with pytest.raises(SandboxError, match="took longer than 2 s; raise env"):
+        Environments(backend).image(read_task(folder))
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in WITH_NETWORK else n for n in TASKS]
@@ -27,6 +50,8 @@ pytestmark = pytest.mark.engine
 def test_its_solution_solves_it_and_nothing_else(
     name: str, tmp_path: Path, backend: DockerBackend
 ) -> None:
+    if name in WITH_NETWORK:
+        reachable("deb.debian.org", "pypi.org")
     folder, environments = write_task(tmp_path, name), Environments(backend)
     task = read_task(folder)
     assert validate(folder) == []

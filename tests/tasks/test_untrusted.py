@@ -15,6 +15,7 @@ from sandboxes.local import local_sandbox
 from skillopt.core.types import Reward
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.verifier import verify
+from skillopt.tasks.warm import Start
 
 Judge = Callable[[str, str], Reward]
 IMAGE = "skillopt/agent-base:1"
@@ -34,7 +35,7 @@ def judged(folder: Path, factory: SandboxFactory, program: str, script: str) -> 
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     task = read_task(folder / "task")
-    return verify(task, folder / "workspace", factory, IMAGE, folder / "record")
+    return verify(task, folder / "workspace", factory, Start(IMAGE), folder / "record")
 
 
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.engine)])

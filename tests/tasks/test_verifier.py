@@ -18,6 +18,7 @@ from skillopt.tasks.judging import VerifierSite
 from skillopt.tasks.solving import try_task
 from skillopt.tasks.surroundings import surround
 from skillopt.tasks.verifier import VerifierError, verify
+from skillopt.tasks.warm import Start
 
 Verify = Callable[[str], Reward]
 SITE = VerifierSite(local_sandbox)
@@ -47,7 +48,7 @@ def judged(task: Task, tmp_path: Path) -> Verify:
         workspace.mkdir()
         record.mkdir()
         (workspace / "mine.txt").write_text("mine")
-        return verify(task, workspace, local_sandbox, "unused", record)
+        return verify(task, workspace, local_sandbox, Start("unused"), record)
 
     return run
 
@@ -192,7 +193,7 @@ def test_a_repositorys_programs_are_dropped_unless_its_settings_are_judged(
     (folder / "objects").mkdir(parents=True)
     (folder / "config").write_text(CONFIG)
     (folder / "HEAD").symlink_to("refs/heads/none")
-    verify(task, tmp_path / "workspace", local_sandbox, "unused", tmp_path)
+    verify(task, tmp_path / "workspace", local_sandbox, Start("unused"), tmp_path)
     quiet = (
         '[core]\n\tbare = false\n[core]\n[remote "origin"]\n'
         '\turl = https://example.org/a.git\n[user]\n\tname = A "B" C\n'
@@ -208,7 +209,7 @@ def test_a_verifier_that_hangs_is_an_error(task: Task, tmp_path: Path) -> None:
     (task.folder / "tests" / "test.sh").write_text(f"echo 1 > {LOGS}/reward.txt; sleep 60")
     (tmp_path / "workspace").mkdir()
     with pytest.raises(VerifierError, match="was stopped at 1 s"):
-        verify(task, tmp_path / "workspace", local_sandbox, "unused", tmp_path)
+        verify(task, tmp_path / "workspace", local_sandbox, Start("unused"), tmp_path)
 
 
 def one_of_each_family(tasks: list[Path]) -> list[Task]:

@@ -177,8 +177,9 @@ def test_a_long_skill_is_compressed_as_a_change_of_its_own(folder: Path, tmp_pat
     assert short["action"] == "accept" and short["tokens_before"] > 300 >= short["tokens_after"]
     assert [row["step"] for row in result.history if "compression" in row] == [1]
     assert (result.folder / "steps/step_0001/compression_candidate_skill.md").is_file()
-    shown = [entry["name"] for entry in read_run(result.folder).to_json()["entries"]]
-    assert "compression before step 1" in shown
+    entries = {entry["name"]: entry for entry in read_run(result.folder).to_json()["entries"]}
+    shown = entries["compression before step 1"]
+    assert shown["length"] == [short["tokens_before"], short["tokens_after"]] and shown["diff"]
     again = train(small_config(folder, name="long", **settings))
     assert again.history == result.history
 
@@ -207,6 +208,24 @@ def test_edits_that_do_not_fit_are_refused_and_then_room_is_made(
     assert all(row["compression"]["tokens_before"] <= limit for row in rows)
     assert estimate_tokens(result.best.text) <= limit
     assert result.summary["best_score"] > result.summary["initial_score"]
+
+
+@pytest.mark.slow
+def test_a_run_of_an_earlier_version_keeps_its_limit_each_time(
+    folder: Path, tmp_path: Path
+) -> None:
+    skill = long_skill(tmp_path)
+    settings = {"skill.init": str(tmp_path / "mine"), "final.test": False}
+    limited = {"skill.max_tokens": estimate_tokens(skill.text) - 1, "skill.compress": True}
+    log = train(small_config(folder, name="limit", **settings, **limited)).folder / "events.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    del lines[0]["config"]["skill"]["compress"]
+    stopped = next(n for n, line in enumerate(lines) if line["kind"] == "step_done") + 1
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines[:stopped]))
+    config = small_config(folder, name="limit", **settings)
+    assert plan_training(config).max_tokens == limited["skill.max_tokens"]
+    assert train(config).done
+    assert train(config).done  # What has changed is recorded, and the limit is still that.
 
 
 def test_a_run_of_an_earlier_version_goes_on_with_what_it_read(

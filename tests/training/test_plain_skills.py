@@ -61,6 +61,8 @@ def test_an_agent_that_does_not_load_it_is_named(folder: Path, agent: str, loads
         return
     with pytest.raises(SkillError, match=f"{agent} does not load this skill: it has no front"):
         prepared_skill(config)
+    with pytest.raises(SkillError, match=f"{agent} does not load this skill"):
+        evaluate(config, [PLAIN[0]], split="val")  # Before anything is started.
     as_instructions = small_config(folder, **settings, **{"harness.mount": "instructions"})
     skill = prepared_skill(as_instructions)
     assert skill is not None and not_loaded(skill, agent)
