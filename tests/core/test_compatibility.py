@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.compatibility import Source, measure, skills
+from benchmarks.compatibility import measure, skills
+from benchmarks.sources import Source
 
 ROOT = Path(__file__).parents[2]
 PLAIN = ROOT / "tests" / "helpers" / "plain_skills"
