@@ -21,6 +21,12 @@ _IDLE = re.compile(r"\b(sleep|tail|cat|true)\b|^\[?\s*\]?$")
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::?-(?P<default>[^}]*))?\}|\$(?P<bare>\w+)")
 _CONTEXTS = (".", "./", "${CONTEXT_DIR}")
 _OWN_IMAGES = ("${MAIN_IMAGE_NAME}", "")
+_HARBORS = {
+    "TEST_DIR": "/tests",
+    "ENV_VERIFIER_LOGS_PATH": "/logs/verifier",
+    "ENV_AGENT_LOGS_PATH": "/logs/agent",
+}
+"""Variables that Harbor sets for a compose file, and not the machine: paths in the container."""
 _HONOURED = {"build", "image", "environment", "working_dir", "user"}
 _SET_BY_US = {
     "command", "container_name", "cpus", "deploy", "entrypoint", "expose", "hostname", "init",
@@ -76,11 +82,24 @@ def read_compose(file: Path) -> Compose:
     return _main(file, services[MAIN] or {})
 
 
-def expand(text: str) -> str | None:
-    """A text with the defaults of its variables, ``${NAME:-default}``; None if one has none, and
-    would have to come from this machine's environment, of which nothing enters a sandbox."""
-    missing = [m for m in _VARIABLE.finditer(text) if m["default"] is None]
-    return None if missing else _VARIABLE.sub(lambda m: m["default"], text)
+def expand(text: str, known: Mapping[str, str] | None = None) -> str | None:
+    """A text with the values of its variables.
+
+    Args:
+        text: in which they are written ``$NAME``, ``${NAME}`` or ``${NAME:-default}``.
+        known: the values of some.
+
+    Returns:
+        None if a variable is neither known nor has a default, and would have to come from this
+        machine's environment, of which nothing enters a sandbox.
+    """
+    values = [
+        (known or {}).get(m["name"] or m["bare"], m["default"]) for m in _VARIABLE.finditer(text)
+    ]
+    if None in values:
+        return None
+    given = iter(values)
+    return _VARIABLE.sub(lambda _: next(given) or "", text)
 
 
 def _main(file: Path, service: Any) -> Compose:
@@ -147,7 +166,7 @@ def _environment(where: str, found: Any) -> tuple[tuple[str, str], ...]:
     values: dict[str, str] = {}
     for name, value in pairs.items():
         # Without a value it would be taken from this machine's environment.
-        text = None if value is None else expand(_scalar(value))
+        text = None if value is None else expand(_scalar(value), _HARBORS)
         if text is None:
             raise ComposeError(
                 f"{where}.environment.{name}: taking values from the host's environment is not "
