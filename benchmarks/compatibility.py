@@ -5,6 +5,9 @@ folders and prints a table; ``--write docs/compatibility.md`` puts it between th
 there. A folder without a ``SKILL.md`` stands for its Markdown files. Sources named with
 ``--generated`` are counted apart, as one program wrote all of their skills. Nothing is started:
 what an agent would load is told by its rules, which an engine test compares with the agents.
+
+``python -m benchmarks.compatibility tasks NAME@COMMIT=FOLDER …`` does the same for task sets, and
+tries those tasks whose images can be had.
 """
 
 from __future__ import annotations

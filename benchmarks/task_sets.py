@@ -81,7 +81,7 @@ def read(path: Path) -> Task | str:
     try:
         return read_task(path)
     except TaskError as error:
-        return plain(re.sub(r"/\S*/(?=[^/\s]+:)", "", str(error)))
+        return plain(str(error).replace(f"{path.resolve()}/", ""))
 
 
 def counted(one: Task | str) -> Found:
