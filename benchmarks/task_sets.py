@@ -64,7 +64,7 @@ def tasks(sources: Sequence[Source], workers: int) -> str:
     total = Found()
     for found in measured.values():
         total.add(found)
-    rows = [[s.name, f"`{s.commit[:12]}`", *_numbers(found)] for s, found in measured.items()]
+    rows = [[s.name, s.commit[:12], *_numbers(found)] for s, found in measured.items()]
     rows.append(["**all**", "", *_numbers(total)])
     return "\n\n".join(
         [table(["source", "commit", *COLUMNS.values()], rows), reasons(measured.values())]
