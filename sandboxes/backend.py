@@ -77,11 +77,6 @@ class Traits(Protocol):
         are useless: tasks with an image of their own and command-line agents are refused."""
 
 
-HANDED = "skillopt/handed"
-"""The repository of images of sandboxes that one verdict needs; what a dead process left there is
-removed."""
-
-
 @runtime_checkable
 class Keeps(Protocol):
     """What a backend can do besides, if it makes images of sandboxes (``SandboxSpec.keep_as``)."""

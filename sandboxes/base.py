@@ -61,6 +61,11 @@ class Mount:
     read_only: bool = True
 
 
+HANDED = "skillopt/handed"
+"""The repository of images of sandboxes that one verdict needs; what a dead process left there is
+removed."""
+
+
 @dataclass(frozen=True)
 class SandboxSpec:
     """Everything that is fixed when a sandbox starts.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandboxes.base import SandboxSpec
+from sandboxes.base import HANDED, SandboxSpec
 from sandboxes.disk import MEGABYTE
 from sandboxes.mounts import engine_mount
 
@@ -27,6 +27,8 @@ _OPEN_FILES = 16384
 _FORGET_PORTS = {"net.ipv4.tcp_max_tw_buckets": "0"}
 """A port is free again with its connection's end, not a minute after it: the next sandbox would
 find it taken."""
+
+_TMP = "size={size},mode=1777,nosuid,nodev,exec"
 
 
 def settings(
@@ -80,7 +82,7 @@ def host_settings(
         "network_mode": spec.network,
         "sysctls": _FORGET_PORTS if joined else {},
         "mounts": [engine_mount(mount) for mount in spec.mounts],
-        "tmpfs": {"/tmp": f"size={temporary},mode=1777,nosuid,nodev,exec"},
+        "tmpfs": {} if _hands_over(spec) else {"/tmp": _TMP.format(size=temporary)},
         "cap_drop": ["ALL"],
         "cap_add": list(_OF_ROOT) if spec.root else [],
         "security_opt": ["no-new-privileges"],
@@ -98,3 +100,8 @@ def host_settings(
         # What is read is read from the stream, and a log would escape the disk limit.
         "log_config": LogConfig(type="none"),
     }
+
+
+def _hands_over(spec: SandboxSpec) -> bool:
+    """Whether a sandbox is handed over to the next or was: then nothing in it may lie in memory."""
+    return any(name.startswith(f"{HANDED}:") for name in (spec.keep_as, spec.image))

@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
@@ -272,11 +272,13 @@ class DockerEngine:
             raise
 
     def keep(self, container: str, name: str) -> None:
-        """Make an image of what a container has changed, which ends; raises SandboxError."""
+        """Make an image of what a container has changed, which ends; raises SandboxError, also if
+        its own image has volumes, of which an image keeps nothing."""
         from docker.errors import NotFound
 
         with self._turns, self.errors(f"keeping container {container[:12]} as {name}"):
             try:
+                _refuse_volumes(self.api.inspect_container(container))
                 self.api.commit(container, name, conf={"Labels": self.labels(KEPT_KIND)})
             except NotFound:
                 return  # It ended with the engine's own restart.
@@ -363,3 +365,14 @@ class DockerEngine:
                 self.limits_layer_size = False
         config = self.api.create_host_config(**options)
         return str(self.api.create_container(**arguments, host_config=config)["Id"])
+
+
+def _refuse_volumes(container: Mapping[str, Any]) -> None:
+    """Raise SandboxError if a container has volumes of its image's: an image of it would have what
+    they contained at first."""
+    binds = {mount["Destination"] for mount in container["Mounts"] if mount["Type"] == "bind"}
+    if volumes := set(container["Config"].get("Volumes") or ()) - binds:
+        raise SandboxError(
+            f"{container['Config']['Image']}: VOLUME {', '.join(sorted(volumes))}: what is changed "
+            "there cannot be kept; leave it out of the Dockerfile, or set sandbox.handover: workdir"
+        )

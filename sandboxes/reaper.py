@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sandboxes.backend import HANDED
+from sandboxes.base import HANDED
 from sandboxes.docker import KEPT_KIND, KIND_LABEL, OWNER_LABEL, DockerEngine
 from sandboxes.owner import Owner, is_dead
 from sandboxes.volumes import CONTENT_LABEL, IMAGE_LABEL, TOOLCHAIN_KIND, remove_volume

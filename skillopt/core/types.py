@@ -53,6 +53,7 @@ class TaskNeeds:
         verifier_root: the same of the verifier.
         places: paths outside of the working directory at which the tests look, for which the
             verifier gets the agent's whole container.
+        reach: what the tests get of these, in words; empty if they look at none.
         hosts: that the tests may want.
         solution_hosts: that the solution may want.
         services: that tests or solution start in the container.
@@ -62,6 +63,7 @@ class TaskNeeds:
     root: str = ""
     verifier_root: str = ""
     places: tuple[str, ...] = ()
+    reach: str = ""
     hosts: tuple[str, ...] = ()
     solution_hosts: tuple[str, ...] = ()
     services: tuple[str, ...] = ()

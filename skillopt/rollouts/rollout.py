@@ -115,7 +115,8 @@ def run_job(
     workspace, handed = folder / "scratch" / "workspace", ""
     try:
         job = replace(job, task=environments.settled(job.task))
-        handed = handed_image(job.key) if job.task.handover else ""
+        hands_over = job.task.handover and job.verifier is None
+        handed = handed_image(job.key) if hands_over else ""
         remove_tree(folder / "verifier")  # From an earlier attempt.
         if (folder / OUTCOME).is_file() and (workspace.is_dir() or not why_not(folder)):
             handed = ""

@@ -17,8 +17,14 @@ import yaml
 from skillopt.core.errors import SkillOptError
 
 MAIN = "main"
-_IDLE = re.compile(r"\b(sleep|tail|cat|true)\b|^\[?\s*\]?$")
-_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::?-(?P<default>[^}]*))?\}|\$(?P<bare>\w+)")
+_IDLE = re.compile(
+    r"(/[\w/]*)?(ba|da)?sh|-l?c|-f|exec|while|do|done|:|true|cat|sleep|tail|inf(inity)?|/dev/null"
+    r"|[\d.]+[smhd]?|"
+)
+"""A word of a command that does nothing but keep its container running."""
+_VARIABLE = re.compile(
+    r"(?P<dollar>\$\$)|\$\{(?P<name>\w+)(?::?-(?P<default>[^{}]*))?\}|\$(?P<other>\{|\w+)"
+)
 _CONTEXTS = (".", "./", "${CONTEXT_DIR}")
 _OWN_IMAGES = ("${MAIN_IMAGE_NAME}", "")
 _HARBORS = {
@@ -34,6 +40,9 @@ _SET_BY_US = {
     "shm_size", "stdin_open", "stop_grace_period", "tty", "volumes",
 }  # fmt: skip
 """What a sandbox has its own of, or does not need: passed over, and said unless it is usual."""
+
+_NOTED = ("ports", "volumes", "networks", "mem_limit", "cpus", "shm_size", "deploy", "platform")
+"""Of these, what a task may count on: it is noted that they have no effect."""
 
 
 class ComposeError(SkillOptError):
@@ -70,6 +79,8 @@ def read_compose(file: Path) -> Compose:
         content = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ComposeError(f"{file}: cannot be read as YAML: {error}") from error
+    if isinstance(content, dict) and content.get("include"):
+        raise ComposeError(f"{file}: include: not supported; write its services into this file")
     services = content.get("services") if isinstance(content, dict) else None
     if not isinstance(services, dict) or not services:
         raise ComposeError(f"{file}: services: missing; describe the service {MAIN!r}")
@@ -82,19 +93,18 @@ def read_compose(file: Path) -> Compose:
     return _main(file, services[MAIN] or {})
 
 
-def expand(text: str, known: Mapping[str, str] | None = None) -> str | None:
-    """A text with the values of its variables.
+def expand(text: str, dollar: str = "$$", known: Mapping[str, str] | None = None) -> str | None:
+    """A text with the defaults of its variables, ``${NAME:-default}``; None if one has none, and
+    would have to come from this machine's environment, of which nothing enters a sandbox.
 
     Args:
-        text: in which they are written ``$NAME``, ``${NAME}`` or ``${NAME:-default}``.
-        known: the values of some.
-
-    Returns:
-        None if a variable is neither known nor has a default, and would have to come from this
-        machine's environment, of which nothing enters a sandbox.
+        text: to be expanded.
+        dollar: what ``$$`` stands for.
+        known: variables that have a value all the same.
     """
     values = [
-        (known or {}).get(m["name"] or m["bare"], m["default"]) for m in _VARIABLE.finditer(text)
+        dollar if m["dollar"] else (known or {}).get(m["name"] or m["other"], m["default"])
+        for m in _VARIABLE.finditer(text)
     ]
     if None in values:
         return None
@@ -102,20 +112,26 @@ def expand(text: str, known: Mapping[str, str] | None = None) -> str | None:
     return _VARIABLE.sub(lambda _: next(given) or "", text)
 
 
+def is_variable(name: str, value: str) -> bool:
+    """Whether a variable can have this name and this value."""
+    return bool(re.fullmatch(r"[^=\0\s]+", name)) and "\0" not in value
+
+
 def _main(file: Path, service: Any) -> Compose:
     where = f"{file}: services.{MAIN}"
     if not isinstance(service, dict):
         raise ComposeError(f"{where}: expected a mapping, got {service!r}")
-    refused = [str(key) for key in service if key not in _HONOURED | _SET_BY_US]
-    if refused:
-        raise ComposeError(
-            f"{where}.{refused[0]}: not supported ({service[refused[0]]!r}); remove it or leave "
-            "this task out"
-        )
-    notes = [f"{where}.{key}: has no effect here" for key in ("ports", "volumes") if key in service]
+    for key, value in service.items():
+        # Extensions hold what other places of the file refer to.
+        if key not in _HONOURED | _SET_BY_US and not str(key).startswith("x-"):
+            what = f"not supported ({value!r}); remove it or leave this task out"
+            raise ComposeError(f"{where}.{key}: {what}")
+    notes = [f"{where}.{key}: has no effect here" for key in _NOTED if service.get(key)]
     for key in ("command", "entrypoint"):
-        if key in service and not _IDLE.search(str(service[key])):
-            notes.append(f"{where}.{key}: is not run: {service[key]!r}")
+        value = service.get(key) or ""
+        words = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if not all(_IDLE.fullmatch(word) for word in re.split(r"[\s;'\"]+", words)):
+            notes.append(f"{where}.{key}: is not run: {value!r}")
     return Compose(
         image=_image(where, service),
         workdir=_text(where, service, "working_dir"),
@@ -147,7 +163,9 @@ def _image(where: str, service: Mapping[str, Any]) -> str:
 
 def _text(where: str, service: Mapping[str, Any], key: str) -> str:
     value = service.get(key)
-    found = expand("" if value is None else str(value))
+    if isinstance(value, dict | list | bool):
+        raise ComposeError(f"{where}.{key}: expected a text, got {value!r}")
+    found = expand("" if value is None else str(value), "$")
     if found is None:
         raise ComposeError(f"{where}.{key}: {value!r} has a variable without a default")
     return found
@@ -166,7 +184,9 @@ def _environment(where: str, found: Any) -> tuple[tuple[str, str], ...]:
     values: dict[str, str] = {}
     for name, value in pairs.items():
         # Without a value it would be taken from this machine's environment.
-        text = None if value is None else expand(_scalar(value), _HARBORS)
+        if isinstance(value, dict | list) or not is_variable(str(name), str(value)):
+            raise ComposeError(f"{where}.environment.{name}: no variable can have it: {value!r}")
+        text = None if value is None else expand(_scalar(value), "$", _HARBORS)
         if text is None:
             raise ComposeError(
                 f"{where}.environment.{name}: taking values from the host's environment is not "

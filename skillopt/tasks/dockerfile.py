@@ -59,13 +59,16 @@ def read_simple(text: str, workdir: str) -> SimpleDockerfile | None:
 
 def final_workdir(text: str) -> str | None:
     """The WORKDIR that an image built from this Dockerfile ends with; None if only the image knows
-    it: there is none, or it has a variable in it."""
+    it: there is none, it has a variable in it, or a text within the file may look like one."""
     current, known = None, False
+    if re.search(r"<<-?[\"']?\w", text):
+        return None
     for line in text.splitlines():
         words = line.split()
-        if len(words) == 2 and words[0].upper() == "WORKDIR":
+        if len(words) > 1 and words[0].upper() == "WORKDIR":
             current = normpath(join(current or "/", words[1]))
-            known = "$" not in words[1] and (known or words[1].startswith("/"))
+            plain = len(words) == 2 and not re.search(r"[$\"'\\\[]", words[1])
+            known = plain and (known or words[1].startswith("/"))
         elif words and words[0].upper() == "FROM":
             current, known = None, False
     return current if known else None

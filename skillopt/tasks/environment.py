@@ -1,9 +1,9 @@
 """What a task starts from: its image and its first workspace.
 
 A Dockerfile that contains only one FROM, WORKDIR and COPY into WORKDIR needs no image of its own:
-the FROM image runs, and what is copied becomes the workspace. Any other is built, and the workspace
-is what its image has in the working directory (files and folders; links are left out). What only
-the image knows, :meth:`Environments.settled` asks it.
+the FROM image runs, and what it has there and what is copied become the workspace. Any other is
+built, and the workspace is what its image has in the working directory (files and folders; links
+are left out). What only the image knows, :meth:`Environments.settled` asks it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from sandboxes.backend import HANDED, Backend, Keeps
-from sandboxes.base import Limits, SandboxError, SandboxSpec
+from sandboxes.backend import Backend, Keeps
+from sandboxes.base import HANDED, CopyRefusedError, Limits, Sandbox, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
@@ -31,6 +31,7 @@ from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.folders import contents
 from skillopt.tasks.harbor import TaskError, folder_digest, own_skills
+from skillopt.tasks.needs import places_of
 
 Handover = Literal["auto", "container", "workdir"]
 OWN_SKILLS = (".claude/skills", ".agents/skills", ".codex/skills", ".opencode/skill")
@@ -47,7 +48,8 @@ class Environments:
             own are refused.
         root: whether agents and verifiers are root of their containers where a task asks for it.
         handover: whether verifiers get the agent's whole container: ``auto`` where the tests look
-            elsewhere than in the working directory, ``container`` always, ``workdir`` never.
+            elsewhere than in the working directory, ``container`` always, ``workdir`` never. Tests
+            with an image of their own get the working directory alone.
     """
 
     def __init__(self, backend: Backend, *, root: bool = True, handover: Handover = "auto") -> None:
@@ -70,19 +72,19 @@ class Environments:
         """
         if not self._root and (task.root or task.verifier_root):
             task = replace(task, root=False, verifier_root=False)
-        if (handover := self._hands_over(task)) != task.handover:
-            task = replace(task, handover=handover)
-        if task.workdir_known:
-            return task
-        image = self.image(task)
-        with self._lock:
-            if image not in self._workdirs:
-                self._workdirs[image] = self._ask_workdir(image)
-            found = self._workdirs[image]
-        return replace(task, workdir=found or task.workdir, workdir_known=True)
+        if not task.workdir_known:
+            image = self.image(task)
+            with self._lock:
+                if image not in self._workdirs:
+                    self._workdirs[image] = self._ask_workdir(image)
+                workdir = self._workdirs[image] or task.workdir
+            places = places_of(task.folder, workdir)
+            task = replace(task, workdir=workdir, workdir_known=True, handover=bool(places))
+        handover = self._hands_over(task)
+        return task if handover == task.handover else replace(task, handover=handover)
 
     def _hands_over(self, task: Task) -> bool:
-        if not self.keeps or task.verify is not None or task.question:
+        if not self.keeps or task.verify is not None or task.question or has_own_image(task):
             return False
         return task.handover if self._handover == "auto" else self._handover == "container"
 
@@ -127,6 +129,9 @@ class Environments:
                 task.workspace(target)
         elif simple is not None:
             image = self.present(simple.image)
+            if self._backend.images and simple.image != AGENT_BASE_IMAGE:  # That one has no files.
+                with self._lock:
+                    shutil.copytree(self._content(task, image), target)
             prepare_workspace(task, simple, target)
         else:
             image, content = self._built(task)
@@ -146,12 +151,11 @@ class Environments:
         Raises:
             SandboxError: it cannot be built or pulled.
         """
-        tests = task.folder / "tests"
-        if task.verifier_image is None and not (tests / "Dockerfile").is_file():
+        if not has_own_image(task):
             return image
         self._check_images(task)
         with self._lock:
-            return self._had(task, task.verifier_image, tests)
+            return self._had(task, task.verifier_image, task.folder / "tests")
 
     def image(self, task: Task) -> str:
         """The image of a task, as :meth:`prepare` returns it."""
@@ -178,14 +182,18 @@ class Environments:
         self._check_images(task)
         with self._lock:
             image = self._had(task, task.docker_image, task.folder / "environment")
-            content = self._contents.get((image, task.workdir))
-            if content is None:
-                content = Path(self._cache.name) / str(len(self._contents))
-                limits = Limits(disk_mb=task.disk_mb)
-                with self._backend.sandbox(SandboxSpec(image, task.workdir, limits=limits)) as box:
-                    box.copy_out(task.workdir, content)
-                self._contents[image, task.workdir] = content
-        return image, content
+            return image, self._content(task, image)
+
+    def _content(self, task: Task, image: str) -> Path:
+        """What an image has in a task's working directory. The caller must hold the lock."""
+        content = self._contents.get((image, task.workdir))
+        if content is None:
+            content = Path(self._cache.name) / str(len(self._contents))
+            limits = Limits(disk_mb=task.disk_mb)
+            with self._backend.sandbox(SandboxSpec(image, task.workdir, limits=limits)) as box:
+                _copy_workdir(box, task.workdir, content)
+            self._contents[image, task.workdir] = content
+        return content
 
     def _had(self, task: Task, name: str | None, folder: Path) -> str:
         """An image by its name; or by the Dockerfile in a folder, if it has no name or cannot be
@@ -209,6 +217,23 @@ class Environments:
                 "('skillopt doctor' explains how), or use only FROM, WORKDIR and COPY in the "
                 "Dockerfile"
             )
+
+
+def _copy_workdir(box: Sandbox, workdir: str, target: Path) -> None:
+    """Copy a working directory out of its image, in which it may be a link to another folder."""
+    try:
+        box.copy_out(workdir, target)
+    except CopyRefusedError:
+        said = box.run(["readlink", "-f", "--", workdir], deadline_s=_ASK_S)
+        place = said.stdout.decode("utf-8", "replace").strip()
+        if said.exit_code != 0 or place in ("", "/", workdir):
+            raise
+        box.copy_out(place, target)
+
+
+def has_own_image(task: Task) -> bool:
+    """Whether a task's tests run in an image of their own, which the agent's container is not."""
+    return task.verifier_image is not None or (task.folder / "tests" / "Dockerfile").is_file()
 
 
 def handed_image(name: str) -> str:
@@ -268,8 +293,8 @@ def simple_dockerfile(task: Task) -> SimpleDockerfile | None:
 
 
 def prepare_workspace(task: Task, simple: SimpleDockerfile, target: Path) -> None:
-    """Copy what a simple Dockerfile copies to ``target``, which does not exist yet."""
-    target.mkdir(parents=True)
+    """Copy what a simple Dockerfile copies to ``target``, over what its image has there."""
+    target.mkdir(parents=True, exist_ok=True)
     for copy in simple.copies:
         place = target / PurePosixPath(copy.target).relative_to(task.workdir)
         for source in (task.folder / "environment" / name for name in copy.sources):

@@ -1,7 +1,6 @@
 """Reads task folders in Harbor's format into :class:`skillopt.core.types.Task`.
 
-Keys that Harbor adds later are ignored, but what would change a task's meaning and is not supported
-is refused. Runs nothing and writes nothing.
+What the format may ask for is in :mod:`skillopt.tasks.features`. Runs nothing and writes nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -17,6 +16,13 @@ from typing import get_args
 from skillopt.core.types import Split, Task, TaskNeeds
 from skillopt.tasks.compose import Compose, ComposeError, read_compose
 from skillopt.tasks.dockerfile import final_workdir
+from skillopt.tasks.features import (
+    artifacts_outside,
+    image_name,
+    notes_on,
+    refuse_unsupported,
+    root_user,
+)
 from skillopt.tasks.needs import Needs, needs_of, phrases, places_of
 from skillopt.tasks.questions import is_question
 from skillopt.tasks.tables import Table, read_text, read_toml
@@ -26,8 +32,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 DEFAULT_WORKDIR = "/app"
 """Used if an image has no working directory of its own."""
 
-_STEPS = "multi-step tasks are not supported; make each step a task of its own"
-_RESOURCES = ("cpus", "memory", "memory_mb", "storage", "storage_mb", "build_timeout_sec")
+_SHOWN = 3
 _OWN_SKILLS = re.compile(rb"\.(claude|agents|codex|opencode)/skills?\b")
 
 
@@ -48,11 +53,11 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         raise TaskError(f"{folder}: no such folder")
     digest = folder_digest(folder)
     table = read_toml(folder / "task.toml")
-    _refuse_unsupported(folder, table)
+    refuse_unsupported(folder, table)
     environment, metadata = table.table("environment"), table.table("metadata")
     agent, verifier = table.table("agent"), table.table("verifier")
     compose = _compose(folder)
-    image = environment.get("docker_image", str, "") or compose.image or None
+    image = image_name(environment) or compose.image or None
     dockerfile = folder / "environment" / "Dockerfile"
     question = image is None and not dockerfile.parent.exists() and is_question(folder)
     empty = judged and image is None and not dockerfile.parent.exists() and not question
@@ -61,15 +66,24 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
     if not question and not judged and not (folder / "tests" / "test.sh").is_file():
         raise TaskError(f"{folder / 'tests' / 'test.sh'}: missing; it writes the reward")
     solution, tests = needs_of(folder / "solution"), needs_of(folder / "tests")
-    root = _is_root(agent.values.get("user"), compose.user, solution)
-    verifier_root = _is_root(verifier.values.get("user"), "", tests)
-    workdir = _workdir(environment, compose, dockerfile if image is None else None)
-    # In a working directory that only the image knows, any path may be.
-    places = places_of(folder / "tests", workdir) if workdir and not question else ()
+    root = _root(root_user(agent, compose.user), solution)
+    verifier_root = _root(root_user(verifier), tests)
+    workdir = _workdir(folder, environment, compose, dockerfile if image is None else None)
+    verifier_image = image_name(verifier.table("environment")) or None
+    own_image = verifier_image is not None or (folder / "tests" / "Dockerfile").is_file()
+    places = () if question else places_of(folder, workdir or DEFAULT_WORKDIR)
+    outside = [*artifacts_outside(table, workdir or DEFAULT_WORKDIR)]
+    if own_image and outside:
+        raise table.error(
+            "artifacts",
+            f"{outside[0]!r} is outside of the working directory, which is all that tests with an "
+            "image of their own get",
+        )
     needs = TaskNeeds(
         root=root,
         verifier_root=verifier_root,
-        places=places,
+        places=() if own_image else places,
+        reach=_reach(places, workdir, own_image),
         hosts=tests.hosts,
         solution_hosts=solution.hosts,
         services=tuple(sorted({*solution.services, *tests.services})),
@@ -84,7 +98,8 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         workdir_known=bool(workdir) or question or empty,
         root=bool(root),
         verifier_root=bool(verifier_root),
-        handover=bool(places),
+        # In a working directory that only the image knows, any path may be: Environments.settled.
+        handover=bool(places and workdir) and not own_image,
         agent_timeout_s=agent.positive("timeout_sec", 600.0),
         verifier_timeout_s=verifier.positive("timeout_sec", 600.0),
         memory_mb=environment.megabytes("memory_mb", "memory", 2048),
@@ -94,7 +109,7 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         if "build_timeout_sec" in environment.values
         else None,
         docker_image=image,
-        verifier_image=verifier.table("environment").get("docker_image", str, "") or None,
+        verifier_image=verifier_image,
         env=tuple(sorted({**dict(compose.env), **dict(environment.env())}.items())),
         verifier_env=verifier.env(),
         solution_env=table.table("solution").env(),
@@ -104,7 +119,11 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         question=question,
         workspace=_empty if empty else None,
         needs=needs,
-        notes=(*compose.notes, *_notes(table, needs)),
+        notes=(
+            *phrases(replace(needs, hosts=(), solution_hosts=(), services=())),
+            *compose.notes,
+            *notes_on(table),
+        ),
     )
 
 
@@ -200,58 +219,32 @@ def _read_flat(folder: Path, judged: bool) -> list[Task]:
     return [read_task(path, judged=judged) for path in task_folders(folder)]
 
 
-def _refuse_unsupported(folder: Path, table: Table) -> None:
-    version = table.values.get("schema_version", table.values.get("version", "1.0"))
-    if not isinstance(version, str) or not re.match(r"1(\.|$)", version):
-        raise table.error("schema_version", f'{version!r} is not supported; "1.0" to "1.x" are')
-    if (folder / "steps").exists():
-        raise TaskError(f"{folder / 'steps'}: not supported: {_STEPS}")
-    environment, verifier = table.table("environment"), table.table("verifier")
-    mode = verifier.get("environment_mode", str, "shared")
-    if mode not in ("shared", "separate"):
-        raise verifier.error("environment_mode", f"{mode!r} is not known; shared and separate are")
-    for where, key in (
-        (table, "steps"),
-        (environment, "mcp_servers"),
-        (environment, "healthcheck"),
-        (environment, "gpus"),
-        (environment, "allowed_hosts"),
-    ):
-        if value := where.values.get(key):
-            advice = _STEPS if key == "steps" else "remove it or leave this task out"
-            raise where.error(key, f"not supported ({value!r}); {advice}")
-    own = verifier.table("environment")
-    for key in own.values:
-        if key not in ("docker_image", *_RESOURCES):
-            raise own.error(key, "not supported; put it into tests/Dockerfile")
-    network = environment.get("network_mode", str, "public")
-    if network not in ("public", "no-network"):
-        raise environment.error("network_mode", f"{network!r} is not supported: agents run offline")
-
-
 def _compose(folder: Path) -> Compose:
-    file = folder / "environment" / "docker-compose.yaml"
+    file = _compose_file(folder)
     try:
         return read_compose(file) if file.is_file() else Compose()
     except ComposeError as error:
         raise TaskError(str(error)) from error
 
 
-def _is_root(user: object, composed: str, needs: Needs) -> str:
-    """Why a container's user is root; empty if it is not. Any other user of the image is mapped to
-    the sandbox's ordinary user."""
-    if user is None and composed:
-        user = composed.partition(":")[0]
-    if user is not None:
-        return f"user = {user!r}" if user in ("root", "0", 0) else ""
-    return needs.root
+def _compose_file(folder: Path) -> Path:
+    return folder / "environment" / "docker-compose.yaml"
 
 
-def _notes(table: Table, needs: TaskNeeds) -> Iterator[str]:
-    """What an author should know of how the task is read."""
-    yield from phrases(replace(needs, hosts=(), solution_hosts=(), services=()))
-    if table.table("environment").values.get("skills_dir"):
-        yield f"{table.file}: environment.skills_dir: has no effect: these skills are left out"
+def _root(said: str | None, needs: Needs) -> str:
+    """Why a container's user is root; empty if it is not."""
+    return needs.root if said is None else said
+
+
+def _reach(places: Sequence[str], workdir: str, own_image: bool) -> str:
+    """What tests get that look at places outside of the working directory; empty without such."""
+    if not places:
+        return ""
+    shown = ", ".join(places[:_SHOWN])
+    if own_image:
+        return f"its tests get the working directory alone in their own image, but look at {shown}"
+    what = f"the verifier gets the agent's whole container: its tests look at {shown}"
+    return what if workdir else f"{what} (unless that is in the image's working directory)"
 
 
 def own_skills(folder: Path) -> bool:
@@ -262,12 +255,14 @@ def own_skills(folder: Path) -> bool:
     return any(_OWN_SKILLS.search(text) for text in (*texts, *names))
 
 
-def _workdir(environment: Table, compose: Compose, dockerfile: Path | None) -> str:
+def _workdir(folder: Path, environment: Table, compose: Compose, dockerfile: Path | None) -> str:
     """The working directory, as far as the files tell; empty if the image has to be asked."""
-    place = environment.get("workdir", str, "") or compose.workdir
+    place, said = environment.get("workdir", str, ""), environment.place("workdir")
+    if not place and compose.workdir:
+        place, said = compose.workdir, f"{_compose_file(folder)}: services.main.working_dir"
     if place:
-        if not re.fullmatch(r"(/[\w.@+-]+)+/?", place) or ".." in place.split("/"):
-            raise environment.error("workdir", f"{place!r} is not an absolute path below /")
+        if not re.fullmatch(r"(/[\w.@+-]+)+/?", place) or {".", ".."} & set(place.split("/")):
+            raise TaskError(f"{said}: {place!r} is not an absolute path below /")
     elif dockerfile is not None and dockerfile.is_file():
         place = final_workdir(read_text(dockerfile)) or ""
     return place.rstrip("/")

@@ -42,7 +42,13 @@ _COMPLAINTS = {
     ),
 }
 """What package managers and clients print that want what a verifier does not have."""
-GUARDS = 1
+_RUNNER = re.compile(
+    r".*(?:\b(uvx?|pytest|pip3?|npx|jest|vitest): (?:command )?not found"
+    r"|No module named '?(pytest|pip|uv)\b).*"
+)
+"""What is printed where that which runs tests is missing. The agent is to install it only if the
+instruction names it."""
+GUARDS = 2
 """Raised if what a verifier finds around it changes so that an old answer may be wrong."""
 
 
@@ -141,12 +147,19 @@ class Answers:
         kept = warm not in ("", UNUSABLE) and home is not None and home.is_dir()
         return Start(warm, home) if kept else Start(image)
 
-    def warm_up(self, task: Task, image: str, ask: Callable[[Start], Attempt]) -> None:
+    def warm_up(
+        self,
+        task: Task,
+        image: str,
+        ask: Callable[[Start], Attempt],
+        discard: Callable[[str], None],
+    ) -> None:
         """Keep what the task's tests fetch, once for a task and image.
 
         Args:
             task, image: of the rollout.
             ask: runs the tests on the initial workspace.
+            discard: removes an image, if it is there.
         """
 
         def verdict(start: Start) -> Reward | None:
@@ -160,7 +173,8 @@ class Answers:
         with self._locked(key):
             known = self._read(key)
             if not known.warm:
-                self._write(key, task, replace(known, warm=warm_up(image, key, home, verdict)))
+                warm = warm_up(image, key, home, verdict, discard)
+                self._write(key, task, replace(self._read(key), warm=warm))
 
     def forget_warm(self, task: Task, image: str) -> None:
         """Record that what was kept is gone."""
@@ -305,7 +319,7 @@ def judge(
         remove_tree(folder / "verifier")
         found = run_tests(task, workspace, site, Start(verifies), folder, limits)
     if found.reached and not handed and environments.keeps:
-        answers.warm_up(task, verifies, ask)
+        answers.warm_up(task, verifies, ask, environments.discard)
     if found.reward is not None and found.judged(answers.harmless(task, image)):
         if found.reward.hard and found.unreached:
             answers.note_harmless(task, image, frozenset(found.unreached))
@@ -346,7 +360,8 @@ def run_tests(
     errors = folder / "verifier" / ERRORS
     whole = reward is None or reward.soft in (0.0, 1.0)
     if whole and errors.is_file():  # A part of the reward is given by tests that ran.
-        unreached |= _complaints(errors.read_text("utf-8", "replace"))
+        printed = errors.read_text("utf-8", "replace")
+        unreached |= _complaints(printed) | _no_runner(printed, task.instruction)
     reached = any(not visit.refused and not visit.failed for visit in visits)
     return Attempt(reward, problem, unreached, reached)
 
@@ -356,6 +371,15 @@ def _complaints(printed: str) -> dict[str, str]:
     may say so too: that is why the initial workspace is asked."""
     found = ((what, pattern.search(printed)) for what, pattern in _COMPLAINTS.items())
     return {what: match[0].strip()[:200] for what, match in found if match}
+
+
+def _no_runner(printed: str, instruction: str) -> dict[str, str]:
+    """The first program that runs tests and that the image does not have."""
+    for found in _RUNNER.finditer(printed):
+        name = found[1] or found[2]
+        if not re.search(rf"\b{name}\b", instruction):
+            return {f"the program {name}": found[0].strip()[:200]}
+    return {}
 
 
 def _unreached(visits: Sequence[Visit]) -> dict[str, str]:

@@ -43,20 +43,25 @@ _FETCHES = {
 _READ_BYTES = 1024 * 1024
 _LOCAL = ("localhost", "example.com", "example.org", "www.w3.org", "schemas.")
 _PLACE = re.compile(
-    rb"(?<![\w.:/}$*-])/(?:etc|var|srv|root|home|opt|data|mnt|media|output|outputs|workspace|work"
+    rb"(?<![\w.:/}$*~-])/(?:etc|var|srv|root|home|opt|data|mnt|media|output|outputs|workspace|work"
     rb"|app|results|src|code|repo|build)(?:/[\w.@+-]+)*"
 )
 """A path as tests name what they look at; not those of programs, of the tests and of their logs."""
+_NAMED = re.compile(rb"(?<![\w.:/}$*~-])/(?:usr|tmp|s?bin|lib\d*|run)(?:/[\w.@+-]+)*")
+"""A path that tests look at if the instruction names it too, else one of programs and scratch."""
+_SHELLS = re.compile(rb"^/(usr/)?bin(/(env|(ba|da|z)?sh|python[\d.]*|node|perl|ruby))?$|^/usr$")
+_COMMENT = re.compile(rb"^[ \t]*(#|//).*$", re.MULTILINE)
+_JOINED = re.compile(rb"""(["'])/\1\)?\s*[/,]\s*["'](?=\w)""")
+"""The beginning of ``Path("/") / "etc"`` and ``join("/", "etc")``."""
 _OF_TOOLS = re.compile(
     rb"^/(root|home/[^/]+)/\.|^/etc/(apt|pip|ssl|os-release)\b|^/var/(lib|cache)/(apt|dpkg)"
 )
 _SHOWN = 80
-_SHOWN_PLACES = 3
 _SERVICE = re.compile(
     r"\bservice\s+([\w@.-]+)\s+(?:re)?start\b|\bsystemctl\s+(?:re)?start\s+([\w@.-]+)"
 )
 _HERE_DOCUMENT = re.compile(r"<<-?\s*(['\"]?)(\w+)\1(.*?)\n(?:.*\n)*?[ \t]*\2[ \t]*(?:\n|$)")
-_COMMENT = re.compile(
+_SHELL_COMMENT = re.compile(
     r"""^((?:[^"'#\n]|"[^"\n]*"|'[^'\n]*'|(?<=[^\s;])\#)*?)(?:^|(?<=[\s;]))\#.*$""", re.MULTILINE
 )
 _VALUES = re.compile(r"\(\([^)]*\)\)|\b\w+=\([^)]*\)")
@@ -103,7 +108,7 @@ def programs_of(folder: Path) -> tuple[str, ...]:
 def programs_in(text: str) -> frozenset[str]:
     """What a shell script calls by name, without its own functions."""
     plain = _HERE_DOCUMENT.sub(lambda match: f"{match[3]}\n", text.replace("\\\n", " "))
-    plain = _VALUES.sub(" ", _COMMENT.sub(r"\1", plain))
+    plain = _VALUES.sub(" ", _SHELL_COMMENT.sub(r"\1", plain))
     plain = _KEYWORD.sub(r"\1() ", plain)
     own = set(_FUNCTION.findall(plain))
     try:
@@ -151,11 +156,8 @@ def phrases(needs: TaskNeeds) -> Iterator[str]:
         yield f"the agent is root of its container ({needs.root})"
     if needs.verifier_root:
         yield f"the verifier is root of its container ({needs.verifier_root})"
-    if needs.places:
-        yield (
-            f"the verifier gets the agent's whole container: its tests look at "
-            f"{', '.join(needs.places[:_SHOWN_PLACES])}"
-        )
+    if needs.reach:
+        yield needs.reach
     for what, hosts in (("tests", needs.hosts), ("solution", needs.solution_hosts)):
         if hosts:
             yield f"its {what} may want {', '.join(hosts)}"
@@ -179,18 +181,42 @@ def count_needs(tasks: Sequence[Task]) -> dict[str, int]:
     }
 
 
-def places_of(folder: Path, workdir: str) -> tuple[str, ...]:
-    """The paths outside of ``workdir`` that the files in a folder of tests name, sorted."""
-    found: set[bytes] = set()
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            with path.open("rb") as file:
-                content = file.read(_READ_BYTES)
-            if b"\0" not in content:
-                found |= {match[0] for match in _PLACE.finditer(content)}
+def places_of(task: Path, workdir: str) -> tuple[str, ...]:
+    """The paths outside of the working directory that tests look at.
+
+    Args:
+        task: its folder. Paths below ``/usr`` or ``/tmp``, where programs and scratch files lie,
+            count only if its instruction names them or a folder around them.
+        workdir: the working directory.
+
+    Returns:
+        As far as the text of the tests tells, sorted.
+    """
+    named = _found(_NAMED, [task / "instruction.md"])
+    tests = [path for path in (task / "tests").rglob("*") if not path.is_symlink()]
+    found = _found(_PLACE, tests)
+    found |= {p for p in _found(_NAMED, tests) if any(_is_in(p, place) for place in named)}
     inside = workdir.encode()
-    outside = (p for p in found if p != inside and not p.startswith(inside + b"/"))
-    return tuple(sorted(p.decode() for p in outside if not _OF_TOOLS.match(p)))
+    outside = (p for p in found if not _is_in(p, inside) and not _OF_TOOLS.match(p))
+    return tuple(sorted(p.decode() for p in outside))
+
+
+def _found(pattern: re.Pattern[bytes], files: list[Path]) -> set[bytes]:
+    """The paths in the text of files, without their comments."""
+    found: set[bytes] = set()
+    for path in files:
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            content = file.read(_READ_BYTES)
+        if b"\0" not in content:
+            code = content if path.suffix == ".md" else _COMMENT.sub(b"", content)
+            found |= {m[0].rstrip(b".") for m in pattern.finditer(_JOINED.sub(b'"/', code))}
+    return {path for path in found if not _SHELLS.match(path)}
+
+
+def _is_in(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder + b"/")
 
 
 def needs_in(text: str) -> Needs:

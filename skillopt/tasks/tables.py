@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from skillopt.core.errors import SkillOptError
-from skillopt.tasks.compose import expand
+from skillopt.tasks.compose import expand, is_variable
 
 T = TypeVar("T")
 
@@ -50,8 +51,12 @@ class Table:
     name: str
     values: dict[str, Any]
 
+    def place(self, key: str) -> str:
+        """The file and the key, as messages name them."""
+        return f"{self.file}: {self.name}{key}"
+
     def error(self, key: str, problem: str) -> TaskError:
-        return TaskError(f"{self.file}: {self.name}{key}: {problem}")
+        return TaskError(f"{self.place(key)}: {problem}")
 
     def get(self, key: str, kind: type[T], default: T) -> T:
         value = self.values.get(key)
@@ -74,7 +79,7 @@ class Table:
     def megabytes(self, key: str, old_key: str, default: int) -> int:
         """``memory_mb = 2048`` or the older ``memory = "2G"``."""
         if key in self.values or old_key not in self.values:
-            return int(self.positive(key, default))
+            return math.ceil(self.positive(key, default))
         text = self.get(old_key, str, "")
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", text.strip(), re.IGNORECASE)
         if not match or float(match[1]) == 0:
@@ -88,6 +93,8 @@ class Table:
         values: dict[str, str] = {}
         for key in env.values:
             text = env.get(key, str, "")
+            if not is_variable(key, text):
+                raise env.error(key, "no variable can have this name or value")
             found = expand(text) if "${" in text else text
             if found is None:
                 raise env.error(

@@ -40,7 +40,10 @@ _RAISE = {
     "disk": "raise environment.storage_mb in task.toml, or sandbox.limits.disk_mb",
     "pids": "raise sandbox.limits.pids",
 }
-_MISSING = re.compile(r"([\w./+-]+): (?:command )?not found")
+_MISSING = re.compile(
+    r"([\w./+-]+): (?:command )?not found|\bexec (\S+) failed"
+    r"|exec: \"([^\"]+)\": executable file not"
+)
 
 
 def verify(
@@ -205,7 +208,8 @@ def _advice(task: Task, result: ExecResult) -> str:
     with (task.folder / "tests" / "test.sh").open("rb") as script:
         if script.readline().endswith(b"\r\n"):
             return "; it has CRLF line ends, with which no shell can run it: convert them to LF"
-    found = _MISSING.findall(result.stderr.decode("utf-8", "replace"))
+    said = (result.stderr + result.stdout).decode("utf-8", "replace")
+    found = ["".join(groups) for groups in _MISSING.findall(said)]
     if result.exit_code != 127 or not found:
         return ""
     return f"; the image has no {found[-1]!r}: install it in environment/Dockerfile"

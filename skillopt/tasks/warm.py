@@ -44,7 +44,13 @@ class Start:
     keep_home: Path | None = None
 
 
-def warm_up(cold: str, key: str, home: Path, ask: Callable[[Start], Reward | None]) -> str:
+def warm_up(
+    cold: str,
+    key: str,
+    home: Path,
+    ask: Callable[[Start], Reward | None],
+    discard: Callable[[str], None],
+) -> str:
     """Make the image and the home that later verdicts start with.
 
     Args:
@@ -52,6 +58,7 @@ def warm_up(cold: str, key: str, home: Path, ask: Callable[[Start], Reward | Non
         key: of the task, its image and the verifier's settings.
         home: folder to keep the home in.
         ask: runs the tests on the initial workspace; their verdict, None if they give none.
+        discard: removes an image, if it is there.
 
     Returns:
         The image's name, or :data:`UNUSABLE`.
@@ -67,6 +74,10 @@ def warm_up(cold: str, key: str, home: Path, ask: Callable[[Start], Reward | Non
     except (SandboxError, OSError) as error:
         _LOG.warning("what the tests fetch is not kept: %s", error)
     remove_tree(home)
+    try:
+        discard(name)
+    except SandboxError as error:
+        _LOG.warning("%s", error)
     return UNUSABLE
 
 

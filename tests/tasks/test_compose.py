@@ -33,13 +33,30 @@ def read(tmp_path: Path, text: str) -> Compose:
             Compose(env=(("L", "/logs/verifier/x"), ("T", "/tests"), ("U", "/tests"))),
         ),
         ("{command: [sh, -c, sleep infinity], tty: true}", Compose()),
+        ("{command: /bin/sh -c 'while true; do sleep 1h; done'}", Compose()),
+        ("{command: [tail, -f, /dev/null], entrypoint: null, ports: []}", Compose()),
+        ("{<<: {environment: {A: x}}, x-more: [1]}", Compose(env=(("A", "x"),))),
+        ("{environment: {A: $$x, B: '$${C}'}}", Compose(env=(("A", "$x"), ("B", "${C}")))),
     ],
 )
 def test_the_tasks_own_container(tmp_path: Path, service: str, found: Compose) -> None:
     assert read(tmp_path, f"services:\n  main: {service}\n") == found
 
 
-@pytest.mark.parametrize("key", ["command: [./serve]", "ports: [80]", "volumes: ['./a:/a']"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "command: [./serve]",
+        "command: serve --debug=true",
+        "command: [bash, -c, service nginx start && tail -f /dev/null]",
+        "entrypoint: cat a; ./serve",
+        "ports: [80]",
+        "volumes: ['./a:/a']",
+        "mem_limit: 8g",
+        "networks: [a]",
+        "deploy: {replicas: 2}",
+    ],
+)
 def test_what_has_no_effect_is_noted(tmp_path: Path, key: str) -> None:
     (note,) = read(tmp_path, f"services:\n  main:\n    {key}\n").notes
     assert f"services.main.{key.partition(':')[0]}" in note
@@ -64,6 +81,14 @@ def test_what_has_no_effect_is_noted(tmp_path: Path, key: str) -> None:
         ),
         ("services: {main: {environment: {A: '${KEY}'}}}", "environment.A: taking values"),
         ("services: {main: {environment: [HOME]}}", "environment.HOME: taking values"),
+        ("services: {main: {environment: {A: '${B:?no}'}}}", "environment.A: taking values"),
+        ("services: {main: {environment: {A: '${B:+x}'}}}", "environment.A: taking values"),
+        ("services: {main: {environment: {A: [1]}}}", "environment.A: no variable"),
+        ("services: {main: {environment: ['=x']}}", "environment.: no variable"),
+        ("services: {main: {image: [x]}}", "image: expected a text"),
+        ("services: {main: {extends: {service: a}}}", "services.main.extends: not supported"),
+        ("services: {main: {env_file: .env}}", "services.main.env_file: not supported"),
+        ("include: [a.yaml]\nservices: {main: {}}", "include: not supported"),
         ("services: {main: {environment: 3}}", "environment: expected a mapping or a list"),
         ("services: {main: {image: 'a:${TAG}'}}", "image: 'a:${TAG}' has a variable"),
     ],

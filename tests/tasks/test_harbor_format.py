@@ -120,6 +120,25 @@ def test_the_digest_sees_names_and_bytes(make: Make) -> None:
         ('[environment]\nmcp_servers = ["x"]', "environment.mcp_servers: not supported"),
         ('[environment]\nnetwork_mode = "allowlist"', "environment.network_mode: 'allowlist'"),
         ('[[steps]]\nname = "one"', "task.toml: steps: not supported"),
+        ('[environment]\nos = "windows"', "environment.os: 'windows' is not supported"),
+        ('[environment.tpu]\ntype = "v5"', "environment.tpu: not supported"),
+        ("[environment]\ngpus = 1", "environment.gpus: not supported (1)"),
+        ('[environment]\nallow_internet = "yes"', "environment.allow_internet: expected bool"),
+        ('[environment]\ndocker_image = "a:${TAG}"', "environment.docker_image: 'a:${TAG}' is"),
+        ('[environment]\nworkdir = "/a/./b"', "environment.workdir: '/a/./b' is not an absolute"),
+        ('[environment.env]\n"A=B" = "c"', "environment.env.A=B: no variable can have"),
+        ('[environment.env]\nA = "\\u0000"', "environment.env.A: no variable can have"),
+        ('[agent]\nnetwork_mode = "allowlist"', "agent.network_mode: 'allowlist' is not"),
+        ('[agent]\nallowed_hosts = ["a.b"]', "agent.allowed_hosts: not supported"),
+        ("[agent]\nuser = true", "agent.user: expected a user's name or number, got True"),
+        ('[agent]\nuser = ""', "agent.user: expected a user's name or number, got ''"),
+        ('[verifier]\nuser = ["x"]', "verifier.user: expected a user's name or number"),
+        ("[verifier]\nuser = -1", "verifier.user: expected a user's name or number, got -1"),
+        ("artifacts = [3]", "artifacts: expected paths, got 3"),
+        (
+            'artifacts = ["/data/x"]\n[verifier.environment]\ndocker_image = "a"',
+            "artifacts: '/data/x' is outside of the working directory",
+        ),
     ],
 )
 def test_bad_task_files_name_file_and_key(make: Make, toml: str, said: str) -> None:
@@ -127,6 +146,65 @@ def test_bad_task_files_name_file_and_key(make: Make, toml: str, said: str) -> N
         read_task(make(toml))
     assert said in str(raised.value)
     assert "task.toml" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("toml", "key"),
+    [
+        ("[environment]\nallow_internet = true", "environment.allow_internet"),
+        ('[environment]\nnetwork_mode = "public"', "environment.network_mode"),
+        ('[agent]\nnetwork_mode = "public"', "agent.network_mode"),
+        ('[verifier]\nnetwork_mode = "no-network"', "verifier.network_mode"),
+        ('[verifier]\nallowed_hosts = ["a.b"]', "verifier.allowed_hosts"),
+        ("[verifier.environment]\nmemory_mb = 9", "verifier.environment.memory_mb"),
+        ('[verifier]\nscript = "x.py"', "verifier.script"),
+        ("[environment]\nports = [80]", "environment.ports"),
+        ("[agent]\ntimeout_secs = 3", "agent.timeout_secs"),
+        ('[solution]\nuser = "root"', "solution.user"),
+        ("later = 1", "later"),
+    ],
+)
+def test_what_has_no_effect_is_noted_by_its_key(make: Make, toml: str, key: str) -> None:
+    (note,) = read_task(make(toml)).notes
+    assert f"task.toml: {key}: " in note and "has no effect" in note
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        "[environment]\nallow_internet = false\ngpus = 0\nmcp_servers = []",
+        '[environment]\nnetwork_mode = "no-network"\nos = "linux"\ngpu_types = []',
+        '[verifier]\nenvironment_mode = "separate"\n[task]\nany = 1\n[metadata]\nany = 1',
+        'artifacts = ["out.txt", "/work/dir/x", {source = "/data/y"}]\nsteps = []',
+    ],
+)
+def test_what_changes_nothing_is_not_noted(make: Make, toml: str) -> None:
+    assert read_task(make(toml)).notes == ()
+
+
+def test_less_than_a_megabyte_is_not_no_limit(make: Make) -> None:
+    assert read_task(make("[environment]\nmemory_mb = 0.5\n")).memory_mb == 1
+
+
+def test_a_working_directory_in_a_compose_file_is_named_there(make: Make) -> None:
+    folder = make("")
+    file = folder / "environment" / "docker-compose.yaml"
+    file.write_text("services: {main: {working_dir: rel}}\n")
+    with pytest.raises(TaskError, match=r"yaml: services\.main\.working_dir: 'rel' is not"):
+        read_task(folder)
+
+
+def test_tests_with_an_image_of_their_own_get_no_container(make: Make) -> None:
+    folder = make("")
+    (folder / "tests" / "check.py").write_text("open('/etc/thing')\n")
+    assert read_task(folder).handover
+    (folder / "task.toml").write_text('[environment]\ndocker_image = "a"\n')
+    task = read_task(folder)
+    assert not task.handover and "unless that is in the image's" in task.notes[0]
+    (folder / "tests" / "Dockerfile").write_text("FROM a\n")
+    task = read_task(folder)
+    assert not task.handover
+    assert "in their own image, but look at /etc/thing" in task.notes[0]
 
 
 @pytest.mark.parametrize("missing", ["task.toml", "instruction.md", "tests/test.sh"])
@@ -151,6 +229,9 @@ def test_a_task_without_an_environment(make: Make) -> None:
         ('[agent]\nuser = "root"', True, False),
         ("[verifier]\nuser = 0", False, True),
         ('[agent]\nuser = "worker"', False, False),
+        ('[agent]\nuser = "root:root"', True, False),
+        ('[verifier]\nuser = "0:0"', False, True),
+        ('[verifier]\nuser = "1000:0"', False, False),
     ],
 )
 def test_who_is_root(make: Make, toml: str, agent: bool, verifier: bool) -> None:
@@ -177,6 +258,9 @@ def test_what_scripts_run_makes_them_root(make: Make) -> None:
         ("FROM a\nRUN x\n", "/app", False),
         ("FROM a AS b\nWORKDIR /w\nFROM b\n", "/app", False),
         ("FROM a\nWORKDIR w\n", "/app", False),
+        ("FROM a\nWORKDIR /w\nWORKDIR /a b\n", "/app", False),
+        ('FROM a\nWORKDIR /w\nWORKDIR "x"\n', "/app", False),
+        ("FROM a\nWORKDIR /w\nCOPY <<EOF /x\nWORKDIR /v\nEOF\n", "/app", False),
     ],
 )
 def test_the_working_directory_as_far_as_the_files_tell(

@@ -250,6 +250,8 @@ def test_tests_that_cannot_install_their_tools_have_not_judged(
         ("ERROR: Unable to lock database: Permission denied", "root's rights"),
         ("curl: (6) Could not resolve host: astral.sh", "a host"),
         ("fatal: Temporary failure in name resolution", "a host"),
+        ("test.sh: line 4: uvx: command not found", "the program uvx"),
+        ("/usr/bin/python3: No module named pytest", "the program pytest"),
     ],
 )
 def test_programs_that_say_what_they_miss_are_heard(case: Case, line: str, what: str) -> None:
@@ -261,3 +263,9 @@ def test_programs_that_say_what_they_miss_are_heard(case: Case, line: str, what:
     assert case.judge(f"echo '{line}' >&2; {SOLVED}", work="x").soft == 1
     seen = f"echo '{line}' >&2; if [ -e work ]; then give 1; else give 0; fi"
     assert [case.judge(seen, work="x").soft, case.judge(seen).soft] == [1, 0]
+
+
+def test_a_test_runner_that_the_agent_is_to_install(case: Case) -> None:
+    (case.folder / "task" / "instruction.md").write_text("Install pytest into .venv.\n")
+    assert case.judge("echo 'python3: No module named pytest' >&2; give 0").soft == 0
+    assert case.judge("echo 'pytest_x: command not found' >&2; give 0").soft == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skillopt.tasks.needs import Needs, needs_in, needs_of
+from skillopt.tasks.needs import Needs, needs_in, needs_of, places_of
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,29 @@ def test_comments_other_files_and_continued_lines(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("apt-get install jq")
     (tmp_path / "test.sh").write_text("# apt-get install jq\napt-get \\\n  install -y jq\n")
     assert needs_of(tmp_path).root == "apt-get install"
+
+
+@pytest.mark.parametrize(
+    ("instruction", "tests", "places"),
+    [
+        ("", "cat /etc/a.conf /app/b", ("/etc/a.conf",)),
+        ("", "cat /app/b /apps /application/x", ()),
+        ("", "# looks at /etc/a\n  // and /etc/b", ()),
+        ("", "curl http://localhost:80/data/x https://a.b/home/c", ()),
+        ("", 'Path("/") / "etc" / "a"', ("/etc",)),
+        ("", "os.path.join('/', 'srv', 'a')", ("/srv",)),
+        ("", "Path('/srv') / 'a'", ("/srv",)),
+        ("", "sed 's/etc/var/' $X/etc ./etc ~/data", ()),
+        ("", "/usr/local/bin/tool /tmp/scratch /usr/bin/python3", ()),
+        ("Install /usr/local/bin/tool.", "/usr/local/bin/tool -v", ("/usr/local/bin/tool",)),
+        ("Write to `/tmp/out.txt`.", "cat /tmp/out.txt /tmp/mine", ("/tmp/out.txt",)),
+        ("Write everything into /tmp/out", "cat /tmp/out/a", ("/tmp/out/a",)),
+        ("Begin it with #!/bin/bash", "subprocess.run(['/bin/bash', 'x'])", ()),
+        ("Serve /health and /items/1", 'get("/health"); get("/items/1")', ()),
+    ],
+)
+def test_places(tmp_path: Path, instruction: str, tests: str, places: tuple[str, ...]) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test.sh").write_text(tests)
+    (tmp_path / "instruction.md").write_text(instruction)
+    assert places_of(tmp_path, "/app") == places

@@ -70,6 +70,7 @@ def test_each_task_is_reported_with_what_it_needs(make: Make, tmp_path: Path) ->
         "root": "user = 'root'",
         "verifier_root": "apt-get update",
         "places": ["/etc/thing.conf"],
+        "reach": "the verifier gets the agent's whole container: its tests look at /etc/thing.conf",
         "hosts": ["deb.debian.org"],
         "solution_hosts": ["files.acme.org"],
         "services": ["redis"],
