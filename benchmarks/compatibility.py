@@ -5,19 +5,22 @@ folders and prints a table; ``--write docs/compatibility.md`` puts it between th
 there. A folder without a ``SKILL.md`` stands for its Markdown files. Sources named with
 ``--generated`` are counted apart, as one program wrote all of their skills. Nothing is started:
 what an agent would load is told by its rules, which an engine test compares with the agents.
+
+``python -m benchmarks.compatibility tasks NAME@COMMIT=FOLDER …`` does the same for task sets, and
+tries those tasks whose images can be had.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.sources import Found, Source, plain, reasons, table
+from benchmarks.task_sets import tasks
 from harnesses.agents.registry import CLI_AGENTS
 from skillopt.core.skill import Skill, SkillError, read_skill, write_skill
 from skillopt.core.skill_rules import not_loaded, objections
@@ -31,28 +34,6 @@ from skillopt.optimizer.markdown import leaves
 
 NEW = "Always check the result before you finish the work."
 KINDS = ("append", "note", "insert_after", "replace", "delete", "set_description")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A repository or task set, and where it is."""
-
-    name: str
-    commit: str
-    folder: Path
-    generated: bool = False
-
-
-@dataclass
-class Found:
-    """Counts for the skills of one source."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: Found) -> None:
-        self.counts += other.counts
-        self.reasons += other.reasons
 
 
 def main() -> None:
@@ -96,26 +77,23 @@ def skills(sources: Sequence[Source], workers: int) -> str:
             measured[source].add(found)
     return "\n\n".join(
         [
-            _table(
+            table(
                 ["source", "commit", "found", "read", "identical when untouched",
                  "with objections", "packaged", *(f"{agent} loads" for agent in CLI_AGENTS),
                  "undeployed without a trace"],
                 _rows(measured),
             ),
-            _table(
+            table(
                 ["edit", "applied", "refused", "touched something else"],
                 [[f"`{kind}`", *_edits(measured, kind)] for kind in KINDS],
             ),
-            _table(
-                ["reason", "how often"],
-                [[reason, str(count)] for reason, count in _reasons(measured)],
-            ),
+            reasons(measured.values()),
         ]
     )  # fmt: skip
 
 
-PARTS: dict[str, Callable[[Sequence[Source], int], str]] = {"skills": skills}
-"""The parts of the document by name, which its marks there have; task sets are to be another."""
+PARTS: dict[str, Callable[[Sequence[Source], int], str]] = {"skills": skills, "tasks": tasks}
+"""The parts of the document by name, which its marks there have."""
 
 
 def _rows(measured: dict[Source, Found]) -> list[list[str]]:
@@ -140,16 +118,6 @@ def _edits(measured: dict[Source, Found], kind: str) -> list[str]:
     return [f"{total[f'{kind} {what}']:,}" for what in ("applied", "refused", "touched")]
 
 
-def _reasons(measured: dict[Source, Found]) -> list[tuple[str, int]]:
-    total = sum((found.reasons for found in measured.values()), Counter[str]())
-    return sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _skills_of(folder: Path) -> Iterator[Path]:
     """The skills below a folder: folders with a ``SKILL.md`` in any case, or Markdown files."""
     found = [path for path in sorted(folder.rglob("*")) if path.name.lower() == "skill.md"]
@@ -169,7 +137,7 @@ def measure(path: Path) -> Found:
     try:
         skill = read_skill(path)
     except SkillError as error:
-        found.reasons[f"not read: {_plain(str(error).removeprefix(str(path)))}"] += 1
+        found.reasons[f"not read: {plain(str(error).removeprefix(str(path)))}"] += 1
         return found
     with TemporaryDirectory() as scratch:
         found.counts["read"] += 1
@@ -217,7 +185,7 @@ def _deploy(skill: Skill, scratch: Path, found: Found) -> None:
     for agent in CLI_AGENTS:
         reason = not_loaded(skill, agent)
         if reason:
-            found.reasons[f"not loaded: {_plain(reason)}"] += 1
+            found.reasons[f"not loaded: {plain(reason)}"] += 1
             continue
         found.counts[f"loaded {agent}"] += 1
         home = scratch / agent
@@ -238,7 +206,7 @@ def _edit(skill: Skill, found: Found) -> None:
         changed, outcomes = apply_edits(skill, [edit], 1)
         if not outcomes[0].applied:
             found.counts[f"{edit.kind} refused"] += 1
-            found.reasons[f"`{edit.kind}`: {_plain(outcomes[0].reason)}"] += 1
+            found.reasons[f"`{edit.kind}`: {plain(outcomes[0].reason)}"] += 1
             continue
         found.counts[f"{edit.kind} applied"] += 1
         found.counts[f"{edit.kind} touched"] += not _is_local(skill, changed, edit)
@@ -275,12 +243,6 @@ def _is_local(before: Skill, after: Skill, edit: Edit) -> bool:
         end += 1
     removed, target = ("".join(text.split()) for text in (old[start : len(old) - end], edit.target))
     return len(removed) <= len(target) + 4  # With the marker of a list's item.
-
-
-def _plain(reason: str) -> str:
-    """A reason without what is different in each skill."""
-    short = re.sub(r"'[^']*'|\d+", "…", reason.split(". Or ")[0])
-    return short.strip(": ").replace("|", "\\|")[:160]
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ _WAYS_OUT = (
     "let the engine reach the registry; or `docker load` an image and name it as the base; or, on "
     "a Debian-like machine as root, install debootstrap and run `skillopt images build` again"
 )
+_WAYS_TO_IT = "let the engine reach its registry, or `docker load` it"
 
 
 def ensure_base(engine: DockerEngine, image: str, *, log: Callable[[str], None]) -> str:
@@ -47,7 +48,8 @@ def ensure_base(engine: DockerEngine, image: str, *, log: Callable[[str], None])
         return image
     log(f"{image} cannot be pulled: {reason}")
     if image != PUBLIC_BASE or not _can_bootstrap():
-        raise ImageMissingError(f"{image} cannot be pulled ({reason}); {_WAYS_OUT}")
+        ways = _WAYS_OUT if image == PUBLIC_BASE else _WAYS_TO_IT
+        raise ImageMissingError(f"{image} cannot be pulled ({reason}); {ways}")
     log(f"making {OWN_BASE} with debootstrap instead, which takes a minute or two")
     _bootstrap(engine, log)
     return OWN_BASE

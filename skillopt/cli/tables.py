@@ -161,6 +161,8 @@ def print_plan(console: Console, plan: Plan) -> None:
     _print(console, table)
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(plan.length, soft_wrap=True)
+    if plan.needed:
+        show_text(console, plan.needed)
     console.print(
         f"{plan.bounds} Tokens are assumed ({plan.assumption}); prices as of {plan.priced}.",
         soft_wrap=True,

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from skillopt.cli import EXIT_FAILED, guarded
-from skillopt.cli.common import output, show_text
+from skillopt.cli.common import (
+    output,
+    parse_settings,
+    set_option,
+    show_text,
+    warn_of_network,
+)
 
 if TYPE_CHECKING:
     from skillopt.config.network import Network
-    from skillopt.tasks.validate import Problem
+    from skillopt.core.types import Task
+    from skillopt.tasks.solving import Trial
+    from skillopt.tasks.validate import Problem, TaskSet
 
 
 @click.group("tasks")
@@ -57,6 +67,21 @@ def list_(folder: Path, as_json: bool) -> None:
 @click.option(
     "--solve", is_flag=True, help="Also run each task's solution, an empty run, and traps."
 )
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Let the tests judge the same work N times, and name verdicts that differ. Implies "
+    "--solve.",
+)
+@click.option(
+    "--baseline",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also run each task N times without a skill, as eval does. Needs --config.",
+)
+@click.option("--config", help="Names agent, model and sandbox for --baseline, as for train.")
+@set_option
 @click.option("--strict", is_flag=True, help="Count warnings as problems.")
 @click.option("--local", is_flag=True, help="Run them as local processes, without Docker.")
 @click.option(
@@ -67,40 +92,52 @@ def list_(folder: Path, as_json: bool) -> None:
     help="What solutions and tests may reach: registries, installers, open, or a host; may be "
     "repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @guarded
 def validate(
-    folder: Path, solve: bool, strict: bool, local: bool, hosts: tuple[str, ...], as_json: bool
+    folder: Path,
+    solve: bool,
+    repeat: int | None,
+    baseline: int | None,
+    config: str | None,
+    settings: tuple[str, ...],
+    strict: bool,
+    local: bool,
+    hosts: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Check the tasks of FOLDER: a task, a folder of tasks, or one with train, val and test.
+    """Report on the tasks of FOLDER: a task, a folder of tasks, or one with train, val and test.
+
+    It says of each task whether it can be used and what it needs, which tasks are alike, and what
+    gains the splits can show.
 
     With --solve, each task's solution must get reward 1, an empty run less, and so must a run that
-    only leaves traps: files that a careless verifier would run. The last is a warning. What the
-    tasks need is said for each: root's rights, and hosts with --network.
+    only leaves traps: files that a careless verifier would run. The last is a warning. With
+    --baseline, tasks are named that always or never pass without a skill; rollouts that are in the
+    store are not run again.
     """
-    from skillopt.cli.progress import say
+    from skillopt.cli.tasks_report import Report
     from skillopt.core.files import to_json
-    from skillopt.tasks import validate as checks
+    from skillopt.tasks.validate import examine
 
-    problems = checks.validate(folder)
-    for names in [] if problems else checks.alike(folder):
-        say(
-            f"with the same content: {names}; in one split they are run once and count "
-            "as often as they are there, in different splits they are refused"
-        )
-    told = [] if problems else checks.notes(folder)
-    if solve and not problems:
-        problems = _solve(folder, local, network_of(hosts))
+    if (baseline is None) != (config is None) or (settings and config is None):
+        raise click.UsageError("--baseline and --config go together, and --set with them")
+    network = network_of(hosts)
+    found = examine(folder)
+    report = Report(found)
+    if solve or repeat is not None:
+        trials, untried = _try(found.tasks, local, network, repeat or 1)
+        report = replace(report, trials=trials, untried=untried)
+    if baseline is not None and config is not None:
+        passed = _passed(found, config, settings, baseline)
+        report = replace(report, passed=passed, runs=baseline)
     if as_json:
-        click.echo(to_json([vars(problem) for problem in problems]), nl=False)
+        click.echo(to_json(report.to_json()), nl=False)
     else:
-        for note in told:
-            show_text(output(), f"{note.task}: note: {note.message}")
-        for problem in problems:
-            kind = "warning: " if problem.warning else ""
-            show_text(output(), f"{problem.task}: {kind}{problem.message}")
-        click.echo(_summary(problems))
-    if any(strict or not problem.warning for problem in problems):
+        console = output()
+        for line in report.lines():
+            show_text(console, line)
+    if any(strict or not problem.warning for problem in report.problems):
         sys.exit(EXIT_FAILED)
 
 
@@ -124,14 +161,10 @@ def network_of(words: tuple[str, ...]) -> Network:
     return words
 
 
-def _summary(problems: list[Problem]) -> str:
-    warnings = sum(problem.warning for problem in problems)
-    errors = len(problems) - warnings
-    told = f"{errors} problem(s)" if errors else "all tasks are valid"
-    return f"{told}, {warnings} warning(s)" if warnings else told
-
-
-def _solve(folder: Path, local: bool, network: Network) -> list[Problem]:
+def _try(
+    tasks: Sequence[Task], local: bool, network: Network, repeat: int
+) -> tuple[dict[str, Trial], list[Problem]]:
+    """Try tasks; also say for which of them that was not possible."""
     from contextlib import closing
 
     from rich.console import Console
@@ -141,13 +174,13 @@ def _solve(folder: Path, local: bool, network: Network) -> list[Problem]:
     from sandboxes.registry import make_backend
     from skillopt.config.network import access_to
     from skillopt.tasks.environment import Environments
-    from skillopt.tasks.harbor import read_task, read_tasks
     from skillopt.tasks.judging import verifier_site
-    from skillopt.tasks.validate import Problem, solve
+    from skillopt.tasks.solving import try_task
+    from skillopt.tasks.validate import Problem
 
-    tasks = [read_task(folder)] if (folder / "task.toml").exists() else read_tasks(folder)
     console = Console(stderr=True, emoji=False)
-    found = []
+    trials: dict[str, Trial] = {}
+    untried = []
     with (
         closing(make_backend("local" if local else "docker")) as backend,
         closing(backend.outlet(access_to(network, recorded=True), None)) as outlet,
@@ -155,9 +188,32 @@ def _solve(folder: Path, local: bool, network: Network) -> list[Problem]:
         environments, site = Environments(backend), verifier_site(backend, outlet)
         for task in track(tasks, "solving", console=console):
             try:
-                found += solve(task, environments, site)
+                trials[task.name] = try_task(task, environments, site, repeat=repeat)
             except EngineUnavailableError:
                 raise
             except SandboxError as error:  # The other tasks may have images that can be had.
-                found.append(Problem(task.name, f"cannot be tried: {error}"))
-    return found
+                untried.append(Problem(task.name, f"cannot be tried: {error}"))
+    return trials, untried
+
+
+def _passed(found: TaskSet, config: str, settings: tuple[str, ...], runs: int) -> dict[str, int]:
+    """How many of some runs without a skill solve each task that can be used."""
+    from skillopt.cli.progress import Display
+    from skillopt.config.inputs import read_config
+    from skillopt.evaluation.evaluate import evaluate
+    from skillopt.rollouts.plugins import Plugins
+
+    own = {"tasks.source": str(found.folder), **parse_settings(settings)}
+    checked = read_config(config, own)
+    warn_of_network(checked)
+    left = [task for task in found.tasks if task.name not in checked.tasks.exclude]
+    checked = read_config(config, {**own, "tasks.exclude": []})
+    with Display() as display:
+        (row,) = evaluate(
+            checked,
+            {"none": None},
+            replicates=runs,
+            listeners=[display],
+            plugins=Plugins(tasks={"test": left}),
+        )
+    return {name: round(share * runs) for name, share in row.solved.items()}

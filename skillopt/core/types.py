@@ -44,6 +44,32 @@ class Finish:
     timeout_s: float = 600.0
 
 
+@dataclass(frozen=True)
+class TaskNeeds:
+    """What a task's files ask of its sandboxes, for those who run it.
+
+    Args:
+        root: why the agent is root of its container; empty if it is not.
+        verifier_root: the same of the verifier.
+        places: paths outside of the working directory at which the tests look, for which the
+            verifier gets the agent's whole container.
+        reach: what the tests get of these, in words; empty if they look at none.
+        hosts: that the tests may want.
+        solution_hosts: that the solution may want.
+        services: that tests or solution start in the container.
+        own_skills: whether it brings skills for agents, which are left out.
+    """
+
+    root: str = ""
+    verifier_root: str = ""
+    places: tuple[str, ...] = ()
+    reach: str = ""
+    hosts: tuple[str, ...] = ()
+    solution_hosts: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    own_skills: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One task: a folder in Harbor's format, read and checked, or an object from a task source."""
@@ -88,6 +114,8 @@ class Task:
     """Environment variables of the solution only."""
     notes: tuple[str, ...] = ()
     """What its files say and is not done here, or is done because they say so: for its author."""
+    needs: TaskNeeds = TaskNeeds()
+    """What its files ask of its sandboxes, and why."""
     untrusted_programs: bool = False
     """Whether the verifier runs the agent's programs, with ``$UNTRUSTED``."""
     question: bool = False

@@ -116,6 +116,24 @@ def paired_difference(
     return mean([b - a for a, b in zip(before, after, strict=True)], weights)
 
 
+def smallest_gain(tasks: int) -> Estimate | None:
+    """The smallest gain that this many tasks can tell from none: if each is run once with each of
+    two skills, and the better one loses no task that the other solves.
+
+    Args:
+        tasks: how many different ones.
+
+    Returns:
+        The gain for which the interval of :func:`paired_difference` is just above 0, and which is
+        ``value * tasks`` more solved tasks; None for fewer than two tasks, which have no interval.
+    """
+    for more in range(1, tasks + 1) if tasks > 1 else ():
+        found = paired_difference([0.0] * tasks, [1.0] * more + [0.0] * (tasks - more))
+        if found.low > 0:
+            return found
+    return None
+
+
 def kept_share(
     source: Sequence[float], elsewhere: Sequence[float], weights: Sequence[float] | None = None
 ) -> Estimate | None:

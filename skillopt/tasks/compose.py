@@ -27,6 +27,12 @@ _VARIABLE = re.compile(
 )
 _CONTEXTS = (".", "./", "${CONTEXT_DIR}")
 _OWN_IMAGES = ("${MAIN_IMAGE_NAME}", "")
+_HARBORS = {
+    "TEST_DIR": "/tests",
+    "ENV_VERIFIER_LOGS_PATH": "/logs/verifier",
+    "ENV_AGENT_LOGS_PATH": "/logs/agent",
+}
+"""Variables that Harbor sets for a compose file, and not the machine: paths in the container."""
 _HONOURED = {"build", "image", "environment", "working_dir", "user"}
 _SET_BY_US = {
     "command", "container_name", "cpus", "deploy", "entrypoint", "expose", "hostname", "init",
@@ -87,18 +93,23 @@ def read_compose(file: Path) -> Compose:
     return _main(file, services[MAIN] or {})
 
 
-def expand(text: str, dollar: str = "$$") -> str | None:
+def expand(text: str, dollar: str = "$$", known: Mapping[str, str] | None = None) -> str | None:
     """A text with the defaults of its variables, ``${NAME:-default}``; None if one has none, and
     would have to come from this machine's environment, of which nothing enters a sandbox.
 
     Args:
         text: to be expanded.
         dollar: what ``$$`` stands for.
+        known: variables that have a value all the same.
     """
-    found = list(_VARIABLE.finditer(text))
-    if any(m["default"] is None and not m["dollar"] for m in found):
+    values = [
+        dollar if m["dollar"] else (known or {}).get(m["name"] or m["other"], m["default"])
+        for m in _VARIABLE.finditer(text)
+    ]
+    if None in values:
         return None
-    return _VARIABLE.sub(lambda m: dollar if m["dollar"] else m["default"], text)
+    given = iter(values)
+    return _VARIABLE.sub(lambda _: next(given) or "", text)
 
 
 def is_variable(name: str, value: str) -> bool:
@@ -175,7 +186,7 @@ def _environment(where: str, found: Any) -> tuple[tuple[str, str], ...]:
         # Without a value it would be taken from this machine's environment.
         if isinstance(value, dict | list) or not is_variable(str(name), str(value)):
             raise ComposeError(f"{where}.environment.{name}: no variable can have it: {value!r}")
-        text = None if value is None else expand(_scalar(value), "$")
+        text = None if value is None else expand(_scalar(value), "$", _HARBORS)
         if text is None:
             raise ComposeError(
                 f"{where}.environment.{name}: taking values from the host's environment is not "

@@ -9,10 +9,11 @@ import hashlib
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from skillopt.core.types import Split, Task
+from skillopt.core.types import Split, Task, TaskNeeds
 from skillopt.tasks.compose import Compose, ComposeError, read_compose
 from skillopt.tasks.dockerfile import final_workdir
 from skillopt.tasks.features import (
@@ -22,7 +23,7 @@ from skillopt.tasks.features import (
     refuse_unsupported,
     root_user,
 )
-from skillopt.tasks.needs import Needs, needs_of, places_of
+from skillopt.tasks.needs import Needs, needs_of, phrases, places_of
 from skillopt.tasks.questions import is_question
 from skillopt.tasks.tables import Table, read_text, read_toml
 from skillopt.tasks.tables import TaskError as TaskError
@@ -78,6 +79,16 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
             f"{outside[0]!r} is outside of the working directory, which is all that tests with an "
             "image of their own get",
         )
+    needs = TaskNeeds(
+        root=root,
+        verifier_root=verifier_root,
+        places=() if own_image else places,
+        reach=_reach(places, workdir, own_image),
+        hosts=tests.hosts,
+        solution_hosts=solution.hosts,
+        services=tuple(sorted({*solution.services, *tests.services})),
+        own_skills=own_skills(folder),
+    )
     return Task(
         name=folder.name,
         folder=folder,
@@ -107,8 +118,9 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         follow_ups=_follow_ups(metadata),
         question=question,
         workspace=_empty if empty else None,
+        needs=needs,
         notes=(
-            *_notes(folder, root, verifier_root, _reach(places, workdir, own_image)),
+            *phrases(replace(needs, hosts=(), solution_hosts=(), services=())),
             *compose.notes,
             *notes_on(table),
         ),
@@ -148,12 +160,8 @@ def read_splits(folder: Path, *, judged: bool = False) -> dict[Split, list[Task]
     Raises:
         TaskError: as :func:`read_tasks`; or only some of the three split folders exist.
     """
-    there = [split for split in SPLITS if (folder / split).is_dir()]
-    if not there or all((folder / split / "task.toml").exists() for split in there):
+    if not has_splits(folder):
         return None
-    if len(there) < len(SPLITS):
-        missing = ", ".join(split for split in SPLITS if split not in there)
-        raise TaskError(f"{folder}: has {', '.join(there)} but not {missing}; add what is missing")
     tasks: dict[Split, list[Task]] = {split: _read_flat(folder / split, judged) for split in SPLITS}
     seen: dict[str, Path] = {}
     for task in (task for split in SPLITS for task in tasks[split]):
@@ -161,6 +169,21 @@ def read_splits(folder: Path, *, judged: bool = False) -> dict[Split, list[Task]
             raise TaskError(f"{task.folder}: same name as {seen[task.name]}; rename one of them")
         seen[task.name] = task.folder
     return tasks
+
+
+def has_splits(folder: Path) -> bool:
+    """Whether a set has split folders, and is not flat.
+
+    Raises:
+        TaskError: only some of the three split folders exist.
+    """
+    there = [split for split in SPLITS if (folder / split).is_dir()]
+    if not there or all((folder / split / "task.toml").exists() for split in there):
+        return False
+    if len(there) < len(SPLITS):
+        missing = ", ".join(split for split in SPLITS if split not in there)
+        raise TaskError(f"{folder}: has {', '.join(there)} but not {missing}; add what is missing")
+    return True
 
 
 def task_folders(folder: Path) -> list[Path]:
@@ -211,21 +234,6 @@ def _compose_file(folder: Path) -> Path:
 def _root(said: str | None, needs: Needs) -> str:
     """Why a container's user is root; empty if it is not."""
     return needs.root if said is None else said
-
-
-def _notes(folder: Path, root: str, verifier_root: str, reach: str) -> Iterator[str]:
-    """What an author should know of how the task is read."""
-    if root:
-        yield f"the agent is root of its container ({root})"
-    if verifier_root:
-        yield f"the verifier is root of its container ({verifier_root})"
-    if reach:
-        yield reach
-    if own_skills(folder):
-        yield (
-            "it brings skills of its own, which are left out of the working directory, so that "
-            "a run without a skill is without any"
-        )
 
 
 def _reach(places: Sequence[str], workdir: str, own_image: bool) -> str:

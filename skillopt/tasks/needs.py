@@ -8,8 +8,12 @@ what it needs is found out when it fails, see :mod:`skillopt.tasks.judging`.
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from skillopt.core.types import Task, TaskNeeds
 
 _ROOT = re.compile(
     r"""(?:^|[;&|(\s])(?:sudo\s+)?(
@@ -53,6 +57,26 @@ _OF_TOOLS = re.compile(
     rb"^/(root|home/[^/]+)/\.|^/etc/(apt|pip|ssl|os-release)\b|^/var/(lib|cache)/(apt|dpkg)"
 )
 _SHOWN = 80
+_SERVICE = re.compile(
+    r"\bservice\s+([\w@.-]+)\s+(?:re)?start\b|\bsystemctl\s+(?:re)?start\s+([\w@.-]+)"
+)
+_HERE_DOCUMENT = re.compile(r"<<-?\s*(['\"]?)(\w+)\1(.*?)\n(?:.*\n)*?[ \t]*\2[ \t]*(?:\n|$)")
+_SHELL_COMMENT = re.compile(
+    r"""^((?:[^"'#\n]|"[^"\n]*"|'[^'\n]*'|(?<=[^\s;])\#)*?)(?:^|(?<=[\s;]))\#.*$""", re.MULTILINE
+)
+_VALUES = re.compile(r"\(\([^)]*\)\)|\b\w+=\([^)]*\)")
+"""Arithmetic and arrays, which call nothing."""
+_KEYWORD = re.compile(r"\bfunction\s+([\w-]+)(?:\s*\(\s*\))?")
+_FUNCTION = re.compile(r"(?:^|[;&|({])\s*([\w-]+)\s*\(\s*\)", re.MULTILINE)
+_PROGRAM = re.compile(r"[A-Za-z][\w.+-]*")
+_ASSIGNMENT = re.compile(r"\w+\+?=")
+_BEFORE_COMMANDS = {
+    "if", "then", "elif", "else", "while", "until", "do", "!", "{", "time", "sudo", "exec", "nohup",
+    "command", "builtin", "env",
+}  # fmt: skip
+_NOT_COMMANDS = {
+    "for", "case", "select", "in", "esac", "fi", "done", "}", "[[", "]]",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,18 +86,99 @@ class Needs:
     Args:
         root: the first command that needs root's rights; empty if there is none.
         hosts: outside, sorted.
+        services: that they start by a service manager, sorted.
     """
 
     root: str = ""
     hosts: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
 
 def needs_of(folder: Path) -> Needs:
     """What the shell scripts in a folder need, ``tests/`` or ``solution/`` of a task."""
-    if not folder.is_dir():
-        return Needs()
-    scripts = sorted(p for p in folder.rglob("*.sh") if p.is_file() and not p.is_symlink())
-    return needs_in("\n".join(_commands(path) for path in scripts))
+    return needs_in("\n".join(_commands(path) for path in _scripts(folder)))
+
+
+def programs_of(folder: Path) -> tuple[str, ...]:
+    """The names, sorted, of what the shell scripts in a folder call by name: programs, and what
+    the shell has itself. What is only run by a variable or within quotes is not seen."""
+    return tuple(sorted({name for path in _scripts(folder) for name in programs_in(_read(path))}))
+
+
+def programs_in(text: str) -> frozenset[str]:
+    """What a shell script calls by name, without its own functions."""
+    plain = _HERE_DOCUMENT.sub(lambda match: f"{match[3]}\n", text.replace("\\\n", " "))
+    plain = _VALUES.sub(" ", _SHELL_COMMENT.sub(r"\1", plain))
+    plain = _KEYWORD.sub(r"\1() ", plain)
+    own = set(_FUNCTION.findall(plain))
+    try:
+        return frozenset(_called(_words(plain))) - own
+    except ValueError:  # Quotes over several lines that this reading takes for something else.
+        return frozenset(_called([w for line in plain.splitlines() for w in _line(line)])) - own
+
+
+def _words(text: str) -> list[str]:
+    """The words and operators of a shell script; raises ValueError for an open quote."""
+    words = shlex.shlex(text, posix=True, punctuation_chars=";&|()\n")
+    words.whitespace, words.commenters, words.whitespace_split = " \t\r", "", True
+    return list(words)
+
+
+def _line(line: str) -> list[str]:
+    """The words of one line; none if they cannot be read."""
+    try:
+        return [*_words(line), "\n"]
+    except ValueError:
+        return []
+
+
+def _called(words: Sequence[str]) -> Iterator[str]:
+    """The words in the place of a command."""
+    begins, cases, pattern = True, 0, False
+    for word in words:
+        if word and set(word) <= set(";&|()\n"):
+            begins, pattern = True, ")" not in word if pattern else bool(cases and ";;" in word)
+        elif word == "esac":
+            cases, pattern, begins = max(0, cases - 1), False, False
+        elif pattern:
+            continue
+        elif word == "in" and not begins and cases:
+            pattern = True
+        elif begins and word not in _BEFORE_COMMANDS and not _ASSIGNMENT.match(word):
+            begins, cases = False, cases + (word == "case")
+            if _PROGRAM.fullmatch(word) and word not in _NOT_COMMANDS:
+                yield word
+
+
+def phrases(needs: TaskNeeds) -> Iterator[str]:
+    """What a task needs, in words."""
+    if needs.root:
+        yield f"the agent is root of its container ({needs.root})"
+    if needs.verifier_root:
+        yield f"the verifier is root of its container ({needs.verifier_root})"
+    if needs.reach:
+        yield needs.reach
+    for what, hosts in (("tests", needs.hosts), ("solution", needs.solution_hosts)):
+        if hosts:
+            yield f"its {what} may want {', '.join(hosts)}"
+    if needs.services:
+        yield f"services are started in its container: {', '.join(needs.services)}"
+    if needs.own_skills:
+        yield (
+            "it brings skills of its own, which are left out of the working directory, so that "
+            "a run without a skill is without any"
+        )
+
+
+def count_needs(tasks: Sequence[Task]) -> dict[str, int]:
+    """How many tasks need ``root``, ``hosts`` outside and the agent's whole ``container``, and how
+    many have ``own_skills``, which are left out."""
+    return {
+        "root": sum(task.root or task.verifier_root for task in tasks),
+        "hosts": sum(bool(task.needs.hosts) for task in tasks),
+        "container": sum(task.handover for task in tasks),
+        "own_skills": sum(task.needs.own_skills for task in tasks),
+    }
 
 
 def places_of(task: Path, workdir: str) -> tuple[str, ...]:
@@ -120,10 +225,21 @@ def needs_in(text: str) -> Needs:
     hosts = {host.lower().rstrip(".") for host in _URL.findall(text)}
     hosts |= {host for host, pattern in _FETCHES.items() if pattern.search(text)}
     outside = sorted(host for host in hosts if not host.startswith(_LOCAL))
-    return Needs(" ".join(root[1].split())[:_SHOWN] if root else "", tuple(outside))
+    services = sorted({name for pair in _SERVICE.findall(text) for name in pair if name})
+    command = " ".join(root[1].split())[:_SHOWN] if root else ""
+    return Needs(command, tuple(outside), tuple(services))
+
+
+def _scripts(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*.sh") if p.is_file() and not p.is_symlink())
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_READ_BYTES).decode("utf-8", "replace")
 
 
 def _commands(path: Path) -> str:
     """A script without its comments, and with continued lines as one."""
-    text = path.read_bytes().decode("utf-8", "replace").replace("\\\n", " ")
+    text = _read(path).replace("\\\n", " ")
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))

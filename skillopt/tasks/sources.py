@@ -68,7 +68,7 @@ def equal_across(splits: Mapping[Split, Sequence[Task]]) -> str:
     would count what it was trained on; empty if there are none."""
     placed = {task.name: split for split in SPLITS for task in splits.get(split, ())}
     found = []
-    for alike in _alike(task for split in SPLITS for task in splits.get(split, ())):
+    for alike in groups_of_equal(task for split in SPLITS for task in splits.get(split, ())):
         if len({placed[task.name] for task in alike}) > 1:
             found.append(", ".join(f"{task.name} of {placed[task.name]}" for task in alike))
     if not found:
@@ -80,12 +80,7 @@ def equal_across(splits: Mapping[Split, Sequence[Task]]) -> str:
     )
 
 
-def equal_within(tasks: Sequence[Task]) -> list[str]:
-    """The names of tasks with the same content, a line for each such group."""
-    return [", ".join(task.name for task in alike) for alike in _alike(tasks)]
-
-
-def _alike(tasks: Iterable[Task]) -> list[list[Task]]:
+def groups_of_equal(tasks: Iterable[Task]) -> list[list[Task]]:
     """Groups of more than one task with the same content; names do not count."""
     groups: dict[str, list[Task]] = {}
     for task in tasks:

@@ -134,7 +134,9 @@ def surround(task: Task, folder: Path) -> Surroundings:
     source = task.folder / "tests"
     text = b"\n".join(_texts(source))
     hidden = folder / "hidden"
-    if _NAMES_TESTS.search(text):
+    # A variable of the task, such as Harbor's TEST_DIR, may name the place too.
+    values = "\n".join(value for _, value in (*task.env, *task.verifier_env))
+    if _NAMES_TESTS.search(text) or _NAMES_TESTS.search(values.encode()):
         place, tests = hidden, TESTS
     else:
         name = secrets.token_hex(16)

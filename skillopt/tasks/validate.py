@@ -1,35 +1,18 @@
-"""Checks tasks for their authors: whether they can be read and solved, whether doing nothing fails,
-and whether the reward can be taken without work."""
+"""Checks tasks for their authors, without running anything: whether they can be read, what they
+need, and which are alike. :mod:`skillopt.tasks.solving` runs them."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from sandboxes.base import Mount, SandboxSpec
-from sandboxes.owner import scratch_dir
-from sandboxes.trees import remove_tree
-from skillopt.core.types import Reward, Task
-from skillopt.tasks.environment import Environments, handed_image
-from skillopt.tasks.harbor import (
-    SPLITS,
-    TaskError,
-    read_splits,
-    read_task,
-    read_tasks,
-    task_folders,
-)
-from skillopt.tasks.judging import VerifierSite, run_tests
-from skillopt.tasks.links import clean_workspace
-from skillopt.tasks.needs import needs_of
-from skillopt.tasks.sources import equal_across, equal_within
-from skillopt.tasks.traps import TRAPS, Trap
-from skillopt.tasks.verifier import VerifierError, task_limits
-from skillopt.tasks.warm import Start
-
-SOLUTION = "/solution"
+from skillopt.core.types import Split, Task
+from skillopt.tasks.harbor import SPLITS, TaskError, has_splits, read_task, task_folders
+from skillopt.tasks.likeness import alike
+from skillopt.tasks.needs import phrases
+from skillopt.tasks.sources import equal_across, groups_of_equal
 
 
 @dataclass(frozen=True)
@@ -37,199 +20,149 @@ class Problem:
     """Something wrong with a task. ``message`` describes it, names its place and what to do."""
 
     task: str
+    """Its name; empty if it is about the whole set."""
     message: str
     warning: bool = False
     """Whether the task can be used all the same."""
 
 
-def validate(folder: Path) -> list[Problem]:
-    """The problems of one task folder, a flat folder of them, or one with split folders.
+@dataclass(frozen=True)
+class Found:
+    """A task folder of a set.
 
-    Every task is checked, also after a bad one; an empty list means that all can be used.
+    Args:
+        name, folder: of the task.
+        split: in which it is; None in a flat folder.
+        task: as it was read; None if it cannot be.
+        problem: why not.
+    """
+
+    name: str
+    folder: Path
+    split: Split | None
+    task: Task | None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Similar:
+    """Tasks that are alike.
+
+    Args:
+        names: their names, sorted.
+        equal: whether all their files are the same, byte for byte.
+        likeness: from 0 to 1, of the least alike pair that makes them one group.
+        splits: in which each of them is, in the same order; None in a flat folder.
+    """
+
+    names: tuple[str, ...]
+    equal: bool
+    likeness: float
+    splits: tuple[Split | None, ...]
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """What is found in a folder of tasks, or in that of a single one."""
+
+    folder: Path
+    found: tuple[Found, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Those that can be read."""
+        return [found.task for found in self.found if found.task is not None]
+
+    @property
+    def splits(self) -> dict[Split, list[Task]]:
+        """Those that can be read, by split; empty for a flat folder."""
+        splits: dict[Split, list[Task]] = {}
+        for found in self.found:
+            if found.split is not None and found.task is not None:
+                splits.setdefault(found.split, []).append(found.task)
+        return splits
+
+    @property
+    def notes(self) -> list[Problem]:
+        """What the authors of valid tasks should know of how they are read, besides what they
+        need; each as a warning."""
+        return [
+            Problem(task.name, note, warning=True)
+            for task in self.tasks
+            for note in task.notes
+            if note not in set(phrases(task.needs))
+        ]
+
+    @cached_property
+    def similar(self) -> list[Similar]:
+        """Groups of tasks that are equal, and of those that are the same but for numbers and a few
+        names."""
+        equal = [tuple(sorted(t.name for t in group)) for group in groups_of_equal(self.tasks)]
+        near = alike(self.tasks)
+        return [
+            *(Similar(names, True, 1.0, self._splits_of(names)) for names in equal),
+            *(Similar(g.names, False, g.likeness, self._splits_of(g.names)) for g in near),
+        ]
+
+    def _splits_of(self, names: Sequence[str]) -> tuple[Split | None, ...]:
+        places = {found.name: found.split for found in self.found}
+        return tuple(places[name] for name in names)
+
+
+def examine(folder: Path) -> TaskSet:
+    """Read one task folder, a flat folder of them, or one with split folders.
+
+    Every task is checked, also after a bad one.
 
     Raises:
-        TaskError: there is no such folder.
+        TaskError: there is no such folder, there are no tasks in it, or only some of the three
+            split folders.
     """
     if not folder.is_dir():
         raise TaskError(f"{folder}: no such folder")
-    try:
-        found = _found(folder)
-        problems = [problem for path in found for problem in _problems(path)]
-        if not problems and found != [folder]:
-            read_tasks(folder)  # Raises if the tasks do not form a set.
-            splits = read_splits(folder) or {}
-            if leaks := equal_across(splits):
-                problems.append(Problem("", f"{folder}: {leaks}"))
-    except TaskError as error:
-        return [Problem("", str(error))]
-    return problems
+    folder = folder.resolve()  # So that the folder "." has a name.
+    found = [_read(path, split) for split, path in _places(folder)]
+    problems = [one.problem for one in found if one.problem is not None]
+    problems += _twice(found)
+    checked = TaskSet(folder, tuple(found), ())
+    if leaks := equal_across(checked.splits):
+        problems.append(Problem("", f"{folder}: {leaks}"))
+    return TaskSet(folder, tuple(found), tuple(problems))
 
 
-def notes(folder: Path) -> list[Problem]:
-    """What authors and users of valid tasks should know: how they are read, and what their tests
-    need; each as a warning."""
-    found = []
-    for path in _found(folder):
-        task = read_task(path)
-        found += [Problem(task.name, note, warning=True) for note in task.notes]
-        for name, what in (("tests", "tests"), ("solution", "solution")):
-            if hosts := needs_of(path / name).hosts:
-                reached = f"its {what} may want {', '.join(hosts)}"
-                found.append(Problem(task.name, reached, warning=True))
-    return found
+def validate(folder: Path) -> list[Problem]:
+    """The problems of the tasks in a folder; none if all can be used. Raises as :func:`examine`."""
+    return list(examine(folder).problems)
 
 
-def alike(folder: Path) -> list[str]:
-    """The names of tasks with the same content that may be in the same split, a line for each group
-    of them.
-
-    Raises:
-        TaskError: a task cannot be used.
-    """
-    if (folder / "task.toml").exists():
-        return []
-    splits = read_splits(folder) or {"train": read_tasks(folder)}
-    return [line for tasks in splits.values() for line in equal_within(tasks)]
-
-
-def solve(task: Task, environments: Environments, site: VerifierSite) -> list[Problem]:
-    """Run the task's solution, which must get the full reward; an empty run, which must not; and
-    one that only leaves traps (see :mod:`skillopt.tasks.traps`), which should not.
-
-    Args:
-        task: with ``solution/solve.sh``; it runs in the working directory.
-        environments: provides its image and workspaces.
-        site: makes the sandboxes of solution and verifier.
-
-    Raises:
-        SandboxError: a sandbox failed, which says nothing about the task.
-    """
-    if task.question:
-        return []  # Its answer is its solution.
-    task = environments.settled(task)
-    if not (task.folder / "solution" / "solve.sh").is_file():
-        return [Problem(task.name, f"{task.folder / 'solution' / 'solve.sh'}: missing")]
-    try:
-        solved, wanted = _attempt(task, environments, site, _solution)
-        empty, _ = _attempt(task, environments, site)
-    except (VerifierError, TaskError) as error:
-        return [Problem(task.name, str(error))]
-    problems = []
-    if not solved.hard:
-        problem = f"its solution gets {solved.soft:g}, not 1: {solved.feedback[:500]}{wanted}"
-        problems.append(Problem(task.name, problem))
-    if empty.hard:
-        problems.append(Problem(task.name, "an empty run gets the full reward"))
+def _places(folder: Path) -> Iterator[tuple[Split | None, Path]]:
+    if _is_task(folder):
+        yield None, folder
+    elif not has_splits(folder):
+        yield from ((None, path) for path in task_folders(folder))
     else:
-        problems += _taken(task, environments, site)
-    return problems
+        yield from ((split, path) for split in SPLITS for path in task_folders(folder / split))
 
 
-def _taken(task: Task, environments: Environments, site: VerifierSite) -> list[Problem]:
-    """A warning for each kind of trap that takes the reward."""
-    if not _takes(task, environments, site, TRAPS):
-        return []
-    taken = [trap.name for trap in TRAPS if _takes(task, environments, site, (trap,))]
-    what = "; ".join(taken) or "several traps together"
-    return [
-        Problem(
-            task.name,
-            f"a run that only leaves traps gets the full reward: {what}. See 'What a verifier must "
-            "not trust' in docs/add-a-benchmark.md",
-            warning=True,
-        )
-    ]
+def _is_task(folder: Path) -> bool:
+    """Whether a folder is meant to be one task, even if a file is missing."""
+    parts = sum((folder / name).is_dir() for name in ("environment", "tests", "solution"))
+    named = any((folder / name).is_file() for name in ("task.toml", "instruction.md"))
+    return named or parts > 1
 
 
-def _takes(
-    task: Task, environments: Environments, site: VerifierSite, traps: Sequence[Trap]
-) -> bool:
-    def plant(task: Task, image: str, workspace: Path, site: VerifierSite, handed: str) -> None:
-        for trap in traps:
-            trap.plant(task, workspace)
-
+def _read(path: Path, split: Split | None) -> Found:
     try:
-        return bool(_attempt(task, environments, site, plant)[0].hard)
-    except VerifierError:
-        return False  # It broke the tests, which is scored 0.
-
-
-_Work = Callable[[Task, str, Path, VerifierSite, str], None]
-"""What an attempt does, from the task, its image, the workspace, the site, and the name under which
-its container is to be kept for the verifier, if it is."""
-
-
-def _attempt(
-    task: Task, environments: Environments, site: VerifierSite, work: _Work | None = None
-) -> tuple[Reward, str]:
-    """The reward of a work, and what its tests wanted and did not get, for a message.
-
-    Raises:
-        VerifierError: the tests gave none.
-    """
-    with tempfile.TemporaryDirectory(dir=scratch_dir()) as name:
-        workspace = Path(name) / "workspace"
-        image = environments.prepare(task, workspace)
-        handed = ""
-        try:
-            if work is _solution and task.handover:
-                handed = handed_image(task.name)
-            if work is not None:
-                work(task, image, workspace, site, handed)
-            clean_workspace(workspace, task.workdir, programs=True)
-            verifies = environments.verifier_image(task, image)
-            found = run_tests(task, workspace, site, Start(handed or verifies), Path(name))
-        finally:
-            if handed:
-                environments.discard(handed)
-            remove_tree(workspace)
-    wanted = found.wanted(frozenset())
-    if found.reward is None:
-        raise VerifierError(f"{found.problem}{wanted}")
-    return found.reward, wanted
-
-
-def _solution(task: Task, image: str, workspace: Path, site: VerifierSite, handed: str) -> None:
-    """Run the task's solution.
-
-    Raises:
-        TaskError: it hung or failed.
-    """
-    mounts = (
-        Mount(str(workspace), task.workdir, read_only=False),
-        Mount(str(task.folder / "solution"), SOLUTION),
-    )
-    limits = task_limits(task)
-    env = dict(task.env) | dict(task.solution_env)
-    spec = SandboxSpec(
-        image,
-        task.workdir,
-        mounts,
-        env,
-        limits,
-        single_command=True,
-        root=task.root,
-        keep_as=handed,
-    )
-    with site.sandbox(spec) as box:
-        argv = ["bash", f"{box.path(SOLUTION)}/solve.sh"]
-        result = box.run(argv, deadline_s=task.agent_timeout_s)
-    if result.exit_code != 0:
-        how = "hung" if result.timed_out else f"ended with exit code {result.exit_code}"
-        said = result.stderr.decode("utf-8", "replace").strip()[-500:]
-        raise TaskError(f"{task.folder / 'solution' / 'solve.sh'}: {how}: {said}")
-
-
-def _found(folder: Path) -> list[Path]:
-    if (folder / "task.toml").exists():
-        return [folder]
-    splits = [folder / split for split in SPLITS if (folder / split).is_dir()]
-    return [path for place in splits or [folder] for path in task_folders(place)]
-
-
-def _problems(path: Path) -> list[Problem]:
-    try:
-        read_task(path)
+        return Found(path.name, path, split, read_task(path))
     except TaskError as error:
-        return [Problem(path.name, str(error))]
-    return []
+        return Found(path.name, path, split, None, Problem(path.name, str(error)))
+
+
+def _twice(found: Sequence[Found]) -> Iterator[Problem]:
+    seen: dict[str, Path] = {}
+    for one in found:
+        if one.name in seen:
+            said = f"{one.folder}: same name as {seen[one.name]}; rename one of them"
+            yield Problem(one.name, said)
+        seen.setdefault(one.name, one.folder)

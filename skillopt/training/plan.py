@@ -20,6 +20,7 @@ from skillopt.core.types import Split, Task
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
 from skillopt.optimizer.pairs import PAIR_TOKENS
+from skillopt.tasks.needs import count_needs
 from skillopt.training.method import Estimate, Method
 from skillopt.training.steps import StepPlan, plan_steps
 
@@ -82,6 +83,27 @@ def told_of_length(own: SkillConfig, initial: Skill | None) -> str:
     return f"{has}: nothing has to be shortened, and edits may add about {limit - tokens:,}"
 
 
+def told_of_needs(config: Config, needs: Mapping[str, int]) -> str:
+    """What the tasks need beyond an ordinary sandbox, in one line; empty if nothing.
+
+    Args:
+        config: says which of it they get.
+        needs: from :func:`skillopt.tasks.needs.count_needs`.
+    """
+    network = config.sandbox.verifier_network
+    reached = network if isinstance(network, str) else ", ".join(network)
+    given = {
+        "root": "root of their containers" + ("" if config.sandbox.root else " (not given)"),
+        "hosts": f"hosts for their tests (sandbox.verifier_network: {reached})",
+        "container": "the agent's whole container for their tests"
+        + (" (not given)" if config.sandbox.handover == "workdir" else ""),
+    }
+    said = [f"{needs[name]} need {what}" for name, what in given.items() if needs[name]]
+    if needs["own_skills"]:
+        said.append(f"the skills that {needs['own_skills']} bring are left out")
+    return f"tasks: {', '.join(said)}" if said else ""
+
+
 @dataclass(frozen=True)
 class PlannedStage:
     """Upper bounds for one stage over the whole run."""
@@ -116,6 +138,10 @@ class Plan:
     """The initial skill's estimated length; 0 if it is not known yet."""
     max_tokens: int
     """The token limit."""
+    needs: Mapping[str, int]
+    """How many tasks need what no ordinary sandbox has."""
+    needed: str
+    """The same in words; empty if none does."""
 
     @property
     def rollouts(self) -> int:
@@ -150,6 +176,7 @@ class Plan:
             "prices_of": self.priced,
             "skill_tokens": self.skill_tokens,
             "max_tokens": self.max_tokens,
+            "needs": dict(self.needs),
             "stages": stages,
         }
 
@@ -170,6 +197,7 @@ def make_plan(
         initial: the initial skill; None if the optimizer drafts it.
     """
     limit = token_limit(config.skill, initial)
+    needs = count_needs([task for tasks in splits.values() for task in tasks])
     expected = method.estimate(config, splits)
     counts: dict[str, int] = {name: len(tasks) for name, tasks in splits.items()}
     rollouts = rollouts_by_stage(config, splits, expected)
@@ -201,6 +229,8 @@ def make_plan(
         length=told_of_length(config.skill, initial),
         skill_tokens=estimate_tokens(initial.text) if initial else 0,
         max_tokens=limit,
+        needs=needs,
+        needed=told_of_needs(config, needs),
     )
 
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
-from benchmarks.compatibility import Source, measure, skills
+import pytest
+
+from benchmarks.compatibility import measure, skills
+from benchmarks.sources import Source
+from benchmarks.task_sets import base_images, counted, read, task_folders, tasks
+from skillopt.core.types import Task
+from tests.helpers.public_style import TASKS, write_task
 
 ROOT = Path(__file__).parents[2]
 PLAIN = ROOT / "tests" / "helpers" / "plain_skills"
@@ -46,3 +53,35 @@ def test_only_its_part_of_the_document_is_written(tmp_path: Path) -> None:
     text = document.read_text()
     assert text.startswith("before\n<!-- skills: begin -->\n| source |")
     assert text.endswith("\n<!-- skills: end -->\nafter\n") and "old" not in text
+
+
+def test_tasks_are_accepted_or_refused_with_the_reason(tmp_path: Path) -> None:
+    for name in TASKS:
+        write_task(tmp_path / "a set", name)
+    (tmp_path / "a set" / "root-by-key" / "instruction.md").unlink()
+    found = [read(path) for path in task_folders(tmp_path)]
+    total = sum((counted(one).counts for one in found), Counter[str]())
+    assert total["found"] == 10 and total["accepted"] == 9
+    assert total["root"] == 3 and total["container"] == 1 and total["hosts"] == 2
+    (reason,) = [one for one in found if isinstance(one, str)]
+    assert reason == "instruction.md: missing"
+
+
+def test_the_images_that_a_task_is_made_of(tmp_path: Path) -> None:
+    folder = write_task(tmp_path, "root-by-key")
+    (folder / "environment" / "Dockerfile").write_text(
+        "FROM --platform=linux/amd64 a/b:1 AS made\nRUN x\nFROM made\nFROM scratch\nfrom c\n"
+    )
+    task = read(folder)
+    assert isinstance(task, Task) and base_images(task) == ["a/b:1", "c"]
+
+
+@pytest.mark.engine
+def test_tasks_without_their_image_are_counted_and_not_tried(tmp_path: Path) -> None:
+    write_task(tmp_path, "a-service-in-the-container")
+    gone = write_task(tmp_path, "compose-with-main")
+    (gone / "environment" / "Dockerfile").write_text("FROM localhost:9/x:1\nWORKDIR /app\n")
+    head, _, row, *_ = tasks([Source("own", "abc", tmp_path)], 1).splitlines()
+    cells = dict(zip(head.split(" | "), row.split(" | "), strict=True))
+    assert cells["accepted"] == "2" and cells["base image out of reach"] == "1"
+    assert cells["tried"] == "1" and cells["solved by the solution |"] == "1 |"

@@ -77,10 +77,12 @@ TASKS: dict[str, dict[str, str]] = {
         "task.toml": '[verifier]\nenvironment_mode = "separate"\n'
         '[verifier.env]\nWANTED = "${WANTED:-42}"\n',
         "environment/docker-compose.yaml": "services:\n  main:\n    build: {context: .}\n"
-        "    working_dir: /work\n    environment:\n      - UNIT=m\n"
+        "    working_dir: /work\n    environment:\n      - UNIT=m\n      - TEST_DIR=${TEST_DIR}\n"
         "    command: [sh, -c, sleep infinity]\n",
         "environment/Dockerfile": f"{BASE}USER root\nRUN mkdir /work\n",
-        "tests/test.sh": f"grep -qx \"$WANTED m\" /work/answer.txt\n{REWARD}",
+        "tests/expected.txt": "42 m\n",
+        "tests/test.sh": "test \"$WANTED\" = 42 && cmp \"$TEST_DIR/expected.txt\" answer.txt\n"
+        f"{REWARD}",
         "solution/solve.sh": "echo \"42 $UNIT\" > answer.txt\n",
     },
     "an-image-that-cannot-be-had": {

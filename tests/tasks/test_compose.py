@@ -28,6 +28,10 @@ def read(tmp_path: Path, text: str) -> Compose:
         ("{user: 0}", Compose(user="0")),
         ("{environment: {A: 1, B: true}}", Compose(env=(("A", "1"), ("B", "true")))),
         ("{environment: [A=x=y, 'B=${C-d}']}", Compose(env=(("A", "x=y"), ("B", "d")))),
+        (
+            "{environment: ['T=${TEST_DIR}', 'L=${ENV_VERIFIER_LOGS_PATH}/x', 'U=$TEST_DIR']}",
+            Compose(env=(("L", "/logs/verifier/x"), ("T", "/tests"), ("U", "/tests"))),
+        ),
         ("{command: [sh, -c, sleep infinity], tty: true}", Compose()),
         ("{command: /bin/sh -c 'while true; do sleep 1h; done'}", Compose()),
         ("{command: [tail, -f, /dev/null], entrypoint: null, ports: []}", Compose()),

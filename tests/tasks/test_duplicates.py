@@ -104,11 +104,11 @@ def test_validate_names_equal_tasks(tiny: Tiny) -> None:
     for name in ("val-1-copy", "val-1-again"):
         shutil.copytree("tasks/val/val-1", f"tasks/val/{name}")
     done = command("tasks", "validate", "tasks")
-    assert done.returncode == 0 and "val-1, val-1-again, val-1-copy" in done.stderr
+    assert done.returncode == 0 and "val-1, val-1-again, val-1-copy" in done.stdout
     shutil.copytree("tasks/val/val-1", "tasks/train/leaked")
     done = command("tasks", "validate", "tasks", "--json")
     assert done.returncode == 1
-    (problem,) = json.loads(done.stdout)
+    (problem,) = json.loads(done.stdout)["problems"]
     assert "leaked of train" in problem["message"] and "val-1 of val" in problem["message"]
     refused(tiny.train("--dry-run"), "leaked of train", "tasks.duplicates: allow")
     tiny.write(tasks__duplicates="allow")

@@ -11,7 +11,7 @@ from sandboxes.images import remove_image
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import VerifierSite
-from skillopt.tasks.validate import solve
+from skillopt.tasks.solving import try_task
 
 pytestmark = pytest.mark.engine
 
@@ -21,7 +21,7 @@ def test_quickstart_tasks_can_be_solved_in_docker(
 ) -> None:
     environments = Environments(backend)
     for task in (read_task(path) for path in tasks if path.name.endswith("-01")):
-        assert solve(task, environments, VerifierSite(backend.sandbox)) == []
+        assert try_task(task, environments, VerifierSite(backend.sandbox)).problems == ()
 
 
 def test_a_task_with_an_image_of_its_own(tmp_path: Path, backend: DockerBackend) -> None:
@@ -48,7 +48,7 @@ def test_a_task_with_an_image_of_its_own(tmp_path: Path, backend: DockerBackend)
     try:
         assert image.startswith("skillopt/task:")
         assert (again / "seed.txt").read_text() == "seed"
-        assert solve(built, environments, VerifierSite(backend.sandbox)) == []
+        assert try_task(built, environments, VerifierSite(backend.sandbox)).problems == ()
     finally:
         remove_image(backend.engine, image)
 
@@ -91,7 +91,7 @@ def test_files_of_the_image_in_the_working_directory(
         made.add(environments.prepare(task, tmp_path / "workspace"))
         found = {path.name: path.read_text() for path in (tmp_path / "workspace").iterdir()}
         assert found == files
-        assert solve(task, environments, VerifierSite(backend.sandbox)) == []
+        assert try_task(task, environments, VerifierSite(backend.sandbox)).problems == ()
     finally:
         for image in sorted(made, key=base.__eq__):
             remove_image(backend.engine, image)

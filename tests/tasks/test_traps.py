@@ -13,8 +13,9 @@ from skillopt.config.network import access_to
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import verifier_site
+from skillopt.tasks.solving import try_task
 from skillopt.tasks.traps import TRAPS
-from skillopt.tasks.validate import Problem, solve
+from skillopt.tasks.validate import Problem
 from tests.helpers.command_line import skillopt
 
 pytestmark = pytest.mark.engine
@@ -39,7 +40,8 @@ def make(folder: Path, script: str, dockerfile: str = "") -> Path:
 
 def problems(folder: Path, backend: DockerBackend) -> list[Problem]:
     with closing(backend.outlet(access_to("none", recorded=True), None)) as outlet:
-        return solve(read_task(folder), Environments(backend), verifier_site(backend, outlet))
+        site = verifier_site(backend, outlet)
+        return list(try_task(read_task(folder), Environments(backend), site).problems)
 
 
 CAREFUL = {
@@ -87,4 +89,4 @@ def test_a_warning_is_counted_and_strict_makes_it_a_problem(tmp_path: Path) -> N
     assert done.stdout.splitlines()[-1] == ("all tasks are valid, 1 warning(s)")
     strict = skillopt(*asked, "--strict", "--json")
     assert strict.returncode == 1
-    assert [problem["warning"] for problem in json.loads(strict.stdout)] == [True]
+    assert [problem["warning"] for problem in json.loads(strict.stdout)["problems"]] == [True]

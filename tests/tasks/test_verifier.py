@@ -15,8 +15,8 @@ from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import VerifierSite
+from skillopt.tasks.solving import try_task
 from skillopt.tasks.surroundings import surround
-from skillopt.tasks.validate import solve
 from skillopt.tasks.verifier import VerifierError, verify
 from skillopt.tasks.warm import Start
 
@@ -219,21 +219,23 @@ def one_of_each_family(tasks: list[Path]) -> list[Task]:
 @pytest.mark.slow
 def test_quickstart_tasks_can_be_solved(tasks: list[Path]) -> None:
     for task in one_of_each_family(tasks):
-        assert solve(task, Environments(LocalBackend()), SITE) == []
+        assert try_task(task, Environments(LocalBackend()), SITE).problems == ()
 
 
 def test_solve_finds_tasks_that_are_wrong(task: Task) -> None:
     environments = Environments(LocalBackend())
-    [problem] = solve(task, environments, SITE)
-    assert problem.message.endswith("solve.sh: missing")
+    (task.folder / "tests" / "test.sh").write_text(f"echo 0 > {LOGS}/reward.txt")
+    trial = try_task(task, environments, SITE)
+    assert (trial.problems, trial.solved) == ((), None)
+    assert "no solution/solve.sh" in trial.notes[0].message
     (task.folder / "solution").mkdir()
     (task.folder / "solution" / "solve.sh").write_text("touch done")
     (task.folder / "tests" / "test.sh").write_text(f"echo 1 > {LOGS}/reward.txt")
-    [problem] = solve(task, environments, SITE)
+    [problem] = try_task(task, environments, SITE).problems
     assert problem.message == "an empty run gets the full reward"
     (task.folder / "tests" / "test.sh").write_text(f"echo 0.5; echo 0.5 > {LOGS}/reward.txt")
-    [problem] = solve(task, environments, SITE)
+    [problem] = try_task(task, environments, SITE).problems
     assert problem.message == "its solution gets 0.5, not 1: 0.5"
     (task.folder / "solution" / "solve.sh").write_text("echo oh >&2; exit 4")
-    [problem] = solve(task, environments, SITE)
+    [problem] = try_task(task, environments, SITE).problems
     assert problem.message.endswith("solve.sh: ended with exit code 4: oh")
