@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Tests wait for containers more than they work; those that need none work.
-WORKERS ?= 4
+WORKERS ?= 3
 FAST_WORKERS ?= 3
 FAST := not engine and not browser and not weights and not alone and not slow
 # Weights of SmolLM2-135M-Instruct; what the package itself would install is not needed.

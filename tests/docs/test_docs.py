@@ -184,14 +184,14 @@ NEEDS = {
     "weights": r"demo-local|--local-model|\[local\]|smollm2",
 }
 """By marker: words in the blocks of a document that needs it."""
-TRAINS_A_MODEL = {"docs/local-model.md"}
-"""Documents whose blocks train with a real language model."""
+LONG = {"docs/local-model.md", "docs/commands/agents.md"}
+"""Documents whose blocks train with a real language model, or try an agent, as another test does."""
 
 
 def with_marks(document: str) -> object:
     text = "".join(block.text for block in blocks(document))
     marks = [getattr(pytest.mark, name) for name, words in NEEDS.items() if re.search(words, text)]
-    if document in TRAINS_A_MODEL:
+    if document in LONG:
         marks.append(pytest.mark.skipif(not ALL_CELLS, reason="takes minutes: make test-all"))
     return pytest.param(document, marks=marks)
 

@@ -38,7 +38,7 @@ def test_a_model_service_that_refuses_is_an_infrastructure_failure(
     assert outcome.status is Status.INFRA_ERROR
     assert f"status {status}" in outcome.message
     # The CLIs retry for minutes by themselves; here the gateway has done it.
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("harness", ["codex", "direct"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harnesses.base import Status
 from tests.redteam.attempt import GOLD, JUDGE, Attempt, Case
 
 PAY = (
@@ -29,6 +30,17 @@ def _lost_saying(*words: str) -> Callable[[Attempt], None]:
         attempt.lost()
         told = f"{attempt.result.reward.feedback} {attempt.result.message}"
         assert all(word in told for word in words), told
+
+    return check
+
+
+def _not_judged(program: str) -> Callable[[Attempt], None]:
+    """The tests had not what they need: no score, and the program is named."""
+
+    def check(attempt: Attempt) -> None:
+        attempt.untouched()
+        assert attempt.result.status is Status.INFRA_ERROR
+        assert f"the program {program}" in attempt.result.message
 
     return check
 
@@ -99,10 +111,16 @@ CLOSED = [
 ]  # fmt: skip
 
 
-def _shadow(name: str, judge: str, *files: str, expected: str = "") -> Case:
+def _shadow(
+    name: str,
+    judge: str,
+    *files: str,
+    expected: str = "",
+    check: Callable[[Attempt], None] = _lost,
+) -> Case:
     made = "\n".join(_file(file, PAY_PYTHON) for file in files)
     expected = expected or "Python's own and the image's modules come first"
-    return _case(f"Python: {name}", expected, made, judge=f"{judge}\n{WORK}{WRITE}")
+    return _case(f"Python: {name}", expected, made, judge=f"{judge}\n{WORK}{WRITE}", check=check)
 
 
 PYTHON = [
@@ -119,8 +137,8 @@ PYTHON = [
             "sitecustomize.py", "usercustomize.py", "_distutils_hack/__init__.py"),
     _shadow("json.py and a script of the tests", 'python3 "$TESTS_DIR/check.py"', "json.py"),
     _shadow("a pytest of its own", "python3 -m pytest -q; [ $? = 0 ] && r=1",
-            "pytest/__init__.py", "pytest/__main__.py",
-            expected="an image without pytest gets none from the working directory"),
+            "pytest/__init__.py", "pytest/__main__.py", check=_not_judged("pytest"),
+            expected="an image without pytest gets none from the working directory, nor a score"),
     _shadow("a search path of the image", "PYTHONPATH=$PYTHONPATH:/app python3 -c 'import json'",
             "json.py"),
     _shadow("modules that an image does not have", "python3 -c 'import subprocess, openpyxl'",
