@@ -185,7 +185,7 @@ NEEDS = {
 }
 """By marker: words in the blocks of a document that needs it."""
 LONG = {"docs/local-model.md", "docs/commands/agents.md"}
-"""Documents whose blocks train with a real language model, or try an agent, as another test does."""
+"""Documents whose blocks train with a real language model, or try an agent as another test does."""
 
 
 def with_marks(document: str) -> object:
