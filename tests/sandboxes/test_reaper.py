@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sandboxes.base import Sandbox, SandboxError
+from sandboxes.base import HANDED, Sandbox, SandboxError
 from sandboxes.docker import KIND_LABEL, DockerEngine
+from sandboxes.images import remove_image
 from sandboxes.namespaces import NAMESPACE_KIND
 from sandboxes.owner import Owner, clean_folders, current_owner, is_dead, scratch_dir, scratch_root
 from sandboxes.reaper import clean
@@ -31,7 +32,11 @@ from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.owner import current_owner, scratch_dir
 (scratch_dir() / "leftover").write_text("x")
 if len(sys.argv) > 1:
-    DockerSandbox(DockerEngine(), SandboxSpec(image=sys.argv[1])).start()
+    spec = SandboxSpec(image=sys.argv[1], keep_as="".join(sys.argv[2:]))
+    made = DockerSandbox(DockerEngine(), spec)
+    made.start()
+    if len(sys.argv) > 2:
+        made.stop()
 print(current_owner(), flush=True)
 time.sleep(60)
 """
@@ -87,6 +92,27 @@ def test_containers_of_the_dead(
     assert lines <= set(clean(engine))
     assert engine.api.containers(all=True, filters=label) == []
     assert alive.run(["echo", "here"], deadline_s=10).stdout == b"here\n"
+
+
+@pytest.mark.alone
+@pytest.mark.engine
+def test_images_of_containers_of_the_dead(
+    engine: DockerEngine, docker: Callable[..., Sandbox], image: str
+) -> None:
+    """What a verifier was to get is removed; what is kept for later processes stays."""
+    own, dead, warm = f"{HANDED}:own", f"{HANDED}:dead", "skillopt/warm:test"
+    docker(keep_as=own).stop()
+    for name in (dead, warm):
+        killed_child(image, name)
+    try:
+        assert f"image {dead}" in clean(engine, dry_run=True)
+        assert engine.inspect_image(dead) is not None
+        lines = clean(engine)
+        assert f"image {dead}" in lines and engine.inspect_image(dead) is None
+        assert not {f"image {own}", f"image {warm}"} & set(lines)
+    finally:
+        for name in (own, warm):
+            remove_image(engine, name)
 
 
 def test_scratch_folders_are_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
