@@ -30,7 +30,7 @@ from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Task
 from skillopt.tasks.dockerfile import SimpleDockerfile, read_simple
 from skillopt.tasks.folders import contents
-from skillopt.tasks.harbor import TaskError, folder_digest, own_skills
+from skillopt.tasks.harbor import TaskError, folder_digest, has_own_image, own_skills
 from skillopt.tasks.needs import places_of
 
 Handover = Literal["auto", "container", "workdir"]
@@ -84,7 +84,7 @@ class Environments:
         return task if handover == task.handover else replace(task, handover=handover)
 
     def _hands_over(self, task: Task) -> bool:
-        if not self.keeps or task.verify is not None or task.question or has_own_image(task):
+        if not self.keeps or task.verify is not None or task.question or _has_own_image(task):
             return False
         return task.handover if self._handover == "auto" else self._handover == "container"
 
@@ -151,7 +151,7 @@ class Environments:
         Raises:
             SandboxError: it cannot be built or pulled.
         """
-        if not has_own_image(task):
+        if not _has_own_image(task):
             return image
         self._check_images(task)
         with self._lock:
@@ -198,16 +198,15 @@ class Environments:
     def _had(self, task: Task, name: str | None, folder: Path) -> str:
         """An image by its name; or by the Dockerfile in a folder, if it has no name or cannot be
         had by it. The caller must hold the lock."""
-        built = f"skillopt/task:{folder_digest(folder)[:12]}" if folder.is_dir() else ""
-        if name is None or name in self._unavailable:
-            return self._made(built, folder, task.build_timeout_s)
-        try:
-            return self._made(name)
-        except SandboxError as error:
-            if not (folder / "Dockerfile").is_file():
-                raise
-            _LOG.warning("%s cannot be had, so %s is built: %s", name, folder, error)
-            self._unavailable.add(name)
+        if name is not None and name not in self._unavailable:
+            try:
+                return self._made(name)
+            except SandboxError as error:
+                if not (folder / "Dockerfile").is_file():
+                    raise
+                _LOG.warning("%s cannot be had, so %s is built: %s", name, folder, error)
+                self._unavailable.add(name)
+        built = f"skillopt/task:{folder_digest(folder)[:12]}"
         return self._made(built, folder, task.build_timeout_s)
 
     def _check_images(self, task: Task) -> None:
@@ -231,9 +230,8 @@ def _copy_workdir(box: Sandbox, workdir: str, target: Path) -> None:
         box.copy_out(place, target)
 
 
-def has_own_image(task: Task) -> bool:
-    """Whether a task's tests run in an image of their own, which the agent's container is not."""
-    return task.verifier_image is not None or (task.folder / "tests" / "Dockerfile").is_file()
+def _has_own_image(task: Task) -> bool:
+    return has_own_image(task.folder, task.verifier_image)
 
 
 def handed_image(name: str) -> str:

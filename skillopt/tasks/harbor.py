@@ -70,7 +70,7 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
     verifier_root = _root(root_user(verifier), tests)
     workdir = _workdir(folder, environment, compose, dockerfile if image is None else None)
     verifier_image = image_name(verifier.table("environment")) or None
-    own_image = verifier_image is not None or (folder / "tests" / "Dockerfile").is_file()
+    own_image = has_own_image(folder, verifier_image)
     places = () if question else places_of(folder, workdir or DEFAULT_WORKDIR)
     outside = [*artifacts_outside(table, workdir or DEFAULT_WORKDIR)]
     if own_image and outside:
@@ -245,6 +245,16 @@ def _reach(places: Sequence[str], workdir: str, own_image: bool) -> str:
         return f"its tests get the working directory alone in their own image, but look at {shown}"
     what = f"the verifier gets the agent's whole container: its tests look at {shown}"
     return what if workdir else f"{what} (unless that is in the image's working directory)"
+
+
+def has_own_image(folder: Path, image: str | None) -> bool:
+    """Whether a task's tests run in an image of their own, which the agent's container is not.
+
+    Args:
+        folder: of the task.
+        image: that ``task.toml`` names for the verifier.
+    """
+    return image is not None or (folder / "tests" / "Dockerfile").is_file()
 
 
 def own_skills(folder: Path) -> bool:
