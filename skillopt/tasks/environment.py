@@ -15,10 +15,11 @@ import shutil
 import tempfile
 import threading
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from harnesses.agents.registry import CLI_AGENTS, agent_kind
 from sandboxes.backend import Backend, Keeps
 from sandboxes.base import HANDED, CopyRefusedError, Limits, Sandbox, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
@@ -34,8 +35,6 @@ from skillopt.tasks.harbor import TaskError, folder_digest, has_own_image, own_s
 from skillopt.tasks.needs import places_of
 
 Handover = Literal["auto", "container", "workdir"]
-OWN_SKILLS = (".claude/skills", ".agents/skills", ".codex/skills", ".opencode/skill")
-"""Where agents look for skills in a working directory."""
 _ASK_S = 60.0
 _LOG = logging.getLogger(__name__)
 
@@ -137,7 +136,7 @@ class Environments:
             image, content = self._built(task)
             shutil.copytree(content, target)
         if task.workspace is None:
-            for place in OWN_SKILLS:
+            for place in _own_skills():
                 remove_tree(target / place)
         return image
 
@@ -216,6 +215,13 @@ class Environments:
                 "('skillopt doctor' explains how), or use only FROM, WORKDIR and COPY in the "
                 "Dockerfile"
             )
+
+
+@cache
+def _own_skills() -> tuple[str, ...]:
+    """Where the agents look for skills in a working directory."""
+    places = (place for name in CLI_AGENTS for place in agent_kind(name).folders.project)
+    return tuple(dict.fromkeys((*places, ".opencode/skill")))  # OpenCode reads this one too.
 
 
 def _copy_workdir(box: Sandbox, workdir: str, target: Path) -> None:

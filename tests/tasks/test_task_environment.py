@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harnesses.agents.registry import CLI_AGENTS, agent_kind
 from sandboxes.base import SandboxError
 from sandboxes.local_backend import LocalBackend
 from skillopt.core.types import Task
@@ -115,3 +116,24 @@ def test_a_quickstart_task(task: Task, tmp_path: Path) -> None:
     target = tmp_path / "workspace"
     assert Environments(LocalBackend()).prepare(task, target) == "skillopt/agent-base:1"
     assert tree(target) == tree(task.folder / "environment" / "files")
+
+
+@pytest.mark.parametrize("agent", CLI_AGENTS)
+def test_skills_of_the_task_are_left_out_wherever_an_agent_looks(
+    agent: str, tmp_path: Path
+) -> None:
+    places = agent_kind(agent).folders.project
+    for name, text in {
+        "task.toml": "",
+        "instruction.md": "x",
+        "environment/Dockerfile": "FROM skillopt/agent-base:1\nWORKDIR /app\nCOPY files /app/\n",
+        "environment/files/kept.txt": "kept",
+        "tests/test.sh": "x",
+        **{f"environment/files/{place}/mine/SKILL.md": "x" for place in places},
+    }.items():
+        (tmp_path / "task" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "task" / name).write_text(text)
+    target = tmp_path / "workspace"
+    Environments(LocalBackend()).prepare(read_task(tmp_path / "task"), target)
+    assert (target / "kept.txt").read_text() == "kept"
+    assert not [place for place in places if (target / place).exists()]
