@@ -6,6 +6,7 @@ the rollout store and the recorded replies.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -197,10 +198,18 @@ class Training:
         def measure(side: Side, tasks: Sequence[Task], replicate: int) -> list[Rollout]:
             return self.runner.rollouts(tasks, sides[side], stage="gate", replicate=replicate)
 
-        val = self.splits["val"]
+        val, state = self.splits["val"], self.state
+        trial = Trial(
+            tasks=val,
+            known=state.rewards,
+            measure=measure,
+            ties=ties,
+            tried=state.rewards_of(candidate.digest),
+            before=[state.rewards_of(skill) for skill in state.lineage],
+        )
         self.record(skill_made(candidate))
         with self.stage("gate", len(val), plan, clock), own_code("gate", self.gate):
-            decision = self.gate.decide(Trial(val, self.state.rewards, measure, ties))
+            decision = self.gate.decide(trial)
             if not isinstance(decision, GateDecision):
                 raise TypeError(f"it returned {decision!r}; return a GateDecision")
             return decision
@@ -246,7 +255,7 @@ class Training:
         if problem := _useless(state.replies.values(), last=True):
             raise OptimizerUnavailableError(problem)
         with self.stage("final", len(val)):
-            final = self._score(self.runner.rollouts(val, self.current, stage="final"))
+            final = self._all_known(self.runner.rollouts(val, self.current, stage="final"))
         rows: list[Row] = []
         if self.config.final.test and test:
             roles = {"initial": state.initial, "best": state.best, "final": state.current}
@@ -335,6 +344,17 @@ class Training:
     def _score(self, rollouts: Sequence[Rollout]) -> float:
         gate = self.config.gate
         return mean_score((r.reward for r in rollouts), gate.metric, gate.mix)
+
+    def _all_known(self, rollouts: Sequence[Rollout]) -> float:
+        """The current skill's selection score from all of its outcomes, each task counted once.
+
+        Args:
+            rollouts: one of each task; a user's own gate may have measured no more than some.
+        """
+        gate, known = self.config.gate, self.state.rewards
+        rewards = [known.get(rollout.task.name, [rollout.reward]) for rollout in rollouts]
+        scores = [mean_score(found, gate.metric, gate.mix) for found in rewards]
+        return math.fsum(scores) / len(scores)
 
 
 def _useless(replies: Iterable[Replied], last: bool) -> str:
