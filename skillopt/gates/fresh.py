@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 from skillopt.config.schema import Metric
@@ -20,7 +21,7 @@ DOUBT = 0.25
 """Difference of two means on a task from which on the task decides and is worth more outcomes."""
 LOOKS = (0.5, 0.75, 1.0)
 """Shares of the split after which a candidate may be ended, as after the tasks that the current
-skill mostly fails. They are few, and neither they nor what is run depend on the number of workers."""
+skill mostly fails. They are few, and do not depend on the number of workers."""
 CLOSE = (-0.5, 1.0)
 """Differences in standard errors between which a comparison is close."""
 LEAST_VARIANCE = 0.3
@@ -110,7 +111,7 @@ class _Evidence:
         self._rollouts: dict[str, list[Rollout]] = {}
 
     def _score(self, reward: Reward) -> float:
-        return float(score_of(reward, self._gate.metric, self._gate.mix))
+        return _float_score(reward.soft, reward.solved, self._gate.metric, self._gate.mix)
 
     def measure(self, tasks: Sequence[Task]) -> None:
         """Run each task once more, those with the same number of the repetition together."""
@@ -152,6 +153,12 @@ class _Evidence:
     def rollouts(self) -> list[Rollout]:
         """What was measured, in the order of the split."""
         return [r for task in self._trial.tasks for r in self._rollouts.get(task.name, ())]
+
+
+@lru_cache(maxsize=4096)
+def _float_score(soft: float, solved: bool | None, metric: Metric, mix: float) -> float:
+    """A reward as the gate counts it. A run has few different ones."""
+    return float(score_of(Reward(soft, solved=solved), metric, mix))
 
 
 class _Comparison:

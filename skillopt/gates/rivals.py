@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skillopt.config.schema import Metric
+from skillopt.config.schema import GateConfig, Metric
 from skillopt.core.types import GateDecision
+from skillopt.gates import make_gate
 from skillopt.gates.base import Trial, score_of
-from skillopt.gates.simulation import Edits, World, steps_of
+from skillopt.gates.simulation import Edits, GateSearch, Search, World, steps_of
 
 
 @dataclass(frozen=True)
@@ -124,3 +125,23 @@ def _from_front(pool: Mapping[Edits, Sequence[float]], rng: np.random.Generator)
         kept[number] = bool((best[number] & ~best[kept].any(axis=0)).any())
     weights = best.sum(axis=1) * kept
     return skills[int(rng.choice(len(skills), p=weights / weights.sum()))]
+
+
+def search_of(rule: str, metric: Metric = "hard") -> Search:
+    """A rule of the simulation by name.
+
+    Args:
+        rule: the name of another optimizer, a value of ``gate.kind``, or the import path of a gate.
+        metric: which reward counts for a gate.
+
+    Raises:
+        PluginError: an import path leads nowhere.
+    """
+    match rule:
+        case "evoskill":
+            return EvoSkillSearch()
+        case "gepa":
+            return GepaSearch()
+        case "cap-evolve":
+            return GateSearch(CapEvolveGate(metric))
+    return GateSearch(make_gate(GateConfig(kind=rule, metric=metric)))

@@ -6,8 +6,8 @@ behind their protocol. docs/gates.md says what is assumed and what came out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -200,8 +200,9 @@ def _rollout(name: str, soft: float) -> Rollout:
 class Search(Protocol):
     """How a run comes from proposals to the skill that it delivers."""
 
-    batch: bool
-    """Whether each step runs a training batch."""
+    @property
+    def batch(self) -> bool:
+        """Whether each step runs a training batch."""
 
     def run(self, world: World, budget: float | None = None) -> Edits:
         """The delivered skill.
@@ -360,3 +361,23 @@ def cell(
         useless=average(run.useless for run in runs),
         harmful=average(run.harmful for run in runs),
     )
+
+
+def cells(
+    searches: Mapping[str, Search], setting: Setting, seeds: Sequence[int], strict: Search | None
+) -> list[Cell]:
+    """The cells of several rules in one setting, with the same tasks and proposals.
+
+    Args:
+        searches: by the name of the rule.
+        setting, seeds: as for :func:`cell`.
+        strict: if it is not None, it also runs with as many rollouts in all as each of the others.
+    """
+    found = []
+    for rule, search in searches.items():
+        one = cell(rule, search, setting, seeds)
+        if strict is not None:
+            other = cell("strict", strict, setting, seeds, budget=one.rollouts)
+            one = replace(one, strict_at_equal=other.gain)
+        found.append(one)
+    return found

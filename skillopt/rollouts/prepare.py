@@ -93,7 +93,12 @@ def prepare(
     splits = load_splits(config.tasks, config.seed, made, given=given, judged=judged)
     for split in needs:
         if not splits[split]:
-            raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
+            counts = ", ".join(f"{name} {len(tasks)}" for name, tasks in splits.items())
+            cut = ":".join(map(str, config.tasks.split))
+            raise TaskError(
+                f"{config.tasks.source}: the {split} split has no tasks ({counts}): add some, or, "
+                f"if the folder has no splits of its own, change tasks.split (now {cut})"
+            )
     if config.sandbox.kind in BACKENDS:
         traits = traits_of(config.sandbox.kind)
         for task in (task for tasks in splits.values() for task in tasks):

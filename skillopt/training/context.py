@@ -23,6 +23,7 @@ from skillopt.core.text import estimate_tokens
 from skillopt.core.types import GateDecision, Rollout, Split, Task
 from skillopt.evaluation.scoring import Row, compare
 from skillopt.gates.base import Gate, Side, Trial, mean_score
+from skillopt.gates.power import FEW, told_of_tasks
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.documents import draft, is_crowded
 from skillopt.optimizer.leaks import LeakGuard, leak_guard
@@ -332,6 +333,8 @@ class Training:
     def _warn(self, skill: Skill) -> None:
         """Note what the owner of the initial skill should know."""
         self.record.note(told_of_length(self.config.skill, skill))
+        if len(self.splits["val"]) < FEW:
+            self.record.note(told_of_tasks(len(self.splits["val"])))
         if names := left_out_of(self.config.skill.init):
             self.record.note(f"left out of the skill: {', '.join(names)}")
         agent = self.config.harness.name

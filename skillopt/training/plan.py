@@ -17,6 +17,7 @@ from skillopt.config.schema import Config, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
+from skillopt.gates.power import told_of_tasks, visible_gain
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
 from skillopt.optimizer.pairs import PAIR_TOKENS
@@ -143,6 +144,8 @@ class Plan:
     """In which direction the numbers may be wrong."""
     length: str
     """What the token limit does to the skill."""
+    selection: str
+    """What the selection split can show."""
     skill_tokens: int
     """The initial skill's estimated length; 0 if it is not known yet."""
     max_tokens: int
@@ -186,6 +189,7 @@ class Plan:
             "skill_tokens": self.skill_tokens,
             "max_tokens": self.max_tokens,
             "needs": dict(self.needs),
+            "smallest_gain": visible_gain(self.tasks["val"]),
             "stages": stages,
         }
 
@@ -235,6 +239,7 @@ def make_plan(
         or f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
         "fewer. Stored rollouts are free.",
         length=told_of_length(config.skill, initial),
+        selection=told_of_tasks(len(splits["val"])),
         skill_tokens=estimate_tokens(initial.text) if initial else 0,
         max_tokens=limit,
         needs=needs,
@@ -292,18 +297,31 @@ def _merges(patches: int) -> int:
 def _expected(
     config: Config, stage: str, rollouts: int, calls: int, prices: Prices, limit: int
 ) -> Usage:
+    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage))
+    optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
+    own = _priced(optimizer, prices, config.optimizer.name) if calls else Usage(cost_usd=0.0)
+    return Usage.total([rollout_usage(config, rollouts, prices), own])
+
+
+def rollout_usage(config: Config, rollouts: int, prices: Prices) -> Usage:
+    """The tokens and the cost that are assumed for some rollouts.
+
+    Args:
+        config: names harness and model.
+        rollouts: how many.
+        prices: the price table.
+    """
+    if not rollouts:
+        return Usage(cost_usd=0.0)
     prompt, completion = ROLLOUT_TOKENS[_assumed(config)]
     # The least number of requests: prices depend on how long the prompt of one is.
     target = Usage(rollouts, rollouts * prompt, 0, rollouts * completion)
-    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage))
-    optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
-    return Usage.total(
-        Usage(0, u.prompt_tokens, 0, u.completion_tokens, prices.cost(model.name, u) if n else 0.0)
-        for n, u, model in (
-            (rollouts, target, config.target),
-            (calls, optimizer, config.optimizer),
-        )
-    )
+    return _priced(target, prices, config.target.name)
+
+
+def _priced(usage: Usage, prices: Prices, model: str) -> Usage:
+    cost = prices.cost(model, usage)
+    return Usage(0, usage.prompt_tokens, 0, usage.completion_tokens, cost)
 
 
 def _assumed(config: Config) -> str:
