@@ -23,7 +23,7 @@ from skillopt.evaluation.stats import mean
 GATES = ("strict", "fresh")
 SEEDS = range(20)
 NOISE = 0.2
-SIZES = {"train": 24, "val": 20, "test": 100}
+SIZES = {"train": 24, "val": 20, "test": 60}
 
 
 def run() -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _run(folder: Path, seed: int, gate: str) -> dict[str, Any]:
             "optimizer": {**model, "name": OPTIMIZER},
             "upstreams": {"scripted": {"kind": "openai-compatible", "base_url": server.url}},
             "train": {
-                "epochs": 4,
+                "epochs": 3,
                 "batch_size": 8,
                 "minibatch": 4,
                 "learning_rate": {"start": 1, "end": 1, "schedule": "constant"},

@@ -16,8 +16,8 @@ SIZES = (17, 40, 100)
 POOLS = ("A", "B", "C", "harmful", "rare", "families")
 RULES = ("strict", "fresh", "cap-evolve", "evoskill", "gepa")
 SEEDS = range(150)
-CHECKS = 4
-"""Checks of a task in the table of soft rewards."""
+CHECKS, SOFT_SEEDS = 4, range(60)
+"""Checks of a task in the table of soft rewards, and its runs."""
 DRAWING = Path(__file__).parent.parent / "docs" / "images" / "gates.svg"
 
 Row = dict[str, Any]
@@ -40,8 +40,9 @@ def _cells(setting: Setting, rules: Sequence[str]) -> list[Row]:
     metric: Metric = "hard" if setting.checks == 1 else "soft"
     strict = search_of("strict", metric)
     others = {rule: search_of(rule, metric) for rule in rules if rule != "fresh"}
-    fresh = cells({"fresh": search_of("fresh", metric)}, setting, SEEDS, strict)
-    rows = [vars(one) for one in (*cells(others, setting, SEEDS, None), *fresh)]
+    seeds = SEEDS if metric == "hard" else SOFT_SEEDS
+    fresh = cells({"fresh": search_of("fresh", metric)}, setting, seeds, strict)
+    rows = [vars(one) for one in (*cells(others, setting, seeds, None), *fresh)]
     return [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 

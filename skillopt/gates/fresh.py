@@ -90,10 +90,7 @@ class FreshGate:
 
 
 class _Evidence:
-    """What is known of one skill, and what was measured of it for this decision.
-
-    ``prior`` has the estimates under the skill that this one replaces, by task.
-    """
+    """What is known of one skill, and what was measured of it for this decision."""
 
     def __init__(
         self,
@@ -103,7 +100,9 @@ class _Evidence:
         known: Mapping[str, Sequence[Reward]],
         prior: Mapping[str, float],
     ) -> None:
-        self._gate, self._trial, self._side, self.prior = gate, trial, side, prior
+        self._gate, self._trial, self._side = gate, trial, side
+        self._estimates: dict[str, float] = {}
+        self.prior = prior
         self._scores = {
             task.name: [self._score(reward) for reward in known.get(task.name, ())]
             for task in trial.tasks
@@ -121,6 +120,7 @@ class _Evidence:
             for task, rollout in zip(part, done, strict=True):
                 self._rollouts.setdefault(task.name, []).append(rollout)
                 self._scores[task.name].append(self._score(rollout.reward))
+                self._estimates.pop(task.name, None)
 
     def count(self, name: str) -> int:
         """Number of outcomes on a task."""
@@ -130,11 +130,23 @@ class _Evidence:
         """Mean of the outcomes on a task, of which there is at least one."""
         return math.fsum(self._scores[name]) / len(self._scores[name])
 
+    @property
+    def prior(self) -> Mapping[str, float]:
+        """The estimates under the skill that this one replaces, by task."""
+        return self._prior
+
+    @prior.setter
+    def prior(self, estimates: Mapping[str, float]) -> None:
+        self._prior = estimates
+        self._estimates.clear()
+
     def estimate(self, name: str) -> float:
         """The estimated score on a task of which anything is known."""
-        scores, weight = self._scores[name], self._weight(name)
-        total = math.fsum(scores) + weight * self.prior.get(name, 0.0)
-        return total / (len(scores) + weight)
+        if name not in self._estimates:
+            scores, weight = self._scores[name], self._weight(name)
+            total = math.fsum(scores) + weight * self.prior.get(name, 0.0)
+            self._estimates[name] = total / (len(scores) + weight)
+        return self._estimates[name]
 
     def estimates(self) -> dict[str, float]:
         """The estimated scores on all tasks of which anything is known."""
@@ -147,7 +159,11 @@ class _Evidence:
         return mean * (1 - mean) / (self.count(name) + self._weight(name))
 
     def _weight(self, name: str) -> float:
-        return self._gate.prior if name in self.prior else 0.0
+        """How many outcomes the prior counts for: none where the skill's own agree for long, as
+        they do with an agent that always does the same."""
+        scores = self._scores[name]
+        agree = len(scores) >= self._gate.doubtful and min(scores) == max(scores)
+        return self._gate.prior if name in self.prior and not agree else 0.0
 
     @property
     def rollouts(self) -> list[Rollout]:
@@ -186,6 +202,12 @@ class _Comparison:
 
     def _wins(self, gain: float) -> bool:
         return gain >= -EXACT if self._trial.ties else gain > EXACT
+
+    @property
+    def _beats(self) -> bool:
+        """Whether the candidate does better on any task than the current skill did: if not, a gain
+        comes from what was known before that skill."""
+        return any(self._candidate.mean(n) > self._current.mean(n) + EXACT for n in self._done)
 
     def run_once(self) -> bool:
         """Run the candidate on tasks that it has not run on, as long as it can win.
@@ -263,7 +285,7 @@ class _Comparison:
         score = math.fsum(before.values()) / total
         reached = math.fsum(self._candidate.mean(name) for name in names)
         bound = (reached + total - len(names)) / total
-        accepted = full and self._wins(gain)
+        accepted = full and self._wins(gain) and (self._trial.ties or self._beats)
         return GateDecision(
             accepted=accepted,
             score_before=score,
