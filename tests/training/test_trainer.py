@@ -112,7 +112,8 @@ def test_the_number_of_workers_does_not_change_the_result(
 @pytest.mark.slow
 def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
     seen: list[Event] = []
-    config = small_config(tmp_path, **{"upstreams.sim.harm": 1.0, "train.minibatch": 1})
+    settings = {"upstreams.sim.harm": 1.0, "train.minibatch": 1, "gate.kind": "strict"}
+    config = small_config(tmp_path, **settings)
     train(config, listeners=[seen.append])
     stages = [event.stage for event in seen if isinstance(event, StageStarted)]
     step = ["rollout", "reflect", "merge", "rank", "apply"]
