@@ -91,3 +91,23 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {key: round(mean([row[key] for row in rows]).value, 4) for key in keys}
     gain = mean([row["test"] - row["initial"] for row in rows])
     return found | {"gain": {key: round(value, 4) for key, value in vars(gain).items()}}
+
+
+def table(found: dict[str, Any]) -> str:
+    """The table of ``docs/gates.md``."""
+    lines = [
+        "| gate | test, % | gain, points | selection, % | accepted | gate rollouts | rollouts |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for gate, means in found["means"].items():
+        gain = means["gain"]
+        shown = [
+            f"{100 * means['test']:.1f}",
+            f"{100 * gain['value']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]",
+            f"{100 * means['selection']:.1f}",
+            f"{means['accepted']:.1f}",
+            f"{means['gate_rollouts']:.0f}",
+            f"{means['rollouts']:.0f}",
+        ]
+        lines.append(f"| {gate} | {' | '.join(shown)} |")
+    return "\n".join(lines)

@@ -164,3 +164,14 @@ def _panel(rows: Sequence[Row], tasks: int, left: float) -> list[str]:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#1a1a1a">{text}</text>'
+
+
+def document(found: dict[str, list[Row]]) -> dict[str, str]:
+    """The tables of ``docs/gates.md``."""
+    hard, soft = found["hard"], found["soft"]
+    return {
+        "gains": gains(hard),
+        "ratios": ratios(hard),
+        "soft": gains(soft),
+        "ballast": ballast(hard),
+    }
