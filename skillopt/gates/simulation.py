@@ -173,6 +173,18 @@ class World:
         checks = self.setting.checks
         return np.random.default_rng(seed).binomial(checks, chances[tasks]) / checks
 
+    def held_out(self, skill: Edits, tasks: int) -> NDArray[np.float64]:
+        """The soft rewards of one run of the first unseen tasks, as of a test split.
+
+        Args:
+            skill: runs on them.
+            tasks: how many.
+        """
+        seed = [self.seed, self.setting.tasks, 4, len(skill), *skill]
+        chances = self._all_chances(skill)[self.setting.tasks :][:tasks]
+        checks = self.setting.checks
+        return np.random.default_rng(seed).binomial(checks, chances) / checks
+
     def true_gain(self, skill: Edits) -> float:
         """The gain of a skill over the initial one on unseen tasks: in mean soft reward."""
         unseen = self.setting.tasks

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from scipy import stats
 
 from skillopt.gates.fresh import FreshGate
 from skillopt.gates.rivals import search_of
@@ -99,3 +100,19 @@ def test_rules_are_compared_on_the_same_proposals_and_by_equal_rollouts() -> Non
     assert strict.strict_at_equal is not None and fresh.strict_at_equal is not None
     alone = cell("strict", search_of("strict"), setting, range(4))
     assert (strict.gain, strict.rollouts) == (alone.gain, alone.rollouts)
+
+
+def test_a_skill_of_useless_edits_is_seldom_confirmed_on_a_test_split() -> None:
+    """The gate's leniency does not reach the claim, which is made on tasks that it never used."""
+    setting, confirmed, accepted = Setting(tasks=17, pool="useless"), 0, 0
+    runs = 150
+    for seed in range(runs):
+        world = World(setting, seed)
+        delivered = GateSearch(FreshGate()).run(world)
+        before, after = world.held_out((), 40), world.held_out(delivered, 40)
+        won, lost = int((after > before).sum()), int((after < before).sum())
+        accepted += len(delivered)
+        p = stats.binomtest(won, won + lost).pvalue if won + lost else 1.0
+        confirmed += won > lost and p <= 0.05
+    assert accepted > runs  # It does let useless edits in.
+    assert confirmed <= 0.05 * runs
