@@ -15,6 +15,8 @@ FEW = 10
 """Selection tasks below which a run warns: only gains of more than half of them can be shown."""
 _STEP = 0.005
 """Gains are found in steps of half a point."""
+_NEVER = 1e-12
+"""Chances below this are left out."""
 
 
 def power(tasks: int, gain: float, noise: float = 0.0) -> float:
@@ -31,9 +33,10 @@ def power(tasks: int, gain: float, noise: float = 0.0) -> float:
         return 0.0
     found = 0.0
     numbers = np.arange(tasks + 1)
-    for count, chance in enumerate(_binomial(tasks, differing)):
+    chances = _binomial(tasks, differing)
+    for count in map(int, numbers[chances > _NEVER]):
         wins = _binomial(count, (gain + down) / differing)
-        found += float(chance) * float(wins[numbers[: count + 1] >= _needed(count)].sum())
+        found += float(chances[count]) * float(wins[_needed(count) :].sum())
     return found
 
 
@@ -75,13 +78,8 @@ def told_of_tasks(tasks: int) -> str:
 @lru_cache(maxsize=4096)
 def _needed(count: int) -> int:
     """The least wins of so many differing tasks that the test calls a gain."""
-    tail, number = 0.0, count + 1
-    for chance in _binomial(count, 0.5)[::-1]:
-        tail += float(chance)
-        if tail > LEVEL / 2:
-            break
-        number -= 1
-    return number
+    tails = np.cumsum(_binomial(count, 0.5)[::-1])
+    return count + 1 - int(np.searchsorted(tails, LEVEL / 2, side="right"))
 
 
 def _binomial(trials: int, chance: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
