@@ -13,7 +13,7 @@ import tomllib
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -22,6 +22,8 @@ from re import compile as pattern
 from typing import Any
 
 from skillopt.core.types import Task
+from skillopt.tasks.compared import values
+from skillopt.tasks.conventions import FILE_TYPES, PROGRAM_TYPES, is_known, is_usual, word_set
 from skillopt.tasks.wording import (
     PUNCTUATION,
     date,
@@ -33,9 +35,9 @@ from skillopt.tasks.wording import (
     long_literal,
     plain_words,
     shingles,
+    significant,
     telling,
     tokens,
-    word_set,
     words,
 )
 
@@ -44,27 +46,15 @@ MAX_BOOK_BYTES = 20_000_000
 """Limit for an unpacked workbook: one of 2 MB can unpack to gigabytes."""
 MAX_CELLS = 50_000
 MAX_VALUES = 20_000
+QUESTION = 200
+"""Words of an instruction that are kept to recognize a question."""
 
-_CODE = word_set(
-    ".py .sh .bash .js .mjs .cjs .ts .tsx .jsx .rb .pl .go .rs .java .kt .c .h .cpp .hpp .cs .php"
-    " .sql .r .lua .bat .ps1"
-)
+_PROGRAMS = frozenset(f".{ending}" for ending in PROGRAM_TYPES)
 _BUILD_FILES = word_set("dockerfile .dockerignore makefile .gitignore requirements.txt")
-_FILE_TYPES = word_set(
-    "csv tsv json jsonl ndjson xml html htm yaml yml toml ini cfg conf env md rst txt log tex bib"
-    " xlsx xls xlsm ods docx doc odt pptx ppt pdf eml msg ics vcf zip gz tgz tar bz2 xz 7z db"
-    " sqlite sqlite3 sql parquet feather pkl npy npz h5 png jpg jpeg gif svg bmp tif tiff webp mp3"
-    " mp4 wav py ipynb sh bash js mjs ts tsx jsx rb pl go rs java kt c h cpp hpp cs php r lua bat"
-    " ps1 patch diff dat bin out err bak tmp css scss lock"
-)
-# Names that many folders have: a rule such as "write README.md" names no single task.
-_COMMON_STEMS = word_set(
-    "readme main index data input inputs output outputs out report reports result results config"
-    " settings setup test tests package skill license changelog notes utils util app script answer"
-    " answers solution file example sample template pyproject conftest __init__ run summary log"
-    " logs table export document image"
-)
 _TICKS = pattern(r"`([^`\n]{1,300})`")
+_IDENTIFIER = pattern(r"[A-Za-z_][\w-]{3,60}")
+_PATH = pattern(r"[~.\w@+-]*(?:/[\w.@+-]+)+/?")
+_COMPOUND = pattern(r"[a-zA-Z0-9][_-][a-zA-Z0-9]|[a-z][A-Z]|[a-zA-Z]\d")
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ class Literals:
     answers: frozenset[str]
     """Distinctive expected values that the agent is not given, as written."""
     files: frozenset[str]
-    """Names of the task's files, folded, without those that many folders have (``README.md``)."""
+    """Names of the task's files and in its programs, folded, without those that one can guess."""
     texts: frozenset[str]
     """Keys of long literals and shingles of what the agent is given."""
     names: frozenset[str]
@@ -85,6 +75,8 @@ class Literals:
     """Answers that the author of the task declared as such, whatever their wording."""
     given: frozenset[str] = frozenset()
     """Every word of what the agent is given."""
+    question: tuple[str, ...] = ()
+    """The first words of the instruction."""
 
 
 def literals_of(task: Task) -> Literals:
@@ -94,8 +86,9 @@ def literals_of(task: Task) -> Literals:
         task: its instruction and the files in its folder are read.
     """
     table = _toml(task.folder / "task.toml")
-    given = _Given("\n".join([*task.prompts, *_given(task.folder / "environment")]))
-    answers, small = _answers(task.folder, given)
+    given = _Given(task.prompts, task.folder / "environment")
+    programs = dict(_programs(task.folder / "tests"))
+    answers, small = _answers(_expected(task.folder, programs), given)
     declared = [*_declared(table), *filter(None, map(str.strip, task.answers))]
     sure = {value for value in declared if _is_sure(value)}
     # Declared answers longer than a letter are withheld too, but an edit may contain the like.
@@ -104,31 +97,40 @@ def literals_of(task: Task) -> Literals:
     long = {literal for token in given.tokens if (literal := long_literal(token))}
     return Literals(
         answers=frozenset(answers),
-        files=_file_names(task),
+        files=_own_names(task, programs),
         texts=frozenset(long | given.shingles),
         names=_names(task.name, table),
         small=frozenset(small - answers),
         sure=frozenset(sure),
         given=given.words,
+        question=tuple(words(fold(task.instruction))[:QUESTION]),
     )
 
 
 class _Given:
-    """What the agent is given, tokenized once."""
+    """What the agent is given, tokenized once.
 
-    def __init__(self, text: str) -> None:
-        self._folded = fold(text)
-        self._sequence = words(self._folded)
-        self.words = frozenset(self._sequence)
-        self._runs: dict[int, set[tuple[str, ...]]] = {}
+    Args:
+        told: the texts that it is asked with.
+        folder: of the files that it is given. Of programs in it only the words count.
+    """
+
+    def __init__(self, told: Sequence[str], folder: Path) -> None:
+        files = [p for p in _files(folder) if p.name.lower() not in _BUILD_FILES]
+        prose = [*told, *("\n".join(_pieces(p)) for p in files if not _is_program(p))]
+        self._prose = fold("\n".join(prose))
+        programs = fold("\n".join(_text(p) for p in files if _is_program(p)))
+        sequence = [*words(self._prose), *words(programs)]
+        self.words = frozenset(sequence)
+        self._sequence = f" {' '.join(sequence)} "
 
     @cached_property
     def tokens(self) -> set[str]:
-        return tokens(self._folded)
+        return tokens(self._prose)
 
     @cached_property
     def shingles(self) -> set[str]:
-        return shingles(plain_words(self._folded))
+        return shingles(plain_words(self._prose))
 
     @cached_property
     def _dates(self) -> set[tuple[str, str, str]]:
@@ -139,23 +141,18 @@ class _Given:
         found = date(value)
         if found is not None and found in self._dates:
             return True
-        return all(each in self.shingles or self._has_run(each.split()) for each in keys(value))
+        return all(each in self.shingles or self._has_run(each) for each in keys(value))
 
-    def _has_run(self, run: list[str]) -> bool:
-        if not self.words.issuperset(run):
-            return False
-        if len(run) > 1 and len(run) not in self._runs:
-            shifted = (self._sequence[i:] for i in range(len(run)))
-            self._runs[len(run)] = set(zip(*shifted, strict=False))
-        return len(run) == 1 or tuple(run) in self._runs[len(run)]
+    def _has_run(self, run: str) -> bool:
+        return self.words.issuperset(run.split()) and f" {run} " in self._sequence
 
 
-def _answers(folder: Path, given: _Given) -> tuple[set[str], set[str]]:
-    """Expected values: the distinctive ones that are not given, and the common ones."""
+def _answers(expected: Iterable[tuple[str, bool]], given: _Given) -> tuple[set[str], set[str]]:
+    """Expected values: those that cannot be guessed and are not given, and the common ones."""
     answers: set[str] = set()
     small: set[str] = set()
-    for value in islice(dict.fromkeys(_expected(folder)), MAX_VALUES):
-        if not distinctive(value):
+    for value, secret in islice(dict.fromkeys(expected), MAX_VALUES):
+        if not secret:
             small.add(value)
         elif not given.has(value):
             answers.add(value)
@@ -172,20 +169,57 @@ def _is_sure(value: str) -> bool:
     return distinctive(value) or (_is_tellable(value) and sum(map(str.isalpha, value)) >= 5)
 
 
-def _expected(folder: Path) -> Iterator[str]:
-    """The values of the data files of tests and solution, as written."""
+def _expected(
+    folder: Path, programs: Mapping[Path, list[tuple[str, bool]]]
+) -> Iterator[tuple[str, bool]]:
+    """The values of tests and solution, as written, and whether nobody could guess them."""
     for path in [*_files(folder / "solution"), *_files(folder / "tests")]:
-        if path.suffix.lower() in _CODE or path.name.lower() in _BUILD_FILES:
-            continue
-        is_data = path.suffix.lower() in _READERS
-        for piece in _pieces(path):
-            value = " ".join(piece.split())
-            if not is_data:
-                value = value.lstrip("#>*+- ")
-            if value and (is_data or "|" not in value):
-                yield value
-            if not is_data or " " in value:
-                yield from _parts(value)
+        if not _is_program(path):
+            yield from ((value, distinctive(value)) for value in _of_data(path))
+    for found in programs.values():
+        for value, compared in found:
+            # A name in a program is no value; a code, which has digits, is one.
+            if not _PATH.fullmatch(value) and (not _identifier(value) or distinctive(value)):
+                yield value, _is_secret(value, compared)
+                yield from ((part, True) for part in _parts(value) if " " in value)
+
+
+def _is_program(path: Path) -> bool:
+    return path.suffix.lower() in _PROGRAMS or path.name.lower() in _BUILD_FILES
+
+
+def _programs(folder: Path) -> Iterator[tuple[Path, list[tuple[str, bool]]]]:
+    """The values in each program of a folder, and whether it compares something with them."""
+    for path in _files(folder):
+        if path.suffix.lower() in _PROGRAMS and (text := _text(path)):
+            yield path, list(values(text, path.suffix.lower()))
+
+
+def _is_secret(value: str, compared: bool) -> bool:
+    """Whether a value in a program can hardly come from anywhere else."""
+    found = words(fold(value))
+    if len(found) == 1 and found[0].isalpha() and not value.istitle():
+        return compared and len(value) >= 6 and not is_known(found[0])
+    if not compared:
+        # A longer text is a message, a number of three digits a size or a limit.
+        short = len(found) <= 4 and not (len(found) == 1 and significant(found[0]) == 3)
+        return short and distinctive(value)
+    # Of several words one has to be unusual: the run may be one that any text has.
+    odd = any(not is_known(word) for word in found)
+    return distinctive(value) or (len(found) >= 3 and odd)
+
+
+def _of_data(path: Path) -> Iterator[str]:
+    """The values of a data file, as written."""
+    is_data = path.suffix.lower() in _READERS
+    for piece in _pieces(path):
+        value = " ".join(piece.split())
+        if not is_data:
+            value = value.lstrip("#>*+- ")
+        if value and (is_data or "|" not in value):
+            yield value
+        if not is_data or " " in value:
+            yield from _parts(value)
 
 
 def _parts(line: str) -> Iterator[str]:
@@ -199,12 +233,6 @@ def _parts(line: str) -> Iterator[str]:
             yield part
 
 
-def _given(folder: Path) -> Iterator[str]:
-    for path in _files(folder):
-        if path.name.lower() not in _BUILD_FILES:
-            yield "\n".join(_pieces(path))
-
-
 def _files(folder: Path) -> list[Path]:
     try:
         return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
@@ -212,21 +240,29 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
+def _data(path: Path) -> bytes:
+    """The bytes of a file; none if it is huge or cannot be read."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+    except OSError:
+        return b""
+
+
+def _text(path: Path) -> str:
+    """The text of a file; empty if it is huge, binary or cannot be read."""
+    try:
+        text = _data(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
+    return "" if "\0" in text else text
+
+
 def _pieces(path: Path) -> list[str]:
     """Cells, leaves or lines of a file; none if it is huge, binary or broken."""
-    try:
-        data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
-    except OSError:
-        return []
     suffix = path.suffix.lower()
     if suffix in (".xlsx", ".xlsm"):
-        return _cells_of_book(data)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return []
-    if "\0" in text:
-        return []
+        return _cells_of_book(_data(path))
+    text = _text(path)
     try:
         return list(_READERS[suffix](text)) if suffix in _READERS else text.splitlines()
     except (ValueError, RecursionError, csv.Error):
@@ -314,22 +350,33 @@ def _names(name: str, table: dict[str, Any]) -> frozenset[str]:
     return frozenset(n for each in names if len(n := fold(each)) >= 4 and not n.isalpha())
 
 
-def _file_names(task: Task) -> frozenset[str]:
-    there = {path.name for path in _files(task.folder / "environment")}
-    quoted = [name for text in _TICKS.findall(task.instruction) for name in _quoted(text)]
-    folded = {fold(name) for name in there | {PurePosixPath(name).name for name in quoted}}
-    return frozenset(name for name in folded if _is_own(name))
+def _own_names(task: Task, programs: Mapping[Path, list[tuple[str, bool]]]) -> frozenset[str]:
+    """Names of a task's files and in its programs that one who has not seen it would not guess."""
+    folders = (task.folder / part for part in ("environment", "tests", "solution"))
+    there = {path.name for folder in folders for path in _files(folder)}
+    told = {name for text in _TICKS.findall(task.instruction) for name in _named(text)}
+    compared = {value for found in programs.values() for value, _ in found}
+    tested = {name for value in compared for name in _named(value)}
+    return frozenset(name for each in there | told | tested if _is_own(name := fold(each).strip()))
 
 
-def _quoted(text: str) -> list[str]:
-    """File names in the text between backticks: a name, a path or a command."""
-    parts = [part.strip("\"'()[]{}<>,;:=") for part in text.split()]
-    return [part for part in parts if part.rpartition(".")[2].lower() in _FILE_TYPES]
+def _named(text: str) -> Iterator[str]:
+    """The file names and identifiers in a piece of code: a name, a path or a command."""
+    for part in text.split():
+        part = part.strip("\"'()[]{}<>,;:=")
+        name = PurePosixPath(part).name if _PATH.fullmatch(part) else part
+        if _identifier(name) or name.rpartition(".")[2].lower() in FILE_TYPES:
+            yield name
+
+
+def _identifier(text: str) -> bool:
+    """Whether a text is a name of several parts, as in programs: ``true_area``, ``trueArea``."""
+    return _IDENTIFIER.fullmatch(text) is not None and _COMPOUND.search(text) is not None
 
 
 def _is_own(name: str) -> bool:
     stem, dot, _ = name.rpartition(".")
-    if name in _BUILD_FILES or (dot and not stem):
+    if len(name) < 5 or name in _BUILD_FILES or (dot and not stem):
         return False
     # Without a suffix, only names that cannot be taken for a word: "notes" would forbid the word.
-    return stem not in _COMMON_STEMS if dot else not name.isalpha()
+    return not is_usual(name) and (bool(dot) or not name.isalpha())
