@@ -22,7 +22,6 @@ from skillopt.tasks.wording import (
     SHINGLE,
     Span,
     date,
-    distinctive,
     fold,
     key,
     keys,
@@ -57,6 +56,7 @@ _EXPECTS = re.compile(
     r"(?:[ \t]+(?:answer|value|result|is|was|to be|of))*[\s:=`'\"*(\[$€£+-]{0,6}"
 )
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3}){2,}(?!\d|[.,]\d)")
 _ESCAPE = re.compile(r"\\(?=[^\w\s])")
 
 
@@ -182,6 +182,7 @@ def leak_guard(tasks: Iterable[Task], held_out: Iterable[Task] = ()) -> LeakGuar
     """
     kinds: list[array[int]] = [array("q") for _ in range(4)]
     given: list[array[int]] = []
+    answers_of: list[set[int]] = []
     expected = {}
     counts: Counter[str] = Counter()
     questions: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {}
@@ -192,12 +193,16 @@ def leak_guard(tasks: Iterable[Task], held_out: Iterable[Task] = ()) -> LeakGuar
         counts.update(answers)
         few = answers if len(answers) <= MAX_ANSWERS else frozenset()
         questions[task.digest] = own.question, few
-        for hashes, literals in zip(kinds, _by_kind(own), strict=True):
-            hashes.extend(map(hash, literals))
+        mine = [array("q", map(hash, literals)) for literals in _by_kind(own)]
+        answers_of.append(set(mine[0]))
+        for hashes, literals in zip(kinds, mine, strict=True):
+            hashes.extend(literals)
         given.append(array("q", map(hash, own.given)))
     first, names, files, texts = map(_owned, kinds)
-    # A value that another task hands out is no secret of its domain.
-    secret = set(first).difference(*given)
+    secret = set(first)
+    for number, there in enumerate(given):
+        # A value that another task hands out is no secret of its domain.
+        secret.difference_update(secret.intersection(there) - answers_of[number])
     most = max(len(expected) / 2, 3)
     return LeakGuard(
         owned=(array("q", sorted(secret)), names, files, texts),
@@ -223,12 +228,12 @@ def _questions(
 
 
 def _by_kind(own: Literals) -> tuple[Iterable[str], ...]:
-    told = {value for value in own.answers if distinctive(value)}
+    told = set(own.secret)
     # A few dates and counts are answers; many are rows of hidden data, which the example in a rule
     # may match by chance.
     rows = {value for value in told if date(value) or re.fullmatch(r"\d{3}", value)}
     told -= rows if len(rows) > FEW else set()
-    answers = {each for value in told | own.sure for each in keys(value)}
+    answers = {each for value in told for each in keys(value)}
     # A file name with a space is not a token, so it is searched for as a run of words.
     files = {key(name) if " " in name else name for name in own.files}
     return answers, own.names, files, own.texts
@@ -284,8 +289,13 @@ def _common(one: str, other: str) -> int:
 
 
 def _readable(text: str) -> str:
-    """A text as its reader sees it: without Markdown's escapes and invisible characters."""
-    return _ESCAPE.sub("", _INVISIBLE.sub("", text))
+    """A text as its reader sees it: without Markdown's escapes and invisible characters, and with
+    the digits of a number in one piece."""
+    return _GROUPED.sub(_joined, _ESCAPE.sub("", _INVISIBLE.sub("", text)))
+
+
+def _joined(number: re.Match[str]) -> str:
+    return number[0].replace(" ", "\u00a0")
 
 
 def _runs(spans: Sequence[Span], size: int) -> list[Span]:

@@ -10,6 +10,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 
 from skillopt.tasks.conventions import word_set
 
@@ -26,7 +27,9 @@ _NAMED = re.compile(r"expect|gold|truth|answer|want|correct|reference|secret|sol
 _QUOTED = re.compile(
     r"\"\"\"(.*?)\"\"\"|'''(.*?)'''|\"((?:[^\"\\\n]|\\.)*)\"|'((?:[^'\\\n]|\\.)*)'|`([^`]*)`", re.S
 )
-_NUMBER = re.compile(r"(?<![\w.])\d[\d_]*(?:\.\d+)?(?![\w.])")
+_NUMBER = re.compile(r"(?<![\w.])(\d[\d_]*(?:\.\d+)?)[lLfFuUdDn]{0,3}(?![\w.])")
+_HEREDOC = re.compile(r"<<[-~]?\s*(['\"]?)(\w+)\1[^\n]*\n(.*?)\n\s*\2\b", re.S)
+_SHELL = word_set(".sh .bash")
 _COMMENT = re.compile(r"^\s*(?:#(?!!)|//|/?\*+(?:\s|/|$)|--\s|;;|%).*$", re.M)
 _SAID = re.compile(
     r"\b(?:echo|printf?|println|console\.\w+|log(?:ger)?\.\w+|fmt\.\w+|t\.(?:Error|Fatal|Log)\w*"
@@ -35,19 +38,22 @@ _SAID = re.compile(
 _PIPED = re.compile(r"\|\s*\w|(?<![=-])>\s*[\w$/]")
 
 
-def values(source: str, suffix: str) -> Iterator[tuple[str, bool]]:
+def values(source: str, suffix: str, *, writes: bool = False) -> Iterator[tuple[str, bool]]:
     """The strings and numbers of a program that it may compare something with.
 
     Args:
         source: the program's text.
         suffix: of its file, in lower case: ``.py``.
+        writes: whether it makes a right result and checks none: what it prints is a value then.
 
     Yields:
         Each value as written, lines of a longer text one by one, and whether it stands in a
         comparison, as far as that can be seen.
     """
     tree = _parsed(source) if suffix == ".py" else None
-    found = _of_python(tree) if tree is not None else _of_text(source)
+    found = _of_python(tree) if tree is not None else _of_text(source, writes)
+    if suffix in _SHELL:
+        found = chain(found, ((match[3], False) for match in _HEREDOC.finditer(source)))
     for text, compared in found:
         for line in text.splitlines():
             if value := " ".join(line.split()):
@@ -112,19 +118,19 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _of_text(source: str) -> Iterator[tuple[str, bool]]:
+def _of_text(source: str, writes: bool) -> Iterator[tuple[str, bool]]:
     plain = _COMMENT.sub("", source)
     for match in _QUOTED.finditer(plain):
         line = plain[plain.rfind("\n", 0, match.start()) + 1 : match.start()]
         after = plain[match.end() : (plain.find("\n", match.end()) + 1) or len(plain)]
-        if _SAID.search(line) and not _PIPED.search(after):
+        if not writes and _SAID.search(line) and not _PIPED.search(after):
             continue
         compared = _is_compared(line, after)
         text = next(group for group in match.groups() if group is not None)
         yield re.sub(r"\\(.)", r"\1", text), compared
     for line in plain.splitlines():
         bare = _QUOTED.sub('""', line)
-        if not _SAID.search(bare) or _PIPED.search(bare):
+        if writes or not _SAID.search(bare) or _PIPED.search(bare):
             yield from ((number, _is_compared(bare, "")) for number in _NUMBER.findall(bare))
 
 

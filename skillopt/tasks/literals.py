@@ -51,8 +51,17 @@ QUESTION = 200
 
 _PROGRAMS = frozenset(f".{ending}" for ending in PROGRAM_TYPES)
 _BUILD_FILES = word_set("dockerfile .dockerignore makefile .gitignore requirements.txt")
+_COMMAND = pattern(r"\S*[a-z]\d? \S+\.\w+( |$)")
 _TICKS = pattern(r"`([^`\n]{1,300})`")
 _IDENTIFIER = pattern(r"[A-Za-z_][\w-]{3,60}")
+_CAPITALS = pattern(r"(?:^|(?<=[a-z]))[A-Za-z](?=[a-z])")
+_CALLED = pattern(r"`([A-Za-z_]\w{4,})\(")
+_PLACED = pattern(r"/(?:app|workspace|root|home/\w+)/([A-Za-z_]\w{4,})\b(?![./]\w)")
+_PATTERN = pattern(r"(?:\\[bBdDsSwW]|[|()\[\]{}.*+?^$\\,;])+")
+_NUMBERED = pattern(r"v?\d+(?:\.\d+){2,5}")
+_LOCAL = pattern(
+    r"127\.|0\.0\.|10\.0\.0\.0|169\.254|192\.168\.|255\.|8\.8\.|1\.1\.1|v?[01]\.[01]\.[01]$"
+)
 _PATH = pattern(r"[~.\w@+-]*(?:/[\w.@+-]+)+/?")
 _COMPOUND = pattern(r"[a-zA-Z0-9][_-][a-zA-Z0-9]|[a-z][A-Z]|[a-zA-Z]\d")
 
@@ -71,8 +80,9 @@ class Literals:
     """The task's own name, folded, if it cannot be taken for an ordinary word."""
     small: frozenset[str] = frozenset()
     """Expected values that also occur in ordinary text: ``42``, ``paid``."""
-    sure: frozenset[str] = frozenset()
-    """Answers that the author of the task declared as such, whatever their wording."""
+    secret: frozenset[str] = frozenset()
+    """Expected values that no rule contains by chance, whether the agent finds them in its files
+    or not, and those that the author declared, whatever their wording."""
     given: frozenset[str] = frozenset()
     """Every word of what the agent is given."""
     question: tuple[str, ...] = ()
@@ -87,12 +97,16 @@ def literals_of(task: Task) -> Literals:
     """
     table = _toml(task.folder / "task.toml")
     given = _Given(task.prompts, task.folder / "environment")
-    programs = dict(_programs(task.folder / "tests"))
-    answers, small = _answers(_expected(task.folder, programs), given)
+    told = _Given(task.prompts, None)
+    programs = [*_programs(task.folder / "tests"), *_programs(task.folder / "solution", True)]
+    answers, small = _answers(_expected(task.folder, programs), told)
+    secret = set(answers)
+    # What the agent finds in its files is no secret to whoever reads about its result.
+    answers = {value for value in answers if not given.has(value)}
     declared = [*_declared(table), *filter(None, map(str.strip, task.answers))]
-    sure = {value for value in declared if _is_sure(value)}
+    secret |= {value for value in declared if _is_sure(value)}
     # Declared answers longer than a letter are withheld too, but an edit may contain the like.
-    answers |= sure | {value for value in declared if _is_tellable(value)}
+    answers |= {value for value in declared if _is_sure(value) or _is_tellable(value)}
     small |= set(declared)
     long = {literal for token in given.tokens if (literal := long_literal(token))}
     return Literals(
@@ -101,7 +115,7 @@ def literals_of(task: Task) -> Literals:
         texts=frozenset(long | given.shingles),
         names=_names(task.name, table),
         small=frozenset(small - answers),
-        sure=frozenset(sure),
+        secret=frozenset(secret),
         given=given.words,
         question=tuple(words(fold(task.instruction))[:QUESTION]),
     )
@@ -112,11 +126,12 @@ class _Given:
 
     Args:
         told: the texts that it is asked with.
-        folder: of the files that it is given. Of programs in it only the words count.
+        folder: of the files that it is given, if these count. Of programs in it only the words do.
     """
 
-    def __init__(self, told: Sequence[str], folder: Path) -> None:
-        files = [p for p in _files(folder) if p.name.lower() not in _BUILD_FILES]
+    def __init__(self, told: Sequence[str], folder: Path | None) -> None:
+        there = _files(folder) if folder else []
+        files = [p for p in there if p.name.lower() not in _BUILD_FILES]
         prose = [*told, *("\n".join(_pieces(p)) for p in files if not _is_program(p))]
         self._prose = fold("\n".join(prose))
         programs = fold("\n".join(_text(p) for p in files if _is_program(p)))
@@ -169,44 +184,46 @@ def _is_sure(value: str) -> bool:
     return distinctive(value) or (_is_tellable(value) and sum(map(str.isalpha, value)) >= 5)
 
 
-def _expected(
-    folder: Path, programs: Mapping[Path, list[tuple[str, bool]]]
-) -> Iterator[tuple[str, bool]]:
+def _expected(folder: Path, programs: Sequence[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     """The values of tests and solution, as written, and whether nobody could guess them."""
     for path in [*_files(folder / "solution"), *_files(folder / "tests")]:
         if not _is_program(path):
             yield from ((value, distinctive(value)) for value in _of_data(path))
-    for found in programs.values():
-        for value, compared in found:
-            # A name in a program is no value; a code, which has digits, is one.
-            if not _PATH.fullmatch(value) and (not _identifier(value) or distinctive(value)):
-                yield value, _is_secret(value, compared)
-                yield from ((part, True) for part in _parts(value) if " " in value)
+    for value, compared in programs:
+        # A name in a program is no value; a code, which has digits, is one.
+        if not _PATH.fullmatch(value) and (not _identifier(value) or distinctive(value)):
+            yield value, _is_secret(value, compared)
+            # The names and codes in a longer text, and the alternatives of a pattern.
+            parts = [part for part in _PATTERN.split(value) if part != value and part.isalpha()]
+            yield from ((part, True) for part in parts if _is_secret(part, compared))
+            yield from ((part, True) for part in _parts(value) if " " in value)
 
 
 def _is_program(path: Path) -> bool:
     return path.suffix.lower() in _PROGRAMS or path.name.lower() in _BUILD_FILES
 
 
-def _programs(folder: Path) -> Iterator[tuple[Path, list[tuple[str, bool]]]]:
-    """The values in each program of a folder, and whether it compares something with them."""
+def _programs(folder: Path, writes: bool = False) -> Iterator[tuple[str, bool]]:
+    """The values in the programs of a folder, and whether something is compared with them."""
     for path in _files(folder):
         if path.suffix.lower() in _PROGRAMS and (text := _text(path)):
-            yield path, list(values(text, path.suffix.lower()))
+            yield from values(text, path.suffix.lower(), writes=writes)
 
 
 def _is_secret(value: str, compared: bool) -> bool:
     """Whether a value in a program can hardly come from anywhere else."""
     found = words(fold(value))
     if len(found) == 1 and found[0].isalpha() and not value.istitle():
-        return compared and len(value) >= 6 and not is_known(found[0])
+        return len(value) >= (5 if compared else 7) and not is_known(found[0])
+    if _NUMBERED.fullmatch(value):
+        return compared and not _LOCAL.match(value)
     if not compared:
-        # A longer text is a message, a number of three digits a size or a limit.
-        short = len(found) <= 4 and not (len(found) == 1 and significant(found[0]) == 3)
-        return short and distinctive(value)
-    # Of several words one has to be unusual: the run may be one that any text has.
+        # A longer text is a message, a whole number of three digits a size or a limit.
+        size = len(found) == 1 and significant(found[0]) == 3 and "." not in found[0]
+        return len(found) <= 4 and not size and distinctive(value)
+    # Of three words one has to be unusual: the run may be one that any text has.
     odd = any(not is_known(word) for word in found)
-    return distinctive(value) or (len(found) >= 3 and odd)
+    return distinctive(value) or len(found) >= 4 or (len(found) == 3 and odd)
 
 
 def _of_data(path: Path) -> Iterator[str]:
@@ -229,8 +246,11 @@ def _parts(line: str) -> Iterator[str]:
     for raw in line.split():
         part = raw.strip(PUNCTUATION)
         # Within a line, a number of three digits is too often a count or a size.
-        if any(len(word) >= 4 and telling(word) for word in words(fold(part))):
+        telling_ones = [word for word in words(fold(part)) if len(word) >= 4 and telling(word)]
+        if telling_ones:
             yield part
+            # In a longer part, such as bytes=15359, the code itself.
+            yield from (word for word in telling_ones if word.isdecimal() and "." not in part)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -350,28 +370,43 @@ def _names(name: str, table: dict[str, Any]) -> frozenset[str]:
     return frozenset(n for each in names if len(n := fold(each)) >= 4 and not n.isalpha())
 
 
-def _own_names(task: Task, programs: Mapping[Path, list[tuple[str, bool]]]) -> frozenset[str]:
+def _own_names(task: Task, programs: Sequence[tuple[str, bool]]) -> frozenset[str]:
     """Names of a task's files and in its programs that one who has not seen it would not guess."""
     folders = (task.folder / part for part in ("environment", "tests", "solution"))
     there = {path.name for folder in folders for path in _files(folder)}
-    told = {name for text in _TICKS.findall(task.instruction) for name in _named(text)}
-    compared = {value for found in programs.values() for value, _ in found}
-    tested = {name for value in compared for name in _named(value)}
-    return frozenset(name for each in there | told | tested if _is_own(name := fold(each).strip()))
+    told = {name for text in task.instruction.split() for name in _named(text)}
+    spaced = {PurePosixPath(text).name for text in _TICKS.findall(task.instruction)}
+    spaced = {name for name in spaced if _has_type(name) and not _COMMAND.match(name)}
+    tested = {name for value, _ in programs if len(value) < 200 for name in _named(value)}
+    called = set(_CALLED.findall(task.instruction)) | set(_PLACED.findall(task.instruction))
+    odd = {name for name in map(str.lower, called) if name.isalpha() and not is_known(name)}
+    odd |= {fold(name) for name in told | tested if _is_glued(name)}
+    names = {fold(each).strip() for each in there | told | spaced | tested}
+    return frozenset(odd | {name for name in names if _is_own(name)})
 
 
 def _named(text: str) -> Iterator[str]:
     """The file names and identifiers in a piece of code: a name, a path or a command."""
     for part in text.split():
-        part = part.strip("\"'()[]{}<>,;:=")
+        part = part.strip("\"'`*()[]{}<>,;:=.!?").partition("(")[0]
         name = PurePosixPath(part).name if _PATH.fullmatch(part) else part
-        if _identifier(name) or name.rpartition(".")[2].lower() in FILE_TYPES:
+        if _identifier(name) or _has_type(name):
             yield name
+
+
+def _has_type(name: str) -> bool:
+    stem, _, ending = name.rpartition(".")
+    return bool(stem) and ending.lower() in FILE_TYPES
 
 
 def _identifier(text: str) -> bool:
     """Whether a text is a name of several parts, as in programs: ``true_area``, ``trueArea``."""
     return _IDENTIFIER.fullmatch(text) is not None and _COMPOUND.search(text) is not None
+
+
+def _is_glued(name: str) -> bool:
+    """Whether a name is made of words by capitals alone, of which only three are its task's."""
+    return name.isalpha() and len(_CAPITALS.findall(name)) >= 3 and not is_known(name.lower())
 
 
 def _is_own(name: str) -> bool:

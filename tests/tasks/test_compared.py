@@ -106,7 +106,11 @@ def test_a_value_that_the_agent_is_given_is_no_answer(tmp_path: Path) -> None:
     [
         ("assert owner == 'rumpelstiltskin'", True),
         ("assert owner == 'pending'", False),
-        ("mode = 'rumpelstiltskin'", False),
+        ("mode = 'rumpelstiltskin'", True),
+        ("mode = 'rumpel'", False),
+        ("assert re.search(r'\\bpriyanka|nandakumar\\b', out)", True),
+        ("assert version == '4.10.2'", True),
+        ("assert host == '127.0.0.1'", False),
         ("assert lines == ['one', 'and two']", False),
         ("check(timeout=125)", False),
         ("GOLD = [125.5]", True),

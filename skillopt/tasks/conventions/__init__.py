@@ -75,6 +75,6 @@ def is_usual(name: str) -> bool:
     words = [part for part in parts if not part.isdecimal()]
     if any(part.isdecimal() and len(part) > 1 for part in parts):
         return False
-    # Prose joins any words by hyphens; a file of two words is its task's unless one says nothing.
-    prose = not dot and (len(words) <= 2 or "_" not in name)
+    # Prose joins any words by hyphens; a name of two words is its task's unless one says nothing.
+    prose = not dot and "_" not in name
     return len(words) < 2 or prose or (len(words) == 2 and not _GENERIC.isdisjoint(words))
