@@ -10,7 +10,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 
 from skillopt.tasks.conventions import word_set
 
@@ -30,6 +30,9 @@ _QUOTED = re.compile(
 _NUMBER = re.compile(r"(?<![\w.])(\d[\d_]*(?:\.\d+)?)[lLfFuUdDn]{0,3}(?![\w.])")
 _HEREDOC = re.compile(r"<<[-~]?\s*(['\"]?)(\w+)\1[^\n]*\n(.*?)\n\s*\2\b", re.S)
 _SHELL = word_set(".sh .bash")
+_LIST = re.compile(
+    r"[\[{(]((?:\s*(?:\"[^\"\n]*\"|'[^'\n]*'|-?[\d.]+)\s*,){2,}[^\[\](){}]{0,80})[\])}]"
+)
 _COMMENT = re.compile(r"^\s*(?:#(?!!)|//|/?\*+(?:\s|/|$)|--\s|;;|%).*$", re.M)
 _SAID = re.compile(
     r"\b(?:echo|printf?|println|console\.\w+|log(?:ger)?\.\w+|fmt\.\w+|t\.(?:Error|Fatal|Log)\w*"
@@ -77,6 +80,9 @@ def _of_python(tree: ast.Module) -> Iterator[tuple[str, bool]]:
             if not isinstance(node.value, bool | None):
                 yield _as_text(node.value), compared
             continue
+        if compared and isinstance(node, ast.List | ast.Tuple):
+            parts = [_as_text(e.value) for e in node.elts if isinstance(e, ast.Constant)]
+            yield from _sequence(parts)
         left.extend((child, compared or _compares(node)) for child in _children(node))
 
 
@@ -128,10 +134,21 @@ def _of_text(source: str, writes: bool) -> Iterator[tuple[str, bool]]:
         compared = _is_compared(line, after)
         text = next(group for group in match.groups() if group is not None)
         yield re.sub(r"\\(.)", r"\1", text), compared
+    for match in _LIST.finditer(plain):
+        yield from _sequence([part.strip(" '\"`") for part in match[1].split(",")])
     for line in plain.splitlines():
         bare = _QUOTED.sub('""', line)
         if writes or not _SAID.search(bare) or _PIPED.search(bare):
             yield from ((number, _is_compared(bare, "")) for number in _NUMBER.findall(bare))
+
+
+def _sequence(parts: list[str]) -> Iterator[tuple[str, bool]]:
+    """A list as one value: the order of its items is what nobody guesses."""
+    steps = set()
+    if all(part.lstrip("-").isdecimal() for part in parts):
+        steps = {int(b) - int(a) for a, b in pairwise(parts)}
+    if len(parts) >= (5 if steps else 3) and len(steps) != 1:
+        yield " ".join(parts), True
 
 
 def _is_compared(before: str, after: str) -> bool:

@@ -55,8 +55,11 @@ _COMMAND = pattern(r"\S*[a-z]\d? \S+\.\w+( |$)")
 _TICKS = pattern(r"`([^`\n]{1,300})`")
 _IDENTIFIER = pattern(r"[A-Za-z_][\w-]{3,60}")
 _CAPITALS = pattern(r"(?:^|(?<=[a-z]))[A-Za-z](?=[a-z])")
+_DECIMALS = pattern(r"-?\d{1,9}\.\d{5,}")
 _CALLED = pattern(r"`([A-Za-z_]\w{4,})\(")
-_PLACED = pattern(r"/(?:app|workspace|root|home/\w+)/([A-Za-z_]\w{4,})\b(?![./]\w)")
+_PLACED = pattern(
+    r"/(?:app|workspace|root|home/\w+)(?:/[\w.-]+)*?/([A-Za-z_]\w{4,}(?:\.[a-z]\w{1,5})?)\b(?![./]\w)"
+)
 _PATTERN = pattern(r"(?:\\[bBdDsSwW]|[|()\[\]{}.*+?^$\\,;])+")
 _NUMBERED = pattern(r"v?\d+(?:\.\d+){2,5}")
 _LOCAL = pattern(
@@ -100,7 +103,7 @@ def literals_of(task: Task) -> Literals:
     told = _Given(task.prompts, None)
     programs = [*_programs(task.folder / "tests"), *_programs(task.folder / "solution", True)]
     answers, small = _answers(_expected(task.folder, programs), told)
-    secret = set(answers)
+    secret = answers | {each for value in answers for each in _rounded(value)}
     # What the agent finds in its files is no secret to whoever reads about its result.
     answers = {value for value in answers if not given.has(value)}
     declared = [*_declared(table), *filter(None, map(str.strip, task.answers))]
@@ -172,6 +175,15 @@ def _answers(expected: Iterable[tuple[str, bool]], given: _Given) -> tuple[set[s
         elif not given.has(value):
             answers.add(value)
     return answers, {value for value in small if key(value)}
+
+
+def _rounded(value: str) -> Iterator[str]:
+    """A number with many decimals as people write it, where enough digits are left to tell."""
+    if _DECIMALS.fullmatch(value):
+        for decimals in (2, 3, 4):
+            short = f"{float(value):.{decimals}f}"
+            if significant(short.lstrip("-")) >= 4:
+                yield short
 
 
 def _is_tellable(value: str) -> bool:
@@ -379,7 +391,7 @@ def _own_names(task: Task, programs: Sequence[tuple[str, bool]]) -> frozenset[st
     spaced = {name for name in spaced if _has_type(name) and not _COMMAND.match(name)}
     tested = {name for value, _ in programs if len(value) < 200 for name in _named(value)}
     called = set(_CALLED.findall(task.instruction)) | set(_PLACED.findall(task.instruction))
-    odd = {name for name in map(str.lower, called) if name.isalpha() and not is_known(name)}
+    odd = {name for name in map(str.lower, called) if not is_usual(name)}
     odd |= {fold(name) for name in told | tested if _is_glued(name)}
     names = {fold(each).strip() for each in there | told | spaced | tested}
     return frozenset(odd | {name for name in names if _is_own(name)})

@@ -357,3 +357,56 @@ def test_redacting_leaves_the_rest_as_it_is(guard: LeakGuard, tasks: list[Task],
     shown = guard.redact(tasks[0], text)
     assert "3945.44" not in shown.split()
     assert guard.redact(a_task(), text) == text
+
+
+FILES_OF = {
+    "shop-orders": "manage.py models.py tox.ini requirements-dev.txt",
+    "front-end": "tsconfig.json package-lock.json types.ts vite.config.ts .env.example",
+    "parser": "Cargo.toml src/main.rs src/lib.rs rust-toolchain.toml",
+    "queue": "go.mod go.sum cmd/server/main.go Makefile",
+    "proxy": "nginx.conf entrypoint.sh docker-compose.yml",
+    "reports": "schema.sql migrations/0001_initial.sql dbt_project.yml",
+    "mobile": "AndroidManifest.xml build.gradle.kts strings.xml",
+    "solver": "CMakeLists.txt conftest.py meson.build",
+    "cluster": "values.yaml Chart.yaml deployment.yaml main.tf variables.tf",
+    "notes": "README.md CHANGELOG.md docs/index.md mkdocs.yml",
+    "table": "data.csv report.xlsx config.json results.json",
+    "pipeline": "ci.yml .pre-commit-config.yaml pyproject.toml setup.cfg",
+}
+"""Twelve tasks of different kinds, each the only one that has its files."""
+
+
+def test_general_advice_is_not_refused_however_different_the_tasks_are(make: Make) -> None:
+    """300 edits, 200 of them by people who had not read the guard."""
+    edits = json.loads(Path(__file__).with_name("general-edits.json").read_text())
+    every = []
+    for number, (name, files) in enumerate(FILES_OF.items()):
+        there: dict[str, object] = {f"environment/{file}": "x\n" for file in files.split()}
+        there["tests/test_it.py"] = (
+            f"NAMES = ['PostgreSQL', 'ES2022']\nassert total == {8123.25 + 717 * number}\n"
+        )
+        asked = f"Mend what is wrong in `{files.split()[0]}`, then run the tests of {name}."
+        every.append(make(f"{name}-1", asked, there))
+    guard = leak_guard(every, every)
+    refused = [reason for text in edits if (reason := guard.refusal(SKILL, with_body(text)))]
+    assert len(edits) == 300 and len(refused) <= 3, refused
+    for number in range(len(every)):
+        assert "expected answer" in guard.refusal(SKILL, with_body(f"{8123.25 + 717 * number:,}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["It sums to 125 411 328 000.", "The scene holds **4.967** kPa.", "Ask `solve_pore_mass(x)`.",
+     "The order is d, dcba, abcd, a.", "Open probe_scene.strg first.", "Use 4.10.2."],
+)  # fmt: skip
+def test_what_people_write_differently_from_the_tests(make: Make, text: str) -> None:
+    task = make(
+        "odd-forms-1",
+        "Write solve_pore_mass for /app/data/probe_scene.strg.",
+        {
+            "tests/a.java": "assertEquals(125411328000L, total);\n",
+            "tests/truth.json": {"scene": 4.967424000000001},
+            "tests/b.py": "assert f() == ['d', 'dcba', 'abcd', 'a']\nassert version == '4.10.2'\n",
+        },
+    )
+    assert leak_guard([task]).refusal(SKILL, with_body(text))

@@ -20,8 +20,9 @@ def word_set(text: str) -> frozenset[str]:
 DATA_TYPES = word_set(
     "csv tsv json jsonl ndjson xml txt log dat bin xlsx xls xlsm ods docx doc odt pptx ppt pdf"
     " eml msg ics vcf zip gz tgz tar bz2 xz 7z db sqlite sqlite3 parquet feather pkl npy npz h5"
-    " png jpg jpeg gif bmp tif tiff webp mp3 mp4 wav out err bak tmp tex bib html htm yaml yml"
-    " toml ini cfg conf env md rst css scss less lock patch diff svg"
+    " png jpg jpeg gif bmp tif tiff webp mp3 webm mkv mov avi flac ogg m4a aac srt vtt mid midi"
+    " mp4 wav out err bak tmp tex bib html htm yaml yml toml ini cfg conf env md rst css scss"
+    " less lock patch diff svg"
 )
 PROGRAM_TYPES = word_set(
     "sql py ipynb sh bash js mjs cjs ts tsx jsx rb pl go rs java kt kts c h cc cpp hpp cs php r"
@@ -66,12 +67,12 @@ def is_usual(name: str) -> bool:
     Args:
         name: in lower case, without folders.
     """
-    if name in _listed("names"):
+    if name in _listed("names") or is_known(name):
         return True
     stem, dot, _ = name.rpartition(".")
     parts = _PARTS.findall(stem if dot else name)
     if not all(part.isdecimal() or is_known(part) for part in parts):
-        return not dot and is_known(name)
+        return False
     words = [part for part in parts if not part.isdecimal()]
     if any(part.isdecimal() and len(part) > 1 for part in parts):
         return False
