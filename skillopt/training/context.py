@@ -116,7 +116,8 @@ class Training:
     @cached_property
     def guard(self) -> LeakGuard:
         """What belongs to single tasks; made when the first rollouts have run, as it takes time."""
-        return leak_guard(task for tasks in self.splits.values() for task in tasks)
+        held_out = (*self.splits["val"], *self.splits["test"])
+        return leak_guard((*self.splits["train"], *held_out), held_out)
 
     @property
     def current(self) -> Skill:
