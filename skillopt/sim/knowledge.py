@@ -79,7 +79,14 @@ CHORES: tuple[Chore, ...] = (
         work=procedures.fix_ledger,
         naive_reading=procedures.amount,
         better_reading=procedures.signed_amount,
-        statement=Statement((r"parenthes|bracket",), r"negative|minus|below zero|subtract"),
+        statement=Statement(
+            (r"parenthes|bracket|\bparens?\b|\(\d[\d.,]*\)|startswith\(.\(",),
+            r"negativ|minus\b|below zero|less than zero|subtract|deduct|\bdebits?\b|= ?-float"
+            r"|(?<![\w)\d])-[$€£]?\d|flip\w* (the|its|their) sign|by -1\b"
+            r"|sign is (flipped|reversed)|(reverse|invert)\w* (the|its|their) sign",
+            r"positiv|as it stands|\bskip|cancelled|estimates?\b",
+            r"^\W*(write|show|format|print|display|output|put|render)\b",
+        ),
         complaint=re.compile(r"in parentheses were taken as positive"),
         rule="In spreadsheets, treat an amount written in parentheses as a negative number.",
     ),
@@ -91,8 +98,15 @@ CHORES: tuple[Chore, ...] = (
         naive_reading=procedures.exact_id,
         better_reading=procedures.loose_id,
         statement=Statement(
-            (r"\bids?\b|identifier|reference", r"zero", r"\bcase|capital"),
-            r"strip|ignor|drop|remov|trim|disregard|regardless|normali[sz]|without|insensitiv",
+            (
+                r"\bids?\b|identifier|reference|\bkeys?\b|\bnumbers?\b|\w\d+`?/`?\w?\d+",
+                r"zero|lstrip\(.0.\)|padd(ed|ing)",
+                r"\bcase|capital|(upper|lower)|casefold",
+            ),
+            r"strip|ignor|drop|remov|trim|disregard|regardless|normali[sz]|without|insensitiv|freed"
+            r"|irrelevant|no matter|neither|lower-?cased|(is|are|count as) the same|belong together"
+            r"|(not|n't) (matter|count)|not significant|makes? no difference|never distinguish",
+            r"\bexact|\bkeep|\bmind\b|\bdifferent\b|\bdistinct\b|mismatch|must not|\bpreserve",
         ),
         complaint=re.compile(r"differs from the id only in leading zeros or letter case"),
         rule="When matching ids between files, ignore leading zeros and letter case.",
@@ -104,7 +118,13 @@ CHORES: tuple[Chore, ...] = (
         work=procedures.count_errors,
         naive_reading=procedures.hour_written,
         better_reading=procedures.hour_utc,
-        statement=Statement((r"\blogs?\b|\bhours?\b|\btimes?\b|stamp",), r"\butc\b|\bgmt\b"),
+        statement=Statement(
+            (r"\blogs?\b|\bhour|\btimes?\b|stamp|\bts\b",),
+            r"\b(in|to|into|as|on|under|at|via) (the )?`?(utc|gmt|zulu)(?! offset)|timezone\.utc"
+            r"|\butc (hour|time|bucket|day|clock)|\d:\d\dz\b|tz_convert\(.utc|utcfromtimestamp"
+            r"|(subtract|apply|remov|resolv)\w* (the|each|its|their|every)( utc| time ?zone)? offset",
+            r"as written|wall-clock|keep the hour|discard|without regard to the offset|local time",
+        ),
         complaint=re.compile(r"carry different time zone offsets"),
         rule="Convert log timestamps to UTC before grouping them by hour or day.",
     ),
@@ -116,8 +136,14 @@ CHORES: tuple[Chore, ...] = (
         naive_reading=procedures.leave_out,
         better_reading=procedures.set_null,
         statement=Statement(
-            (r"optional|missing|absent|empty|no value|without (a )?value", r"field|key|propert"),
-            r"\bnulls?\b",
+            (
+                r"optional|missing|absent|empty|no value|without (a |any )?value|nothing|unset"
+                r"|\black|\bblank\b",
+                r"field|key|propert|attribute|values?\b|member",
+            ),
+            r"\bnulls?\b|\bnone\b(?=[^;]*\bdump)",
+            r"\bdrop|\bomit|leav\w* (it |them )?out|left out|\bskip|\bremov|is not none|omission"
+            r"|empty string|default|\babort|makes? the importer fail|breaks",
         ),
         complaint=re.compile(r"optional fields that have no value were left out"),
         rule="In migrated JSON records, write an optional field that has no value as null.",
@@ -130,8 +156,13 @@ CHORES: tuple[Chore, ...] = (
         naive_reading=procedures.code_one,
         better_reading=procedures.code_two,
         statement=Statement(
-            (r"exit|status|return", r"input|missing|invalid|usage|argument|file"),
-            r"\b(exit|status|code|with|return|exit code)\W{1,3}2\b",
+            (
+                r"exit|status|return|\bcode\b|finish|\bends?\b|quit",
+                r"input|missing|invalid|usage|argument|file|unusable",
+            ),
+            r"\b(exits?|status|code|with|returns?|is|of|by)\W{1,3}(2|two)\b|exit\(2\)",
+            r"\b(exits?|status|code|with|returns?)\W{1,3}(0|1|one|zero)\b|(2|two)`? is (kept|reserved)",
+            r"network|\bretry|crash(es)?\b",
         ),
         complaint=re.compile(r"which is not our code for bad input"),
         rule="A script that meets bad input, such as a missing file, ends with exit code 2.",
@@ -143,7 +174,15 @@ CHORES: tuple[Chore, ...] = (
         work=procedures.write_report,
         naive_reading=procedures.month_first,
         better_reading=procedures.day_first,
-        statement=Statement((r"date|slash",), r"day[ -]first|day before|dd/mm|d/m/y|day/month"),
+        statement=Statement(
+            (r"date|slash|\d\d?/\d\d?/\d{4}",),
+            r"day[ -]first|dayfirst ?= ?true|day before|dd/mm|d/m/y|day/month|%d/%m|british|european"
+            r"|first (number|part|figure|component|field|value|one)?\s?is (always )?the day"
+            r"|\b0?(\d\d?)/\d\d?/\d{4}`?\W+(is|means|=|stands for|denotes)\W+(the )?\2(st|nd|rd|th)?\b",
+            r"month[ -]first|month before|mm/dd|m/d/y|%m/%d|\bamerican|\bus (office|way|order|format|style)"
+            r"|first (number|part|figure|component)?\s?is (always )?the month",
+            r"with dots",
+        ),
         complaint=re.compile(r"dates with slashes were read with the month first"),
         rule="Read dates with slashes as day first: 04/03/2026 is 4 March 2026.",
     ),
