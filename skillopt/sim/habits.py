@@ -16,7 +16,11 @@ from harnesses.protocols.base import Conversation, Reply
 _NEGATION = re.compile(
     r"\b(not|never|avoid|stop|refrain|no longer|instead of|rather than|unlike|cannot|nor)\b|n't\b"
 )
-_REJECTED = re.compile(r"\b(wrong|mistake|error|incorrect|forbidden)\b")
+_REJECTED_BEFORE = re.compile(r"\b(wrong|incorrect|mistake) (is )?to\b|\bforbidden\b")
+_REJECTED_AFTER = re.compile(
+    r"\b(is|are|be) (\w+ ){0,2}(wrong|incorrect|forbidden|mistakes?|errors?)\b|\btoo (high|low|large)\b"
+    r"|\b(over|under)stat\w+|\binflat\w+|\bdistort"
+)
 _AFFIRMING = re.compile(
     r"\b(do not|don't|never|if you) (forget|ignore|overlook|miss|fail)\b|no matter (whether|how|if)"
 )
@@ -27,10 +31,12 @@ _CLAUSE = re.compile(
 )
 _OPEN = re.compile(
     r"(?<!or )\bwhether|\bsuppos(e|ing)\b|\bask (the|for|which|what|who|someone|first|them)\b"
-    r"|check (how|if)\b|\bambiguous|\bdecide\b|find out|look at\b|\bdepends?\b|pay attention"
-    r"|\bif\b[^,;]*\bwere\b|may be either|up to the\b|no assumption|\bconsider\b"
+    r"|check (how|if)\b|\b(is|are) ambiguous|\bdecide\b|find out|look at\b|\bdepends?\b|pay attention"
+    r"|\bif\b[^,;]*\bwere\b|may be either|up to the\b|no assumption|\bconsider\b|\?(\s|$)|\bunclear"
+    r"|\bunknown\b|\bmight\b|\bconfirm\b|(that|this) (is|was) (wrong|outdated)|not follow (it|that)"
+    r"|\b(used|supposed) to\b|no longer"
 )
-"""What leaves a question open, or says what would be if."""
+"""What leaves a question open, says what would be if, or quotes what does not hold."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,12 @@ def _votes(line: str, pattern: str, vote: int) -> Iterator[int]:
         before = [each.end() for each in _CLAUSE.finditer(line, 0, match.start())]
         after = _SENTENCE.search(line, match.end())
         start, end = before[-1] if before else 0, after.start() if after else len(line)
-        negated = _NEGATION.search(line, start, match.start())
-        yield -vote if negated or _REJECTED.search(line, start, end) else vote
+        negated = (
+            _NEGATION.search(line, start, match.start())
+            or _REJECTED_BEFORE.search(line, start, match.start())
+            or _REJECTED_AFTER.search(line, match.start(), end)
+        )
+        yield -vote if negated else vote
 
 
 @dataclass(frozen=True)

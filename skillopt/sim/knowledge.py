@@ -81,10 +81,10 @@ CHORES: tuple[Chore, ...] = (
         better_reading=procedures.signed_amount,
         statement=Statement(
             (r"parenthes|bracket|\bparens?\b|\(\d[\d.,]*\)|startswith\(.\(",),
-            r"negativ|minus\b|below zero|less than zero|subtract|deduct|\bdebits?\b|= ?-float"
-            r"|(?<![\w)\d])-[$€£]?\d|flip\w* (the|its|their) sign|by -1\b"
-            r"|sign is (flipped|reversed)|(reverse|invert)\w* (the|its|their) sign",
-            r"positiv|as it stands|\bskip|cancelled|estimates?\b",
+            r"negat|minus\b|below (zero|0)|less than zero|subtract|deduct|\bdebits?\b|= ?-float"
+            r"|(?<![\w)\d])[-−][$€£]?\d|(flip|revers|invert)\w* (the|its|their) sign|by [-−]1\b"
+            r"|sign is (flipped|reversed)|outflow|take\w* away|counts? against",
+            r"positiv|as it stands|\bskip|cancelled|estimates?\b|absolute|\babs\(|unsigned",
             r"^\W*(write|show|format|print|display|output|put|render)\b",
         ),
         complaint=re.compile(r"in parentheses were taken as positive"),
@@ -99,14 +99,17 @@ CHORES: tuple[Chore, ...] = (
         better_reading=procedures.loose_id,
         statement=Statement(
             (
-                r"\bids?\b|identifier|reference|\bkeys?\b|\bnumbers?\b|\w\d+`?/`?\w?\d+",
+                r"\bids?\b|identifier|reference|\bkeys?\b|\bnumbers?\b|\brows?\b|customer"
+                r"|\d`?/`?\w?\d",
                 r"zero|lstrip\(.0.\)|padd(ed|ing)",
                 r"\bcase|capital|(upper|lower)|casefold",
             ),
-            r"strip|ignor|drop|remov|trim|disregard|regardless|normali[sz]|without|insensitiv|freed"
-            r"|irrelevant|no matter|neither|lower-?cased|(is|are|count as) the same|belong together"
-            r"|(not|n't) (matter|count)|not significant|makes? no difference|never distinguish",
-            r"\bexact|\bkeep|\bmind\b|\bdifferent\b|\bdistinct\b|mismatch|must not|\bpreserve",
+            r"strip|ignor|drop|remov|trim|disregard|regardless|irrespective|normali[sz]|without|freed"
+            r"|insensitiv|irrelevant|no matter|neither|lower-?cas(ed|ing)|casefold|belong together"
+            r"|(is|are|as|count as|considered) (the same|equal|identical|alike|equivalent)"
+            r"|(not|n't|never) (matter|count|depend|distinguish)|not significant|no difference",
+            r"\bexact|\bkeep|\bmind\b|\bdifferent\b|\bdistinct\b|mismatch|must not|\bpreserv"
+            r"|case-sensitiv|verbatim|byte for byte|\bmatters?\b|\bsignificant",
         ),
         complaint=re.compile(r"differs from the id only in leading zeros or letter case"),
         rule="When matching ids between files, ignore leading zeros and letter case.",
@@ -120,10 +123,14 @@ CHORES: tuple[Chore, ...] = (
         better_reading=procedures.hour_utc,
         statement=Statement(
             (r"\blogs?\b|\bhour|\btimes?\b|stamp|\bts\b",),
-            r"\b(in|to|into|as|on|under|at|via) (the )?`?(utc|gmt|zulu)(?! offset)|timezone\.utc"
-            r"|\butc (hour|time|bucket|day|clock)|\d:\d\dz\b|tz_convert\(.utc|utcfromtimestamp"
+            r"\b(in|to|into|as|on|under|at|via|with|get) (the )?`?(utc|gmt|zulu|greenwich|universal time"
+            r"|coordinated universal|\+00:00)(?! offset)|timezone\.utc|utcfromtimestamp"
+            r"|tz_convert\(.utc"
+            r"|\butc (hour|time|bucket|day|clock|first)|\d:\d\dz\b"
             r"|(subtract|apply|remov|resolv)\w* (the|each|its|their|every)( utc| time ?zone)? offset",
-            r"as written|wall-clock|keep the hour|discard|without regard to the offset|local time",
+            r"as written|as logged|wall-clock|keep the hour|discard|without regard to the offset"
+            r"|local (time|hour)|without convert|by hour first",
+            r"^\W*print\b|(is|are) printed$|when [^.]* (is|are) printed|foot of the page",
         ),
         complaint=re.compile(r"carry different time zone offsets"),
         rule="Convert log timestamps to UTC before grouping them by hour or day.",
@@ -138,12 +145,13 @@ CHORES: tuple[Chore, ...] = (
         statement=Statement(
             (
                 r"optional|missing|absent|empty|no value|without (a |any )?value|nothing|unset"
-                r"|\black|\bblank\b",
-                r"field|key|propert|attribute|values?\b|member",
+                r"|\black|\bblank\b|not (set|given|present|filled)",
+                r"field|key|propert|attribute|values?\b|member|entry",
             ),
             r"\bnulls?\b|\bnone\b(?=[^;]*\bdump)",
             r"\bdrop|\bomit|leav\w* (it |them )?out|left out|\bskip|\bremov|is not none|omission"
-            r"|empty string|default|\babort|makes? the importer fail|breaks",
+            r"|empty string|default|\babort|makes? the importer fail|\bbreaks|\bprun",
+            r"the (text|word|string) .?null|\bcsv\b",
         ),
         complaint=re.compile(r"optional fields that have no value were left out"),
         rule="In migrated JSON records, write an optional field that has no value as null.",
@@ -160,9 +168,11 @@ CHORES: tuple[Chore, ...] = (
                 r"exit|status|return|\bcode\b|finish|\bends?\b|quit",
                 r"input|missing|invalid|usage|argument|file|unusable",
             ),
-            r"\b(exits?|status|code|with|returns?|is|of|by)\W{1,3}(2|two)\b|exit\(2\)",
-            r"\b(exits?|status|code|with|returns?)\W{1,3}(0|1|one|zero)\b|(2|two)`? is (kept|reserved)",
-            r"network|\bretry|crash(es)?\b",
+            r"\b(exits?|status|code|with|returns?|is|be|of|by|to|a)\W{1,3}(2|two)\b(?! times)"
+            r"|exit\(2\)|\b(2|two)`? (as|for|means|signals) [^.;]*(input|exit|file)",
+            r"\b(exits?|status|code|with|returns?|use)\W{1,3}([013-9]|one|zero|three)\b"
+            r"|\b(2|two)`? is (kept|reserved)",
+            r"network|\bretry\b|warnings\b",
         ),
         complaint=re.compile(r"which is not our code for bad input"),
         rule="A script that meets bad input, such as a missing file, ends with exit code 2.",
@@ -175,12 +185,13 @@ CHORES: tuple[Chore, ...] = (
         naive_reading=procedures.month_first,
         better_reading=procedures.day_first,
         statement=Statement(
-            (r"date|slash|\d\d?/\d\d?/\d{4}",),
-            r"day[ -]first|dayfirst ?= ?true|day before|dd/mm|d/m/y|day/month|%d/%m|british|european"
-            r"|first (number|part|figure|component|field|value|one)?\s?is (always )?the day"
-            r"|\b0?(\d\d?)/\d\d?/\d{4}`?\W+(is|means|=|stands for|denotes)\W+(the )?\2(st|nd|rd|th)?\b",
-            r"month[ -]first|month before|mm/dd|m/d/y|%m/%d|\bamerican|\bus (office|way|order|format|style)"
-            r"|first (number|part|figure|component)?\s?is (always )?the month",
+            (r"date|slash|\d\d?/\d\d?/\d{4}|yyyy",),
+            r"\bday[ -]first|dayfirst ?= ?true|day before|dd/mm|d/m/y|day[/-]month|%d/%m|\bdmy\b"
+            r"|british|european|day (comes|goes|stands|is) (first|before)|day, (and )?then (the )?month"
+            r"|(first|leading) (number|part|figure|component|field|value|one)?\s?(is|means) (always )?the day"
+            r"|\b0?(\d\d?)/\d\d?/\d{4}`?\W+(is|means|=|stands for|denotes)\W+(the )?\3(st|nd|rd|th)?\b",
+            r"\bmonth[ -]first|month before|mm/dd|m/d/y|%m/%d|\bamerican|month (comes|goes|is) first"
+            r"|\bus (office|way|order|format|style)|(first|leading) \w*\s?(is|means) (always )?the month",
             r"with dots",
         ),
         complaint=re.compile(r"dates with slashes were read with the month first"),
