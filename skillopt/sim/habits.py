@@ -18,8 +18,10 @@ _NEGATION = re.compile(
 )
 _REJECTED_BEFORE = re.compile(r"\b(wrong|incorrect|mistake) (is )?to\b|\bforbidden\b")
 _REJECTED_AFTER = re.compile(
-    r"\b(is|are|be) (\w+ ){0,2}(wrong|incorrect|forbidden|mistakes?|errors?)\b|\btoo (high|low|large)\b"
-    r"|\b(over|under)stat\w+|\binflat\w+|\bdistort"
+    r"\b(is|are|be) (\w+ ){0,2}(wrong|incorrect|forbidden|mistakes?|errors?)\b|\btoo (high|low"
+    r"|large)\b"
+    r"|\b(over|under)stat\w+|\binflat\w+|\bdistort|\b(is|are) (not|never) (used|valid|right"
+    r"|meant)\b"
 )
 _AFFIRMING = re.compile(
     r"\b(do not|don't|never|if you) (forget|ignore|overlook|miss|fail)\b|no matter (whether|how|if)"
@@ -31,7 +33,8 @@ _CLAUSE = re.compile(
 )
 _OPEN = re.compile(
     r"(?<!or )\bwhether|\bsuppos(e|ing)\b|\bask (the|for|which|what|who|someone|first|them)\b"
-    r"|check (how|if)\b|\b(is|are) ambiguous|\bdecide\b|find out|look at\b|\bdepends?\b|pay attention"
+    r"|check (how|if)\b|\b(is|are) ambiguous|\bdecide\b|find out|look at\b|\bdepends?\b"
+    r"|pay attention"
     r"|\bif\b[^,;]*\bwere\b|may be either|up to the\b|no assumption|\bconsider\b|\?(\s|$)|\bunclear"
     r"|\bunknown\b|\bmight\b|\bconfirm\b|(that|this) (is|was) (wrong|outdated)|not follow (it|that)"
     r"|\b(used|supposed) to\b|no longer"

@@ -80,8 +80,9 @@ CHORES: tuple[Chore, ...] = (
         naive_reading=procedures.amount,
         better_reading=procedures.signed_amount,
         statement=Statement(
-            (r"parenthes|bracket|\bparens?\b|\(\d[\d.,]*\)|startswith\(.\(",),
-            r"negat|minus\b|below (zero|0)|less than zero|subtract|deduct|\bdebits?\b|= ?-float"
+            (r"parenthes|bracket|\(x\)|\bparens?\b|\(\d[\d.,]*\)|startswith\(.\(",),
+            r"negat|\bto -x\b|minus\b|below (zero|0)|less than zero|subtract|deduct|\bdebits?\b"
+            r"|= ?-float"
             r"|(?<![\w)\d])[-−][$€£]?\d|(flip|revers|invert)\w* (the|its|their) sign|by [-−]1\b"
             r"|sign is (flipped|reversed)|outflow|take\w* away|counts? against",
             r"positiv|as it stands|\bskip|cancelled|estimates?\b|absolute|\babs\(|unsigned",
@@ -100,15 +101,18 @@ CHORES: tuple[Chore, ...] = (
         statement=Statement(
             (
                 r"\bids?\b|identifier|reference|\bkeys?\b|\bnumbers?\b|\brows?\b|customer"
-                r"|\d`?/`?\w?\d",
+                r"|\d`?/`?\w?\d|\bidentity\b",
                 r"zero|lstrip\(.0.\)|padd(ed|ing)",
                 r"\bcase|capital|(upper|lower)|casefold",
             ),
-            r"strip|ignor|drop|remov|trim|disregard|regardless|irrespective|normali[sz]|without|freed"
+            r"strip|ignor|drop|remov|trim|disregard|regardless|irrespective|normali[sz]|without"
+            r"|freed"
             r"|insensitiv|irrelevant|no matter|neither|lower-?cas(ed|ing)|casefold|belong together"
             r"|(is|are|as|count as|considered) (the same|equal|identical|alike|equivalent)"
-            r"|(not|n't|never) (matter|count|depend|distinguish)|not significant|no difference",
-            r"\bexact|\bkeep|\bmind\b|\bdifferent\b|\bdistinct\b|mismatch|must not|\bpreserv"
+            r"|(not|n't|never) (matter|count|depend|distinguish)|not significant|no difference"
+            r"|the same (item|thing|record|id|one|customer|row|entity)|\bpair them|differ only",
+            r"\bexact|\bkeep|\bmind\b|\bdifferent\b|\bdistinct\b|mismatch|unmatched|must not"
+            r"|\bpreserv"
             r"|case-sensitiv|verbatim|byte for byte|\bmatters?\b|\bsignificant",
         ),
         complaint=re.compile(r"differs from the id only in leading zeros or letter case"),
@@ -123,14 +127,16 @@ CHORES: tuple[Chore, ...] = (
         better_reading=procedures.hour_utc,
         statement=Statement(
             (r"\blogs?\b|\bhour|\btimes?\b|stamp|\bts\b",),
-            r"\b(in|to|into|as|on|under|at|via|with|get) (the )?`?(utc|gmt|zulu|greenwich|universal time"
+            r"\b(in|to|into|as|on|under|at|via|with|get) (the )?`?(utc|gmt|zulu|greenwich"
+            r"|universal time"
             r"|coordinated universal|\+00:00)(?! offset)|timezone\.utc|utcfromtimestamp"
             r"|tz_convert\(.utc"
             r"|\butc (hour|time|bucket|day|clock|first)|\d:\d\dz\b"
-            r"|(subtract|apply|remov|resolv)\w* (the|each|its|their|every)( utc| time ?zone)? offset",
+            r"|(subtract|apply|remov|resolv)\w* (the|each|its|their|every)( utc"
+            r"| time ?zone)? offset",
             r"as written|as logged|wall-clock|keep the hour|discard|without regard to the offset"
             r"|local (time|hour)|without convert|by hour first",
-            r"^\W*print\b|(is|are) printed$|when [^.]* (is|are) printed|foot of the page",
+            r"^\W*(print|sort)\b|(is|are) printed$|when [^.]* (is|are) printed|foot of the page",
         ),
         complaint=re.compile(r"carry different time zone offsets"),
         rule="Convert log timestamps to UTC before grouping them by hour or day.",
@@ -172,7 +178,7 @@ CHORES: tuple[Chore, ...] = (
             r"|exit\(2\)|\b(2|two)`? (as|for|means|signals) [^.;]*(input|exit|file)",
             r"\b(exits?|status|code|with|returns?|use)\W{1,3}([013-9]|one|zero|three)\b"
             r"|\b(2|two)`? is (kept|reserved)",
-            r"network|\bretry\b|warnings\b",
+            r"network|\bretry\b|warnings\b|old version|\bremove (that|it|this)\b",
         ),
         complaint=re.compile(r"which is not our code for bad input"),
         rule="A script that meets bad input, such as a missing file, ends with exit code 2.",
@@ -187,11 +193,16 @@ CHORES: tuple[Chore, ...] = (
         statement=Statement(
             (r"date|slash|\d\d?/\d\d?/\d{4}|yyyy",),
             r"\bday[ -]first|dayfirst ?= ?true|day before|dd/mm|d/m/y|day[/-]month|%d/%m|\bdmy\b"
-            r"|british|european|day (comes|goes|stands|is) (first|before)|day, (and )?then (the )?month"
-            r"|(first|leading) (number|part|figure|component|field|value|one)?\s?(is|means) (always )?the day"
-            r"|\b0?(\d\d?)/\d\d?/\d{4}`?\W+(is|means|=|stands for|denotes)\W+(the )?\3(st|nd|rd|th)?\b",
-            r"\bmonth[ -]first|month before|mm/dd|m/d/y|%m/%d|\bamerican|month (comes|goes|is) first"
-            r"|\bus (office|way|order|format|style)|(first|leading) \w*\s?(is|means) (always )?the month",
+            r"|british|european|day (comes|goes|stands|is) (first|before)"
+            r"|day, (and )?then (the )?month"
+            r"|(first|leading) (number|part|figure|component|field|value|one)?\s?(is"
+            r"|means) (always )?the day"
+            r"|\b0?(\d\d?)/\d\d?/\d{4}`?\W+(is|means|=|stands for|denotes)\W+(the )?\3(st|nd|rd"
+            r"|th)?\b",
+            r"\bmonth[ -]first|month before|mm/dd|m/d/y|%m/%d|month-first|\bamerican|month (comes"
+            r"|goes|is) first"
+            r"|\bus (office|way|order|format|style)|(first|leading) \w*\s?(is"
+            r"|means) (always )?the month",
             r"with dots",
         ),
         complaint=re.compile(r"dates with slashes were read with the month first"),
