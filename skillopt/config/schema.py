@@ -282,9 +282,10 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """The gate on the selection split."""
 
-    kind: Annotated[str, _one_of(GATES)] = "fresh"
+    kind: Annotated[str, _one_of(GATES)] = "auto"
     """``fresh`` (uses all outcomes of both skills, and repeats what is in doubt), ``strict`` (the
-    paper's gate), or the import path of your own gate."""
+    paper's gate), ``auto`` (``fresh`` for fewer than 64 selection tasks, else ``strict``), or the
+    import path of your own gate."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """More keyword arguments for the gate."""
 

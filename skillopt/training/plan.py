@@ -17,6 +17,7 @@ from skillopt.config.schema import Config, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
+from skillopt.gates.auto import LARGE
 from skillopt.gates.power import told_of_tasks, visible_gain
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
@@ -235,7 +236,7 @@ def make_plan(
         stages=stages,
         priced=prices.date.isoformat(),
         assumption=f"{prompt:,} and {completion:,} in one rollout of {harness}",
-        bounds=BOUNDS.get(config.gate.kind)
+        bounds=BOUNDS.get(_gate(config, len(splits["val"])))
         or f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
         "fewer. Stored rollouts are free.",
         length=told_of_length(config.skill, initial),
@@ -264,7 +265,7 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     steps = plan_steps(splits["train"], train, config.seed)
     ends = train.epochs - 1 if train.slow_update or train.meta_skill else 0
     gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
-    judged = math.ceil(gated * val * GATE_SHARE.get(config.gate.kind, 1))
+    judged = math.ceil(gated * val * GATE_SHARE.get(_gate(config, val), 1))
     rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
     if ends:
         rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
@@ -274,6 +275,15 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
         rollouts=tuple(rollouts.items()),
         calls=tuple(_calls(config, steps).items()),
     )
+
+
+def _gate(config: Config, tasks: int) -> str:
+    """The kind of gate that decides on so many tasks."""
+    kind = config.gate.kind
+    if kind != "auto":
+        return kind
+    large = config.gate.options.get("large", LARGE)
+    return "fresh" if isinstance(large, int | float) and tasks < large else "strict"
 
 
 def _calls(config: Config, steps: Sequence[StepPlan]) -> dict[str, int]:

@@ -282,4 +282,4 @@ def test_a_run_that_was_begun_with_the_strict_gate_by_default_keeps_it(folder: P
     assert state.created is not None and state.created.fingerprint["gate.kind"] == "strict"
     new = train(small_config(folder, name="kept"), fork="new")
     state = fold(read_records(new.folder))
-    assert state.created is not None and state.created.fingerprint["gate.kind"] == "fresh"
+    assert state.created is not None and state.created.fingerprint["gate.kind"] == "auto"
