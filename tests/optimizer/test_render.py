@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from harnesses.base import Status
 from skillopt.core.skill import Skill
-from skillopt.core.text import estimate_tokens
+from skillopt.core.text import estimate_tokens, without_escapes
 from skillopt.core.types import Edit, EditOutcome
-from skillopt.optimizer.render import SKILL_NOTE, clean, clip, fenced, render_rollout
+from skillopt.optimizer.render import SKILL_NOTE, clip, fenced, render_rollout
 from skillopt.optimizer.templates import OWN, PromptError, Prompts
 from tests.helpers.values import SKILL, a_rollout, a_task, keep_trajectory
 
@@ -145,7 +145,7 @@ def test_clip_keeps_head_and_tail(text: str, tokens: int) -> None:
 
 
 def test_clean_strips_what_terminals_obey() -> None:
-    assert clean(
+    assert without_escapes(
         "\x1b[31mred\x1b[0m \x1b]0;title\x07ok\x1b]8;;http://x\x1b\\link\x00\r\n\tend"
     ) == ("red oklink\n\tend")
 
@@ -180,7 +180,7 @@ def test_steps_around_errors_come_before_others(tmp_path: Path) -> None:
     text = render_rollout(a_rollout(folder=folder), SKILL, 500)
     assert "called shell: python fix.py\ngot: Traceback" in text
     assert "[step 11 of 20]" in text
-    assert "[… steps left out …]" in text
+    assert re.search(r"\[… \d+ steps left out …\]", text)
     assert "SECRET SYSTEM WORDS" not in text
     assert estimate_tokens(text) <= 550
 
