@@ -11,7 +11,7 @@ import pytest
 from skillopt.core.skill import Layout, Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, RejectedEdit
-from skillopt.optimizer.documents import compress, draft, learn, rewrite
+from skillopt.optimizer.documents import compress, draft, learn, rewrite, sample
 from skillopt.optimizer.meta_skill import meta_skill
 from skillopt.optimizer.model import OptimizerReplyError, StageResult
 from skillopt.optimizer.pairs import Pair
@@ -146,10 +146,18 @@ def test_a_draft_is_made_from_instructions_alone() -> None:
     tasks = [a_task(f"t{n}", f"do thing {n}") for n in range(20)]
     made = draft(tasks, a_briefing(model, skill=empty)).value
     assert (made.name, made.description) == ("mine", "For all chores.")
-    assert "do thing 7" in model.prompts["draft"][0]
-    assert "do thing 8" not in model.prompts["draft"][0]
+    assert model.prompts["draft"][0].count("do thing") == 8
     with pytest.raises(OptimizerReplyError, match="draft: malformed"):
         draft(tasks, a_briefing(ScriptedOptimizer(), skill=empty))
+
+
+def test_a_draft_looks_at_every_family() -> None:
+    tasks = [a_task(f"{f}-{n}", f"{f} thing {n}", f) for f in "abc" for n in range(20)]
+    chosen = sample(tasks, "1")
+    assert sorted(task.family for task in chosen) == [*"aaabbbcc"]
+    assert sample(tasks, "1") == chosen != sample(tasks, "2")
+    many = [a_task(f"t{n}", "x", f"f{n % 30}") for n in range(90)]
+    assert {task.family for task in sample(many, "1")} == {f"f{n}" for n in range(30)}
 
 
 def pair(before: float, after: float, name: str = "t") -> Pair:
@@ -195,7 +203,7 @@ def test_notes_are_kept_if_an_epoch_yields_none() -> None:
         model = ScriptedOptimizer(meta={"reasoning": "r", "notes": reply})
         briefing = a_briefing(model, notes="old notes")
         result = meta_skill(PAIRS, ["step 1: reject: why"], briefing)
-        assert "- step 1: reject: why" in model.prompts["meta"][0]
+        assert "```\nstep 1: reject: why\n```" in model.prompts["meta"][0]
         assert "old notes" in model.prompts["meta"][0]
         return result.value
 
