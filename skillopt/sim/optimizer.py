@@ -6,6 +6,7 @@ sees what any optimizer sees: the skill, the verifiers' feedback and what was re
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
@@ -82,7 +83,7 @@ def reply(
 _DAMAGES: tuple[Callable[[str], str], ...] = (
     lambda text: text[: len(text) // 2],
     lambda text: re.sub(r'"(\w+)":', r'"my_\1":', text),
-    lambda text: re.sub(r'("reasoning":)"[^"]*"', r"\1 7", text),
+    lambda text: json.dumps({key: {} for key in json.loads(text)}),
     lambda _: "I would rather not answer in JSON.",
     lambda _: "",
 )

@@ -78,7 +78,8 @@ class SkillOpt:
         batches = [training.batch(plan, part, asking.clock) for part in numbers]
         rollouts = [rollout for batch in batches for rollout in batch]
         if training.settled:
-            training.step(plan, rollouts, Proposal(training.current, skipped=SETTLED), asking)
+            settled = Proposal(training.current, budget=plan.budget, skipped=SETTLED)
+            training.step(plan, rollouts, settled, asking)
             return
         if not train.successes:
             batches = [[r for r in batch if not r.reward.hard] for batch in batches]
