@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, Finding, GateDecision, RejectedEdit, Tried
+from skillopt.optimizer.edits import ALREADY_THERE
 from skillopt.optimizer.render import clip
 
 MEMORY_TOKENS = 2000
@@ -125,6 +126,7 @@ def render_refused(tried: Sequence[Tried], tokens: int = TRIED_TOKENS // 2) -> s
         f"{describe(outcome.edit, _KEPT_TOKENS)} — {outcome.reason}"
         for entry in reversed(tried)
         for outcome in entry.refused
+        if outcome.reason != ALREADY_THERE
     )
     return _fitting(list(lines), tokens, "refusals")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from skillopt.core.text import estimate_tokens
 from skillopt.optimizer.briefing import Briefing
@@ -35,6 +36,7 @@ def meta_skill(
         OptimizerUnavailableError: from the model.
     """
     about = f"{len(pairs)} pairs, {len(decisions)} decisions"
+    briefing = replace(briefing, tried=())  # The decisions have it.
     fixed = {"decisions": _latest(decisions), "limit": NOTES_TOKENS, "groups": [], "stable": 0}
 
     def values(share: float) -> dict[str, object]:

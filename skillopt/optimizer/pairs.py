@@ -81,7 +81,7 @@ def shown_pairs(pairs: Sequence[Pair], briefing: Briefing, share: float) -> dict
             {
                 "title": title,
                 "count": sum(map(len, ordered)),
-                "pairs": [_shown(views, tokens) for views in ordered[:SHOWN_PAIRS]],
+                "pairs": [_shown(views, tokens, change) for views in ordered[:SHOWN_PAIRS]],
                 "left_out": [_missed(views) for views in ordered[SHOWN_PAIRS:]],
             }
         )
@@ -103,17 +103,24 @@ def _missed(views: Sequence[tuple[View, View]]) -> str:
     return f"{len(views)} × {line}" if len(views) > 1 else line
 
 
-def _shown(views: Sequence[tuple[View, View]], tokens: int) -> dict[str, object]:
-    """One pair: the task once, both outcomes, and of what was done in the second run only the
-    difference to the first."""
+def _shown(views: Sequence[tuple[View, View]], tokens: int, change: Change) -> dict[str, object]:
+    """One pair: the task once, both outcomes, and what was done: where the outcome has changed,
+    only what differs, and else the second run."""
     before, after = views[0]
+    room = tokens * 7 // 12
+    done = _steps(after, room) if change == "still failing" else _difference(before, after, room)
     return {
         "alike": len(views),
         "task": clip(before.task, tokens // 6),
         "before": before.outcome(tokens // 8),
         "after": after.outcome(tokens // 8),
-        "difference": _difference(before, after, tokens * 7 // 12),
+        "difference": done,
     }
+
+
+def _steps(view: View, tokens: int) -> str:
+    steps = render_steps(view.steps, tokens)
+    return f"Steps of the second run:\n\n{fenced(steps)}" if steps else "No steps were recorded."
 
 
 def _difference(before: View, after: View, tokens: int) -> str:

@@ -27,6 +27,7 @@ LAST = 2
 """Steps at the end that come before all others."""
 _LEAST_TOKENS = 30
 """A step is not shown with less."""
+_LABEL_TOKENS = 5
 _READERS = frozenset(
     {
         "cat", "head", "tail", "nl", "less", "more", "bat", "ls", "find", "fd", "tree", "pwd", "cd",
@@ -270,21 +271,31 @@ def _text(content: Any) -> str:
 
 
 def render_steps(steps: Sequence[ShownStep], tokens: int) -> str:
-    """The steps in their order, as many as fit into about ``tokens``, with notes on the others."""
+    """The steps in their order, as many as fit into about ``tokens``, with notes on the others.
+
+    Each gets a share of the budget first, so that one long step does not push out the others; what
+    is left makes the most important ones whole.
+    """
+    order = _by_importance(steps)
     shown: dict[int, str] = {}
-    for index in _by_importance(steps):
-        share = tokens // 12 if steps[index].reads else tokens // 4
-        text = steps[index].text(min(max(share, 50), max(tokens, 0)))
-        cost = estimate_tokens(text) + 5
-        if cost > tokens:
-            if tokens < _LEAST_TOKENS + 5:
-                continue
-            text = steps[index].text(tokens - 5)
-            cost = estimate_tokens(text) + 5
-            if cost > tokens:
-                continue
-        shown[index] = text
-        tokens -= cost
+    for index in order:
+        share = min(max(tokens // 12 if steps[index].reads else tokens // 4, 50), max(tokens, 0))
+        for room in (share, tokens - _LABEL_TOKENS):
+            if room < _LEAST_TOKENS:
+                break
+            text = steps[index].text(room)
+            if _cost(text) <= tokens:
+                shown[index] = text
+                tokens -= _cost(text)
+                break
+    for index in order:
+        if index in shown:
+            text, before = steps[index].text(), _cost(shown[index])
+            if _cost(text) > tokens + before:
+                text = steps[index].text(tokens + before - _LABEL_TOKENS)
+            if before < _cost(text) <= tokens + before:
+                shown[index] = text
+                tokens -= _cost(text) - before
     lines: list[str] = []
     for index, step in enumerate(steps):
         if index in shown:
@@ -293,6 +304,10 @@ def render_steps(steps: Sequence[ShownStep], tokens: int) -> str:
             gap = next((n for n in range(index, len(steps)) if n in shown), len(steps)) - index
             lines.append(f"[… {gap} step{'s' * (gap > 1)} left out …]")
     return "\n".join(lines)
+
+
+def _cost(text: str) -> int:
+    return estimate_tokens(text) + _LABEL_TOKENS
 
 
 def _by_importance(steps: Sequence[ShownStep]) -> list[int]:

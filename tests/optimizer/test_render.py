@@ -89,7 +89,7 @@ def test_prompts_say_what_was_asked() -> None:
     assert "Nothing so far." in render_prompt("successes", **plain)
     assert "Your notes" not in render_prompt("successes", **plain)
     assert "Of this step's 8 runs 5 were solved and 3 failed; these are 2" in text
-    assert "- would have helped: 2 runs (this step has 18 failed ones)" in render_prompt(
+    assert "- would have helped: 2 runs (this step has 18 that failed)" in render_prompt(
         "rank", **PROMPTS["rank"]
     )
     assert "Edits 1 to 1 come from failures" in render_prompt("merge", **PROMPTS["merge"])

@@ -162,7 +162,7 @@ def test_runs_that_an_edit_would_have_helped_are_counted_through_merge_and_rank(
     assert set(edit.runs) == {run for patch in patches for run in patch.edits[0].runs}
     assert merged.value.findings == (Finding("Time_zone", 3), Finding("null", 3))
     rank([edit, *EDITS], a_briefing(model, budget=1, ran=10, solved=4))
-    assert "would have helped: 4 runs (this step has 6 failed ones)" in model.prompts["rank"][0]
+    assert "would have helped: 4 runs (this step has 6 that failed)" in model.prompts["rank"][0]
     assert "would have helped: 2 runs" in model.prompts["merge"][0]
 
 
