@@ -159,7 +159,10 @@ class State:
         applied = tuple(outcome.edit for outcome in record.report if outcome.applied)
         proposed = record.patches[-1].edits if record.patches else ()
         rewritten = record.candidate is not None and not record.report
-        tried = _tried(f"step {record.step}", record, proposed if rewritten else applied)
+        judged_edits = proposed if rewritten else applied
+        if record.rejected is not None and record.rejected.edits:
+            judged_edits = record.rejected.edits
+        tried = _tried(f"step {record.step}", record, judged_edits)
         left = [o for o in record.report if not o.applied and o.reason.startswith(OVER_BUDGET)]
         refused = tuple(o for o in record.report if not o.applied and o not in left)
         self.tried.append(replace(tried, refused=refused))
