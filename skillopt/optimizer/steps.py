@@ -39,8 +39,11 @@ _GIT_READERS = frozenset({"diff", "log", "show", "status", "blame", "ls-files", 
 _SEARCHERS = frozenset({"grep", "egrep", "rg", "ag", "diff", "cmp", "test", "["})
 """Programs whose exit code 1 says that nothing was found."""
 _READING_TOOLS = frozenset(
-    {"read", "readfile", "glob", "grep", "ls", "list", "viewimage", "view", "skill", "todowrite"}
+    {"read", "readfile", "glob", "grep", "ls", "list", "viewimage", "view", "todowrite"}
 )
+_SKILL_TOOLS = frozenset({"skill"})
+_NOISE = frozenset({"yield_time_ms", "max_output_tokens"})
+"""Arguments that say nothing of what is done."""
 _COMMANDS = ("command", "cmd", "script")
 _HEADER = re.compile(
     r"Chunk ID: .*|Wall time: .*|Process exited with code \d+|Exit code:? \d+|Output:"
@@ -59,6 +62,8 @@ class Action:
     failed: bool = False
     reads: bool = False
     """Whether it only looked at files."""
+    opens: bool = False
+    """Whether it opened a skill."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ def _shown(step: Step, label: str, clean: Clean, note: str, main: bool) -> Shown
         clean(step.reasoning_content or ""),
         clean(said),
         tuple(actions),
-        opens=any(note in action.result for action in actions),
+        opens=any(action.opens or note in action.result for action in actions),
         main=main,
     )
 
@@ -175,7 +180,8 @@ def _action(name: str, arguments: dict[str, Any], output: str | None, clean: Cle
     reads = _only_reads(name, command)
     head = f"got (exit code {code}): " if code else "got: "
     failed = _has_failed(command, code, shown, reads)
-    return Action(clean(call), head + shown, failed=failed, reads=reads)
+    opens = _plain(name) in _SKILL_TOOLS
+    return Action(clean(call), head + shown, failed, reads, opens)
 
 
 def _has_failed(command: str, code: int | None, output: str, reads: bool) -> bool:
@@ -196,11 +202,16 @@ def _has_failed(command: str, code: int | None, output: str, reads: bool) -> boo
 def _only_reads(name: str, command: str) -> bool:
     """Whether a call only looks at files, by the tool's name or the programs of its command."""
     if not command:
-        return re.sub(r"[^a-z]", "", name.rpartition("__")[2].lower()) in _READING_TOOLS
+        return _plain(name) in _READING_TOOLS | _SKILL_TOOLS
     if "<<" in command or re.search(r"(?<![0-9&])>(?!\s*/dev/null|&)", command):
         return False
     programs = _programs(command)
     return bool(programs) and all(program in _READERS for program in programs)
+
+
+def _plain(name: str) -> str:
+    """A tool's name without its group, in lower case and letters only."""
+    return re.sub(r"[^a-z]", "", name.rpartition("__")[2].lower())
 
 
 def _programs(command: str) -> list[str]:
@@ -229,6 +240,7 @@ def _call(name: str, arguments: dict[str, Any]) -> tuple[str, str]:
     texts = {
         key: " ".join(map(str, value[2:])) if _is_shell(value) else value
         for key, value in arguments.items()
+        if key not in _NOISE
     }
     command = next((texts[k] for k in _COMMANDS if isinstance(texts.get(k), str)), "")
     long = [k for k, v in texts.items() if isinstance(v, str) and ("\n" in v or v == command != "")]

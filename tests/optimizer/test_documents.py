@@ -46,7 +46,7 @@ def test_a_skill_is_compressed_by_the_optimizer_and_never_cut() -> None:
     assert result.errors == ()
     (prompt,) = model.prompts["compress"]
     assert f"about {estimate_tokens(LONG.text)} tokens, and may have 170 at most" in prompt
-    assert "nothing can be moved to other files" in prompt
+    assert "Nothing can be moved to other files" in prompt
 
 
 def test_a_compression_that_is_too_long_is_asked_for_once_more_then_refused() -> None:

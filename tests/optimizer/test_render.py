@@ -88,7 +88,7 @@ def test_prompts_say_what_was_asked() -> None:
     ]  # fmt: skip
     assert "Nothing so far." in render_prompt("successes", **plain)
     assert "Your notes" not in render_prompt("successes", **plain)
-    assert "Of this step's 8 runs 5 were solved and 3 failed; these are 2" in text
+    assert "Of this step's 8 runs 5 were solved and 3 failed; 2 of these are shown" in text
     assert "- would have helped: 2 runs (this step has 18 that failed)" in render_prompt(
         "rank", **PROMPTS["rank"]
     )
@@ -101,7 +101,7 @@ def test_prompts_say_what_was_asked() -> None:
     assert "agents slip" in plain_system and "plainly artificial" in plain_system
     own = render_prompt("system", **PROMPTS["system"])
     assert "agents slip" not in own and "expected answers" in own
-    assert "`note`" not in plain_system and "always empty" in plain_system
+    assert "`note`" not in plain_system and "Only the body and the description" in plain_system
 
 
 def test_prompts_tell_of_the_skills_that_the_agent_has_besides() -> None:

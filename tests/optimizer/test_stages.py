@@ -133,7 +133,7 @@ def test_reflections_are_told_of_the_whole_step() -> None:
     model = ScriptedOptimizer(reflect=by_kind)
     run_reflect([a_rollout()] * 2, model, ran=24, solved=6, agent="Codex CLI with the model m.")
     (prompt,) = model.prompts["reflect"]
-    assert "Of this step's 24 runs 6 were solved and 18 failed; these are 2" in prompt
+    assert "Of this step's 24 runs 6 were solved and 18 failed; 2 of these are shown" in prompt
     assert prompt.startswith("# The agent\n\nCodex CLI with the model m.\n")
 
 

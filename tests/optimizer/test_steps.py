@@ -117,8 +117,8 @@ def test_steps_of_sub_agents_follow_the_call_that_started_them(tmp_path: Path) -
         ("shell", {"command": "ls"}, "called shell: ls"),
         (
             "exec_command",
-            {"cmd": "python - <<'E'\nprint(1)\nE", "yield_time_ms": 1000},
-            "called exec_command (yield_time_ms: 1000):\npython - <<'E'\nprint(1)\nE",
+            {"cmd": "python - <<E\nprint(1)\nE", "yield_time_ms": 1000, "workdir": "/app"},
+            'called exec_command (workdir: "/app"):\npython - <<E\nprint(1)\nE',
         ),
         (
             "Bash",
@@ -170,7 +170,7 @@ def test_results_read_without_what_the_agent_adds(output: str, text: str, failed
         ("grep -rn nothing .", "\n[exit code 1]", False),
         ("git log --oneline", "error: wrong total\n" * 9, False),
         ("sed -n 1,20p a.py", "error: x\n" * 9, False),
-        ("cat > a.py <<'E'\nx\nE", "error: x\n" * 9, True),
+        ("cat > a.py <<E\nx\nE", "error: x\n" * 9, True),
         ("FOO=1 make", "make: *** [all] Error 1", True),
         ("ls 2>/dev/null; head -5 a 2>&1", "error: x\n" * 9, False),
     ],
@@ -202,3 +202,15 @@ def test_a_passage_of_an_earlier_trajectory_is_a_reference(tmp_path: Path) -> No
     assert "lines as in trajectory 1]" in second and "line 7 of" not in second
     assert "Do the chore." in second and second.count("```") == first.count("```")
     assert third == "\nSteps:\n```\nown\n```"
+
+
+def test_a_skill_that_a_tool_opens_counts_as_opened() -> None:
+    call = a_step(1, "Skill", {"skill": "house-rules"}, "Launching skill: house-rules")
+    (step,) = agent_steps(a_trajectory(call), str, SKILL_NOTE)
+    assert step.opens and step.reads and not step.failed
+
+
+def test_what_is_left_of_the_budget_makes_long_steps_whole(tmp_path: Path) -> None:
+    script = "\n".join(f"line {n} of a script that decides" for n in range(100))
+    text = shown(keep_trajectory(tmp_path, [("ls", "a"), (script, "wrote b")]))
+    assert all(f"line {n} of" in text for n in range(100)) and "left out" not in text
