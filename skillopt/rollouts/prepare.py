@@ -94,24 +94,8 @@ def prepare(
     for split in needs:
         if not splits[split]:
             raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
-    if config.sandbox.kind in BACKENDS:
-        traits = traits_of(config.sandbox.kind)
-        for task in (task for tasks in splits.values() for task in tasks):
-            check_folders(task, traits)
-            check_images(task, traits)
-    for name in harnesses:
-        if name not in (*NAMES, config.harness.name):
-            raise ConfigError(
-                f"harness {name!r} is not one of {', '.join(NAMES)}{_nearest(name, NAMES)}"
-            )
-        if name in CLI_AGENTS and config.sandbox.kind in BACKENDS:
-            check_backend(name, traits_of(config.sandbox.kind))
-    if loaded.harness is None:
-        own = config.harness
-        make_harness(own.name, own.version, own.options, own.mode).version()
-        if own.name in CLI_AGENTS and config.sandbox.kind in BACKENDS:
-            check_backend(own.name, traits_of(config.sandbox.kind))
-    check(BACKENDS.get(config.sandbox.kind, config.sandbox.kind), "sandbox.kind", "sandbox")
+    _check_sandbox(config, splits)
+    _check_harnesses(config, loaded, harnesses)
     check_executor(config)
     for name, upstream in config.upstreams.items():
         check_upstream(name, upstream)
@@ -144,6 +128,32 @@ def prepared_skill(config: Config) -> Skill | None:
     if skill is not None:
         check_loaded(skill, config.harness.name, config.harness.mount)
     return skill
+
+
+def _check_sandbox(config: Config, splits: Splits) -> None:
+    """Raise if the sandboxes are not there, or cannot hold a task."""
+    kind = config.sandbox.kind
+    check(BACKENDS.get(kind, kind), "sandbox.kind", "sandbox")
+    if kind in BACKENDS:
+        traits = traits_of(kind)
+        for task in (task for tasks in splits.values() for task in tasks):
+            check_folders(task, traits)
+            check_images(task, traits)
+
+
+def _check_harnesses(config: Config, plugins: Plugins, others: Sequence[str]) -> None:
+    """Raise if the config's harness or one of the others cannot be made, or not in the sandbox."""
+    own, kind = config.harness, config.sandbox.kind
+    for name in others:
+        if name not in (*NAMES, own.name):
+            raise ConfigError(
+                f"harness {name!r} is not one of {', '.join(NAMES)}{_nearest(name, NAMES)}"
+            )
+    if plugins.harness is None:
+        make_harness(own.name, own.version, own.options, own.mode).version()
+    for name in (*others, *([own.name] if plugins.harness is None else [])):
+        if name in CLI_AGENTS and kind in BACKENDS:
+            check_backend(name, traits_of(kind))
 
 
 def _check_prices(config: Config, prices: Prices) -> None:
