@@ -10,60 +10,86 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_FORMATS = (
+_VERDICTS = (
     # Counts and verdicts of test runners.
     r"=*\s*(?:\d+ \w+, )*[1-9]\d* (?:failed|errors?)\b.* in [\d.]+ ?m?s\b.*",  # pytest
     r"(?:FAILED|ERROR) \S+.*",
     r"\S+::\S.* (?:FAILED|ERROR)\b.*",
     r"E   +\S.*",
-    r"(?:FAIL|ERROR): \S+.*",  # unittest
+    r"(?:FAIL|ERROR): \w+ \(.*\)",  # unittest
     r"FAILED \((?:failures|errors)=.*",
     r"test result: FAILED.*",  # cargo
     r"test \S+ \.\.\. FAILED",
+    r"\s*FAIL \[ *[\d.]+s\] .*",
     r"thread '.*' .*panicked at .*",
     r"\s*--- FAIL: .*",  # go
-    r"FAIL\b(?!:).*",  # go, jest
+    r"FAIL(?![:\w]|\s*=?\s*0\b).*",  # go, jest
     r"panic: .*",
     r"\S+\.go:\d+:\d+: .*",
     r"(?:Tests|Test Suites): +(?:\d+ \w+, )*[1-9]\d* failed.*",  # jest
+    r"\s*[✕✗✘×] .*",
     r"\s*(?:Tests|Test Files) +[1-9]\d* failed.*",  # vitest
     r"\s*[1-9]\d* failing\b.*",  # mocha
-    r"\s*not ok \d+.*",  # TAP
+    r"\s*not ok \d+(?!.*# (?i:todo|skip)).*",  # TAP
     r"[#ℹ] fail [1-9]\d*",  # node --test
     r".*\b\d+ examples?, [1-9]\d* failures?.*",  # rspec
     r"Failed! +- Failed: .*",  # dotnet
+    r"Tests: \d+, Assertions: \d+.*, (?:Failures|Errors): [1-9].*",  # phpunit
     r"Tests run: .*(?:Failures|Errors): [1-9].*",  # junit
-    # Compilers and builds.
+    r"\d+% tests passed, [1-9]\d* tests? failed.*",  # ctest
+    # Compilers, linters and builds.
     r"\S+\(\d+,\d+\): error TS\d+: .*",  # tsc
     r"\S+:\d+:\d+ - error TS\d+: .*",
     r"\S+:\d+(?::\d+)?: (?:fatal )?error: .*",  # gcc, clang, mypy
+    r"error\[E\d+\]: .*",  # rustc
     r".*undefined reference to .*",
     r"collect2: error: .*",
+    r"\S*ld: (?:cannot find|error:) .*",
     r"make(?:\[\d+\])?: \*\*\* .*",
-    r"\[ERROR\] .*",  # maven
-    r"(?:BUILD FAILURE|BUILD FAILED|FAILURE: ).*",
+    r"ninja: build stopped.*",
+    r"CMake Error\b.*",
+    r"(?:BUILD FAILURE|BUILD FAILED|FAILURE: |FAILED: ).*",
     r"Found [1-9]\d* errors?\b.*",  # ruff, tsc, mypy
-    # Other programs.
-    r"(?:fatal|error|error\[E\d+\]): .*",  # git, cargo
+    r"✖ [1-9]\d* problems? \([1-9]\d* errors?.*",  # eslint
+    r"\s*\d+:\d+\s+error\s+\S.*",
+    # Package managers and version control.
+    r"fatal: .*",  # git
     r"CONFLICT \(.*",
+    r"\s*! \[(?:remote )?rejected\] .*",
     r"npm (?:ERR!|error\b).*",
-    r"ERROR: .*",  # pip
-    r".* which is not installed\.",
+    r"error Command failed with exit code \d+\.?",  # yarn
+    r"\s*ELIFECYCLE\b.*",  # pnpm
     # Programs that ended by an exception or a signal.
     r"Traceback \(most recent call last\):.*",
-    r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)(?:: .*| \[\w+\]: .*|:?)",
-    r"\S+:\d+: [A-Z]\w*(?:Error|Exception)",
-    r"Uncaught .*",
     r"Exception in thread .*",
+    r"\S+:\d+:in .*\((?:\w+::)*\w*Error\)",
     r".*\b(?:Segmentation fault|core dumped|Out of memory)\b.*",
     r"(?:Killed|Terminated|Aborted|Bus error)\b.*",
-    # The shell and those that it calls.
-    r"\S+: (?:.*: )?(?:command not found|No such file or directory|Permission denied"
-    r"|Is a directory|Not a directory|cannot access .*|not found)",
+    r"\S+: (?:.*: )?command not found",
     r".*\b(?i:command|process|request|connection|test|operation) (?:has )?timed out\b.*",
     r"<tool_use_error>.*",
 )  # fmt: skip
-_FAILING = re.compile("|".join(f"(?:{each})" for each in _FORMATS))
+"""Lines that say that something has failed as a whole."""
+_REMARKS = (
+    r"FAIL: \S+.*",
+    r"(?i:error): (?!0$|none$|null$|false$|pip's dependency resolver).*",  # git, cargo, pip, node
+    r"Error \[\w+\]: .*",
+    r"Error in .*",  # R
+    r"Error response from daemon: .*",
+    r"E: .*",  # apt
+    r"curl: \(\d+\) .*",
+    r"\[ERROR\] .*",  # maven
+    r"go: .*\b(?:errors?|not found|cannot)\b.*",
+    r".* which is not installed\.",
+    r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)(?:: .*| \[\w+\]: .*|:?)",
+    r"\S+:\d+: [A-Z]\w*(?:Error|Exception)",
+    r"Uncaught .*",
+    r"\S+: (?:.*: )?(?:No such file or directory|Permission denied|Is a directory|Not a directory"
+    r"|cannot access .*|not found)",
+)
+"""Lines of a program that has met a failure, and may have gone on in spite of it."""
+_FAILED = re.compile("|".join(f"(?:{each})" for each in _VERDICTS))
+_FAILING = re.compile("|".join(f"(?:{each})" for each in (*_VERDICTS, *_REMARKS)))
 _EXIT = re.compile(
     r"\[exit code (\d+)\]"  # direct chat
     r"|(?:Process exited with code|Exit code:?|Error: Exit code) (\d+)"  # Codex, Claude Code
@@ -94,7 +120,27 @@ def failing_lines(text: str) -> list[int]:
 
 def is_failing(line: str) -> bool:
     """Whether a line reports a failure in the form of a known program."""
-    return _FAILING.fullmatch(line.rstrip()[:_LINE_CHARS]) is not None
+    return _FAILING.fullmatch(_start_of(line)) is not None
+
+
+def reports_failure(text: str, code: int | None) -> bool:
+    """Whether a command has failed, by its exit code or its output.
+
+    A pipe may hide an exit code, so a verdict in the output counts with an exit code of 0 too; but
+    not a remark, as programs go on after errors that they have met and expected.
+
+    Args:
+        text: the output.
+        code: the exit code; None if it is not known.
+    """
+    if code:
+        return True
+    format = _FAILING if code is None else _FAILED
+    return any(format.fullmatch(_start_of(line)) for line in text.split("\n"))
+
+
+def _start_of(line: str) -> str:
+    return line.rstrip()[:_LINE_CHARS]
 
 
 def excerpt(text: str, chars: int) -> str:

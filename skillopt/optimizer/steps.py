@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skillopt.core.logs import excerpt, exit_code, failing_lines
+from skillopt.core.logs import excerpt, exit_code, reports_failure
 from skillopt.core.text import CHARS_PER_TOKEN, estimate_tokens
 
 if TYPE_CHECKING:
@@ -185,18 +185,13 @@ def _action(name: str, arguments: dict[str, Any], output: str | None, clean: Cle
 
 
 def _has_failed(command: str, code: int | None, output: str, reads: bool) -> bool:
-    """Whether a command did not do what it was to do, by its exit code or its output.
-
-    A pipe may hide an exit code, so failures in the output count with an exit code of 0 too; but
-    not in files that were only read.
-    """
+    """Whether a command did not do what it was to do, by its exit code or its output, which does
+    not count where files were only read."""
     if code == 1 and not output.strip() and _programs(command)[-1:] in [[s] for s in _SEARCHERS]:
         return False
-    if code:
-        return True
-    if reads and (code == 0 or output.count("\n") > 3):
+    if not code and reads and (code == 0 or output.count("\n") > 3):
         return False
-    return bool(failing_lines(output))
+    return reports_failure(output, code)
 
 
 def _only_reads(name: str, command: str) -> bool:

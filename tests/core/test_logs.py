@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillopt.core.logs import excerpt, exit_code, failing_lines, is_failing
+from skillopt.core.logs import excerpt, exit_code, failing_lines, is_failing, reports_failure
 from skillopt.core.text import without_escapes
 
 LOGS = sorted((Path(__file__).parent / "logs").glob("*.txt"))
@@ -42,6 +42,13 @@ def test_each_tool_has_a_log_of_both_kinds() -> None:
         "- Failed runs are retried.", "error_rate: 0.0", "The request failed in 2025, they say.",
         "# fail 0", "ok 3 - error case", "exit code 0", "10 examples, 0 failures",
         "Tests run: 5, Failures: 0, Errors: 0, Skipped: 0", "Error handling", "class NoError:",
+        "10 passed, 2 xfailed in 1.20s", "not ok 3 - later # TODO",
+        "100% tests passed, 0 tests failed",
+        "FAIL 0", "FAIL = 0", "error: 0", "OK (expected failures=1)", "Found 0 errors.",
+        "ERROR: pip's dependency resolver does not currently take into account all packages.",
+        "Errors: 0", "2026-01-01 12:00 ERROR app: connection reset", "echo: done",
+        "Summary: 12 files, 0 errors", "✓ rejects an error (3 ms)", "-    raise ValueError(x)",
+        "+KeyError: 'a'", "> Task :test", "    at Object.error (ok/sum.test.js:2:50)",
     ],
 )  # fmt: skip
 def test_ordinary_lines_are_no_failures(line: str) -> None:
@@ -59,6 +66,15 @@ def test_ordinary_lines_are_no_failures(line: str) -> None:
         "a.py:3: error: Incompatible types  [assignment]", "Found 2 errors in 1 file",
         "10 examples, 1 failure", "AssertionError", "java.lang.NullPointerException: x",
         "TypeError [ERR_X]: no", "sh: 1: tsc: not found", "Killed",
+        "Error: Cannot find module 'x'", "  1:5  error  'x' is not defined  no-undef",
+        "✖ 2 problems (1 error, 1 warning)", "  ✕ sums (3 ms)", "not ok 3 - sums",
+        "67% tests passed, 1 tests failed out of 3", "FAILED: prog.o", "FAIL bad/sum.test.js",
+        "CMake Error at CMakeLists.txt:3 (find_package):", "/usr/bin/ld: cannot find -lfoo",
+        " ! [rejected]        main -> main (fetch first)", "error Command failed with exit code 1.",
+        "E: Unable to locate package x", "curl: (6) Could not resolve host: x",
+        "        FAIL [   0.003s] calc tests::sums", "a.rb:1:in `m': no (RuntimeError)",
+        "Tests: 3, Assertions: 3, Failures: 1.", "error[E0308]: mismatched types",
+        "ERROR:  relation \"x\" does not exist", "Error response from daemon: no such image",
     ],
 )  # fmt: skip
 def test_lines_of_other_programs_that_report_failures(line: str) -> None:
@@ -102,3 +118,17 @@ def test_an_excerpt_is_as_short_as_asked(text: str, chars: int) -> None:
         kept = [line for line in short.split("\n") if "left out …]" not in line]
         assert sum(map(len, kept)) <= chars
         assert "left out" in short
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.stem)
+def test_with_an_exit_code_the_log_is_told_by_that(log: Path) -> None:
+    text = without_escapes(log.read_text("utf-8"))
+    failed = log.stem.endswith("fail")
+    assert reports_failure(text, int(failed)) == failed == reports_failure(text, None)
+
+
+def test_an_exit_code_of_zero_outweighs_remarks_and_no_verdicts() -> None:
+    remark = "Error: expected in this test\n5 passed in 0.10s"
+    assert reports_failure(remark, None) and not reports_failure(remark, 0)
+    piped = "E   assert 5 == 6\n1 failed in 0.10s"
+    assert reports_failure(piped, 0) and reports_failure("", 3)
