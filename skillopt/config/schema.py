@@ -225,7 +225,7 @@ class OptimizerConfig(ModelConfig):
     trajectory_tokens: int | None = Field(None, ge=200)
     """Most tokens of each rollout in a prompt; by default 3,000, or less if ``context_tokens`` has
     no room for a minibatch of them."""
-    context_tokens: int | None = Field(None, ge=2000)
+    context_tokens: int | None = Field(None, ge=256)
     """Most tokens of a request to this model together with its reply; by default that of a
     ``llamacpp`` upstream, and for others no limit."""
     timeout_s: float | None = Field(None, gt=0)
