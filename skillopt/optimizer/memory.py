@@ -46,6 +46,7 @@ def rejection(
         decision.broken,
         decision.evaluated,
         decision.total,
+        decision.undecided,
     )
 
 
@@ -84,7 +85,8 @@ def _entry(entry: RejectedEdit) -> str:
     broken = f", {len(entry.broken)} tasks got worse" if entry.broken else ""
     many = len(entry.edits) > 1
     judged = f"; these {len(entry.edits)} together, none of them alone:" if many else "; alone:"
-    head = f"Step {entry.step}: rejected, {scores}{broken}{judged}"
+    verdict = "undecided, may return" if entry.undecided else "rejected"
+    head = f"Step {entry.step}: {verdict}, {scores}{broken}{judged}"
     return "\n".join([head, *(f"  {describe(edit)}" for edit in entry.edits)])
 
 

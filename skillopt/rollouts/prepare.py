@@ -93,7 +93,7 @@ def prepare(
     splits = load_splits(config.tasks, config.seed, made, given=given, judged=judged)
     for split in needs:
         if not splits[split]:
-            raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
+            raise TaskError(_without_tasks(config, splits, split))
     _check_sandbox(config, splits)
     _check_harnesses(config, loaded, harnesses)
     check_executor(config)
@@ -181,3 +181,13 @@ def _spent_conditions(conditions: Sequence[StopConfig]) -> Iterator[SpendingConf
 def _nearest(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _without_tasks(config: Config, splits: Splits, split: Split) -> str:
+    """What to do about a split without tasks."""
+    counts = ", ".join(f"{name} {len(tasks)}" for name, tasks in splits.items())
+    cut = ":".join(map(str, config.tasks.split))
+    return (
+        f"{config.tasks.source}: the {split} split has no tasks ({counts}): add some, or, if the "
+        f"folder has no splits of its own, change tasks.split (now {cut})"
+    )

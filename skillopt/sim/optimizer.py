@@ -136,8 +136,8 @@ def _appetite(memory: str, rule: str) -> float:
 
     A rule that was rejected together with others is probably good; one rejected alone is not.
     """
-    entries = re.split(r"(?=\bStep \d+: rejected)", memory)
-    tried = [entry for entry in entries if rule in entry]
+    entries = re.split(r"(?=\bStep \d+: (?:rejected|undecided))", memory)
+    tried = [entry for entry in entries if rule in entry and ": undecided" not in entry]
     if not tried:
         return 1.0
     alone = any(len(re.findall(r"append|insert_after|replace|delete", e)) == 1 for e in tried)

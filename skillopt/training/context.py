@@ -6,6 +6,7 @@ the rollout store and the recorded replies.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from skillopt.core.text import estimate_tokens
 from skillopt.core.types import GateDecision, Rollout, Split, Task
 from skillopt.evaluation.scoring import Row, compare
 from skillopt.gates.base import Gate, Side, Trial, mean_score
+from skillopt.gates.power import FEW, told_of_tasks
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.documents import draft, is_crowded
 from skillopt.optimizer.leaks import LeakGuard, leak_guard
@@ -115,7 +117,8 @@ class Training:
     @cached_property
     def guard(self) -> LeakGuard:
         """What belongs to single tasks; made when the first rollouts have run, as it takes time."""
-        return leak_guard(task for tasks in self.splits.values() for task in tasks)
+        held_out = (*self.splits["val"], *self.splits["test"])
+        return leak_guard((*self.splits["train"], *held_out), held_out)
 
     @property
     def current(self) -> Skill:
@@ -208,10 +211,18 @@ class Training:
         def measure(side: Side, tasks: Sequence[Task], replicate: int) -> list[Rollout]:
             return self.runner.rollouts(tasks, sides[side], stage="gate", replicate=replicate)
 
-        val = self.splits["val"]
+        val, state = self.splits["val"], self.state
+        trial = Trial(
+            tasks=val,
+            known=state.rewards,
+            measure=measure,
+            ties=ties,
+            tried=state.rewards_of(candidate.digest),
+            before=[state.rewards_of(skill) for skill in state.lineage],
+        )
         self.record(skill_made(candidate))
         with self.stage("gate", len(val), plan, clock), own_code("gate", self.gate):
-            decision = self.gate.decide(Trial(val, self.state.rewards, measure, ties))
+            decision = self.gate.decide(trial)
             if not isinstance(decision, GateDecision):
                 raise TypeError(f"it returned {decision!r}; return a GateDecision")
             return decision
@@ -257,7 +268,7 @@ class Training:
         if problem := _useless(state.replies.values(), last=True):
             raise OptimizerUnavailableError(problem)
         with self.stage("final", len(val)):
-            final = self._score(self.runner.rollouts(val, self.current, stage="final"))
+            final = self._all_known(self.runner.rollouts(val, self.current, stage="final"))
         rows: list[Row] = []
         if self.config.final.test and test:
             roles = {"initial": state.initial, "best": state.best, "final": state.current}
@@ -336,6 +347,8 @@ class Training:
     def _warn(self, skill: Skill) -> None:
         """Note what the owner of the initial skill should know."""
         self.record.note(told_of_length(self.config.skill, skill))
+        if len(self.splits["val"]) < FEW:
+            self.record.note(told_of_tasks(len(self.splits["val"])))
         if names := left_out_of(self.config.skill.init):
             self.record.note(f"left out of the skill: {', '.join(names)}")
         agent = self.config.harness.name
@@ -348,6 +361,17 @@ class Training:
     def _score(self, rollouts: Sequence[Rollout]) -> float:
         gate = self.config.gate
         return mean_score((r.reward for r in rollouts), gate.metric, gate.mix)
+
+    def _all_known(self, rollouts: Sequence[Rollout]) -> float:
+        """The current skill's selection score from all of its outcomes, each task counted once.
+
+        Args:
+            rollouts: one of each task; a user's own gate may have measured no more than some.
+        """
+        gate, known = self.config.gate, self.state.rewards
+        rewards = [known.get(rollout.task.name, [rollout.reward]) for rollout in rollouts]
+        scores = [mean_score(found, gate.metric, gate.mix) for found in rewards]
+        return math.fsum(scores) / len(scores)
 
 
 def _useless(replies: Iterable[Replied], last: bool) -> str:

@@ -17,6 +17,7 @@ from skillopt.config.schema import Config, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
+from skillopt.gates.power import told_of_tasks, visible_gain
 from skillopt.optimizer.memory import MEMORY_TOKENS
 from skillopt.optimizer.pairs import PAIR_SHARE
 from skillopt.tasks.needs import count_needs
@@ -32,6 +33,17 @@ ROLLOUT_TOKENS = {
 }
 """Assumed prompt and completion tokens of all requests of one rollout, with the agents' own prompts
 (about 10,000, 20,000 and 8,000 tokens, measured) in about six requests."""
+
+GATE_SHARE = {"fresh": 1.25}
+"""Rollouts of a gate for each selection task and decision, if it is not 1: ``fresh`` takes 1.0 to
+1.2 on average (docs/gates.md)."""
+BOUNDS = {
+    "strict": "Upper bounds: the gate can stop early, and stored rollouts are free.",
+    "fresh": "Upper bounds, but for the gate: close calls can take more than these, others take "
+    "fewer. Stored rollouts are free.",
+}
+"""In which direction the numbers may be wrong, by gate."""
+
 LEAST_LIMIT = 2000
 ROOM = 1.25
 """The default limit for ``SKILL.md``: that many tokens, or the initial skill's times this."""
@@ -128,6 +140,8 @@ class Plan:
     """In which direction the numbers may be wrong."""
     length: str
     """What the token limit does to the skill."""
+    selection: str
+    """What the selection split can show."""
     skill_tokens: int
     """The initial skill's estimated length; 0 if it is not known yet."""
     max_tokens: int
@@ -171,6 +185,7 @@ class Plan:
             "skill_tokens": self.skill_tokens,
             "max_tokens": self.max_tokens,
             "needs": dict(self.needs),
+            "smallest_gain": visible_gain(self.tasks["val"]),
             "stages": stages,
         }
 
@@ -216,11 +231,11 @@ def make_plan(
         stages=stages,
         priced=prices.date.isoformat(),
         assumption=f"{prompt:,} and {completion:,} in one rollout of {harness}",
-        bounds="Upper bounds: the gate can stop early, and stored rollouts are free."
-        if config.gate.kind == "strict"
-        else f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
+        bounds=BOUNDS.get(config.gate.kind)
+        or f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
         "fewer. Stored rollouts are free.",
         length=told_of_length(config.skill, initial),
+        selection=told_of_tasks(len(splits["val"])),
         skill_tokens=estimate_tokens(initial.text) if initial else 0,
         max_tokens=limit,
         needs=needs,
@@ -246,7 +261,8 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     # The meta skill is not asked for after the last epoch, as nothing would read it.
     ends = train.epochs - 1 if train.slow_update else max(train.epochs - 2, 0) * train.meta_skill
     gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
-    rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": gated * val}
+    judged = math.ceil(gated * val * GATE_SHARE.get(config.gate.kind, 1))
+    rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
     if ends:
         rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
     return Estimate(
@@ -278,18 +294,31 @@ def _merges(patches: int) -> int:
 def _expected(
     config: Config, stage: str, rollouts: int, calls: int, prices: Prices, limit: int
 ) -> Usage:
+    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage, limit))
+    optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
+    own = _priced(optimizer, prices, config.optimizer.name) if calls else Usage(cost_usd=0.0)
+    return Usage.total([rollout_usage(config, rollouts, prices), own])
+
+
+def rollout_usage(config: Config, rollouts: int, prices: Prices) -> Usage:
+    """The tokens and the cost that are assumed for some rollouts.
+
+    Args:
+        config: names harness and model.
+        rollouts: how many.
+        prices: the price table.
+    """
+    if not rollouts:
+        return Usage(cost_usd=0.0)
     prompt, completion = ROLLOUT_TOKENS[_assumed(config)]
     # The least number of requests: prices depend on how long the prompt of one is.
     target = Usage(rollouts, rollouts * prompt, 0, rollouts * completion)
-    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage, limit))
-    optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
-    return Usage.total(
-        Usage(0, u.prompt_tokens, 0, u.completion_tokens, prices.cost(model.name, u) if n else 0.0)
-        for n, u, model in (
-            (rollouts, target, config.target),
-            (calls, optimizer, config.optimizer),
-        )
-    )
+    return _priced(target, prices, config.target.name)
+
+
+def _priced(usage: Usage, prices: Prices, model: str) -> Usage:
+    cost = prices.cost(model, usage)
+    return Usage(0, usage.prompt_tokens, 0, usage.completion_tokens, cost)
 
 
 def _assumed(config: Config) -> str:

@@ -372,6 +372,8 @@ def test_a_joint_verdict_is_told_as_joint_and_a_whole_one_with_both_scores() -> 
     assert render_memory([alone]).startswith(
         "Step 4: rejected, 0.250 → 0.200 on 17 tasks; alone:\n  append"
     )
+    close = replace(alone, score_after=0.3, undecided=True)
+    assert "Step 4: undecided, may return, 0.250 → 0.300 on 17" in render_memory([close])
     older = RejectedEdit(1, EDITS[:1], 0.5, 0.4, ())
     assert "rejected, at best 0.400 against 0.500; alone:" in render_memory([older])
 

@@ -17,7 +17,9 @@ from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
 from skillopt.run.events import Event, RolloutFinished, RolloutStarted
 from skillopt.run.folder import read_state
+from skillopt.run.journal import read_records
 from skillopt.run.records import Replied, RolloutRan, StageStarted, StepDone
+from skillopt.run.state import fold
 from skillopt.tasks.harbor import TaskError
 from skillopt.training.context import _useless
 from skillopt.training.fingerprint import FingerprintError
@@ -112,7 +114,7 @@ def test_the_number_of_workers_does_not_change_the_result(
 def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
     seen: list[Event] = []
     own = {"upstreams.sim.harm": 1.0, "upstreams.sim.noise": 1.0, "train.minibatch": 1}
-    config = small_config(tmp_path, **own)
+    config = small_config(tmp_path, **own, **{"gate.kind": "strict"})
     train(config, listeners=[seen.append])
     stages = [event.stage for event in seen if isinstance(event, StageStarted)]
     step = ["rollout", "reflect", "merge", "rank", "apply"]
@@ -126,7 +128,8 @@ def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
 
 def test_nothing_is_asked_that_cannot_change_the_result(folder: Path) -> None:
     seen: list[Event] = []
-    result = train(small_config(folder, name="settled"), listeners=[seen.append])
+    config = small_config(folder, name="settled", **{"gate.kind": "strict"})
+    result = train(config, listeners=[seen.append])
     assert [row["current_score"] for row in result.history] == [1.0, 1.0]
     last = result.history[-1]
     assert last["action"] == "skip" and "solves every selection task" in last["gate"]
@@ -138,7 +141,8 @@ def test_nothing_is_asked_that_cannot_change_the_result(folder: Path) -> None:
 
 def test_what_earlier_steps_did_is_shown_to_later_ones(folder: Path) -> None:
     settings = {"upstreams.sim.noise": 1.0, "train.epochs": 3, "train.minibatch": 1}
-    result = train(small_config(folder, name="told", **settings, **{"final.test": False}))
+    plain = {"final.test": False, "gate.kind": "strict"}
+    result = train(small_config(folder, name="told", **settings, **plain))
     wires = [
         (result.folder / "steps" / f"step_000{n}" / "wire.jsonl").read_text() for n in (1, 2, 3)
     ]
@@ -297,3 +301,17 @@ def test_an_epoch_has_every_task_once(count: int, size: int, seed: int, epoch: i
     assert len(made) == -(-count // size)
     assert all(len(batch) == size for batch in made[:-1])
     assert batches(tasks, size, seed, epoch) == made
+
+
+def test_a_run_that_was_begun_with_the_strict_gate_by_default_keeps_it(folder: Path) -> None:
+    whole = train(small_config(folder, name="whole", **{"gate.kind": "strict"}))
+    limits = {"limits.stages.gate.rollouts": 1}
+    train(small_config(folder, name="kept", **{"gate.kind": "strict", **limits}))
+    # The same config without the key, as it was written before there was another gate.
+    resumed = train(small_config(folder, name="kept"))
+    assert resumed.done and untimed(resumed.history) == untimed(whole.history)
+    state = fold(read_records(resumed.folder))
+    assert state.created is not None and state.created.fingerprint["gate.kind"] == "strict"
+    new = train(small_config(folder, name="kept"), fork="new")
+    state = fold(read_records(new.folder))
+    assert state.created is not None and state.created.fingerprint["gate.kind"] == "fresh"
