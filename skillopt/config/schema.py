@@ -222,6 +222,15 @@ class OptimizerConfig(ModelConfig):
     """Whether the optimizer is shown the expected answers of training tasks."""
     prompts: Path | None = None
     """Folder of prompt templates that replace the project's templates of the same names."""
+    trajectory_tokens: int | None = Field(None, ge=200)
+    """Most tokens of each rollout in a prompt; by default 3,000, or less if ``context_tokens`` has
+    no room for a minibatch of them."""
+    context_tokens: int | None = Field(None, ge=256)
+    """Most tokens of a request to this model together with its reply; by default that of a
+    ``llamacpp`` upstream, and for others no limit."""
+    timeout_s: float | None = Field(None, gt=0)
+    """Seconds for which a reply may think in silence, before and between its words; after that it
+    is asked for again. By default 1,800, or ``patience.total`` if that is less."""
 
 
 class LearningRateConfig(Section):
