@@ -47,7 +47,7 @@ from skillopt.run.state import State
 from skillopt.run.stop import StopCondition
 from skillopt.training.history import history_row, lacked_room, run_done
 from skillopt.training.optimizer_model import GatewayModel
-from skillopt.training.plan import token_limit, told_of_length
+from skillopt.training.plan import gate_kind, token_limit, told_of_length
 from skillopt.training.proposal import Proposal
 from skillopt.training.shown import agent_paragraph, earlier, silence_of, trajectory_tokens
 from skillopt.training.steps import StepPlan, plan_steps
@@ -179,7 +179,8 @@ class Training:
     @property
     def settled(self) -> bool:
         """Whether no candidate could be accepted: the gate wants more than the highest score."""
-        return self.config.gate.kind == "strict" and self.state.current_score >= 1 - 1e-9
+        strict = gate_kind(self.config, len(self.splits["val"])) == "strict"
+        return strict and self.state.current_score >= 1 - 1e-9
 
     @property
     def _steps_in_epoch(self) -> int:

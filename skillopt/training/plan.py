@@ -232,7 +232,7 @@ def make_plan(
         stages=stages,
         priced=prices.date.isoformat(),
         assumption=f"{prompt:,} and {completion:,} in one rollout of {harness}",
-        bounds=BOUNDS.get(_gate(config, len(splits["val"])))
+        bounds=BOUNDS.get(gate_kind(config, len(splits["val"])))
         or f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
         "fewer. Stored rollouts are free.",
         length=told_of_length(config.skill, initial),
@@ -262,7 +262,7 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     # The meta skill is not asked for after the last epoch, as nothing would read it.
     ends = train.epochs - 1 if train.slow_update else max(train.epochs - 2, 0) * train.meta_skill
     gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
-    judged = math.ceil(gated * val * GATE_SHARE.get(_gate(config, val), 1))
+    judged = math.ceil(gated * val * GATE_SHARE.get(gate_kind(config, val), 1))
     rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
     if ends:
         rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
@@ -274,7 +274,7 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     )
 
 
-def _gate(config: Config, tasks: int) -> str:
+def gate_kind(config: Config, tasks: int) -> str:
     """The kind of gate that decides on so many tasks."""
     kind = config.gate.kind
     if kind != "auto":

@@ -126,9 +126,10 @@ def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
     assert [stages[:end].count("rollout") for end in ends] == [1, 2], "the ends of two epochs"
 
 
-def test_nothing_is_asked_that_cannot_change_the_result(folder: Path) -> None:
+@pytest.mark.parametrize("gate", [{"kind": "strict"}, {"kind": "auto", "options": {"large": 1}}])
+def test_nothing_is_asked_that_cannot_change_the_result(folder: Path, gate: Any) -> None:
     seen: list[Event] = []
-    config = small_config(folder, name="settled", **{"gate.kind": "strict"})
+    config = small_config(folder, name=f"settled-{gate['kind']}", gate=gate)
     result = train(config, listeners=[seen.append])
     assert [row["current_score"] for row in result.history] == [1.0, 1.0]
     last = result.history[-1]
