@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from skillopt.core.metric import Scorer
 from skillopt.core.skill import Skill, plain_text
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import RejectedEdit, Rollout
@@ -52,6 +53,7 @@ class Briefing:
         skill_aware: whether reminders may be proposed for rules that were not followed.
         autonomous: whether the optimizer chooses the number of edits.
         max_tokens: the limit for ``SKILL.md``.
+        scorer: how rewards are counted, which decides what is a failure.
     """
 
     skill: Skill
@@ -68,6 +70,7 @@ class Briefing:
     skill_aware: bool = False
     autonomous: bool = False
     max_tokens: int = 2000
+    scorer: Scorer = Scorer()
 
     def ask(
         self,
@@ -99,7 +102,10 @@ class Briefing:
             **values,
         )
         system = self.prompts.render(
-            "system", edit_files=self.edit_files, skill_aware=self.skill_aware
+            "system",
+            edit_files=self.edit_files,
+            skill_aware=self.skill_aware,
+            improves_if=self.scorer.improves_if,
         )
         return self.model.ask(stage, about, system, prompt, schema)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from skillopt.core.metric import Scorer
 from skillopt.core.types import Patch, Rollout
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS, Briefing
 from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
@@ -31,8 +32,7 @@ def reflect(
     """Ask the optimizer what to learn from a batch.
 
     Args:
-        rollouts: the batch; those that were not scored are skipped. Fully solved ones are
-            successes, all others failures.
+        rollouts: the batch; those that were not scored are skipped.
         briefing: the step's; with a budget of 0 nothing is asked.
         minibatch: rollouts in one call.
         batch: name of the batch if a step has several.
@@ -46,21 +46,26 @@ def reflect(
     """
     if briefing.budget == 0:
         return StageResult(())
-    batches = minibatches(rollouts, briefing.seed, minibatch, batch)
+    batches = minibatches(rollouts, briefing.seed, minibatch, batch, briefing.scorer)
     answers = list(briefing.parallel(lambda one: _ask(one, briefing), batches))
     patches = tuple(patch for patch, _ in answers if patch and patch.edits)
     return StageResult(patches, tuple(call for _, call in answers))
 
 
 def minibatches(
-    rollouts: Sequence[Rollout], seed: str, size: int, batch: str = ""
+    rollouts: Sequence[Rollout],
+    seed: str,
+    size: int,
+    batch: str = "",
+    scorer: Scorer = Scorer(),
 ) -> list[Minibatch]:
-    """Failures, then successes, each shuffled by the seed and cut; the last may be smaller."""
+    """Failures, then successes (:meth:`Scorer.succeeds`), each shuffled by the seed and cut; the
+    last may be smaller."""
     scored = [rollout for rollout in rollouts if rollout.status.scored]
     found: list[Minibatch] = []
-    kinds: tuple[tuple[Kind, float], ...] = (("failure", 0.0), ("success", 1.0))
-    for kind, hard in kinds:
-        shuffled = [rollout for rollout in scored if rollout.reward.hard == hard]
+    kinds: tuple[tuple[Kind, bool], ...] = (("failure", False), ("success", True))
+    for kind, success in kinds:
+        shuffled = [rollout for rollout in scored if scorer.succeeds(rollout.reward) == success]
         random.Random(f"{seed}{batch}/{kind}").shuffle(shuffled)
         cut = [tuple(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
         found += [

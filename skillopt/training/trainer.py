@@ -75,7 +75,8 @@ class SkillOpt:
         batches = [training.batch(plan, part, asking.clock) for part in numbers]
         rollouts = [rollout for batch in batches for rollout in batch]
         if not train.successes:
-            batches = [[r for r in batch if not r.reward.hard] for batch in batches]
+            succeeds = training.config.gate.scorer.succeeds
+            batches = [[r for r in batch if not succeeds(r.reward)] for batch in batches]
 
         def stage(name: str, total: int) -> AbstractContextManager[None]:
             return training.stage(name, total, plan, asking.clock)
@@ -181,7 +182,8 @@ class SkillOpt:
         with training.stage("pairs", 2 * len(tasks), plan, asking.clock):
             before = training.runner.rollouts(tasks, earlier, stage="pairs")
             after = training.runner.rollouts(tasks, training.current, stage="pairs")
-        return tuple(Pair(*both) for both in zip(before, after, strict=True))
+        scorer = config.gate.scorer
+        return tuple(Pair(*both, scorer) for both in zip(before, after, strict=True))
 
 
 def _nothing(errors: Sequence[str]) -> str:
