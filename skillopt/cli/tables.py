@@ -58,10 +58,8 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
         ]
         _row(table, *cells, *([money(usage.cost_usd)] if priced else []))
     _print(console, table)
-    console.print(
-        "Opened: rollouts in which the agent read the skill. Intervals are 95 %, over tasks;"
-    )
-    console.print("gains are paired by task, and confirmed if the exact test rules 0 out too.")
+    console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %, over")
+    console.print("tasks; gains are paired by task, see docs/statistics.md.")
     for row in rows:
         if row.claim:
             where = f"{row.harness} with {row.model}" if several else row.harness
@@ -337,8 +335,8 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
     console.print("trained. Intervals are 95 %, over tasks.")
     for cell in cells:
         if cell.row and cell.row.claim:
-            where = f"{cell.subject} in {cell.place.label}, {cell.split}"
-            show_text(console, f"{where}: {cell.row.claim.words}")
+            place = f"{cell.subject} in {cell.place.label}, {cell.split}"
+            show_text(console, f"{place}: {cell.row.claim.words}")
     _print_unopened(console, shares)
 
 

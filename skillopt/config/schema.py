@@ -24,7 +24,8 @@ from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
 from skillopt.core.import_path import PATH
-from skillopt.core.metric import Metric, Scorer
+from skillopt.core.metric import Metric as Metric
+from skillopt.core.metric import Scorer
 from skillopt.core.types import Split
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
@@ -388,8 +389,8 @@ class FinalConfig(Section):
     """What happens at the end of training."""
 
     test: bool = True
-    """Whether the initial, best and final skill are scored on the test split, and the gain is tested
-    there."""
+    """Whether the initial, best and final skill are scored on the test split, and the gain is
+    tested there."""
     held_out: float = Field(1 / 3, ge=0, le=0.9)
     """Share of the selection tasks that training does not use, and that are the test split if there
     is no other; 0 for none. It is not done for less than 6 tasks, which can confirm nothing."""

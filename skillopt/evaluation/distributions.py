@@ -1,4 +1,4 @@
-"""Beta and t quantiles in a few lines, so that a score needs no SciPy. Tests compare them with it."""
+"""Beta and t quantiles in a few lines, so that scores need no SciPy; tests compare them with it."""
 
 from __future__ import annotations
 

@@ -149,8 +149,9 @@ def exact_p(changes: Sequence[float], weights: Sequence[float] | None = None) ->
         sums = np.abs(np.arange(-sum(whole), sum(whole) + 1))
         return float(min(1.0, ways[sums >= round(observed * unit)].sum()))
     rng, sizes, beyond = np.random.default_rng(0), np.array(steps), 0
+    signs = np.array([-1, 1])
     for _ in range(FLIPS):
-        total = sizes @ (rng.integers(0, 2, len(steps)) * 2 - 1)
+        total = float(sizes @ signs[rng.integers(0, 2, len(steps))])
         beyond += abs(total) >= observed - 1e-9
     return (1 + beyond) / (1 + FLIPS)
 

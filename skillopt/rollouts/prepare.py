@@ -93,8 +93,8 @@ def prepare(
     judged = loaded.verifier is not None
     made, given = config.runs / "tasks", loaded.tasks
     splits = load_splits(config.tasks, config.seed, made, given=given, judged=judged)
-    whole, own = splits, config.final
-    splits = hold_out(splits, own.held_out if own.test else 0.0, config.seed)
+    whole, final = splits, config.final
+    splits = hold_out(splits, final.held_out if final.test else 0.0, config.seed)
     for split in needs:
         if not splits[split]:
             raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
