@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,10 @@ def unconfirmed(path: Path) -> str:
     if run is None:
         return ""
     state = read_state(run)[0]
-    summary, claimed = state.summary, claim_of_run(state)
+    return _unconfirmed(state.summary, claim_of_run(state))
+
+
+def _unconfirmed(summary: Mapping[str, Any], claimed: Mapping[str, Any] | None) -> str:
     name = summary["name"]
     if summary["best_skill"] == summary["initial_skill"]:
         return f"run {name} kept no edit: the skill is the one that it started from"

@@ -77,7 +77,9 @@ def test_prompts_say_what_was_asked() -> None:
     assert "could not be used: too long" in render_prompt("compress", **PROMPTS["compress"])
     chosen = render_prompt("rank", **{**PROMPTS["rank"], "autonomous": True})
     assert "`count`" in chosen
-    plain_system = render_prompt("system", edit_files=False, skill_aware=False)
+    plain_system = render_prompt(
+        "system", **{**PROMPTS["system"], "edit_files": False, "skill_aware": False}
+    )
     assert "`note`" not in plain_system and "always empty" in plain_system
 
 
