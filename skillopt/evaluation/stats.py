@@ -160,14 +160,14 @@ def rate_difference(before: Sequence[float], after: Sequence[float]) -> Estimate
     """The difference of two scores on one task, from its repetitions under each skill.
 
     Returns:
-        Newcombe's hybrid interval (Statistics in Medicine 17, 1998, method 10) from mid-P
-        intervals; None for single rollouts, which give no rate.
+        Newcombe's hybrid interval (Statistics in Medicine 17, 1998, method 10), from exact ones as
+        there are few runs; None for single rollouts, which give no rate.
     """
     if min(len(before), len(after)) < 2:
         return None
     old, new = (math.fsum(values) / len(values) for values in (before, after))
     old_ends, new_ends = (
-        mid_p_interval(math.fsum(values), len(values)) for values in (before, after)
+        exact_interval(math.fsum(values), len(values)) for values in (before, after)
     )
     return _combined(new, new_ends, old, old_ends, 0.0)
 

@@ -28,7 +28,7 @@ PAIRS = {
     "stable": 2,
 }
 PROMPTS = {
-    "system": {"edit_files": True, "skill_aware": True},
+    "system": {"edit_files": True, "skill_aware": True, "improves_if": "I"},
     "failures": CONTEXT | TRAJECTORIES,
     "successes": CONTEXT | {"trajectories": ["T1"], "budget": None},
     "merge": CONTEXT | {"edits": [EDIT, EDIT], "failures_first": 1},
