@@ -12,13 +12,14 @@ _TINY = 1e-300
 
 
 @lru_cache(maxsize=16384)
-def exact_interval(successes: float, trials: float) -> tuple[float, float]:
+def exact_interval(successes: float, trials: float, level: float = LEVEL) -> tuple[float, float]:
     """Clopper and Pearson's interval for a share (Biometrika 26, 1934).
 
     Args:
         successes, trials: not whole numbers if the trials are worth less than they are many.
+        level: how often the interval holds at least.
     """
-    failures, tail = trials - successes, (1 - LEVEL) / 2
+    failures, tail = trials - successes, (1 - level) / 2
 
     def at_least(share: float) -> float:
         return beta_cdf(share, successes, failures + 1)

@@ -161,13 +161,14 @@ def rate_difference(before: Sequence[float], after: Sequence[float]) -> Estimate
 
     Returns:
         Newcombe's hybrid interval (Statistics in Medicine 17, 1998, method 10), from exact ones as
-        there are few runs; None for single rollouts, which give no rate.
+        there are few runs, of 98 % for up to four; None for single rollouts, which give no rate.
     """
     if min(len(before), len(after)) < 2:
         return None
     old, new = (math.fsum(values) / len(values) for values in (before, after))
     old_ends, new_ends = (
-        exact_interval(math.fsum(values), len(values)) for values in (before, after)
+        exact_interval(math.fsum(values), len(values), LEVEL if len(values) > 4 else 0.98)
+        for values in (before, after)
     )
     return _combined(new, new_ends, old, old_ends, 0.0)
 
