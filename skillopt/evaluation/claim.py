@@ -80,9 +80,8 @@ def claim(
         weights: how often each task counts; by default once.
         split: the tasks' split.
     """
-    old, new = ([sum(runs) / len(runs) for runs in side] for side in (before, after))
-    runs = min(all_or_nothing_runs(side, weights) for side in (before, after))
-    gain = paired_difference(old, new, weights, runs)
+    old, new = (means_of(side) for side in (before, after))
+    gain = gain_of(before, after, weights)
     changes = [b - a for a, b in zip(old, new, strict=True)]
     return Claim(
         _VERDICTS[gain.sign],
@@ -92,6 +91,21 @@ def claim(
         visible_gain(changes, weights),
         split,
     )
+
+
+def gain_of(
+    before: Sequence[Sequence[float]],
+    after: Sequence[Sequence[float]],
+    weights: Sequence[float] | None = None,
+) -> Estimate:
+    """The gain alone, as :func:`claim` has it, with the same arguments."""
+    runs = min(all_or_nothing_runs(side, weights) for side in (before, after))
+    return paired_difference(means_of(before), means_of(after), weights, runs)
+
+
+def means_of(runs: Sequence[Sequence[float]]) -> list[float]:
+    """The mean score of each task's repetitions."""
+    return [sum(scores) / len(scores) for scores in runs]
 
 
 def claim_of_run(state: State) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from harnesses.base import Usage
 from skillopt.core.metric import Scorer
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout, Task, used
-from skillopt.evaluation.claim import Claim, claim
+from skillopt.evaluation.claim import Claim, claim, gain_of, means_of
 from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean, rate_difference
 from skillopt.rollouts.runner import RolloutRunner
 
@@ -87,21 +87,24 @@ class Row:
     @cached_property
     def claim(self) -> Claim | None:
         """What these tasks say about this skill against the first row's; None for that row."""
-        return self._claim(self.runs)
+        sides = self._sides(self.runs)
+        return claim(*sides) if sides else None
 
     def _score(self, names: Iterable[str], runs: Mapping[str, list[float]] = {}) -> Estimate:
         runs = runs or self.runs
         weights = self.weights(names)
         chosen, counts = [runs[name] for name in weights], list(weights.values())
-        means = [math.fsum(scores) / len(scores) for scores in chosen]
-        return mean(means, counts, all_or_nothing_runs(chosen, counts))
+        return mean(means_of(chosen), counts, all_or_nothing_runs(chosen, counts))
 
-    def _claim(self, names: Iterable[str]) -> Claim | None:
+    def _sides(
+        self, names: Iterable[str]
+    ) -> tuple[list[list[float]], list[list[float]], list[float]] | None:
+        """The first row's runs of some tasks, this one's, and how often each task counts."""
         if self.first is None:
             return None
-        weights, before = self.weights(names), self.first.runs
-        old, new = ([side[name] for name in weights] for side in (before, self.runs))
-        return claim(old, new, list(weights.values()))
+        weights = self.weights(names)
+        old, new = ([row.runs[name] for name in weights] for row in (self.first, self))
+        return old, new, list(weights.values())
 
     def weights(self, names: Iterable[str]) -> dict[str, float]:
         """How often each task counts: those with the same content are one, and not several that
@@ -138,8 +141,9 @@ class Row:
         found = {}
         for family in sorted(set(kinds.values())):
             names = [name for name, kind in kinds.items() if kind == family]
-            part = self._claim(names)
-            found[family] = Part(len(names), self._score(names), part.gain if part else None)
+            sides = self._sides(names)
+            gain = gain_of(*sides) if sides else None
+            found[family] = Part(len(names), self._score(names), gain)
         return found
 
     @property

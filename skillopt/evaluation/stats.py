@@ -8,9 +8,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from statistics import NormalDist
 
-from skillopt.evaluation.distributions import LEVEL, exact_interval, mid_p_interval, t_quantile
+from skillopt.evaluation.distributions import (
+    LEVEL,
+    beta_cdf,
+    exact_interval,
+    mid_p_interval,
+    t_quantile,
+)
 
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 _WORST = 2.0
@@ -229,7 +236,7 @@ def visible_rate_gain(tasks: int, lost: float = 0.0) -> float | None:
     low, high = 0.0, 1 - 2 * lost
     if high <= 0 or _power(tasks, lost + high, lost) < POWER:
         return None
-    while high - low > 1e-4:
+    while high - low > 1e-3:
         middle = (low + high) / 2
         enough = _power(tasks, lost + middle, lost) >= POWER
         low, high = (low, middle) if enough else (middle, high)
@@ -359,14 +366,15 @@ def _power(tasks: int, gained: float, lost: float) -> float:
     changed = gained + lost
     if changed <= 0:
         return 0.0
-    share = gained / changed
-    return math.fsum(
-        _binomial(number, tasks, changed)
-        * math.fsum(_binomial(up, number, share) for up in range(_critical(number), number + 1))
-        for number in range(tasks + 1)
-    )
+    share, found = gained / changed, 0.0
+    for number in range(tasks + 1):
+        chance, least = _binomial(number, tasks, changed), _critical(number)
+        if chance > 1e-9 and least <= number:
+            found += chance * beta_cdf(share, least, number - least + 1)
+    return found
 
 
+@lru_cache(maxsize=4096)
 def _critical(changed: int) -> int:
     """How many of some changed tasks must be gained for the exact test to show a gain."""
     tail, up = 0.0, changed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skillopt.gates.base import _exact
+from skillopt.core.metric import _exact
 from skillopt.report.view import RunView, read_run
 from skillopt.run.folder import RunError
 from skillopt.run.journal import LOG, JournalError, LogReader

@@ -254,7 +254,7 @@ def test_the_plan_counts_what_the_config_says(folder: Path, whole: RunResult) ->
     plan = make_plan(config, splits, SkillOpt(), price_table(config))
     assert (plan.epochs, plan.steps, plan.budgets) == (2, 2, (3, 2))
     counts = {stage.stage: stage.rollouts for stage in plan.stages if stage.rollouts}
-    assert counts == {"baseline": 2, "rollout": 4, "gate": 6, "pairs": 4, "test": 4}
+    assert counts == {"baseline": 2, "rollout": 4, "gate": 6, "pairs": 4, "test": 6}
     assert plan.usage.cost_usd == 0.0
     assert whole.summary["spent"]["rollouts"] <= plan.rollouts
     unknown = config.model_copy(update={"target": config.target.model_copy(update={"name": "x"})})
@@ -268,7 +268,7 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:
     assert "2 epochs, 2 steps" in shown.stdout and "cost unknown" in shown.stdout
     assert not (folder / "runs" / "dry").exists()
     data = json.loads(skillopt("train", "quickstart/local", *options, "--dry-run", "--json").stdout)
-    assert data["rollouts"] == 20 and data["usd"] is None and data["edit_budgets"] == [3, 2]
+    assert data["rollouts"] == 22 and data["usd"] is None and data["edit_budgets"] == [3, 2]
 
 
 def test_a_limit_of_nothing_is_refused(folder: Path) -> None:
