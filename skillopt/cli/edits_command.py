@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.command("edits")
 @run_argument
 @click.option("--without", "name", metavar="STEP.N", help="Make the best skill without one edit.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="With --without: writes FOLDER/NAME.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="With --without: writes FOLDER/NAME."
+)
 @click.option("--score", is_flag=True, help="With --without: score it beside the best skill.")
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True
@@ -54,7 +56,9 @@ def command(
         _list(accepted_edits(records), as_json)
         return
     if not out and not score:
-        raise click.UsageError("say what to do with it: -o FOLDER writes it there, --score scores it")
+        raise click.UsageError(
+            "say what to do with it: -o FOLDER writes it there, --score scores it"
+        )
     made = without(records, name)
     if out:
         out = out / made.skill.folder

@@ -62,12 +62,26 @@ def t_quantile(degrees: float) -> float:
 
 
 def solve(increasing: Callable[[float], float], target: float) -> float:
-    """Where in [0, 1] an increasing function reaches a value, by bisection."""
+    """Where in [0, 1] an increasing function reaches a value, by Ridders' method (Press et al.,
+    §9.2)."""
     low, high = 0.0, 1.0
-    for _ in range(46):
+    below, above = increasing(low) - target, increasing(high) - target
+    found = low
+    for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if increasing(middle) < target else (low, middle)
-    return (low + high) / 2
+        value = increasing(middle) - target
+        root = math.sqrt(value * value - below * above)
+        if root == 0:
+            return middle
+        before, found = found, middle - (middle - low) * value / root
+        found = min(max(found, low), high)
+        there = increasing(found) - target
+        if abs(found - before) < 1e-12 or there == 0:
+            break
+        ends = sorted([(low, below), (middle, value), (found, there), (high, above)])
+        low, below = max(end for end in ends if end[1] < 0)
+        high, above = min(end for end in ends if end[1] >= 0)
+    return found
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:

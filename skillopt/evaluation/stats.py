@@ -20,7 +20,7 @@ from skillopt.evaluation.distributions import (
 )
 
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-_WORST = 2.0
+_WORST = 4.0
 """Degrees of freedom with which the greatest possible variance counts beside the observed one, so
 that values that happen to agree are not taken for sure."""
 POWER = 0.8
@@ -58,7 +58,7 @@ def rate(successes: float, trials: float) -> Estimate:
     """
     if trials <= 1:
         return Estimate(successes / trials if trials else 0.0)
-    return Estimate(successes / trials, *exact_interval(successes, trials))
+    return Estimate(successes / trials, *exact_interval(round(successes, 9), round(trials, 9)))
 
 
 def effective(weights: Sequence[float]) -> float:
@@ -99,7 +99,7 @@ def mean(
     found = _Weighted.of(values, weights)
     if found.tasks <= 1:
         return Estimate(found.mean)
-    trials = found.trials(found.mean * (1 - found.mean), runs)
+    trials = round(found.trials(found.mean * (1 - found.mean), runs), 9)
     share = min(max(found.mean, 0.0), 1.0)
     return Estimate(found.mean, *exact_interval(round(share * trials, 9), trials))
 
@@ -122,7 +122,9 @@ def paired_difference(
     """
     changes = [new - old for old, new in zip(before, after, strict=True)]
     found = _difference(changes, weights, runs)
-    if found.low is None or found.high is None or exact_p(changes, weights) <= 1 - LEVEL:
+    if found.low is None or found.high is None:
+        return found
+    if found.sign == 0 or exact_p(changes, weights) <= 1 - LEVEL:
         return found
     return Estimate(found.value, min(found.low, 0.0), max(found.high, 0.0))
 
@@ -141,6 +143,9 @@ def exact_p(changes: Sequence[float], weights: Sequence[float] | None = None) ->
     counts = weights or [1.0] * len(changes)
     steps = [abs(c) * w for c, w in zip(changes, counts, strict=True) if c]
     observed = abs(math.fsum(c * w for c, w in zip(changes, counts, strict=True)))
+    if len(set(steps)) == 1:
+        more = round((observed / steps[0] + len(steps)) / 2)
+        return min(1.0, 2 * beta_cdf(0.5, more, len(steps) - more + 1))
     if len(steps) <= _ENUMERATED:
         sums = np.zeros(1)
         for step in steps:
@@ -152,7 +157,10 @@ def exact_p(changes: Sequence[float], weights: Sequence[float] | None = None) ->
     if sum(whole) <= _COUNTED:
         ways = np.ones(1)
         for size in whole:
-            ways = (np.pad(ways, (0, 2 * size)) + np.pad(ways, (2 * size, 0))) / 2
+            longer = np.zeros(len(ways) + 2 * size)
+            longer[: len(ways)] = ways / 2
+            longer[2 * size :] += ways / 2
+            ways = longer
         sums = np.abs(np.arange(-sum(whole), sum(whole) + 1))
         return float(min(1.0, ways[sums >= round(observed * unit)].sum()))
     rng, sizes, beyond = np.random.default_rng(0), np.array(steps), 0
