@@ -138,8 +138,6 @@ def exact_p(changes: Sequence[float], weights: Sequence[float] | None = None) ->
         changes: of independent tasks.
         weights: how often each counts; by default once.
     """
-    import numpy as np
-
     counts = weights or [1.0] * len(changes)
     steps = [abs(c) * w for c, w in zip(changes, counts, strict=True) if c]
     observed = abs(math.fsum(c * w for c, w in zip(changes, counts, strict=True)))
@@ -147,22 +145,43 @@ def exact_p(changes: Sequence[float], weights: Sequence[float] | None = None) ->
         more = round((observed / steps[0] + len(steps)) / 2)
         return min(1.0, 2 * beta_cdf(0.5, more, len(steps) - more + 1))
     if len(steps) <= _ENUMERATED:
-        sums = np.zeros(1)
-        for step in steps:
-            sums = np.concatenate((sums + step, sums - step))
-        return float((np.abs(sums) >= observed - 1e-9).mean())
+        return _enumerated(steps, observed)
     exact = [Fraction(step).limit_denominator(10_000) for step in steps]
     unit = math.lcm(*(step.denominator for step in exact))
     whole = [int(step * unit) for step in exact]
     if sum(whole) <= _COUNTED:
-        ways = np.ones(1)
-        for size in whole:
-            longer = np.zeros(len(ways) + 2 * size)
-            longer[: len(ways)] = ways / 2
-            longer[2 * size :] += ways / 2
-            ways = longer
-        sums = np.abs(np.arange(-sum(whole), sum(whole) + 1))
-        return float(min(1.0, ways[sums >= round(observed * unit)].sum()))
+        return _counted(whole, round(observed * unit))
+    return _sampled(steps, observed)
+
+
+def _enumerated(steps: Sequence[float], observed: float) -> float:
+    """The share of all signs with which some steps come as far as observed."""
+    import numpy as np
+
+    sums = np.zeros(1)
+    for step in steps:
+        sums = np.concatenate((sums + step, sums - step))
+    return float((np.abs(sums) >= observed - 1e-9).mean())
+
+
+def _counted(steps: Sequence[int], observed: int) -> float:
+    """The same for whole steps, from how likely each sum is."""
+    import numpy as np
+
+    chances = np.ones(1)
+    for step in steps:
+        longer = np.zeros(len(chances) + 2 * step)
+        longer[: len(chances)] = chances / 2
+        longer[2 * step :] += chances / 2
+        chances = longer
+    sums = np.abs(np.arange(-sum(steps), sum(steps) + 1))
+    return float(min(1.0, chances[sums >= observed].sum()))
+
+
+def _sampled(steps: Sequence[float], observed: float) -> float:
+    """The same from random signs (seeded), of which the observed ones are one."""
+    import numpy as np
+
     rng, sizes, beyond = np.random.default_rng(0), np.array(steps), 0
     signs = np.array([-1, 1])
     for _ in range(FLIPS):
