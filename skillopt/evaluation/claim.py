@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from skillopt.core.metric import Scorer
 from skillopt.core.types import RolloutRow
+from skillopt.evaluation.exact import exact_p
 from skillopt.evaluation.stats import (
     Estimate,
     all_or_nothing_runs,
-    exact_p,
     paired_difference,
     points,
     visible_gain,

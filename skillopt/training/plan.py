@@ -17,7 +17,7 @@ from skillopt.config.schema import Arm, Config, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
-from skillopt.evaluation.stats import visible_rate_gain
+from skillopt.evaluation.exact import visible_rate_gain
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
 from skillopt.optimizer.pairs import PAIR_TOKENS

@@ -16,8 +16,8 @@ from skillopt.config.schema import FinalConfig
 from skillopt.core.metric import Scorer
 from skillopt.core.types import Reward
 from skillopt.evaluation.claim import claim, claim_of_run, said_of_run
+from skillopt.evaluation.exact import visible_rate_gain
 from skillopt.evaluation.scoring import Row
-from skillopt.evaluation.stats import visible_rate_gain
 from skillopt.run.folder import read_state
 from skillopt.tasks.sources import hold_out
 from tests.helpers.tiny import Tiny, command, tiny

@@ -14,10 +14,10 @@ from scipy.stats import binomtest, permutation_test, t
 
 from benchmarks.coverage import Cell, exact_paired, mean_cell, paired_cell
 from skillopt.evaluation.distributions import beta_cdf, exact_interval, mid_p_interval, t_quantile
+from skillopt.evaluation.exact import exact_p, visible_rate_gain
 from skillopt.evaluation.stats import (
     Estimate,
     all_or_nothing_runs,
-    exact_p,
     kept_share,
     mean,
     paired_difference,
@@ -25,7 +25,6 @@ from skillopt.evaluation.stats import (
     rate_difference,
     smallest_gain,
     visible_gain,
-    visible_rate_gain,
 )
 
 SHARES = st.floats(0, 1)
