@@ -23,6 +23,8 @@ TASKS = (5, 10, 20, 50, 200)
 RATES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 RUNS = (1, 2, 3, 5)
 ALIKE = (0.0, 0.3, 0.7, 1.0)
+PAIRED_RATES, PAIRED_ALIKE = (0.02, 0.1, 0.5, 0.9, 0.98), (0.0, 0.3, 1.0)
+"""The same for gains, of which there are all pairs."""
 SIMULATIONS = 400
 Values = NDArray[np.float64]
 
@@ -197,12 +199,12 @@ def exact_paired(tasks: int) -> dict[tuple[int, int], tuple[float, float]]:
 
 def cells(paired: bool) -> Iterator[Cell]:
     """All settings of the tables."""
-    for tasks, runs, rate, alike in itertools.product(TASKS, RUNS, RATES, ALIKE):
-        if not paired:
-            yield Cell(tasks, runs, rate, alike)
-        elif tasks <= 50 or runs in (1, 5):
-            for after in RATES:
-                yield Cell(tasks, runs, rate, alike, after)
+    if not paired:
+        yield from (Cell(*cell) for cell in itertools.product(TASKS, RUNS, RATES, ALIKE))
+        return
+    rates = PAIRED_RATES
+    for tasks, runs, rate, alike in itertools.product(TASKS, RUNS, rates, PAIRED_ALIKE):
+        yield from (Cell(tasks, runs, rate, alike, after) for after in rates)
 
 
 def table(paired: bool, simulations: int) -> str:
@@ -229,7 +231,8 @@ def table(paired: bool, simulations: int) -> str:
 
 def main() -> None:
     simulations = int(sys.argv[1]) if len(sys.argv) > 1 else SIMULATIONS
-    print(f"Scores\n\n{table(False, simulations)}\n\nGains\n\n{table(True, simulations)}")
+    print(f"Scores\n\n{table(False, simulations)}", flush=True)
+    print(f"\nGains\n\n{table(True, simulations)}")
 
 
 if __name__ == "__main__":

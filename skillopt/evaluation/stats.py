@@ -18,9 +18,10 @@ from skillopt.evaluation.distributions import (
 from skillopt.evaluation.exact import POWER, exact_p, visible_rate_gain
 
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-_WORST = 4.0
+_WORST, _WORST_OF_DEGREES = 4.0, 1.0
 """Degrees of freedom with which the greatest possible variance counts beside the observed one, so
-that values that happen to agree are not taken for sure."""
+that values that happen to agree are not taken for sure: of several runs of all or nothing, and of
+scores in between."""
 _LARGEST_SHARE = 9.0
 
 
@@ -80,6 +81,7 @@ def mean(
     The exact interval for as many trials as the tasks are worth (Korn and Graubard, Survey
     Methodology 24, 1998): at least one each, and more if their scores differ less than those of
     tasks that are solved or not. For one run each of all or nothing this is :func:`rate`.
+    Scores in between may be alike by chance: as many tasks as can go unseen may score 0 or 1.
 
     Args:
         values: scores in [0, 1]; of a task with several runs their mean.
@@ -91,7 +93,11 @@ def mean(
         return Estimate(found.mean)
     trials = round(found.trials(found.mean * (1 - found.mean), runs), 9)
     share = min(max(found.mean, 0.0), 1.0)
-    return Estimate(found.mean, *exact_interval(round(share * trials, 9), trials))
+    low, high = exact_interval(round(share * trials, 9), trials)
+    if math.isinf(runs):
+        seen = ((1 - LEVEL) / 2) ** (1 / found.tasks)
+        low, high = min(low, share * seen), max(high, 1 - (1 - share) * seen)
+    return Estimate(found.mean, low, high)
 
 
 def paired_difference(
@@ -174,7 +180,8 @@ def visible_gain(changes: Sequence[float], weights: Sequence[float] | None = Non
         return visible_rate_gain(tasks, (lost * tasks + 0.5) / (tasks + 1))
     if found.tasks <= 1 or smallest_gain(int(found.tasks)) is None:
         return None
-    spread = math.sqrt(found.shrunk(_binary_variance(changes, weights)) / found.tasks)
+    worst = _binary_variance(changes, weights)
+    spread = math.sqrt(found.shrunk(worst, _WORST_OF_DEGREES) / found.tasks)
     gain = (t_quantile(found.tasks - 1) + NormalDist().inv_cdf(POWER)) * spread
     return gain if gain <= 1 else None
 
@@ -239,10 +246,10 @@ class _Weighted:
         spread = math.fsum(w * (v - middle) ** 2 for v, w in pairs) / whole
         return cls(tasks, middle, spread * tasks / (tasks - 1) if tasks > 1 else 0.0)
 
-    def shrunk(self, worst: float) -> float:
-        """The variance, drawn towards the greatest possible one."""
+    def shrunk(self, worst: float, weight: float) -> float:
+        """The variance, drawn towards the greatest possible one with some degrees of freedom."""
         free = self.tasks - 1
-        return (free * self.variance + _WORST * worst) / (free + _WORST)
+        return (free * self.variance + weight * worst) / (free + weight)
 
     def trials(self, worst: float, runs: float) -> float:
         """How many trials of all or nothing the values are worth, with the degrees of freedom of
@@ -254,7 +261,8 @@ class _Weighted:
         """
         if worst <= 1e-12:
             return self.tasks
-        more = worst / self.shrunk(worst) * (_Z / t_quantile(self.tasks - 1)) ** 2
+        weight = _WORST_OF_DEGREES if math.isinf(runs) else _WORST
+        more = worst / self.shrunk(worst, weight) * (_Z / t_quantile(self.tasks - 1)) ** 2
         return min(self.tasks * max(more, 1.0), max(runs, self.tasks))
 
 
@@ -275,7 +283,12 @@ def _difference(changes: Sequence[float], weights: Sequence[float] | None, runs:
     above, below = (mid_p_interval(round(part * trials, 9), trials) for part in (gained, lost))
     rest = (1 - gained) * (1 - lost)
     together = -min(1.0, math.sqrt(gained * lost / rest)) if rest > 0 else 0.0
-    return _combined(gained, above, lost, below, together)
+    estimate = _combined(gained, above, lost, below, together)
+    if math.isinf(runs):  # As many tasks as can go unseen may not change at all.
+        least = estimate.value * (1 - LEVEL) ** (1 / found.tasks)
+        low, high = (estimate.low or 0.0), (estimate.high or 0.0)
+        return Estimate(estimate.value, min(low, least), max(high, least))
+    return estimate
 
 
 def _combined(

@@ -205,6 +205,26 @@ def test_gains_hold_in_the_worst_cells(cell: Cell) -> None:
     assert found.coverage >= 0.92 and found.width <= 1.15 and found.narrowest > 0.01
 
 
+@pytest.mark.parametrize("tasks", [5, 20, 50])
+def test_scores_between_nothing_and_all_hold_too(tasks: int) -> None:
+    """Also if nearly all are alike, and a rare one is not."""
+    rng = random.Random(tasks)
+    worlds = {
+        "spread": (lambda: rng.betavariate(8, 2), 0.8),
+        "alike": (lambda: rng.betavariate(50, 50), 0.5),
+        "rarely nothing": (lambda: 0.0 if rng.random() < 0.03 else 0.95, 0.95 * 0.97),
+        "often nothing": (lambda: 0.0 if rng.random() < 0.1 else 0.95, 0.95 * 0.9),
+    }
+    for name, (draw, truth) in worlds.items():
+        held = gained = 0
+        for _ in range(300):
+            values = [draw() for _ in range(tasks)]
+            found, gain = mean(values), paired_difference([0.0] * tasks, values)
+            held += (found.low or 0) <= truth <= (found.high or 1)
+            gained += (gain.low or 0) <= truth <= (gain.high or 1)
+        assert held >= 0.93 * 300 and gained >= 0.92 * 300, name
+
+
 def test_the_exact_paired_interval_is_one() -> None:
     """What widths are compared with covers at least as often as it claims, counted."""
     ends = exact_paired(8)
