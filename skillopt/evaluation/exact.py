@@ -13,6 +13,8 @@ POWER = 0.8
 """Chance with which a gain that is called visible is confirmed."""
 FLIPS = 9_999
 """Random signs of the permutation test if there are too many to count."""
+_AT_ONCE = 500
+"""So few of them that many tasks do not fill the memory."""
 _ENUMERATED = 16
 """The most changes of which all signs are tried."""
 _COUNTED = 200_000
@@ -73,10 +75,9 @@ def _sampled(steps: Sequence[float], observed: float) -> float:
     import numpy as np
 
     rng, sizes, beyond = np.random.default_rng(0), np.array(steps), 0
-    signs = np.array([-1, 1])
-    for _ in range(FLIPS):
-        total = float(sizes @ signs[rng.integers(0, 2, len(steps))])
-        beyond += abs(total) >= observed - 1e-9
+    for first in range(0, FLIPS, _AT_ONCE):
+        signs = rng.integers(0, 2, (min(_AT_ONCE, FLIPS - first), len(steps))) * 2 - 1
+        beyond += int((np.abs(signs @ sizes) >= observed - 1e-9).sum())
     return (1 + beyond) / (1 + FLIPS)
 
 

@@ -205,7 +205,7 @@ def test_gains_hold_in_the_worst_cells(cell: Cell) -> None:
     assert found.coverage >= 0.92 and found.width <= 1.15 and found.narrowest > 0.01
 
 
-@pytest.mark.parametrize("tasks", [5, 20, 50])
+@pytest.mark.parametrize("tasks", [5, 20])
 def test_scores_between_nothing_and_all_hold_too(tasks: int) -> None:
     """Also if nearly all are alike, and a rare one is not."""
     rng = random.Random(tasks)
@@ -217,12 +217,12 @@ def test_scores_between_nothing_and_all_hold_too(tasks: int) -> None:
     }
     for name, (draw, truth) in worlds.items():
         held = gained = 0
-        for _ in range(300):
+        for _ in range(200):
             values = [draw() for _ in range(tasks)]
             found, gain = mean(values), paired_difference([0.0] * tasks, values)
             held += (found.low or 0) <= truth <= (found.high or 1)
             gained += (gain.low or 0) <= truth <= (gain.high or 1)
-        assert held >= 0.93 * 300 and gained >= 0.92 * 300, name
+        assert held >= 0.93 * 200 and gained >= 0.92 * 200, name
 
 
 def test_the_exact_paired_interval_is_one() -> None:
