@@ -13,6 +13,8 @@ from pathlib import Path
 from benchmarks import (
     concurrency,
     cpu,
+    gate_runs,
+    gates,
     hostile,
     overhead,
     pages,
@@ -29,6 +31,8 @@ PARTS = {
     "startup": startup.run,
     "pages": pages.run,
     "reports": reports.run,
+    "gates": gates.run,
+    "gate_runs": gate_runs.run,
     "cpu": cpu.run,
     "overhead": overhead.run,
     "peer": peer.run,

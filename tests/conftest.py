@@ -17,11 +17,13 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal import entropy
 
+from harnesses.agents.registry import CLI_AGENTS
 from harnesses.gateway.llamacpp import SMOLLM2, weights
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.upstreams import UnusableUpstreamError
@@ -110,22 +112,48 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             _require(marker, error_of())
 
 
+OWN_TABLES = ("services", "benchmarks")
+"""Folders of tests that choose themselves which agent meets which case."""
+EVERYWHERE = ("test_isolation.py", "test_redteam.py", "test_harnesses.py")
+"""Tests that every agent but OpenCode meets in every run: what keeps the user's machine safe."""
+
+
 def _without_repetition(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, unless all cells are asked for (``make test-all``), what OpenCode alone makes
-    slow: it takes five seconds to start, and meets one test of each file in every run."""
-    met: set[Path] = set()
+    """Leave out what ``make test-all`` alone runs: of the agents' programs, each test with the
+    engine meets one, in turn, and OpenCode, which takes five seconds to start, one of each file."""
+    if ALL_CELLS:
+        return
+    agents = {item: _agent_of(item) for item in items}
+    named: dict[tuple[Path, str], set[str]] = {}
+    for item, agent in agents.items():
+        named.setdefault(_test_of(item), set()).add(agent)
+    slow: set[Path] = set()
     kept, left = [], []
-    for item in items:
-        values = getattr(getattr(item, "callspec", None), "params", {}).values()
-        slow = item.get_closest_marker("engine") and "opencode" in values
-        own_table = item.path.parent.name == "services"
-        repeated = slow and not own_table and item.path in met and not ALL_CELLS
-        (left if repeated else kept).append(item)
-        if slow:
-            met.add(item.path)
+    for item, agent in agents.items():
+        if not agent or item.path.parent.name in OWN_TABLES:
+            keep = True
+        elif agent == "opencode":
+            keep = item.path not in slow
+            slow.add(item.path)
+        else:
+            usual = sorted(named[_test_of(item)] & {"claude-code", "codex"})
+            turn = usual[crc32(_test_of(item)[1].encode()) % len(usual)]
+            keep = item.path.name in EVERYWHERE or agent == turn
+        (kept if keep else left).append(item)
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+
+
+def _agent_of(item: pytest.Item) -> str:
+    """The agent's program that a test with the engine runs; empty if its table names none."""
+    values = getattr(getattr(item, "callspec", None), "params", {}).values()
+    named = [value for value in values if isinstance(value, str) and value in CLI_AGENTS]
+    return named[0] if named and item.get_closest_marker("engine") else ""
+
+
+def _test_of(item: pytest.Item) -> tuple[Path, str]:
+    return item.path, getattr(item, "originalname", "")
 
 
 @pytest.hookimpl(trylast=True)  # What -m leaves out needs nothing.

@@ -41,6 +41,7 @@ class Script:
         seed: of bad proposals and of failures.
         latency_s: before each reply.
         fail: share of calls that are answered with status 500, in [0, 1].
+        noise: share of questions at which the target forgets the skill, in [0, 1].
         outage_after, outage_s: after so many answered calls all get status 500 for so long;
             0 for no outage.
     """
@@ -48,6 +49,7 @@ class Script:
     seed: int = 0
     latency_s: float = 0.0
     fail: float = 0.0
+    noise: float = 0.0
     outage_after: int = 0
     outage_s: float = 0.0
     counts: dict[str, Counter[str]] = field(
@@ -74,7 +76,9 @@ class Script:
             self.counts[role]["failed"] += 1
             return JSONResponse({"error": {"message": "scripted failure"}}, 500)
         try:
-            message = target(body) if role == TARGET else self._optimizer(body)
+            slips = random.Random(f"noise/{self.seed}/{digest}/{self._attempts[digest]}")
+            forgets = slips.random() < self.noise
+            message = target(body, forgets) if role == TARGET else self._optimizer(body)
         except UnknownPromptError as error:
             print(error, file=sys.stderr, flush=True)
             return JSONResponse({"error": {"message": str(error)}}, 400)
@@ -106,8 +110,13 @@ class Script:
         return JSONResponse({role: dict(counts) for role, counts in self.counts.items()})
 
 
-def target(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The scripted target's message: in words, or by a shell command where it has a shell."""
+def target(body: Mapping[str, Any], forgets: bool = False) -> dict[str, Any]:
+    """The scripted target's message: in words, or by a shell command where it has a shell.
+
+    Args:
+        body: the request's.
+        forgets: whether it answers as if it had no skill.
+    """
     if _told(body):
         return {"role": "assistant", "content": "Done."}
     prompt = "\n".join(str(m.get("content") or "") for m in body["messages"])
@@ -115,7 +124,7 @@ def target(body: Mapping[str, Any]) -> dict[str, Any]:
     questions = list(questions_in(shown[0]))
     if not questions:
         raise UnknownPromptError(f"no question in: {shown[0][:200]!r}")
-    text = answer(questions[0], shown[0], prompt)
+    text = answer(questions[0], shown[0], shown[0] if forgets else prompt)
     if not body.get("tools"):
         return {"role": "assistant", "content": f"<answer>{text}</answer>"}
     command = f"printf '%s\\n' {shlex.quote(text)} > answer.txt"
@@ -177,6 +186,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each reply")
     parser.add_argument("--fail", type=float, default=0.0, help="share answered with status 500")
+    parser.add_argument("--noise", type=float, default=0.0, help="share answered without the skill")
     parser.add_argument("--outage-after", type=int, default=0, help="calls before an outage")
     parser.add_argument("--outage", type=float, default=0.0, help="its length in seconds")
     given = parser.parse_args()
@@ -184,7 +194,9 @@ def main() -> None:
         listener.bind(("127.0.0.1", given.port))
         listener.listen(128)
         print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-        script = Script(given.seed, given.latency, given.fail, given.outage_after, given.outage)
+        script = Script(
+            given.seed, given.latency, given.fail, given.noise, given.outage_after, given.outage
+        )
         config = uvicorn.Config(app(script), log_level="warning")
         uvicorn.Server(config).run(sockets=[listener])
 

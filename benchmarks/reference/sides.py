@@ -208,7 +208,7 @@ class Ours:
             "optimizer": {**model, "name": OPTIMIZER},
             "upstreams": {"scripted": {"kind": "openai-compatible", "base_url": url}},
             "train": train,
-            "gate": {"metric": "hard"},
+            "gate": {"kind": "strict", "metric": "hard"},
             "verifier": self.verifier,
         }
         file = folder / "config.yaml"

@@ -53,6 +53,7 @@ PAGES: list[Any] = [
     {"Design": "design.md"},
     {"Security": "security.md"},
     {"Figures": "figures.md"},
+    {"Gates": "gates.md"},
     {"Statistics": "statistics.md"},
     {"Ablations": "ablations.md"},
     {"Questions": "faq.md"},

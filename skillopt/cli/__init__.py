@@ -30,6 +30,7 @@ COMMANDS = {
     "edits": "List a best skill's edits, or take one out and score the rest.",
     "package": "Write a skill as a plugin folder or an archive.",
     "skills": "Check skills as the agents and the specification read them.",
+    "gate": "Measure what a selection split can show, and simulate gates.",
     "data": "Prepare the tasks of the paper's benchmarks.",
     "tasks": "Make, list and check tasks.",
     "images": "Build, list and remove the container images.",

@@ -145,7 +145,8 @@ class Progress:
         parts = []
         if self.step:
             parts.append(f"epoch {self.epoch}/{self.epochs} step {self.step}/{self.steps}")
-        parts.append(f"{self.stage} {self.stage_done}/{self.stage_total}")
+        total = max(self.stage_total, self.stage_done)  # A gate may repeat tasks.
+        parts.append(f"{self.stage} {self.stage_done}/{total}")
         parts.append(f"rollouts {self.done} done, {self.running} running, {self.failed} failed")
         if self.current is not None and self.best is not None:
             parts.append(f"score {self.current:.2f}, best {self.best:.2f}")

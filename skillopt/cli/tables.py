@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from skillopt.core.types import Rollout
     from skillopt.deploy.actions import Standing
     from skillopt.evaluation.transfer import Cell
+    from skillopt.gates.simulation import Cell as SimulatedCell
     from skillopt.rollouts.contents import Contents
     from skillopt.training.plan import Plan
 
@@ -170,6 +171,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     _print(console, table)
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(plan.length, soft_wrap=True)
+    console.print(plan.selection, soft_wrap=True)
     console.print(plan.confirms, soft_wrap=True)
     if plan.needed:
         show_text(console, plan.needed)
@@ -177,6 +179,27 @@ def print_plan(console: Console, plan: Plan) -> None:
         f"{plan.bounds} Tokens are assumed ({plan.assumption}); prices as of {plan.priced}.",
         soft_wrap=True,
     )
+
+
+def print_simulation(console: Console, found: Sequence[SimulatedCell]) -> None:
+    """Print one line per number of tasks, pool and rule of a simulation."""
+    equal = any(cell.strict_at_equal is not None for cell in found)
+    columns = ["tasks", "pool", "rule", "true gain", "gate rollouts", "all rollouts", "useful",
+               "useless", "harmful", *["strict at equal"] * equal]  # fmt: skip
+    table = _table("", columns, ["pool", "rule"])
+    for cell in found:
+        gain = f"{100 * cell.gain:.1f} ± {100 * cell.error:.1f}"
+        counts = [cell.gate_rollouts, cell.rollouts]
+        edits = [cell.useful, cell.useless, cell.harmful]
+        same = cell.strict_at_equal
+        _row(
+            table, str(cell.tasks), cell.pool, cell.rule, gain,
+            *(f"{count:,.0f}" for count in counts), *(f"{count:.2f}" for count in edits),
+            *["" if same is None else f"{100 * same:.1f}"] * equal,
+        )  # fmt: skip
+    _print(console, table)
+    console.print(f"Means of {found[0].runs} runs. Gains in points on unseen tasks, with standard")
+    console.print("errors; edits are those in the delivered skill.")
 
 
 def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None:

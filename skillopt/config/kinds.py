@@ -6,7 +6,10 @@ part needs no line: the config names its import path.
 
 from __future__ import annotations
 
-GATES = {"strict": "skillopt.gates.strict:StrictGate"}
+GATES = {
+    "fresh": "skillopt.gates.fresh:FreshGate",
+    "strict": "skillopt.gates.strict:StrictGate",
+}
 """Values of ``gate.kind``."""
 
 METHODS = {"skillopt": "skillopt.training.trainer:SkillOpt"}

@@ -286,10 +286,11 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """The gate on the selection split."""
 
-    kind: Annotated[str, _one_of(GATES)] = "strict"
-    """``strict`` (the paper's gate), or the import path of your own gate."""
+    kind: Annotated[str, _one_of(GATES)] = "fresh"
+    """``fresh`` (uses all outcomes of both skills, and repeats what is in doubt), ``strict`` (the
+    paper's gate), or the import path of your own gate."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """More keyword arguments for your own gate."""
+    """More keyword arguments for the gate."""
 
     metric: Metric = "hard"
     """Which reward counts: ``hard`` (solved or not), ``soft`` (the verifier's number) or

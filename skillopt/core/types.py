@@ -355,6 +355,11 @@ class GateDecision(BaseModel):
     """The candidate's rollouts, in the order of the split."""
     remeasured: tuple[RolloutRow, ...] = ()
     """New rollouts of the current skill that the gate asked for."""
+    gain: float | None = None
+    """The estimated gain by which the gate decides, if it is not the difference of the scores."""
+    undecided: bool = False
+    """Whether a candidate was rejected that may well be better: it may be proposed again, and what
+    is known of it counts then."""
 
     @model_validator(mode="after")
     def _accepts_what_was_measured(self) -> GateDecision:

@@ -1,16 +1,13 @@
-"""The exact test of paired scores, and which gains it can show."""
+"""The exact test of paired scores. :mod:`skillopt.gates.power` has the gains that it can show."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache
 
-from skillopt.evaluation.distributions import LEVEL, beta_cdf
+from skillopt.evaluation.distributions import beta_cdf
 
-POWER = 0.8
-"""Chance with which a gain that is called visible is confirmed."""
 FLIPS = 9_999
 """Random signs of the permutation test if there are too many to count."""
 _AT_ONCE = 500
@@ -79,55 +76,3 @@ def _sampled(steps: Sequence[float], observed: float) -> float:
         signs = rng.integers(0, 2, (min(_AT_ONCE, FLIPS - first), len(steps))) * 2 - 1
         beyond += int((np.abs(signs @ sizes) >= observed - 1e-9).sum())
     return (1 + beyond) / (1 + FLIPS)
-
-
-def visible_rate_gain(tasks: int, lost: float = 0.0) -> float | None:
-    """The smallest true gain that single runs of all or nothing confirm in 80 of 100 cases.
-
-    Args:
-        tasks: how many, each run once with each of two skills.
-        lost: share of tasks that are lost by chance or harm, and gained back besides.
-
-    Returns:
-        None if not even the greatest possible gain would be confirmed as often.
-    """
-    low, high = 0.0, 1 - 2 * lost
-    if high <= 0 or _power(tasks, lost + high, lost) < POWER:
-        return None
-    while high - low > 1e-3:
-        middle = (low + high) / 2
-        enough = _power(tasks, lost + middle, lost) >= POWER
-        low, high = (low, middle) if enough else (middle, high)
-    return high
-
-
-def _power(tasks: int, gained: float, lost: float) -> float:
-    """How often single runs of all or nothing confirm a gain, by the exact test."""
-    changed = gained + lost
-    if changed <= 0:
-        return 0.0
-    share, found = gained / changed, 0.0
-    for number in range(tasks + 1):
-        chance, least = _binomial(number, tasks, changed), _critical(number)
-        if chance > 1e-9 and least <= number:
-            found += chance * beta_cdf(share, least, number - least + 1)
-    return found
-
-
-@lru_cache(maxsize=4096)
-def _critical(changed: int) -> int:
-    """How many of some changed tasks must be gained for the exact test to show a gain."""
-    tail, up = 0.0, changed
-    while up >= 0 and 2 * (tail + _binomial(up, changed, 0.5)) <= 1 - LEVEL:
-        tail += _binomial(up, changed, 0.5)
-        up -= 1
-    return up + 1
-
-
-def _binomial(successes: int, trials: int, share: float) -> float:
-    if share in (0.0, 1.0):
-        return float(successes == trials * share)
-    ways = math.lgamma(trials + 1) - math.lgamma(successes + 1)
-    ways -= math.lgamma(trials - successes + 1)
-    odds = successes * math.log(share) + (trials - successes) * math.log1p(-share)
-    return math.exp(ways + odds)

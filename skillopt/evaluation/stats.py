@@ -15,7 +15,8 @@ from skillopt.evaluation.distributions import (
     mid_p_interval,
     t_quantile,
 )
-from skillopt.evaluation.exact import POWER, exact_p, visible_rate_gain
+from skillopt.evaluation.exact import exact_p
+from skillopt.gates import power
 
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 _WORST, _WORST_OF_DEGREES = 4.0, 1.0
@@ -177,12 +178,13 @@ def visible_gain(changes: Sequence[float], weights: Sequence[float] | None = Non
     if all(change in (-1.0, 0.0, 1.0) for change in changes):
         tasks = int(found.tasks + 1e-9)
         lost = _Weighted.of([max(-c, 0.0) for c in changes], weights).mean
-        return visible_rate_gain(tasks, (lost * tasks + 0.5) / (tasks + 1))
+        chance = 2 * (lost * tasks + 0.5) / (tasks + 1)
+        return power.visible_gain(tasks, round(chance, 3))
     if found.tasks <= 1 or smallest_gain(int(found.tasks)) is None:
         return None
     worst = _binary_variance(changes, weights)
     spread = math.sqrt(found.shrunk(worst, _WORST_OF_DEGREES) / found.tasks)
-    gain = (t_quantile(found.tasks - 1) + NormalDist().inv_cdf(POWER)) * spread
+    gain = (t_quantile(found.tasks - 1) + NormalDist().inv_cdf(power.POWER)) * spread
     return gain if gain <= 1 else None
 
 

@@ -8,7 +8,7 @@ A gate of your own is a class with the method of :class:`Gate`, named by import 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, Protocol
 
@@ -27,9 +27,11 @@ class Trial:
 
     Args:
         tasks: the selection split, at least one.
-        known: every reward of the current skill on the split so far, by task name, oldest first;
-            at least one for each task.
+        known: every reward of the current skill on the split so far, by task name; at least one for
+            each task. The place of a reward is the number of its repetition.
         measure: runs more rollouts.
+        tried: the same of the candidate, if it was judged before: tasks may be missing.
+        before: the same of the skills that were current before, oldest first.
         ties: whether a candidate that scores the same is accepted, as it is wanted for another
             reason: it is shorter.
     """
@@ -38,6 +40,8 @@ class Trial:
     known: Mapping[str, Sequence[Reward]]
     measure: Measure
     ties: bool = False
+    tried: Mapping[str, Sequence[Reward]] = field(default_factory=dict)
+    before: Sequence[Mapping[str, Sequence[Reward]]] = ()
 
 
 class Gate(Protocol):

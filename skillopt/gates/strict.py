@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +11,9 @@ from skillopt.config.schema import Metric
 from skillopt.core.types import GateDecision, Rollout, Task
 from skillopt.gates.base import Trial, score_of
 
+SHARE = 0.5
+"""Share of the tasks that are left which a block after the first has at least."""
+
 
 @dataclass(frozen=True)
 class StrictGate:
@@ -17,14 +21,16 @@ class StrictGate:
     the same if the trial says that this is enough.
 
     The decision is always that of the full evaluation. Tasks run block by block, and the evaluation
-    stops as soon as the candidate would lose even with full marks on the rest. Tasks that the
-    current skill fails come first, as they show fastest that a candidate changes nothing.
+    stops when the candidate would lose even with full marks on the rest. Tasks that the current
+    skill fails come first, as they show fastest that a candidate changes nothing. A block has as
+    many tasks as have to be lost before the evaluation can stop, and after the first at least half
+    of the rest, so that there are few blocks, and all workers have something to do.
 
     Args:
         metric: which reward counts.
         mix: weight of the soft reward if the metric is ``mixed``.
-        block: tasks per measurement. It is fixed, so that what is run does not depend on the number
-            of workers.
+        block: tasks per measurement, at least. Blocks do not depend on the number of workers, nor
+            does what is run.
     """
 
     metric: Metric = "hard"
@@ -44,7 +50,10 @@ class StrictGate:
         most = Fraction(len(tasks))
         ties = trial.ties
         while len(done) < len(tasks) and (most > bar or (ties and most == bar)):
-            part = order[len(done) : len(done) + self.block]
+            lost = math.ceil(most - bar)  # At least so many before it can stop.
+            share = SHARE if done else 0  # One that changes nothing is stopped by the first block.
+            size = max(self.block, lost, math.ceil((len(tasks) - len(done)) * share))
+            part = order[len(done) : len(done) + size]
             for task, rollout in zip(part, trial.measure("candidate", part, 0), strict=True):
                 done[task.name] = rollout
                 after[task.name] = score_of(rollout.reward, self.metric, self.mix)

@@ -7,9 +7,12 @@ for the gate to decide.
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from skillopt.core.skill import Skill
 from skillopt.core.types import Task
@@ -19,7 +22,6 @@ from skillopt.tasks.wording import (
     SHINGLE,
     Span,
     date,
-    distinctive,
     fold,
     key,
     keys,
@@ -29,12 +31,6 @@ from skillopt.tasks.wording import (
     word_spans,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Hashes = NDArray[np.int64]
-
 WITHHELD = "[expected answer withheld]"
 AROUND = 400
 """Characters around a change that are checked too."""
@@ -42,18 +38,25 @@ FEW = 5
 """Dates and counts that a task can expect before they are taken for rows of its data."""
 SHOWN = 60
 """Characters of a literal in a reason."""
+NEAR = 40
+"""Words around a question in which its answer is looked for."""
+MAX_ANSWERS = 20
+"""Expected values of a task that is a question; one with more is no question."""
 _REASONS = (
-    "it copies the expected answer of a task",
-    "it names a single task",
-    "it names a file of a single task",
-    "it copies a long literal of a single task",
+    ("it copies the expected answer of a task", "say how it is found, or make up a value"),
+    ("it names a single task", "say for which kind of task it holds"),
+    ("it names a file of a single task", "describe it, or make up a name"),
+    ("it copies a long literal of a single task", "describe its form, or make one up"),
+    ("it copies a question that is kept for tests with its answer", "make up an example"),
 )
+_QUESTION = 4
 # Values such as 42 are withheld only after words like these: they are in every text otherwise.
 _EXPECTS = re.compile(
     r"\b(?:expect(?:ed|s|ing)?|should(?: have)? be(?:en)?|must be|wanted|correct|answer)\b"
     r"(?:[ \t]+(?:answer|value|result|is|was|to be|of))*[\s:=`'\"*(\[$€£+-]{0,6}"
 )
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3}){2,}(?!\d|[.,]\d)")
 _ESCAPE = re.compile(r"\\(?=[^\w\s])")
 
 
@@ -61,10 +64,14 @@ _ESCAPE = re.compile(r"\\(?=[^\w\s])")
 class LeakGuard:
     """Knows what belongs to single tasks. Built by :func:`leak_guard`."""
 
-    owned: tuple[Hashes, ...]
+    owned: tuple[array[int], ...]
     """Sorted hashes of what only one task has, in the order of the reasons."""
     expected: Mapping[str, tuple[frozenset[str], frozenset[str]]]
     """Answers and small expected values by the task's digest."""
+    shared: frozenset[str] = frozenset()
+    """Keys of the values that most tasks expect: conventions, which a skill is there to teach."""
+    questions: Questions = field(default_factory=lambda: Questions((), frozenset()))
+    """The questions that no skill may contain with their answers."""
 
     def refusal(self, before: Skill, after: Skill) -> str:
         """Why a change is refused for copying from a single task; "" if it is not.
@@ -72,26 +79,32 @@ class LeakGuard:
         Args:
             before: what it already contains is no reason.
             after: its description, body, text files and file names are checked.
+
+        Returns:
+            The reason, the wording that was copied, and what to write instead.
         """
         known, parts = _parts(before), _parts(after)
         changed = (_changed(known.get(name, ""), text) for name, text in parts.items())
-        found = [hit for text in changed for hit in self._hits(_readable(text))]
+        texts = [_readable(text) for text in changed]
+        found = [hit for text in texts for hit in self._hits(text)]
         if not found:
-            return ""
+            asked = next((hit for text in texts if (hit := self.questions.copied(text))), "")
+            was = any(self.questions.copied(_readable(text)) == asked for text in known.values())
+            return _refused(_QUESTION, asked) if asked and not was else ""
         old = {name for text in known.values() for name, _, _ in _all_spans(_readable(text))}
         new = [(kind, text) for kind, name, text in found if name not in old]
         kind, text = min(new, key=lambda hit: hit[0], default=(0, ""))
-        shown = " ".join(text.split())
-        return f"{_REASONS[kind]} ('{shown[:SHOWN]}')" if text else ""
+        return _refused(kind, text) if text else ""
 
     def redact(self, task: Task, text: str) -> str:
         """A verifier's feedback with the task's own expected answers replaced by a note.
 
-        Values that the agent was given stay readable, since they are no secret.
+        Values that the agent was given stay readable, since they are no secret, and so do those
+        that most tasks expect.
         """
         answers, small = self._expected(task)
-        own = {each for value in answers for each in keys(value)}
-        few = {each for value in small for each in keys(value)}
+        own = {each for value in answers for each in keys(value)} - self.shared
+        few = {each for value in small for each in keys(value)} - self.shared
         folded = fold(text)
         after_words = {match.end() for match in _EXPECTS.finditer(folded)}
         pieces, end = [], 0
@@ -119,78 +132,131 @@ class LeakGuard:
         names = token_spans(folded)
         sentences = _shingle_spans(folded)
         for kind, spans in enumerate((runs + sentences, names, names + runs, runs + sentences)):
-            for index in _members(self.owned[kind], [name for name, _, _ in spans]):
-                name, start, end = spans[index]
-                yield kind, name, text[start:end]
+            for name, start, end in spans:
+                if _is_in(self.owned[kind], name):
+                    yield kind, name, text[start:end]
 
 
-def leak_guard(tasks: Iterable[Task]) -> LeakGuard:
+@dataclass(frozen=True)
+class Questions:
+    """Questions that are kept for validation and test, and their answers.
+
+    Args:
+        asked: the words of each question that other questions do not have, and the keys of its
+            answers.
+        frame: words that most questions have.
+    """
+
+    asked: Sequence[tuple[tuple[str, ...], frozenset[str]]]
+    frame: frozenset[str]
+
+    def copied(self, text: str) -> str:
+        """The words of a question that stands in a text near its answer; "" if there is none."""
+        if not self.asked:
+            return ""
+        every = [word for word, _, _ in word_spans(fold(text))]
+        places = [place for place, word in enumerate(every) if word not in self.frame]
+        found = [every[place] for place in places]
+        starts: dict[str, list[int]] = {}
+        for start, word in enumerate(found):
+            starts.setdefault(word, []).append(start)
+        for asked, answers in self.asked:
+            for start in starts.get(asked[0], ()):
+                end = start + len(asked)
+                if tuple(found[start:end]) != asked:
+                    continue
+                near = places[start] - NEAR, places[end - 1] + NEAR
+                around = f" {' '.join(every[max(near[0], 0) : near[1]])} "
+                if any(f" {answer} " in around for answer in answers if answer not in asked):
+                    return " ".join(asked)
+        return ""
+
+
+def leak_guard(tasks: Iterable[Task], held_out: Iterable[Task] = ()) -> LeakGuard:
     """The guard over all tasks of a run. Takes a tenth of a second for 200 kB of dense text.
 
     Args:
         tasks: those of every split. What two or more of them have in common, such as the name of
             a column, is a convention of their domain and belongs to none of them.
+        held_out: those of them that no skill may answer: of the selection and the test split.
     """
-    kinds: list[list[Hashes]] = [[], [], [], []]
-    given: list[Hashes] = []
+    kinds: list[array[int]] = [array("q") for _ in range(4)]
+    given: list[array[int]] = []
+    answers_of: list[set[int]] = []
     expected = {}
+    counts: Counter[str] = Counter()
+    questions: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {}
     for task in tasks:
         own = literals_of(task)
         expected[task.digest] = own.answers, own.small
-        for hashes, literals in zip(kinds, _by_kind(own), strict=True):
-            hashes.append(_hashes(literals))
-        given.append(_hashes(own.given))
-    answers, names, files, texts = (_owned(hashes) for hashes in kinds)
-    # A value that another task hands out is no secret of its domain.
-    return LeakGuard((_without(answers, given), names, files, texts), expected)
+        answers = frozenset(each for value in own.answers | own.small for each in keys(value))
+        counts.update(answers)
+        few = answers if len(answers) <= MAX_ANSWERS else frozenset()
+        questions[task.digest] = own.question, few
+        mine = [array("q", map(hash, literals)) for literals in _by_kind(own)]
+        answers_of.append(set(mine[0]))
+        for hashes, literals in zip(kinds, mine, strict=True):
+            hashes.extend(literals)
+        given.append(array("q", map(hash, own.given)))
+    first, names, files, texts = map(_owned, kinds)
+    secret = set(first)
+    for number, there in enumerate(given):
+        # A value that another task hands out is no secret of its domain.
+        secret.difference_update(secret.intersection(there) - answers_of[number])
+    most = max(len(expected) / 2, 3)
+    return LeakGuard(
+        owned=(array("q", sorted(secret)), names, files, texts),
+        expected=expected,
+        shared=frozenset(each for each, count in counts.items() if count >= most),
+        questions=_questions(questions, {task.digest for task in held_out}),
+    )
+
+
+def _questions(
+    every: Mapping[str, tuple[tuple[str, ...], frozenset[str]]], held_out: set[str]
+) -> Questions:
+    """What tells the held-out questions from all others."""
+    counts = Counter(word for asked, _ in every.values() for word in set(asked))
+    frame = frozenset(word for word, count in counts.items() if count > max(len(every) / 2, 1))
+    kept = []
+    for digest in sorted(held_out & every.keys()):
+        asked, answers = every[digest]
+        own = tuple(word for word in asked if word not in frame)[:SHINGLE]
+        if own and answers:
+            kept.append((own, answers))
+    return Questions(kept, frame)
 
 
 def _by_kind(own: Literals) -> tuple[Iterable[str], ...]:
-    told = {value for value in own.answers if distinctive(value)}
+    told = set(own.secret)
     # A few dates and counts are answers; many are rows of hidden data, which the example in a rule
     # may match by chance.
     rows = {value for value in told if date(value) or re.fullmatch(r"\d{3}", value)}
     told -= rows if len(rows) > FEW else set()
-    answers = {each for value in told | own.sure for each in keys(value)}
+    answers = {each for value in told for each in keys(value)}
     # A file name with a space is not a token, so it is searched for as a run of words.
     files = {key(name) if " " in name else name for name in own.files}
     return answers, own.names, files, own.texts
 
 
-def _hashes(literals: Iterable[str]) -> Hashes:
-    """64 bits each: the literals of a thousand tasks would not fit into memory as texts."""
-    import numpy as np
+def _owned(hashes: Iterable[int]) -> array[int]:
+    """The hashes that only one task has, sorted.
 
-    return np.fromiter(map(hash, literals), dtype=np.int64)
-
-
-def _owned(hashes: Sequence[Hashes]) -> Hashes:
-    """The hashes that only one task has, sorted."""
-    import numpy as np
-
-    every = np.concatenate(hashes) if hashes else np.empty(0, dtype=np.int64)
-    values, counts = np.unique(every, return_counts=True)
-    owned: Hashes = values[counts == 1]
-    return owned
+    64 bits each: the literals of a thousand tasks would not fit into memory as texts.
+    """
+    every = (list(same) for _, same in groupby(sorted(hashes)))
+    return array("q", (same[0] for same in every if len(same) == 1))
 
 
-def _without(owned: Hashes, given: Sequence[Hashes]) -> Hashes:
-    import numpy as np
+def _is_in(owned: array[int], name: str) -> bool:
+    wanted = hash(name)
+    place = bisect_left(owned, wanted)
+    return place < len(owned) and owned[place] == wanted
 
-    rest: Hashes = np.setdiff1d(owned, np.concatenate(given)) if given else owned
-    return rest
 
-
-def _members(owned: Hashes, names: Sequence[str]) -> list[int]:
-    """Which of ``names`` are owned."""
-    import numpy as np
-
-    if not len(owned) or not names:
-        return []
-    wanted = _hashes(names)
-    places = np.searchsorted(owned, wanted)
-    places[places == len(owned)] = 0
-    return [int(index) for index in np.flatnonzero(owned[places] == wanted)]
+def _refused(kind: int, text: str) -> str:
+    reason, instead = _REASONS[kind]
+    return f"{reason} ('{' '.join(text.split())[:SHOWN]}'): {instead}"
 
 
 def _parts(skill: Skill) -> dict[str, str]:
@@ -223,8 +289,13 @@ def _common(one: str, other: str) -> int:
 
 
 def _readable(text: str) -> str:
-    """A text as its reader sees it: without Markdown's escapes and invisible characters."""
-    return _ESCAPE.sub("", _INVISIBLE.sub("", text))
+    """A text as its reader sees it: without Markdown's escapes and invisible characters, and with
+    the digits of a number in one piece."""
+    return _GROUPED.sub(_joined, _ESCAPE.sub("", _INVISIBLE.sub("", text)))
+
+
+def _joined(number: re.Match[str]) -> str:
+    return number[0].replace(" ", "\u00a0")
 
 
 def _runs(spans: Sequence[Span], size: int) -> list[Span]:

@@ -362,8 +362,9 @@ def _reply(record: Replied) -> dict[str, Any]:
 def _parts(created: RunCreated) -> dict[str, str]:
     """The parts that are not the defaults: gate, method, the user's own."""
     found = {}
-    for part, usual in (("gate", "strict"), ("method", "skillopt")):
-        kind = created.config.get(part, {}).get("kind", usual)
+    # Runs of early versions have no kind.
+    for part, usual, early in (("gate", "fresh", "strict"), ("method", "skillopt", "skillopt")):
+        kind = created.config.get(part, {}).get("kind", early)
         if kind != usual:
             found[part] = kind
     own = {k: str(v) for k, v in created.fingerprint.items() if k.startswith("own.")}

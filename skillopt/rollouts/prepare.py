@@ -97,25 +97,9 @@ def prepare(
     splits = hold_out(splits, final.held_out if final.test else 0.0, config.seed)
     for split in needs:
         if not splits[split]:
-            raise TaskError(f"{config.tasks.source}: the {split} split has no tasks; add some")
-    if config.sandbox.kind in BACKENDS:
-        traits = traits_of(config.sandbox.kind)
-        for task in (task for tasks in splits.values() for task in tasks):
-            check_folders(task, traits)
-            check_images(task, traits)
-    for name in harnesses:
-        if name not in (*NAMES, config.harness.name):
-            raise ConfigError(
-                f"harness {name!r} is not one of {', '.join(NAMES)}{_nearest(name, NAMES)}"
-            )
-        if name in CLI_AGENTS and config.sandbox.kind in BACKENDS:
-            check_backend(name, traits_of(config.sandbox.kind))
-    if loaded.harness is None:
-        own = config.harness
-        make_harness(own.name, own.version, own.options, own.mode).version()
-        if own.name in CLI_AGENTS and config.sandbox.kind in BACKENDS:
-            check_backend(own.name, traits_of(config.sandbox.kind))
-    check(BACKENDS.get(config.sandbox.kind, config.sandbox.kind), "sandbox.kind", "sandbox")
+            raise TaskError(_without_tasks(config, splits, split))
+    _check_sandbox(config, splits)
+    _check_harnesses(config, loaded, harnesses)
     check_executor(config)
     for name, upstream in config.upstreams.items():
         check_upstream(name, upstream)
@@ -151,6 +135,32 @@ def prepared_skill(config: Config) -> Skill | None:
     return skill
 
 
+def _check_sandbox(config: Config, splits: Splits) -> None:
+    """Raise if the sandboxes are not there, or cannot hold a task."""
+    kind = config.sandbox.kind
+    check(BACKENDS.get(kind, kind), "sandbox.kind", "sandbox")
+    if kind in BACKENDS:
+        traits = traits_of(kind)
+        for task in (task for tasks in splits.values() for task in tasks):
+            check_folders(task, traits)
+            check_images(task, traits)
+
+
+def _check_harnesses(config: Config, plugins: Plugins, others: Sequence[str]) -> None:
+    """Raise if the config's harness or one of the others cannot be made, or not in the sandbox."""
+    own, kind = config.harness, config.sandbox.kind
+    for name in others:
+        if name not in (*NAMES, own.name):
+            raise ConfigError(
+                f"harness {name!r} is not one of {', '.join(NAMES)}{_nearest(name, NAMES)}"
+            )
+    if plugins.harness is None:
+        make_harness(own.name, own.version, own.options, own.mode).version()
+    for name in (*others, *([own.name] if plugins.harness is None else [])):
+        if name in CLI_AGENTS and kind in BACKENDS:
+            check_backend(name, traits_of(kind))
+
+
 def _check_prices(config: Config, prices: Prices) -> None:
     """Raise ConfigError if there is a limit on money and a model has no price."""
     limits = [config.limits, *config.limits.stages.values(), *_spent_conditions(config.stop)]
@@ -176,3 +186,13 @@ def _spent_conditions(conditions: Sequence[StopConfig]) -> Iterator[SpendingConf
 def _nearest(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _without_tasks(config: Config, splits: Splits, split: Split) -> str:
+    """What to do about a split without tasks."""
+    counts = ", ".join(f"{name} {len(tasks)}" for name, tasks in splits.items())
+    cut = ":".join(map(str, config.tasks.split))
+    return (
+        f"{config.tasks.source}: the {split} split has no tasks ({counts}): add some, or, if the "
+        f"folder has no splits of its own, change tasks.split (now {cut})"
+    )

@@ -44,8 +44,8 @@ class State:
     """Digest of the initial skill; the next two are digests too."""
     current: str = ""
     best: str = ""
-    rewards: dict[str, list[Reward]] = field(default_factory=dict)
-    """All rewards of the current skill on the selection split, by task name, oldest first."""
+    evidence: dict[str, dict[str, dict[str, Reward]]] = field(default_factory=dict)
+    """All rewards on the selection split: by skill, task, and key of the rollout, oldest first."""
     initial_score: float | None = None
     current_score: float = 0.0
     best_score: float = 0.0
@@ -111,7 +111,7 @@ class State:
                 self.batches[record.step, record.part] = record.keys
             case BaselineDone():
                 self.initial = self.current = self.best = record.skill
-                self.rewards = _rewards(record.rollouts)
+                self._keep(record.skill, record.rollouts)
                 self.initial_score = self.current_score = self.best_score = record.score
             case CompressionDone():
                 self._compression(record)
@@ -163,18 +163,45 @@ class State:
             self.memory = (*self.memory, rejected)
         if candidate is None or gate is None:
             return
+        self._keep(self.current, gate.remeasured)
+        self._keep(candidate, gate.rollouts)
+        self.current_score = gate.score_before
+        was_best = self.best == self.current
+        if was_best:
+            self.best_score = gate.score_before
         if not gate.accepted:
-            self.current_score = gate.score_before
-            for name, rewards in _rewards(gate.remeasured).items():
-                self.rewards.setdefault(name, []).extend(rewards)
             return
         assert gate.score_after is not None, "checked by GateDecision"
         self.current, self.current_score = candidate, gate.score_after
-        self.rewards = _rewards(gate.rollouts)
         self.accepted.append(candidate)
         self.last_accepted = step
-        if self.current_score > self.best_score:
+        gain = gate.gain if was_best else None  # An estimate from more than the scores.
+        if (self.current_score - self.best_score if gain is None else gain) > 0:
             self.best, self.best_score = candidate, self.current_score
+
+    def _keep(self, skill: str, rows: Iterable[RolloutRow]) -> None:
+        """Add rewards of a skill; a rollout that is known already counts once."""
+        tasks = self.evidence.setdefault(skill, {})
+        for row in rows:
+            tasks.setdefault(row.task, {}).setdefault(row.key, row.reward)
+
+    def rewards_of(self, skill: str) -> dict[str, list[Reward]]:
+        """All rewards of a skill on the selection split, by task, oldest first.
+
+        Args:
+            skill: its digest; there may be none of it.
+        """
+        return {task: [*found.values()] for task, found in self.evidence.get(skill, {}).items()}
+
+    @property
+    def rewards(self) -> dict[str, list[Reward]]:
+        """All rewards of the current skill on the selection split."""
+        return self.rewards_of(self.current)
+
+    @property
+    def lineage(self) -> list[str]:
+        """Digests of the skills that were current before the present one, oldest first."""
+        return [self.initial, *self.accepted][:-1]
 
     def _scores(self) -> dict[str, float]:
         return {"current_score": self.current_score, "best_score": self.best_score}
@@ -226,10 +253,3 @@ def fold(records: Iterable[AnyRecord]) -> State:
     for record in records:
         state.apply(record)
     return state
-
-
-def _rewards(rows: Iterable[RolloutRow]) -> dict[str, list[Reward]]:
-    found: dict[str, list[Reward]] = {}
-    for row in rows:
-        found.setdefault(row.task, []).append(row.reward)
-    return found

@@ -9,7 +9,7 @@ import hashlib
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -57,49 +57,27 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
     environment, metadata = table.table("environment"), table.table("metadata")
     agent, verifier = table.table("agent"), table.table("verifier")
     compose = _compose(folder)
-    image = image_name(environment) or compose.image or None
-    dockerfile = folder / "environment" / "Dockerfile"
-    question = image is None and not dockerfile.parent.exists() and is_question(folder)
-    empty = judged and image is None and not dockerfile.parent.exists() and not question
-    if image is None and not dockerfile.is_file() and not question and not empty:
-        raise TaskError(f"{dockerfile}: missing; add it, or set environment.docker_image")
-    if not question and not judged and not (folder / "tests" / "test.sh").is_file():
-        raise TaskError(f"{folder / 'tests' / 'test.sh'}: missing; it writes the reward")
-    solution, tests = needs_of(folder / "solution"), needs_of(folder / "tests")
-    root = _root(root_user(agent, compose.user), solution)
-    verifier_root = _root(root_user(verifier), tests)
-    workdir = _workdir(folder, environment, compose, dockerfile if image is None else None)
+    base = _base(folder, environment, compose, judged)
     verifier_image = image_name(verifier.table("environment")) or None
     own_image = has_own_image(folder, verifier_image)
-    places = () if question else places_of(folder, workdir or DEFAULT_WORKDIR)
-    outside = [*artifacts_outside(table, workdir or DEFAULT_WORKDIR)]
-    if own_image and outside:
-        raise table.error(
-            "artifacts",
-            f"{outside[0]!r} is outside of the working directory, which is all that tests with an "
-            "image of their own get",
-        )
-    needs = TaskNeeds(
-        root=root,
-        verifier_root=verifier_root,
+    places = () if base.question else places_of(folder, base.workdir or DEFAULT_WORKDIR)
+    _check_artifacts(table, base.workdir, own_image)
+    needs = replace(
+        _needs(folder, root_user(agent, compose.user), root_user(verifier)),
         places=() if own_image else places,
-        reach=_reach(places, workdir, own_image),
-        hosts=tests.hosts,
-        solution_hosts=solution.hosts,
-        services=tuple(sorted({*solution.services, *tests.services})),
-        own_skills=own_skills(folder),
+        reach=_reach(places, base.workdir, own_image),
     )
     return Task(
         name=folder.name,
         folder=folder,
         instruction=_instruction(folder / "instruction.md"),
         family=metadata.get("category", str, ""),
-        workdir=workdir or DEFAULT_WORKDIR,
-        workdir_known=bool(workdir) or question or empty,
-        root=bool(root),
-        verifier_root=bool(verifier_root),
+        workdir=base.workdir or DEFAULT_WORKDIR,
+        workdir_known=bool(base.workdir) or base.question or base.empty,
+        root=bool(needs.root),
+        verifier_root=bool(needs.verifier_root),
         # In a working directory that only the image knows, any path may be: Environments.settled.
-        handover=bool(places and workdir) and not own_image,
+        handover=bool(places and base.workdir) and not own_image,
         agent_timeout_s=agent.positive("timeout_sec", 600.0),
         verifier_timeout_s=verifier.positive("timeout_sec", 600.0),
         memory_mb=environment.megabytes("memory_mb", "memory", 2048),
@@ -108,7 +86,7 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         build_timeout_s=environment.positive("build_timeout_sec", 0.0)
         if "build_timeout_sec" in environment.values
         else None,
-        docker_image=image,
+        docker_image=base.image,
         verifier_image=verifier_image,
         env=tuple(sorted({**dict(compose.env), **dict(environment.env())}.items())),
         verifier_env=verifier.env(),
@@ -116,8 +94,8 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         untrusted_programs=metadata.get("untrusted_programs", bool, False),
         digest=digest,
         follow_ups=_follow_ups(metadata),
-        question=question,
-        workspace=_empty if empty else None,
+        question=base.question,
+        workspace=_empty if base.empty else None,
         needs=needs,
         notes=(
             *phrases(replace(needs, hosts=(), solution_hosts=(), services=())),
@@ -125,6 +103,68 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
             *notes_on(table),
         ),
     )
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What a task's first workspace comes from.
+
+    Args:
+        image: the image's name; None if it is built or there is none.
+        workdir: the working directory; empty if only the image knows it.
+        question: whether the task is a question alone.
+        empty: whether the workspace is empty at first.
+    """
+
+    image: str | None
+    workdir: str
+    question: bool
+    empty: bool
+
+
+def _base(folder: Path, environment: Table, compose: Compose, judged: bool) -> _Base:
+    """What a task starts from; raises TaskError if a file that it needs is missing."""
+    image = image_name(environment) or compose.image or None
+    dockerfile = folder / "environment" / "Dockerfile"
+    bare = image is None and not dockerfile.parent.exists()
+    question = bare and is_question(folder)
+    empty = bare and judged and not question
+    if image is None and not dockerfile.is_file() and not question and not empty:
+        raise TaskError(f"{dockerfile}: missing; add it, or set environment.docker_image")
+    if not question and not judged and not (folder / "tests" / "test.sh").is_file():
+        raise TaskError(f"{folder / 'tests' / 'test.sh'}: missing; it writes the reward")
+    workdir = _workdir(folder, environment, compose, dockerfile if image is None else None)
+    return _Base(image, workdir, question, empty)
+
+
+def _needs(folder: Path, user: str | None, verifier_user: str | None) -> TaskNeeds:
+    """What the scripts of a task need, the places at which its tests look left out.
+
+    Args:
+        folder: of the task.
+        user, verifier_user: why ``task.toml`` makes the agent and the verifier root, empty if it
+            makes them another user; None if it does not say.
+    """
+    solution, tests = needs_of(folder / "solution"), needs_of(folder / "tests")
+    return TaskNeeds(
+        root=_root(user, solution),
+        verifier_root=_root(verifier_user, tests),
+        hosts=tests.hosts,
+        solution_hosts=solution.hosts,
+        services=tuple(sorted({*solution.services, *tests.services})),
+        own_skills=own_skills(folder),
+    )
+
+
+def _check_artifacts(table: Table, workdir: str, own_image: bool) -> None:
+    """Refuse results outside of the working directory, which tests in another image do not get."""
+    outside = list(artifacts_outside(table, workdir or DEFAULT_WORKDIR))
+    if outside and own_image:
+        raise table.error(
+            "artifacts",
+            f"{outside[0]!r} is outside of the working directory, which is all that tests with an "
+            "image of their own get",
+        )
 
 
 def _empty(workspace: Path) -> None:

@@ -13,7 +13,7 @@ import tomllib
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -22,6 +22,8 @@ from re import compile as pattern
 from typing import Any
 
 from skillopt.core.types import Task
+from skillopt.tasks.compared import values
+from skillopt.tasks.conventions import FILE_TYPES, PROGRAM_TYPES, is_known, is_usual, word_set
 from skillopt.tasks.wording import (
     PUNCTUATION,
     date,
@@ -33,9 +35,9 @@ from skillopt.tasks.wording import (
     long_literal,
     plain_words,
     shingles,
+    significant,
     telling,
     tokens,
-    word_set,
     words,
 )
 
@@ -44,27 +46,27 @@ MAX_BOOK_BYTES = 20_000_000
 """Limit for an unpacked workbook: one of 2 MB can unpack to gigabytes."""
 MAX_CELLS = 50_000
 MAX_VALUES = 20_000
+QUESTION = 200
+"""Words of an instruction that are kept to recognize a question."""
 
-_CODE = word_set(
-    ".py .sh .bash .js .mjs .cjs .ts .tsx .jsx .rb .pl .go .rs .java .kt .c .h .cpp .hpp .cs .php"
-    " .sql .r .lua .bat .ps1"
-)
+_PROGRAMS = frozenset(f".{ending}" for ending in PROGRAM_TYPES)
 _BUILD_FILES = word_set("dockerfile .dockerignore makefile .gitignore requirements.txt")
-_FILE_TYPES = word_set(
-    "csv tsv json jsonl ndjson xml html htm yaml yml toml ini cfg conf env md rst txt log tex bib"
-    " xlsx xls xlsm ods docx doc odt pptx ppt pdf eml msg ics vcf zip gz tgz tar bz2 xz 7z db"
-    " sqlite sqlite3 sql parquet feather pkl npy npz h5 png jpg jpeg gif svg bmp tif tiff webp mp3"
-    " mp4 wav py ipynb sh bash js mjs ts tsx jsx rb pl go rs java kt c h cpp hpp cs php r lua bat"
-    " ps1 patch diff dat bin out err bak tmp css scss lock"
-)
-# Names that many folders have: a rule such as "write README.md" names no single task.
-_COMMON_STEMS = word_set(
-    "readme main index data input inputs output outputs out report reports result results config"
-    " settings setup test tests package skill license changelog notes utils util app script answer"
-    " answers solution file example sample template pyproject conftest __init__ run summary log"
-    " logs table export document image"
-)
+_COMMAND = pattern(r"\S*[a-z]\d? \S+\.\w+( |$)")
 _TICKS = pattern(r"`([^`\n]{1,300})`")
+_IDENTIFIER = pattern(r"[A-Za-z_][\w-]{3,60}")
+_CAPITALS = pattern(r"(?:^|(?<=[a-z]))[A-Za-z](?=[a-z])")
+_DECIMALS = pattern(r"-?\d{1,9}\.\d{5,}")
+_CALLED = pattern(r"`([A-Za-z_]\w{4,})\(")
+_PLACED = pattern(
+    r"/(?:app|workspace|root|home/\w+)(?:/[\w.-]+)*?/([A-Za-z_]\w{4,}(?:\.[a-z]\w{1,5})?)\b(?![./]\w)"
+)
+_PATTERN = pattern(r"(?:\\[bBdDsSwW]|[|()\[\]{}.*+?^$\\,;])+")
+_NUMBERED = pattern(r"v?\d+(?:\.\d+){2,5}")
+_LOCAL = pattern(
+    r"127\.|0\.0\.|10\.0\.0\.0|169\.254|192\.168\.|255\.|8\.8\.|1\.1\.1|v?[01]\.[01]\.[01]$"
+)
+_PATH = pattern(r"[~.\w@+-]*(?:/[\w.@+-]+)+/?")
+_COMPOUND = pattern(r"[a-zA-Z0-9][_-][a-zA-Z0-9]|[a-z][A-Z]|[a-zA-Z]\d")
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,20 @@ class Literals:
     answers: frozenset[str]
     """Distinctive expected values that the agent is not given, as written."""
     files: frozenset[str]
-    """Names of the task's files, folded, without those that many folders have (``README.md``)."""
+    """Names of the task's files and in its programs, folded, without those that one can guess."""
     texts: frozenset[str]
     """Keys of long literals and shingles of what the agent is given."""
     names: frozenset[str]
     """The task's own name, folded, if it cannot be taken for an ordinary word."""
     small: frozenset[str] = frozenset()
     """Expected values that also occur in ordinary text: ``42``, ``paid``."""
-    sure: frozenset[str] = frozenset()
-    """Answers that the author of the task declared as such, whatever their wording."""
+    secret: frozenset[str] = frozenset()
+    """Expected values that no rule contains by chance, whether the agent finds them in its files
+    or not, and those that the author declared, whatever their wording."""
     given: frozenset[str] = frozenset()
     """Every word of what the agent is given."""
+    question: tuple[str, ...] = ()
+    """The first words of the instruction."""
 
 
 def literals_of(task: Task) -> Literals:
@@ -94,41 +99,56 @@ def literals_of(task: Task) -> Literals:
         task: its instruction and the files in its folder are read.
     """
     table = _toml(task.folder / "task.toml")
-    given = _Given("\n".join([*task.prompts, *_given(task.folder / "environment")]))
-    answers, small = _answers(task.folder, given)
+    given = _Given(task.prompts, task.folder / "environment")
+    told = _Given(task.prompts, None)
+    programs = [*_programs(task.folder / "tests"), *_programs(task.folder / "solution", True)]
+    answers, small = _answers(_expected(task.folder, programs), told)
+    secret = answers | {each for value in answers for each in _rounded(value)}
+    # What the agent finds in its files is no secret to whoever reads about its result.
+    answers = {value for value in answers if not given.has(value)}
     declared = [*_declared(table), *filter(None, map(str.strip, task.answers))]
-    sure = {value for value in declared if _is_sure(value)}
+    secret |= {value for value in declared if _is_sure(value)}
     # Declared answers longer than a letter are withheld too, but an edit may contain the like.
-    answers |= sure | {value for value in declared if _is_tellable(value)}
+    answers |= {value for value in declared if _is_sure(value) or _is_tellable(value)}
     small |= set(declared)
     long = {literal for token in given.tokens if (literal := long_literal(token))}
     return Literals(
         answers=frozenset(answers),
-        files=_file_names(task),
+        files=_own_names(task, programs),
         texts=frozenset(long | given.shingles),
         names=_names(task.name, table),
         small=frozenset(small - answers),
-        sure=frozenset(sure),
+        secret=frozenset(secret),
         given=given.words,
+        question=tuple(words(fold(task.instruction))[:QUESTION]),
     )
 
 
 class _Given:
-    """What the agent is given, tokenized once."""
+    """What the agent is given, tokenized once.
 
-    def __init__(self, text: str) -> None:
-        self._folded = fold(text)
-        self._sequence = words(self._folded)
-        self.words = frozenset(self._sequence)
-        self._runs: dict[int, set[tuple[str, ...]]] = {}
+    Args:
+        told: the texts that it is asked with.
+        folder: of the files that it is given, if these count. Of programs in it only the words do.
+    """
+
+    def __init__(self, told: Sequence[str], folder: Path | None) -> None:
+        there = _files(folder) if folder else []
+        files = [p for p in there if p.name.lower() not in _BUILD_FILES]
+        prose = [*told, *("\n".join(_pieces(p)) for p in files if not _is_program(p))]
+        self._prose = fold("\n".join(prose))
+        programs = fold("\n".join(_text(p) for p in files if _is_program(p)))
+        sequence = [*words(self._prose), *words(programs)]
+        self.words = frozenset(sequence)
+        self._sequence = f" {' '.join(sequence)} "
 
     @cached_property
     def tokens(self) -> set[str]:
-        return tokens(self._folded)
+        return tokens(self._prose)
 
     @cached_property
     def shingles(self) -> set[str]:
-        return shingles(plain_words(self._folded))
+        return shingles(plain_words(self._prose))
 
     @cached_property
     def _dates(self) -> set[tuple[str, str, str]]:
@@ -139,27 +159,31 @@ class _Given:
         found = date(value)
         if found is not None and found in self._dates:
             return True
-        return all(each in self.shingles or self._has_run(each.split()) for each in keys(value))
+        return all(each in self.shingles or self._has_run(each) for each in keys(value))
 
-    def _has_run(self, run: list[str]) -> bool:
-        if not self.words.issuperset(run):
-            return False
-        if len(run) > 1 and len(run) not in self._runs:
-            shifted = (self._sequence[i:] for i in range(len(run)))
-            self._runs[len(run)] = set(zip(*shifted, strict=False))
-        return len(run) == 1 or tuple(run) in self._runs[len(run)]
+    def _has_run(self, run: str) -> bool:
+        return self.words.issuperset(run.split()) and f" {run} " in self._sequence
 
 
-def _answers(folder: Path, given: _Given) -> tuple[set[str], set[str]]:
-    """Expected values: the distinctive ones that are not given, and the common ones."""
+def _answers(expected: Iterable[tuple[str, bool]], given: _Given) -> tuple[set[str], set[str]]:
+    """Expected values: those that cannot be guessed and are not given, and the common ones."""
     answers: set[str] = set()
     small: set[str] = set()
-    for value in islice(dict.fromkeys(_expected(folder)), MAX_VALUES):
-        if not distinctive(value):
+    for value, secret in islice(dict.fromkeys(expected), MAX_VALUES):
+        if not secret:
             small.add(value)
         elif not given.has(value):
             answers.add(value)
     return answers, {value for value in small if key(value)}
+
+
+def _rounded(value: str) -> Iterator[str]:
+    """A number with many decimals as people write it, where enough digits are left to tell."""
+    if _DECIMALS.fullmatch(value):
+        for decimals in (2, 3, 4):
+            short = f"{float(value):.{decimals}f}"
+            if significant(short.lstrip("-")) >= 4:
+                yield short
 
 
 def _is_tellable(value: str) -> bool:
@@ -172,20 +196,59 @@ def _is_sure(value: str) -> bool:
     return distinctive(value) or (_is_tellable(value) and sum(map(str.isalpha, value)) >= 5)
 
 
-def _expected(folder: Path) -> Iterator[str]:
-    """The values of the data files of tests and solution, as written."""
+def _expected(folder: Path, programs: Sequence[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    """The values of tests and solution, as written, and whether nobody could guess them."""
     for path in [*_files(folder / "solution"), *_files(folder / "tests")]:
-        if path.suffix.lower() in _CODE or path.name.lower() in _BUILD_FILES:
-            continue
-        is_data = path.suffix.lower() in _READERS
-        for piece in _pieces(path):
-            value = " ".join(piece.split())
-            if not is_data:
-                value = value.lstrip("#>*+- ")
-            if value and (is_data or "|" not in value):
-                yield value
-            if not is_data or " " in value:
-                yield from _parts(value)
+        if not _is_program(path):
+            yield from ((value, distinctive(value)) for value in _of_data(path))
+    for value, compared in programs:
+        # A name in a program is no value; a code, which has digits, is one.
+        if not _PATH.fullmatch(value) and (not _identifier(value) or distinctive(value)):
+            yield value, _is_secret(value, compared)
+            # The names and codes in a longer text, and the alternatives of a pattern.
+            parts = [part for part in _PATTERN.split(value) if part != value and part.isalpha()]
+            yield from ((part, True) for part in parts if _is_secret(part, compared))
+            yield from ((part, True) for part in _parts(value) if " " in value)
+
+
+def _is_program(path: Path) -> bool:
+    return path.suffix.lower() in _PROGRAMS or path.name.lower() in _BUILD_FILES
+
+
+def _programs(folder: Path, writes: bool = False) -> Iterator[tuple[str, bool]]:
+    """The values in the programs of a folder, and whether something is compared with them."""
+    for path in _files(folder):
+        if path.suffix.lower() in _PROGRAMS and (text := _text(path)):
+            yield from values(text, path.suffix.lower(), writes=writes)
+
+
+def _is_secret(value: str, compared: bool) -> bool:
+    """Whether a value in a program can hardly come from anywhere else."""
+    found = words(fold(value))
+    if len(found) == 1 and found[0].isalpha() and not value.istitle():
+        return len(value) >= (5 if compared else 7) and not is_known(found[0])
+    if _NUMBERED.fullmatch(value):
+        return compared and not _LOCAL.match(value)
+    if not compared:
+        # A longer text is a message, a whole number of three digits a size or a limit.
+        size = len(found) == 1 and significant(found[0]) == 3 and "." not in found[0]
+        return len(found) <= 4 and not size and distinctive(value)
+    # Of three words one has to be unusual: the run may be one that any text has.
+    odd = any(not is_known(word) for word in found)
+    return distinctive(value) or len(found) >= 4 or (len(found) == 3 and odd)
+
+
+def _of_data(path: Path) -> Iterator[str]:
+    """The values of a data file, as written."""
+    is_data = path.suffix.lower() in _READERS
+    for piece in _pieces(path):
+        value = " ".join(piece.split())
+        if not is_data:
+            value = value.lstrip("#>*+- ")
+        if value and (is_data or "|" not in value):
+            yield value
+        if not is_data or " " in value:
+            yield from _parts(value)
 
 
 def _parts(line: str) -> Iterator[str]:
@@ -195,14 +258,11 @@ def _parts(line: str) -> Iterator[str]:
     for raw in line.split():
         part = raw.strip(PUNCTUATION)
         # Within a line, a number of three digits is too often a count or a size.
-        if any(len(word) >= 4 and telling(word) for word in words(fold(part))):
+        telling_ones = [word for word in words(fold(part)) if len(word) >= 4 and telling(word)]
+        if telling_ones:
             yield part
-
-
-def _given(folder: Path) -> Iterator[str]:
-    for path in _files(folder):
-        if path.name.lower() not in _BUILD_FILES:
-            yield "\n".join(_pieces(path))
+            # In a longer part, such as bytes=15359, the code itself.
+            yield from (word for word in telling_ones if word.isdecimal() and "." not in part)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -212,21 +272,29 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
+def _data(path: Path) -> bytes:
+    """The bytes of a file; none if it is huge or cannot be read."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+    except OSError:
+        return b""
+
+
+def _text(path: Path) -> str:
+    """The text of a file; empty if it is huge, binary or cannot be read."""
+    try:
+        text = _data(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
+    return "" if "\0" in text else text
+
+
 def _pieces(path: Path) -> list[str]:
     """Cells, leaves or lines of a file; none if it is huge, binary or broken."""
-    try:
-        data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
-    except OSError:
-        return []
     suffix = path.suffix.lower()
     if suffix in (".xlsx", ".xlsm"):
-        return _cells_of_book(data)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return []
-    if "\0" in text:
-        return []
+        return _cells_of_book(_data(path))
+    text = _text(path)
     try:
         return list(_READERS[suffix](text)) if suffix in _READERS else text.splitlines()
     except (ValueError, RecursionError, csv.Error):
@@ -314,22 +382,48 @@ def _names(name: str, table: dict[str, Any]) -> frozenset[str]:
     return frozenset(n for each in names if len(n := fold(each)) >= 4 and not n.isalpha())
 
 
-def _file_names(task: Task) -> frozenset[str]:
-    there = {path.name for path in _files(task.folder / "environment")}
-    quoted = [name for text in _TICKS.findall(task.instruction) for name in _quoted(text)]
-    folded = {fold(name) for name in there | {PurePosixPath(name).name for name in quoted}}
-    return frozenset(name for name in folded if _is_own(name))
+def _own_names(task: Task, programs: Sequence[tuple[str, bool]]) -> frozenset[str]:
+    """Names of a task's files and in its programs that one who has not seen it would not guess."""
+    folders = (task.folder / part for part in ("environment", "tests", "solution"))
+    there = {path.name for folder in folders for path in _files(folder)}
+    told = {name for text in task.instruction.split() for name in _named(text)}
+    spaced = {PurePosixPath(text).name for text in _TICKS.findall(task.instruction)}
+    spaced = {name for name in spaced if _has_type(name) and not _COMMAND.match(name)}
+    tested = {name for value, _ in programs if len(value) < 200 for name in _named(value)}
+    called = set(_CALLED.findall(task.instruction)) | set(_PLACED.findall(task.instruction))
+    odd = {name for name in map(str.lower, called) if not is_usual(name)}
+    odd |= {fold(name) for name in told | tested if _is_glued(name)}
+    names = {fold(each).strip() for each in there | told | spaced | tested}
+    return frozenset(odd | {name for name in names if _is_own(name)})
 
 
-def _quoted(text: str) -> list[str]:
-    """File names in the text between backticks: a name, a path or a command."""
-    parts = [part.strip("\"'()[]{}<>,;:=") for part in text.split()]
-    return [part for part in parts if part.rpartition(".")[2].lower() in _FILE_TYPES]
+def _named(text: str) -> Iterator[str]:
+    """The file names and identifiers in a piece of code: a name, a path or a command."""
+    for part in text.split():
+        part = part.strip("\"'`*()[]{}<>,;:=.!?").partition("(")[0]
+        name = PurePosixPath(part).name if _PATH.fullmatch(part) else part
+        if _identifier(name) or _has_type(name):
+            yield name
+
+
+def _has_type(name: str) -> bool:
+    stem, _, ending = name.rpartition(".")
+    return bool(stem) and ending.lower() in FILE_TYPES
+
+
+def _identifier(text: str) -> bool:
+    """Whether a text is a name of several parts, as in programs: ``true_area``, ``trueArea``."""
+    return _IDENTIFIER.fullmatch(text) is not None and _COMPOUND.search(text) is not None
+
+
+def _is_glued(name: str) -> bool:
+    """Whether a name is made of words by capitals alone, of which only three are its task's."""
+    return name.isalpha() and len(_CAPITALS.findall(name)) >= 3 and not is_known(name.lower())
 
 
 def _is_own(name: str) -> bool:
     stem, dot, _ = name.rpartition(".")
-    if name in _BUILD_FILES or (dot and not stem):
+    if len(name) < 5 or name in _BUILD_FILES or (dot and not stem):
         return False
     # Without a suffix, only names that cannot be taken for a word: "notes" would forbid the word.
-    return stem not in _COMMON_STEMS if dot else not name.isalpha()
+    return not is_usual(name) and (bool(dot) or not name.isalpha())

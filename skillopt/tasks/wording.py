@@ -10,15 +10,12 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import accumulate, compress
 
+from skillopt.tasks.conventions import is_known, word_set
+
 SHINGLE = 8
 """Length of a run of words that two texts do not share by chance; also the longest key in words."""
 EDGES = ".@+/#-"
 PUNCTUATION = "".join(c for c in map(chr, range(33, 127)) if not c.isalnum()) + "’‘“”„«»…•·–—"
-
-
-def word_set(text: str) -> frozenset[str]:
-    """The words in a text, as a set."""
-    return frozenset(text.split())
 
 
 # Vocabulary of forms and of prose, even if data have it with a capital letter.
@@ -66,6 +63,7 @@ _CONVENTIONS = word_set(
 _STANDARDS = re.compile(
     r"(utf|iso|rfc|sha|md|cp|windows|ieee|python|https?|base|u?int|float|din|en|x)[-_.]?\d"
 )
+_ECMA = re.compile(r"es(20)?\d\d")
 _YEAR_OR_DAY = re.compile(r"(19|20)\d\d((0[1-9]|1[0-2])([0-2]\d|3[01]))?")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 _ID = re.compile(r"[^\W\d_]{1,8}[-_#/]?\d{4,}[^\W\d_]?|\d{4,}[-_]?[^\W\d_]{1,3}")
@@ -187,7 +185,7 @@ def telling(word: str) -> bool:
     """Whether one of :func:`words` is distinctive on its own."""
     if _is_number(word):
         return significant(word) >= 3 and not _conventional(word)
-    if word.isalpha() or _STANDARDS.match(word):
+    if word.isalpha() or _STANDARDS.match(word) or is_known(word):
         return False
     return len(word) >= 5 and sum(c.isdigit() for c in word) >= 2
 
@@ -212,7 +210,7 @@ def long_literal(token: str) -> str:
         return number if significant(number) >= 5 and not _conventional(number) else ""
     found = words(token)[:SHINGLE]
     size = len("".join(found))
-    if size < 5 or _STANDARDS.match(token):
+    if size < 5 or _STANDARDS.match(token) or _ECMA.fullmatch(token) or is_known(token):
         return ""
     if _MAIL.fullmatch(token):
         return " ".join(found)
@@ -245,7 +243,7 @@ def _is_name(value: str) -> bool:
         for part in parts
     ]
     if len(parts) == 1:
-        return proper[0] and len(parts[0]) >= 5
+        return proper[0] and len(parts[0]) >= 5 and not is_known(parts[0].lower())
     # The first of several words may have its capital from the start of a sentence; not all may.
     return any(proper[1:]) or (any(proper) and all(part[0].isupper() for part in parts))
 

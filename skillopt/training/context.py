@@ -6,6 +6,7 @@ the rollout store and the recorded replies.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from skillopt.core.types import GateDecision, Rollout, Split, Task
 from skillopt.evaluation.claim import HELD_OUT
 from skillopt.evaluation.scoring import Row, compare
 from skillopt.gates.base import Gate, Side, Trial
+from skillopt.gates.power import FEW, told_of_tasks
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.documents import draft, is_crowded
 from skillopt.optimizer.leaks import LeakGuard, leak_guard
@@ -117,7 +119,8 @@ class Training:
     @cached_property
     def guard(self) -> LeakGuard:
         """What belongs to single tasks; made when the first rollouts have run, as it takes time."""
-        return leak_guard(task for tasks in self.splits.values() for task in tasks)
+        held_out = (*self.splits["val"], *self.splits["test"])
+        return leak_guard((*self.splits["train"], *held_out), held_out)
 
     @property
     def current(self) -> Skill:
@@ -200,10 +203,18 @@ class Training:
         def measure(side: Side, tasks: Sequence[Task], replicate: int) -> list[Rollout]:
             return self.runner.rollouts(tasks, sides[side], stage="gate", replicate=replicate)
 
-        val = self.splits["val"]
+        val, state = self.splits["val"], self.state
+        trial = Trial(
+            tasks=val,
+            known=state.rewards,
+            measure=measure,
+            ties=ties,
+            tried=state.rewards_of(candidate.digest),
+            before=[state.rewards_of(skill) for skill in state.lineage],
+        )
         self.record(skill_made(candidate))
         with self.stage("gate", len(val), plan, clock), own_code("gate", self.gate):
-            decision = self.gate.decide(Trial(val, self.state.rewards, measure, ties))
+            decision = self.gate.decide(trial)
             if not isinstance(decision, GateDecision):
                 raise TypeError(f"it returned {decision!r}; return a GateDecision")
             return decision
@@ -251,7 +262,7 @@ class Training:
         if problem := _useless(state.replies.values(), last=True):
             raise OptimizerUnavailableError(problem)
         with self.stage("final", len(val)):
-            final = self._score(self.runner.rollouts(val, self.current, stage="final"))
+            final = self._all_known(self.runner.rollouts(val, self.current, stage="final"))
         rows: list[Row] = []
         if self.config.final.test and test:
             skills = self._tested(final)
@@ -370,6 +381,8 @@ class Training:
     def _warn(self, skill: Skill) -> None:
         """Note what the owner of the initial skill should know."""
         self.record.note(told_of_length(self.config.skill, skill))
+        if len(self.splits["val"]) < FEW:
+            self.record.note(told_of_tasks(len(self.splits["val"])))
         if names := left_out_of(self.config.skill.init):
             self.record.note(f"left out of the skill: {', '.join(names)}")
         agent = self.config.harness.name
@@ -381,6 +394,17 @@ class Training:
 
     def _score(self, rollouts: Sequence[Rollout]) -> float:
         return self.config.gate.scorer.mean(r.reward for r in rollouts)
+
+    def _all_known(self, rollouts: Sequence[Rollout]) -> float:
+        """The current skill's selection score from all of its outcomes, each task counted once.
+
+        Args:
+            rollouts: one of each task; a user's own gate may have measured no more than some.
+        """
+        scorer, known = self.config.gate.scorer, self.state.rewards
+        rewards = [known.get(rollout.task.name, [rollout.reward]) for rollout in rollouts]
+        scores = [scorer.mean(found) for found in rewards]
+        return math.fsum(scores) / len(scores)
 
 
 def _useless(replies: Iterable[Replied], last: bool) -> str:

@@ -159,11 +159,15 @@ def run_done(
 
 
 def _judged(decision: GateDecision | None, skipped: str = "") -> dict[str, Any]:
-    selection = decision.rollouts if decision else ()
     complete = decision is not None and decision.evaluated == decision.total
+    hard: dict[str, list[float]] = {}
+    soft: dict[str, list[float]] = {}
+    for row in decision.rollouts if decision else ():
+        hard.setdefault(row.task, []).append(row.reward.hard)
+        soft.setdefault(row.task, []).append(row.reward.soft)
     return {
-        "selection_hard": _average([r.reward.hard for r in selection]) if complete else None,
-        "selection_soft": _average([r.reward.soft for r in selection]) if complete else None,
+        "selection_hard": _average_of_tasks(hard) if complete else None,
+        "selection_soft": _average_of_tasks(soft) if complete else None,
         "selection_score": decision.score_after if complete and decision else None,
         "selection_bound": decision.upper_bound if decision else None,
         "selection_evaluated": decision.evaluated if decision else 0,
@@ -172,11 +176,16 @@ def _judged(decision: GateDecision | None, skipped: str = "") -> dict[str, Any]:
 
 
 def _cost(used: dict[str, Usage], decision: GateDecision | None) -> dict[str, Any]:
-    used["gate"] = used_by(decision.rollouts if decision else ())
+    used["gate"] = used_by((*decision.rollouts, *decision.remeasured) if decision else ())
     return {
         "tokens": {name: u.prompt_tokens + u.completion_tokens for name, u in used.items()},
         "cost_usd": Usage.total(used.values()).cost_usd,
     }
+
+
+def _average_of_tasks(values: Mapping[str, Sequence[float]]) -> float | None:
+    """The mean over tasks, which may have different numbers of repetitions."""
+    return _average([math.fsum(found) / len(found) for found in values.values()])
 
 
 def _average(values: Sequence[float]) -> float | None:

@@ -17,7 +17,7 @@ from skillopt.config.schema import Arm, Config, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
-from skillopt.evaluation.exact import visible_rate_gain
+from skillopt.gates.power import told_of_tasks, visible_gain
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
 from skillopt.optimizer.pairs import PAIR_TOKENS
@@ -38,6 +38,15 @@ REPLY_TOKENS = 1_500
 FRAME_TOKENS = 1_500
 """Assumed tokens of an optimizer prompt without skill, memory and material."""
 
+GATE_SHARE = {"fresh": 1.25}
+"""Rollouts of a gate for each selection task and decision, if it is not 1: ``fresh`` takes 1.0 to
+1.2 on average (docs/gates.md)."""
+BOUNDS = {
+    "strict": "Upper bounds: the gate can stop early, and stored rollouts are free.",
+    "fresh": "Upper bounds, but for the gate: close calls can take more than these, others take "
+    "fewer. Stored rollouts are free.",
+}
+"""In which direction the numbers may be wrong, by gate."""
 
 LEAST_LIMIT = 2000
 ROOM = 1.25
@@ -110,7 +119,7 @@ def told_of_claim(config: Config, splits: Mapping[Split, Sequence[Task]]) -> str
     tests = len({task.digest for task in splits["test"]}) if config.final.test else 0
     if not tests:
         return "at the end: no test tasks, so no gain can be confirmed (docs/statistics.md)"
-    gain = visible_rate_gain(tests)
+    gain = visible_gain(tests)
     if gain is None:
         return f"at the end: {tests} test tasks are too few to confirm any gain"
     return (
@@ -149,6 +158,8 @@ class Plan:
     """In which direction the numbers may be wrong."""
     length: str
     """What the token limit does to the skill."""
+    selection: str
+    """What the selection split can show."""
     skill_tokens: int
     """The initial skill's estimated length; 0 if it is not known yet."""
     max_tokens: int
@@ -196,6 +207,7 @@ class Plan:
             "max_tokens": self.max_tokens,
             "needs": dict(self.needs),
             "confirms": self.confirms,
+            "smallest_gain": visible_gain(self.tasks["val"]),
             "stages": stages,
         }
 
@@ -243,11 +255,11 @@ def make_plan(
         stages=stages,
         priced=prices.date.isoformat(),
         assumption=f"{prompt:,} and {completion:,} in one rollout of {harness}",
-        bounds="Upper bounds: the gate can stop early, and stored rollouts are free."
-        if config.gate.kind == "strict"
-        else f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
+        bounds=BOUNDS.get(config.gate.kind)
+        or f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
         "fewer. Stored rollouts are free.",
         length=told_of_length(config.skill, initial),
+        selection=told_of_tasks(len(splits["val"])),
         skill_tokens=estimate_tokens(initial.text) if initial else 0,
         max_tokens=limit,
         needs=needs,
@@ -281,7 +293,8 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     steps = plan_steps(splits["train"], train, config.seed)
     ends = train.epochs - 1 if train.slow_update or train.meta_skill else 0
     gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
-    rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": gated * val}
+    judged = math.ceil(gated * val * GATE_SHARE.get(config.gate.kind, 1))
+    rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
     if ends:
         rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
     return Estimate(
@@ -313,18 +326,31 @@ def _merges(patches: int) -> int:
 def _expected(
     config: Config, stage: str, rollouts: int, calls: int, prices: Prices, limit: int
 ) -> Usage:
+    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage))
+    optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
+    own = _priced(optimizer, prices, config.optimizer.name) if calls else Usage(cost_usd=0.0)
+    return Usage.total([rollout_usage(config, rollouts, prices), own])
+
+
+def rollout_usage(config: Config, rollouts: int, prices: Prices) -> Usage:
+    """The tokens and the cost that are assumed for some rollouts.
+
+    Args:
+        config: names harness and model.
+        rollouts: how many.
+        prices: the price table.
+    """
+    if not rollouts:
+        return Usage(cost_usd=0.0)
     prompt, completion = ROLLOUT_TOKENS[_assumed(config)]
     # The least number of requests: prices depend on how long the prompt of one is.
     target = Usage(rollouts, rollouts * prompt, 0, rollouts * completion)
-    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage))
-    optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
-    return Usage.total(
-        Usage(0, u.prompt_tokens, 0, u.completion_tokens, prices.cost(model.name, u) if n else 0.0)
-        for n, u, model in (
-            (rollouts, target, config.target),
-            (calls, optimizer, config.optimizer),
-        )
-    )
+    return _priced(target, prices, config.target.name)
+
+
+def _priced(usage: Usage, prices: Prices, model: str) -> Usage:
+    cost = prices.cost(model, usage)
+    return Usage(0, usage.prompt_tokens, 0, usage.completion_tokens, cost)
 
 
 def _assumed(config: Config) -> str:

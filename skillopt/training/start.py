@@ -186,7 +186,8 @@ def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | N
 
 def _forked(config: Config, fork: str | None) -> Config:
     """A config under the name of the new run, if there is one."""
-    return Config.model_validate(config.model_dump() | {"name": fork}) if fork else config
+    own = config.model_dump(exclude_unset=True)  # What is not set stays so: see _as_recorded.
+    return Config.model_validate(own | {"name": fork}) if fork else config
 
 
 def _train(
@@ -225,8 +226,8 @@ def _train(
 
 
 def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
-    """What an earlier version began a run with: the skills in the form in which it read them, and
-    its token limit, and no selection tasks that are held out."""
+    """What an earlier version began a run with: the skills in the form in which it read them, its
+    token limit, the strict gate, which was its default, and all selection tasks."""
     recorded = state.created.fingerprint if state.created else {}
 
     def form(skill: Skill, key: str) -> Skill:
@@ -239,10 +240,15 @@ def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
     if state.earlier_limit is not None and config.skill.max_tokens is None:
         limits = {"max_tokens": state.earlier_limit, "compress": True}
         config = config.model_copy(update={"skill": config.skill.model_copy(update=limits)})
+    was_strict = state.created is not None and recorded.get("gate.kind", "strict") == "strict"
+    if was_strict and "kind" not in config.gate.model_fields_set:
+        strict = config.gate.model_copy(update={"kind": "strict"})
+        config = config.model_copy(update={"gate": strict})
+    gate = parts.prepared.plugins.gate or make_gate(config.gate)
     prepared = replace(parts.prepared, beside=beside, config=config)
     if prepared.whole and state.created and "held_out" not in state.created.config["final"]:
         prepared = replace(prepared, splits=prepared.whole, whole=None)
-    return replace(parts, prepared=prepared, initial=initial)
+    return replace(parts, prepared=prepared, initial=initial, gate=gate)
 
 
 def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:

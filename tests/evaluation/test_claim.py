@@ -16,8 +16,8 @@ from skillopt.config.schema import FinalConfig
 from skillopt.core.metric import Scorer
 from skillopt.core.types import Reward
 from skillopt.evaluation.claim import claim, claim_of_run, said_of_run
-from skillopt.evaluation.exact import visible_rate_gain
 from skillopt.evaluation.scoring import Row
+from skillopt.gates import power
 from skillopt.run.folder import read_state
 from skillopt.tasks.sources import hold_out
 from tests.helpers.tiny import Tiny, command, tiny
@@ -66,7 +66,7 @@ def test_useless_edits_are_seldom_confirmed() -> None:
 
 def test_a_gain_that_is_called_visible_is_mostly_confirmed() -> None:
     rng, tasks, lost = random.Random(4), 60, 0.05
-    gain = visible_rate_gain(tasks, lost)
+    gain = power.visible_gain(tasks, 2 * lost)
     assert gain is not None
     confirmed = 0
     for _ in range(300):

@@ -14,7 +14,7 @@ from scipy.stats import binomtest, permutation_test, t
 
 from benchmarks.coverage import Cell, exact_paired, mean_cell, paired_cell
 from skillopt.evaluation.distributions import beta_cdf, exact_interval, mid_p_interval, t_quantile
-from skillopt.evaluation.exact import exact_p, visible_rate_gain
+from skillopt.evaluation.exact import exact_p
 from skillopt.evaluation.stats import (
     Estimate,
     all_or_nothing_runs,
@@ -26,6 +26,7 @@ from skillopt.evaluation.stats import (
     smallest_gain,
     visible_gain,
 )
+from skillopt.gates import power
 
 SHARES = st.floats(0, 1)
 
@@ -152,16 +153,15 @@ def test_differences_on_one_task_hold_for_few_runs() -> None:
 def test_a_visible_gain_is_confirmed_in_80_of_100_cases() -> None:
     rng = random.Random(5)
     for tasks, lost in ((20, 0.0), (40, 0.05), (100, 0.1)):
-        gain = visible_rate_gain(tasks, lost)
+        gain = power.visible_gain(tasks, 2 * lost)
         assert gain is not None
         confirmed = 0
-        for _ in range(600):
+        for _ in range(300):
             draws = [rng.random() for _ in range(tasks)]
             changes = [1.0 if u < lost + gain else -1.0 if u > 1 - lost else 0.0 for u in draws]
             found = paired_difference([0.0] * tasks, changes)
             confirmed += found.sign == 1
-        assert 0.75 <= confirmed / 600 <= 0.93, (tasks, lost)
-    assert visible_rate_gain(5) is None and visible_rate_gain(6) is not None
+        assert 0.75 <= confirmed / 300 <= 0.93, (tasks, lost)
 
 
 def test_visible_gains_grow_with_chance_and_shrink_with_tasks() -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skillopt.config.schema import TasksConfig
 from skillopt.core.skill import Skill
 from skillopt.core.types import Task
 from skillopt.optimizer.leaks import WITHHELD, LeakGuard, leak_guard
 from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES
 from skillopt.tasks.harbor import read_tasks
 from skillopt.tasks.quickstart.generator import generate
+from skillopt.tasks.words.generator import KINDS
+from skillopt.tasks.words.generator import source as words_source
 from tests.helpers.values import SKILL, a_task
 
 SENTENCE = "tell the bookkeeper which of the customers owes the largest sum"
@@ -165,19 +170,20 @@ def test_a_long_literal_is_refused(guard: LeakGuard, text: str) -> None:
 
 def test_everything_that_an_edit_can_write_is_looked_at(guard: LeakGuard) -> None:
     reason = "it copies the expected answer of a task ('3,945.44')"
+    reason += ": say how it is found, or make up a value"
     assert guard.refusal(SKILL, replace(SKILL, description="For 3,945.44.")) == reason
     for name in ("references/sums.md", "scripts/sum.py", "data.json"):
         added = replace(SKILL, files={name: b'{"sum": "3,945.44"}'})
         assert guard.refusal(SKILL, added) == reason
     named = replace(SKILL, files={"references/sheet-alpha.csv": b"\xff\x00"})
-    assert guard.refusal(SKILL, named) == "it names a file of a single task ('sheet-alpha.csv')"
+    assert "it names a file of a single task ('sheet-alpha.csv')" in guard.refusal(SKILL, named)
 
 
 def test_the_worst_comes_first_and_is_cut(guard: LeakGuard) -> None:
     text = f"In logs-05, open sheet-alpha.csv and {SENTENCE}."
-    assert guard.refusal(SKILL, with_body(text)) == "it names a single task ('logs-05')"
+    assert "it names a single task ('logs-05')" in guard.refusal(SKILL, with_body(text))
     assert "'3945.44'" in guard.refusal(SKILL, with_body(text + " It is 3945.44."))
-    quoted = guard.refusal(SKILL, with_body(SENTENCE)).partition("('")[2].removesuffix("')")
+    quoted = guard.refusal(SKILL, with_body(SENTENCE)).partition("('")[2].partition("')")[0]
     assert quoted and SENTENCE.startswith(quoted) and len(quoted) <= 60
 
 
@@ -266,6 +272,58 @@ def test_answers_to_show(guard: LeakGuard, tasks: list[Task]) -> None:
     assert guard.answers(a_task(), 100) == ""
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Input: otter\nOutput: animal", "Question: **Otter**? It is an animal.",
+     "An otter is a kind of animal.", "Animal: cat, dog, otter, owl."],
+)  # fmt: skip
+def test_a_held_out_question_with_its_answer_is_refused(tmp_path: Path, text: str) -> None:
+    splits = words_source(TasksConfig(source="words", seed=3), tmp_path)
+    held_out = [*splits["val"], *splits["test"]]
+    guard = leak_guard([*splits["train"], *held_out], held_out)
+    held = {task.instruction.split()[1] for task in held_out}
+    word = "otter" if "otter" in held else sorted(held)[0]
+    kind = next(k for k, all_of in KINDS.items() if word in all_of.split())
+    for swapped in (text, text.replace("\n", " — ")):
+        swapped = re.sub("otter", word, swapped, flags=re.I)
+        swapped = re.sub("animal", kind, swapped, flags=re.I)
+        assert "question that is kept for tests" in guard.refusal(SKILL, with_body(swapped))
+        assert guard.refusal(with_body(swapped), with_body(f"{swapped}\n\nMore.")) == ""
+    assert guard.refusal(SKILL, with_body(f"The {word} may be there.")) == ""
+    trained = splits["train"][0].instruction.split()[1]
+    kind = next(k for k, all_of in KINDS.items() if trained in all_of.split())
+    assert guard.refusal(SKILL, with_body(f"Input: {trained}\nOutput: {kind}")) == ""
+
+
+def test_every_held_out_question_is_known(tmp_path: Path) -> None:
+    splits = words_source(TasksConfig(source="words", seed=1), tmp_path)
+    held_out = [*splits["val"], *splits["test"]]
+    guard = leak_guard([*splits["train"], *held_out], held_out)
+    kinds = {word: kind for kind, every in KINDS.items() for word in every.split()}
+    for task in held_out:
+        word = task.instruction.split()[1]
+        example = with_body(f"Input: {word}\nOutput: {kinds[word]}")
+        assert "question that is kept for tests" in guard.refusal(SKILL, example), word
+
+
+def test_what_most_tasks_expect_is_shown(make: Make) -> None:
+    """A value that a skill can only learn if the optimizer sees it."""
+    rows = [
+        make(f"owners-{n}", "Fill in owners.", {"tests/d.json": ["Unassigned", f"AQ{n}77{n}12"]})
+        for n in range(4)
+    ]
+    guard = leak_guard(rows)
+    said = guard.redact(rows[2], "owner is '' but must be 'Unassigned', id must be AQ277212")
+    assert said == f"owner is '' but must be 'Unassigned', id must be {WITHHELD}"
+    assert WITHHELD in leak_guard(rows[:2]).redact(rows[0], "but must be 'Unassigned'")
+
+
+def test_the_same_tasks_in_any_order_are_guarded_alike(tasks: list[Task]) -> None:
+    orders = [leak_guard(tasks), leak_guard(reversed(tasks))]
+    for text in ("3945.44", "logs-05", "report.md", "8123.25"):
+        assert len({guard.refusal(SKILL, with_body(text)) for guard in orders}) == 1
+
+
 def test_a_guard_over_nothing_refuses_nothing() -> None:
     assert leak_guard([]).refusal(SKILL, with_body("3945.44 logs-05")) == ""
     assert leak_guard([a_task("t")]).refusal(SKILL, with_body("Do the chore.")) == ""
@@ -299,3 +357,56 @@ def test_redacting_leaves_the_rest_as_it_is(guard: LeakGuard, tasks: list[Task],
     shown = guard.redact(tasks[0], text)
     assert "3945.44" not in shown.split()
     assert guard.redact(a_task(), text) == text
+
+
+FILES_OF = {
+    "shop-orders": "manage.py models.py tox.ini requirements-dev.txt",
+    "front-end": "tsconfig.json package-lock.json types.ts vite.config.ts .env.example",
+    "parser": "Cargo.toml src/main.rs src/lib.rs rust-toolchain.toml",
+    "queue": "go.mod go.sum cmd/server/main.go Makefile",
+    "proxy": "nginx.conf entrypoint.sh docker-compose.yml",
+    "reports": "schema.sql migrations/0001_initial.sql dbt_project.yml",
+    "mobile": "AndroidManifest.xml build.gradle.kts strings.xml",
+    "solver": "CMakeLists.txt conftest.py meson.build",
+    "cluster": "values.yaml Chart.yaml deployment.yaml main.tf variables.tf",
+    "notes": "README.md CHANGELOG.md docs/index.md mkdocs.yml",
+    "table": "data.csv report.xlsx config.json results.json",
+    "pipeline": "ci.yml .pre-commit-config.yaml pyproject.toml setup.cfg",
+}
+"""Twelve tasks of different kinds, each the only one that has its files."""
+
+
+def test_general_advice_is_not_refused_however_different_the_tasks_are(make: Make) -> None:
+    """300 edits, 200 of them by people who had not read the guard."""
+    edits = json.loads(Path(__file__).with_name("general-edits.json").read_text())
+    every = []
+    for number, (name, files) in enumerate(FILES_OF.items()):
+        there: dict[str, object] = {f"environment/{file}": "x\n" for file in files.split()}
+        there["tests/test_it.py"] = (
+            f"NAMES = ['PostgreSQL', 'ES2022']\nassert total == {8123.25 + 717 * number}\n"
+        )
+        asked = f"Mend what is wrong in `{files.split()[0]}`, then run the tests of {name}."
+        every.append(make(f"{name}-1", asked, there))
+    guard = leak_guard(every, every)
+    refused = [reason for text in edits if (reason := guard.refusal(SKILL, with_body(text)))]
+    assert len(edits) == 300 and len(refused) <= 3, refused
+    for number in range(len(every)):
+        assert "expected answer" in guard.refusal(SKILL, with_body(f"{8123.25 + 717 * number:,}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["It sums to 125 411 328 000.", "The scene holds **4.967** kPa.", "Ask `solve_pore_mass(x)`.",
+     "The order is d, dcba, abcd, a.", "Open probe_scene.strg first.", "Use 4.10.2."],
+)  # fmt: skip
+def test_what_people_write_differently_from_the_tests(make: Make, text: str) -> None:
+    task = make(
+        "odd-forms-1",
+        "Write solve_pore_mass for /app/data/probe_scene.strg.",
+        {
+            "tests/a.java": "assertEquals(125411328000L, total);\n",
+            "tests/truth.json": {"scene": 4.967424000000001},
+            "tests/b.py": "assert f() == ['d', 'dcba', 'abcd', 'a']\nassert version == '4.10.2'\n",
+        },
+    )
+    assert leak_guard([task]).refusal(SKILL, with_body(text))

@@ -28,7 +28,7 @@ PRELOADED = ["boot",
     "skillopt.sim.optimizer", "skillopt.sim.target", "openai",
     "numpy", "uvicorn", "starlette.applications", "openpyxl", "skills_ref.validator",
 ]  # fmt: skip
-KILLS = 100 if ALL_CELLS else 30
+KILLS = 100 if ALL_CELLS else 15
 SETTINGS: dict[str, Any] = {"upstreams.sim.harm": 0.5, "upstreams.sim.noise": 0.1, "workers": 3}
 
 

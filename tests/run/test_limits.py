@@ -254,7 +254,10 @@ def test_the_plan_counts_what_the_config_says(folder: Path, whole: RunResult) ->
     plan = make_plan(config, splits, SkillOpt(), price_table(config))
     assert (plan.epochs, plan.steps, plan.budgets) == (2, 2, (3, 2))
     counts = {stage.stage: stage.rollouts for stage in plan.stages if stage.rollouts}
-    assert counts == {"baseline": 2, "rollout": 4, "gate": 6, "pairs": 4, "test": 6}
+    assert counts == {"baseline": 2, "rollout": 4, "gate": 8, "pairs": 4, "test": 6}
+    strict = config.model_copy(update={"gate": config.gate.model_copy(update={"kind": "strict"})})
+    plan_of_strict = make_plan(strict, splits, SkillOpt(), price_table(config))
+    assert next(s.rollouts for s in plan_of_strict.stages if s.stage == "gate") == 6
     assert plan.usage.cost_usd == 0.0
     assert whole.summary["spent"]["rollouts"] <= plan.rollouts
     unknown = config.model_copy(update={"target": config.target.model_copy(update={"name": "x"})})
@@ -268,6 +271,8 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:
     assert "2 epochs, 2 steps" in shown.stdout and "cost unknown" in shown.stdout
     assert not (folder / "runs" / "dry").exists()
     data = json.loads(skillopt("train", "quickstart/local", *options, "--dry-run", "--json").stdout)
+    assert "2 tasks cannot tell any gain from luck" in shown.stdout
+    assert data["smallest_gain"] is None
     assert data["rollouts"] == 22 and data["usd"] is None and data["edit_budgets"] == [3, 2]
 
 

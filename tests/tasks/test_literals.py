@@ -70,7 +70,8 @@ def test_values_of_data_files_that_are_not_given_are_answers(read: Read) -> None
     )
     assert found.answers == {
         "3945.44", "Greta Lindqvist", "kRx9Qa2", "70412", "88.125", "Moreau, Anne",
-        "1,234,567.80", "58832.01", "9921.75", "All in all 9921.75 came in.", "771.25",
+        "1,234,567.80", "58832.01", "9921.75", "All in all 9921.75 came in.", "771.25", "31337.5",
+        "41414.25",
     }  # fmt: skip
     assert {"paid", "Total"} <= found.small
 
@@ -99,7 +100,7 @@ def test_answers_that_the_author_declares(read: Read) -> None:
     toml = '[metadata]\nanswer = "Rumpelstilz"\nanswers = [42, "yes"]\nexpected = {a = "quince"}\n'
     found = read({"task.toml": toml})
     assert found.answers == {"Rumpelstilz", "42", "quince"}
-    assert found.sure == {"Rumpelstilz", "quince"}
+    assert found.secret == {"Rumpelstilz", "quince"}
     assert found.small == {"yes"}
 
 
@@ -116,7 +117,8 @@ def test_names_and_files(read: Read) -> None:
         "Read `in/uploads.LOG`, run `python3 stock_last.py data.csv` with `json.loads`; `1234.50`.",
         "Reconcile",
     )
-    assert found.files == {"ledger-2025.xlsx", "book of may.csv", "uploads.log", "stock_last.py"}
+    # One word alone ("uploads.log") may be anybody's.
+    assert found.files == {"ledger-2025.xlsx", "book of may.csv", "stock_last.py"}
     assert found.names == {"acme/reconcile"}
     assert read({}, name="Logs-05").names >= {"logs-05"}
 

@@ -16,7 +16,9 @@ from skillopt import RunResult, train
 from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
 from skillopt.run.events import Event, RolloutFinished, RolloutStarted
+from skillopt.run.journal import read_records
 from skillopt.run.records import Replied, RolloutRan, StageStarted, StepDone
+from skillopt.run.state import fold
 from skillopt.tasks.harbor import TaskError
 from skillopt.training.context import _useless
 from skillopt.training.fingerprint import FingerprintError
@@ -110,7 +112,8 @@ def test_the_number_of_workers_does_not_change_the_result(
 @pytest.mark.slow
 def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
     seen: list[Event] = []
-    config = small_config(tmp_path, **{"upstreams.sim.harm": 1.0, "train.minibatch": 1})
+    settings = {"upstreams.sim.harm": 1.0, "train.minibatch": 1, "gate.kind": "strict"}
+    config = small_config(tmp_path, **settings)
     train(config, listeners=[seen.append])
     stages = [event.stage for event in seen if isinstance(event, StageStarted)]
     step = ["rollout", "reflect", "merge", "rank", "apply"]
@@ -266,3 +269,17 @@ def test_an_epoch_has_every_task_once(count: int, size: int, seed: int, epoch: i
     assert len(made) == -(-count // size)
     assert all(len(batch) == size for batch in made[:-1])
     assert batches(tasks, size, seed, epoch) == made
+
+
+def test_a_run_that_was_begun_with_the_strict_gate_by_default_keeps_it(folder: Path) -> None:
+    whole = train(small_config(folder, name="whole", **{"gate.kind": "strict"}))
+    limits = {"limits.stages.gate.rollouts": 1}
+    train(small_config(folder, name="kept", **{"gate.kind": "strict", **limits}))
+    # The same config without the key, as it was written before there was another gate.
+    resumed = train(small_config(folder, name="kept"))
+    assert resumed.done and untimed(resumed.history) == untimed(whole.history)
+    state = fold(read_records(resumed.folder))
+    assert state.created is not None and state.created.fingerprint["gate.kind"] == "strict"
+    new = train(small_config(folder, name="kept"), fork="new")
+    state = fold(read_records(new.folder))
+    assert state.created is not None and state.created.fingerprint["gate.kind"] == "fresh"

@@ -79,10 +79,10 @@ _BEGUN = b"".join(islice(ChatCodec().write_stream(Reply("hello"), "m", "1"), 2))
 
 
 @contextmanager
-def gateway(url: str, socket: Path, **options: Any) -> Iterator[Gateway]:
+def gateway(url: str, socket: Path, patience: Patience = QUICK) -> Iterator[Gateway]:
     upstream = HttpUpstream("openai-compatible", url, "TEST_KEY", protocols_of("openai-compatible"))
     price = lambda model, usage: usage.prompt_tokens / 1000  # noqa: E731
-    with Gateway({"up": upstream}, socket, price, QUICK) as running:
+    with Gateway({"up": upstream}, socket, price, patience) as running:
         yield running
 
 
@@ -173,7 +173,7 @@ def test_passing_trouble_is_retried_out_of_the_agents_sight(trouble: str, socket
     service = Service(trouble, trouble, "json")
     with (
         serve(service.answer) as url,
-        gateway(url, socket) as running,
+        gateway(url, socket, Patience(pause_s=0.01)) as running,
         running.open(grant()) as session,
     ):
         assert ask(session).status_code == 200

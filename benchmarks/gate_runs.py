@@ -1,0 +1,113 @@
+"""Real trainings with a noisy target: the paper's gate and the project's, on the same questions.
+
+The items and the scripted endpoint of :mod:`benchmarks.reference`, as questions in direct chat: the
+target forgets its skill in a fifth of the runs. ``python -m benchmarks gate_runs`` takes minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reference.items import make_items, write_questions
+from benchmarks.reference.measure import endpoint
+from benchmarks.reference.server import OPTIMIZER, TARGET
+from benchmarks.reference.sides import SKILL
+from skillopt import train
+from skillopt.config.schema import Config
+from skillopt.evaluation.stats import mean
+
+GATES = ("strict", "fresh")
+SEEDS = range(20)
+NOISE = 0.2
+SIZES = {"train": 24, "val": 20, "test": 60}
+
+
+def run() -> dict[str, Any]:
+    """A row for each seed and gate, and the means."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="skillopt-gates-") as scratch:
+        for seed in SEEDS:
+            for gate in GATES:
+                rows.append(_run(Path(scratch) / f"{seed}-{gate}", seed, gate))
+                print(rows[-1], file=sys.stderr, flush=True)
+    means = {gate: _means([row for row in rows if row["gate"] == gate]) for gate in GATES}
+    return {"rows": rows, "means": means}
+
+
+def _run(folder: Path, seed: int, gate: str) -> dict[str, Any]:
+    """One training: the same tasks, replies and mistakes for both gates."""
+    write_questions(folder / "tasks", make_items(seed, SIZES))
+    skill = folder / "searchqa"
+    skill.mkdir()
+    front = "---\nname: searchqa\ndescription: How questions are answered here.\n---\n\n"
+    (skill / "SKILL.md").write_text(front + SKILL, encoding="utf-8")
+    started = time.monotonic()
+    with endpoint("--seed", str(seed), "--noise", str(NOISE)) as server:
+        model = {"upstream": "scripted", "name": TARGET}
+        config = {
+            "name": "run",
+            "seed": seed,
+            "workers": 1,  # The endpoint's mistakes depend on how often it was asked the same.
+            "runs": str(folder / "runs"),
+            "tasks": {"source": str(folder / "tasks")},
+            "skill": {"init": str(skill)},
+            "harness": {"name": "direct"},
+            "sandbox": {"kind": "local"},
+            "target": model,
+            "optimizer": {**model, "name": OPTIMIZER},
+            "upstreams": {"scripted": {"kind": "openai-compatible", "base_url": server.url}},
+            "train": {
+                "epochs": 3,
+                "batch_size": 8,
+                "minibatch": 4,
+                "learning_rate": {"start": 1, "end": 1, "schedule": "constant"},
+                "slow_update": False,
+                "meta_skill": False,
+            },
+            "gate": {"kind": gate},
+            "verifier": "benchmarks.reference.judge:judge",
+        }
+        result = train(Config.model_validate(config))
+    test = result.summary["test"]
+    return {
+        "seed": seed,
+        "gate": gate,
+        "initial": test["initial"]["hard"]["value"],
+        "test": test["best"]["hard"]["value"],
+        "selection": result.summary["best_score"],
+        "accepted": result.summary["accepted"],
+        "rollouts": result.summary["spent"]["rollouts"],
+        "gate_rollouts": result.summary["spent"]["stages"]["gate"]["rollouts"],
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    keys = ("initial", "test", "selection", "accepted", "rollouts", "gate_rollouts")
+    found: dict[str, Any] = {key: round(mean([row[key] for row in rows]).value, 4) for key in keys}
+    gain = mean([row["test"] - row["initial"] for row in rows])
+    return found | {"gain": {key: round(value, 4) for key, value in vars(gain).items()}}
+
+
+def table(found: dict[str, Any]) -> str:
+    """The table of ``docs/gates.md``."""
+    lines = [
+        "| gate | test, % | gain, points | selection, % | accepted | gate rollouts | rollouts |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for gate, means in found["means"].items():
+        gain = means["gain"]
+        shown = [
+            f"{100 * means['test']:.1f}",
+            f"{100 * gain['value']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]",
+            f"{100 * means['selection']:.1f}",
+            f"{means['accepted']:.1f}",
+            f"{means['gate_rollouts']:.0f}",
+            f"{means['rollouts']:.0f}",
+        ]
+        lines.append(f"| {gate} | {' | '.join(shown)} |")
+    return "\n".join(lines)

@@ -1,0 +1,36 @@
+"""The tables of docs/gates.md are those of what was measured, and reach what was asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from benchmarks.gate_runs import table
+from benchmarks.gates import POOLS, SIZES, _ratio, document, drawing
+from tests.helpers.documents import ROOT
+
+TEXT = (ROOT / "docs" / "gates.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def results() -> Any:
+    return json.loads((ROOT / "benchmarks" / "results.json").read_text("utf-8"))
+
+
+def test_the_tables_are_those_of_the_last_run(results: Any) -> None:
+    for name, text in document(results["gates"]).items():
+        assert text in TEXT, name
+    assert table(results["gate_runs"]) in TEXT
+    shown = (ROOT / "docs" / "images" / "gates.svg").read_text("utf-8")
+    assert shown == drawing(results["gates"]["hard"])
+
+
+def test_the_projects_gate_reaches_its_figures(results: Any) -> None:
+    least = {17: (1.35, 1.4), 40: (1.35, 1.2), 100: (1.0, 1.0)}
+    for size in SIZES:
+        found = [_ratio(results["gates"]["hard"], size, pool) for pool in POOLS]
+        same, rollouts, equal = (sum(column) / len(found) for column in zip(*found, strict=True))
+        assert same >= least[size][0] and rollouts <= 1.5 and equal >= least[size][1]
+        assert min(one[2] for one in found) >= 0.95

@@ -1,0 +1,37 @@
+"""What a split can show is what the exact test shows on simulated outcomes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from skillopt.gates.power import power, told_of_tasks, visible_gain
+
+
+@pytest.mark.parametrize(
+    ("tasks", "gain", "noise"), [(12, 0.6, 0.0), (40, 0.2, 0.2), (17, 0.4, 0.1)]
+)
+def test_the_power_is_that_of_scipys_test(tasks: int, gain: float, noise: float) -> None:
+    rng = np.random.default_rng(0)
+    chances = [gain + noise / 2, noise / 2, 1 - gain - noise]
+    found = [
+        up > down and stats.binomtest(int(up), int(up + down)).pvalue <= 0.05
+        for up, down, _ in rng.multinomial(tasks, chances, size=2000)
+    ]
+    assert power(tasks, gain, noise) == pytest.approx(np.mean(found), abs=0.04)
+
+
+def test_more_tasks_show_less_and_noise_shows_more() -> None:
+    gains = [visible_gain(tasks) for tasks in (8, 16, 40, 100, 400)]
+    assert None not in gains
+    assert gains == sorted(gains, reverse=True)  # type: ignore[type-var]
+    clean, noisy = visible_gain(40), visible_gain(40, 0.2)
+    assert clean is not None and noisy is not None and clean < noisy
+    assert power(40, clean) >= 0.8 > power(40, clean - 0.01)
+
+
+def test_fewer_than_six_tasks_show_nothing() -> None:
+    assert [visible_gain(tasks) is None for tasks in (1, 5, 6)] == [True, True, False]
+    assert "1 task cannot tell any gain from luck" in told_of_tasks(1)
+    assert "tasks.split" in told_of_tasks(9) and "tasks.split" not in told_of_tasks(10)
