@@ -20,7 +20,7 @@ from skillopt.evaluation.scoring import Row
 from skillopt.gates import power
 from skillopt.run.folder import read_state
 from skillopt.tasks.sources import hold_out
-from tests.helpers.tiny import Tiny, command, tiny
+from tests.helpers.tiny import Tiny, command, tiny, wants
 from tests.helpers.values import a_rollout, a_task
 
 __all__ = ["tiny"]
@@ -88,7 +88,7 @@ def test_degrees_are_tested_too() -> None:
 def gaining(tiny: Tiny) -> Tiny:
     """Twelve test tasks, all of which the trained skill solves."""
     for number in range(12):
-        tiny.task("test", f"test-{number}-{number % 3}", "exit 0")
+        tiny.task("test", f"test-{number}-{number % 3}", wants(number % 3))
     for number in range(3):
         shutil.rmtree(f"tasks/test/test-{number}")
     return tiny
@@ -130,8 +130,9 @@ def test_runs_of_earlier_versions_are_read_alike(gaining: Tiny) -> None:
 
 def test_without_a_test_split_some_selection_tasks_are_kept_for_the_end(tiny: Tiny) -> None:
     shutil.rmtree("tasks/test")
-    for number in range(3, 21):
-        tiny.task("val", f"val-{number}-{number % 3}", "exit 0")
+    shutil.rmtree("tasks/val")
+    for number in range(21):
+        tiny.task("val", f"val-{chr(97 + number)}-{number % 3}", wants(number % 3))
     plan = json.loads(tiny.train("--dry-run", "--json").stdout)
     assert plan["tasks"] == {"train": 3, "val": 14, "test": 7}
     assert "7 test tasks confirm a true gain of" in plan["confirms"]
@@ -141,7 +142,8 @@ def test_without_a_test_split_some_selection_tasks_are_kept_for_the_end(tiny: Ti
     assert not names["val"] & names["test"] and len(names["test"]) == 7
     (baseline,) = tiny.events("baseline_done")
     used = {row["task"] for row in baseline["rollouts"]}
-    used |= {row["task"] for s in tiny.events("step_done") for row in s["gate"]["rollouts"]}
+    gates = [step["gate"] for step in tiny.events("step_done") if step["gate"]]
+    used |= {row["task"] for gate in gates for row in gate["rollouts"]}
     assert used == names["val"]
     assert tiny.summary["claim"]["split"] == "held-out selection"
     scored = command("eval", tiny.run, "--config", tiny.config, "--split", "test", "--json")

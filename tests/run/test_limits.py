@@ -273,7 +273,7 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:
     data = json.loads(skillopt("train", "quickstart/local", *options, "--dry-run", "--json").stdout)
     assert "2 tasks cannot tell any gain from luck" in shown.stdout
     assert data["smallest_gain"] is None
-    assert data["rollouts"] == 22 and data["usd"] is None and data["edit_budgets"] == [3, 2]
+    assert data["rollouts"] == 24 and data["usd"] is None and data["edit_budgets"] == [3, 2]
 
 
 def test_a_limit_of_nothing_is_refused(folder: Path) -> None:
