@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harnesses.base import Status
+from skillopt.core.metric import Scorer
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, EditOutcome
@@ -81,6 +82,9 @@ def test_prompts_say_what_was_asked() -> None:
         "system", **{**PROMPTS["system"], "edit_files": False, "skill_aware": False}
     )
     assert "`note`" not in plain_system and "always empty" in plain_system
+    for metric, words in (("hard", "more of those tasks are solved"), ("soft", "the mean score")):
+        how = Scorer(metric).improves_if  # type: ignore[arg-type]
+        assert words in render_prompt("system", **{**PROMPTS["system"], "improves_if": how})
 
 
 def test_prompts_tell_of_the_skills_that_the_agent_has_besides() -> None:
