@@ -226,6 +226,15 @@ class OptimizerConfig(ModelConfig):
     """Whether the optimizer is shown the expected answers of training tasks."""
     prompts: Path | None = None
     """Folder of prompt templates that replace the project's templates of the same names."""
+    trajectory_tokens: int | None = Field(None, ge=200)
+    """Most tokens of each rollout in a prompt; by default 3,000, or less if ``context_tokens`` has
+    no room for a minibatch of them."""
+    context_tokens: int | None = Field(None, ge=256)
+    """Most tokens of a request to this model together with its reply; by default that of a
+    ``llamacpp`` upstream, and for others no limit."""
+    timeout_s: float | None = Field(None, gt=0)
+    """Seconds for which a reply may think in silence, before and between its words; after that it
+    is asked for again. By default 1,800, or ``patience.total`` if that is less."""
 
 
 class LearningRateConfig(Section):
@@ -286,9 +295,10 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """The gate on the selection split."""
 
-    kind: Annotated[str, _one_of(GATES)] = "fresh"
+    kind: Annotated[str, _one_of(GATES)] = "auto"
     """``fresh`` (uses all outcomes of both skills, and repeats what is in doubt), ``strict`` (the
-    paper's gate), or the import path of your own gate."""
+    paper's gate), ``auto`` (``fresh`` for fewer than 64 selection tasks, else ``strict``), or the
+    import path of your own gate."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """More keyword arguments for the gate."""
 

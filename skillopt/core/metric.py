@@ -61,14 +61,6 @@ class Scorer:
         """What a score is called in tables: ``solved``, ``soft score`` or ``mixed score``."""
         return "solved" if self.metric == "hard" else f"{self.metric} score"
 
-    @property
-    def improves_if(self) -> str:
-        """When a set of tasks counts as better, as the end of a sentence."""
-        if self.metric == "hard":
-            return "more of those tasks are solved than before"
-        kinds = {"soft": "partial credit counts", "mixed": "partial credit counts in part"}
-        return f"the mean score on those tasks is higher than before ({kinds[self.metric]})"
-
 
 @lru_cache(maxsize=4096)
 def _exact(share: float) -> Fraction:
