@@ -6,20 +6,19 @@ Writes ``benchmarks/ablations.json`` and the table of ``docs/ablations.md``. Tak
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
+from benchmarks.means import t_interval
 from skillopt import train
 from skillopt.config.inputs import read_config
 from skillopt.core.resources import resource
 from skillopt.core.text import estimate_tokens
-from skillopt.evaluation.distributions import t_quantile
-from skillopt.evaluation.stats import Estimate, points
+from skillopt.evaluation.stats import points
 from skillopt.run.journal import read_records
 from skillopt.run.records import Replied
 
@@ -81,9 +80,7 @@ def table(rows: list[dict[str, Any]], harm: float) -> str:
     for variant in variants():
         chosen = [row for row in own if row["variant"] == variant]
         gains = [row["test"] - full[row["seed"]]["test"] for row in chosen]
-        half = t_quantile(len(gains) - 1) * stdev(gains) / math.sqrt(len(gains))
-        middle = fmean(gains)
-        shown = points(Estimate(middle, middle - half, middle + half))
+        shown = points(t_interval(gains))
         cells = [
             f"`{variant}`",
             f"{_average(chosen, 'test', 100):.0f}",
