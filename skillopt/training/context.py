@@ -397,6 +397,11 @@ class Training:
         self.record.note(told_of_length(self.config.skill, skill))
         if len(self.splits["val"]) < FEW:
             self.record.note(told_of_tasks(len(self.splits["val"])))
+        if self.held_out:
+            self.record.note(
+                f"{len(self.splits['test'])} selection tasks are kept from training to test its "
+                "gain at the end (final.held_out)"
+            )
         if names := left_out_of(self.config.skill.init):
             self.record.note(f"left out of the skill: {', '.join(names)}")
         agent = self.config.harness.name

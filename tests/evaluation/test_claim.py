@@ -146,6 +146,7 @@ def test_without_a_test_split_some_selection_tasks_are_kept_for_the_end(tiny: Ti
     used |= {row["task"] for gate in gates for row in gate["rollouts"]}
     assert used == names["val"]
     assert tiny.summary["claim"]["split"] == "held-out selection"
+    assert "7 selection tasks are kept" in " ".join(n["text"] for n in tiny.events("noted"))
     scored = command("eval", tiny.run, "--config", tiny.config, "--split", "test", "--json")
     assert {row["task"] for row in json.loads(scored.stdout)[0]["tasks"]} == names["test"]
     assert tiny.train().returncode == 0  # It is opened again as it was.
