@@ -31,9 +31,12 @@ Metric = Literal["hard", "soft", "mixed"]
 Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
 StageName = Literal[
     "draft", "baseline", "rollout", "reflect", "merge", "rank", "apply", "gate",
-    "pairs", "slow", "meta", "final", "test", "eval",
+    "credit", "prune", "pairs", "slow", "meta", "final", "test", "eval",
 ]  # fmt: skip
-"""The stages of a run in order; ``pairs`` are the rollouts of the slow update."""
+"""The stages of a run in order; ``pairs`` are the rollouts of the slow update, ``credit`` and
+``prune`` those that judge single edits."""
+EDIT_SHARES = {"credit": 0.5, "prune": 0.25}
+"""Defaults of ``train.credit`` and ``train.prune`` with the gate ``fresh`` (docs/gates.md)."""
 OwnStage = Literal["reflect", "merge", "rank", "apply", "slow", "meta"]
 """The stages that a user's own function can replace."""
 
@@ -267,6 +270,12 @@ class TrainConfig(Section):
     """Training tasks that the slow update compares."""
     meta_skill: bool = True
     """Whether the optimizer keeps notes for itself from the same pairs."""
+    credit: float | None = Field(None, ge=0, le=10)
+    """Rollouts that tell apart the edits of a rejected step, as a share of the gate's; 0 for none.
+    By default 0.5 if ``gate.kind`` is ``fresh``, otherwise 0."""
+    prune: float | None = Field(None, ge=0, le=10)
+    """Rollouts that try the skill without each accepted edit at the ends of epochs, as a share of
+    the gate's; 0 for none. By default 0.25 if ``gate.kind`` is ``fresh``, otherwise 0."""
     stages: dict[OwnStage, str] = Field(default_factory=dict)
     """Import paths of your own functions for some stages, such as ``rank: my_module:my_rank``."""
 
@@ -472,6 +481,12 @@ class Config(Section):
         for text in self.transfer.to:
             self.place(text)
         return self
+
+    def share(self, kind: Literal["credit", "prune"]) -> float:
+        """``train.credit`` or ``train.prune``, or what it is by default."""
+        own: float | None = getattr(self.train, kind)
+        default = EDIT_SHARES[kind] if self.gate.kind == "fresh" else 0.0
+        return default if own is None else own
 
     @property
     def names_cli_agent(self) -> bool:

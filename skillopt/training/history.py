@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harnesses.base import Usage
-from skillopt.core.types import GateDecision, Rollout
+from skillopt.core.types import Edit, EditVerdict, GateDecision, Rollout, RolloutRow
 from skillopt.core.types import used as used_by
 from skillopt.evaluation.scoring import Row
 from skillopt.optimizer.briefing import TOO_LONG
@@ -99,6 +99,55 @@ def compression_row(
     }
 
 
+def credit_row(
+    action: str,
+    verdicts: Sequence[EditVerdict],
+    edits: Sequence[Edit],
+    rollouts: Sequence[RolloutRow],
+    decision: GateDecision | None,
+    seconds: Mapping[str, float],
+    skipped: str = "",
+) -> dict[str, Any]:
+    """The row of a step's credit: the same keys, and what was measured of single edits.
+
+    Args:
+        action, decision, skipped: of the edits that were judged again.
+        verdicts: what was measured.
+        edits: those that were judged again.
+        rollouts: behind the verdicts.
+        seconds: time by stage.
+    """
+    return {
+        "action": action,
+        "verdicts": len(verdicts),
+        "harmful": sum(verdict.score_without > verdict.score_with for verdict in verdicts),
+        "edits_applied": len(edits),
+        "rollouts": len(rollouts),
+        **_judged(decision, skipped),
+        **_cost({"credit": used_by(rollouts)}, decision),
+        "seconds": dict(seconds),
+    }
+
+
+def removal_row(
+    action: str,
+    of_step: int,
+    edit: Edit,
+    decision: GateDecision | None,
+    seconds: Mapping[str, float],
+    skipped: str = "",
+) -> dict[str, Any]:
+    """The row of a removal: the same keys, and the edit and the step that brought it."""
+    return {
+        "action": action,
+        "of_step": of_step,
+        "edit": describe(edit),
+        **_judged(decision, skipped),
+        **_cost({}, decision),
+        "seconds": dict(seconds),
+    }
+
+
 def lacked_room(state: State) -> bool:
     """Whether the last step refused something because the skill would have been too long."""
     last = state.history[-1] if state.history else {}
@@ -117,6 +166,10 @@ def decisions_of(state: State, epoch: int, slow: str) -> list[str]:
         edits = [describe(edit) for entry in rejected for edit in entry.edits]
         made = f" ({'; '.join(edits)})" if edits else ""
         lines.append(f"step {row['step']}: {row['action']}: {row['gate']}{made}")
+        if credit := row.get("credit"):
+            lines.append(f"its edits without harmful ones: {credit['action']}: {credit['gate']}")
+        for gone in row.get("removals", ()):
+            lines.append(f"taken out, {gone['edit']}: {gone['action']}: {gone['gate']}")
     return [*lines, f"slow update: {slow}"] if slow != "off" else lines
 
 

@@ -266,6 +266,11 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
     judged = math.ceil(gated * val * GATE_SHARE.get(config.gate.kind, 1))
     rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
+    patches = train.update == "patch"  # Other updates have no single edits.
+    for kind in ("credit", "prune"):
+        if share := config.share(kind) * patches:
+            own = len(steps) * val * GATE_SHARE.get(config.gate.kind, 1)
+            rollouts[kind] = math.ceil(share * own)
     if ends:
         rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
     return Estimate(
