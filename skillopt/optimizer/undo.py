@@ -72,8 +72,8 @@ def undo(skill: Skill, before: Skill, edits: Sequence[Edit], number: int) -> Und
     edit = inverse(edits[number], old, new)
     if edit is None:
         return Undone(skill, problem=NOT_SHORTER)
-    if edit.kind == "set_description" and skill.description != new.description:
-        return Undone(skill, edit, "it cannot be taken out: the description was changed again")
+    if not _is_there(edit, skill, new):
+        return Undone(skill, edit, "it cannot be taken out: a later change concerns the same text")
     made, outcomes = apply_edits(skill, [edit], None, files=True)
     if not outcomes[0].applied:
         return Undone(skill, edit, f"it cannot be taken out: {outcomes[0].reason}")
@@ -97,6 +97,13 @@ def inverse(edit: Edit, before: Skill, after: Skill) -> Edit | None:
         return None
     kind: EditKind = "replace" if removed else "delete"
     return Edit(kind, added, removed, reason, file=edit.file)
+
+
+def _is_there(edit: Edit, skill: Skill, after: Skill) -> bool:
+    """Whether the lines that an edit takes out are in a skill as they were after they were made."""
+    if edit.kind == "set_description":
+        return skill.description == after.description
+    return f"\n{edit.target}\n" in f"\n{_text(skill, edit.file)}\n"
 
 
 def _text(skill: Skill, file: str) -> str:

@@ -31,9 +31,11 @@ def reflect(rollouts, briefing, *, minibatch, batch=""):
 def judge(task, workspace, answer):
     said = (workspace / "said.txt").read_text()
     kill = Path("kill")
-    if kill.exists() and kill.read_text() and kill.read_text() not in said and "- harm" in said:
-        kill.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
+    if kill.exists():
+        there, missing = kill.read_text().split(",")
+        if there in said and missing not in said:
+            kill.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
     number = int(task.name[-1])
     return Reward(float(f"- rule {{number}}" in said if number < 3 else "- harm" not in said))
 """
@@ -50,7 +52,15 @@ def begin(tiny: Tiny, bundle: tuple[str, ...], **settings: Any) -> None:
             tiny.task(split, f"{split}-{number}", "exit 1\n")
     tiny.own(MORE.format(bundle=bundle))
     shares = {f"train__{kind}": share for kind, share in FOLDED.items()}
-    tiny.write(**{"train__batch_size": 6, "train__epochs": 1, **shares, **settings})
+    tiny.write(
+        **{
+            "train__batch_size": 6,
+            "train__epochs": 1,
+            "train__learning_rate__schedule": "constant",
+            **shares,
+            **settings,
+        }
+    )
 
 
 def history(run: Path) -> list[dict[str, Any]]:
@@ -122,7 +132,7 @@ def reflect(rollouts, briefing, *, minibatch, batch=""):
     removals = [r for r in read_records(tiny.run) if isinstance(r, RemovalDone)]
     skipped = [r for r in removals if r.skipped]
     assert [(r.of_step, r.number) for r in skipped] == [(1, 0)]
-    assert "cannot be taken out: target" in skipped[0].skipped
+    assert "a later change concerns the same text" in skipped[0].skipped
     assert "- rule 1" in body(tiny) and "nothing" not in body(tiny)
 
 
@@ -157,18 +167,18 @@ def test_workers_do_not_change_a_byte(tiny: Tiny, bundle: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize(
-    ("bundle", "missing"),
-    [(HARMFUL, "- rule 1"), (HARMFUL, "- rule 2"), ((*BALLAST, "- harm"), "nothing")],
+    ("bundle", "skill"),
+    [(HARMFUL, "- harm,- rule 1"), (HARMFUL, "- harm,- rule 2"), (BALLAST, "- rule 0,nothing")],
     ids=["credit", "credit-late", "prune"],
 )
 def test_a_run_killed_between_the_rollouts_of_single_edits_ends_the_same(
-    tiny: Tiny, bundle: tuple[str, ...], missing: str
+    tiny: Tiny, bundle: tuple[str, ...], skill: str
 ) -> None:
     begin(tiny, bundle, name="whole")
     assert tiny.train().returncode == 0
     whole = (history(tiny.run), (tiny.run / "best_skill.md").read_bytes())
     tiny.write(name="killed", runs="other-runs")
-    tiny.put("kill", missing)
+    tiny.put("kill", skill)
     killed = program("train", tiny.config)
     killed.communicate(timeout=120)
     assert killed.returncode == -9
