@@ -158,7 +158,8 @@ def _panel(rows: Sequence[Row], tasks: int, left: float) -> list[str]:
     for rule, (count, gain) in means.items():
         x, y = left + WIDTH * count / most, bottom - HEIGHT * gain / high
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{COLOURS[rule]}"/>')
-        parts.append(_text(x - 10, y + 4, rule, "end"))
+        right = rule == "evoskill"  # It is beside the strict gate's.
+        parts.append(_text(x + 10 if right else x - 10, y + 4, rule, "start" if right else "end"))
     return parts
 
 

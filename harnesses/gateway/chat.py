@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harnesses.companion import PATH
+from harnesses.gateway.door import EVENTS, StreamRead
 from harnesses.gateway.session import Session
 from harnesses.protocols.base import Codec, Conversation, ProtocolError, Reply
 from harnesses.protocols.chat import ChatCodec
@@ -108,6 +109,10 @@ class ChatClient:
     def _read(self, codec: Codec, response: Any) -> Reply:
         """A reply by the project's own codec: the SDKs' types accept what is no reply."""
         try:
+            if response.headers.get("content-type", "").startswith(EVENTS):
+                read = StreamRead(codec.name)
+                read.feed(response.content)
+                return read.end()
             return codec.read_response(object_in(response.content, "the reply"))
         except ProtocolError as error:
             raise self._error(error) from error
@@ -115,6 +120,14 @@ class ChatClient:
     def _error(self, error: Exception) -> ChatError:
         known = self.session.failure or self.session.exhausted
         return ChatError(known or f"{type(error).__name__}: {error}")
+
+    @property
+    def _can_be_repeated(self) -> bool:
+        """Whether the last call broke off in its stream: the gateway cannot try again itself, as
+        the reply had begun, and gives a session up that has lost too many."""
+        last = self.session.exchanges[-1] if self.session.exchanges else None
+        given_up = self.session.failure or self.session.exhausted or self.session.refused
+        return not given_up and last is not None and last.reply is None and last.status == 200
 
     def companion(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """The companion's answer to a message.
@@ -137,10 +150,16 @@ class ChatClient:
         """The model's next reply.
 
         Args:
-            shown: the conversation so far; its ``model`` is the session's.
+            shown: the conversation so far; its ``model`` is the session's. With ``stream`` the
+                reply is asked for as a stream, which a service need not hold back to its end.
             schema: JSON schema of the reply, named by ``shown.schema_name``.
 
         Raises:
             ChatError: there is no reply, even after the gateway's retries, or it cannot be read.
         """
-        return self._create(replace(shown, schema=schema))
+        while True:
+            try:
+                return self._create(replace(shown, schema=schema))
+            except ChatError:
+                if not shown.stream or not self._can_be_repeated:
+                    raise

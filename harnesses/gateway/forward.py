@@ -153,6 +153,8 @@ class Forward:
         self._price, self._alive = price, alive
         grant = session.grant
         first_byte_s = min(grant.first_byte_s, service.patience.first_byte_s)
+        if grant.silence_s is not None:
+            first_byte_s = grant.silence_s
         self._tries = Tries(
             service,
             route.sent,
@@ -161,6 +163,7 @@ class Forward:
             session.token,
             session.service_time,
             first_byte_s,
+            grant.silence_s,
         )
         self._started = now()
         self._sending = math.inf

@@ -289,6 +289,7 @@ class Gateway:
             ProtocolError: it has to be translated and cannot be.
         """
         model, seed = session.grant.model, session.grant.seed
+        silence_s = session.grant.silence_s
         # Whether a reply is a stream is the client's to say.
         sampling = {key: value for key, value in model.sampling.items() if key != "stream"}
         path = next(path for path, name in PATHS.items() if name == protocol)
@@ -298,9 +299,9 @@ class Gateway:
         spoken = pick_protocol(protocol, self.upstreams[model.upstream].protocols)
         if spoken == protocol:
             body = {**body, **sampling}
-            call = Call(protocol, path, body, headers, seed)
+            call = Call(protocol, path, body, headers, seed, silence_s)
             return Route(call, session.part, taken, session.call_ids)
-        call = Call(protocol, path, body, headers, seed)
+        call = Call(protocol, path, body, headers, seed, silence_s)
         other = translate(call, spoken, sampling, session.thoughts, session.call_ids)
         return Route(call, session.part, taken, session.call_ids, other)
 

@@ -40,6 +40,9 @@ class Grant:
     """Whether the model service may act outside for the agent: search, run code, fetch."""
     companion: Companion | None = None
     """The agent's companion, which is closed when the session ends."""
+    silence_s: float | None = None
+    """Seconds for which a reply may think in silence before and between its words: such time is
+    not lost to the service. None for what ``patience`` says."""
     first_byte_s: float = math.inf
     """The most seconds to the first byte of a reply that are the agent's; ``patience`` may have
     less."""

@@ -44,6 +44,7 @@ class Tries:
         token: of the session, which holds one of the service's places until it is given back.
         waited: the session's time for the service; the call's own interval is kept up to date.
         first_byte_s: seconds to the first byte of a reply that are the agent's.
+        thinking_s: seconds of silence within a reply that are; None for the patience's.
     """
 
     service: Service
@@ -53,6 +54,7 @@ class Tries:
     token: str
     waited: ServiceTime
     first_byte_s: float
+    thinking_s: float | None = None
     refusal: Refusal | None = None
     """What the service said, if the answer is no reply."""
     count: int = 0
@@ -63,13 +65,24 @@ class Tries:
         """The session waits for the service from now on, or from some seconds on."""
         self.waited.begin(self._key, now() + unusual_in_s)
 
+    @property
+    def _silence_s(self) -> float:
+        """Seconds without content in a reply that has begun which are nothing unusual."""
+        patience = self.service.patience.silence_s
+        return patience if self.thinking_s is None else max(patience, self.thinking_s)
+
+    @property
+    def _stalled_s(self) -> float:
+        """Seconds without content after which a try is given up and another begun."""
+        return self.service.patience.stalled_s if self.thinking_s is None else self._silence_s
+
     def content(self) -> None:
         """Content has come, so that only a longer silence is the service's."""
-        self.waits(self.service.patience.silence_s)
+        self.waits(self._silence_s)
 
     def silent_since(self, at: float) -> None:
         """No content has come since then."""
-        self.waits(max(0.0, at + self.service.patience.silence_s - now()))
+        self.waits(max(0.0, at + self._silence_s - now()))
 
     def rests(self) -> None:
         """The session does not wait for the service."""
@@ -171,8 +184,8 @@ class Tries:
         try:
             while True:
                 try:
-                    silence_s = self.left_s + patience.silence_s + 1.0
-                    async with asyncio.timeout(min(patience.stalled_s, silence_s)):
+                    silence_s = self.left_s + self._silence_s + 1.0
+                    async with asyncio.timeout(min(self._stalled_s, silence_s)):
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return

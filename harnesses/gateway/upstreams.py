@@ -44,6 +44,8 @@ class Call:
     body: Mapping[str, Any]
     headers: Mapping[str, str]
     seed: int
+    silence_s: float | None = None
+    """Seconds for which the service may be silent; None for the upstream's own limit."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,7 @@ class HttpUpstream:
         import httpx2
 
         if not self._clients:
-            timeout = httpx2.Timeout(self.timeout_s, connect=10.0)
-            self._clients.append(httpx2.AsyncClient(timeout=timeout))
+            self._clients.append(httpx2.AsyncClient())
         return self._clients[0]
 
     def _key(self) -> str:
@@ -169,9 +170,15 @@ class HttpUpstream:
 
         key, client, url = self._key(), self._client(), self._url(call)
         headers = self._headers(call, key)
-        request = client.build_request("POST", url, json=self._body(call), headers=headers)
+        limit = max(self.timeout_s, call.silence_s or 0.0)
+        request = client.build_request(
+            "POST", url, json=self._body(call), headers=headers,
+            timeout=httpx2.Timeout(limit, connect=10.0),
+        )  # fmt: skip
         try:
             response = await client.send(request, stream=True)
+        except httpx2.ReadTimeout as error:
+            raise UpstreamError(f"{url}: no byte of a reply within {limit:g} s") from error
         except httpx2.HTTPError as error:
             raise UpstreamError(
                 f"{url}: {type(error).__name__}: {error}; is the service running, and is "

@@ -107,6 +107,16 @@ def main(ctx: click.Context) -> None:
 
     if overwritten() and ctx.invoked_subcommand != "doctor":
         raise click.UsageError(f"{other_package() or 'files are missing'}: {WAY_OUT}")
+    _share_memory()
+
+
+def _share_memory() -> None:
+    """Let threads share two of glibc's heaps: with one each, as it is by default, what one thread
+    has given back is of no use to the others (mallopt(3), ``M_ARENA_MAX``)."""
+    import ctypes
+
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(-8, 2)
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ part needs no line: the config names its import path.
 from __future__ import annotations
 
 GATES = {
+    "auto": "skillopt.gates.auto:AutoGate",
     "fresh": "skillopt.gates.fresh:FreshGate",
     "strict": "skillopt.gates.strict:StrictGate",
 }

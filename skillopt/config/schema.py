@@ -35,8 +35,6 @@ StageName = Literal[
 ]  # fmt: skip
 """The stages of a run in order; ``pairs`` are the rollouts of the slow update, ``credit`` and
 ``prune`` those that judge single edits."""
-EDIT_SHARES = {"credit": 0.5, "prune": 0.25}
-"""Defaults of ``train.credit`` and ``train.prune`` with the gate ``fresh`` (docs/gates.md)."""
 OwnStage = Literal["reflect", "merge", "rank", "apply", "slow", "meta"]
 """The stages that a user's own function can replace."""
 
@@ -225,6 +223,15 @@ class OptimizerConfig(ModelConfig):
     """Whether the optimizer is shown the expected answers of training tasks."""
     prompts: Path | None = None
     """Folder of prompt templates that replace the project's templates of the same names."""
+    trajectory_tokens: int | None = Field(None, ge=200)
+    """Most tokens of each rollout in a prompt; by default 3,000, or less if ``context_tokens`` has
+    no room for a minibatch of them."""
+    context_tokens: int | None = Field(None, ge=256)
+    """Most tokens of a request to this model together with its reply; by default that of a
+    ``llamacpp`` upstream, and for others no limit."""
+    timeout_s: float | None = Field(None, gt=0)
+    """Seconds for which a reply may think in silence, before and between its words; after that it
+    is asked for again. By default 1,800, or ``patience.total`` if that is less."""
 
 
 class LearningRateConfig(Section):
@@ -272,10 +279,10 @@ class TrainConfig(Section):
     """Whether the optimizer keeps notes for itself from the same pairs."""
     credit: float | None = Field(None, ge=0, le=10)
     """Rollouts that tell apart the edits of a rejected step, as a share of the gate's; 0 for none.
-    By default 0.5 if ``gate.kind`` is ``fresh``, otherwise 0."""
+    By default 0.5 with the gate ``fresh``, otherwise 0."""
     prune: float | None = Field(None, ge=0, le=10)
     """Rollouts that try the skill without each accepted edit at the ends of epochs, as a share of
-    the gate's; 0 for none. By default 0.25 if ``gate.kind`` is ``fresh``, otherwise 0."""
+    the gate's; 0 for none. By default 0.25 with the gate ``fresh``, otherwise 0."""
     stages: dict[OwnStage, str] = Field(default_factory=dict)
     """Import paths of your own functions for some stages, such as ``rank: my_module:my_rank``."""
 
@@ -291,9 +298,10 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """The gate on the selection split."""
 
-    kind: Annotated[str, _one_of(GATES)] = "fresh"
+    kind: Annotated[str, _one_of(GATES)] = "auto"
     """``fresh`` (uses all outcomes of both skills, and repeats what is in doubt), ``strict`` (the
-    paper's gate), or the import path of your own gate."""
+    paper's gate), ``auto`` (``fresh`` for fewer than 64 selection tasks, else ``strict``), or the
+    import path of your own gate."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """More keyword arguments for the gate."""
 
@@ -481,12 +489,6 @@ class Config(Section):
         for text in self.transfer.to:
             self.place(text)
         return self
-
-    def share(self, kind: Literal["credit", "prune"]) -> float:
-        """``train.credit`` or ``train.prune``, or what it is by default."""
-        own: float | None = getattr(self.train, kind)
-        default = EDIT_SHARES[kind] if self.gate.kind == "fresh" else 0.0
-        return default if own is None else own
 
     @property
     def names_cli_agent(self) -> bool:

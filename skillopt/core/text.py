@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 
 CHARS_PER_TOKEN = 4
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x1b\\|\x07)?"  # OSC and other strings: titles, links
+    r"|\x1b[ -/]*[0-~]?"
+)
 
 
 def printable(text: str) -> str:
@@ -17,3 +24,9 @@ def printable(text: str) -> str:
 def estimate_tokens(text: str) -> int:
     """A rough estimate of the tokens of a text, without a model's tokenizer."""
     return math.ceil(len(text) / CHARS_PER_TOKEN)
+
+
+def without_escapes(text: str) -> str:
+    """Text without terminal escapes and control characters."""
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))

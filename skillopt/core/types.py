@@ -405,6 +405,16 @@ class Edit:
     support: int = 1
     file: str = ""
     """Relative POSIX path of another file in the skill's folder; empty for the body."""
+    runs: tuple[str, ...] = ()
+    """Keys of the rollouts that the edit would have helped, as the optimizer sees it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A way in which some rollouts failed, or a habit behind some that succeeded."""
+
+    name: str
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -414,6 +424,8 @@ class Patch:
     edits: tuple[Edit, ...]
     reasoning: str = ""
     source: Literal["failure", "success", "merged"] = "merged"
+    findings: tuple[Finding, ...] = ()
+    """Types of failure, or patterns of success, with the number of rollouts that showed each."""
 
 
 @dataclass(frozen=True)
@@ -445,16 +457,43 @@ class EditVerdict:
 
 @dataclass(frozen=True)
 class RejectedEdit:
-    """An entry of the rejected-edit memory: edits that the gate rejected, and the harm they did."""
+    """An entry of the rejected-edit memory: edits that the gate rejected, judged together."""
 
     step: int
     edits: tuple[Edit, ...]
     score_before: float
     score_after: float
+    """The candidate's score; the highest that it could still reach if it was stopped early."""
     broken: tuple[str, ...]
     """Names of tasks that passed before and failed with the edits."""
+    evaluated: int = 0
+    """Tasks that the candidate was run on; 0 if an earlier version wrote the entry."""
+    total: int = 0
+    """Tasks of the selection split."""
+    undecided: bool = False
+    """Whether the gate might accept the same edits with more evidence."""
     verdicts: tuple[EditVerdict, ...] = ()
     """What was measured of single edits of the bundle, those that were kept included."""
     removed: bool = False
     """Whether the edits were in the skill and were taken out again, as it scores no less without
     them: then ``score_before`` is that without them, and ``score_after`` that with them."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a step, a slow update or a compression did, and what was decided on it."""
+
+    what: str
+    """Such as ``step 3``."""
+    step: int
+    action: str
+    """accept, reject or skip."""
+    reason: str
+    """The gate's, or why there was nothing to judge."""
+    edits: tuple[Edit, ...] = ()
+    """The edits that were judged together."""
+    refused: tuple[EditOutcome, ...] = ()
+    """The edits that could not be applied."""
+    before: float | None = None
+    after: float | None = None
+    """The scores before and after; None if there was no decision, or it was stopped early."""

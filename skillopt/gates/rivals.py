@@ -15,7 +15,8 @@ from skillopt.config.schema import GateConfig, Metric
 from skillopt.core.types import GateDecision
 from skillopt.gates import make_gate
 from skillopt.gates.base import Trial, score_of
-from skillopt.gates.simulation import Edits, GateSearch, Search, World, steps_of
+from skillopt.gates.search import GateSearch
+from skillopt.gates.simulation import Edits, Search, World, steps_of
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A briefing is a value; the trainer makes a new one for each step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,18 +13,25 @@ from pydantic import BaseModel
 
 from skillopt.core.skill import Skill, plain_text
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import RejectedEdit, Rollout
+from skillopt.core.types import Edit, Finding, RejectedEdit, Rollout, Tried
 from skillopt.optimizer.files import editable_files
 from skillopt.optimizer.leaks import LeakGuard
-from skillopt.optimizer.memory import render_memory
+from skillopt.optimizer.memory import (
+    render_findings,
+    render_kept,
+    render_memory,
+    render_refused,
+    render_untried,
+)
 from skillopt.optimizer.model import OptimizerModel, OptimizerRefusedError, ParallelMap
-from skillopt.optimizer.render import render_rollout
+from skillopt.optimizer.render import View, view, without_repeats
+from skillopt.optimizer.replies import offered
 from skillopt.optimizer.templates import Prompts
 
 T = TypeVar("T", bound=BaseModel)
 
 TRAJECTORY_TOKENS = 3000
-"""Token budget of each rollout in a prompt."""
+"""Token budget of each rollout in a prompt, unless config or context say otherwise."""
 ANSWER_TOKENS = 300
 SHARES = (1.0, 0.5, 0.2)
 """Shares of the usual material, tried in turn as long as the service refuses the prompt."""
@@ -43,7 +50,14 @@ class Briefing:
         model: the optimizer.
         parallel: runs calls that do not depend on each other.
         seed: decides everything random.
+        agent: what the agent is and how it is judged, in a paragraph.
         memory: rejected edits, oldest first.
+        tried: all decisions so far, oldest first.
+        untried: edits that were proposed and not tried.
+        findings: types of failure that earlier steps found, by step.
+        failures: number of failed rollouts of these steps.
+        ran: scored rollouts of the step's batches.
+        solved: those of them that are solved.
         notes: the optimizer's notes from earlier epochs (meta skill).
         prompts: the templates.
         guard: refuses what belongs to single tasks; None if there is nothing to guard.
@@ -52,6 +66,7 @@ class Briefing:
         skill_aware: whether reminders may be proposed for rules that were not followed.
         autonomous: whether the optimizer chooses the number of edits.
         max_tokens: the limit for ``SKILL.md``.
+        trajectory_tokens: token budget of each rollout in a prompt.
     """
 
     skill: Skill
@@ -59,7 +74,14 @@ class Briefing:
     model: OptimizerModel
     parallel: ParallelMap = map
     seed: str = ""
+    agent: str = ""
     memory: tuple[RejectedEdit, ...] = ()
+    tried: tuple[Tried, ...] = ()
+    untried: tuple[Edit, ...] = ()
+    findings: Mapping[int, Sequence[Finding]] = field(default_factory=dict)
+    failures: Mapping[int, int] = field(default_factory=dict)
+    ran: int = 0
+    solved: int = 0
     notes: str = ""
     prompts: Prompts = field(default_factory=Prompts)
     guard: LeakGuard | None = None
@@ -68,6 +90,12 @@ class Briefing:
     skill_aware: bool = False
     autonomous: bool = False
     max_tokens: int = 2000
+    trajectory_tokens: int = TRAJECTORY_TOKENS
+
+    @property
+    def failed(self) -> int:
+        """Scored rollouts of the step's batches that are not solved."""
+        return self.ran - self.solved
 
     def ask(
         self,
@@ -94,14 +122,23 @@ class Briefing:
             template,
             skill=plain_text(shown),
             files=editable_files(shown) if self.edit_files else {},
+            agent=self.agent,
+            kept=render_kept(self.tried),
             memory=render_memory(self.memory),
+            refused_before=render_refused(self.tried),
+            untried=render_untried(self.untried),
+            findings=render_findings(self.findings, self.failures),
             notes=self.notes,
             **values,
         )
         system = self.prompts.render(
-            "system", edit_files=self.edit_files, skill_aware=self.skill_aware
+            "system",
+            edit_files=self.edit_files,
+            skill_aware=self.skill_aware,
+            sees_answers=self.sees_answers,
         )
-        return self.model.ask(stage, about, system, prompt, schema)
+        shape: type[T] = offered(schema, self.skill_aware, self.edit_files)
+        return self.model.ask(stage, about, system, prompt, shape)
 
     def ask_fitting(
         self,
@@ -132,14 +169,24 @@ class Briefing:
         what = f"{about}, {last:.0%} of the material"
         return self.ask(stage, what, template, schema, values_at(last))
 
-    def show(self, rollout: Rollout, tokens: int = TRAJECTORY_TOKENS) -> str:
-        """A rollout as the optimizer may see it."""
+    def view(self, rollout: Rollout) -> View:
+        """A rollout as far as the optimizer may see it."""
         feedback, answers = rollout.reward.feedback, ""
         if self.guard is not None and self.sees_answers:
             answers = self.guard.answers(rollout.task, ANSWER_TOKENS)
         elif self.guard is not None:
             feedback = self.guard.redact(rollout.task, feedback)
-        return render_rollout(rollout, self.skill, tokens, feedback=feedback, answers=answers)
+        return view(rollout, self.skill, feedback=feedback, answers=answers)
+
+    def show_all(self, rollouts: Sequence[Rollout], share: float = 1.0) -> list[str]:
+        """Rollouts for one prompt; what one repeats of another is a reference to that.
+
+        Args:
+            rollouts: in the order of the prompt.
+            share: of the usual budget, in [0, 1].
+        """
+        tokens = round(self.trajectory_tokens * share)
+        return without_repeats([self.view(rollout).text(tokens) for rollout in rollouts])
 
     def refusal(self, before: Skill, after: Skill) -> str:
         """Why a change is refused, as it copies from a single task or makes the skill too long;

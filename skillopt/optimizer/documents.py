@@ -5,6 +5,8 @@ Each is checked as an edit would be: a valid skill, nothing from single tasks, w
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,7 +26,8 @@ from skillopt.optimizer.replies import Compression, Document, Draft, Rewrite
 
 TRIES = 2
 TASK_TOKENS = 400
-DRAFT_TASKS = 8
+DRAFT_TASKS, MOST_DRAFT_TASKS = 8, 40
+"""Tasks that a draft is made from: the first number, or one of each family up to the second."""
 AIM = 0.85
 """Share of the token limit that the prompt names: a model that aims at a limit misses it half the
 time."""
@@ -34,18 +37,32 @@ def draft(tasks: Sequence[Task], briefing: Briefing) -> StageResult[Skill]:
     """A first skill, written from some training tasks without any trajectory.
 
     Args:
-        tasks: the training tasks; the first few are shown.
+        tasks: the training tasks; a few of each family are shown.
         briefing: its skill has the name of the new skill and a placeholder as description.
 
     Raises:
         OptimizerReplyError: no draft was usable, also when asked again.
         OptimizerUnavailableError: from the model.
     """
-    shown = [clip(task.instruction, TASK_TOKENS) for task in tasks[:DRAFT_TASKS]]
+    shown = [clip(task.instruction, TASK_TOKENS) for task in sample(tasks, briefing.seed)]
     made, call = _ask("draft", "the first skill", "draft", Draft, briefing.skill, briefing, shown)
     if made is None:
         raise OptimizerReplyError(f"draft: {call.error}")
     return StageResult(made, (call,))
+
+
+def sample(tasks: Sequence[Task], seed: str) -> list[Task]:
+    """Tasks for a draft: one of each family in turn, in an order that the seed decides; at least
+    one of each, however many families there are."""
+    families: dict[str, list[Task]] = {}
+    for task in tasks:
+        families.setdefault(task.family, []).append(task)
+    rng = random.Random(f"{seed}/draft")
+    for own in families.values():
+        rng.shuffle(own)
+    turns = itertools.zip_longest(*families.values())
+    mixed = [task for turn in turns for task in turn if task is not None]
+    return mixed[: max(DRAFT_TASKS, min(len(families), MOST_DRAFT_TASKS))]
 
 
 def rewrite(edits: Sequence[Edit], briefing: Briefing) -> StageResult[Skill]:
@@ -143,11 +160,13 @@ def _ask(
 def _values(template: str, material: Material, briefing: Briefing) -> dict[str, object]:
     match material:
         case Minibatch():
-            shown = [briefing.show(rollout) for rollout in material.rollouts]
+            shown = briefing.show_all(material.rollouts)
             return {"failed": material.kind == "failure", "trajectories": shown}
         case int():
             return {"tokens": material, "files_allowed": briefing.edit_files}
-    return {"edits" if template == "rewrite" else "tasks": material}
+    if template == "rewrite":
+        return {"edits": material, "failed": briefing.failed}
+    return {"tasks": material}
 
 
 def _bare(skill: Skill) -> Skill:

@@ -5,6 +5,7 @@ Nothing here asks a model or judges whether an edit is good; that is the gate's 
 
 from __future__ import annotations
 
+import difflib
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,8 @@ Guard = Callable[[Skill, Skill], str]
 
 ALREADY_THERE = "the skill already says this"
 NOTE_CHARS = 300
+_LINE_CHARS = 300
+"""Characters of a line that are compared with a target."""
 _FRONT = re.compile(r"---[ \t]*\n(?:.*?\n)??---[ \t]*(?:\n(?:[ \t]*\n)*|\Z)", re.DOTALL)
 """Front matter of a Markdown file, with the blank lines below it."""
 _NOTE_BULLET = re.compile(r"\A[ \t]*[-*+](?:[ \t]+|\Z)")
@@ -246,8 +249,10 @@ def _only_match(text: str, edit: Edit) -> tuple[int, int]:
         raise _RefusedError(f"target is empty; give text that occurs exactly once in {where}")
     start = text.find(target)
     if start < 0:
+        near = nearest_line(text, target)
+        near = f"; the nearest line there is {near!r}" if near else ""
         raise _RefusedError(
-            f"target not found in {where}; copy it exactly, without the front matter"
+            f"target not found in {where}; copy it exactly, without the front matter{near}"
         )
     if text.find(target, start + 1) >= 0:
         raise _RefusedError(f"target occurs more than once in {where}; give a longer one")
@@ -255,6 +260,13 @@ def _only_match(text: str, edit: Edit) -> tuple[int, int]:
     if any(start < b and a < end for a, b in protected_regions(text)):
         raise _RefusedError("target lies in a protected region")
     return start, end
+
+
+def nearest_line(text: str, target: str) -> str:
+    """The line of a text that is most like an edit's target; empty if none is like it."""
+    wanted = max(target.split("\n"), key=len).strip()[:_LINE_CHARS]
+    lines = {line.strip()[:_LINE_CHARS]: None for line in text.split("\n") if line.strip()}
+    return next(iter(difflib.get_close_matches(wanted, lines, 1, 0.5)), "")
 
 
 def _refuse_repetition(body: str, content: str) -> None:
@@ -279,7 +291,10 @@ def _insert_after(body: str, start: int, end: int, content: str) -> Splice:
     after the whole list or table.
     """
     line = body.count("\n", 0, start + len(body[start:end].rstrip()))
-    leaf = next((leaf for leaf in leaves(body) if leaf.lines[0] <= line < leaf.lines[1]), None)
+    found = leaves(body)
+    leaf = next((leaf for leaf in found if leaf.lines[0] <= line < leaf.lines[1]), None)
+    if leaf is None:  # The line below a table's header is none of its rows.
+        leaf = next((leaf for leaf in found if leaf.outer[0] < line < leaf.outer[1]), None)
     if leaf is None:
         return _insertion(body, line + 1, content)
     if leaf.kind in CODE and line + 1 < _last_line(body, leaf):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from skillopt.core.types import Edit, Patch
 from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.memory import counted
 from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import Merge
 
@@ -23,8 +24,9 @@ class _Group:
 def merge(patches: Sequence[Patch], briefing: Briefing, *, batch: int = 8) -> StageResult[Patch]:
     """Merge patches into one without overlap.
 
-    The support of a merged edit is the sum over the edits that it replaces. Identical edits are
-    merged without a call. If a call fails, the edits of its group are kept unmerged.
+    The support of a merged edit is the sum over the edits that it replaces, and it would have
+    helped the runs of all of them. Identical edits are merged without a call. If a call fails, the
+    edits of its group are kept unmerged. Findings of the same name are counted together.
 
     Args:
         patches: a reflection's.
@@ -52,7 +54,11 @@ def merge(patches: Sequence[Patch], briefing: Briefing, *, batch: int = 8) -> St
         tops += level
     if len(tops) == 2:
         tops = merge_groups([_Group("failures with successes", tuple(tops), failures=1)])
-    return StageResult(tops[0] if tops else Patch(()), tuple(calls))
+    findings = counted(
+        one for patch in patches if patch.source == "failure" for one in patch.findings
+    )
+    made = tops[0] if tops else Patch(())
+    return StageResult(replace(made, findings=findings), tuple(calls))
 
 
 def _merge_group(group: _Group, briefing: Briefing) -> tuple[Patch, OptimizerCall | None]:
@@ -61,7 +67,7 @@ def _merge_group(group: _Group, briefing: Briefing) -> tuple[Patch, OptimizerCal
     if len(group.patches) == 1 or len(edits) == 1:
         return Patch(edits, reasoning), None
     first = len(_united(group.patches[: group.failures]))
-    values = {"edits": edits, "failures_first": first}
+    values = {"edits": edits, "failures_first": first, "failed": briefing.failed}
     try:
         reply = briefing.ask("merge", group.about, "merge", Merge, values)
     except OptimizerReplyError as error:
@@ -82,8 +88,14 @@ def _united(patches: Sequence[Patch]) -> tuple[Edit, ...]:
         }
         for key, edit in reversed(own.items()):
             known = united.get(key)
-            united[key] = replace(known, support=known.support + edit.support) if known else edit
+            united[key] = _joined([known, edit]) if known else edit
     return tuple(united.values())
+
+
+def _joined(edits: Sequence[Edit]) -> Edit:
+    """The first of some edits, with the support of all of them."""
+    runs = dict.fromkeys(run for edit in edits for run in edit.runs)
+    return replace(edits[0], support=sum(edit.support for edit in edits), runs=tuple(runs))
 
 
 def _checked(reply: Merge, edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], str]:
@@ -91,8 +103,9 @@ def _checked(reply: Merge, edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], str
     merged: list[Edit] = []
     invented = 0
     for item in reply.edits:
-        sources = {number for number in item.sources if 1 <= number <= len(edits)}
-        invented += not sources
-        if sources:
-            merged.append(item.edit.edit(sum(edits[number - 1].support for number in sources)))
+        numbers = dict.fromkeys(number for number in item.sources if 1 <= number <= len(edits))
+        invented += not numbers
+        if numbers:
+            edit = _joined([edits[number - 1] for number in numbers])
+            merged.append(replace(edit, content=item.content) if item.content.strip() else edit)
     return tuple(merged), f"{invented} edits without a source left out" if invented else ""

@@ -21,6 +21,12 @@ B = TypeVar("B")
 T = TypeVar("T", bound=BaseModel)
 V = TypeVar("V", covariant=True)
 
+BROKEN = "Send the corrected JSON object, whole."
+CUT = (
+    "It was cut off before its end. Send it again from the start and shorter: the reasoning in one "
+    "or two sentences, and the most useful edits only."
+)
+
 Send = Callable[[Sequence[Message]], str]
 Note = Callable[[str], None]
 
@@ -118,7 +124,7 @@ def ask_with_repair(
     try:
         value, notes = read_fitting(reply, schema)
     except UnreadableReplyError as error:
-        again = f"That reply cannot be used: {error}\nSend the corrected JSON object, whole."
+        again = f"That reply cannot be used: {error}\n{CUT if error.cut else BROKEN}"
         # Services refuse empty messages, so an empty reply cannot be sent back as it is.
         messages += [Message("assistant", reply.strip() or "(nothing)"), Message("user", again)]
         try:

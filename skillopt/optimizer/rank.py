@@ -33,6 +33,7 @@ def rank(edits: Sequence[Edit], briefing: Briefing) -> StageResult[tuple[Edit, .
         "edits": edits,
         "budget": budget,
         "autonomous": briefing.autonomous,
+        "failed": briefing.failed,
     }
     try:
         reply: Ranking

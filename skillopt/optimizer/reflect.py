@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from skillopt.core.types import Patch, Rollout
-from skillopt.optimizer.briefing import TRAJECTORY_TOKENS, Briefing
+from skillopt.core.types import Finding, Patch, Rollout
+from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
 from skillopt.optimizer.replies import FailureReflection, SuccessReflection
 
 Kind = Literal["failure", "success"]
+
+LEAST_PROPOSALS = 4
+"""Edits that a reflection may propose even if the budget is smaller; ranking then chooses."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ def reflect(
 ) -> StageResult[tuple[Patch, ...]]:
     """Ask the optimizer what to learn from a batch.
 
+    Nothing is asked about a single success, as a habit is what several runs share.
+
     Args:
         rollouts: the batch; those that were not scored are skipped. Fully solved ones are
             successes, all others failures.
@@ -38,31 +43,38 @@ def reflect(
         batch: name of the batch if a step has several.
 
     Returns:
-        The patches that have edits, those from failures first. A failed call is in the result's
-        calls with its error.
+        The patches that have edits or findings, those from failures first. A failed call is in the
+        result's calls with its error.
 
     Raises:
         OptimizerUnavailableError: from the model.
     """
     if briefing.budget == 0:
         return StageResult(())
-    batches = minibatches(rollouts, briefing.seed, minibatch, batch)
+    batches = [
+        part
+        for part in minibatches(rollouts, briefing.seed, minibatch, batch)
+        if part.kind == "failure" or len(part.rollouts) > 1 or minibatch == 1
+    ]
     answers = list(briefing.parallel(lambda one: _ask(one, briefing), batches))
-    patches = tuple(patch for patch, _ in answers if patch and patch.edits)
+    patches = tuple(patch for patch, _ in answers if patch and (patch.edits or patch.findings))
     return StageResult(patches, tuple(call for _, call in answers))
 
 
 def minibatches(
     rollouts: Sequence[Rollout], seed: str, size: int, batch: str = ""
 ) -> list[Minibatch]:
-    """Failures, then successes, each shuffled by the seed and cut; the last may be smaller."""
+    """Failures, then successes, each shuffled by the seed and cut into parts that differ by at most
+    one rollout."""
     scored = [rollout for rollout in rollouts if rollout.status.scored]
     found: list[Minibatch] = []
     kinds: tuple[tuple[Kind, float], ...] = (("failure", 0.0), ("success", 1.0))
     for kind, hard in kinds:
         shuffled = [rollout for rollout in scored if rollout.reward.hard == hard]
         random.Random(f"{seed}{batch}/{kind}").shuffle(shuffled)
-        cut = [tuple(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
+        parts = -(-len(shuffled) // size)
+        ends = [len(shuffled) * n // parts for n in range(1, parts + 1)] if parts else []
+        cut = [tuple(shuffled[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
         found += [
             Minibatch(kind, f"{batch}{kind} minibatch {number} of {len(cut)}", part)
             for number, part in enumerate(cut, start=1)
@@ -73,12 +85,15 @@ def minibatches(
 def _ask(batch: Minibatch, briefing: Briefing) -> tuple[Patch | None, OptimizerCall]:
     failed = batch.kind == "failure"
 
+    most = None if briefing.budget is None else max(LEAST_PROPOSALS, briefing.budget)
+
     def values(share: float) -> dict[str, object]:
-        tokens = round(TRAJECTORY_TOKENS * share)
         return {
-            "trajectories": [briefing.show(rollout, tokens) for rollout in batch.rollouts],
-            "budget": briefing.budget,
+            "trajectories": briefing.show_all(batch.rollouts, share),
+            "budget": most,
             "skill_aware": briefing.skill_aware,
+            "ran": briefing.ran,
+            "solved": briefing.solved,
         }
 
     ask = partial(briefing.ask_fitting, "reflect", batch.about)
@@ -90,5 +105,16 @@ def _ask(batch: Minibatch, briefing: Briefing) -> tuple[Patch | None, OptimizerC
             reply = ask("successes", SuccessReflection, values)
     except OptimizerReplyError as error:
         return None, OptimizerCall("reflect", batch.about, str(error))
-    edits = tuple(edit.edit() for edit in reply.edits[: briefing.budget])
-    return Patch(edits, reply.reasoning, batch.kind), OptimizerCall("reflect", batch.about)
+    keys = [rollout.key for rollout in batch.rollouts]
+    edits = tuple(edit.edit(_helped(edit.runs, keys)) for edit in reply.edits[:most])
+    found = reply.failure_types if isinstance(reply, FailureReflection) else reply.patterns
+    findings = tuple(Finding(one.name, min(max(one.count, 0), len(keys))) for one in found)
+    return (
+        Patch(edits, reply.reasoning, batch.kind, findings),
+        OptimizerCall("reflect", batch.about),
+    )
+
+
+def _helped(numbers: Sequence[int], keys: Sequence[str]) -> tuple[str, ...]:
+    """The keys of the trajectories with these numbers, each once."""
+    return tuple(dict.fromkeys(keys[n - 1] for n in numbers if 1 <= n <= len(keys)))

@@ -5,30 +5,20 @@ Everything that an agent or a tool wrote is untrusted: it is fenced and cleaned 
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from skillopt.core.logs import excerpt
 from skillopt.core.skill import Skill
-from skillopt.core.text import CHARS_PER_TOKEN, estimate_tokens
+from skillopt.core.text import CHARS_PER_TOKEN, estimate_tokens, without_escapes
 from skillopt.core.types import Rollout
-
-if TYPE_CHECKING:
-    from atif import Step
+from skillopt.optimizer.steps import ShownStep, agent_steps, render_steps
 
 SKILL_NOTE = "[the skill's text, which stands above]"
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x1b\\|\x07)?"  # OSC and other strings: titles, links
-    r"|\x1b[ -/]*[0-~]?"
-)
-_TROUBLE = re.compile(
-    r"traceback|\berror\b|\bexception\b|\bfailed\b|not found|no such|permission denied"
-    r"|exit(?:ed with)? (?:code|status):? *[1-9]",
-    re.IGNORECASE,
-)
+ANSWER_NOTE = "[the final answer, which stands above]"
+REPEATED_LINES, REPEATED_CHARS = 4, 200
+"""The least of a passage that is replaced by a reference to an earlier rollout."""
 _LINE_NUMBER = re.compile(r"^\s*\d+\s*[→│|:\t]\s?")
 
 
@@ -43,17 +33,88 @@ def clip(text: str, tokens: int) -> str:
     return f"{text[:head]}\n[… {left_out} characters left out …]\n{text[len(text) - tail :]}"
 
 
-def clean(text: str) -> str:
-    """Text without terminal escapes and control characters."""
-    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-
-
 def fenced(text: str) -> str:
     """A text in a code fence that it cannot close: longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return "\n".join([fence, text.rstrip("\n"), fence])
+
+
+@dataclass(frozen=True)
+class View:
+    """One rollout as far as the optimizer may see it, before it is cut to a budget.
+
+    Args:
+        head: how it ended, its score, and whether the skill was opened, as a Markdown list.
+        feedback: the verifier's.
+        expected: the expected answers, if the config shows them.
+        task: the user's messages.
+        answer: the agent's last words.
+        steps: what the agent did.
+    """
+
+    head: str
+    feedback: str
+    expected: str
+    task: str
+    answer: str
+    steps: tuple[ShownStep, ...] = ()
+
+    def outcome(self, tokens: int) -> str:
+        """How it ended: head, feedback and expected answers within about ``tokens``."""
+        parts = [self.head, _section("Verifier feedback", self.feedback, tokens)]
+        if self.expected:
+            parts.append(_section("Expected", self.expected, tokens // 2))
+        return "\n".join(parts)
+
+    def text(self, tokens: int) -> str:
+        """All of it within about ``tokens``, the most important first."""
+        parts = [
+            self.outcome(tokens // 4),
+            _section("Task", self.task, tokens // 5, cut=clip),
+            _section("Final answer", self.answer, tokens // 8, cut=clip),
+        ]
+        used = estimate_tokens("\n".join(parts))
+        steps = render_steps(self.steps, tokens - used)
+        parts.append(f"\nSteps:\n{fenced(steps)}" if steps else "\nSteps: none recorded")
+        return "\n".join(parts)
+
+
+def view(rollout: Rollout, skill: Skill, *, feedback: str | None = None, answers: str = "") -> View:
+    """A rollout as the optimizer may see it. The skill's own text is replaced by a note wherever
+    the agent read it; what the final answer repeats of the last step is not shown twice.
+
+    Args:
+        rollout: the rollout to show.
+        skill: the skill that it ran with.
+        feedback: the verifier's, as far as the optimizer may see it; by default all of it.
+        answers: the expected answers, if the config shows them.
+    """
+
+    def clean(text: str) -> str:
+        return _without_skill(without_escapes(text).strip(), skill)
+
+    status = f"{rollout.status.value}: {without_escapes(rollout.message)}".removesuffix(": ")
+    opened = {True: "yes", False: "no", None: "there was none"}[rollout.skill_activated]
+    head = [
+        f"- ended: {' '.join(clip(status, 100).split())}",
+        f"- score: {rollout.reward.soft:.2f} ({'' if rollout.reward.hard else 'not '}solved)",
+        f"- skill opened: {opened}",
+    ]
+    if rollout.others_opened:
+        head.append(f"- other skills opened: {', '.join(rollout.others_opened)}")
+    answer = clean(rollout.answer)
+    steps = agent_steps(rollout.trajectory(), clean, SKILL_NOTE)
+    if steps and answer and steps[-1].said == answer:
+        steps[-1] = replace(steps[-1], said=ANSWER_NOTE)
+    return View(
+        head="\n".join(head),
+        feedback=clean(rollout.reward.feedback if feedback is None else feedback),
+        expected=clean(answers),
+        task=clean("\n\nthen: ".join(rollout.task.prompts)),
+        answer=answer,
+        steps=tuple(steps),
+    )
 
 
 def render_rollout(
@@ -64,101 +125,68 @@ def render_rollout(
     feedback: str | None = None,
     answers: str = "",
 ) -> str:
-    """One rollout as Markdown within about ``tokens``, the most important first.
+    """One rollout as Markdown within about ``tokens``; the arguments are those of :func:`view`."""
+    return view(rollout, skill, feedback=feedback, answers=answers).text(tokens)
 
-    The order is: how it ended and whether the skill was opened, the verifier's feedback, the
-    task, the final answer, then the steps, those around errors first. The skill's own text is
-    replaced by a note wherever the agent read it.
+
+def _section(
+    title: str, text: str, tokens: int, cut: Callable[[str, int], str] | None = None
+) -> str:
+    if not text:
+        return f"\n{title}: none"
+    shown = cut(text, tokens) if cut else excerpt(text, max(tokens, 0) * CHARS_PER_TOKEN)
+    return f"\n{title}:\n{fenced(shown)}"
+
+
+def without_repeats(texts: Sequence[str], named: str = "trajectory") -> list[str]:
+    """Texts in which a passage of an earlier one is replaced by a reference to that.
+
+    Only passages among the steps are replaced, as task and feedback are to be read in their place.
 
     Args:
-        rollout: the rollout to show.
-        skill: the skill that it ran with.
-        tokens: the most that the text may have.
-        feedback: the verifier's, as far as the optimizer may see it; by default all of it.
-        answers: the expected answers, if the config shows them.
+        texts: rendered rollouts, in the order of the prompt.
+        named: what the prompt calls them, with numbers from 1.
     """
-    said = rollout.reward.feedback if feedback is None else feedback
-    status = f"{rollout.status.value}: {clean(rollout.message)}".removesuffix(": ")
-    opened = {True: "yes", False: "no", None: "there was none"}[rollout.skill_activated]
-    parts = [
-        f"- ended: {' '.join(clip(status, 100).split())}",
-        f"- score: {rollout.reward.soft:.2f} ({'' if rollout.reward.hard else 'not '}solved)",
-        f"- skill opened: {opened}",
-    ]
-    if rollout.others_opened:
-        parts.append(f"- other skills opened: {', '.join(rollout.others_opened)}")
-    sections = (
-        ("Verifier feedback", said, tokens // 4),
-        *([("Expected", answers, tokens // 8)] if answers else ()),
-        ("Task", "\n\nthen: ".join(rollout.task.prompts), tokens // 5),
-        ("Final answer", rollout.answer, tokens // 8),
-    )
-    for title, text, share in sections:
-        text = _without_skill(clean(text).strip(), skill)
-        parts.append(f"\n{title}:\n{fenced(clip(text, share))}" if text else f"\n{title}: none")
-    used = estimate_tokens("\n".join(parts))
-    steps = _render_steps(rollout, skill, tokens - used)
-    parts.append(f"\nSteps:\n{fenced(steps)}" if steps else "\nSteps: none recorded")
-    return "\n".join(parts)
-
-
-def _render_steps(rollout: Rollout, skill: Skill, tokens: int) -> str:
-    """The agent's steps in order, as many as fit; those around errors are taken first."""
-    trajectory = rollout.trajectory()
-    steps = [s for s in trajectory.steps if s.source == "agent"] if trajectory else []
-    texts = [clip(_step(step, skill), max(tokens // 4, 50)) for step in steps]
-    chosen: set[int] = set()
-    for index in _by_importance(texts):
-        if tokens >= estimate_tokens(texts[index]):
-            tokens -= estimate_tokens(texts[index]) + 1
-            chosen.add(index)
+    known: dict[str, tuple[int, int]] = {}
+    lines_of: list[list[str]] = []
     shown: list[str] = []
-    for index, text in enumerate(texts):
-        if index in chosen:
-            shown.append(f"[step {index + 1} of {len(texts)}] {text}")
-        elif index - 1 in chosen or index == 0:
-            shown.append("[… steps left out …]")
-    return "\n".join(shown)
+    for number, text in enumerate(texts, start=1):
+        head, mark, steps = text.partition("\nSteps:\n")
+        lines = steps.split("\n")
+        shown.append(head + mark + "\n".join(_referring(lines, known, lines_of, named)))
+        lines_of.append(lines)
+        for index, line in enumerate(lines):
+            if len(line) > 10:
+                known.setdefault(line, (number, index))
+    return shown
 
 
-def _by_importance(texts: Sequence[str]) -> list[int]:
-    trouble = {i for i, text in enumerate(texts) if _TROUBLE.search(text)}
-
-    def rank(index: int) -> tuple[int, int]:
-        if index in trouble:
-            return 0, index
-        if index - 1 in trouble:
-            return 1, index
-        return (2, index) if index in (0, len(texts) - 1) else (3, index)
-
-    return sorted(range(len(texts)), key=rank)
-
-
-def _step(step: Step, skill: Skill) -> str:
-    """What the agent said, called and got back, in plain text."""
-    parts = [_text(step.message)]
-    results = step.observation.results if step.observation else []
-    outputs = {result.source_call_id: _text(result.content) for result in results}
-    for call in step.tool_calls or []:
-        parts.append(f"called {call.function_name}: {_arguments(call.arguments)}")
-        parts.append(f"got: {outputs.pop(call.tool_call_id, 'no result')}")
-    parts += [f"got: {text}" for text in outputs.values()]
-    return "\n".join(_without_skill(clean(part).strip(), skill) for part in parts if part)
-
-
-def _text(content: Any) -> str:
-    """The text of ATIF content, which is a string or a list of parts."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "\n".join(part.text for part in content if getattr(part, "text", None))
-
-
-def _arguments(arguments: dict[str, Any]) -> str:
-    """Arguments as a person would read them: a single text as it is, else JSON."""
-    values = list(arguments.values())
-    if len(values) == 1 and isinstance(values[0], str):
-        return values[0]
-    return json.dumps(arguments, ensure_ascii=False)
+def _referring(
+    lines: Sequence[str],
+    known: dict[str, tuple[int, int]],
+    earlier: Sequence[Sequence[str]],
+    named: str,
+) -> Iterator[str]:
+    index = 0
+    while index < len(lines):
+        number, start = known.get(lines[index], (0, 0))
+        length = 0
+        if number:
+            there = earlier[number - 1]
+            while (
+                index + length < len(lines)
+                and start + length < len(there)
+                and lines[index + length] == there[start + length]
+                and not re.match(r"\[step |\[sub-agent |`{3,}$", lines[index + length])
+            ):
+                length += 1
+        size = sum(len(line) for line in lines[index : index + length])
+        if length >= REPEATED_LINES and size >= REPEATED_CHARS:
+            yield f"[{length} lines as in {named} {number}]"
+            index += length
+        else:
+            yield lines[index]
+            index += 1
 
 
 def _without_skill(text: str, skill: Skill) -> str:

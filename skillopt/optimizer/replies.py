@@ -2,16 +2,20 @@
 
 Services are asked for every field, and those that an edit does not need are empty strings. Of what
 they send, ``needed`` must be there (:mod:`skillopt.optimizer.reading`). The class docstrings are
-part of the JSON schemas in the prompts.
+part of the JSON schemas in the prompts. ``reasoning`` comes first, so that a model that writes
+without thinking before has thought when it decides.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from skillopt.core.types import Edit, EditKind
+
+T = TypeVar("T", bound=BaseModel)
 
 
 class _Reply(BaseModel):
@@ -19,6 +23,10 @@ class _Reply(BaseModel):
 
     needed: ClassVar[tuple[str, ...]] = ()
     """The fields without which a reply says nothing."""
+    spare: ClassVar[tuple[str, ...]] = (
+        "reasoning", "reason", "failure_types", "patterns", "runs", "count",
+    )  # fmt: skip
+    """Fields that are left empty if they hold something else than they should."""
 
 
 class EditReply(_Reply):
@@ -26,18 +34,25 @@ class EditReply(_Reply):
 
     needed: ClassVar[tuple[str, ...]] = ("kind",)
 
+    reason: str
     kind: EditKind
     target: str
     content: str
-    reason: str
     file: str
 
-    def edit(self, support: int = 1) -> Edit:
-        return Edit(self.kind, self.target, self.content, self.reason, support, self.file)
+    def edit(self, runs: tuple[str, ...] = ()) -> Edit:
+        """The edit, with the rollouts that it would have helped."""
+        return Edit(self.kind, self.target, self.content, self.reason, 1, self.file, runs)
 
 
-class FailureType(_Reply):
-    """A way in which several trajectories failed."""
+class ReflectedEdit(EditReply):
+    """One edit, and the numbers of the trajectories that it answers."""
+
+    runs: list[int]
+
+
+class FoundType(_Reply):
+    """A type of failure or a pattern of success, and how many trajectories show it."""
 
     needed: ClassVar[tuple[str, ...]] = ("name",)
 
@@ -50,9 +65,9 @@ class FailureReflection(_Reply):
 
     needed: ClassVar[tuple[str, ...]] = ("edits",)
 
-    failure_types: list[FailureType]
     reasoning: str
-    edits: list[EditReply]
+    failure_types: list[FoundType]
+    edits: list[ReflectedEdit]
 
 
 class SuccessReflection(_Reply):
@@ -60,19 +75,20 @@ class SuccessReflection(_Reply):
 
     needed: ClassVar[tuple[str, ...]] = ("edits",)
 
-    patterns: list[str]
     reasoning: str
-    edits: list[EditReply]
+    patterns: list[FoundType]
+    edits: list[ReflectedEdit]
 
 
 class MergedEdit(_Reply):
     """An edit that stands for one or more of those that were to be merged."""
 
-    needed: ClassVar[tuple[str, ...]] = ("edit", "sources")
+    needed: ClassVar[tuple[str, ...]] = ("sources",)
 
-    edit: EditReply
     sources: list[int]
-    """The numbers of those edits."""
+    """The numbers of those edits; the first gives kind, target and file."""
+    content: str
+    """Another wording; empty to keep the first one's."""
 
 
 class Merge(_Reply):
@@ -160,3 +176,37 @@ class Notes(_Reply):
 
     reasoning: str
     notes: str
+
+
+@cache
+def offered(schema: type[T], notes: bool, files: bool) -> type[T]:
+    """A reply's shape whose JSON schema offers no more than a run allows.
+
+    Args:
+        schema: the whole shape; objects of the result are of this class too.
+        notes: whether edits of the kind ``note`` are offered.
+        files: whether other files than ``SKILL.md`` are.
+    """
+    if notes and files:
+        return schema
+
+    class Offered(schema):  # type: ignore[misc, valid-type]
+        @classmethod
+        def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+            return _without(schema.model_json_schema(*args, **options), notes, files)
+
+    Offered.__name__ = schema.__name__
+    Offered.__doc__ = schema.__doc__
+    return Offered
+
+
+def _without(schema: dict[str, Any], notes: bool, files: bool) -> dict[str, Any]:
+    for part in [schema, *schema.get("$defs", {}).values()]:
+        own = part.get("properties", {})
+        kinds = own.get("kind", {}).get("enum", [])
+        if not notes and "note" in kinds:
+            kinds.remove("note")
+        for name in () if files else ("file", "files"):
+            if own.pop(name, None) is not None and name in part.get("required", []):
+                part["required"].remove(name)
+    return schema

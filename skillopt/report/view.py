@@ -397,7 +397,7 @@ def _parts(created: RunCreated) -> dict[str, str]:
     """The parts that are not the defaults: gate, method, the user's own."""
     found = {}
     # Runs of early versions have no kind.
-    for part, usual, early in (("gate", "fresh", "strict"), ("method", "skillopt", "skillopt")):
+    for part, usual, early in (("gate", "auto", "strict"), ("method", "skillopt", "skillopt")):
         kind = created.config.get(part, {}).get("kind", early)
         if kind != usual:
             found[part] = kind

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harnesses.base import Status
 from sandboxes.owner import Owner, is_dead
 from skillopt.core.skill import Skill
-from skillopt.core.types import Edit, GateDecision, RejectedEdit, Reward, RolloutRow
+from skillopt.core.types import (
+    Edit,
+    Finding,
+    GateDecision,
+    RejectedEdit,
+    Reward,
+    RolloutRow,
+    Tried,
+)
 from skillopt.run.records import (
     FORMAT,
     AnyRecord,
@@ -31,6 +39,11 @@ from skillopt.run.records import (
     StageStarted,
     StepDone,
 )
+
+UNTRIED = 24
+"""The most proposals that are kept for later steps."""
+OVER_BUDGET = "over the budget"
+"""The beginning of the reason why an edit was not applied for want of room."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,14 @@ class State:
     current_score: float = 0.0
     best_score: float = 0.0
     memory: tuple[RejectedEdit, ...] = ()
+    tried: list[Tried] = field(default_factory=list)
+    """All decisions, oldest first, with their edits."""
+    untried: tuple[Edit, ...] = ()
+    """Edits that were proposed and not tried, oldest first."""
+    findings: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
+    """Types of failure that the reflections found, by step."""
+    failures_of: dict[int, int] = field(default_factory=dict)
+    """Number of failed rollouts of a step's batches, by step."""
     notes: str = ""
     steps: int = 0
     """Number of finished steps."""
@@ -163,6 +184,7 @@ class State:
 
     def _step(self, record: StepDone) -> None:
         self.steps = record.step
+        self._learn(record)
         edits = tuple(outcome.edit for outcome in record.report if outcome.applied)
         change = self._change(record.step, edits, record.candidate, record.gate)
         self.unsettled = change
@@ -178,6 +200,9 @@ class State:
         self._spend("credit", record.gate)
         if record.remembered:
             self.memory = (*self.memory[:-1], *record.remembered)
+        if record.gate is not None:
+            what = f"step {record.step} without its harmful edits"
+            self.tried.append(_tried(what, record, tuple(record.edits)))
         settled, self.unsettled = self.unsettled, None
         if settled is not None and settled.gate.accepted:
             self.gains |= {(record.step, n): gain for n, gain in record.gains.items()}
@@ -189,6 +214,9 @@ class State:
         self.unsettled = None
         self.removals.append(record)
         self._spend("prune", record.gate)
+        if record.gate is not None and record.removal is not None:
+            what = f"taking out an edit of step {record.of_step}"
+            self.tried.append(_tried(what, record, (record.removal,)))
         was_best = self.best == self.current
         self._judge(record.candidate, record.gate, record.rejected, self.last_accepted)
         if was_best and record.gate is not None and record.gate.accepted:
@@ -212,8 +240,31 @@ class State:
     def _spend(self, stage: str, gate: GateDecision | None) -> None:
         self.spent_on[stage] = self.spent_on.get(stage, 0) + (gate.cost if gate else 0)
 
+    def _learn(self, record: StepDone) -> None:
+        """Keep what a step tried, proposed and found, for the optimizer."""
+        applied = tuple(outcome.edit for outcome in record.report if outcome.applied)
+        proposed = record.patches[-1].edits if record.patches else ()
+        rewritten = record.candidate is not None and not record.report
+        judged_edits = proposed if rewritten else applied
+        if record.rejected is not None and record.rejected.edits:
+            judged_edits = record.rejected.edits
+        tried = _tried(f"step {record.step}", record, judged_edits)
+        left = [o for o in record.report if not o.applied and o.reason.startswith(OVER_BUDGET)]
+        refused = tuple(o for o in record.report if not o.applied and o not in left)
+        self.tried.append(replace(tried, refused=refused))
+        judged = {_said(e) for e in (*tried.edits, *(outcome.edit for outcome in refused))}
+        new = {_said(edit): edit for edit in proposed if _said(edit) not in judged}
+        old = [e for e in self.untried if _said(e) not in judged and _said(e) not in new]
+        self.untried = () if rewritten else (*old, *new.values())[-UNTRIED:]
+        failed = [one for p in record.patches if p.source == "failure" for one in p.findings]
+        found = (record.patches[-1].findings if record.patches else ()) or tuple(failed)
+        if found:
+            self.findings[record.step] = found
+        self.failures_of[record.step] = sum(row.hard < 1 for row in record.rollouts)
+
     def _compression(self, record: CompressionDone) -> None:
         self.compressed = record.step
+        self.tried.append(_tried("compression", record, ()))
         self._judge(record.candidate, record.gate, record.rejected, record.step)
         accepted = record.gate is not None and record.gate.accepted
         if accepted and record.wanted and self.current_score >= self.best_score:
@@ -222,6 +273,9 @@ class State:
 
     def _epoch(self, record: EpochDone) -> None:
         self.epochs, self.unsettled = record.epoch, None
+        if record.action != "off":
+            edits = record.rejected.edits if record.rejected else ()
+            self.tried.append(_tried(f"slow update after step {record.step}", record, edits))
         self._judge(record.candidate, record.gate, record.rejected, record.step)
         self.epoch_skills.append(self.current)
         self.notes = record.notes
@@ -333,3 +387,26 @@ def fold(records: Iterable[AnyRecord]) -> State:
     for record in records:
         state.apply(record)
     return state
+
+
+def _tried(
+    what: str,
+    record: StepDone | CompressionDone | CreditDone | RemovalDone | EpochDone,
+    edits: tuple[Edit, ...],
+) -> Tried:
+    gate = record.gate
+    return Tried(
+        what=what,
+        step=record.step,
+        action=record.action,
+        reason=gate.reason if gate else record.skipped,
+        edits=edits,
+        before=gate.score_before if gate else None,
+        after=gate.score_after if gate else None,
+    )
+
+
+def _said(edit: Edit) -> tuple[str, str, str]:
+    """What makes two proposals the same, wherever they would be put."""
+    text = " ".join(edit.content.split())
+    return edit.file, text, "" if text else edit.target

@@ -79,7 +79,15 @@ CHORES: tuple[Chore, ...] = (
         work=procedures.fix_ledger,
         naive_reading=procedures.amount,
         better_reading=procedures.signed_amount,
-        statement=Statement((r"parenthes|bracket",), r"negative|minus|below zero|subtract"),
+        statement=Statement(
+            (r"parenthes|bracket|\(x\)|\bparens?\b|\(\d[\d.,]*\)|startswith\(.\(",),
+            r"negat|\bto -x\b|minus\b|below (zero|0)|less than zero|subtract|deduct|\bdebits?\b"
+            r"|= ?-float"
+            r"|(?<![\w)\d])[-−][$€£]?\d|(flip|revers|invert)\w* (the|its|their) sign|by [-−]1\b"
+            r"|sign is (flipped|reversed)|outflow|take\w* away|counts? against",
+            r"positiv|as it stands|\bskip|cancelled|estimates?\b|absolute|\babs\(|unsigned",
+            r"^\W*(write|show|format|print|display|output|put|render)\b",
+        ),
         complaint=re.compile(r"in parentheses were taken as positive"),
         rule="In spreadsheets, treat an amount written in parentheses as a negative number.",
     ),
@@ -91,8 +99,21 @@ CHORES: tuple[Chore, ...] = (
         naive_reading=procedures.exact_id,
         better_reading=procedures.loose_id,
         statement=Statement(
-            (r"\bids?\b|identifier|reference", r"zero", r"\bcase|capital"),
-            r"strip|ignor|drop|remov|trim|disregard|regardless|normali[sz]|without|insensitiv",
+            (
+                r"\bids?\b|identifier|reference|\bkeys?\b|\bnumbers?\b|\brows?\b|customer"
+                r"|\d`?/`?\w?\d|\bidentity\b",
+                r"zero|lstrip\(.0.\)|padd(ed|ing)",
+                r"\bcase|capital|(upper|lower)|casefold",
+            ),
+            r"strip|ignor|drop|remov|trim|disregard|regardless|irrespective|normali[sz]|without"
+            r"|freed"
+            r"|insensitiv|irrelevant|no matter|neither|lower-?cas(ed|ing)|casefold|belong together"
+            r"|(is|are|as|count as|considered) (the same|equal|identical|alike|equivalent)"
+            r"|(not|n't|never) (matter|count|depend|distinguish)|not significant|no difference"
+            r"|the same (item|thing|record|id|one|customer|row|entity)|\bpair them|differ only",
+            r"\bexact|\bkeep|\bmind\b|\bdifferent\b|\bdistinct\b|mismatch|unmatched|must not"
+            r"|\bpreserv"
+            r"|case-sensitiv|verbatim|byte for byte|\bmatters?\b|\bsignificant",
         ),
         complaint=re.compile(r"differs from the id only in leading zeros or letter case"),
         rule="When matching ids between files, ignore leading zeros and letter case.",
@@ -104,7 +125,19 @@ CHORES: tuple[Chore, ...] = (
         work=procedures.count_errors,
         naive_reading=procedures.hour_written,
         better_reading=procedures.hour_utc,
-        statement=Statement((r"\blogs?\b|\bhours?\b|\btimes?\b|stamp",), r"\butc\b|\bgmt\b"),
+        statement=Statement(
+            (r"\blogs?\b|\bhour|\btimes?\b|stamp|\bts\b",),
+            r"\b(in|to|into|as|on|under|at|via|with|get) (the )?`?(utc|gmt|zulu|greenwich"
+            r"|universal time"
+            r"|coordinated universal|\+00:00)(?! offset)|timezone\.utc|utcfromtimestamp"
+            r"|tz_convert\(.utc"
+            r"|\butc (hour|time|bucket|day|clock|first)|\d:\d\dz\b"
+            r"|(subtract|apply|remov|resolv)\w* (the|each|its|their|every)( utc"
+            r"| time ?zone)? offset",
+            r"as written|as logged|wall-clock|keep the hour|discard|without regard to the offset"
+            r"|local (time|hour)|without convert|by hour first",
+            r"^\W*(print|sort)\b|(is|are) printed$|when [^.]* (is|are) printed|foot of the page",
+        ),
         complaint=re.compile(r"carry different time zone offsets"),
         rule="Convert log timestamps to UTC before grouping them by hour or day.",
     ),
@@ -116,8 +149,15 @@ CHORES: tuple[Chore, ...] = (
         naive_reading=procedures.leave_out,
         better_reading=procedures.set_null,
         statement=Statement(
-            (r"optional|missing|absent|empty|no value|without (a )?value", r"field|key|propert"),
-            r"\bnulls?\b",
+            (
+                r"optional|missing|absent|empty|no value|without (a |any )?value|nothing|unset"
+                r"|\black|\bblank\b|not (set|given|present|filled)",
+                r"field|key|propert|attribute|values?\b|member|entry",
+            ),
+            r"\bnulls?\b|\bnone\b(?=[^;]*\bdump)",
+            r"\bdrop|\bomit|leav\w* (it |them )?out|left out|\bskip|\bremov|is not none|omission"
+            r"|empty string|default|\babort|makes? the importer fail|\bbreaks|\bprun",
+            r"the (text|word|string) .?null|\bcsv\b",
         ),
         complaint=re.compile(r"optional fields that have no value were left out"),
         rule="In migrated JSON records, write an optional field that has no value as null.",
@@ -130,8 +170,15 @@ CHORES: tuple[Chore, ...] = (
         naive_reading=procedures.code_one,
         better_reading=procedures.code_two,
         statement=Statement(
-            (r"exit|status|return", r"input|missing|invalid|usage|argument|file"),
-            r"\b(exit|status|code|with|return|exit code)\W{1,3}2\b",
+            (
+                r"exit|status|return|\bcode\b|finish|\bends?\b|quit",
+                r"input|missing|invalid|usage|argument|file|unusable",
+            ),
+            r"\b(exits?|status|code|with|returns?|is|be|of|by|to|a)\W{1,3}(2|two)\b(?! times)"
+            r"|exit\(2\)|\b(2|two)`? (as|for|means|signals) [^.;]*(input|exit|file)",
+            r"\b(exits?|status|code|with|returns?|use)\W{1,3}([013-9]|one|zero|three)\b"
+            r"|\b(2|two)`? is (kept|reserved)",
+            r"network|\bretry\b|warnings\b|old version|\bremove (that|it|this)\b",
         ),
         complaint=re.compile(r"which is not our code for bad input"),
         rule="A script that meets bad input, such as a missing file, ends with exit code 2.",
@@ -143,7 +190,21 @@ CHORES: tuple[Chore, ...] = (
         work=procedures.write_report,
         naive_reading=procedures.month_first,
         better_reading=procedures.day_first,
-        statement=Statement((r"date|slash",), r"day[ -]first|day before|dd/mm|d/m/y|day/month"),
+        statement=Statement(
+            (r"date|slash|\d\d?/\d\d?/\d{4}|yyyy",),
+            r"\bday[ -]first|dayfirst ?= ?true|day before|dd/mm|d/m/y|day[/-]month|%d/%m|\bdmy\b"
+            r"|british|european|day (comes|goes|stands|is) (first|before)"
+            r"|day, (and )?then (the )?month"
+            r"|(first|leading) (number|part|figure|component|field|value|one)?\s?(is"
+            r"|means) (always )?the day"
+            r"|\b0?(\d\d?)/\d\d?/\d{4}`?\W+(is|means|=|stands for|denotes)\W+(the )?\3(st|nd|rd"
+            r"|th)?\b",
+            r"\bmonth[ -]first|month before|mm/dd|m/d/y|%m/%d|month-first|\bamerican|month (comes"
+            r"|goes|is) first"
+            r"|\bus (office|way|order|format|style)|(first|leading) \w*\s?(is"
+            r"|means) (always )?the month",
+            r"with dots",
+        ),
         complaint=re.compile(r"dates with slashes were read with the month first"),
         rule="Read dates with slashes as day first: 04/03/2026 is 4 March 2026.",
     ),

@@ -6,6 +6,7 @@ sees what any optimizer sees: the skill, the verifiers' feedback and what was re
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pydantic import BaseModel
 
 from skillopt.optimizer import replies
-from skillopt.optimizer.replies import EditReply
+from skillopt.optimizer.replies import EditReply, ReflectedEdit
 from skillopt.sim import writing
 from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES, habit_for
 from skillopt.sim.shown import Shown, read_prompt
@@ -82,7 +83,7 @@ def reply(
 _DAMAGES: tuple[Callable[[str], str], ...] = (
     lambda text: text[: len(text) // 2],
     lambda text: re.sub(r'"(\w+)":', r'"my_\1":', text),
-    lambda text: re.sub(r'("reasoning":)"[^"]*"', r"\1 7", text),
+    lambda text: json.dumps({key: {} for key in json.loads(text)}),
     lambda _: "I would rather not answer in JSON.",
     lambda _: "",
 )
@@ -107,11 +108,21 @@ def _on_failures(shown: Shown, rng: random.Random, harm: float) -> replies.Failu
     rng.shuffle(edits)
     return replies.FailureReflection(
         failure_types=[
-            replies.FailureType(name=family, count=count) for family, count in complaints.items()
+            replies.FoundType(name=family, count=count) for family, count in complaints.items()
         ],
         reasoning=f"{len(runs)} runs, complaints of {len(complaints)} kinds.",
-        edits=edits[: _limit(shown)],
+        edits=[_for_runs(edit, runs) for edit in edits[: _limit(shown)]],
     )
+
+
+def _for_runs(edit: ReflectedEdit, runs: list[tuple[str, str]]) -> ReflectedEdit:
+    """An edit with the numbers of the runs whose verifier complained for want of its rule."""
+    helped = [
+        number
+        for number, (_, feedback) in enumerate(runs, start=1)
+        if any(h.rule in edit.content and h.complaint.search(feedback) for h in HABITS)
+    ]
+    return edit.model_copy(update={"runs": helped})
 
 
 def _limit(shown: Shown) -> int | None:
@@ -125,15 +136,15 @@ def _appetite(memory: str, rule: str) -> float:
 
     A rule that was rejected together with others is probably good; one rejected alone is not.
     """
-    entries = re.split(r"(?=\bStep \d+: rejected)", memory)
-    tried = [entry for entry in entries if rule in entry]
+    entries = re.split(r"(?=\bStep \d+: (?:rejected|undecided))", memory)
+    tried = [entry for entry in entries if rule in entry and ": undecided" not in entry]
     if not tried:
         return 1.0
     alone = any(len(re.findall(r"append|insert_after|replace|delete", e)) == 1 for e in tried)
     return 0.3 if alone else 0.95
 
 
-def _addition(shown: Shown, rule: str, rng: random.Random) -> EditReply:
+def _addition(shown: Shown, rule: str, rng: random.Random) -> ReflectedEdit:
     """A rule as a bullet: at the end, after the last bullet, or after a missing line."""
     reason = "The verifier's complaints call for it."
     dice = rng.random()
@@ -145,7 +156,7 @@ def _addition(shown: Shown, rule: str, rng: random.Random) -> EditReply:
     return _edit("append", "", f"- {rule}", reason)
 
 
-def _bad_edits(shown: Shown, rng: random.Random, harm: float) -> list[EditReply]:
+def _bad_edits(shown: Shown, rng: random.Random, harm: float) -> list[ReflectedEdit]:
     """Harmful, useless and repeated rules, which the runs do not call for."""
     edits = []
     harmful = [b.rule for b in BAD_RULES if not b.rule_present(shown.skill)]
@@ -162,7 +173,7 @@ def _bad_edits(shown: Shown, rng: random.Random, harm: float) -> list[EditReply]
     return edits
 
 
-def _reminders(shown: Shown, complaints: Mapping[str, int]) -> list[EditReply]:
+def _reminders(shown: Shown, complaints: Mapping[str, int]) -> list[ReflectedEdit]:
     """Notes for rules that the skill has and that a run did not follow."""
     slipped = [
         habit
@@ -176,7 +187,7 @@ def _reminders(shown: Shown, complaints: Mapping[str, int]) -> list[EditReply]:
     ]
 
 
-def _removals(shown: Shown) -> list[EditReply]:
+def _removals(shown: Shown) -> list[ReflectedEdit]:
     """Deletions of harmful rules if tasks fail that they break, and no missing rule explains it."""
     runs = [(habit_for(task), feedback) for task, feedback in shown.runs()]
     puzzling = {
@@ -192,7 +203,7 @@ def _removals(shown: Shown) -> list[EditReply]:
     return edits
 
 
-def _description(shown: Shown) -> list[EditReply]:
+def _description(shown: Shown) -> list[ReflectedEdit]:
     """A new description if most runs did not open the skill: their kinds of work are added."""
     opened = Counter(e.label for e in shown.entries if e.label.startswith("- skill opened:"))
     if opened["- skill opened: no"] <= opened["- skill opened: yes"]:
@@ -215,8 +226,8 @@ def _merged(shown: Shown) -> replies.Merge:
     merged = []
     for numbers in groups.values():
         # Of several edits that say the same, one without a target is the safest.
-        chosen = min((edits[n - 1] for n in numbers), key=lambda edit: edit["kind"] != "append")
-        merged.append(replies.MergedEdit(edit=_copied(chosen), sources=numbers))
+        numbers.sort(key=lambda n: edits[n - 1]["kind"] != "append")
+        merged.append(replies.MergedEdit(sources=numbers, content=""))
     return replies.Merge(reasoning="Same rules are one edit.", edits=merged)
 
 
@@ -235,19 +246,19 @@ def _chosen(shown: Shown, rng: random.Random) -> replies.ChosenRanking:
     )
 
 
-def _lessons(shown: Shown, rng: random.Random, harm: float) -> list[EditReply]:
+def _lessons(shown: Shown, rng: random.Random, harm: float) -> list[ReflectedEdit]:
     """The edits that a rewrite from trajectories includes."""
     failed = shown.says(r"why these runs failed") is not None
     return _on_failures(shown, rng, harm).edits if failed else _bad_edits(shown, rng, harm)
 
 
-def _fields(edits: list[EditReply]) -> list[dict[str, str]]:
+def _fields(edits: list[ReflectedEdit]) -> list[dict[str, str]]:
     return [edit.model_dump() for edit in edits]
 
 
 def _repaired(shown: Shown) -> replies.Repair:
     """If a target could not be found, the text goes to the end; other edits are dropped."""
-    edits = [
+    edits: list[EditReply] = [
         _edit("append", "", edit["content"], "Without a target.")
         for edit in shown.edits()
         if edit.get("kind") == "insert_after" and edit.get("content")
@@ -255,13 +266,6 @@ def _repaired(shown: Shown) -> replies.Repair:
     return replies.Repair(reasoning="Appended.", edits=edits)
 
 
-def _copied(edit: Mapping[str, str]) -> EditReply:
-    return EditReply.model_validate(
-        {name: edit.get(name, "") for name in ("kind", "target", "content", "reason", "file")}
-    )
-
-
-def _edit(kind: str, target: str, content: str, reason: str) -> EditReply:
-    return EditReply.model_validate(
-        {"kind": kind, "target": target, "content": content, "reason": reason, "file": ""}
-    )
+def _edit(kind: str, target: str, content: str, reason: str) -> ReflectedEdit:
+    fields = {"kind": kind, "target": target, "content": content, "reason": reason}
+    return ReflectedEdit.model_validate({**fields, "file": "", "runs": []})

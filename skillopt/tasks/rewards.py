@@ -10,10 +10,12 @@ from pathlib import Path
 
 from sandboxes.base import ExecResult
 from skillopt.core.errors import SkillOptError
+from skillopt.core.logs import excerpt
 
 REWARD_BYTES = 64 * 1024
 FEEDBACK_CHARS = 8_000
-TAIL_CHARS = 2_000
+"""Characters of the feedback that are kept: its end, what reports failures, and its beginning."""
+_READ_BYTES = 4 * 1024 * 1024
 
 
 class VerifierError(SkillOptError):
@@ -81,22 +83,33 @@ def soft_reward(metrics: dict[str, float]) -> float:
 
 
 def read_feedback(logs: Path, result: ExecResult) -> str:
-    """``feedback.txt``, else the end of what the tests printed: of their errors if that is all."""
-    content = read_plain(logs / "feedback.txt", 4 * FEEDBACK_CHARS)
-    if content is not None:
-        return content.decode("utf-8", "replace")[:FEEDBACK_CHARS].strip()
-    printed = result.stdout.strip() or result.stderr.strip()
-    return printed.decode("utf-8", "replace")[-TAIL_CHARS:]
+    """``feedback.txt``, else what the tests printed: their errors if that is all. Of a long text
+    the end is kept, the lines that report failures, and the beginning."""
+    content = read_plain(logs / "feedback.txt", _READ_BYTES, ends=True)
+    if content is None:
+        content = result.stdout.strip() or result.stderr
+    return excerpt(content.decode("utf-8", "replace").strip(), FEEDBACK_CHARS)
 
 
-def read_plain(path: Path, limit: int) -> bytes | None:
-    """At most ``limit`` bytes of a regular file; None if there is none, or a link or device."""
+def read_plain(path: Path, limit: int, *, ends: bool = False) -> bytes | None:
+    """At most ``limit`` bytes of a regular file; None if there is none, or a link or device.
+
+    Args:
+        path: the file's.
+        limit: in bytes.
+        ends: whether both ends of a longer file are read, and not its beginning alone.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    size = os.fstat(fd).st_size
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         return None
     with os.fdopen(fd, "rb") as file:
-        return file.read(limit)
+        if not ends or size <= limit:
+            return file.read(limit)
+        head = file.read(limit // 2)
+        file.seek(size - limit // 2)
+        return head + b"\n" + file.read(limit // 2)

@@ -47,8 +47,9 @@ from skillopt.run.state import State
 from skillopt.run.stop import StopCondition
 from skillopt.training.history import history_row, lacked_room, run_done
 from skillopt.training.optimizer_model import GatewayModel
-from skillopt.training.plan import token_limit, told_of_length
+from skillopt.training.plan import gate_kind, token_limit, told_of_length
 from skillopt.training.proposal import Proposal
+from skillopt.training.shown import agent_paragraph, earlier, silence_of, trajectory_tokens
 from skillopt.training.steps import StepPlan, plan_steps
 
 USELESS = 3
@@ -175,6 +176,17 @@ class Training:
         initial = None if drafted else self.state.skills.get(self.state.initial)
         return token_limit(self.config.skill, initial)
 
+    @property
+    def settled(self) -> bool:
+        """Whether no candidate could be accepted: the gate wants more than the highest score."""
+        strict = gate_kind(self.config, len(self.splits["val"])) == "strict"
+        return strict and self.state.current_score >= 1 - 1e-9
+
+    @property
+    def _steps_in_epoch(self) -> int:
+        train = self.config.train
+        return -(-len(self.splits["train"]) // (train.batch_size * train.accumulation))
+
     def lacks_room(self, plan: StepPlan) -> bool:
         """Whether a step begins by shortening the skill: it is over its limit, or was too close
         to it for what the last step proposed."""
@@ -286,7 +298,7 @@ class Training:
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
-            service_of(config, config.optimizer, self.runner.parts),
+            service_of(config, config.optimizer, self.runner.parts), silence_of(config),
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,
@@ -294,7 +306,8 @@ class Training:
             model=model,
             parallel=self.runner.pool.map,
             seed=seed,
-            memory=state.memory if train.memory else (),
+            agent=agent_paragraph(config, self.splits),
+            **(earlier(state, step, self._steps_in_epoch, skill) if train.memory and plan else {}),
             notes=state.notes if train.meta_skill else "",
             prompts=self.prompts,
             guard=self.guard,
@@ -303,6 +316,7 @@ class Training:
             skill_aware=train.skill_aware,
             autonomous=train.learning_rate.schedule == "autonomous",
             max_tokens=self.max_tokens,
+            trajectory_tokens=trajectory_tokens(config, self.max_tokens),
         )
         return Asking(briefing, model)
 

@@ -77,6 +77,10 @@ COUNTS_SINCE: dict[str, Since] = {
 }
 """Since when keys count, by the beginning of a key of the fingerprint; the longest match counts.
 What is not in the fingerprint may change at any time."""
+NOTES = ("train.meta_skill", "own.stages.meta")
+"""Keys that decide the optimizer's notes."""
+BUDGETS = ("trajectory_tokens", "context_tokens")
+"""Keys of the optimizer that decide how much it is shown."""
 DRAFTED = ("seed", "optimizer", "tasks.train")
 """Further keys that a draft of the initial skill depends on."""
 
@@ -109,7 +113,9 @@ def fingerprint(
             "sandbox": sandbox_identity(config, parts),
             "target": _model(config, "target", parts),
             "optimizer": _model(config, "optimizer", parts)
-            | {"sees_answers": config.optimizer.sees_answers, "prompts": prompts.digest},
+            | {"sees_answers": config.optimizer.sees_answers, "prompts": prompts.digest}
+            # Keys that came later are there only if they are set.
+            | {k: v for k, v in settings["optimizer"].items() if k in BUDGETS and v is not None},
             "edits": {
                 "max_tokens": token_limit(config.skill, initial),
                 "edit_files": config.skill.edit_files,
@@ -189,7 +195,8 @@ def _used(key: str, state: State) -> bool:
         case Since.STEPS:
             return state.steps > 0 or (state.stage is not None and state.stage.step > 0)
         case Since.EPOCH_ENDS:
-            return state.epochs > 1 or state.paired
+            noted = bool(state.notes) and key in NOTES  # They are written from epoch 1 on.
+            return noted or state.epochs > 1 or state.paired
         case Since.TEST:
             return state.done is not None
     return False

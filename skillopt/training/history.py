@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harnesses.base import Usage
-from skillopt.core.types import Edit, EditVerdict, GateDecision, Rollout, RolloutRow
+from skillopt.core.types import Edit, EditVerdict, GateDecision, Rollout, RolloutRow, Tried
 from skillopt.core.types import used as used_by
 from skillopt.evaluation.scoring import Row
 from skillopt.optimizer.briefing import TOO_LONG
-from skillopt.optimizer.memory import describe
+from skillopt.optimizer.memory import describe, render_tried
 from skillopt.optimizer.pairs import Pair
 from skillopt.run.records import RunDone, rows_of
 from skillopt.run.state import State
@@ -154,23 +154,14 @@ def lacked_room(state: State) -> bool:
     return bool(last.get("edits_too_long") or last.get("epoch_end", {}).get("too_long"))
 
 
-def decisions_of(state: State, epoch: int, slow: str) -> list[str]:
-    """The gate's decisions on an epoch's edits, one line per step, for the optimizer's notes."""
-    lines = []
-    for row in state.history:
-        if row["epoch"] != epoch:
-            continue
-        if short := row.get("compression"):
-            lines.append(f"compression: {short['action']}: {short['gate']}")
-        rejected = [entry for entry in state.memory if entry.step == row["step"]]
-        edits = [describe(edit) for entry in rejected for edit in entry.edits]
-        made = f" ({'; '.join(edits)})" if edits else ""
-        lines.append(f"step {row['step']}: {row['action']}: {row['gate']}{made}")
-        if credit := row.get("credit"):
-            lines.append(f"its edits without harmful ones: {credit['action']}: {credit['gate']}")
-        for gone in row.get("removals", ()):
-            lines.append(f"taken out, {gone['edit']}: {gone['action']}: {gone['gate']}")
-    return [*lines, f"slow update: {slow}"] if slow != "off" else lines
+def decisions_of(state: State, slow: Tried | None = None) -> list[str]:
+    """All decisions since the run began with their edits, for the optimizer's notes.
+
+    Args:
+        state: the run's.
+        slow: the decision on the slow update of the epoch that ends, which has no record yet.
+    """
+    return [render_tried(entry) for entry in [*state.tried, *([slow] if slow else [])]]
 
 
 def run_done(reason: str, final_selection: float, rows: Sequence[Row]) -> RunDone:

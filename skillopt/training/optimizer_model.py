@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class GatewayModel:
         inherited: replies of the run that this one was forked from, likewise. They are recorded
             here when they are first used, and cost nothing.
         service: what else decides the replies, such as the service's address.
+        silence_s: seconds for which a reply may think in silence.
     """
 
     gateway: Gateway
@@ -58,6 +60,7 @@ class GatewayModel:
     known: Mapping[str, Replied]
     inherited: Mapping[str, Replied] = field(default_factory=dict)
     service: Mapping[str, Any] = field(default_factory=dict)
+    silence_s: float | None = None
     _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -92,7 +95,7 @@ class GatewayModel:
     ) -> Replied:
         """A new reply, recorded before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
-        grant = Grant(self.spec, seed, self.record)
+        grant = Grant(self.spec, seed, self.record, silence_s=self.silence_s)
         value, error, refused = None, "", False
         notes: list[str] = []
         with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
@@ -101,7 +104,10 @@ class GatewayModel:
 
                     def send(messages: Sequence[Message]) -> str:
                         shown = Conversation(
-                            self.spec.name, tuple(messages), schema_name=schema.__name__
+                            self.spec.name,
+                            tuple(messages),
+                            schema_name=schema.__name__,
+                            stream=True,
                         )
                         reply = client.say(shown, schema.model_json_schema())
                         # Some servers take all for a thought.
@@ -113,7 +119,10 @@ class GatewayModel:
                 last = session.exchanges[-1] if session.exchanges else None
                 raise_own_error(self.gateway, self.spec.upstream)
                 if last is None or last.blame != "agent":
-                    raise OptimizerUnavailableError(f"optimizer: {unavailable}") from unavailable
+                    advice = _advice(str(unavailable), self.silence_s)
+                    raise OptimizerUnavailableError(
+                        f"optimizer: {unavailable}{advice}"
+                    ) from unavailable
                 refused, error = True, f"the service refuses the prompt: {unavailable}"
             except OptimizerReplyError as malformed:
                 neglected = sorted({f for e in session.exchanges for f in e.ignored})
@@ -146,3 +155,13 @@ def _cut(session: Session) -> str:
     if last is None or last.stop != "length":
         return ""
     return "cut at its token limit; raise optimizer.sampling.max_tokens: "
+
+
+def _advice(error: str, silence_s: float | None) -> str:
+    """The key to change if a reply was given up because it took too long; else empty."""
+    if silence_s is None or not re.search(r"stalled|no byte|timed out|no reply began", error):
+        return ""
+    return (
+        f"; optimizer.timeout_s is {silence_s:g}: raise it, and patience.total with it, for a "
+        "model that thinks longer"
+    )

@@ -17,12 +17,13 @@ from skillopt.config.schema import Config, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
+from skillopt.gates.auto import LARGE
 from skillopt.gates.power import told_of_tasks, visible_gain
-from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS
-from skillopt.optimizer.pairs import PAIR_TOKENS
+from skillopt.optimizer.pairs import PAIR_SHARE
 from skillopt.tasks.needs import count_needs
 from skillopt.training.method import Estimate, Method
+from skillopt.training.shown import FRAME_TOKENS, REPLY_TOKENS, trajectory_tokens
 from skillopt.training.steps import StepPlan, plan_steps
 
 ROLLOUT_TOKENS = {
@@ -33,14 +34,12 @@ ROLLOUT_TOKENS = {
 }
 """Assumed prompt and completion tokens of all requests of one rollout, with the agents' own prompts
 (about 10,000, 20,000 and 8,000 tokens, measured) in about six requests."""
-REPLY_TOKENS = 1_500
-"""Assumed tokens of one optimizer reply."""
-FRAME_TOKENS = 1_500
-"""Assumed tokens of an optimizer prompt without skill, memory and material."""
 
 GATE_SHARE = {"fresh": 1.25}
 """Rollouts of a gate for each selection task and decision, if it is not 1: ``fresh`` takes 1.0 to
 1.2 on average (docs/gates.md)."""
+EDIT_SHARES = {"credit": 0.5, "prune": 0.25}
+"""Defaults of ``train.credit`` and ``train.prune`` with the gate ``fresh`` (docs/gates.md)."""
 BOUNDS = {
     "strict": "Upper bounds: the gate can stop early, and stored rollouts are free.",
     "fresh": "Upper bounds, but for the gate: close calls can take more than these, others take "
@@ -235,7 +234,7 @@ def make_plan(
         stages=stages,
         priced=prices.date.isoformat(),
         assumption=f"{prompt:,} and {completion:,} in one rollout of {harness}",
-        bounds=BOUNDS.get(config.gate.kind)
+        bounds=BOUNDS.get(gate_kind(config, len(splits["val"])))
         or f"Upper bounds for one rollout a task; the gate {config.gate.kind} may run more or "
         "fewer. Stored rollouts are free.",
         length=told_of_length(config.skill, initial),
@@ -262,14 +261,14 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     """Upper bounds for SkillOpt's loop."""
     train, val = config.train, len(splits["val"])
     steps = plan_steps(splits["train"], train, config.seed)
-    ends = train.epochs - 1 if train.slow_update or train.meta_skill else 0
+    # The meta skill is not asked for after the last epoch, as nothing would read it.
+    ends = train.epochs - 1 if train.slow_update else max(train.epochs - 2, 0) * train.meta_skill
     gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
-    judged = math.ceil(gated * val * GATE_SHARE.get(config.gate.kind, 1))
+    judged = math.ceil(gated * val * GATE_SHARE.get(gate_kind(config, val), 1))
     rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
-    patches = train.update == "patch"  # Other updates have no single edits.
-    for kind in ("credit", "prune"):
-        if share := config.share(kind) * patches:
-            own = len(steps) * val * GATE_SHARE.get(config.gate.kind, 1)
+    own = len(steps) * val * GATE_SHARE.get(gate_kind(config, val), 1)
+    for kind in EDIT_SHARES:
+        if share := edit_share(config, kind, val):
             rollouts[kind] = math.ceil(share * own)
     if ends:
         rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
@@ -279,6 +278,31 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
         rollouts=tuple(rollouts.items()),
         calls=tuple(_calls(config, steps).items()),
     )
+
+
+def edit_share(config: Config, kind: str, tasks: int) -> float:
+    """How many rollouts judge single edits, as a share of those that judge the steps' changes.
+
+    Args:
+        config: the run's.
+        kind: ``credit`` or ``prune``.
+        tasks: of the selection split.
+    """
+    if config.train.update != "patch":
+        return 0.0  # There are no single edits.
+    own: float | None = getattr(config.train, kind)
+    if own is None:
+        return EDIT_SHARES[kind] if gate_kind(config, tasks) == "fresh" else 0.0
+    return own
+
+
+def gate_kind(config: Config, tasks: int) -> str:
+    """The kind of gate that decides on so many tasks."""
+    kind = config.gate.kind
+    if kind != "auto":
+        return kind
+    large = config.gate.options.get("large", LARGE)
+    return "fresh" if isinstance(large, int | float) and tasks < large else "strict"
 
 
 def _calls(config: Config, steps: Sequence[StepPlan]) -> dict[str, int]:
@@ -302,7 +326,7 @@ def _merges(patches: int) -> int:
 def _expected(
     config: Config, stage: str, rollouts: int, calls: int, prices: Prices, limit: int
 ) -> Usage:
-    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage))
+    asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage, limit))
     optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
     own = _priced(optimizer, prices, config.optimizer.name) if calls else Usage(cost_usd=0.0)
     return Usage.total([rollout_usage(config, rollouts, prices), own])
@@ -334,9 +358,10 @@ def _assumed(config: Config) -> str:
     return config.harness.name if config.harness.name in ROLLOUT_TOKENS else "codex"
 
 
-def _material(config: Config, stage: str) -> int:
+def _material(config: Config, stage: str, limit: int) -> int:
+    tokens = trajectory_tokens(config, limit)
     if stage == "reflect":
-        return config.train.minibatch * TRAJECTORY_TOKENS
+        return config.train.minibatch * tokens
     if stage in ("slow", "meta"):
-        return 2 * config.train.slow_tasks * PAIR_TOKENS
+        return round(config.train.slow_tasks * PAIR_SHARE * tokens)
     return config.train.merge_batch * 300

@@ -27,6 +27,7 @@ from skillopt.run.records import CreditDone, RemovalDone, rows_of
 from skillopt.run.state import Change
 from skillopt.training.context import Clock, Training, action_of
 from skillopt.training.history import credit_row, removal_row
+from skillopt.training.plan import edit_share
 from skillopt.training.steps import StepPlan
 
 
@@ -39,7 +40,8 @@ def settle(training: Training, plan: StepPlan) -> None:
         plan: the last step's.
     """
     state = training.state
-    change, share = state.unsettled, training.config.share("credit")
+    change, split = state.unsettled, len(training.splits["val"])
+    share = edit_share(training.config, "credit", split)
     if change is None or change.step != plan.step or not share:
         return
     if not wants_credit(change.gate, len(change.edits)) or not _is_whole(training, change):
@@ -47,7 +49,7 @@ def settle(training: Training, plan: StepPlan) -> None:
     spent = state.spent_on
     budget = share * spent["gate"] - spent.get("credit", 0)
     if not change.gate.accepted:
-        budget -= len(training.splits["val"])  # What is left is judged again.
+        budget -= split  # What is left is judged again.
     probe = plan_probe(change.gate, len(change.edits), budget)
     if probe.groups:
         _Credit(training, plan, change, probe).run()
@@ -62,7 +64,8 @@ def prune(training: Training, plan: StepPlan, ending: str = "") -> None:
         plan: the last step's.
         ending: why training ends now, if this is not an epoch's end.
     """
-    state, share = training.state, training.config.share("prune")
+    state, split = training.state, len(training.splits["val"])
+    share = edit_share(training.config, "prune", split)
     known = {(change.step, n): change for change in state.changes for n in range(len(change.edits))}
     gone = {
         (done.of_step, done.number) for done in state.removals if done.gate and done.gate.accepted
@@ -74,7 +77,7 @@ def prune(training: Training, plan: StepPlan, ending: str = "") -> None:
         if done.gate:
             tries[done.of_step, done.number] = tries.get((done.of_step, done.number), 0) + 1
     gains = {key: state.gains[key] for key in known if key not in gone | here}
-    split, spent = len(training.splits["val"]), state.spent_on
+    spent = state.spent_on
     for step, number in removal_order(gains, tries):
         if not affordable(split, spent.get("prune", 0), share, spent.get("gate", 0)):
             break
@@ -121,7 +124,10 @@ def _remembered(
         return rejection(step, (removal,), decision)
     # The skill with the edit is what lost.
     without, with_it = decision.upper_bound, decision.score_before
-    return RejectedEdit(step, (edit,), without, with_it, decision.fixed, removed=True)
+    return RejectedEdit(
+        step, (edit,), without, with_it, decision.fixed, decision.evaluated, decision.total,
+        removed=True,
+    )  # fmt: skip
 
 
 def _undone(training: Training, change: Change, number: int) -> Undone:

@@ -12,19 +12,22 @@ from dataclasses import dataclass, replace
 
 from skillopt.config.schema import Config
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import Edit, GateDecision, RejectedEdit, Split, Task
+from skillopt.core.types import Edit, GateDecision, RejectedEdit, Split, Task, Tried
 from skillopt.optimizer.documents import compress
 from skillopt.optimizer.memory import rejection
-from skillopt.optimizer.pairs import Pair
+from skillopt.optimizer.pairs import Pair, changed
 from skillopt.optimizer.regions import GUIDANCE, region
 from skillopt.run.records import CompressionDone, EpochDone
 from skillopt.training.context import Asking, Training, action_of
 from skillopt.training.history import compression_row, decisions_of, epoch_row
 from skillopt.training.method import Estimate
 from skillopt.training.plan import estimate
-from skillopt.training.proposal import propose
+from skillopt.training.proposal import Proposal, propose
 from skillopt.training.single_edits import prune, settle
 from skillopt.training.steps import StepPlan, compared_tasks, plan_steps
+
+SETTLED = "the skill solves every selection task, and no candidate could be better"
+ALIKE = "all compared tasks were solved under both skills"
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,19 @@ class SkillOpt:
         numbers = range(1, len(plan.parts) + 1)
         batches = [training.batch(plan, part, asking.clock) for part in numbers]
         rollouts = [rollout for batch in batches for rollout in batch]
+        if training.settled:
+            settled = Proposal(training.current, budget=plan.budget, skipped=SETTLED)
+            training.step(plan, rollouts, settled, asking)
+            return
         if not train.successes:
             batches = [[r for r in batch if not r.reward.hard] for batch in batches]
 
         def stage(name: str, total: int) -> AbstractContextManager[None]:
             return training.stage(name, total, plan, asking.clock)
 
-        proposal = propose(batches, asking.briefing, train, training.stages, stage)
+        solved = sum(rollout.reward.hard == 1 for rollout in rollouts)
+        briefing = replace(asking.briefing, ran=len(rollouts), solved=solved)
+        proposal = propose(batches, briefing, train, training.stages, stage)
         training.step(plan, rollouts, proposal, asking)
 
     def _compress(self, training: Training, plan: StepPlan) -> None:
@@ -121,16 +130,20 @@ class SkillOpt:
         )
 
     def _end_epoch(self, training: Training, plan: StepPlan) -> None:
-        """Slow update and meta skill, from the second epoch's end on (§3.5)."""
+        """Slow update, from the second epoch's end on, and meta skill, up to the last but one
+        (§3.5). Before the second epoch's end there are no two skills to compare."""
         train, state = training.config.train, training.state
+        slow = train.slow_update and plan.epoch > 1
+        meta = train.meta_skill and plan.epoch < train.epochs
         end, row = EpochEnd(), {}
-        if plan.epoch > 1 and (train.slow_update or train.meta_skill):
+        if slow or meta:
             asking = training.asking(f"epoch/{plan.epoch}", training.current, plan)
-            pairs = self._pairs(training, plan, asking)
+            compares = plan.epoch > 1 and (meta or not training.settled)
+            pairs = self._pairs(training, plan, asking) if compares else ()
             end = EpochEnd(pairs=pairs)
-            if train.slow_update:
+            if slow:
                 end = self._slow_update(training, plan, asking, end)
-            if train.meta_skill:
+            if meta:
                 end = self._meta_skill(training, plan, asking, end)
             for problem in end.errors:
                 training.record.note(f"step {plan.step}: {problem}", step=plan.step)
@@ -155,6 +168,9 @@ class SkillOpt:
         self, training: Training, plan: StepPlan, asking: Asking, end: EpochEnd
     ) -> EpochEnd:
         """Propose a guidance block from paired rollouts, gated like any edit."""
+        if training.settled or not changed(end.pairs):
+            skipped = SETTLED if training.settled else ALIKE
+            return replace(end, action="skip", skipped=skipped)
         with training.stage("slow", 1, plan, asking.clock):
             slow = training.stages.slow(end.pairs, asking.briefing)
         made, errors = slow.value, slow.errors
@@ -174,7 +190,10 @@ class SkillOpt:
         self, training: Training, plan: StepPlan, asking: Asking, end: EpochEnd
     ) -> EpochEnd:
         """Update the optimizer's own notes on which kinds of edit worked; never deployed."""
-        decisions = decisions_of(training.state, plan.epoch, end.action)
+        rejected = end.rejected.edits if end.rejected else ()
+        reason = end.decision.reason if end.decision else end.skipped
+        slow = Tried(f"slow update after step {plan.step}", plan.step, end.action, reason, rejected)
+        decisions = decisions_of(training.state, slow if end.action != "off" else None)
         with training.stage("meta", 1, plan, asking.clock):
             meta = training.stages.meta(end.pairs, decisions, asking.briefing)
         return replace(end, notes=meta.value, errors=end.errors + meta.errors)

@@ -44,6 +44,7 @@ FIXED_FROM = {
     "the end of the baseline": 1,
     "the first step": 2,
     "the optimizer's first reply": 3,
+    "the first epoch's end": 4,
     "the second epoch's end": 4,
     "the end of the run": 6,
     "never": len(POINTS),
@@ -447,6 +448,7 @@ class Points:
     def _prepare(self) -> None:
         at = self.tiny
         at.own(OWN)
+        at.task("val", "val-9", wants(9))  # No skill solves it, so that each step is judged.
         for name in ("first", "second"):
             text = f"---\nname: {name}\ndescription: Use it.\n---\n"
             at.put(f"beside/{name}/SKILL.md", text)
@@ -758,7 +760,7 @@ def test_a_prompt_that_is_always_refused(tiny: Tiny, service: Service, name: str
         train__slow_update=True,
         train__meta_skill=True,
         train__stages={"rank": "own:rank"},
-        train__minibatch=2,
+        train__minibatch=1,
     )
     done = tiny.train()
     assert done.returncode == 0, done.stderr

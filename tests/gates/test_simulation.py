@@ -10,7 +10,8 @@ from scipy import stats
 
 from skillopt.gates.fresh import FreshGate
 from skillopt.gates.rivals import search_of
-from skillopt.gates.simulation import GateSearch, Setting, World, cell, cells, simulate
+from skillopt.gates.search import GateSearch
+from skillopt.gates.simulation import Setting, World, cell, cells, simulate
 from skillopt.gates.strict import StrictGate
 
 RULES = ("strict", "fresh", "cap-evolve", "evoskill", "gepa")
@@ -116,3 +117,9 @@ def test_a_skill_of_useless_edits_is_seldom_confirmed_on_a_test_split() -> None:
         confirmed += won > lost and p <= 0.05
     assert accepted > runs  # It does let useless edits in.
     assert confirmed <= 0.05 * runs
+
+
+@pytest.mark.parametrize(("tasks", "kind"), [(63, "fresh"), (64, "strict")])
+def test_the_default_chooses_by_the_number_of_tasks(tasks: int, kind: str) -> None:
+    setting = Setting(tasks=tasks, steps=3)
+    assert simulate(search_of("auto"), setting, 1) == simulate(search_of(kind), setting, 1)

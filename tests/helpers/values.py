@@ -133,6 +133,11 @@ def a_briefing(model: OptimizerModel, **options: Any) -> Briefing:
     )
 
 
+def reflected(content: str, *runs: int) -> dict[str, Any]:
+    """An edit as a reflection has it, with the numbers of the runs that it answers."""
+    return {**edit(content), "runs": list(runs)}
+
+
 def an_identity(**changes: Any) -> RolloutIdentity:
     """What identifies a rollout, changed as told."""
     base: dict[str, Any] = {

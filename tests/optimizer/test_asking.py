@@ -38,7 +38,7 @@ def test_a_good_reply_needs_one_call(reply: str) -> None:
         ("no", "Invalid JSON"),
         (GOOD[:-5], "Invalid JSON"),
         ('{"reasoning": "r"}', "order: Field required"),
-        ('{"reasoning": "r", "order": ["1"]}', "order.0: Input should be a valid integer"),
+        ('{"reasoning": "r", "order": ["best"]}', "order.0: Input should be a valid integer"),
         ('{"reasoning": "r", "order": [1.5]}', "order.0: Input should be a valid integer"),
         ("{'reasoning': 'r', 'order': [1]}", "Invalid JSON"),
     ],

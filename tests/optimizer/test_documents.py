@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skillopt.core.skill import Layout, Skill
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import Edit, RejectedEdit
-from skillopt.optimizer.documents import compress, draft, learn, rewrite
+from skillopt.core.types import Edit, RejectedEdit, Rollout
+from skillopt.optimizer.documents import compress, draft, learn, rewrite, sample
 from skillopt.optimizer.meta_skill import meta_skill
 from skillopt.optimizer.model import OptimizerReplyError, StageResult
 from skillopt.optimizer.pairs import Pair
 from skillopt.optimizer.regions import GUIDANCE, REMINDERS, region, with_region
 from skillopt.optimizer.slow_update import slow_update
-from tests.helpers.values import SKILL, ScriptedOptimizer, a_briefing, a_rollout, a_task
+from tests.helpers.values import (
+    SKILL,
+    ScriptedOptimizer,
+    a_briefing,
+    a_rollout,
+    a_task,
+    keep_trajectory,
+)
 
 LONG = replace(SKILL, body=SKILL.body + "\n\n" + "Many words that say little. " * 100)
 GUIDED = replace(SKILL, body=with_region(SKILL.body, GUIDANCE, "Broader advice."))
@@ -38,7 +46,7 @@ def test_a_skill_is_compressed_by_the_optimizer_and_never_cut() -> None:
     assert result.errors == ()
     (prompt,) = model.prompts["compress"]
     assert f"about {estimate_tokens(LONG.text)} tokens, and may have 170 at most" in prompt
-    assert "nothing can be moved to other files" in prompt
+    assert "Nothing can be moved to other files" in prompt
 
 
 def test_a_compression_that_is_too_long_is_asked_for_once_more_then_refused() -> None:
@@ -146,10 +154,18 @@ def test_a_draft_is_made_from_instructions_alone() -> None:
     tasks = [a_task(f"t{n}", f"do thing {n}") for n in range(20)]
     made = draft(tasks, a_briefing(model, skill=empty)).value
     assert (made.name, made.description) == ("mine", "For all chores.")
-    assert "do thing 7" in model.prompts["draft"][0]
-    assert "do thing 8" not in model.prompts["draft"][0]
+    assert model.prompts["draft"][0].count("do thing") == 8
     with pytest.raises(OptimizerReplyError, match="draft: malformed"):
         draft(tasks, a_briefing(ScriptedOptimizer(), skill=empty))
+
+
+def test_a_draft_looks_at_every_family() -> None:
+    tasks = [a_task(f"{f}-{n}", f"{f} thing {n}", f) for f in "abc" for n in range(20)]
+    chosen = sample(tasks, "1")
+    assert sorted(task.family for task in chosen) == [*"aaabbbcc"]
+    assert sample(tasks, "1") == chosen != sample(tasks, "2")
+    many = [a_task(f"t{n}", "x", f"f{n % 30}") for n in range(90)]
+    assert {task.family for task in sample(many, "1")} == {f"f{n}" for n in range(30)}
 
 
 def pair(before: float, after: float, name: str = "t") -> Pair:
@@ -195,7 +211,7 @@ def test_notes_are_kept_if_an_epoch_yields_none() -> None:
         model = ScriptedOptimizer(meta={"reasoning": "r", "notes": reply})
         briefing = a_briefing(model, notes="old notes")
         result = meta_skill(PAIRS, ["step 1: reject: why"], briefing)
-        assert "- step 1: reject: why" in model.prompts["meta"][0]
+        assert "```\nstep 1: reject: why\n```" in model.prompts["meta"][0]
         assert "old notes" in model.prompts["meta"][0]
         return result.value
 
@@ -216,3 +232,65 @@ def test_notes_are_shown_to_every_stage_and_are_no_part_of_the_skill() -> None:
     for prompts in model.prompts.values():
         assert all("one at a time" in prompt and "- bad" in prompt for prompt in prompts)
     assert "one at a time" not in made.text
+
+
+def ran(folder: Path, reward: float, feedback: str, script: str) -> Rollout:
+    folder.mkdir()
+    keep_trajectory(folder, [("ls", "a.csv"), (script, "wrote b.csv")])
+    return a_rollout(a_task("t", "Fix it."), reward, feedback, folder=folder)
+
+
+SCRIPT = "\n".join(f"line_{n} = work({n})" for n in range(200))
+
+
+def test_only_what_differs_is_shown_of_a_pair(tmp_path: Path) -> None:
+    before = ran(tmp_path / "a", 1, "", SCRIPT + "\nsum(map(signed, rows))")
+    after = ran(tmp_path / "b", 0, "a total is wrong", SCRIPT + "\nsum(map(float, rows))")
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": "G."})
+    slow_update([Pair(before, after)], a_briefing(model))
+    (prompt,) = model.prompts["slow"]
+    assert "-sum(map(signed, rows))\n+sum(map(float, rows))" in prompt
+    assert "line_3 =" not in prompt and prompt.count("Fix it.") == 1
+
+
+def test_runs_that_have_little_in_common_are_shown_by_their_own_steps(tmp_path: Path) -> None:
+    before = ran(tmp_path / "a", 1, "", SCRIPT)
+    after = ran(tmp_path / "b", 0, "a total is wrong", SCRIPT.replace("work", "play"))
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": "G."})
+    slow_update([Pair(before, after)], a_briefing(model, trajectory_tokens=1000))
+    (prompt,) = model.prompts["slow"]
+    assert "Steps of the first run" in prompt and "= play(" in prompt and "= work(" in prompt
+
+
+def test_pairs_that_fail_alike_are_one_and_what_is_not_shown_is_named() -> None:
+    def failing(name: str, feedback: str) -> Pair:
+        task = a_task(name, f"task {name}")
+        return Pair(a_rollout(task, 0, feedback), a_rollout(task, 0, feedback))
+
+    alike = [failing(f"x{n}", f"{n} rows of 'a{n}.csv' are missing") for n in range(5)]
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    others = [failing(f"y-{word}", f"the {word} is wrong") for word in words]
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": "G."})
+    slow_update([*others, *alike], a_briefing(model))
+    (prompt,) = model.prompts["slow"]
+    assert "5 tasks have this feedback; one of them is shown." in prompt
+    assert "15 of the compared tasks. Shown are 8 kinds; not shown:" in prompt
+    assert "```\nthe eight is wrong\nthe nine is wrong\nthe ten is wrong\n```" in prompt
+    assert prompt.index("rows of") < prompt.index("the one is wrong")
+    assert prompt.count("## Pair") == 8 and "y-nine" not in prompt
+
+
+def test_stable_pairs_are_not_shown_to_the_meta_skill() -> None:
+    model = ScriptedOptimizer(meta={"reasoning": "r", "notes": "n"})
+    meta_skill([pair(1, 1)], ["step 1: accepted"], a_briefing(model))
+    meta_skill([], ["step 1: accepted"], a_briefing(model))
+    for prompt in model.prompts["meta"]:
+        assert "Got worse" not in prompt and "step 1: accepted" in prompt
+
+
+def test_the_latest_decisions_are_shown() -> None:
+    model = ScriptedOptimizer(meta={"reasoning": "r", "notes": "n"})
+    meta_skill([], [f"step {n}: " + "word " * 200 for n in range(1, 61)], a_briefing(model))
+    (prompt,) = model.prompts["meta"]
+    assert "step 60: " in prompt and "step 1: " not in prompt
+    assert "older decisions are not shown)" in prompt

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from skillopt.optimizer.edits import ALREADY_THERE, apply_edits
 from skillopt.optimizer.markdown import CODE, leaves
 from skillopt.optimizer.regions import protected_regions
 from tests.helpers.cells import examples
+from tests.helpers.values import SKILL
 
 BODY = """\
 # Rules
@@ -269,3 +272,21 @@ def test_any_edit_on_any_markdown(case: tuple[str, list[Edit]], budget: int | No
         assert all(leaf.same in found for leaf in text)
         lines = iter(after.split("\n"))
         assert all(line in lines for line in before.split("\n") if line)
+
+
+def test_an_anchor_that_is_not_there_is_told_with_the_nearest_line() -> None:
+    skill = replace(SKILL, body="# Rules\n\n- Read the request first, twice.\n- Write in UTC.")
+    lost = Edit("insert_after", "- Read the request firstly.", "- Then plan.")
+    (outcome,) = apply_edits(skill, [lost], None)[1]
+    assert "the nearest line there is '- Read the request first, twice.'" in outcome.reason
+    (outcome,) = apply_edits(skill, [replace(lost, target="zzz")], None)[1]
+    assert outcome.reason.endswith("without the front matter")
+
+
+def test_text_after_the_line_below_a_tables_header_goes_after_the_table() -> None:
+    table = "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    skill = replace(SKILL, body=f"# Rules\n\n{table}\n\nMore.")
+    made, outcomes = apply_edits(skill, [Edit("insert_after", "| --- | --- |", "New.")], None)
+    assert outcomes[0].applied and made.body == f"# Rules\n\n{table}\n\nNew.\n\nMore."
+    made, _ = apply_edits(skill, [Edit("insert_after", "| --- | --- |", "| 0 | 1 |")], None)
+    assert "| --- | --- |\n| 0 | 1 |\n| 1 | 2 |" in made.body

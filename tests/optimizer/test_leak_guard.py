@@ -70,9 +70,9 @@ def test_the_optimizer_sees_answers_only_where_the_config_says_so(
 ) -> None:
     rollout = a_rollout(tasks[0], 0.0, "expected 3945.44")
     model: Any = None
-    hidden = a_briefing(model, guard=guard).show(rollout)
+    hidden = a_briefing(model, guard=guard).show_all([rollout])[0]
     assert "3945.44" not in hidden and WITHHELD in hidden
-    seen = a_briefing(model, guard=guard, sees_answers=True).show(rollout)
+    seen = a_briefing(model, guard=guard, sees_answers=True).show_all([rollout])[0]
     assert "expected 3945.44" in seen and "Expected:\n```\n3945.44" in seen
 
 

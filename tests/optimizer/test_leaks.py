@@ -221,6 +221,7 @@ def test_an_answer_put_together_from_old_and_new_is_found(guard: LeakGuard) -> N
     assert "('Greta Lindqvist')" in guard.refusal(before, after)
 
 
+@pytest.mark.slow
 def test_true_rules_and_ordinary_text_pass_the_quickstarts_guard(
     quickstart: list[Task], tasks: list[Task]
 ) -> None:

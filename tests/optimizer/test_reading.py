@@ -77,7 +77,7 @@ def test_no_text_before_or_after_hides_an_object(before: str, after: str) -> Non
         (Notes, {"reasoning": "r"}, "notes"),
         (Draft, {"description": "d"}, "body"),
         (Example, {"op": "add", "input": "a"}, "output"),
-        (Merge, {"edits": [{"sources": [1]}]}, "edits.0.edit"),
+        (Merge, {"edits": [{"content": "a"}]}, "edits.0.sources"),
     ],
 )
 def test_what_a_reply_is_asked_for_must_be_there(schema: Any, reply: Any, missing: str) -> None:
@@ -105,6 +105,40 @@ def test_one_bad_edit_costs_that_edit() -> None:
         assert len(notes) == 1 and notes[0].startswith("edits.1 was left out: ")
     with pytest.raises(UnreadableReplyError, match=r"edits\.0\.kind"):
         read_fitting(json.dumps({"reasoning": "r", "edits": bad[:1]}), SuccessReflection)
+
+
+def test_what_a_reply_could_do_without_costs_nothing_if_it_is_odd() -> None:
+    reply = {
+        "reasoning": ["so", "on"],
+        "failure_types": [{"name": "slow", "count": "three"}, "late", {"count": 1}, 7],
+        "edits": [{**EDIT, "runs": ["Trajectory 2", "3", 4, "all"], "reason": None}],
+    }
+    found, notes = read_fitting(json.dumps(reply), FailureReflection)
+    assert found.reasoning == "" and found.edits[0].runs == [2, 3, 4]
+    assert [(t.name, t.count) for t in found.failure_types] == [("slow", 0), ("late", 0)]
+    assert len(notes) == 2
+    alone = {"failure_types": [{"count": "three"}], "edits": [{**EDIT, "runs": 3}]}
+    found, notes = read_fitting(json.dumps(alone), FailureReflection)
+    assert found.failure_types == [] and found.edits[0].runs == [3] and len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "cut"),
+    [
+        ('{"reasoning": "r", "order": [2, ', True),
+        ('{"reasoning": "half of a sen', True),
+        ('So:\n```json\n{\n  "reasoning": "r",\n  "order": [1', True),
+        ('{"reasoning": "{[", "order": "best"}', False),
+        ('{"reasoning": "r"}', False),
+        ("I would rather not.", False),
+        ("", False),
+        ('{"reasoning": "r", "order": [2, 1]]', False),
+    ],
+)
+def test_a_cut_reply_is_told_from_a_broken_one(reply: str, cut: bool) -> None:
+    with pytest.raises(UnreadableReplyError) as caught:
+        read_fitting(reply, Ranking)
+    assert caught.value.cut == cut == ("ends in the middle" in str(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -13,29 +13,38 @@ from hypothesis import strategies as st
 
 from harnesses.base import Status
 from skillopt.core.skill import Skill
-from skillopt.core.text import estimate_tokens
+from skillopt.core.text import estimate_tokens, without_escapes
 from skillopt.core.types import Edit, EditOutcome
-from skillopt.optimizer.render import SKILL_NOTE, clean, clip, fenced, render_rollout
+from skillopt.optimizer.render import SKILL_NOTE, clip, fenced, render_rollout
 from skillopt.optimizer.templates import OWN, PromptError, Prompts
 from tests.helpers.values import SKILL, a_rollout, a_task, keep_trajectory
 
-EDIT = Edit("insert_after", "a target", "- a rule", "a reason", 3, "references/more.md")
-CONTEXT = {"skill": "S", "files": {"references/more.md": "F"}, "memory": "M", "notes": "N"}
+EDIT = Edit(
+    "insert_after", "a target", "- a rule", "a reason", 3, "references/more.md", ("k1", "k2")
+)
+CONTEXT = {
+    "agent": "A", "skill": "S", "files": {"references/more.md": "F"}, "kept": "K", "memory": "M",
+    "refused_before": "R", "untried": "U", "findings": "W", "notes": "N",
+}  # fmt: skip
 DOCUMENT = {"problem": "too long", "limit": 1700}
-TRAJECTORIES = {"trajectories": ["T1", "T2"], "budget": 3, "skill_aware": True}
+TRAJECTORIES = {"trajectories": ["T1", "T2"], "budget": 3, "ran": 8, "solved": 5}
+PAIR = {"alike": 2, "task": "I1", "before": "B", "after": "A", "difference": "D"}
 PAIRS = {
-    "groups": [("Got worse", [{"before": "B", "after": "A"}]), ("Got better", [])],
+    "groups": [
+        {"title": "Got worse", "count": 3, "pairs": [PAIR], "left_out": ["1 row differs"]},
+        {"title": "Got better", "count": 0, "pairs": [], "left_out": []},
+    ],
     "stable": 2,
 }
 PROMPTS = {
-    "system": {"edit_files": True, "skill_aware": True},
-    "failures": CONTEXT | TRAJECTORIES,
-    "successes": CONTEXT | {"trajectories": ["T1"], "budget": None},
-    "merge": CONTEXT | {"edits": [EDIT, EDIT], "failures_first": 1},
-    "rank": CONTEXT | {"edits": [EDIT, EDIT], "budget": 1, "autonomous": False},
+    "system": {"edit_files": True, "skill_aware": True, "sees_answers": True},
+    "failures": CONTEXT | TRAJECTORIES | {"skill_aware": True},
+    "successes": CONTEXT | TRAJECTORIES,
+    "merge": CONTEXT | {"edits": [EDIT, EDIT], "failures_first": 1, "failed": 18},
+    "rank": CONTEXT | {"edits": [EDIT, EDIT], "budget": 1, "autonomous": False, "failed": 18},
     "repair": CONTEXT | {"refused": [EditOutcome(EDIT, False, "target not found")], "budget": 1},
     "compress": CONTEXT | DOCUMENT | {"tokens": 2100},
-    "rewrite": CONTEXT | DOCUMENT | {"edits": [EDIT]},
+    "rewrite": CONTEXT | DOCUMENT | {"edits": [EDIT], "failed": 18},
     "lessons": CONTEXT | DOCUMENT | {"trajectories": ["T1"], "failed": True},
     "draft": CONTEXT | DOCUMENT | {"tasks": ["I1"]},
     "slow": CONTEXT | PAIRS | {"guidance": "G", "limit": 400},
@@ -69,16 +78,30 @@ def test_prompts_say_what_was_asked() -> None:
     text = render_prompt("failures", **PROMPTS["failures"])
     assert "at most 3 edits" in text and "propose a `note`" in text
     assert "```\nM\n```" in text and "```\nN\n```" in text and "```\nF\n```" in text
-    plain = {**PROMPTS["successes"], "memory": "", "notes": "", "files": {}}
+    for part in ("# The agent\n\nA", "```\nK\n```", "```\nR\n```", "```\nU\n```", "```\nW\n```"):
+        assert part in text
+    empty = dict.fromkeys(["agent", "kept", "memory", "refused_before", "untried", "findings"], "")
+    plain = {**PROMPTS["successes"], **empty, "notes": "", "files": {}}
+    lines = render_prompt("successes", **plain).split("\n")
+    assert [line for line in lines if line.startswith("# ")] == [
+        "# The skill", "# Rejected before", "# Trajectories that succeeded", "# What to do",
+    ]  # fmt: skip
     assert "Nothing so far." in render_prompt("successes", **plain)
     assert "Your notes" not in render_prompt("successes", **plain)
+    assert "Of this step's 8 runs 5 were solved and 3 failed; 2 of these are shown" in text
+    assert "- would have helped: 2 runs (this step has 18 that failed)" in render_prompt(
+        "rank", **PROMPTS["rank"]
+    )
     assert "Edits 1 to 1 come from failures" in render_prompt("merge", **PROMPTS["merge"])
     assert "Not applied: target not found" in render_prompt("repair", **PROMPTS["repair"])
     assert "could not be used: too long" in render_prompt("compress", **PROMPTS["compress"])
     chosen = render_prompt("rank", **{**PROMPTS["rank"], "autonomous": True})
     assert "`count`" in chosen
-    plain_system = render_prompt("system", edit_files=False, skill_aware=False)
-    assert "`note`" not in plain_system and "always empty" in plain_system
+    plain_system = render_prompt("system", edit_files=False, skill_aware=False, sees_answers=False)
+    assert "agents slip" in plain_system and "plainly artificial" in plain_system
+    own = render_prompt("system", **PROMPTS["system"])
+    assert "agents slip" not in own and "expected answers" in own
+    assert "`note`" not in plain_system and "Only the body and the description" in plain_system
 
 
 def test_prompts_tell_of_the_skills_that_the_agent_has_besides() -> None:
@@ -88,14 +111,14 @@ def test_prompts_tell_of_the_skills_that_the_agent_has_besides() -> None:
     assert "Feed the cat" not in text
     plain = render_prompt("failures", **PROMPTS["failures"])
     assert "Other skills" not in plain
-    start, end = text.index("# Other skills"), text.index("# Rejected before")
+    start, end = text.index("# Other skills"), text.index("# Accepted before")
     assert text[:start] + text[end:] == plain
 
 
 def test_a_folder_of_prompts_replaces_those_of_the_same_names(tmp_path: Path) -> None:
     (tmp_path / "successes.md").write_text("Ours: {{ budget }} of {{ trajectories | length }}")
     prompts = Prompts(tmp_path)
-    assert prompts.render("successes", **PROMPTS["successes"]) == "Ours: None of 1\n"
+    assert prompts.render("successes", **PROMPTS["successes"]) == "Ours: 3 of 2\n"
     assert prompts.render("rank", **PROMPTS["rank"]) == render_prompt("rank", **PROMPTS["rank"])
     (tmp_path / "context.md").write_text("Only {{ skill }}")
     assert "Only S" in Prompts(tmp_path).render("rank", **PROMPTS["rank"])
@@ -108,7 +131,7 @@ def test_a_folder_of_prompts_replaces_those_of_the_same_names(tmp_path: Path) ->
         (
             "merge.md",
             "{{ edit }}",
-            r"merge\.md: unknown variable edit; available: beside, edits, ",
+            r"merge\.md: unknown variable edit; available: agent, beside, edits, ",
         ),
         ("rank.md", "a\n{% if %}", r"rank\.md:2: not a valid template"),
         ("rank.md", "{{ secrets }} {% include 'context.md' %}", "unknown variable secrets"),
@@ -145,7 +168,7 @@ def test_clip_keeps_head_and_tail(text: str, tokens: int) -> None:
 
 
 def test_clean_strips_what_terminals_obey() -> None:
-    assert clean(
+    assert without_escapes(
         "\x1b[31mred\x1b[0m \x1b]0;title\x07ok\x1b]8;;http://x\x1b\\link\x00\r\n\tend"
     ) == ("red oklink\n\tend")
 
@@ -180,7 +203,7 @@ def test_steps_around_errors_come_before_others(tmp_path: Path) -> None:
     text = render_rollout(a_rollout(folder=folder), SKILL, 500)
     assert "called shell: python fix.py\ngot: Traceback" in text
     assert "[step 11 of 20]" in text
-    assert "[… steps left out …]" in text
+    assert re.search(r"\[… \d+ steps left out …\]", text)
     assert "SECRET SYSTEM WORDS" not in text
     assert estimate_tokens(text) <= 550
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,21 +14,29 @@ from hypothesis import strategies as st
 
 from harnesses.base import Status
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import Edit, GateDecision, Patch, RejectedEdit, Rollout
-from skillopt.optimizer.memory import rejection, render_memory
+from skillopt.core.types import Edit, Finding, GateDecision, Patch, RejectedEdit, Rollout
+from skillopt.optimizer.memory import rejection, remembered, render_memory
 from skillopt.optimizer.merge import merge
 from skillopt.optimizer.model import OptimizerUnavailableError, StageResult
 from skillopt.optimizer.rank import rank
-from skillopt.optimizer.reflect import reflect
+from skillopt.optimizer.reflect import minibatches, reflect
 from skillopt.optimizer.repair import apply_or_repair
-from tests.helpers.values import SKILL, ScriptedOptimizer, a_briefing, a_rollout, a_task, edit
+from tests.helpers.values import (
+    SKILL,
+    ScriptedOptimizer,
+    a_briefing,
+    a_rollout,
+    a_task,
+    edit,
+    reflected,
+)
 
 
 def by_kind(prompt: str) -> dict[str, Any]:
     """A reflection that proposes one edit, of failures or successes as asked."""
     if "# Trajectories that failed" in prompt:
-        return {"failure_types": [], "reasoning": "f", "edits": [edit("- f")]}
-    return {"patterns": [], "reasoning": "s", "edits": [edit("- s")]}
+        return {"failure_types": [], "reasoning": "f", "edits": [reflected("- f")]}
+    return {"patterns": [], "reasoning": "s", "edits": [reflected("- s")]}
 
 
 def run_reflect(
@@ -49,7 +58,7 @@ def test_reflection_takes_failures_and_successes_apart_in_minibatches() -> None:
     model = ScriptedOptimizer(reflect=by_kind)
     result = run_reflect(rollouts, model)
     assert [patch.source for patch in result.value] == ["failure", "failure", "success"]
-    assert [len(batch) for batch in shown(model)] == [8, 1, 3]
+    assert [len(batch) for batch in shown(model)] == [4, 5, 3]
     assert sorted([n for batch in shown(model)[:2] for n in batch]) == sorted(
         str(n) for n in range(3, 12)
     )
@@ -95,10 +104,70 @@ def test_a_failed_reflection_is_recorded_and_the_others_count() -> None:
     assert re.match(r"reflect: failure minibatch \d of 2: malformed reply", result.errors[0])
 
 
-def test_reflection_clips_to_the_budget_and_drops_empty_patches() -> None:
-    many = {"failure_types": [], "reasoning": "", "edits": [edit(f"- {n}") for n in range(5)]}
-    result = run_reflect([a_rollout()], ScriptedOptimizer(reflect=many))
-    assert len(result.value[0].edits) == 2
+def test_a_single_success_is_no_habit() -> None:
+    rollouts = [a_rollout(a_task(f"t{n}", f"chore {n}"), float(n == 0)) for n in range(3)]
+    model = ScriptedOptimizer(reflect=by_kind)
+    assert [patch.source for patch in run_reflect(rollouts, model).value] == ["failure"]
+    assert len(model.prompts["reflect"]) == 1
+
+
+def test_minibatches_are_even() -> None:
+    rollouts = [a_rollout(a_task(f"t{n}")) for n in range(17)]
+    for size, parts in ((8, [5, 6, 6]), (17, [17]), (16, [8, 9]), (1, [1] * 17), (40, [17])):
+        assert [len(part.rollouts) for part in minibatches(rollouts, "s", size)] == parts
+    assert minibatches([], "s", 8) == []
+
+
+def test_a_reflection_proposes_more_than_the_budget_for_ranking_to_choose() -> None:
+    many = {"failure_types": [], "reasoning": "", "edits": [reflected(f"- {n}") for n in range(9)]}
+    for budget, most in ((2, 4), (6, 6), (None, 9)):
+        model = ScriptedOptimizer(reflect=many)
+        result = run_reflect([a_rollout()], model, budget=budget)
+        assert len(result.value[0].edits) == most
+    assert run_reflect([a_rollout()], model, budget=0).value == ()
+    empty = ScriptedOptimizer(reflect={**many, "edits": []})
+    assert run_reflect([a_rollout()], empty).value == ()
+
+
+def test_reflections_are_told_of_the_whole_step() -> None:
+    model = ScriptedOptimizer(reflect=by_kind)
+    run_reflect([a_rollout()] * 2, model, ran=24, solved=6, agent="Codex CLI with the model m.")
+    (prompt,) = model.prompts["reflect"]
+    assert "Of this step's 24 runs 6 were solved and 18 failed; 2 of these are shown" in prompt
+    assert prompt.startswith("# The agent\n\nCodex CLI with the model m.\n")
+
+
+def test_runs_that_an_edit_would_have_helped_are_counted_through_merge_and_rank() -> None:
+    def reflection(prompt: str) -> dict[str, Any]:
+        types = [{"name": "Time_zone", "count": 2}, {"name": "null", "count": 99}]
+        return {"failure_types": types, "reasoning": "", "edits": [reflected("- UTC", 1, 2, 2, 7)]}
+
+    rollouts = [a_rollout(a_task(f"t{n}", f"chore {n}")) for n in range(6)]
+    model = ScriptedOptimizer(
+        reflect=reflection,
+        merge={"reasoning": "", "edits": [{"sources": [2, 1], "content": ""}]},
+        rank={"reasoning": "", "order": [1]},
+    )
+    patches = list(run_reflect(rollouts, model, minibatch=3).value)
+    assert [len(patch.edits[0].runs) for patch in patches] == [2, 2]
+    assert patches[0].findings == (Finding("Time_zone", 2), Finding("null", 3))
+    patches[1] = replace(
+        patches[1],
+        edits=(replace(patches[1].edits[0], content="- In UTC"),),
+        findings=(Finding("time zone", 1),),
+    )
+    merged = merge(patches, a_briefing(model, ran=10, solved=4))
+    (edit,) = merged.value.edits
+    assert edit.content == "- In UTC" and edit.support == 2
+    assert set(edit.runs) == {run for patch in patches for run in patch.edits[0].runs}
+    assert merged.value.findings == (Finding("Time_zone", 3), Finding("null", 3))
+    rank([edit, *EDITS], a_briefing(model, budget=1, ran=10, solved=4))
+    assert "would have helped: 4 runs (this step has 6 that failed)" in model.prompts["rank"][0]
+    assert "would have helped: 2 runs" in model.prompts["merge"][0]
+
+
+def test_patches_without_edits_and_findings_are_dropped() -> None:
+    many = {"failure_types": [], "reasoning": "", "edits": []}
     assert run_reflect([a_rollout()], ScriptedOptimizer(reflect={**many, "edits": []})).value == ()
 
 
@@ -118,7 +187,7 @@ def patches(kind: Any, *contents: str) -> list[Patch]:
 def keep_all(prompt: str) -> dict[str, Any]:
     """A merge that keeps every edit."""
     contents = re.findall(r"- content:\n\n```\n(.*)\n```", prompt)
-    items = [{"edit": edit(text), "sources": [n]} for n, text in enumerate(contents, start=1)]
+    items = [{"sources": [n], "content": ""} for n in range(1, len(contents) + 1)]
     return {"reasoning": "all", "edits": items}
 
 
@@ -162,8 +231,8 @@ def test_merged_edits_carry_the_support_of_their_sources() -> None:
     answer = {
         "reasoning": "",
         "edits": [
-            {"edit": edit("- both"), "sources": [1, 2, 2, 9]},
-            {"edit": edit("- invented"), "sources": []},
+            {"sources": [1, 2, 2, 9], "content": "- both"},
+            {"sources": [], "content": "- invented"},
         ],
     }
     result = run_merge(patches("failure", "- a", "- a", "- b"), ScriptedOptimizer(merge=answer))
@@ -284,13 +353,35 @@ def test_memory_keeps_rejected_edits_and_shows_them_newest_first() -> None:
     ]
     memory = tuple(entry for entry in entries if entry)
     assert [entry.step for entry in memory] == [1, 3]
-    assert memory[0] == RejectedEdit(1, EDITS[:2], 0.5, 0.25, ("t1", "t2"))
+    assert memory[0] == RejectedEdit(1, EDITS[:2], 0.5, 0.25, ("t1", "t2"), 0, 8)
     text = render_memory(memory)
+    stopped = "rejected, stopped at 0 of 8 tasks, at best 0.250 against 0.500, 2 tasks got worse"
     assert text.index("Step 3") < text.index(
-        "Step 1: rejected, at best 0.250 against 0.500, 2 tasks"
+        f"Step 1: {stopped}; these 2 together, none of them alone:"
     )
     assert "append: '- 1'" in text
     assert "t1" not in text  # A task's name is none of the optimizer's business.
+
+
+def test_a_joint_verdict_is_told_as_joint_and_a_whole_one_with_both_scores() -> None:
+    whole = RejectedEdit(4, EDITS[:4], 0.25, 0.2, (), 17, 17)
+    assert "0.250 → 0.200 on 17 tasks; these 4 together, none of them alone:" in render_memory(
+        [whole]
+    )
+    alone = replace(whole, edits=EDITS[:1])
+    assert render_memory([alone]).startswith(
+        "Step 4: rejected, 0.250 → 0.200 on 17 tasks; alone:\n  append"
+    )
+    close = replace(alone, score_after=0.3, undecided=True)
+    assert "Step 4: undecided, may return, 0.250 → 0.300 on 17" in render_memory([close])
+    older = RejectedEdit(1, EDITS[:1], 0.5, 0.4, ())
+    assert "rejected, at best 0.400 against 0.500; alone:" in render_memory([older])
+
+
+def test_rejections_fade() -> None:
+    memory = [RejectedEdit(step, EDITS[:1], 0.5, 0.4, ()) for step in range(1, 31)]
+    assert [e.step for e in remembered(memory, 31, 4)] == list(range(21, 31))
+    assert [e.step for e in remembered(memory, 31, 20)] == list(range(11, 31))
 
 
 def test_memory_stays_within_its_tokens() -> None:
@@ -326,3 +417,19 @@ def test_replies_are_closed_schemas() -> None:
         text = json.dumps(schema.model_json_schema())
         assert '"additionalProperties": false' in text
         assert '"default"' not in text  # Services that enforce a schema want every field required.
+        assert next(iter(schema.model_json_schema()["properties"])) == "reasoning"
+
+
+def test_a_schema_offers_what_the_run_allows() -> None:
+    from skillopt.optimizer import replies
+
+    for schema in (replies.FailureReflection, replies.Repair, replies.Compression):
+        for notes in (True, False):
+            for files in (True, False):
+                text = json.dumps(replies.offered(schema, notes, files).model_json_schema())
+                assert ('"note"' in text) == (notes and "kind" in text)
+                assert ('"file"' in text or '"files"' in text) == files
+                assert schema.__name__ in text and "Offered" not in text
+    off = replies.offered(replies.FailureReflection, False, False)
+    reply = json.dumps({"reasoning": "", "failure_types": [], "edits": [reflected("- a")]})
+    assert isinstance(off.model_validate_json(reply), replies.FailureReflection)

@@ -33,6 +33,6 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with accepted and rejected steps."""
     folder = tmp_path_factory.mktemp("trained")
-    settings = {"upstreams.sim.harm": 0.5, "train.epochs": 3, "train.learning_rate.start": 1,
+    settings = {"upstreams.sim.harm": 0.4, "train.epochs": 3, "train.learning_rate.start": 1,
                 "train.learning_rate.end": 1}  # fmt: skip
     return trained(folder, **settings).folder

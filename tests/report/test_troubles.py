@@ -321,7 +321,7 @@ def test_a_gate_may_name_tasks_that_the_run_does_not_know(tmp_path: Path) -> Non
 def test_what_is_not_the_projects_own_is_named(tmp_path: Path) -> None:
     usual = created("r", NAMES)
     assert shown([usual], tmp_path / "paper")["parts"] == {"gate": "strict"}
-    usual.config["gate"]["kind"] = "fresh"
+    usual.config["gate"]["kind"] = "auto"
     assert shown([usual], tmp_path / "usual")["parts"] == {}
     first = created("r", NAMES)
     first.config["gate"]["kind"] = "mine:Gate"

@@ -123,6 +123,7 @@ def test_scratch_folders_are_private(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         scratch_dir()
 
 
+@pytest.mark.slow
 def test_stubborn_trees_can_be_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     top.mkdir()

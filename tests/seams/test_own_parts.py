@@ -375,7 +375,7 @@ def test_a_companion_of_a_task(tmp_path: Path) -> None:
         ("gate.kind=parts.gate:Missing", "gate.kind: parts.gate:Missing"),
         ("gate.kind=parts.method:Rules", "gate.kind: parts.method:Rules: cannot be called with"),
         ("gate={kind: strict, options: {margin: 1}}", "gate.kind: skillopt.gates.strict"),
-        ("gate.kind=stricts", "'stricts' is not one of fresh, strict"),
+        ("gate.kind=stricts", "'stricts' is not one of auto, fresh, strict"),
         ("method={kind: skillopt, options: {rules: []}}", "method.kind: skillopt.training"),
         ("method.kind=parts.gate:NotWorse", "method.kind: parts.gate:NotWorse"),
         ("executor.kind=parts.gate:NotWorse", "executor.kind: parts.gate:NotWorse"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from skillopt.sim.habits import Habit
-from skillopt.sim.knowledge import BAD_RULES, CHORES, HABITS, USELESS_RULES, quirks_in
+from skillopt.sim.knowledge import BAD_RULES, CHORES, HABITS, USELESS_RULES, Chore, quirks_in
 from skillopt.tasks.quickstart import generator
 
 INITIAL = Path(generator.__file__).parent / "skill" / "house-rules" / "SKILL.md"
@@ -79,6 +80,18 @@ def test_wordings(habit: Habit) -> None:
         assert habit.rule_present(f"# Rules\n\n- Be kind.\n{text}\n"), text
     for text in NOT_STATED[habit.family]:
         assert not habit.rule_present(text), text
+
+
+@pytest.mark.parametrize("chore", CHORES, ids=lambda chore: chore.family)
+def test_wordings_of_people_who_have_not_read_the_patterns(chore: Chore) -> None:
+    """118 wordings of the rules, and as many opposites, near-misses and open questions."""
+    lists = json.loads(Path(__file__).with_name("wordings.json").read_text())
+    said = {
+        kind: [text for family, text in lists[kind] if family == chore.family] for kind in lists
+    }
+    assert len(said["right"]) >= 18 and len(said["wrong"]) >= 18
+    assert not [text for text in said["right"] if not chore.rule_present(f"- {text}")]
+    assert not [text for text in said["wrong"] if chore.rule_present(f"- {text}")]
 
 
 def test_no_rule_states_another() -> None:

@@ -240,6 +240,7 @@ def test_the_reason_of_a_failed_solution_is_shown(make: Make, tmp_path: Path) ->
     assert "exits: its" not in done.stdout.replace("exits: its solution took", "")
 
 
+@pytest.mark.slow
 def test_verdicts_that_differ_are_named(make: Make, tmp_path: Path) -> None:
     count = tmp_path / "count"
     flip = f"echo x >> {count}\ntest -e done.txt && [ $(( $(wc -l < {count}) % 2 )) = 1 ]\n"

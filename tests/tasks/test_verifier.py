@@ -92,7 +92,17 @@ def test_feedback_is_capped(judged: Verify) -> None:
         f"echo 1 > {LOGS}/reward.txt; head -c 3000000 /dev/zero | tr '\\0' x > {LOGS}/feedback.txt"
     )
     assert reward.hard == 1.0
-    assert reward.feedback == "x" * 8000
+    assert 7900 <= reward.feedback.count("x") <= len(reward.feedback) <= 8000
+
+
+@pytest.mark.parametrize("where", ["feedback.txt", "output"])
+def test_long_feedback_keeps_the_assertion_and_the_end(judged: Verify, where: str) -> None:
+    passed = "for n in $(seq 3000); do echo tests/test_$n.py PASSED; done"
+    script = f"{passed}; echo 'E   assert 5 == 6'; {passed}; echo '1 failed in 9.00s'"
+    script = f"({script}) > {LOGS}/feedback.txt" if where == "feedback.txt" else script
+    feedback = judged(f"echo 0 > {LOGS}/reward.txt; {script}").feedback
+    assert "E   assert 5 == 6" in feedback and feedback.endswith("1 failed in 9.00s")
+    assert feedback.startswith("tests/test_1.py PASSED") and len(feedback) < 8200
 
 
 @pytest.mark.parametrize(

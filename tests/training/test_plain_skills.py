@@ -25,6 +25,7 @@ def test_there_are_six() -> None:
     assert len(PLAIN) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", PLAIN, ids=lambda file: file.stem)
 def test_a_plain_file_is_read_evaluated_and_trained_as_it_is(file: Path, folder: Path) -> None:
     skill = read_skill(file)

@@ -13,7 +13,9 @@ from skillopt.run.journal import read_records
 from skillopt.run.records import CreditDone, RemovalDone
 from skillopt.run.state import fold
 from tests.helpers.small import untimed
-from tests.helpers.tiny import Tiny, program, tiny  # noqa: F401
+from tests.helpers.tiny import Tiny, program, tiny
+
+__all__ = ["tiny"]
 
 MORE = """
 import os
@@ -24,7 +26,8 @@ BUNDLE = {bundle!r}
 
 
 def reflect(rollouts, briefing, *, minibatch, batch=""):
-    edits = () if "- rule 0" in briefing.skill.body else tuple(Edit("append", "", e) for e in BUNDLE)
+    new = "- rule 0" not in briefing.skill.body
+    edits = tuple(Edit("append", "", text) for text in BUNDLE) if new else ()
     return StageResult((Patch(edits, "", "failure"),))
 
 

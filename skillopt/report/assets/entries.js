@@ -86,7 +86,7 @@ function replyCard(reply) {
   return h("article", { class: "card" }, h("h3", {}, `${reply.stage}: ${reply.about}`, reply.error && " (failed)"),
     reply.error && h("p", {}, reply.error),
     kinds.length > 0 && h("p", {}, "Failures: ", kinds.join(", ")),
-    patterns.length > 0 && h("p", {}, "Patterns: ", patterns.map((p) => (typeof p === "string" ? p : JSON.stringify(p))).join("; ")),
+    patterns.length > 0 && h("p", {}, "Patterns: ", patterns.map((p) => (typeof p === "string" ? p : `${p.name} × ${p.count}`)).join("; ")),
     value?.reasoning && h("p", {}, value.reasoning),
     value !== null && h("details", {}, h("summary", {}, "the whole reply"), h("pre", {}, JSON.stringify(value, null, 2))));
 }

@@ -259,6 +259,7 @@ def archive_of(folder: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_an_archive_is_found_in_a_clone_of_its_repository(tmp_path: Path) -> None:
     _, splits = write("spreadsheetbench", tmp_path)
     clone = archive_of(tmp_path).parent

@@ -23,6 +23,8 @@ from skillopt.tasks.sources import load_splits
 from tests.helpers.benchmark_sets import write
 from tests.helpers.benchmark_sets.spreadsheetbench import saved
 
+pytestmark = pytest.mark.slow
+
 COPY = "import openpyxl\nbook = openpyxl.load_workbook(INPUT_PATH)\n"
 SAVE = "book.save(OUTPUT_PATH)\n"
 SOLUTION = f"""{COPY}
@@ -199,8 +201,6 @@ def test_a_program_sees_no_expected_workbook(tmp_path: Path) -> None:
 
 NOISY = f"""{SOLUTION}
 import os
-
-pytestmark = pytest.mark.slow
 for descriptor in (1, 2):
     with open(f"/proc/{{os.getppid()}}/fd/{{descriptor}}", "w") as out:
         out.write("[1, 2\\n[\\n" + "[" * 100_000 + "\\n")
