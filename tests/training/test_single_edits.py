@@ -151,12 +151,17 @@ def test_a_share_of_zero_and_the_papers_gate_judge_no_single_edit(tiny: Tiny, ki
     assert not [r for r in read_records(tiny.run) if isinstance(r, CreditDone | RemovalDone)]
 
 
-def test_rollouts_stay_within_their_shares(tiny: Tiny) -> None:
-    begin(tiny, HARMFUL, train__credit=0.5)
+@pytest.mark.parametrize(("share", "groups"), [(0.3, 0), (0.75, 2), (3.0, 4)])
+def test_rollouts_stay_within_their_share(tiny: Tiny, share: float, groups: int) -> None:
+    begin(tiny, HARMFUL, train__credit=share, train__prune=0)
     assert tiny.train().returncode == 0
-    state = fold(read_records(tiny.run))
-    # One step's gate has too few rollouts for a probe and a second decision.
-    assert "credit" not in state.history[0] and not state.spent_on.get("credit")
+    records = read_records(tiny.run)
+    done = [record for record in records if isinstance(record, CreditDone)]
+    # Each edit is left out if that is enough for two tasks, else each half, else none.
+    assert [len(record.verdicts) for record in done] == [groups] * bool(groups)
+    measured = sum(len(rows) for record in done for rows in record.rollouts.values())
+    judged = fold(records).spent_on["gate"]
+    assert not done or measured + 6 <= share * judged
 
 
 @pytest.mark.parametrize("bundle", [HARMFUL, BALLAST], ids=["credit", "prune"])
