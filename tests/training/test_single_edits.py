@@ -68,12 +68,7 @@ def begin(tiny: Tiny, bundle: tuple[str, ...], **settings: Any) -> None:
 
 def history(run: Path) -> list[dict[str, Any]]:
     """The history without times."""
-    rows = untimed(json.loads((run / "history.json").read_text()))
-    for row in rows:
-        for inner in (row.get("credit"), *row.get("removals", ())):
-            if inner:
-                del inner["seconds"]
-    return rows
+    return untimed(json.loads((run / "history.json").read_text()))
 
 
 def body(tiny: Tiny) -> str:
@@ -151,7 +146,7 @@ def test_a_share_of_zero_and_the_papers_gate_judge_no_single_edit(tiny: Tiny, ki
     assert not [r for r in read_records(tiny.run) if isinstance(r, CreditDone | RemovalDone)]
 
 
-@pytest.mark.parametrize(("share", "groups"), [(0.3, 0), (0.75, 2), (3.0, 4)])
+@pytest.mark.parametrize(("share", "groups"), [(0.3, 0), (0.55, 2), (3.0, 4)])
 def test_rollouts_stay_within_their_share(tiny: Tiny, share: float, groups: int) -> None:
     begin(tiny, HARMFUL, train__credit=share, train__prune=0)
     assert tiny.train().returncode == 0
@@ -172,6 +167,24 @@ def test_workers_do_not_change_a_byte(tiny: Tiny, bundle: tuple[str, ...]) -> No
         assert tiny.train().returncode == 0
         found.append((history(tiny.run), (tiny.run / "best_skill.md").read_bytes()))
     assert found[0] == found[1]
+
+
+def test_a_stop_condition_is_followed_by_removals_also_after_a_kill(tiny: Tiny) -> None:
+    stop = [{"kind": "target_score", "score": 0.6}]
+    begin(tiny, BALLAST, train__batch_size=3, stop=stop, name="whole")
+    assert tiny.train().returncode == 0
+    assert body(tiny) == "- rule 0" and tiny.summary["steps"] == 1
+    whole, reason = history(tiny.run), tiny.summary["stopped"]
+    assert "0.6" in reason
+    tiny.write(name="killed", runs="other-runs")
+    tiny.put("kill", "- nothing,- rule 0")
+    for code in (-9, 0):
+        started = program("train", tiny.config)
+        started.communicate(timeout=120)
+        assert started.returncode == code
+    run = tiny.folder / "other-runs" / "killed"
+    assert history(run) == whole
+    assert json.loads((run / "summary.json").read_text())["stopped"] == reason
 
 
 @pytest.mark.parametrize(
