@@ -56,7 +56,8 @@ def _cells(setting: Setting, runs: int, others: Sequence[str] = ()) -> list[Row]
 
 
 def edits() -> list[Row]:
-    """What credit to single edits and their removal do, with one edit a proposal and with four."""
+    """What credit to single edits and their removal do, with one edit a proposal and with four;
+    and what more steps without either gain with as many rollouts in all."""
     found = []
     for size, runs in EDITS.items():
         for bundle, arms in SINGLE.items():
@@ -65,9 +66,14 @@ def edits() -> list[Row]:
                 steps = 24 if bundle == 1 else 12
                 settings = [Setting(size, pool, steps, bundle=bundle) for pool in POOLS]
                 rows = [vars(cell("fresh", search, one, range(runs))) for one in settings]
+                more = [
+                    vars(cell("fresh", search_of("fresh"), one, range(runs), row["rollouts"]))
+                    for one, row in zip(settings, rows, strict=True)
+                ]
                 shares = {"bundle": bundle, "credit": credit, "prune": prune, "tasks": size}
                 means = {key: round(_mean(rows, key), 4) for key in MEANS}
                 error = math.sqrt(math.fsum(row["error"] ** 2 for row in rows)) / len(rows)
+                means["steps"] = round(_mean(more, "gain"), 4)
                 found.append(shares | means | {"error": round(error, 4)})
     return found
 
@@ -83,14 +89,15 @@ def single_edits(rows: Sequence[Row]) -> str:
     """The table of credit and removals, means over the pools."""
     lines = [
         "| tasks | edits a step | `credit` | `prune` | true gain (gate rollouts) "
-        "| useful | useless | harmful |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| gain by more steps | useful | useless | harmful |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         gain = f"{100 * row['gain']:.1f} ± {100 * row['error']:.1f} ({row['gate_rollouts']:,.0f})"
         kinds = " | ".join(f"{row[kind]:.1f}" for kind in MEANS[2:])
         arm = f"{row['bundle']} | {row['credit']:g} | {row['prune']:g}"
-        lines.append(f"| {row['tasks']} | {arm} | {gain} | {kinds} |")
+        steps = f"{100 * row['steps']:.1f}"
+        lines.append(f"| {row['tasks']} | {arm} | {gain} | {steps} | {kinds} |")
     return "\n".join(lines)
 
 
