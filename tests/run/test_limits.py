@@ -255,7 +255,7 @@ def test_the_plan_counts_what_the_config_says(folder: Path, whole: RunResult) ->
     assert (plan.epochs, plan.steps, plan.budgets) == (2, 2, (3, 2))
     counts = {stage.stage: stage.rollouts for stage in plan.stages if stage.rollouts}
     edits = {"credit": 3, "prune": 2}
-    assert counts == {"baseline": 2, "rollout": 4, "gate": 8, **edits, "pairs": 4, "test": 4}
+    assert counts == {"baseline": 2, "rollout": 4, "gate": 8, **edits, "pairs": 4, "test": 6}
     strict = config.model_copy(update={"gate": config.gate.model_copy(update={"kind": "strict"})})
     plan_of_strict = make_plan(strict, splits, SkillOpt(), price_table(config))
     of_strict = {stage.stage: stage.rollouts for stage in plan_of_strict.stages}
@@ -275,7 +275,7 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:
     data = json.loads(skillopt("train", "quickstart/local", *options, "--dry-run", "--json").stdout)
     assert "2 tasks cannot tell any gain from luck" in shown.stdout
     assert data["smallest_gain"] is None
-    assert data["rollouts"] == 27 and data["usd"] is None and data["edit_budgets"] == [3, 2]
+    assert data["rollouts"] == 29 and data["usd"] is None and data["edit_budgets"] == [3, 2]
 
 
 def test_a_limit_of_nothing_is_refused(folder: Path) -> None:
