@@ -6,13 +6,11 @@ one record when it is done, so an interrupted one begins again and finds its rol
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, EditVerdict, GateDecision, RejectedEdit, Rollout, Task
-from skillopt.gates.base import mean_score
 from skillopt.gates.credit import (
     Probe,
     affordable,
@@ -215,7 +213,7 @@ class _Credit:
             skill: runs where nothing is known of it.
             again: whether it runs once more everywhere: what is known of it chose the tasks.
         """
-        gate, known = self._training.config.gate, self._training.state.rewards_of(skill.digest)
+        known = self._training.state.rewards_of(skill.digest)
         rewards = {name: found[-1] for name, found in known.items() if found and not again}
         missing: dict[int, list[Task]] = {}
         for task in self._training.splits["val"]:
@@ -225,8 +223,7 @@ class _Credit:
             done = self._training.runner.rollouts(tasks, skill, stage="credit", replicate=number)
             self._rollouts.setdefault(skill.digest, []).extend(done)
             rewards |= {rollout.task.name: rollout.reward for rollout in done}
-        scores = [mean_score([rewards[n]], gate.metric, gate.mix) for n in self._probe.tasks]
-        return math.fsum(scores) / len(scores)
+        return self._training.config.gate.scorer.mean(rewards[n] for n in self._probe.tasks)
 
     def _verdict(self, group: Sequence[int], whole: float, without: float) -> EditVerdict:
         tasks, edits = len(self._probe.tasks), self._change.edits
