@@ -12,6 +12,8 @@ from skillopt.run.records import StepDone
 from skillopt.run.state import fold
 from tests.helpers.command_line import skillopt, small_options
 
+pytestmark = pytest.mark.slow  # Whole runs.
+
 NOISY = ("--set", "upstreams.sim.noise=0.4", "--set", "upstreams.sim.seed=5")
 INIT = "quickstart/local"
 
