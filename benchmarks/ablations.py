@@ -10,13 +10,15 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from benchmarks.means import t_interval
 from skillopt import train
 from skillopt.config.inputs import read_config
 from skillopt.core.resources import resource
 from skillopt.core.text import estimate_tokens
-from skillopt.evaluation.stats import mean
+from skillopt.evaluation.stats import points
 from skillopt.run.journal import read_records
 from skillopt.run.records import Replied
 
@@ -77,8 +79,8 @@ def table(rows: list[dict[str, Any]], harm: float) -> str:
     ]
     for variant in variants():
         chosen = [row for row in own if row["variant"] == variant]
-        gain = mean([row["test"] - full[row["seed"]]["test"] for row in chosen])
-        shown = f"{100 * gain.value:+.0f} [{100 * gain.low:+.0f}, {100 * gain.high:+.0f}]"
+        gains = [row["test"] - full[row["seed"]]["test"] for row in chosen]
+        shown = points(t_interval(gains))
         cells = [
             f"`{variant}`",
             f"{_average(chosen, 'test', 100):.0f}",
@@ -95,7 +97,7 @@ def table(rows: list[dict[str, Any]], harm: float) -> str:
 
 
 def _average(rows: list[dict[str, Any]], key: str, factor: float = 1.0) -> float:
-    return float(factor * mean([row[key] for row in rows]).value)
+    return factor * fmean(row[key] for row in rows)
 
 
 def main() -> None:

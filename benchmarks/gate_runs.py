@@ -10,15 +10,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from benchmarks.means import t_interval
 from benchmarks.reference.items import make_items, write_questions
 from benchmarks.reference.measure import endpoint
 from benchmarks.reference.server import OPTIMIZER, TARGET
 from benchmarks.reference.sides import SKILL
 from skillopt import train
 from skillopt.config.schema import Config
-from skillopt.evaluation.stats import mean
 
 GATES = ("strict", "fresh")
 SEEDS = range(20)
@@ -88,8 +89,8 @@ def _run(folder: Path, seed: int, gate: str) -> dict[str, Any]:
 
 def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
     keys = ("initial", "test", "selection", "accepted", "rollouts", "gate_rollouts")
-    found: dict[str, Any] = {key: round(mean([row[key] for row in rows]).value, 4) for key in keys}
-    gain = mean([row["test"] - row["initial"] for row in rows])
+    found: dict[str, Any] = {key: round(fmean(row[key] for row in rows), 4) for key in keys}
+    gain = t_interval([row["test"] - row["initial"] for row in rows])
     return found | {"gain": {key: round(value, 4) for key, value in vars(gain).items()}}
 
 

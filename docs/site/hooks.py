@@ -54,6 +54,7 @@ PAGES: list[Any] = [
     {"Security": "security.md"},
     {"Figures": "figures.md"},
     {"Gates": "gates.md"},
+    {"Statistics": "statistics.md"},
     {"Ablations": "ablations.md"},
     {"Questions": "faq.md"},
 ]  # fmt: skip

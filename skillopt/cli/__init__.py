@@ -27,6 +27,7 @@ COMMANDS = {
     "deploy": "Put a skill where an agent finds it, and prove that it does.",
     "undeploy": "Undo all deployments of a skill to a place.",
     "rollback": "Undo the last deployment to a place.",
+    "edits": "List a best skill's edits, or take one out and score the rest.",
     "package": "Write a skill as a plugin folder or an archive.",
     "skills": "Check skills as the agents and the specification read them.",
     "gate": "Measure what a selection split can show, and simulate gates.",

@@ -71,7 +71,7 @@ def command(
     if as_json:
         click.echo(to_json([row.to_json() for row in rows]), nl=False)
     else:
-        count = len(rows[0].solved)
+        count = len(rows[0].means)
         title = f"{checked.name}: {split} split, {count} tasks, {replicates} run(s) each"
         print_scores(output(), rows, title)
         print_details(output(), rows)

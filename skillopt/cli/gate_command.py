@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -156,10 +156,6 @@ def simulate(
             found += cells(searches, setting, seeds, search_of("strict", metric) if equal else None)
             click.echo(f"{size} tasks, pool {pool}: done", err=True)
     if as_json:
-        click.echo(to_json([_row(one) for one in found]), nl=False)
+        click.echo(to_json([vars(one) for one in found]), nl=False)
     else:
         print_simulation(output(), found)
-
-
-def _row(cell: Cell) -> dict[str, Any]:
-    return dict(vars(cell))

@@ -64,12 +64,15 @@ def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> 
 
 def _print_history(state: State) -> None:
     from skillopt.cli.tables import print_history, print_test_scores
+    from skillopt.evaluation.claim import said_of_run
 
     console = output()
     print_history(console, state.summary, state.history)
     test = state.summary["test"]
     if test:
         print_test_scores(console, test)
+    if said := said_of_run(state):
+        show_text(console, said)
     _print_failures(console, state)
     for line in _standing(state):
         show_text(console, line)

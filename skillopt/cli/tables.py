@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from skillopt.cli.common import show_text
 from skillopt.config.prices import money
+from skillopt.core.metric import Scorer
 from skillopt.core.text import printable
 from skillopt.evaluation.scoring import OnTask, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
@@ -40,7 +41,8 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     several = len({row.model for row in rows}) > 1
     priced = any(row.usage.cost_usd != 0 for row in rows)
     texts = ["harness", "model", "skill"] if several else ["harness", "skill"]
-    numbers = ["solved", "gain, points", "opened", "s/task", "tokens", *["cost"] * priced]
+    word = rows[0].scorer.word if rows else "solved"
+    numbers = [word, "gain, points", "opened", "s/task", "tokens", *["cost"] * priced]
     table = _table(title, [*texts, *numbers], texts)
     for row in rows:
         usage = row.usage
@@ -57,8 +59,12 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
         ]
         _row(table, *cells, *([money(usage.cost_usd)] if priced else []))
     _print(console, table)
-    console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %: Wilson")
-    console.print("for shares (bootstrap over tasks with repetitions), paired bootstrap for gains.")
+    console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %, over")
+    console.print("tasks; gains are paired by task, see docs/statistics.md.")
+    for row in rows:
+        if row.claim:
+            where = f"{row.harness} with {row.model}" if several else row.harness
+            show_text(console, f"{row.skill} in {where}: {row.claim.words}")
     _print_unopened(console, [row.activation for row in rows])
 
 
@@ -79,7 +85,8 @@ def print_details(console: Console, rows: Sequence[Row]) -> None:
     if len(families) > 1:
         named = [family or "(none)" for family in families]
         texts = ["harness", "skill"]
-        table = _table("by family: solved, and gain in points", [*texts, *named], texts)
+        word = rows[0].scorer.word
+        table = _table(f"by family: {word}, and gain in points", [*texts, *named], texts)
         for row in rows:
             parts = row.families
             where = f"{row.harness}, {row.model}" if several else row.harness
@@ -99,11 +106,12 @@ def _part(part: Part) -> str:
 
 
 def print_tasks(console: Console, rows: Sequence[Row]) -> None:
-    """Print one line per task, a table for each harness and model: the share solved under each
+    """Print one line per task, a table for each harness and model: the mean score under each
     skill, and the difference to the first, with its interval if the task was run several times."""
     for where in dict.fromkeys((row.harness, row.model) for row in rows):
         here = [row for row in rows if (row.harness, row.model) == where]
-        title = f"by task in {where[0]} with {where[1]}: solved, and gain in points"
+        word = here[0].scorer.word
+        title = f"by task in {where[0]} with {where[1]}: {word}, and gain in points"
         texts = ["task", "family"]
         table = _table(title, [*texts, *(row.skill for row in here)], texts)
         found = [row.by_task for row in here]
@@ -132,13 +140,14 @@ def print_diff(console: Console, before: str, after: str, names: tuple[str, str]
 
 def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
     """Print the test scores of a run's skills: one line by role, gains over the initial one."""
-    table = _table("test split", ["skill", "solved", "gain, points", "opened"], ["skill"])
+    word = Scorer(next((scores.get("metric", "hard") for scores in test.values()), "hard")).word
+    table = _table("test split", ["skill", word, "gain, points", "opened"], ["skill"])
     for role, scores in test.items():
         gain = scores["gain"]
         _row(
             table,
             role,
-            percent(Estimate(**scores["hard"])),
+            percent(Estimate(**scores.get("score", scores["hard"]))),
             points(Estimate(**gain)) if gain else "",
             _opened(scores["skill_activated"]),
         )
@@ -163,6 +172,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(plan.length, soft_wrap=True)
     console.print(plan.selection, soft_wrap=True)
+    console.print(plan.confirms, soft_wrap=True)
     if plan.needed:
         show_text(console, plan.needed)
     console.print(
@@ -284,7 +294,8 @@ def print_history(
             if short["action"] == "skip":
                 why.append(f"compression before step {row['step']} was skipped: {short['gate']}")
         budget = "∞" if row["edit_budget"] is None else str(row["edit_budget"])
-        train = "" if row["rollout_hard"] is None else f"{row['rollout_hard']:.3f}"
+        trained = row.get("rollout_score", row["rollout_hard"])
+        train = "" if trained is None else f"{trained:.3f}"
         numbers = (budget, str(row["edits_applied"]), train)
         where = (str(row["step"]), str(row["epoch"]))
         _row(table, *where, row["action"], *numbers, *_selection(row))
@@ -302,7 +313,7 @@ def print_history(
 
 
 def _selection(row: Mapping[str, Any]) -> tuple[str, str]:
-    after, bound = row["selection_hard"], row["selection_bound"]
+    after, bound = row.get("selection_score", row["selection_hard"]), row["selection_bound"]
     shown = "" if bound is None else f"≤ {bound:.3f}"
     return shown if after is None else f"{after:.3f}", f"{row['best_score']:.3f}"
 
@@ -321,7 +332,8 @@ def print_deployments(console: Console, found: Sequence[Standing]) -> None:
 def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
     """Print one line per skill, place and split."""
     texts = ["skill", "split", "harness", "model"]
-    numbers = ["none", "solved", "gain, points", "gain kept", "opened"]
+    word = next((cell.row.scorer.word for cell in cells if cell.row), "solved")
+    numbers = ["none", word, "gain, points", "gain kept", "opened"]
     table = _table("", [*texts, *numbers], texts)
     shares: list[float | None] = []
     for cell in cells:
@@ -343,7 +355,11 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
         )
     _print(console, table)
     console.print("Gain: over no skill in the same place. Kept: share of the gain where it was")
-    console.print("trained. Intervals are 95 %, by paired bootstrap over tasks.")
+    console.print("trained. Intervals are 95 %, over tasks.")
+    for cell in cells:
+        if cell.row and cell.row.claim:
+            place = f"{cell.subject} in {cell.place.label}, {cell.split}"
+            show_text(console, f"{place}: {cell.row.claim.words}")
     _print_unopened(console, shares)
 
 

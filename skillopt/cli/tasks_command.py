@@ -216,4 +216,4 @@ def _passed(found: TaskSet, config: str, settings: tuple[str, ...], runs: int) -
             listeners=[display],
             plugins=Plugins(tasks={"test": left}),
         )
-    return {name: round(share * runs) for name, share in row.solved.items()}
+    return {name: round(share * runs) for name, share in row.means.items()}

@@ -57,6 +57,9 @@ def _print(result: RunResult) -> None:
     print_diff(console, result.initial.text, result.best.text, ("initial", "best"))
     if summary["test"]:
         print_test_scores(console, summary["test"])
+    said = result.said
+    if said:
+        show_text(console, said)
     if not result.done:
         show_text(
             console,

@@ -77,7 +77,7 @@ def _tell(what: Scored | Unscorable | Cancelled) -> None:
         text = f"{what.skill.digest[:12]}: cancelled for a newer version"
     else:
         row = what.row
-        parts = [f"{what.skill.digest[:12]}: {percent(row.score)} of {len(row.solved)} tasks"]
+        parts = [f"{what.skill.digest[:12]}: {percent(row.score)} of {len(row.means)} tasks"]
         if row.gain is not None:
             parts.append(f"{points(row.gain)} points against the previous version")
         for word, names in (("fixed", row.fixed), ("broken", row.broken)):

@@ -24,16 +24,20 @@ from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
 from skillopt.core.import_path import PATH
+from skillopt.core.metric import Metric as Metric
+from skillopt.core.metric import Scorer
 from skillopt.core.types import Split
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
-Metric = Literal["hard", "soft", "mixed"]
 Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
 StageName = Literal[
     "draft", "baseline", "rollout", "reflect", "merge", "rank", "apply", "gate",
     "pairs", "slow", "meta", "final", "test", "eval",
 ]  # fmt: skip
 """The stages of a run in order; ``pairs`` are the rollouts of the slow update."""
+Arm = Literal["none", "draft"]
+FEW_TESTS = 100
+"""The most test tasks on which no skill is scored without being asked for."""
 OwnStage = Literal["reflect", "merge", "rank", "apply", "slow", "meta"]
 """The stages that a user's own function can replace."""
 
@@ -304,6 +308,11 @@ class GateConfig(Section):
     mix: float = Field(0.5, ge=0, le=1)
     """Weight of the soft reward if the metric is ``mixed``; the hard one has the rest."""
 
+    @property
+    def scorer(self) -> Scorer:
+        """From rewards to scores, everywhere in a run."""
+        return Scorer(self.metric, self.mix)
+
 
 class MethodConfig(Section):
     """The training method."""
@@ -391,7 +400,20 @@ class FinalConfig(Section):
     """What happens at the end of training."""
 
     test: bool = True
-    """Whether the initial, best and final skill are scored on the test split."""
+    """Whether the initial, best and final skill are scored on the test split, and the gain is
+    tested there."""
+    held_out: float = Field(1 / 3, ge=0, le=0.9)
+    """Share of the selection tasks that training does not use, and that are the test split if there
+    is no other; 0 for none. It is not done for less than 6 tasks, which can confirm nothing."""
+    arms: tuple[Arm, ...] | None = None
+    """What is scored on the test split besides: ``none`` (no skill), ``draft`` (a skill that the
+    optimizer writes at once); by default ``none`` if it has at most 100 tasks."""
+
+    def arms_for(self, tasks: int) -> tuple[Arm, ...]:
+        """The arms besides, for a test split of some tasks."""
+        if self.arms is not None:
+            return tuple(dict.fromkeys(self.arms))
+        return ("none",) if tasks <= FEW_TESTS else ()
 
 
 class TransferConfig(Section):

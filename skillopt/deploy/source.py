@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from skillopt.core.skill import Skill
+from skillopt.evaluation.claim import claim_of_run
 from skillopt.evaluation.stats import Estimate, percent, points
 from skillopt.run.folder import read_state
 from skillopt.run.journal import LOG
@@ -23,7 +24,8 @@ def source_of(path: Path, skill: Skill) -> dict[str, Any]:
     run = _run_of(path)
     if run is None:
         return found
-    summary = read_state(run)[0].summary
+    state = read_state(run)[0]
+    summary, claimed = state.summary, claim_of_run(state)
     test = summary["test"].get("best")
     return {
         **found,
@@ -31,8 +33,9 @@ def source_of(path: Path, skill: Skill) -> dict[str, Any]:
         "harness": summary["harness"],
         "target": summary["target"],
         "selection": f"{summary['initial_score']:.3f} -> {summary['best_score']:.3f}",
-        "test": percent(Estimate(**test["hard"])) if test else None,
+        "test": percent(Estimate(**test.get("score", test["hard"]))) if test else None,
         "gain": f"{points(Estimate(**test['gain']))} points" if test and test["gain"] else None,
+        "verdict": claimed["words"] if claimed else None,
     }
 
 
@@ -46,20 +49,18 @@ def unconfirmed(path: Path) -> str:
     run = _run_of(path)
     if run is None:
         return ""
-    return _unconfirmed(read_state(run)[0].summary)
+    state = read_state(run)[0]
+    return _unconfirmed(state.summary, claim_of_run(state))
 
 
-def _unconfirmed(summary: Mapping[str, Any]) -> str:
-    name, test = summary["name"], summary["test"].get("best")
+def _unconfirmed(summary: Mapping[str, Any], claimed: Mapping[str, Any] | None) -> str:
+    name = summary["name"]
     if summary["best_skill"] == summary["initial_skill"]:
         return f"run {name} kept no edit: the skill is the one that it started from"
-    if not test or not test["gain"]:
+    if claimed is None:
         unfinished = "" if summary["done"] else f" ({summary['state']}, not finished)"
-        return f"run {name}{unfinished} has no scores on the test split: its gain is not confirmed"
-    gain = Estimate(**test["gain"])
-    if gain.low <= 0:
-        return f"run {name} has no confirmed gain: {points(gain)} points on the test split"
-    return ""
+        return f"run {name}{unfinished} has no scores of held-out tasks: its gain is not confirmed"
+    return "" if claimed["verdict"] == "confirmed" else f"run {name}: {claimed['words']}"
 
 
 def _run_of(path: Path) -> Path | None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from harnesses.base import Usage
+from skillopt.core.metric import Scorer
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout, Task, used
-from skillopt.evaluation.stats import (
-    Estimate,
-    effective,
-    mean,
-    paired_difference,
-    rate,
-    rate_difference,
-)
+from skillopt.evaluation.claim import Claim, claim, gain_of, means_of
+from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean, rate_difference
 from skillopt.rollouts.runner import RolloutRunner
 
 FLIP = 0.5
@@ -40,9 +36,9 @@ class OnTask:
     family: str
     runs: int
     solved: float
-    """Share of the task's runs that were fully solved."""
+    """Mean score of the task's runs: for the hard reward the share that was fully solved."""
     gain: float | None
-    """Difference to the first row's share; None for that row itself."""
+    """Difference to the first row's mean; None for that row itself."""
     interval: Estimate | None
     """The gain with its interval; None for single runs, which have none."""
 
@@ -57,61 +53,70 @@ class Row:
     rollouts: tuple[Rollout, ...]
     first: Row | None = None
     """The row that this one is compared with; None for that row itself."""
+    scorer: Scorer = Scorer()
+    """How rewards are counted."""
 
-    @property
-    def solved(self) -> dict[str, float]:
-        """The share of each task's repetitions that were fully solved."""
-        return {name: math.fsum(runs) / len(runs) for name, runs in self._runs().items()}
+    @cached_property
+    def runs(self) -> dict[str, list[float]]:
+        """The scores of each task's repetitions."""
+        return self._runs(self.scorer)
 
-    def _runs(self) -> dict[str, list[float]]:
-        """The hard rewards of each task's repetitions."""
+    def _runs(self, scorer: Scorer) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
         for rollout in self.rollouts:
-            found.setdefault(rollout.task.name, []).append(rollout.reward.hard)
+            score = float(scorer.score(rollout.reward))
+            found.setdefault(rollout.task.name, []).append(score)
         return found
 
-    @property
+    @cached_property
+    def means(self) -> dict[str, float]:
+        """The mean score of each task's repetitions: for the hard reward the share solved."""
+        return {name: math.fsum(runs) / len(runs) for name, runs in self.runs.items()}
+
+    @cached_property
     def score(self) -> Estimate:
-        """Share of rollouts that were fully solved. Repetitions of a task are not independent, so
-        with repetitions the interval is over tasks."""
-        return self._score(self.solved)
+        """Mean score of the rollouts. Repetitions of a task are not independent, so the interval is
+        over tasks."""
+        return self._score(self.runs)
 
     @property
     def gain(self) -> Estimate | None:
-        """Mean difference in the share solved to the first row, paired by task."""
-        if self.first is None:
-            return None
-        return self._gain(self.solved)
+        """Mean difference in score to the first row, paired by task."""
+        return self.claim.gain if self.claim else None
 
-    def _score(self, names: Iterable[str]) -> Estimate:
-        """The score on some tasks: Wilson's interval for single rollouts, else bootstrap."""
+    @cached_property
+    def claim(self) -> Claim | None:
+        """What these tasks say about this skill against the first row's; None for that row."""
+        sides = self._sides(self.runs)
+        return claim(*sides) if sides else None
+
+    def _score(self, names: Iterable[str], runs: Mapping[str, list[float]] = {}) -> Estimate:
+        runs = runs or self.runs
         weights = self.weights(names)
-        shares = [self.solved[name] for name in weights]
-        counts = list(weights.values())
-        if all(len(runs) == 1 for runs in self._runs().values()):
-            independent = effective(counts)
-            total = math.fsum(share * count for share, count in zip(shares, counts, strict=True))
-            return rate(total / (math.fsum(counts) or 1) * independent, independent)
-        return mean(shares, counts)
+        chosen, counts = [runs[name] for name in weights], list(weights.values())
+        return mean(means_of(chosen), counts, all_or_nothing_runs(chosen, counts))
 
-    def _gain(self, names: Iterable[str]) -> Estimate | None:
+    def _sides(
+        self, names: Iterable[str]
+    ) -> tuple[list[list[float]], list[list[float]], list[float]] | None:
+        """The first row's runs of some tasks, this one's, and how often each task counts."""
         if self.first is None:
             return None
-        weights, before = self.weights(names), self.first.solved
-        return paired_difference(
-            [before[name] for name in weights],
-            [self.solved[name] for name in weights],
-            list(weights.values()),
-        )
+        weights = self.weights(names)
+        old, new = ([row.runs[name] for name in weights] for row in (self.first, self))
+        return old, new, list(weights.values())
 
     def weights(self, names: Iterable[str]) -> dict[str, float]:
         """How often each task counts: those with the same content are one, and not several that
         happen to agree."""
         alike: dict[str, list[str]] = {}
-        contents = {r.task.name: r.identity.get("task", r.task.name) for r in self.rollouts}
         for name in names:
-            alike.setdefault(contents[name], []).append(name)
+            alike.setdefault(self._contents[name], []).append(name)
         return {names[0]: float(len(names)) for names in alike.values()}
+
+    @cached_property
+    def _contents(self) -> dict[str, str]:
+        return {r.task.name: r.identity.get("task", r.task.name) for r in self.rollouts}
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -126,8 +131,8 @@ class Row:
     def _flipped(self, sign: int) -> tuple[str, ...]:
         if self.first is None:
             return ()
-        before = self.first.solved
-        return tuple(n for n, now in self.solved.items() if sign * (now - before[n]) >= FLIP)
+        before = self.first.means
+        return tuple(n for n, now in self.means.items() if sign * (now - before[n]) >= FLIP)
 
     @property
     def families(self) -> dict[str, Part]:
@@ -136,24 +141,26 @@ class Row:
         found = {}
         for family in sorted(set(kinds.values())):
             names = [name for name, kind in kinds.items() if kind == family]
-            found[family] = Part(len(names), self._score(names), self._gain(names))
+            sides = self._sides(names)
+            gain = gain_of(*sides) if sides else None
+            found[family] = Part(len(names), self._score(names), gain)
         return found
 
     @property
     def by_task(self) -> dict[str, OnTask]:
         """Each task on its own, in the order in which they were run."""
         kinds = {rollout.task.name: rollout.task.family for rollout in self.rollouts}
-        shares, before = self.solved, self.first.solved if self.first else None
-        old = self.first._runs() if self.first else {}
+        means, before = self.means, self.first.means if self.first else None
+        old = self.first.runs if self.first else {}
         return {
             name: OnTask(
                 kinds[name],
                 len(runs),
-                shares[name],
-                None if before is None else shares[name] - before[name],
+                means[name],
+                None if before is None else means[name] - before[name],
                 rate_difference(old[name], runs) if old else None,
             )
-            for name, runs in self._runs().items()
+            for name, runs in self.runs.items()
         }
 
     @property
@@ -169,8 +176,10 @@ class Row:
     def scores(self) -> dict[str, Any]:
         """Score and gain with their intervals, without values that differ from run to run."""
         return {
-            "tasks": len(self.solved),
-            "hard": vars(self.score),
+            "tasks": len(self.means),
+            "metric": self.scorer.metric,
+            "score": vars(self.score),
+            "hard": vars(self._score(self.runs, self._runs(Scorer("hard")))),
             "soft": sum(r.reward.soft for r in self.rollouts) / max(1, len(self.rollouts)),
             "gain": vars(self.gain) if self.gain else None,
             "skill_activated": self.activation,
@@ -183,9 +192,11 @@ class Row:
             "skill": self.skill,
             "harness": self.harness,
             "model": self.model,
+            "metric": self.scorer.metric,
             "score": vars(self.score),
             "soft": sum(r.reward.soft for r in self.rollouts) / max(1, len(self.rollouts)),
             "gain": vars(self.gain) if self.gain else None,
+            "claim": self.claim.to_json() if self.claim else None,
             "skill_activated": self.activation,
             "tokens": usage.prompt_tokens + usage.completion_tokens,
             "cost_usd": usage.cost_usd,
@@ -253,5 +264,6 @@ def compare(
             )
         )
         first = rows[0] if rows else None
-        rows.append(Row(name, name_of_harness, runner.config.target.name, rollouts, first))
+        model, scorer = runner.config.target.name, runner.config.gate.scorer
+        rows.append(Row(name, name_of_harness, model, rollouts, first, scorer))
     return rows

@@ -18,7 +18,7 @@ from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Split
 from skillopt.evaluation.evaluate import score, with_target
 from skillopt.evaluation.scoring import Row
-from skillopt.evaluation.stats import Estimate, kept_share
+from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, kept_share
 from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.prepare import prepare
 from skillopt.run.events import EvaluationStarted, Listener, tell_all
@@ -173,15 +173,17 @@ def transfer(
 def _kept(source: Row | str, row: Row | str) -> Estimate | None:
     if isinstance(source, str) or isinstance(row, str):
         return None
-    weights = row.weights(sorted(row.solved))
+    weights = row.weights(sorted(row.means))
     counts = list(weights.values())
-    return kept_share(_gains(source, weights), _gains(row, weights), counts)
+    sides = [[one.runs[name] for name in weights] for one in (source, row)]
+    runs = min(all_or_nothing_runs(side, counts) for side in sides)
+    return kept_share(_gains(source, weights), _gains(row, weights), counts, runs)
 
 
 def _gains(row: Row, names: Iterable[str]) -> list[float]:
     assert row.first is not None
-    before = row.first.solved
-    return [row.solved[name] - before[name] for name in names]
+    before = row.first.means
+    return [row.means[name] - before[name] for name in names]
 
 
 def cell_json(cell: Cell) -> dict[str, Any]:
@@ -195,11 +197,15 @@ def cell_json(cell: Cell) -> dict[str, Any]:
         "model": cell.place.model,
         "split": cell.split,
         "trained_here": cell.is_source,
-        "tasks": len(row.solved) if row else None,
+        "tasks": len(row.means) if row else None,
         "none": first.score.value if first else None,
         **_interval("solved", row.score if row else None),
         **_interval("gain", row.gain if row else None),
         **_interval("gain_kept", cell.kept),
+        "metric": row.scorer.metric if row else None,
+        "verdict": row.claim.verdict if row and row.claim else None,
+        "p": row.claim.p if row and row.claim else None,
+        "visible_gain": row.claim.visible if row and row.claim else None,
         "skill_activated": row.activation if row else None,
         "tokens": usage.prompt_tokens + usage.completion_tokens if usage else None,
         "cost_usd": usage.cost_usd if usage else None,
@@ -259,7 +265,8 @@ def to_svg(cells: Sequence[Cell]) -> str:
         kept = f"{100 * cell.kept.value:.0f} % of the gain kept" if cell.kept else kept
         parts.append(_text(at[0] + width / 2, at[1] + height / 2, shown, "middle", 600))
         parts.append(_text(at[0] + width / 2, at[1] + height / 2 + 17, kept, "middle", 400, 11))
-    note = "solved (gain in points over no skill); framed: where the skill was trained"
+    word = next((cell.row.scorer.word for cell in cells if cell.row), "solved")
+    note = f"{word} (gain in points over no skill); framed: where the skill was trained"
     parts.append(_text(left, size[1] - 12, note, "start", 400, 11))
     return "\n".join([*parts, "</svg>"]) + "\n"
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from typing import Literal, Protocol
 
-from skillopt.config.schema import Metric
+from skillopt.core.metric import Metric, Scorer
 from skillopt.core.types import GateDecision, Reward, Rollout, Task
 
 Side = Literal["candidate", "current"]
@@ -54,30 +53,10 @@ class Gate(Protocol):
 
 
 def score_of(reward: Reward, metric: Metric, mix: float) -> Fraction:
-    """A reward as the gate counts it: exact, so that sums do not depend on their order and a tie
-    is a tie.
-
-    Args:
-        reward: shares of checks: 0.1 means one tenth, not the nearest binary fraction.
-        metric: which reward counts.
-        mix: weight of the soft reward if the metric is ``mixed``; the hard one has the rest.
-    """
-    match metric:
-        case "hard":
-            return _exact(reward.hard)
-        case "soft":
-            return _exact(reward.soft)
-    weight = _exact(mix)
-    return weight * _exact(reward.soft) + (1 - weight) * _exact(reward.hard)
-
-
-@lru_cache(maxsize=4096)
-def _exact(share: float) -> Fraction:
-    """A share as the fraction that it stands for. A run has few different ones."""
-    return Fraction(share).limit_denominator(1_000_000)
+    """A reward as :class:`skillopt.core.metric.Scorer` counts it."""
+    return Scorer(metric, mix).score(reward)
 
 
 def mean_score(rewards: Iterable[Reward], metric: Metric = "hard", mix: float = 0.5) -> float:
-    """The mean of some rewards, at least one, as the gate counts them."""
-    scores = [score_of(reward, metric, mix) for reward in rewards]
-    return float(sum(scores, Fraction()) / len(scores))
+    """The mean of some rewards, at least one, as :func:`score_of` counts them."""
+    return Scorer(metric, mix).mean(rewards)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from skillopt.core.metric import Scorer
 from skillopt.core.skill import Skill, plain_text
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, Finding, RejectedEdit, Rollout, Tried
@@ -66,6 +67,7 @@ class Briefing:
         skill_aware: whether reminders may be proposed for rules that were not followed.
         autonomous: whether the optimizer chooses the number of edits.
         max_tokens: the limit for ``SKILL.md``.
+        scorer: how rewards are counted, which decides what is a failure.
         trajectory_tokens: token budget of each rollout in a prompt.
     """
 
@@ -90,6 +92,7 @@ class Briefing:
     skill_aware: bool = False
     autonomous: bool = False
     max_tokens: int = 2000
+    scorer: Scorer = Scorer()
     trajectory_tokens: int = TRAJECTORY_TOKENS
 
     @property

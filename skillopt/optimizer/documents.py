@@ -99,7 +99,7 @@ def learn(
         OptimizerUnavailableError: from the model.
     """
     skill, calls = start, []
-    for part in minibatches(rollouts, briefing.seed, minibatch, batch):
+    for part in minibatches(rollouts, briefing.seed, minibatch, batch, briefing.scorer):
         made, call = _ask("reflect", part.about, "lessons", Rewrite, skill, briefing, part)
         skill = made or skill
         calls.append(call)

@@ -50,7 +50,7 @@ def reflect(
     """Ask for an example for each failed rollout of a batch.
 
     Args:
-        rollouts: the batch; those that are solved or were not scored are skipped.
+        rollouts: the batch; those that succeeded or were not scored are skipped.
         briefing: the step's; the expected answers must be shown (``optimizer.sees_answers``).
         minibatch: ignored, since a small model is asked about one rollout at a time.
         batch: name of the batch if a step has several.
@@ -61,7 +61,7 @@ def reflect(
     """
     if not briefing.sees_answers:
         raise ValueError("an example contains the right answer: set optimizer.sees_answers")
-    failed = [r for r in rollouts if r.status.scored and not r.reward.hard]
+    failed = [r for r in rollouts if r.status.scored and not briefing.scorer.succeeds(r.reward)]
     if briefing.budget == 0:
         return StageResult(())
     answers = list(briefing.parallel(lambda one: _ask(one, briefing, batch), failed))

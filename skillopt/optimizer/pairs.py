@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from skillopt.core.metric import Scorer
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Rollout
 from skillopt.optimizer.briefing import Briefing
@@ -33,18 +34,18 @@ class Pair:
 
     before: Rollout
     after: Rollout
+    scorer: Scorer = Scorer()
+    """How rewards are counted."""
 
     @property
     def change(self) -> Change:
-        """What became of the task, judged by the hard reward."""
-        match (bool(self.before.reward.hard), bool(self.after.reward.hard)):
-            case (False, True):
+        """What became of the task."""
+        match self.scorer.change(self.before.reward, self.after.reward):
+            case "better":
                 return "improved"
-            case (True, False):
+            case "worse":
                 return "regressed"
-            case (False, False):
-                return "still failing"
-        return "stable"
+        return "stable" if self.scorer.succeeds(self.after.reward) else "still failing"
 
 
 def changed(pairs: Sequence[Pair]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from skillopt.core.metric import Scorer
 from skillopt.core.types import Finding, Patch, Rollout
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.model import OptimizerCall, OptimizerReplyError, StageResult
@@ -36,8 +37,7 @@ def reflect(
     Nothing is asked about a single success, as a habit is what several runs share.
 
     Args:
-        rollouts: the batch; those that were not scored are skipped. Fully solved ones are
-            successes, all others failures.
+        rollouts: the batch; those that were not scored are skipped.
         briefing: the step's; with a budget of 0 nothing is asked.
         minibatch: rollouts in one call.
         batch: name of the batch if a step has several.
@@ -53,7 +53,7 @@ def reflect(
         return StageResult(())
     batches = [
         part
-        for part in minibatches(rollouts, briefing.seed, minibatch, batch)
+        for part in minibatches(rollouts, briefing.seed, minibatch, batch, briefing.scorer)
         if part.kind == "failure" or len(part.rollouts) > 1 or minibatch == 1
     ]
     answers = list(briefing.parallel(lambda one: _ask(one, briefing), batches))
@@ -62,15 +62,19 @@ def reflect(
 
 
 def minibatches(
-    rollouts: Sequence[Rollout], seed: str, size: int, batch: str = ""
+    rollouts: Sequence[Rollout],
+    seed: str,
+    size: int,
+    batch: str = "",
+    scorer: Scorer = Scorer(),
 ) -> list[Minibatch]:
-    """Failures, then successes, each shuffled by the seed and cut into parts that differ by at most
-    one rollout."""
+    """Failures, then successes (:meth:`Scorer.succeeds`), each shuffled by the seed and cut into
+    parts that differ by at most one rollout."""
     scored = [rollout for rollout in rollouts if rollout.status.scored]
     found: list[Minibatch] = []
-    kinds: tuple[tuple[Kind, float], ...] = (("failure", 0.0), ("success", 1.0))
-    for kind, hard in kinds:
-        shuffled = [rollout for rollout in scored if rollout.reward.hard == hard]
+    kinds: tuple[tuple[Kind, bool], ...] = (("failure", False), ("success", True))
+    for kind, success in kinds:
+        shuffled = [rollout for rollout in scored if scorer.succeeds(rollout.reward) == success]
         random.Random(f"{seed}{batch}/{kind}").shuffle(shuffled)
         parts = -(-len(shuffled) // size)
         ends = [len(shuffled) * n // parts for n in range(1, parts + 1)] if parts else []

@@ -22,6 +22,8 @@ class Columns:
     use: list[int] = field(default_factory=list)
     """Index into the table's uses: what the rollout was run for."""
     soft: list[float] = field(default_factory=list)
+    hard: list[int] = field(default_factory=list)
+    """Whether the task was fully solved: 1 or 0."""
     status: list[int] = field(default_factory=list)
     """Index into :data:`STATUSES`."""
     opened: list[int] = field(default_factory=list)
@@ -63,6 +65,7 @@ class RolloutTable:
             columns.task.append(self._number(row.task, row.family, split))
             columns.use.append(use)
             columns.soft.append(round(row.soft, 4))
+            columns.hard.append(int(row.hard == 1))
             columns.status.append(STATUSES.index(row.status.value))
             columns.opened.append(-1 if row.skill_activated is None else int(row.skill_activated))
             columns.tokens.append(row.usage.prompt_tokens + row.usage.completion_tokens)

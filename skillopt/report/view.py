@@ -11,10 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from skillopt.config.schema import Metric
 from skillopt.core.types import GateDecision, Reward, RolloutRow
-from skillopt.evaluation.stats import Estimate, mean, rate
-from skillopt.gates.base import mean_score
+from skillopt.evaluation.claim import claim_of_run, said_of_run, scorer_of
+from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean
 from skillopt.report.diff import side_by_side
 from skillopt.report.failures import Failures
 from skillopt.report.rollout_table import STATUSES, RolloutTable
@@ -289,23 +288,13 @@ class RunView:
 
     def _measured(self, rows: Iterable[RolloutRow]) -> Estimate:
         """The score of some rollouts, as :meth:`_score`."""
-        scored = [row for row in rows if row.status.scored]
-        if self._metric()[0] == "hard" and len({row.task for row in scored}) == len(scored):
-            return rate(int(sum(row.hard for row in scored)), len(scored))
-        return self._score(_by_task(scored))
-
-    def _metric(self) -> tuple[Metric, float]:
-        """The gate's metric, and the weight of the soft reward in a mixed one."""
-        config = self.state.created.config if self.state.created else {}
-        gate = config.get("gate", {})
-        return gate.get("metric", "hard"), gate.get("mix", 0.5)
+        return self._score(_by_task(row for row in rows if row.status.scored))
 
     def _score(self, rewards: Mapping[str, Sequence[Reward]]) -> Estimate:
-        """The score by the run's own metric; the interval is over tasks if any was repeated."""
-        metric, mix = self._metric()
-        if metric == "hard" and all(len(found) == 1 for found in rewards.values()):
-            return rate(int(sum(found[0].hard for found in rewards.values())), len(rewards))
-        return mean([mean_score(found, metric, mix) for found in rewards.values()])
+        """The score by the run's own metric, with an interval over tasks."""
+        score = scorer_of(self.state).score
+        runs = [[float(score(reward)) for reward in found] for found in rewards.values()]
+        return mean([sum(scores) / len(scores) for scores in runs], None, all_or_nothing_runs(runs))
 
     def _now(self) -> dict[str, Any] | None:
         """The stage that is running, or in which the run stopped."""
@@ -323,6 +312,9 @@ class RunView:
         seconds = [round(self._seconds.get(key, -1.0), 1) for key in keys]
         return {
             **state.summary,
+            "claim": claim_of_run(state),
+            "said": said_of_run(state),
+            "word": scorer_of(state).word,
             "folder": str(self.root),
             "began": self._began,
             "last": self._last,
@@ -388,4 +380,6 @@ def _by_task(rows: Iterable[RolloutRow]) -> dict[str, list[Reward]]:
 
 def _around(value: float, measured: Estimate) -> Estimate:
     """A score as the gate knows it, perhaps from more rollouts, with the interval of these."""
+    if measured.low is None or measured.high is None:
+        return Estimate(value)
     return Estimate(value, min(value, measured.low), max(value, measured.high))

@@ -30,7 +30,7 @@ from skillopt.run.spending import Meter
 from skillopt.tasks.finishing import check_images
 from skillopt.tasks.folders import check_folders
 from skillopt.tasks.harbor import TaskError
-from skillopt.tasks.sources import load_splits
+from skillopt.tasks.sources import hold_out, load_splits
 
 Splits = dict[Split, tuple[Task, ...]]
 
@@ -43,6 +43,7 @@ class Prepared:
         config: as it was read.
         plugins: the user's own parts, loaded.
         splits: the tasks by split.
+        whole: the same before selection tasks were held out; None if none were.
         beside: the agent's other skills.
         prices: the price table.
         meter: counts what is spent, against the config's limits.
@@ -54,6 +55,7 @@ class Prepared:
     beside: tuple[Skill, ...]
     prices: Prices
     meter: Meter
+    whole: Splits | None = None
 
     @property
     def parts(self) -> dict[str, str]:
@@ -91,6 +93,8 @@ def prepare(
     judged = loaded.verifier is not None
     made, given = config.runs / "tasks", loaded.tasks
     splits = load_splits(config.tasks, config.seed, made, given=given, judged=judged)
+    whole, final = splits, config.final
+    splits = hold_out(splits, final.held_out if final.test else 0.0, config.seed)
     for split in needs:
         if not splits[split]:
             raise TaskError(_without_tasks(config, splits, split))
@@ -112,6 +116,7 @@ def prepare(
         beside=beside,
         prices=prices,
         meter=meter or Meter(config.limits),
+        whole=None if splits == whole else whole,
     )
 
 

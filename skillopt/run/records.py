@@ -237,6 +237,11 @@ class RunDone(Record):
     test: dict[str, Any]
     test_rollouts: dict[str, list[RolloutRow]] = {}
     """The rollouts behind ``test``."""
+    claim: dict[str, Any] | None = None
+    """What these say of the best skill against the initial one; None in earlier logs, and if the
+    best skill is the initial one or nothing is scored."""
+    no_claim: str = ""
+    """Why there is no claim."""
 
 
 class RunStopped(Record):

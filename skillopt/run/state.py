@@ -142,10 +142,14 @@ class State:
                 self._epoch(record)
             case RunDone():
                 self.done, self.stopped = record, ""
-                if record.final_selection > self.best_score:
-                    self.best, self.best_score = self.current, record.final_selection
+                self.best = self.best_with(record.final_selection)
+                self.best_score = max(self.best_score, record.final_selection)
             case RunStopped():
                 self.stopped = record.reason
+
+    def best_with(self, final: float) -> str:
+        """The digest of the best skill once the current one has its final selection score."""
+        return self.current if final > self.best_score else self.best
 
     def _step(self, record: StepDone) -> None:
         self.steps = record.step
@@ -285,6 +289,8 @@ class State:
             "target": config.get("target", {}).get("name", ""),
             "optimizer": config.get("optimizer", {}).get("name", ""),
             "test": self.done.test if self.done else {},
+            "claim": self.done.claim if self.done else None,
+            "no_claim": self.done.no_claim if self.done else "",
             "forked_from": self.created.forked_from if self.created else None,
         }
 

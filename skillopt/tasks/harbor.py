@@ -202,11 +202,14 @@ def read_splits(folder: Path, *, judged: bool = False) -> dict[Split, list[Task]
         judged: as for :func:`read_task`.
 
     Raises:
-        TaskError: as :func:`read_tasks`; or only some of the three split folders exist.
+        TaskError: as :func:`read_tasks`; or train or val does not exist.
     """
     if not has_splits(folder):
         return None
-    tasks: dict[Split, list[Task]] = {split: _read_flat(folder / split, judged) for split in SPLITS}
+    tasks: dict[Split, list[Task]] = {
+        split: _read_flat(folder / split, judged) if (folder / split).is_dir() else []
+        for split in SPLITS
+    }
     seen: dict[str, Path] = {}
     for task in (task for split in SPLITS for task in tasks[split]):
         if task.name in seen:
@@ -219,13 +222,14 @@ def has_splits(folder: Path) -> bool:
     """Whether a set has split folders, and is not flat.
 
     Raises:
-        TaskError: only some of the three split folders exist.
+        TaskError: only some of the split folders exist, and not just the test split is missing.
     """
     there = [split for split in SPLITS if (folder / split).is_dir()]
     if not there or all((folder / split / "task.toml").exists() for split in there):
         return False
-    if len(there) < len(SPLITS):
-        missing = ", ".join(split for split in SPLITS if split not in there)
+    lacking = [split for split in SPLITS if split not in there]
+    if lacking and lacking != ["test"]:
+        missing = ", ".join(lacking)
         raise TaskError(f"{folder}: has {', '.join(there)} but not {missing}; add what is missing")
     return True
 

@@ -179,6 +179,35 @@ def _without(
     }
 
 
+LEAST_HELD_OUT = 6
+"""The fewest tasks, run once each, on which the exact test can confirm a gain."""
+
+
+def hold_out(
+    splits: Mapping[Split, tuple[Task, ...]], share: float, seed: int
+) -> dict[Split, tuple[Task, ...]]:
+    """Splits in which some selection tasks are the test split, if there is no other.
+
+    Args:
+        splits: the run's.
+        share: of the selection tasks to keep for the end.
+        seed: decides which; those with the same content stay together.
+
+    Returns:
+        The same splits if they have test tasks, or if this share is of less than
+        :data:`LEAST_HELD_OUT` different tasks.
+    """
+    found = dict(splits)
+    contents = sorted({task.digest for task in splits["val"]})
+    count = int(len(contents) * share + 1e-9)
+    if splits["test"] or count < LEAST_HELD_OUT:
+        return found
+    kept = set(random.Random(f"held out/{seed}").sample(contents, count))
+    found["val"] = tuple(task for task in splits["val"] if task.digest not in kept)
+    found["test"] = tuple(task for task in splits["val"] if task.digest in kept)
+    return found
+
+
 def split_tasks(
     tasks: Sequence[Task], proportions: tuple[int, int, int], seed: int
 ) -> dict[Split, tuple[Task, ...]]:

@@ -142,7 +142,8 @@ def _places(folder: Path) -> Iterator[tuple[Split | None, Path]]:
     elif not has_splits(folder):
         yield from ((None, path) for path in task_folders(folder))
     else:
-        yield from ((split, path) for split in SPLITS for path in task_folders(folder / split))
+        there = [split for split in SPLITS if (folder / split).is_dir()]
+        yield from ((split, path) for split in there for path in task_folders(folder / split))
 
 
 def _is_task(folder: Path) -> bool:

@@ -21,14 +21,15 @@ from skillopt.core.skill import Skill
 from skillopt.core.skill_rules import not_offered
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import GateDecision, Rollout, Split, Task
+from skillopt.evaluation.claim import HELD_OUT
 from skillopt.evaluation.scoring import Row, compare
-from skillopt.gates.base import Gate, Side, Trial, mean_score
+from skillopt.gates.base import Gate, Side, Trial
 from skillopt.gates.power import FEW, told_of_tasks
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.documents import draft, is_crowded
 from skillopt.optimizer.leaks import LeakGuard, leak_guard
 from skillopt.optimizer.memory import rejection
-from skillopt.optimizer.model import OptimizerUnavailableError
+from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.runner import RolloutRunner
@@ -45,9 +46,9 @@ from skillopt.run.records import (
 )
 from skillopt.run.state import State
 from skillopt.run.stop import StopCondition
-from skillopt.training.history import history_row, lacked_room, run_done
+from skillopt.training.history import claim_at_end, history_row, lacked_room, run_done
 from skillopt.training.optimizer_model import GatewayModel
-from skillopt.training.plan import gate_kind, token_limit, told_of_length
+from skillopt.training.plan import gate_kind, test_arms, token_limit, told_of_length
 from skillopt.training.proposal import Proposal
 from skillopt.training.shown import agent_paragraph, earlier, silence_of, trajectory_tokens
 from skillopt.training.steps import StepPlan, plan_steps
@@ -96,6 +97,7 @@ class Training:
         gate, stages, prompts, stop: the run's other parts.
         spec: the optimizer model.
         replies: the replies of the run that this one was forked from, by id.
+        held_out: whether the test split is of selection tasks that were kept from training.
     """
 
     config: Config
@@ -108,6 +110,7 @@ class Training:
     stop: StopCondition
     spec: ModelSpec
     replies: Mapping[str, Replied] = field(default_factory=dict)
+    held_out: bool = False
 
     @property
     def state(self) -> State:
@@ -251,7 +254,9 @@ class Training:
                 step=plan.step,
                 epoch=plan.epoch,
                 action=action,
-                row=history_row(plan, action, rollouts, proposal, decision, used, took),
+                row=history_row(
+                    plan, action, rollouts, proposal, decision, used, took, self.config.gate.scorer
+                ),
                 rollouts=rows_of(rollouts),
                 patches=list(proposal.patches),
                 report=list(proposal.report),
@@ -272,11 +277,51 @@ class Training:
             final = self._all_known(self.runner.rollouts(val, self.current, stage="final"))
         rows: list[Row] = []
         if self.config.final.test and test:
-            roles = {"initial": state.initial, "best": state.best, "final": state.current}
-            skills = {role: state.skills[digest] for role, digest in roles.items()}
-            with self.stage("test", 3 * len(test)):
+            skills = self._tested(final)
+            with self.stage("test", len(skills) * len(test)):
                 rows = compare(self.runner, skills, test, stage="test")
-        self.record(run_done(reason, final, rows))
+        kept = state.best_with(final) == state.initial
+        found = None if kept else claim_at_end(rows, HELD_OUT if self.held_out else "test")
+        done = run_done(reason, final, rows, found or self._no_claim(kept))
+        self.record(done)
+        self.record.note(done.claim["words"] if done.claim else done.no_claim)
+
+    def _tested(self, final: float) -> dict[str, Skill | None]:
+        """The skills to score on the test split, by role.
+
+        Args:
+            final: the current skill's score, as measured last.
+        """
+        state = self.state
+        best = state.best_with(final)
+        roles = {"initial": state.initial, "best": best, "final": state.current}
+        skills: dict[str, Skill | None] = {r: state.skills[d] for r, d in roles.items()}
+        for arm in test_arms(self.config, len(self.splits["test"])):
+            if arm == "none":
+                skills[arm] = None
+                continue
+            try:
+                skills[arm] = made = self._draft()
+                self.record(skill_made(made))
+            except OptimizerReplyError as error:
+                self.record.note(f"no draft to compare with: {error}")
+        return skills
+
+    def _no_claim(self, kept: bool) -> str:
+        """Why nothing is claimed of the best skill.
+
+        Args:
+            kept: whether it is the initial one.
+        """
+        if kept:
+            return "no edit was kept: the skill is the one that the run started from"
+        if not self.config.final.test:
+            return "nothing is confirmed: final.test is off, so no held-out task was run"
+        val = len({task.digest for task in self.splits["val"]})
+        return (
+            f"nothing is confirmed: there is no test split, and too few selection tasks ({val}) to "
+            "keep some from training; add test tasks"
+        )
 
     def asking(self, about: str, skill: Skill, plan: StepPlan | None = None) -> Asking:
         """What a step uses to ask the optimizer.
@@ -309,6 +354,7 @@ class Training:
             skill_aware=train.skill_aware,
             autonomous=train.learning_rate.schedule == "autonomous",
             max_tokens=self.max_tokens,
+            scorer=config.gate.scorer,
             trajectory_tokens=trajectory_tokens(config, self.max_tokens),
         )
         return Asking(briefing, model)
@@ -340,8 +386,9 @@ class Training:
 
     def _draft(self) -> Skill:
         """The optimizer's one-shot draft."""
-        named = self.config.skill
-        empty = Skill(named.name, named.description or "To be described.", "")
+        own, named = self.config.skill, self.state.skills.get(self.state.initial)
+        name = own.name or (named.name if named else "")
+        empty = Skill(name, own.description or "To be described.", "")
         with self.stage("draft", 1):
             return draft(self.splits["train"], self.asking("draft", empty).briefing).value
 
@@ -350,6 +397,11 @@ class Training:
         self.record.note(told_of_length(self.config.skill, skill))
         if len(self.splits["val"]) < FEW:
             self.record.note(told_of_tasks(len(self.splits["val"])))
+        if self.held_out:
+            self.record.note(
+                f"{len(self.splits['test'])} selection tasks are kept from training to test its "
+                "gain at the end (final.held_out)"
+            )
         if names := left_out_of(self.config.skill.init):
             self.record.note(f"left out of the skill: {', '.join(names)}")
         agent = self.config.harness.name
@@ -360,8 +412,7 @@ class Training:
             )
 
     def _score(self, rollouts: Sequence[Rollout]) -> float:
-        gate = self.config.gate
-        return mean_score((r.reward for r in rollouts), gate.metric, gate.mix)
+        return self.config.gate.scorer.mean(r.reward for r in rollouts)
 
     def _all_known(self, rollouts: Sequence[Rollout]) -> float:
         """The current skill's selection score from all of its outcomes, each task counted once.
@@ -369,9 +420,9 @@ class Training:
         Args:
             rollouts: one of each task; a user's own gate may have measured no more than some.
         """
-        gate, known = self.config.gate, self.state.rewards
+        scorer, known = self.config.gate.scorer, self.state.rewards
         rewards = [known.get(rollout.task.name, [rollout.reward]) for rollout in rollouts]
-        scores = [mean_score(found, gate.metric, gate.mix) for found in rewards]
+        scores = [scorer.mean(found) for found in rewards]
         return math.fsum(scores) / len(scores)
 
 

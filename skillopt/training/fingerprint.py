@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from harnesses.harness import Harness
-from skillopt.config.schema import Config
+from skillopt.config.schema import Config, FinalConfig
 from skillopt.core.errors import SkillOptError
 from skillopt.core.skill import Skill
 from skillopt.optimizer.templates import Prompts
@@ -124,7 +124,7 @@ def fingerprint(
             "train": train,
             "method": settings["method"],
             "gate": settings["gate"],
-            "final": settings["final"],
+            "final": _final(settings["final"]),
             "own": {k: v for k, v in parts.items() if not k.startswith(PLACED)},
             "skillopt": package_version(),
         }
@@ -213,6 +213,12 @@ def package_version() -> str:
         return version("skillopt-harness")
     except PackageNotFoundError:
         return "unknown"
+
+
+def _final(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The section without keys that came later and have their default."""
+    usual = FinalConfig().model_dump(mode="json")
+    return {k: v for k, v in settings.items() if k == "test" or v != usual[k]}
 
 
 def _model(config: Config, role: str, parts: Mapping[str, str]) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harnesses.base import Usage
+from skillopt.core.metric import Scorer
 from skillopt.core.types import GateDecision, Rollout, Tried
 from skillopt.core.types import used as used_by
+from skillopt.evaluation.claim import Claim
 from skillopt.evaluation.scoring import Row
 from skillopt.optimizer.briefing import TOO_LONG
 from skillopt.optimizer.memory import render_tried
@@ -27,6 +30,7 @@ def history_row(
     decision: GateDecision | None,
     usage: Mapping[str, Usage],
     seconds: Mapping[str, float],
+    scorer: Scorer,
 ) -> dict[str, Any]:
     """The row of one step. The state adds the scores after it.
 
@@ -35,6 +39,7 @@ def history_row(
         decision: None if there was nothing to judge.
         usage: the optimizer's, by stage.
         seconds: time by stage, from the process that finished the step.
+        scorer: how rewards are counted.
     """
     used = {"rollout": used_by(rollouts)} | dict(usage)
     return {
@@ -48,6 +53,7 @@ def history_row(
         "edits_too_long": sum(TOO_LONG in outcome.reason for outcome in proposal.report),
         "rollout_hard": _average([r.reward.hard for r in rollouts]),
         "rollout_soft": _average([r.reward.soft for r in rollouts]),
+        "rollout_score": scorer.mean(r.reward for r in rollouts) if rollouts else None,
         **_judged(decision, proposal.skipped),
         "optimizer_errors": list(proposal.errors),
         **_cost(used, decision),
@@ -115,19 +121,35 @@ def decisions_of(state: State, slow: Tried | None = None) -> list[str]:
     return [render_tried(entry) for entry in [*state.tried, *([slow] if slow else [])]]
 
 
-def run_done(reason: str, final_selection: float, rows: Sequence[Row]) -> RunDone:
+def claim_at_end(rows: Sequence[Row], split: str) -> Claim | None:
+    """What the test split says of the best skill against the initial one; None if it is not scored.
+
+    Args:
+        rows: scores on it, named by the skills' roles.
+        split: the split's name.
+    """
+    best = next((row.claim for row in rows if row.skill == "best"), None)
+    return replace(best, split=split) if best else None
+
+
+def run_done(
+    reason: str, final_selection: float, rows: Sequence[Row], found: Claim | str
+) -> RunDone:
     """The last record of a run.
 
     Args:
         reason: why training ended.
         final_selection: score of the final skill on the selection split.
         rows: scores on the test split, named by the skills' roles; empty if it is not scored.
+        found: what they say of the best skill, or why nothing is said.
     """
     return RunDone(
         reason=reason,
         final_selection=final_selection,
         test={row.skill: row.scores() for row in rows},
         test_rollouts={row.skill: rows_of(row.rollouts) for row in rows},
+        claim=None if isinstance(found, str) else found.to_json(),
+        no_claim=found if isinstance(found, str) else "",
     )
 
 
@@ -141,6 +163,7 @@ def _judged(decision: GateDecision | None, skipped: str = "") -> dict[str, Any]:
     return {
         "selection_hard": _average_of_tasks(hard) if complete else None,
         "selection_soft": _average_of_tasks(soft) if complete else None,
+        "selection_score": decision.score_after if complete and decision else None,
         "selection_bound": decision.upper_bound if decision else None,
         "selection_evaluated": decision.evaluated if decision else 0,
         "gate": decision.reason if decision else skipped or "nothing to judge",

@@ -13,7 +13,7 @@ from typing import Any
 from harnesses.base import Usage
 from skillopt.config.loading import ConfigError
 from skillopt.config.prices import Prices
-from skillopt.config.schema import Config, SkillConfig
+from skillopt.config.schema import Arm, Config, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
@@ -111,6 +111,20 @@ def told_of_needs(config: Config, needs: Mapping[str, int]) -> str:
     return f"tasks: {', '.join(said)}" if said else ""
 
 
+def told_of_claim(config: Config, splits: Mapping[Split, Sequence[Task]]) -> str:
+    """Which gain the test split can confirm at the end, in one line."""
+    tests = len({task.digest for task in splits["test"]}) if config.final.test else 0
+    if not tests:
+        return "at the end: no test tasks, so no gain can be confirmed (docs/statistics.md)"
+    gain = visible_gain(tests)
+    if gain is None:
+        return f"at the end: {tests} test tasks are too few to confirm any gain"
+    return (
+        f"at the end: {tests} test tasks confirm a true gain of {100 * gain:.0f} points in 80 of "
+        "100 runs, if no task is lost by chance; more is needed if some are"
+    )
+
+
 @dataclass(frozen=True)
 class PlannedStage:
     """Upper bounds for one stage over the whole run."""
@@ -152,6 +166,9 @@ class Plan:
     needed: str
     """The same in words; empty if none does."""
 
+    confirms: str
+    """Which gain the test split can confirm, in words."""
+
     @property
     def rollouts(self) -> int:
         return sum(stage.rollouts for stage in self.stages)
@@ -186,6 +203,7 @@ class Plan:
             "skill_tokens": self.skill_tokens,
             "max_tokens": self.max_tokens,
             "needs": dict(self.needs),
+            "confirms": self.confirms,
             "smallest_gain": visible_gain(self.tasks["val"]),
             "stages": stages,
         }
@@ -211,7 +229,9 @@ def make_plan(
     expected = method.estimate(config, splits)
     counts: dict[str, int] = {name: len(tasks) for name, tasks in splits.items()}
     rollouts = rollouts_by_stage(config, splits, expected)
-    calls = ({"draft": 1} if config.skill.init == "draft" else {}) | dict(expected.calls)
+    tested = len(splits["test"]) if config.final.test else 0
+    drafts = config.skill.init == "draft" or (tested and "draft" in test_arms(config, tested))
+    calls = ({"draft": 1} if drafts else {}) | dict(expected.calls)
     harness = _assumed(config)
     prompt, completion = ROLLOUT_TOKENS[harness]
     stages = tuple(
@@ -241,7 +261,15 @@ def make_plan(
         max_tokens=limit,
         needs=needs,
         needed=told_of_needs(config, needs),
+        confirms=told_of_claim(config, splits),
     )
+
+
+def test_arms(config: Config, tests: int) -> tuple[Arm, ...]:
+    """What is scored on the test split besides the run's own skills; a draft only if the run did
+    not start from one."""
+    drafted = config.skill.init == "draft"
+    return tuple(arm for arm in config.final.arms_for(tests) if not (arm == "draft" and drafted))
 
 
 def rollouts_by_stage(
@@ -251,7 +279,8 @@ def rollouts_by_stage(
     found = {"baseline": len(splits["val"]), **dict(expected.rollouts)}
     if config.final.test:
         # The best skill is the final one, unless the gate's metric allows them to differ.
-        found["test"] = 2 * len(splits["test"])
+        tests = len(splits["test"])
+        found["test"] = (2 + len(test_arms(config, tests))) * tests
     return found
 
 

@@ -66,6 +66,12 @@ class RunResult:
         """Whether training has ended; False if a limit of the config stopped it before."""
         return bool(self.summary["done"])
 
+    @property
+    def said(self) -> str:
+        """What the run's end says of the best skill, in one line; empty before it."""
+        found = self.summary["claim"]
+        return str(found["words"] if found else self.summary["no_claim"])
+
 
 INTERRUPTED = "interrupted"
 
@@ -210,6 +216,7 @@ def _train(
                 stop=parts.stop,
                 spec=model_spec(config.optimizer),
                 replies=_inherited(config, state),
+                held_out=prepared.whole is not None,
             )
             try:
                 _run(training, parts)
@@ -220,7 +227,7 @@ def _train(
 
 def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
     """What an earlier version began a run with: the skills in the form in which it read them, its
-    token limit, and the strict gate, which was its default."""
+    token limit, the strict gate, which was its default, and all selection tasks."""
     recorded = state.created.fingerprint if state.created else {}
 
     def form(skill: Skill, key: str) -> Skill:
@@ -239,6 +246,8 @@ def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
         config = config.model_copy(update={"gate": strict})
     gate = parts.prepared.plugins.gate or make_gate(config.gate)
     prepared = replace(parts.prepared, beside=beside, config=config)
+    if prepared.whole and state.created and "held_out" not in state.created.config["final"]:
+        prepared = replace(prepared, splits=prepared.whole, whole=None)
     return replace(parts, prepared=prepared, initial=initial, gate=gate)
 
 

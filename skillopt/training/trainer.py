@@ -81,13 +81,14 @@ class SkillOpt:
             settled = Proposal(training.current, budget=plan.budget, skipped=SETTLED)
             training.step(plan, rollouts, settled, asking)
             return
+        succeeds = training.config.gate.scorer.succeeds
         if not train.successes:
-            batches = [[r for r in batch if not r.reward.hard] for batch in batches]
+            batches = [[r for r in batch if not succeeds(r.reward)] for batch in batches]
 
         def stage(name: str, total: int) -> AbstractContextManager[None]:
             return training.stage(name, total, plan, asking.clock)
 
-        solved = sum(rollout.reward.hard == 1 for rollout in rollouts)
+        solved = sum(succeeds(rollout.reward) for rollout in rollouts)
         briefing = replace(asking.briefing, ran=len(rollouts), solved=solved)
         proposal = propose(batches, briefing, train, training.stages, stage)
         training.step(plan, rollouts, proposal, asking)
@@ -200,7 +201,8 @@ class SkillOpt:
         with training.stage("pairs", 2 * len(tasks), plan, asking.clock):
             before = training.runner.rollouts(tasks, earlier, stage="pairs")
             after = training.runner.rollouts(tasks, training.current, stage="pairs")
-        return tuple(Pair(*both) for both in zip(before, after, strict=True))
+        scorer = config.gate.scorer
+        return tuple(Pair(*both, scorer) for both in zip(before, after, strict=True))
 
 
 def _nothing(errors: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ def test_a_check_names_what_changes_and_what_can_be_shown(
     assert found["smallest_gain"] is None and found["with_tasks"]["8"] > 0.5
 
 
+@pytest.mark.slow
 def test_a_training_finds_the_rollouts_of_a_check(tmp_path: Path, options: list[str]) -> None:
     assert skillopt("gate", "check", INIT, *options).returncode == 0
     done = skillopt("train", INIT, *options, "--set", "train.epochs=1", "--json")
@@ -55,6 +56,7 @@ def test_the_split_is_named_if_it_has_no_tasks(tmp_path: Path, options: list[str
     assert "split has no tasks" in failed.stderr and "tasks.split (now 2:1:7)" in failed.stderr
 
 
+@pytest.mark.slow
 def test_few_selection_tasks_are_noted(tmp_path: Path, options: list[str]) -> None:
     done = skillopt("train", INIT, *options, "--set", "train.epochs=1")
     assert done.returncode == 0, done.stderr
@@ -76,14 +78,14 @@ def test_a_simulation_prints_a_line_for_each_rule() -> None:
     assert skillopt("gate", "simulate", "--rule", "nowhere:Gate", *settings).returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", ["strict", "fresh"])
-@pytest.mark.parametrize("workers", [1, 6])
 def test_a_noisy_run_is_the_same_with_any_number_of_workers(
-    gate: str, workers: int, tmp_path: Path, options: list[str]
+    gate: str, tmp_path: Path, options: list[str]
 ) -> None:
     settings = [*options, *NOISY, "--set", f"gate.kind={gate}", "--set", "train.slow_update=false"]
     logs = []
-    for name, many in (("one", 1), ("many", workers)):
+    for name, many in (("one", 1), ("many", 6)):
         where = ["--set", f"runs={tmp_path / name}", "--set", f"workers={many}"]
         done = skillopt("train", INIT, *settings, *where, "--set", "train.epochs=2")
         assert done.returncode == 0, done.stderr
@@ -97,6 +99,7 @@ def test_a_noisy_run_is_the_same_with_any_number_of_workers(
     assert logs[0] == logs[1]
 
 
+@pytest.mark.slow
 def test_rejected_candidates_and_earlier_skills_keep_their_evidence(
     tmp_path: Path, options: list[str]
 ) -> None:

@@ -117,29 +117,32 @@ def test_a_run_without_a_confirmed_gain_says_so_before_asking(home: Path, tmp_pa
     assert unconfirmed(home.parent / "geo") == ""
 
 
-def gain(low: float) -> dict[str, Any]:
-    return {"best": {"gain": {"value": low + 0.1, "low": low, "high": low + 0.2}}}
+def says(verdict: str) -> dict[str, Any]:
+    return {"verdict": verdict, "words": f"{verdict}: +10 points on 20 test tasks"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "claimed", "said"),
     [
-        ({"test": gain(0.05)}, ""),
-        ({"test": gain(0.0)}, "run r has no confirmed gain: +10"),
-        ({"test": gain(-0.3)}, "run r has no confirmed gain: -20"),
-        ({"test": {}}, "run r has no scores on the test split"),
-        ({"test": {"best": {"gain": None}}}, "run r has no scores on the test split"),
-        ({"test": {}, "done": False}, "run r (running, not finished) has no scores"),
-        ({"best_skill": "a", "test": gain(0.05)}, "run r kept no edit"),
+        ({}, says("confirmed"), ""),
+        ({}, says("not confirmed"), "run r: not confirmed: +10"),
+        ({}, says("contradicted"), "run r: contradicted: +10"),
+        ({}, None, "run r has no scores of held-out tasks"),
+        ({"done": False}, None, "run r (running, not finished) has no scores"),
+        ({"best_skill": "a"}, says("confirmed"), "run r kept no edit"),
     ],
 )
-def test_only_a_gain_on_the_test_split_is_a_confirmed_one(
-    home: Path, tmp_path: Path, changes: dict[str, Any], said: str
+def test_only_a_gain_on_held_out_tasks_is_a_confirmed_one(
+    home: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    claimed: dict[str, Any] | None,
+    said: str,
 ) -> None:
     known = read_state(trained(tmp_path).folder)[0].summary
     made = {**known, "name": "r", "initial_skill": "a", "best_skill": "b", "state": "running"}
     assert made.keys() == known.keys()
-    found = _unconfirmed({**made, **changes})
+    found = _unconfirmed({**made, **changes}, claimed)
     assert found.startswith(said) and bool(found) == bool(said)
 
 

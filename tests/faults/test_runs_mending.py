@@ -276,6 +276,7 @@ CHANGES: dict[str, list[Change]] = {
     "train.stages.rank": [Change("own:rank_again")],
     "train.stages.apply": [Change("own:apply")],
     "train.learning_rate.start": [Change(5)],
+    "final.arms": [Change(["draft"])],
     "transfer.skills": [Change(["my-skill"])],
     "transfer.to": [Change(["direct"])],
     "gate.kind": [Change("own:Gate")],

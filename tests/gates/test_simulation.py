@@ -102,6 +102,7 @@ def test_rules_are_compared_on_the_same_proposals_and_by_equal_rollouts() -> Non
     assert (strict.gain, strict.rollouts) == (alone.gain, alone.rollouts)
 
 
+@pytest.mark.slow
 def test_a_skill_of_useless_edits_is_seldom_confirmed_on_a_test_split() -> None:
     """The gate's leniency does not reach the claim, which is made on tasks that it never used."""
     setting, confirmed, accepted = Setting(tasks=17, pool="useless"), 0, 0

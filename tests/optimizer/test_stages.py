@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harnesses.base import Status
+from skillopt.core.metric import Scorer
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, Finding, GateDecision, Patch, RejectedEdit, Rollout
 from skillopt.optimizer.memory import rejection, remembered, render_memory
 from skillopt.optimizer.merge import merge
 from skillopt.optimizer.model import OptimizerUnavailableError, StageResult
+from skillopt.optimizer.pairs import Pair
 from skillopt.optimizer.rank import rank
 from skillopt.optimizer.reflect import minibatches, reflect
 from skillopt.optimizer.repair import apply_or_repair
@@ -433,3 +435,17 @@ def test_a_schema_offers_what_the_run_allows() -> None:
     off = replies.offered(replies.FailureReflection, False, False)
     reply = json.dumps({"reasoning": "", "failure_types": [], "edits": [reflected("- a")]})
     assert isinstance(off.model_validate_json(reply), replies.FailureReflection)
+
+
+def test_a_soft_metric_decides_what_is_a_failure_and_what_got_worse() -> None:
+    soft = Scorer("soft")
+    rewards = [0.97, 0.2, 0.95, 0.5]
+    rollouts = [
+        a_rollout(a_task(f"t{n}", f"chore {n}"), reward) for n, reward in enumerate(rewards)
+    ]
+    model = ScriptedOptimizer(reflect=by_kind)
+    found = run_reflect(rollouts, model, scorer=soft)
+    assert [patch.source for patch in found.value] == ["failure", "success"]
+    assert [sorted(batch) for batch in shown(model)] == [["1", "3"], ["0", "2"]]
+    pairs = [Pair(rollouts[a], rollouts[b], soft) for a, b in ((1, 2), (2, 1), (1, 1), (0, 0))]
+    assert [p.change for p in pairs] == ["improved", "regressed", "still failing", "stable"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skillopt.gates.base import _exact
+from skillopt.core.metric import _exact
 from skillopt.report.view import RunView, read_run
 from skillopt.run.folder import RunError
 from skillopt.run.journal import LOG, JournalError, LogReader
@@ -86,7 +86,8 @@ def test_rollouts_name_their_task_and_use_and_stand_in_the_store(run: Path) -> N
         stored = json.loads((run.parent / "store" / key[:2] / key / "result.json").read_text())
         assert stored["task"] == view["tasks"][task]["name"]
     tests = [use["name"] for use in view["uses"] if use["split"] == "test"]
-    assert tests == ["test, initial skill", "test, best skill", "test, final skill"]
+    roles = ("initial", "best", "final", "none")
+    assert tests == [f"test, {role} skill" for role in roles]
 
 
 def test_the_change_of_a_step_goes_from_the_skill_before_to_the_candidate(run: Path) -> None:

@@ -68,7 +68,8 @@ def test_equal_tasks_of_a_split_are_one_rollout_that_counts_as_often(tmp_path: P
     assert first.usage.requests == used(first.rollouts).requests == 2
     # Four copies and one other task say as much as two tasks, of which one counts four times.
     share = sum(r.reward.hard for r in first.rollouts) / 5
-    assert first.score == rate(share * 25 / 17, 25 / 17)
+    ends = rate(share * 25 / 17, 25 / 17)
+    assert vars(first.score) == pytest.approx(vars(ends))
 
 
 def test_equal_tasks_of_different_splits_are_an_error_that_names_them(tmp_path: Path) -> None:
@@ -127,10 +128,11 @@ def test_a_training_with_equal_tasks_counts_them(tiny: Tiny) -> None:
 
 def test_weights_count_as_repeated_values_without_making_them_more_certain() -> None:
     assert effective([1, 1, 1]) == 3 and effective([4]) == 1 and effective([]) == 0
-    assert rate(4, 4).low > rate(1, 1).low
+    assert rate(1, 1).low is None and rate(4, 4).low
     weighted, repeated = mean([0, 0.5, 1.0], [1, 1, 4]), mean([0, 0.5, 1, 1, 1, 1])
     assert weighted.value == pytest.approx(repeated.value)
-    assert weighted.high - weighted.low > repeated.high - repeated.low
+    sizes = [(e.high or 0) - (e.low or 0) for e in (weighted, repeated)]
+    assert sizes[0] > sizes[1]
     assert mean([0, 0.5, 1.0], [2, 2, 2]) == mean([0, 0.5, 1.0])
     kept = kept_share([1, 1, 1], [0, 1, 1], [2, 1, 1])
     assert kept is not None and kept.value == 0.5

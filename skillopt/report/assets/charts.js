@@ -46,8 +46,8 @@ function scoreChart(runs, open) {
   runs.forEach((run, number) => {
     const held = currentScores(run);
     if (runs.length === 1 && held.length) {
-      const low = held.map(([at, e]) => [at, e.low]);
-      const high = held.map(([at, e]) => [at, e.high]);
+      const low = held.map(([at, e]) => [at, e.low ?? e.value]);
+      const high = held.map(([at, e]) => [at, e.high ?? e.value]);
       const back = low.slice().reverse().map(([at, value], i, all) =>
         (i ? `V${y(value)}H${x(at)}` : `L${x(at)},${y(value)}`));
       picture.append(s("path", { d: `${stairs(high, x, y)}${back.join("")}Z`, class: "band" }));
@@ -73,7 +73,7 @@ function marker(point, x, y, open) {
     : `${point.name}: at most ${percent(value)}, ${actionWord(point.action)}`;
   const shape = [];
   if (point.score) {
-    shape.push(s("line", { x1: cx, x2: cx, y1: y(point.score.low), y2: y(point.score.high), class: "whisker" }));
+    shape.push(s("line", { x1: cx, x2: cx, y1: y(point.score.low ?? point.score.value), y2: y(point.score.high ?? point.score.value), class: "whisker" }));
   }
   if (point.action === "accept") shape.push(s("circle", { cx, cy, r: 6 }));
   else if (point.score) shape.push(s("path", { d: `M${cx - 5},${cy - 5}l10,10m0,-10l-10,10` }));

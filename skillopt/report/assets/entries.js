@@ -22,7 +22,7 @@ function entryDetail(run, entry, openRollout) {
     h("h2", {}, entry.name, " ", h("span", { class: `badge ${entry.action}` }, actionWord(entry.action))),
     entry.gate ? gateFacts(run, entry, openRollout) : unjudged(entry),
     entry.noted.length > 0 && section("Notes", h("ul", {}, entry.noted.map((text) => h("li", {}, text)))),
-    entry.rollout && note(`Training batch: ${share(entry.rollout)} solved by the skill that the step began with. `
+    entry.rollout && note(`Training batch: ${share(entry.rollout)}${run.word === "solved" ? " solved" : ` ${run.word}`} by the skill that the step began with. `
       + `${entry.proposed} edits proposed, ${entry.applied} applied (budget ${entry.budget ?? "none"}), ${entry.refused} refused.`),
     entry.length && note(`The whole skill in fewer words: about ${entry.length[0]} tokens before, ${entry.length[1]} after.`),
     entry.pairs && pairFacts(entry.pairs),

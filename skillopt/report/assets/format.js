@@ -1,9 +1,12 @@
 // Numbers and words as people read them.
 
 const percent = (value) => `${Math.round(100 * value)} %`;
-const share = (e) => `${percent(e.value)} [${Math.round(100 * e.low)}, ${Math.round(100 * e.high)}]`;
+/** A score or a gain with its interval; one task has none. */
+const ends = (e, number) => (e.low === null ? "" : ` [${number(e.low)}, ${number(e.high)}]`);
+const share = (e) => `${percent(e.value)}${ends(e, (value) => Math.round(100 * value))}`;
 const signed = (value) => (value > 0 ? "+" : "") + Math.round(100 * value);
-const points = (e) => `${signed(e.value)} [${signed(e.low)}, ${signed(e.high)}]`;
+const points = (e) => `${signed(e.value)}${ends(e, signed)}`;
+const tested = (scores) => scores.score || scores.hard;
 const count = (value) => Number(value).toLocaleString("en-US");
 const money = (usd) => (usd === null ? "cost unknown" : `$${usd.toFixed(2)}`);
 
@@ -32,7 +35,7 @@ function outcome(run, index) {
   const status = run.statuses[run.rollouts.status[index]];
   if (status !== "completed") return ["failed", status.replace("_", " ")];
   const soft = run.rollouts.soft[index];
-  if (soft >= 1) return ["solved", "solved"];
+  if (run.rollouts.hard[index]) return ["solved", "solved"];
   return soft > 0 ? ["partial", `partly: ${percent(soft)}`] : ["failed", "failed"];
 }
 

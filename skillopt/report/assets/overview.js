@@ -28,10 +28,11 @@ function verdict(run) {
   }
   if (test) {
     const gain = test.gain ? `, ${points(test.gain)} points over the initial skill` : "";
-    parts.push(h("p", { class: "big" }, h("b", {}, share(test.hard)), ` of ${plural(test.tasks, "held-out task")} solved${gain}`));
-    const low = test.gain && test.gain.low;
-    if (test.gain && low <= 0) parts.push(note("The interval of the gain includes 0: this run does not show that the skill got better."));
+    const what = run.word === "solved" ? ` of ${plural(test.tasks, "held-out task")} solved`
+      : ` ${run.word} on ${plural(test.tasks, "held-out task")}`;
+    parts.push(h("p", { class: "big" }, h("b", {}, share(tested(test))), `${what}${gain}`));
   }
+  if (run.said) parts.push(h("p", { class: `claim ${run.claim ? run.claim.verdict.replace(" ", "-") : "none"}` }, run.said));
   if (judged.length) {
     parts.push(note(`${accepted} of ${plural(judged.length, "judged change")} accepted. Selection scores of `
       + "accepted changes are flattering, as they were chosen by these scores; trust the held-out ones."));
@@ -107,7 +108,7 @@ function testTable(run) {
   const roles = Object.entries(run.test);
   if (!roles.length) return null;
   const unopened = roles.some(([, t]) => t.skill_activated !== null && percent(t.skill_activated) === percent(0));
-  return [table(["held-out test", "solved", "gain, points", "opened"], roles.map(([role, t]) => row(role, share(t.hard),
+  return [table(["held-out test", run.word, "gain, points", "opened"], roles.map(([role, t]) => row(role, share(tested(t)),
     t.gain ? points(t.gain) : "", t.skill_activated === null ? "" : percent(t.skill_activated)))), unopened && hint(UNOPENED)];
 }
 
@@ -127,13 +128,13 @@ function comparison(runs, choose) {
     return h("tr", {}, [
       h("button", { class: `link run${i}`, click: () => choose(i) }, run.name), run.state, run.harness, run.target,
       `${run.steps}`, run.initial_score === null ? "" : `${percent(run.initial_score)} → ${percent(run.best_score)}`,
-      initial ? share(initial.hard) : "", best ? share(best.hard) : "",
-      best && best.gain ? points(best.gain) : "", tokens(run.spent.tokens), money(run.spent.usd),
+      initial ? share(tested(initial)) : "", best ? share(tested(best)) : "",
+      best && best.gain ? points(best.gain) : "", run.claim ? run.claim.verdict : "", tokens(run.spent.tokens), money(run.spent.usd),
     ].map((c) => h("td", {}, c)));
   };
   return [
     section("Runs side by side", table(["run", "state", "harness", "model", "steps", "selection", "test, initial", "test, best",
-      "gain, points", "tokens", "cost"], runs.map(line), { class: "numbers" })),
+      "gain, points", "verdict", "tokens", "cost"], runs.map(line), { class: "numbers" })),
     section("Scores", scoreChart(runs, () => {}), note("Selection score of the current skill, by step.")),
   ];
 }
