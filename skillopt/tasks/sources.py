@@ -158,8 +158,8 @@ def _unknown(source: str) -> str:
     close = difflib.get_close_matches(source, [*TASK_SOURCES], 1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return (
-        f"tasks.source: {source}: no such folder, no eval file, nor one of {', '.join(TASK_SOURCES)}{hint}, nor "
-        "an import path like 'my_package.module:name'"
+        f"tasks.source: {source}: no such folder, nor one of {', '.join(TASK_SOURCES)}{hint}, nor "
+        "an eval file, nor an import path like 'my_package.module:name'"
     )
 
 

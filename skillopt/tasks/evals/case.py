@@ -22,6 +22,8 @@ from skillopt.tasks.harbor import DEFAULT_WORKDIR, TaskError
 
 CHECKS = "checks.json"
 """The file in ``tests/`` with the checks."""
+EVAL_FILES = (CHECKS, "run_checks.py", "test.sh")
+"""The files in ``tests/`` that every task of an eval file has."""
 _INSIDE = Path(__file__).parent / "inside" / "run_checks.py"
 _TEST_SH = '#!/bin/sh\nexec python3 -I "$TESTS_DIR/run_checks.py"\n'
 _SCRATCH = re.compile(r"(?<![\w.:}$*~/-])/(?:var/)?tmp/\w")
