@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from skillopt.config.schema import Metric
 from skillopt.gates.rivals import search_of
-from skillopt.gates.simulation import Setting, cells
+from skillopt.gates.simulation import Setting, cell, cells
 
 SIZES = (17, 40, 100)
 POOLS = ("A", "B", "C", "harmful", "rare", "families")
@@ -18,6 +19,10 @@ RULES = ("strict", "fresh", "cap-evolve", "evoskill", "gepa")
 RUNS = {17: 150, 40: 150, 100: 60}
 """Runs of a cell by number of tasks; the rules of other optimizers and soft rewards have fewer."""
 OTHERS, SOFT = 40, 30
+EDITS = {17: 60, 40: 30}
+"""Runs of a cell in the table of single edits."""
+SINGLE = {1: ((0.0, 0.0), (0.0, 0.25)), 4: ((0.0, 0.0), (0.5, 0.0), (0.5, 0.25))}
+"""By edits of a proposal, the shares for credit and removals that are compared."""
 CHECKS = 4
 """Checks of a task in the table of soft rewards."""
 DRAWING = Path(__file__).parent.parent / "docs" / "images" / "gates.svg"
@@ -34,6 +39,7 @@ def run() -> dict[str, list[Row]]:
             if size < SIZES[-1]:
                 found["soft"] += _cells(Setting(tasks=size, pool=pool, checks=CHECKS), SOFT)
             print(f"{size} tasks, pool {pool}", file=sys.stderr, flush=True)
+    found["edits"] = edits()
     DRAWING.write_text(drawing(found["hard"]))
     return found
 
@@ -47,6 +53,52 @@ def _cells(setting: Setting, runs: int, others: Sequence[str] = ()) -> list[Row]
     found += cells({rule: search_of(rule) for rule in others}, setting, range(OTHERS), None)
     rows = [vars(one) for one in found]
     return [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+
+
+def edits() -> list[Row]:
+    """What credit to single edits and their removal do, with one edit a proposal and with four;
+    and what more steps without either gain with as many rollouts in all."""
+    found = []
+    for size, runs in EDITS.items():
+        for bundle, arms in SINGLE.items():
+            for credit, prune in arms:
+                search = search_of("fresh", credit=credit, prune=prune)
+                steps = 24 if bundle == 1 else 12
+                settings = [Setting(size, pool, steps, bundle=bundle) for pool in POOLS]
+                rows = [vars(cell("fresh", search, one, range(runs))) for one in settings]
+                more = [
+                    vars(cell("fresh", search_of("fresh"), one, range(runs), row["rollouts"]))
+                    for one, row in zip(settings, rows, strict=True)
+                ]
+                shares = {"bundle": bundle, "credit": credit, "prune": prune, "tasks": size}
+                means = {key: round(_mean(rows, key), 4) for key in MEANS}
+                error = math.sqrt(math.fsum(row["error"] ** 2 for row in rows)) / len(rows)
+                means["steps"] = round(_mean(more, "gain"), 4)
+                found.append(shares | means | {"error": round(error, 4)})
+    return found
+
+
+MEANS = ("gain", "gate_rollouts", "useful", "useless", "harmful")
+
+
+def _mean(rows: Sequence[Row], key: str) -> float:
+    return math.fsum(row[key] for row in rows) / len(rows)
+
+
+def single_edits(rows: Sequence[Row]) -> str:
+    """The table of credit and removals, means over the pools."""
+    lines = [
+        "| tasks | edits a step | `credit` | `prune` | true gain (gate rollouts) "
+        "| gain by more steps | useful | useless | harmful |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        gain = f"{100 * row['gain']:.1f} ± {100 * row['error']:.1f} ({row['gate_rollouts']:,.0f})"
+        kinds = " | ".join(f"{row[kind]:.1f}" for kind in MEANS[2:])
+        arm = f"{row['bundle']} | {row['credit']:g} | {row['prune']:g}"
+        steps = f"{100 * row['steps']:.1f}"
+        lines.append(f"| {row['tasks']} | {arm} | {gain} | {steps} | {kinds} |")
+    return "\n".join(lines)
 
 
 def gains(rows: Sequence[Row]) -> str:
@@ -175,4 +227,5 @@ def document(found: dict[str, list[Row]]) -> dict[str, str]:
         "ratios": ratios(hard),
         "soft": gains(soft),
         "ballast": ballast(hard),
+        "edits": single_edits(found["edits"]),
     }

@@ -113,6 +113,17 @@ def _points(gain: float | None) -> str:
     "--checks", type=click.IntRange(1), default=1, show_default=True,
     help="Checks of a task. With several, the soft reward counts.",
 )  # fmt: skip
+@click.option(
+    "--bundle", type=click.IntRange(1), default=1, show_default=True, help="Edits of a proposal."
+)
+@click.option(
+    "--credit", type=click.FloatRange(0), default=0.0, show_default=True,
+    help="Rollouts that tell the edits of a proposal apart, as a share of the gate's.",
+)  # fmt: skip
+@click.option(
+    "--prune", type=click.FloatRange(0), default=0.0, show_default=True,
+    help="Rollouts that try the skill without single edits, as a share of the gate's.",
+)  # fmt: skip
 @click.option("--runs", type=click.IntRange(1), default=150, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
@@ -128,6 +139,9 @@ def simulate(
     steps: int,
     batch: int,
     checks: int,
+    bundle: int,
+    credit: float,
+    prune: float,
     runs: int,
     seed: int,
     equal: bool,
@@ -147,11 +161,13 @@ def simulate(
         if pool not in POOLS:
             raise click.UsageError(f"--pool {pool}: not one of {', '.join(POOLS)}")
     metric: Metric = "hard" if checks == 1 else "soft"
-    searches = {rule: search_of(rule, metric) for rule in rules}
+    searches = {rule: search_of(rule, metric, credit, prune) for rule in rules}
     found: list[Cell] = []
     for size in sizes:
         for pool in pools:
-            setting = Setting(tasks=size, pool=pool, steps=steps, batch=batch, checks=checks)
+            setting = Setting(
+                tasks=size, pool=pool, steps=steps, batch=batch, checks=checks, bundle=bundle
+            )
             seeds = range(seed, seed + runs)
             found += cells(searches, setting, seeds, search_of("strict", metric) if equal else None)
             click.echo(f"{size} tasks, pool {pool}: done", err=True)

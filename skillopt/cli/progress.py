@@ -28,8 +28,10 @@ from skillopt.run.events import (
 from skillopt.run.records import (
     BaselineDone,
     CompressionDone,
+    CreditDone,
     EpochDone,
     Noted,
+    RemovalDone,
     Replied,
     RunDone,
     RunStarted,
@@ -103,7 +105,9 @@ class Progress:
                 self.waits[wait.service] = wait
             case BaselineDone():
                 self.current = self.best = event.score
-            case StepDone() | EpochDone() | CompressionDone() if event.gate and event.gate.accepted:
+            case StepDone() | EpochDone() | CompressionDone() | CreditDone() | RemovalDone() if (
+                event.gate and event.gate.accepted
+            ):
                 self.current = event.gate.score_after
                 self.best = max(self.best or 0.0, self.current or 0.0)
 
@@ -218,6 +222,14 @@ class Display:
             length = f"about {before} to {after} tokens, " if event.candidate else ""
             scores = self._progress.scores()
             return f"compression before step {event.step}: {event.action}{why}, {length}{scores}"
+        if isinstance(event, CreditDone):
+            why = f" ({event.skipped})" if event.skipped else f", {len(event.edits)} edits"
+            scores = self._progress.scores()
+            return f"step {event.step} without its harmful edits: {event.action}{why}, {scores}"
+        if isinstance(event, RemovalDone):
+            why = f" ({event.skipped})" if event.skipped else ""
+            named = f"without edit {event.number + 1} of step {event.of_step}"
+            return f"{named}: {event.action}{why}, {self._progress.scores()}"
         if isinstance(event, EpochDone) and event.action != "off":
             why = f" ({event.skipped})" if event.skipped else ""
             scores = self._progress.scores()

@@ -301,6 +301,13 @@ def print_history(
         _row(table, *where, row["action"], *numbers, *_selection(row))
         if row["action"] == "skip":
             why.append(f"step {row['step']} was skipped: {row['gate']}")
+        if credit := row.get("credit"):
+            name = f"without harmful edits: {credit['action']}"
+            edits = str(credit["edits_applied"])
+            _row(table, "", str(row["epoch"]), name, "", edits, "", *_selection(credit))
+        for gone in row.get("removals", ()):
+            name = f"without an edit of step {gone['of_step']}: {gone['action']}"
+            _row(table, "", str(row["epoch"]), name, "", "1", "", *_selection(gone))
         end = row.get("epoch_end")
         if end:
             name = f"slow update: {end['action']}"

@@ -32,9 +32,10 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
 StageName = Literal[
     "draft", "baseline", "rollout", "reflect", "merge", "rank", "apply", "gate",
-    "pairs", "slow", "meta", "final", "test", "eval",
+    "credit", "prune", "pairs", "slow", "meta", "final", "test", "eval",
 ]  # fmt: skip
-"""The stages of a run in order; ``pairs`` are the rollouts of the slow update."""
+"""The stages of a run in order; ``pairs`` are the rollouts of the slow update, ``credit`` and
+``prune`` those that judge single edits."""
 Arm = Literal["none", "draft"]
 FEW_TESTS = 100
 """The most test tasks on which no skill is scored without being asked for."""
@@ -282,6 +283,12 @@ class TrainConfig(Section):
     """Training tasks that the slow update compares."""
     meta_skill: bool = True
     """Whether the optimizer keeps notes for itself from the same pairs."""
+    credit: float | None = Field(None, ge=0, le=10)
+    """Rollouts that tell apart the edits of a rejected step, as a share of the gate's; 0 for none.
+    By default 0.5 with the gate ``fresh``, otherwise 0."""
+    prune: float | None = Field(None, ge=0, le=10)
+    """Rollouts that try the skill without each accepted edit at the ends of epochs, as a share of
+    the gate's; 0 for none. By default 0.25 with the gate ``fresh``, otherwise 0."""
     stages: dict[OwnStage, str] = Field(default_factory=dict)
     """Import paths of your own functions for some stages, such as ``rank: my_module:my_rank``."""
 

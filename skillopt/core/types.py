@@ -398,6 +398,18 @@ class GateDecision(BaseModel):
         """Tasks that the candidate was run on."""
         return len({row.task for row in self.rollouts})
 
+    @property
+    def cost(self) -> int:
+        """Number of rollouts behind it that were asked for."""
+        return len(self.rollouts) + len(self.remeasured)
+
+    @property
+    def improvement(self) -> float:
+        """The estimated gain; if there is no estimate, the difference of the scores."""
+        if self.gain is not None:
+            return self.gain
+        return self.upper_bound - self.score_before
+
 
 EditKind = Literal["append", "insert_after", "replace", "delete", "set_description", "note"]
 
@@ -452,6 +464,24 @@ class EditOutcome:
 
 
 @dataclass(frozen=True)
+class EditVerdict:
+    """What was measured of some edits of a bundle: the bundle, and the bundle without them."""
+
+    edits: tuple[Edit, ...]
+    """One edit; several if they could only be left out together."""
+    company: int
+    """Number of the bundle's other edits, which were there both times."""
+    score_with: float
+    """Mean score of the bundle on the tasks that it had changed, in new rollouts."""
+    score_without: float
+    """The same without the edits."""
+    tasks: int
+    """Number of these tasks."""
+    outcomes: int
+    """Number of rollouts behind both scores."""
+
+
+@dataclass(frozen=True)
 class RejectedEdit:
     """An entry of the rejected-edit memory: edits that the gate rejected, judged together."""
 
@@ -468,6 +498,11 @@ class RejectedEdit:
     """Tasks of the selection split."""
     undecided: bool = False
     """Whether the gate might accept the same edits with more evidence."""
+    verdicts: tuple[EditVerdict, ...] = ()
+    """What was measured of single edits of the bundle, those that were kept included."""
+    removed: bool = False
+    """Whether the edits were in the skill and were taken out again, as it scores no less without
+    them: then ``score_before`` is that without them, and ``score_after`` that with them."""
 
 
 @dataclass(frozen=True)

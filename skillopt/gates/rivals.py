@@ -15,7 +15,8 @@ from skillopt.config.schema import GateConfig, Metric
 from skillopt.core.types import GateDecision
 from skillopt.gates import make_gate
 from skillopt.gates.base import Trial, score_of
-from skillopt.gates.simulation import Edits, GateSearch, Search, World, steps_of
+from skillopt.gates.search import GateSearch
+from skillopt.gates.simulation import Edits, Search, World, steps_of
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,15 @@ def _from_front(pool: Mapping[Edits, Sequence[float]], rng: np.random.Generator)
     return skills[int(rng.choice(len(skills), p=weights / weights.sum()))]
 
 
-def search_of(rule: str, metric: Metric = "hard") -> Search:
+def search_of(
+    rule: str, metric: Metric = "hard", credit: float = 0.0, prune: float = 0.0
+) -> Search:
     """A rule of the simulation by name.
 
     Args:
         rule: the name of another optimizer, a value of ``gate.kind``, or the import path of a gate.
         metric: which reward counts for a gate.
+        credit, prune: as for :class:`GateSearch`, for a gate.
 
     Raises:
         PluginError: an import path leads nowhere.
@@ -144,4 +148,5 @@ def search_of(rule: str, metric: Metric = "hard") -> Search:
             return GepaSearch()
         case "cap-evolve":
             return GateSearch(CapEvolveGate(metric))
-    return GateSearch(make_gate(GateConfig(kind=rule, metric=metric)))
+    gate = make_gate(GateConfig(kind=rule, metric=metric))
+    return GateSearch(gate, credit=credit, prune=prune)

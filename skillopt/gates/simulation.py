@@ -16,7 +16,6 @@ import numpy as np
 
 from harnesses.base import Status, Usage
 from skillopt.core.types import Reward, Rollout, Task, named_task
-from skillopt.gates.base import Gate, Measure, Side, Trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,6 +67,7 @@ class Setting:
         pool: name in :data:`POOLS`.
         steps: proposals of a run.
         batch: training rollouts of a step.
+        bundle: edits of a proposal.
         checks: checks of a task, each passed or not; the soft reward is the share passed.
         unseen: tasks by which the true gain is measured.
     """
@@ -76,6 +76,7 @@ class Setting:
     pool: str = "A"
     steps: int = 24
     batch: int = 40
+    bundle: int = 1
     checks: int = 1
     unseen: int = 1500
 
@@ -223,58 +224,6 @@ class Search(Protocol):
             world: has the proposals, and measures.
             budget: rollouts of the whole run, in place of the setting's number of steps.
         """
-
-
-@dataclass(frozen=True)
-class GateSearch:
-    """This project's loop with a gate: each step proposes one change to the current skill."""
-
-    gate: Gate
-    batch: bool = True
-
-    def run(self, world: World, budget: float | None = None) -> Edits:
-        """The current skill after the last step."""
-        current: Edits = ()
-        lineage: list[Edits] = []
-        evidence: Evidence = {}
-        _keep(evidence, current, world.measure(current, world.tasks, 0))
-        for step in steps_of(world, budget):
-            candidate = (*current, step)
-            found: Evidence = {}
-            trial = Trial(
-                tasks=world.tasks,
-                known=evidence[current],
-                measure=_measure(world, {"candidate": candidate, "current": current}, found),
-                before=[evidence[skill] for skill in lineage],
-            )
-            decision = self.gate.decide(trial)
-            for skill, rewards in found.items():
-                for name, new in rewards.items():
-                    evidence.setdefault(skill, {}).setdefault(name, []).extend(new)
-            if decision.accepted:
-                lineage.append(current)
-                current = candidate
-        return current
-
-
-Evidence = dict[Edits, dict[str, list[Reward]]]
-
-
-def _measure(world: World, sides: dict[Side, Edits], found: Evidence) -> Measure:
-    """A trial's way to measure, which also keeps what was found."""
-
-    def measure(side: Side, tasks: Sequence[Task], repetition: int) -> list[Rollout]:
-        rollouts = world.measure(sides[side], tasks, repetition)
-        _keep(found, sides[side], rollouts)
-        return rollouts
-
-    return measure
-
-
-def _keep(evidence: Evidence, skill: Edits, rollouts: Sequence[Rollout]) -> None:
-    rewards = evidence.setdefault(skill, {})
-    for rollout in rollouts:
-        rewards.setdefault(rollout.task.name, []).append(rollout.reward)
 
 
 def steps_of(world: World, budget: float | None) -> Iterator[int]:

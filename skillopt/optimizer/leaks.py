@@ -222,7 +222,8 @@ def _questions(
     for digest in sorted(held_out & every.keys()):
         asked, answers = every[digest]
         own = tuple(word for word in asked if word not in frame)[:SHINGLE]
-        if own and answers:
+        # What is told from the others by a number alone has no question of its own.
+        if answers and any(len(word) > 2 and word.isalpha() for word in own):
             kept.append((own, answers))
     return Questions(kept, frame)
 

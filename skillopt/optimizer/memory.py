@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import Edit, Finding, GateDecision, RejectedEdit, Tried
+from skillopt.core.types import Edit, EditVerdict, Finding, GateDecision, RejectedEdit, Tried
 from skillopt.optimizer.edits import ALREADY_THERE
 from skillopt.optimizer.render import clip
 
@@ -74,6 +74,12 @@ def render_memory(memory: Sequence[RejectedEdit], tokens: int = MEMORY_TOKENS) -
 
 
 def _entry(entry: RejectedEdit) -> str:
+    if entry.removed:
+        head = (
+            f"Step {entry.step}: taken out of the skill again, {entry.score_after:.3f} with and "
+            f"{entry.score_before:.3f} without on {entry.total} tasks:"
+        )
+        return "\n".join([head, *(f"  {describe(edit)}" for edit in entry.edits)])
     before, after = f"{entry.score_before:.3f}", f"{entry.score_after:.3f}"
     if not entry.total:
         scores = f"at best {after} against {before}"
@@ -85,9 +91,21 @@ def _entry(entry: RejectedEdit) -> str:
     broken = f", {len(entry.broken)} tasks got worse" if entry.broken else ""
     many = len(entry.edits) > 1
     judged = f"; these {len(entry.edits)} together, none of them alone:" if many else "; alone:"
+    if entry.verdicts:
+        judged = "; in one change, left out in turn afterwards:"
     verdict = "undecided, may return" if entry.undecided else "rejected"
     head = f"Step {entry.step}: {verdict}, {scores}{broken}{judged}"
-    return "\n".join([head, *(f"  {describe(edit)}" for edit in entry.edits)])
+    measured = [_verdict(one) for one in entry.verdicts]
+    return "\n".join([head, *(f"  {describe(edit)}" for edit in entry.edits), *measured])
+
+
+def _verdict(found: EditVerdict) -> str:
+    """What was measured of an edit in its company."""
+    named = "; ".join(describe(edit, _KEPT_TOKENS) for edit in found.edits)
+    return (
+        f"  on {found.tasks} tasks {found.score_with:.3f} with it and {found.score_without:.3f} "
+        f"without, beside {found.company} others: {named}"
+    )
 
 
 def render_kept(tried: Sequence[Tried], tokens: int = TRIED_TOKENS) -> str:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from skillopt.core.types import GateDecision, Reward, RolloutRow
+from skillopt.core.types import EditOutcome, GateDecision, Reward, RolloutRow
 from skillopt.evaluation.claim import claim_of_run, said_of_run, scorer_of
 from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean
 from skillopt.report.diff import side_by_side
@@ -23,9 +23,11 @@ from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
     CompressionDone,
+    CreditDone,
     EpochDone,
     Noted,
     Record,
+    RemovalDone,
     Replied,
     RolloutRan,
     RunChanged,
@@ -37,7 +39,7 @@ from skillopt.run.records import (
 from skillopt.run.spending import Meter
 from skillopt.run.state import State
 
-Judged = StepDone | EpochDone | CompressionDone
+Judged = StepDone | EpochDone | CompressionDone | CreditDone | RemovalDone
 REFLECTIONS = ("reflect", "merge", "rank", "slow", "meta", "repair", "compress", "draft")
 
 
@@ -122,6 +124,10 @@ class RunView:
                 self._compression(record, before)
             case StepDone():
                 self._step(record, before)
+            case CreditDone():
+                self._credit(record, before)
+            case RemovalDone():
+                self._removal(record, before)
             case EpochDone():
                 self._epoch(record, before)
             case RunDone():
@@ -167,6 +173,23 @@ class RunView:
         entry |= {"edits": [], "length": list(record.tokens)}
         self._judged(entry, record, before)
 
+    def _credit(self, record: CreditDone, before: str) -> None:
+        entry = self._entry(f"edits of step {record.step}", record)
+        entry |= {"edits": [asdict(EditOutcome(edit, applied=True)) for edit in record.edits]}
+        entry["verdicts"] = [asdict(verdict) for verdict in record.verdicts]
+        known = [row for rows in record.rollouts.values() for row in rows]
+        self._table.add(f"{entry['name']}, left out in turn", "val", record.step, known)
+        self._judged(entry, record, before)
+
+    def _removal(self, record: RemovalDone, before: str) -> None:
+        name = f"without edit {record.number + 1} of step {record.of_step}"
+        entry = self._entry(f"{name}, epoch {record.epoch}", record)
+        entry["edits"] = []
+        if record.removal:
+            made = EditOutcome(record.removal, record.gate is not None, record.skipped)
+            entry["edits"] = [asdict(made)]
+        self._judged(entry, record, before)
+
     def _epoch(self, record: EpochDone, before: str) -> None:
         """Add an epoch's end that did something: a slow update, the optimizer's notes, or both."""
         if record.action == "off" and not record.pairs:
@@ -179,7 +202,9 @@ class RunView:
     def _entry(self, name: str, record: Judged) -> dict[str, Any]:
         """The entry of a step or an epoch's end, with the edits and replies behind it."""
         row = record.row
-        shifts: dict[type[Record], float] = {EpochDone: 0.5, CompressionDone: -0.25}
+        shifts: dict[type[Record], float] = {
+            EpochDone: 0.5, CompressionDone: -0.25, CreditDone: 0.125, RemovalDone: 0.25,
+        }  # fmt: skip
         entry = {
             "name": name,
             "x": record.step + shifts.get(type(record), 0.0),
@@ -205,7 +230,8 @@ class RunView:
     def _judged(self, entry: dict[str, Any], record: Judged, before: str) -> None:
         """Add the gate's decision on its candidate to an entry."""
         gate, candidate = record.gate, record.candidate
-        entry["rejected"] = asdict(record.rejected) if record.rejected else None
+        rejected = None if isinstance(record, CreditDone) else record.rejected
+        entry["rejected"] = asdict(rejected) if rejected else None
         entry["gate"] = entry["selection"] = None
         entry["diff"] = []
         if candidate is None or gate is None:

@@ -24,7 +24,9 @@ from skillopt.run.records import (
     AnyRecord,
     BaselineDone,
     CompressionDone,
+    CreditDone,
     EpochDone,
+    RemovalDone,
     RunChanged,
     RunCreated,
     StepDone,
@@ -69,6 +71,13 @@ class RunFolder:
                 self._candidate(record.step, "compression_", digest, gate, state)
             case StepDone():
                 self._step(record, state)
+            case CreditDone():
+                self._candidate(record.step, "credit_", record.candidate, record.gate, state)
+                self._skill(record.step, state.skills[state.current])
+            case RemovalDone():
+                name = f"without_{record.of_step:04d}_{record.number}_"
+                self._candidate(record.step, name, record.candidate, record.gate, state)
+                self._skill(record.step, state.skills[state.current])
             case EpochDone():
                 self._epoch(record, state)
 

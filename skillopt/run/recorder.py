@@ -11,9 +11,11 @@ from skillopt.run.journal import Journal
 from skillopt.run.records import (
     BaselineDone,
     CompressionDone,
+    CreditDone,
     EpochDone,
     Noted,
     Record,
+    RemovalDone,
     RolloutRan,
     RunDone,
     RunStarted,
@@ -23,7 +25,10 @@ from skillopt.run.records import (
 from skillopt.run.spending import Meter
 from skillopt.run.state import State
 
-STANDING = RunStarted | BaselineDone | CompressionDone | StepDone | EpochDone | RunDone | RunStopped
+STANDING = (
+    RunStarted | BaselineDone | CompressionDone | StepDone | CreditDone | RemovalDone | EpochDone
+    | RunDone | RunStopped
+)  # fmt: skip
 """Records after which the files with the run's current state are written."""
 
 

@@ -16,7 +16,9 @@ from harnesses.base import Status, Usage
 from harnesses.clock import now
 from skillopt.core.skill import Layout, Skill
 from skillopt.core.types import (
+    Edit,
     EditOutcome,
+    EditVerdict,
     GateDecision,
     Patch,
     RejectedEdit,
@@ -208,6 +210,56 @@ class CompressionDone(Record):
     row: dict[str, Any]
 
 
+class CreditDone(Record):
+    """It was measured which edits of a step's change carried it. If the change was rejected, those
+    that did no harm were judged again, as a change of its own."""
+
+    kind: Literal["credit_done"] = "credit_done"
+    step: int
+    epoch: int
+    action: str
+    """The gate's decision on the edits that did no harm; ``skip`` if there was nothing to judge."""
+    skipped: str = ""
+    verdicts: list[EditVerdict]
+    gains: dict[int, float]
+    """The measured part of each edit in the gain, by its number in the step's change, from 0."""
+    rollouts: dict[str, list[RolloutRow]]
+    """What was measured for the verdicts, by digest of the skill."""
+    edits: list[Edit] = []
+    """The edits that were judged again."""
+    candidate: str | None
+    gate: GateDecision | None
+    remembered: list[RejectedEdit]
+    """What the memory has of the step in place of its rejected edits."""
+    row: dict[str, Any]
+    """Its row in the history, at its step."""
+
+
+class RemovalDone(Record):
+    """The skill was tried without an edit that had been accepted."""
+
+    kind: Literal["removal_done"] = "removal_done"
+    step: int
+    """The last step before it."""
+    epoch: int
+    of_step: int
+    """The step that brought the edit."""
+    number: int
+    """The edit's number in that change, from 0."""
+    edit: Edit
+    removal: Edit | None = None
+    """The edit that takes it out; None if that is not possible."""
+    action: str
+    skipped: str = ""
+    ending: str = ""
+    """Why training ends after it, if it does not come at an epoch's end."""
+    candidate: str | None
+    gate: GateDecision | None
+    rejected: RejectedEdit | None
+    row: dict[str, Any]
+    """Its row in the history, at the step."""
+
+
 class EpochDone(Record):
     """The end of an epoch, with the results of slow update and meta skill."""
 
@@ -253,7 +305,8 @@ class RunStopped(Record):
 
 AnyRecord = Annotated[
     RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | Noted | Replied | SkillMade
-    | BaselineDone | BatchDone | CompressionDone | StepDone | EpochDone | RunDone | RunStopped,
+    | BaselineDone | BatchDone | CompressionDone | StepDone | CreditDone | RemovalDone | EpochDone
+    | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

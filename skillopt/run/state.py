@@ -24,8 +24,10 @@ from skillopt.run.records import (
     BaselineDone,
     BatchDone,
     CompressionDone,
+    CreditDone,
     EpochDone,
     Noted,
+    RemovalDone,
     Replied,
     RolloutRan,
     RunChanged,
@@ -42,6 +44,24 @@ UNTRIED = 24
 """The most proposals that are kept for later steps."""
 OVER_BUDGET = "over the budget"
 """The beginning of the reason why an edit was not applied for want of room."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """The edits of a step's change, or of those of them that were judged again.
+
+    Args:
+        step: its number.
+        before, after: digests of the skill without and with them.
+        edits: in the order in which they were applied.
+        gate: the decision on them.
+    """
+
+    step: int
+    before: str
+    after: str
+    edits: tuple[Edit, ...]
+    gate: GateDecision
 
 
 @dataclass
@@ -91,6 +111,17 @@ class State:
     """The last step that began by shortening the skill."""
     compression: dict[str, Any] = field(default_factory=dict)
     """The row of that, until the step has one."""
+    unsettled: Change | None = None
+    """The last step's change, until it is known which of its edits carried it, or the epoch ends.
+    """
+    changes: list[Change] = field(default_factory=list)
+    """All changes by edits that were accepted, oldest first."""
+    gains: dict[tuple[int, int], float] = field(default_factory=dict)
+    """The measured part of accepted edits in their change's gain, by step and number."""
+    removals: list[RemovalDone] = field(default_factory=list)
+    spent_on: dict[str, int] = field(default_factory=dict)
+    """Rollouts of the gate on the selection split: ``gate`` for the steps' changes, ``credit`` and
+    ``prune`` for single edits."""
     paired: bool = False
     """Whether an epoch's end has begun to compare two epochs' skills."""
     notes_of_run: list[Noted] = field(default_factory=list)
@@ -138,6 +169,10 @@ class State:
                 self._compression(record)
             case StepDone():
                 self._step(record)
+            case CreditDone():
+                self._credit(record)
+            case RemovalDone():
+                self._removal(record)
             case EpochDone():
                 self._epoch(record)
             case RunDone():
@@ -154,9 +189,60 @@ class State:
     def _step(self, record: StepDone) -> None:
         self.steps = record.step
         self._learn(record)
+        edits = tuple(outcome.edit for outcome in record.report if outcome.applied)
+        change = self._change(record.step, edits, record.candidate, record.gate)
+        self.unsettled = change
+        self._spend("gate", record.gate)
         self._judge(record.candidate, record.gate, record.rejected, record.step)
         self.history.append(record.row | self.compression | self._scores())
         self.compression = {}
+
+    def _credit(self, record: CreditDone) -> None:
+        for skill, rows in record.rollouts.items():
+            self._keep(skill, rows)
+            self.spent_on["credit"] = self.spent_on.get("credit", 0) + len(rows)
+        self._spend("credit", record.gate)
+        if record.remembered:
+            self.memory = (*self.memory[:-1], *record.remembered)
+        if record.gate is not None:
+            what = f"step {record.step} without its harmful edits"
+            self.tried.append(_tried(what, record, tuple(record.edits)))
+        settled, self.unsettled = self.unsettled, None
+        if settled is not None and settled.gate.accepted:
+            self.gains |= {(record.step, n): gain for n, gain in record.gains.items()}
+        self._change(record.step, tuple(record.edits), record.candidate, record.gate)
+        self._judge(record.candidate, record.gate, None, record.step)
+        self.history[-1] = self.history[-1] | {"credit": record.row | self._scores()}
+
+    def _removal(self, record: RemovalDone) -> None:
+        self.unsettled = None
+        self.removals.append(record)
+        self._spend("prune", record.gate)
+        if record.gate is not None and record.removal is not None:
+            what = f"taking out an edit of step {record.of_step}"
+            self.tried.append(_tried(what, record, (record.removal,)))
+        was_best = self.best == self.current
+        self._judge(record.candidate, record.gate, record.rejected, self.last_accepted)
+        if was_best and record.gate is not None and record.gate.accepted:
+            self.best, self.best_score = self.current, self.current_score
+        rows = [*self.history[-1].get("removals", ()), record.row | self._scores()]
+        self.history[-1] = self.history[-1] | {"removals": rows}
+
+    def _change(
+        self, step: int, edits: tuple[Edit, ...], candidate: str | None, gate: GateDecision | None
+    ) -> Change | None:
+        """Keep a change by edits; before it is judged."""
+        if candidate is None or gate is None or not edits:
+            return None
+        change = Change(step, self.current, candidate, edits, gate)
+        if gate.accepted:
+            self.changes.append(change)
+            gain = gate.improvement / len(edits)
+            self.gains |= {(step, number): gain for number in range(len(edits))}
+        return change
+
+    def _spend(self, stage: str, gate: GateDecision | None) -> None:
+        self.spent_on[stage] = self.spent_on.get(stage, 0) + (gate.cost if gate else 0)
 
     def _learn(self, record: StepDone) -> None:
         """Keep what a step tried, proposed and found, for the optimizer."""
@@ -190,7 +276,7 @@ class State:
         self.compression = {"compression": record.row | self._scores()}
 
     def _epoch(self, record: EpochDone) -> None:
-        self.epochs = record.epoch
+        self.epochs, self.unsettled = record.epoch, None
         if record.action != "off":
             edits = record.rejected.edits if record.rejected else ()
             self.tried.append(_tried(f"slow update after step {record.step}", record, edits))
@@ -245,6 +331,12 @@ class State:
     def rewards(self) -> dict[str, list[Reward]]:
         """All rewards of the current skill on the selection split."""
         return self.rewards_of(self.current)
+
+    @property
+    def ending(self) -> str:
+        """Why training ends, if its last removals have begun without an epoch's end."""
+        last = self.removals[-1] if self.removals else None
+        return last.ending if last and last.step == self.steps else ""
 
     @property
     def lineage(self) -> list[str]:
@@ -304,7 +396,9 @@ def fold(records: Iterable[AnyRecord]) -> State:
 
 
 def _tried(
-    what: str, record: StepDone | CompressionDone | EpochDone, edits: tuple[Edit, ...]
+    what: str,
+    record: StepDone | CompressionDone | CreditDone | RemovalDone | EpochDone,
+    edits: tuple[Edit, ...],
 ) -> Tried:
     gate = record.gate
     return Tried(

@@ -10,10 +10,17 @@ from skillopt.core.types import Edit
 from skillopt.optimizer.edits import apply_edits
 from skillopt.optimizer.regions import GUIDANCE, region, with_region
 from skillopt.run.folder import RunError
-from skillopt.run.records import AnyRecord, CompressionDone, EpochDone, StepDone
+from skillopt.run.records import (
+    AnyRecord,
+    CompressionDone,
+    CreditDone,
+    EpochDone,
+    RemovalDone,
+    StepDone,
+)
 from skillopt.run.state import State, fold
 
-Judged = StepDone | EpochDone | CompressionDone
+Judged = StepDone | EpochDone | CompressionDone | CreditDone | RemovalDone
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class AcceptedEdit:
 
     step: int
     number: int
-    """Its place among the step's applied edits, from 1."""
+    """Its place among the step's applied edits, or those of them that were kept, from 1."""
     edit: Edit
 
     @property
@@ -41,11 +48,15 @@ class Rebuilt:
 
 
 def accepted_edits(records: Sequence[AnyRecord]) -> list[AcceptedEdit]:
-    """The edits of the accepted steps up to the best skill, in the order in which they were made.
+    """The edits of the accepted steps up to the best skill, in the order in which they were made,
+    without those that were taken out again.
 
     A slow update, a shortening, and a step that rewrites the whole skill have none.
     """
-    return [edit for _, record in _accepted(records) for edit in _edits_of(record)]
+    changes = [record for _, record in _accepted(records)]
+    removed = {(r.of_step, r.number + 1) for r in changes if isinstance(r, RemovalDone)}
+    made = [edit for record in changes for edit in _edits_of(record)]
+    return [edit for edit in made if (edit.step, edit.number) not in removed]
 
 
 def without(records: Sequence[AnyRecord], name: str) -> Rebuilt:
@@ -70,6 +81,10 @@ def without(records: Sequence[AnyRecord], name: str) -> Rebuilt:
             continue
         if isinstance(record, EpochDone) and skill is not None:
             skill = _guided(skill, record, records)
+            continue
+        if isinstance(record, RemovalDone):
+            if skill is not None and record.removal is not None:
+                skill, _ = apply_edits(skill, [record.removal], None, files=True)
             continue
         edits = [one for one in _edits_of(record) if one != chosen]
         if not _edits_of(record):
@@ -104,9 +119,10 @@ def _accepted(records: Sequence[AnyRecord]) -> Iterator[tuple[Skill, Judged]]:
 
 
 def _edits_of(record: Judged) -> list[AcceptedEdit]:
-    if not isinstance(record, StepDone):
-        return []
-    applied = [outcome.edit for outcome in record.report if outcome.applied]
+    if isinstance(record, StepDone):
+        applied = [outcome.edit for outcome in record.report if outcome.applied]
+    else:
+        applied = record.edits if isinstance(record, CreditDone) else []
     return [AcceptedEdit(record.step, n, edit) for n, edit in enumerate(applied, start=1)]
 
 

@@ -199,13 +199,20 @@ class Training:
         return over or (lacked_room(self.state) and is_crowded(self.current, self.max_tokens))
 
     def judge(
-        self, plan: StepPlan, candidate: Skill, clock: Clock, *, ties: bool = False
+        self,
+        plan: StepPlan,
+        candidate: Skill,
+        clock: Clock,
+        *,
+        ties: bool = False,
+        stage: str = "gate",
     ) -> GateDecision | None:
         """The gate's decision; None if the candidate is the current skill.
 
         Args:
             plan, candidate, clock: the step's.
             ties: as for :class:`skillopt.gates.base.Trial`.
+            stage: the stage that its rollouts belong to.
         """
         current = self.current
         if candidate.digest == current.digest:
@@ -213,7 +220,7 @@ class Training:
         sides: dict[Side, Skill] = {"candidate": candidate, "current": current}
 
         def measure(side: Side, tasks: Sequence[Task], replicate: int) -> list[Rollout]:
-            return self.runner.rollouts(tasks, sides[side], stage="gate", replicate=replicate)
+            return self.runner.rollouts(tasks, sides[side], stage=stage, replicate=replicate)
 
         val, state = self.splits["val"], self.state
         trial = Trial(
@@ -225,7 +232,7 @@ class Training:
             before=[state.rewards_of(skill) for skill in state.lineage],
         )
         self.record(skill_made(candidate))
-        with self.stage("gate", len(val), plan, clock), own_code("gate", self.gate):
+        with self.stage(stage, len(val), plan, clock), own_code("gate", self.gate):
             decision = self.gate.decide(trial)
             if not isinstance(decision, GateDecision):
                 raise TypeError(f"it returned {decision!r}; return a GateDecision")

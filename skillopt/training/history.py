@@ -9,12 +9,12 @@ from typing import Any
 
 from harnesses.base import Usage
 from skillopt.core.metric import Scorer
-from skillopt.core.types import GateDecision, Rollout, Tried
+from skillopt.core.types import Edit, EditVerdict, GateDecision, Rollout, RolloutRow, Tried
 from skillopt.core.types import used as used_by
 from skillopt.evaluation.claim import Claim
 from skillopt.evaluation.scoring import Row
 from skillopt.optimizer.briefing import TOO_LONG
-from skillopt.optimizer.memory import render_tried
+from skillopt.optimizer.memory import describe, render_tried
 from skillopt.optimizer.pairs import Pair
 from skillopt.run.records import RunDone, rows_of
 from skillopt.run.state import State
@@ -101,6 +101,55 @@ def compression_row(
         **_judged(decision, skipped),
         "optimizer_errors": list(errors),
         **_cost(dict(usage), decision),
+        "seconds": dict(seconds),
+    }
+
+
+def credit_row(
+    action: str,
+    verdicts: Sequence[EditVerdict],
+    edits: Sequence[Edit],
+    rollouts: Sequence[RolloutRow],
+    decision: GateDecision | None,
+    seconds: Mapping[str, float],
+    skipped: str = "",
+) -> dict[str, Any]:
+    """The row of a step's credit: the same keys, and what was measured of single edits.
+
+    Args:
+        action, decision, skipped: of the edits that were judged again.
+        verdicts: what was measured.
+        edits: those that were judged again.
+        rollouts: behind the verdicts.
+        seconds: time by stage.
+    """
+    return {
+        "action": action,
+        "verdicts": len(verdicts),
+        "harmful": sum(verdict.score_without > verdict.score_with for verdict in verdicts),
+        "edits_applied": len(edits),
+        "rollouts": len(rollouts),
+        **_judged(decision, skipped),
+        **_cost({"credit": used_by(rollouts)}, decision),
+        "seconds": dict(seconds),
+    }
+
+
+def removal_row(
+    action: str,
+    of_step: int,
+    edit: Edit,
+    decision: GateDecision | None,
+    seconds: Mapping[str, float],
+    skipped: str = "",
+) -> dict[str, Any]:
+    """The row of a removal: the same keys, and the edit and the step that brought it."""
+    return {
+        "action": action,
+        "of_step": of_step,
+        "edit": describe(edit),
+        **_judged(decision, skipped),
+        **_cost({}, decision),
         "seconds": dict(seconds),
     }
 

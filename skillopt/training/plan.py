@@ -38,6 +38,8 @@ ROLLOUT_TOKENS = {
 GATE_SHARE = {"fresh": 1.25}
 """Rollouts of a gate for each selection task and decision, if it is not 1: ``fresh`` takes 1.0 to
 1.2 on average (docs/gates.md)."""
+EDIT_SHARES = {"credit": 0.5, "prune": 0.25}
+"""Defaults of ``train.credit`` and ``train.prune`` with the gate ``fresh`` (docs/gates.md)."""
 BOUNDS = {
     "strict": "Upper bounds: the gate can stop early, and stored rollouts are free.",
     "fresh": "Upper bounds, but for the gate: close calls can take more than these, others take "
@@ -293,6 +295,10 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
     judged = math.ceil(gated * val * GATE_SHARE.get(gate_kind(config, val), 1))
     rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
+    own = len(steps) * val * GATE_SHARE.get(gate_kind(config, val), 1)
+    for kind in EDIT_SHARES:
+        if share := edit_share(config, kind, val):
+            rollouts[kind] = math.ceil(share * own)
     if ends:
         rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
     return Estimate(
@@ -301,6 +307,22 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
         rollouts=tuple(rollouts.items()),
         calls=tuple(_calls(config, steps).items()),
     )
+
+
+def edit_share(config: Config, kind: str, tasks: int) -> float:
+    """How many rollouts judge single edits, as a share of those that judge the steps' changes.
+
+    Args:
+        config: the run's.
+        kind: ``credit`` or ``prune``.
+        tasks: of the selection split.
+    """
+    if config.train.update != "patch":
+        return 0.0  # There are no single edits.
+    own: float | None = getattr(config.train, kind)
+    if own is None:
+        return EDIT_SHARES[kind] if gate_kind(config, tasks) == "fresh" else 0.0
+    return own
 
 
 def gate_kind(config: Config, tasks: int) -> str:

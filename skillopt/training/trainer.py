@@ -23,6 +23,7 @@ from skillopt.training.history import compression_row, decisions_of, epoch_row
 from skillopt.training.method import Estimate
 from skillopt.training.plan import estimate
 from skillopt.training.proposal import Proposal, propose
+from skillopt.training.single_edits import prune, settle
 from skillopt.training.steps import StepPlan, compared_tasks, plan_steps
 
 SETTLED = "the skill solves every selection task, and no candidate could be better"
@@ -58,14 +59,21 @@ class SkillOpt:
             LimitReachedError, PausedError, OptimizerUnavailableError: what ends it early.
         """
         config, state = training.config, training.state
+        last = None
         for plan in plan_steps(training.splits["train"], config.train, config.seed):
             if plan.step > state.steps:
-                reason = training.stopping()
+                reason = state.ending or training.stopping()
                 if reason:
+                    if last and not last.ends_epoch:
+                        prune(training, last, reason)
                     return reason
                 self._step(training, plan)
+            if plan.step == state.steps:
+                settle(training, plan)
             if plan.ends_epoch and plan.epoch > state.epochs:
+                prune(training, plan)
                 self._end_epoch(training, plan)
+            last = plan
         return "all steps are done"
 
     def _step(self, training: Training, plan: StepPlan) -> None:

@@ -60,6 +60,7 @@ def test_help_and_import_load_nothing_heavy() -> None:
     assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_show_and_its_json(run: Path) -> None:
     shown = skillopt("show", run)
     assert shown.returncode == 0 and "accept" in shown.stdout and "+- " in shown.stdout
@@ -170,6 +171,7 @@ def test_images_are_listed() -> None:
     assert {"skillopt/agent-base:1", "skillopt/relay:1"} <= set(tags)
 
 
+@pytest.mark.slow
 def test_tasks_are_made_listed_and_checked(tmp_path: Path) -> None:
     made = tmp_path / "chores"
     assert skillopt("tasks", "make", made).returncode == 0

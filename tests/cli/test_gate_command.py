@@ -12,6 +12,8 @@ from skillopt.run.records import StepDone
 from skillopt.run.state import fold
 from tests.helpers.command_line import skillopt, small_options
 
+pytestmark = pytest.mark.slow  # Whole runs.
+
 NOISY = ("--set", "upstreams.sim.noise=0.4", "--set", "upstreams.sim.seed=5")
 INIT = "quickstart/local"
 
@@ -74,6 +76,9 @@ def test_a_simulation_prints_a_line_for_each_rule() -> None:
     rows = json.loads(skillopt("gate", "simulate", *settings, *rules, "--json").stdout)
     assert [row["rule"] for row in rows] == ["strict", "fresh", "gepa"]
     assert all(row["strict_at_equal"] is not None for row in rows)
+    more = ["--bundle", "4", "--credit", "1", "--prune", "1", "--steps", "6", "--json"]
+    (judged,) = json.loads(skillopt("gate", "simulate", *settings, "--rule", "fresh", *more).stdout)
+    assert judged["gate_rollouts"] > rows[1]["gate_rollouts"]
     assert skillopt("gate", "simulate", "--pool", "Z").returncode == 2
     assert skillopt("gate", "simulate", "--rule", "nowhere:Gate", *settings).returncode == 2
 

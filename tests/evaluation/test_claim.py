@@ -23,6 +23,8 @@ from skillopt.tasks.sources import hold_out
 from tests.helpers.tiny import Tiny, command, tiny, wants
 from tests.helpers.values import a_rollout, a_task
 
+pytestmark = pytest.mark.slow  # Whole runs.
+
 __all__ = ["tiny"]
 
 Pairs = list[list[float]]

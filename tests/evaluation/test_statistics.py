@@ -205,6 +205,7 @@ def test_gains_hold_in_the_worst_cells(cell: Cell) -> None:
     assert found.coverage >= 0.92 and found.width <= 1.15 and found.narrowest > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tasks", [5, 20])
 def test_scores_between_nothing_and_all_hold_too(tasks: int) -> None:
     """Also if nearly all are alike, and a rare one is not."""

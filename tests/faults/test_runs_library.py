@@ -22,6 +22,8 @@ import pytest
 import skillopt
 from tests.helpers.tiny import ROOT, Tiny, command, program, tiny
 
+pytestmark = pytest.mark.slow  # Whole runs.
+
 __all__ = ["tiny"]
 
 

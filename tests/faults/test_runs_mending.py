@@ -28,6 +28,8 @@ from tests.helpers.cells import ALL_CELLS
 from tests.helpers.small import made_once
 from tests.helpers.tiny import BROKEN, ROOT, Tiny, command, refused, tiny, wants
 
+pytestmark = pytest.mark.slow  # Whole runs.
+
 __all__ = ["tiny"]
 
 POINTS = {

@@ -14,6 +14,8 @@ import pytest
 import skillopt
 from tests.helpers.tiny import BROKEN, SOLVED, Tiny, command, refused, tiny
 
+pytestmark = pytest.mark.slow  # Whole runs.
+
 __all__ = ["tiny"]
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 
 from skillopt.gates.fresh import FreshGate
 from skillopt.gates.rivals import search_of
-from skillopt.gates.simulation import GateSearch, Setting, World, cell, cells, simulate
+from skillopt.gates.search import GateSearch
+from skillopt.gates.simulation import Setting, World, cell, cells, simulate
 from skillopt.gates.strict import StrictGate
 
 RULES = ("strict", "fresh", "cap-evolve", "evoskill", "gepa")

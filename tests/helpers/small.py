@@ -114,7 +114,9 @@ def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for row in history:
         kept = {key: value for key, value in row.items() if key != "seconds"}
-        if "epoch_end" in kept:
-            (kept["epoch_end"],) = untimed([kept["epoch_end"]])
+        for inner in {"epoch_end", "compression", "credit"} & kept.keys():
+            (kept[inner],) = untimed([kept[inner]])
+        if "removals" in kept:
+            kept["removals"] = untimed(kept["removals"])
         found.append(kept)
     return found

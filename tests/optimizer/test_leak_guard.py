@@ -76,6 +76,7 @@ def test_the_optimizer_sees_answers_only_where_the_config_says_so(
     assert "expected 3945.44" in seen and "Expected:\n```\n3945.44" in seen
 
 
+@pytest.mark.slow
 def test_the_quickstarts_complaints_stay_readable(tmp_path: Path) -> None:
     generate(tmp_path / "tasks", 7)
     splits = read_splits(tmp_path / "tasks")
@@ -89,6 +90,7 @@ def test_the_quickstarts_complaints_stay_readable(tmp_path: Path) -> None:
                 assert habit.complaint.search(guard.redact(task, f"rows: {complaint} (8)"))
 
 
+@pytest.mark.slow
 def test_an_edit_that_copies_is_refused_before_the_gate(tmp_path: Path) -> None:
     """An optimizer that has seen a task's folder proposes what it found there."""
 

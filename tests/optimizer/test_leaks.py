@@ -231,6 +231,7 @@ def test_true_rules_and_ordinary_text_pass_the_quickstarts_guard(
             assert guard.refusal(SKILL, with_body(text)) == ""
 
 
+@pytest.mark.slow
 def test_what_the_quickstarts_tasks_have_is_refused(quickstart: list[Task]) -> None:
     guard = leak_guard(quickstart)
     for task in quickstart:

@@ -16,6 +16,7 @@ from skillopt.run.journal import LOG, JournalError, LogReader
 from tests.helpers.synthetic_run import synthetic_run
 
 
+@pytest.mark.slow
 def test_it_tells_the_runs_own_history(run: Path) -> None:
     view = read_run(run).to_json()
     history = json.loads((run / "history.json").read_text())

@@ -254,10 +254,12 @@ def test_the_plan_counts_what_the_config_says(folder: Path, whole: RunResult) ->
     plan = make_plan(config, splits, SkillOpt(), price_table(config))
     assert (plan.epochs, plan.steps, plan.budgets) == (2, 2, (3, 2))
     counts = {stage.stage: stage.rollouts for stage in plan.stages if stage.rollouts}
-    assert counts == {"baseline": 2, "rollout": 4, "gate": 8, "pairs": 4, "test": 6}
+    edits = {"credit": 3, "prune": 2}
+    assert counts == {"baseline": 2, "rollout": 4, "gate": 8, **edits, "pairs": 4, "test": 6}
     strict = config.model_copy(update={"gate": config.gate.model_copy(update={"kind": "strict"})})
     plan_of_strict = make_plan(strict, splits, SkillOpt(), price_table(config))
-    assert next(s.rollouts for s in plan_of_strict.stages if s.stage == "gate") == 6
+    of_strict = {stage.stage: stage.rollouts for stage in plan_of_strict.stages}
+    assert of_strict["gate"] == 6 and not edits.keys() & of_strict.keys()
     assert plan.usage.cost_usd == 0.0
     assert whole.summary["spent"]["rollouts"] <= plan.rollouts
     unknown = config.model_copy(update={"target": config.target.model_copy(update={"name": "x"})})
@@ -273,7 +275,7 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(folder: Path) -> None:
     data = json.loads(skillopt("train", "quickstart/local", *options, "--dry-run", "--json").stdout)
     assert "2 tasks cannot tell any gain from luck" in shown.stdout
     assert data["smallest_gain"] is None
-    assert data["rollouts"] == 24 and data["usd"] is None and data["edit_budgets"] == [3, 2]
+    assert data["rollouts"] == 29 and data["usd"] is None and data["edit_budgets"] == [3, 2]
 
 
 def test_a_limit_of_nothing_is_refused(folder: Path) -> None:

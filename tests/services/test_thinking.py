@@ -25,6 +25,8 @@ from skillopt.training.optimizer_model import GatewayModel
 from tests.services.service import Scenario, Service, serving
 from tests.services.wire import EVENTS, Answer, Asked, Said, events, reply, written
 
+pytestmark = pytest.mark.slow  # Whole runs.
+
 ORDER = '{"reasoning": "r", "order": [2, 1]}'
 THINKS = 1.2
 """Seconds, four times the service's own limits."""

@@ -261,6 +261,7 @@ def test_tests_may_change_what_they_judge(make: Make, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_tasks_that_always_or_never_pass_without_a_skill(tiny: Tiny) -> None:
     tiny.task("train", "train-1", SOLVED)
     del tiny.settings["verifier"]

@@ -140,6 +140,7 @@ def test_nothing_is_asked_that_cannot_change_the_result(folder: Path, gate: Any)
     assert not any(isinstance(e, StageStarted) and e.stage in ("pairs", "slow") for e in seen)
 
 
+@pytest.mark.slow
 def test_what_earlier_steps_did_is_shown_to_later_ones(folder: Path) -> None:
     settings = {"upstreams.sim.noise": 1.0, "train.epochs": 3, "train.minibatch": 1}
     plain = {"final.test": False, "gate.kind": "strict"}
@@ -304,6 +305,7 @@ def test_an_epoch_has_every_task_once(count: int, size: int, seed: int, epoch: i
     assert batches(tasks, size, seed, epoch) == made
 
 
+@pytest.mark.slow
 def test_a_run_that_was_begun_with_the_strict_gate_by_default_keeps_it(folder: Path) -> None:
     whole = train(small_config(folder, name="whole", **{"gate.kind": "strict"}))
     limits = {"limits.stages.gate.rollouts": 1}

@@ -28,6 +28,7 @@ function entryDetail(run, entry, openRollout) {
     entry.pairs && pairFacts(entry.pairs),
     section("What changed", diff(entry.diff)),
     entry.edits.length > 0 && section("Edits", entry.edits.map(editCard)),
+    entry.verdicts?.length > 0 && section("Left out in turn", h("ul", {}, entry.verdicts.map(verdictLine))),
     section("What led to it", entry.replies.map(replyCard),
       entry.replies.length ? null : note("The optimizer was not asked.")),
     entry.notes && section("The optimizer's own notes (meta skill)", h("pre", {}, entry.notes)),
@@ -78,6 +79,13 @@ function editCard(outcome) {
     !outcome.applied && h("p", {}, "Refused: ", outcome.reason));
 }
 
+/** What was measured of an edit in its company. */
+function verdictLine(verdict) {
+  const named = verdict.edits.map((edit) => `${edit.kind.replace("_", " ")} ${edit.content || edit.target}`).join("; ");
+  return h("li", {}, `${named}: ${percent(verdict.score_with)} with, ${percent(verdict.score_without)} without, on `
+    + `${plural(verdict.tasks, "task")} beside ${plural(verdict.company, "other edit")}`);
+}
+
 /** What the optimizer made of some rollouts: kinds of failure, patterns, reasoning; all of it below. */
 function replyCard(reply) {
   const { value } = reply;
@@ -96,13 +104,14 @@ function memoryView(run, go) {
   if (!run.memory.length) return [note("The gate has rejected nothing.")];
   return run.memory.map((entry) => h("section", {},
     h("h2", {}, h("button", { class: "link", click: () => go("steps", rejectedIn(run, entry)) }, `Step ${entry.step}`)),
-    h("p", {}, `${percent(entry.score_before)} before, at most ${percent(entry.score_after)} with these edits`,
+    h("p", {}, `${percent(entry.score_before)} ${entry.removed ? "without" : "before"}, at most ${percent(entry.score_after)} with these edits`,
       entry.broken.length ? `; got worse: ${entry.broken.join(", ")}` : "; no single task got worse", "."),
     entry.edits.map((edit) => editCard({ edit, applied: true }))));
 }
 
 function rejectedIn(run, entry) {
   const found = run.entries.find((e) => e.rejected && e.step === entry.step
-    && JSON.stringify(e.rejected.edits) === JSON.stringify(entry.edits));
+    && JSON.stringify(e.rejected.edits) === JSON.stringify(entry.edits))
+    || run.entries.find((e) => e.step === entry.step);
   return found ? found.name : "";
 }

@@ -114,6 +114,7 @@ def test_what_the_clis_send_was_recorded() -> None:
     assert set(RECORDED) == {*CLI_AGENTS, "codex-other-model"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "to"), ways())
 def test_the_services_own_types_know_every_field_of_what_they_are_sent(
     name: str, to: ProtocolName

@@ -29,6 +29,7 @@ def trained(name: str, harness: str, folder: Path, **options: object) -> None:
     assert step.after == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=MARKS.get(name, ())) for name in BENCHMARKS]
 )
