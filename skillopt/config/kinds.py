@@ -34,4 +34,4 @@ TASK_SOURCES = {
     "words": "skillopt.tasks.words.generator:source",
     **{name: f"{package}:BENCHMARK.source" for name, package in BENCHMARKS.items()},
 }
-"""Values of ``tasks.source``; anything else is a folder or an import path."""
+"""Values of ``tasks.source``; anything else is a folder, eval files or an import path."""

@@ -67,12 +67,13 @@ class TasksConfig(Section):
 
     source: str
     """Where the tasks are: ``quickstart``, ``words``, a benchmark such as ``searchqa``, a folder of
-    task folders, a folder with ``train``, ``val`` and ``test`` in it, or the import path of your
-    own source."""
+    task folders, a folder with ``train``, ``val`` and ``test`` in it, an eval file of another tool
+    (``evals.json``, ``eval.yaml``), a skill's folder that has some or a pattern for their paths, or
+    the import path of your own source."""
     path: str = ""
     """The folder of a benchmark that ``skillopt data prepare`` has written."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Keyword arguments for your own source; options of a benchmark."""
+    """Keyword arguments for your own source; options of a benchmark or of eval files."""
     exclude: tuple[str, ...] = ()
     """Names of tasks to leave out, such as one whose tests are broken."""
     duplicates: Literal["refuse", "allow"] = "refuse"
@@ -82,7 +83,8 @@ class TasksConfig(Section):
     seed: int = 7
     """Seed of the generator of ``quickstart`` and ``words``."""
     split: tuple[int, int, int] = (2, 1, 7)
-    """Proportions of train, val and test for a folder without these subfolders."""
+    """Proportions of train, val and test for eval files and for a folder without these
+    subfolders."""
 
 
 class SkillConfig(Section):

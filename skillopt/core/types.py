@@ -70,6 +70,21 @@ class TaskNeeds:
     own_skills: bool = False
 
 
+@dataclass(frozen=True)
+class Triggers:
+    """Which skills an agent should open for a task.
+
+    Args:
+        opened: names of skills that it should open.
+        not_opened: names of skills that it should not open.
+        no_others: whether it should open none but ``opened``.
+    """
+
+    opened: tuple[str, ...] = ()
+    not_opened: tuple[str, ...] = ()
+    no_others: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One task: a folder in Harbor's format, read and checked, or an object from a task source."""
@@ -130,6 +145,17 @@ class Task:
     """The user's further messages, one after each turn; ``metadata.follow_ups``."""
     answers: tuple[str, ...] = ()
     """Expected answers, for tasks that have no ``tests/``: no edit may contain one."""
+    answer_file: str = ""
+    """File of the workspace that has the agent's answer when the tests run;
+    ``metadata.answer_file``."""
+    expectations: tuple[str, ...] = ()
+    """Statements about the result in words, which the tests do not check;
+    ``metadata.expectations``."""
+    expected_output: str = ""
+    """A description of the right result in words; ``metadata.expected_output``."""
+    triggers: Triggers | None = None
+    """Which skills are to be opened; None if the task does not say. ``metadata.opened``,
+    ``metadata.not_opened`` and ``metadata.no_others_opened``."""
     workspace: Callable[[Path], None] | None = None
     """Writes the first workspace into an empty folder, for tasks that have no ``environment/``."""
     verify: Callable[..., Reward] | None = None

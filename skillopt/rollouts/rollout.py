@@ -263,12 +263,22 @@ def _judge(
 ) -> Reward:
     own = job.verifier or job.task.verify
     limits = task_limits(job.task, job.limits)
+    if job.task.answer_file:
+        _place_answer(workspace / job.task.answer_file, outcome.answer)
     if own is not None:
         finish(job.task, workspace, verifier, environments, image, folder, limits)
         return verify_with(own, job.task, workspace, outcome.answer, folder)
     if job.task.question:
         return judged(job.task, outcome.answer)
     return judge(job.task, workspace, verifier, environments, image, folder, limits, handed)
+
+
+def _place_answer(file: Path, answer: str) -> None:
+    """Write the answer where the tests look for it, instead of what the agent left there."""
+    if file.is_dir() and not file.is_symlink():
+        remove_tree(file)
+    file.unlink(missing_ok=True)
+    file.write_text(answer, "utf-8", "replace")
 
 
 def _request(

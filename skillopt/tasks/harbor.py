@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from skillopt.core.types import Split, Task, TaskNeeds
+from skillopt.core.types import Split, Task, TaskNeeds, Triggers
 from skillopt.tasks.compose import Compose, ComposeError, read_compose
 from skillopt.tasks.dockerfile import final_workdir
 from skillopt.tasks.features import (
@@ -93,7 +93,11 @@ def read_task(folder: Path, *, judged: bool = False) -> Task:
         solution_env=table.table("solution").env(),
         untrusted_programs=metadata.get("untrusted_programs", bool, False),
         digest=digest,
-        follow_ups=_follow_ups(metadata),
+        follow_ups=_texts(metadata, "follow_ups", "one for each further turn"),
+        answer_file=_answer_file(metadata),
+        expectations=_texts(metadata, "expectations", "one for each statement"),
+        expected_output=metadata.get("expected_output", str, ""),
+        triggers=_triggers(metadata),
         question=base.question,
         workspace=_empty if base.empty else None,
         needs=needs,
@@ -322,11 +326,29 @@ def _workdir(folder: Path, environment: Table, compose: Compose, dockerfile: Pat
     return place.rstrip("/")
 
 
-def _follow_ups(metadata: Table) -> tuple[str, ...]:
-    found = metadata.get("follow_ups", list, [])
+def _texts(metadata: Table, key: str, each: str) -> tuple[str, ...]:
+    found = metadata.get(key, list, [])
     if not all(isinstance(text, str) and text.strip() for text in found):
-        raise metadata.error("follow_ups", "must be a list of strings, one for each further turn")
+        raise metadata.error(key, f"must be a list of strings, {each}")
     return tuple(text.strip() for text in found)
+
+
+def _answer_file(metadata: Table) -> str:
+    """The relative path of the file that gets the answer; empty if there is none."""
+    name = metadata.get("answer_file", str, "")
+    if name and not re.fullmatch(r"[\w@+-][\w.@+-]*", name):
+        raise metadata.error("answer_file", f"{name!r} must be the name of a file, without folders")
+    return name
+
+
+def _triggers(metadata: Table) -> Triggers | None:
+    if not {"opened", "not_opened", "no_others_opened"} & set(metadata.values):
+        return None
+    return Triggers(
+        _texts(metadata, "opened", "the names of skills"),
+        _texts(metadata, "not_opened", "the names of skills"),
+        metadata.get("no_others_opened", bool, False),
+    )
 
 
 def _instruction(file: Path) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 from skillopt.core.types import Task
 from skillopt.tasks.compared import values
 from skillopt.tasks.conventions import FILE_TYPES, PROGRAM_TYPES, is_known, is_usual, word_set
+from skillopt.tasks.evals.case import CHECKS, EVAL_FILES
 from skillopt.tasks.wording import (
     PUNCTUATION,
     date,
@@ -199,7 +200,7 @@ def _is_sure(value: str) -> bool:
 def _expected(folder: Path, programs: Sequence[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     """The values of tests and solution, as written, and whether nobody could guess them."""
     for path in [*_files(folder / "solution"), *_files(folder / "tests")]:
-        if not _is_program(path):
+        if not _is_program(path) and not _of_evals(path):
             yield from ((value, distinctive(value)) for value in _of_data(path))
     for value, compared in programs:
         # A name in a program is no value; a code, which has digits, is one.
@@ -211,6 +212,12 @@ def _expected(folder: Path, programs: Sequence[tuple[str, bool]]) -> Iterator[tu
             yield from ((part, True) for part in _parts(value) if " " in value)
 
 
+def _of_evals(path: Path) -> bool:
+    """Whether it is the program that runs the checks of an eval file, which is the same for all
+    tasks, or their list: what they look for there is what a skill should teach."""
+    return path.name in EVAL_FILES and (path.parent / CHECKS).is_file()
+
+
 def _is_program(path: Path) -> bool:
     return path.suffix.lower() in _PROGRAMS or path.name.lower() in _BUILD_FILES
 
@@ -218,7 +225,7 @@ def _is_program(path: Path) -> bool:
 def _programs(folder: Path, writes: bool = False) -> Iterator[tuple[str, bool]]:
     """The values in the programs of a folder, and whether something is compared with them."""
     for path in _files(folder):
-        if path.suffix.lower() in _PROGRAMS and (text := _text(path)):
+        if path.suffix.lower() in _PROGRAMS and not _of_evals(path) and (text := _text(path)):
             yield from values(text, path.suffix.lower(), writes=writes)
 
 

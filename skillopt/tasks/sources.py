@@ -19,6 +19,7 @@ from skillopt.core.files import digest_of
 from skillopt.core.import_path import PATH, call, is_ours, load, own_code
 from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Split, Task
+from skillopt.tasks.evals.reading import eval_files, eval_tasks
 from skillopt.tasks.folders import with_folders
 from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
 
@@ -95,6 +96,8 @@ def _named(
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
     if path is None:
+        if files := eval_files(config.source):
+            return split_tasks(eval_tasks(config, files, made, judged=judged), config.split, seed)
         folder = Path(config.source)
         if not folder.is_dir():
             raise TaskError(_unknown(config.source))
@@ -156,7 +159,7 @@ def _unknown(source: str) -> str:
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return (
         f"tasks.source: {source}: no such folder, nor one of {', '.join(TASK_SOURCES)}{hint}, nor "
-        "an import path like 'my_package.module:name'"
+        "an eval file, nor an import path like 'my_package.module:name'"
     )
 
 
