@@ -117,6 +117,10 @@ def _points(gain: float | None) -> str:
     "--bundle", type=click.IntRange(1), default=1, show_default=True, help="Edits of a proposal."
 )
 @click.option(
+    "--candidates", type=click.IntRange(1, 16), default=1, show_default=True,
+    help="Proposals of a step, of which a race chooses one for the gate.",
+)  # fmt: skip
+@click.option(
     "--credit", type=click.FloatRange(0), default=0.0, show_default=True,
     help="Rollouts that tell the edits of a proposal apart, as a share of the gate's.",
 )  # fmt: skip
@@ -140,6 +144,7 @@ def simulate(
     batch: int,
     checks: int,
     bundle: int,
+    candidates: int,
     credit: float,
     prune: float,
     runs: int,
@@ -165,9 +170,7 @@ def simulate(
     found: list[Cell] = []
     for size in sizes:
         for pool in pools:
-            setting = Setting(
-                tasks=size, pool=pool, steps=steps, batch=batch, checks=checks, bundle=bundle
-            )
+            setting = Setting(size, pool, steps, batch, bundle, candidates, checks)
             seeds = range(seed, seed + runs)
             found += cells(searches, setting, seeds, search_of("strict", metric) if equal else None)
             click.echo(f"{size} tasks, pool {pool}: done", err=True)

@@ -31,6 +31,7 @@ from skillopt.run.records import (
     CreditDone,
     EpochDone,
     Noted,
+    RaceDone,
     RemovalDone,
     Replied,
     RunDone,
@@ -211,6 +212,10 @@ class Display:
         if isinstance(event, RolloutFinished) and not event.rollout.status.scored:
             rollout = event.rollout
             return f"{rollout.task.name}: {rollout.status}: {rollout.message}"
+        if isinstance(event, RaceDone):
+            ran = sum(len(candidate.rollouts) for candidate in event.candidates)
+            many = len(event.candidates)
+            return f"step {event.step}: candidate {event.winner + 1} of {many} won, {ran} rollouts"
         if isinstance(event, StepDone):
             edits = event.row["edits_applied"]
             why = f" ({event.skipped})" if event.skipped else ""

@@ -293,6 +293,9 @@ def print_history(
             _row(table, "", str(row["epoch"]), name, "", "", "", *_selection(short))
             if short["action"] == "skip":
                 why.append(f"compression before step {row['step']} was skipped: {short['gate']}")
+        if raced := row.get("race"):
+            name = f"race: {raced['winner']} of {raced['candidates']}"
+            _row(table, "", str(row["epoch"]), name, "", "", "", "", "")
         budget = "∞" if row["edit_budget"] is None else str(row["edit_budget"])
         trained = row.get("rollout_score", row["rollout_hard"])
         train = "" if trained is None else f"{trained:.3f}"

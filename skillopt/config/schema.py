@@ -31,11 +31,12 @@ from skillopt.core.types import Split
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
 StageName = Literal[
-    "draft", "baseline", "rollout", "reflect", "merge", "rank", "apply", "gate",
+    "draft", "baseline", "rollout", "reflect", "merge", "rank", "apply", "race", "gate",
     "credit", "prune", "pairs", "slow", "meta", "final", "test", "eval",
 ]  # fmt: skip
-"""The stages of a run in order; ``pairs`` are the rollouts of the slow update, ``credit`` and
-``prune`` those that judge single edits."""
+"""The stages of a run in order; ``race`` are the rollouts that choose one of several
+candidates, ``pairs`` those of the slow update, ``credit`` and ``prune`` those that judge single
+edits."""
 Arm = Literal["none", "draft"]
 FEW_TESTS = 100
 """The most test tasks on which no skill is scored without being asked for."""
@@ -272,6 +273,12 @@ class TrainConfig(Section):
     """How a step changes the skill: ``patch`` makes exact edits, ``rewrite_from_suggestions``
     rewrites the skill once with the edits as suggestions, ``full_rewrite`` rewrites it for one
     minibatch after another."""
+    candidates: int = Field(1, ge=1, le=16)
+    """Candidates of a step. Several race against each other on a part of the selection split, and
+    the gate judges the winner."""
+    candidates_by: Literal["minibatch", "sampling"] = "minibatch"
+    """How several candidates are made: ``minibatch`` merges and ranks the patches of a part of the
+    minibatches for each, ``sampling`` asks for the merge and the ranking of all patches anew."""
     memory: bool = True
     """Whether the optimizer is shown the edits that the gate rejected."""
     skill_aware: bool = False
@@ -291,6 +298,16 @@ class TrainConfig(Section):
     the gate's; 0 for none. By default 0.25 with the gate ``fresh``, otherwise 0."""
     stages: dict[OwnStage, str] = Field(default_factory=dict)
     """Import paths of your own functions for some stages, such as ``rank: my_module:my_rank``."""
+
+    @model_validator(mode="after")
+    def _has_patches(self) -> TrainConfig:
+        by_minibatch = self.candidates > 1 and self.candidates_by == "minibatch"
+        if by_minibatch and self.update == "full_rewrite":
+            raise ValueError(
+                "candidates_by: minibatch divides the patches, and update: full_rewrite makes "
+                "none; set candidates_by: sampling"
+            )
+        return self
 
     @field_validator("stages")
     @classmethod

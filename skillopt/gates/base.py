@@ -34,6 +34,8 @@ class Trial:
         before: the same of the skills that were current before, oldest first.
         ties: whether a candidate that scores the same is accepted, as it is wanted for another
             reason: it is shorter.
+        raced: how many of the candidate's first outcomes on a task decided that it is judged, and
+            not another candidate of its step: these are better than it is.
     """
 
     tasks: Sequence[Task]
@@ -42,6 +44,7 @@ class Trial:
     ties: bool = False
     tried: Mapping[str, Sequence[Reward]] = field(default_factory=dict)
     before: Sequence[Mapping[str, Sequence[Reward]]] = ()
+    raced: Mapping[str, int] = field(default_factory=dict)
 
 
 class Gate(Protocol):

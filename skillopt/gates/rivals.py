@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skillopt.config.schema import GateConfig, Metric
+from skillopt.core.metric import Scorer
 from skillopt.core.types import GateDecision
 from skillopt.gates import make_gate
 from skillopt.gates.base import Trial, score_of
@@ -149,4 +150,4 @@ def search_of(
         case "cap-evolve":
             return GateSearch(CapEvolveGate(metric))
     gate = make_gate(GateConfig(kind=rule, metric=metric))
-    return GateSearch(gate, credit=credit, prune=prune)
+    return GateSearch(gate, credit=credit, prune=prune, scorer=Scorer(metric))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from skillopt.core.metric import Scorer
 from skillopt.core.types import GateDecision, Reward, Rollout, Task
 from skillopt.gates.base import Gate, Measure, Side, Trial
 from skillopt.gates.credit import (
@@ -15,6 +16,7 @@ from skillopt.gates.credit import (
     removal_order,
     wants_credit,
 )
+from skillopt.gates.race import Run, race
 from skillopt.gates.simulation import Edits, World, steps_of
 
 
@@ -27,6 +29,7 @@ class GateSearch:
         batch: whether each step runs a training batch.
         credit, prune: as in the config's section ``train``.
         epoch: steps of an epoch.
+        scorer: how rewards are counted in a race.
     """
 
     gate: Gate
@@ -34,6 +37,7 @@ class GateSearch:
     credit: float = 0.0
     prune: float = 0.0
     epoch: int = 6
+    scorer: Scorer = Scorer()
 
     def run(self, world: World, budget: float | None = None) -> Edits:
         """The current skill after the last step."""
@@ -62,10 +66,12 @@ class _Loop:
 
     def step(self, step: int) -> None:
         """Judge a proposal; then its edits, if that is wanted."""
-        size = self._world.setting.bundle
-        bundle = tuple(range(step * size, (step + 1) * size))
+        size, many = self._world.setting.bundle, self._world.setting.candidates
+        starts = range(step * many * size, (step + 1) * many * size, size)
+        bundles = [tuple(range(start, start + size)) for start in starts]
         before = self.current
-        decision = self._judge((*before, *bundle))
+        bundle, raced = self._race(bundles) if many > 1 else (bundles[0], {})
+        decision = self._judge((*before, *bundle), raced=raced)
         self._judged += decision.cost
         self._accepted(decision, bundle)
         if wants_credit(decision, size):
@@ -86,7 +92,22 @@ class _Loop:
             decision = self._judge(tuple(e for e in self.current if e != edit), ties=True)
             self._pruned += decision.cost
 
-    def _judge(self, candidate: Edits, ties: bool = False) -> GateDecision:
+    def _race(self, bundles: Sequence[Edits]) -> tuple[Edits, dict[str, int]]:
+        """The best of some proposals, and the number of outcomes that showed it by task."""
+        candidates = [(*self.current, *bundle) for bundle in bundles]
+
+        def measure(runs: Sequence[Run]) -> list[Rollout]:
+            return [self._world.measure(candidates[n], [task], 0)[0] for n, task in runs]
+
+        known = self._evidence[self.current]
+        found = race(self._world.tasks, known, [{} for _ in bundles], measure, self._search.scorer)
+        for candidate, lane in zip(candidates, found.lanes, strict=True):
+            _keep(self._evidence, candidate, lane.rollouts)
+        return bundles[found.winner], dict.fromkeys(found.lanes[found.winner].tasks, 1)
+
+    def _judge(
+        self, candidate: Edits, ties: bool = False, raced: Mapping[str, int] | None = None
+    ) -> GateDecision:
         current, found = self.current, Evidence()
         trial = Trial(
             tasks=self._world.tasks,
@@ -95,6 +116,7 @@ class _Loop:
             ties=ties,
             tried=self._evidence.get(candidate, {}),
             before=[self._evidence[skill] for skill in self._lineage],
+            raced=raced or {},
         )
         decision = self._search.gate.decide(trial)
         for skill, rewards in found.items():

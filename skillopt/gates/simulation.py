@@ -65,9 +65,10 @@ class Setting:
     Args:
         tasks: of the selection split.
         pool: name in :data:`POOLS`.
-        steps: proposals of a run.
+        steps: of a run.
         batch: training rollouts of a step.
         bundle: edits of a proposal.
+        candidates: proposals of a step, of which a race chooses one for the gate.
         checks: checks of a task, each passed or not; the soft reward is the share passed.
         unseen: tasks by which the true gain is measured.
     """
@@ -77,6 +78,7 @@ class Setting:
     steps: int = 24
     batch: int = 40
     bundle: int = 1
+    candidates: int = 1
     checks: int = 1
     unseen: int = 1500
 

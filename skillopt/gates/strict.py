@@ -53,10 +53,9 @@ class StrictGate:
             lost = math.ceil(most - bar)  # At least so many before it can stop.
             share = SHARE if done else 0  # One that changes nothing is stopped by the first block.
             size = max(self.block, lost, math.ceil((len(tasks) - len(done)) * share))
-            part = order[len(done) : len(done) + size]
-            for task, rollout in zip(part, trial.measure("candidate", part, 0), strict=True):
-                done[task.name] = rollout
-                after[task.name] = score_of(rollout.reward, self.metric, self.mix)
+            for rollout in _new_outcomes(trial, order[len(done) : len(done) + size]):
+                done[rollout.task.name] = rollout
+                after[rollout.task.name] = score_of(rollout.reward, self.metric, self.mix)
             most = sum(after.values(), Fraction()) + len(tasks) - len(done)
         full = len(done) == len(tasks)
         accepted = full and (most > bar or (ties and most == bar))
@@ -71,6 +70,15 @@ class StrictGate:
             rollouts=tuple(done[task.name].row for task in tasks if task.name in done),
             reason=_reason(accepted, full, bar, most, len(tasks), len(done), ties),
         )
+
+
+def _new_outcomes(trial: Trial, tasks: Sequence[Task]) -> list[Rollout]:
+    """One rollout of the candidate on each task; not one for which it was chosen in a race."""
+    found: list[Rollout] = []
+    for number in sorted({trial.raced.get(task.name, 0) for task in tasks}):
+        part = [task for task in tasks if trial.raced.get(task.name, 0) == number]
+        found += trial.measure("candidate", part, number)
+    return found
 
 
 def _names(tasks: Sequence[Task], chosen: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ A briefing is a value; the trainer makes a new one for each step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -24,7 +24,7 @@ from skillopt.optimizer.memory import (
     render_refused,
     render_untried,
 )
-from skillopt.optimizer.model import OptimizerModel, OptimizerRefusedError, ParallelMap
+from skillopt.optimizer.model import AskedAgain, OptimizerModel, OptimizerRefusedError, ParallelMap
 from skillopt.optimizer.render import View, view, without_repeats
 from skillopt.optimizer.replies import offered
 from skillopt.optimizer.templates import Prompts
@@ -99,6 +99,14 @@ class Briefing:
     def failed(self) -> int:
         """Scored rollouts of the step's batches that are not solved."""
         return self.ran - self.solved
+
+    def again(self, number: int) -> Briefing:
+        """The briefing for another candidate of the same step; the first one's is this.
+
+        Args:
+            number: the candidate's, from 1.
+        """
+        return self if number == 1 else replace(self, model=AskedAgain(self.model, number))
 
     def ask(
         self,

@@ -70,6 +70,22 @@ class OptimizerModel(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class AskedAgain:
+    """A model that is asked for another candidate: the same questions get replies of their own.
+
+    Args:
+        model: the model.
+        number: the candidate's, from 2.
+    """
+
+    model: OptimizerModel
+    number: int
+
+    def ask(self, stage: str, about: str, system: str, prompt: str, schema: type[T]) -> T:
+        return self.model.ask(stage, f"candidate {self.number}, {about}", system, prompt, schema)
+
+
 class ParallelMap(Protocol):
     """``map``, or the ``map`` of an executor: results in the order of the items."""
 

@@ -26,6 +26,7 @@ from skillopt.run.records import (
     CreditDone,
     EpochDone,
     Noted,
+    RaceDone,
     Record,
     RemovalDone,
     Replied,
@@ -122,6 +123,8 @@ class RunView:
                 self._baseline(record)
             case CompressionDone():
                 self._compression(record, before)
+            case RaceDone():
+                self._race(record)
             case StepDone():
                 self._step(record, before)
             case CreditDone():
@@ -166,7 +169,13 @@ class RunView:
             "edits": [asdict(outcome) for outcome in record.report],
             "batch": trained,
         }
+        entry["race"] = row.get("race")
         self._judged(entry, record, before)
+
+    def _race(self, record: RaceDone) -> None:
+        for number, candidate in enumerate(record.candidates, start=1):
+            name = f"step {record.step}, race, candidate {number}"
+            self._table.add(name, "val", record.step, candidate.rollouts)
 
     def _compression(self, record: CompressionDone, before: str) -> None:
         entry = self._entry(f"compression before step {record.step}", record)

@@ -180,6 +180,28 @@ class RolloutRunner:
         agent = self.harness(harness or self.config.harness.name)
         self._check_skill(skill, agent.name)
         jobs = [self._job(task, skill, folder, agent, replicate) for task in tasks]
+        return self._run(jobs, stage, max_infra_share)
+
+    def rollouts_of_each(
+        self, runs: Sequence[tuple[Skill, Task]], *, stage: str = "eval"
+    ) -> list[Rollout]:
+        """Run several skills, all at once, or take the rollouts from the store.
+
+        Args:
+            runs: skills and tasks, one rollout each; the result has the same order.
+            stage: the stage that they are run for.
+
+        Raises:
+            PausedError, LimitReachedError, OwnCodeError: as :meth:`rollouts`.
+        """
+        agent = self.harness(self.config.harness.name)
+        for skill in {skill.digest: skill for skill, _ in runs}.values():
+            self._check_skill(skill, agent.name)
+        jobs = [self._job(task, skill, self._skill_folder(skill), agent, 0) for skill, task in runs]
+        return self._run(jobs, stage, 0.0)
+
+    def _run(self, jobs: Sequence[Job], stage: str, max_infra_share: float) -> list[Rollout]:
+        """The rollouts of some jobs; those with the same key share one."""
         running: dict[str, Future[Rollout]] = {}
         for job in jobs:
             if job.key not in running:

@@ -26,6 +26,7 @@ from skillopt.run.records import (
     CompressionDone,
     CreditDone,
     EpochDone,
+    RaceDone,
     RemovalDone,
     RunChanged,
     RunCreated,
@@ -69,6 +70,8 @@ class RunFolder:
             case CompressionDone():
                 digest, gate = record.candidate, record.gate
                 self._candidate(record.step, "compression_", digest, gate, state)
+            case RaceDone():
+                self._race(record, state)
             case StepDone():
                 self._step(record, state)
             case CreditDone():
@@ -102,6 +105,14 @@ class RunFolder:
         self._lines(step, "edits", [asdict(outcome) for outcome in record.report])
         self._candidate(step, "", record.candidate, record.gate, state)
         self._skill(step, state.skills[state.current])
+
+    def _race(self, record: RaceDone, state: State) -> None:
+        """The candidates that the gate does not judge; the winner is the step's candidate."""
+        for number, loser in record.losers:
+            text = state.skills[loser.skill].text
+            self._put(f"steps/step_{record.step:04d}/raced_{number}_candidate_skill.md", text)
+        for number, candidate in enumerate(record.candidates, start=1):
+            self._rollouts(record.step, f"raced_{number}", candidate.rollouts)
 
     def _epoch(self, record: EpochDone, state: State) -> None:
         self._candidate(record.step, "slow_", record.candidate, record.gate, state)

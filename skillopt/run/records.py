@@ -172,6 +172,42 @@ class BatchDone(Record):
     keys: list[str]
 
 
+class RacedCandidate(BaseModel):
+    """How far one of several candidates of a step came in their race."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    skill: str
+    """Its digest."""
+    edits: list[Edit]
+    tasks: list[str]
+    """The selection tasks that it was compared on, in the order of the race."""
+    gain: float
+    """The sum of its differences to the current skill's mean scores on them."""
+    ended: str = ""
+    """Why it was ended; empty for the winner."""
+    rollouts: list[RolloutRow]
+    """What was measured of it in the race."""
+
+
+class RaceDone(Record):
+    """The candidates of a step have run against each other; the gate will judge the winner."""
+
+    kind: Literal["race_done"] = "race_done"
+    step: int
+    epoch: int
+    winner: int
+    """Its place in ``candidates``, from 0."""
+    candidates: list[RacedCandidate]
+    row: dict[str, Any]
+    """Its row in the history, at its step."""
+
+    @property
+    def losers(self) -> list[tuple[int, RacedCandidate]]:
+        """The other candidates with their numbers, from 1."""
+        return [(n + 1, c) for n, c in enumerate(self.candidates) if n != self.winner]
+
+
 class StepDone(Record):
     """A finished step. ``row`` is its row in ``history.json``."""
 
@@ -305,8 +341,8 @@ class RunStopped(Record):
 
 AnyRecord = Annotated[
     RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | Noted | Replied | SkillMade
-    | BaselineDone | BatchDone | CompressionDone | StepDone | CreditDone | RemovalDone | EpochDone
-    | RunDone | RunStopped,
+    | BaselineDone | BatchDone | CompressionDone | RaceDone | StepDone | CreditDone | RemovalDone
+    | EpochDone | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

@@ -27,6 +27,8 @@ from skillopt.run.records import (
     CreditDone,
     EpochDone,
     Noted,
+    RacedCandidate,
+    RaceDone,
     RemovalDone,
     Replied,
     RolloutRan,
@@ -111,6 +113,8 @@ class State:
     """The last step that began by shortening the skill."""
     compression: dict[str, Any] = field(default_factory=dict)
     """The row of that, until the step has one."""
+    race: RaceDone | None = None
+    """The race of the candidates of a step that is not finished."""
     unsettled: Change | None = None
     """The last step's change, until it is known which of its edits carried it, or the epoch ends.
     """
@@ -120,8 +124,8 @@ class State:
     """The measured part of accepted edits in their change's gain, by step and number."""
     removals: list[RemovalDone] = field(default_factory=list)
     spent_on: dict[str, int] = field(default_factory=dict)
-    """Rollouts of the gate on the selection split: ``gate`` for the steps' changes, ``credit`` and
-    ``prune`` for single edits."""
+    """Rollouts on the selection split: ``gate`` for decisions on the steps' changes, ``race`` to
+    choose one of several, ``credit`` and ``prune`` for single edits."""
     paired: bool = False
     """Whether an epoch's end has begun to compare two epochs' skills."""
     notes_of_run: list[Noted] = field(default_factory=list)
@@ -167,6 +171,8 @@ class State:
                 self.initial_score = self.current_score = self.best_score = record.score
             case CompressionDone():
                 self._compression(record)
+            case RaceDone():
+                self._raced(record)
             case StepDone():
                 self._step(record)
             case CreditDone():
@@ -186,21 +192,43 @@ class State:
         """The digest of the best skill once the current one has its final selection score."""
         return self.current if final > self.best_score else self.best
 
+    def _raced(self, record: RaceDone) -> None:
+        self.race = record
+        for candidate in record.candidates:
+            self._keep(candidate.skill, candidate.rollouts)
+            self._spend_on("race", len(candidate.rollouts))
+
+    def raced(self, skill: str, step: int) -> dict[str, int]:
+        """How many known outcomes of a skill decided that it is judged in a step, by task: none if
+        there was no race.
+
+        Args:
+            skill: its digest.
+            step: the step that is not finished.
+        """
+        race = self.race
+        if race is None or race.step != step or race.candidates[race.winner].skill != skill:
+            return {}
+        known = self.evidence[skill]
+        return {task: len(known[task]) for task in race.candidates[race.winner].tasks}
+
     def _step(self, record: StepDone) -> None:
         self.steps = record.step
-        self._learn(record)
+        race, self.race = self.race, None
+        self._learn(record, race)
         edits = tuple(outcome.edit for outcome in record.report if outcome.applied)
         change = self._change(record.step, edits, record.candidate, record.gate)
         self.unsettled = change
         self._spend("gate", record.gate)
         self._judge(record.candidate, record.gate, record.rejected, record.step)
-        self.history.append(record.row | self.compression | self._scores())
+        raced = {"race": race.row} if race else {}
+        self.history.append(record.row | raced | self.compression | self._scores())
         self.compression = {}
 
     def _credit(self, record: CreditDone) -> None:
         for skill, rows in record.rollouts.items():
             self._keep(skill, rows)
-            self.spent_on["credit"] = self.spent_on.get("credit", 0) + len(rows)
+            self._spend_on("credit", len(rows))
         self._spend("credit", record.gate)
         if record.remembered:
             self.memory = (*self.memory[:-1], *record.remembered)
@@ -242,10 +270,17 @@ class State:
         return change
 
     def _spend(self, stage: str, gate: GateDecision | None) -> None:
-        self.spent_on[stage] = self.spent_on.get(stage, 0) + (gate.cost if gate else 0)
+        self._spend_on(stage, gate.cost if gate else 0)
 
-    def _learn(self, record: StepDone) -> None:
+    def _spend_on(self, stage: str, rollouts: int) -> None:
+        self.spent_on[stage] = self.spent_on.get(stage, 0) + rollouts
+
+    def _learn(self, record: StepDone, race: RaceDone | None) -> None:
         """Keep what a step tried, proposed and found, for the optimizer."""
+        losers = race.losers if race else []
+        self.tried += [_lost(record.step, number, loser) for number, loser in losers]
+        # Those that were ahead of the current skill may well be good.
+        ahead = [edit for _, loser in losers if loser.gain > 0 for edit in loser.edits]
         applied = tuple(outcome.edit for outcome in record.report if outcome.applied)
         proposed = record.patches[-1].edits if record.patches else ()
         rewritten = record.candidate is not None and not record.report
@@ -257,7 +292,7 @@ class State:
         refused = tuple(o for o in record.report if not o.applied and o not in left)
         self.tried.append(replace(tried, refused=refused))
         judged = {_said(e) for e in (*tried.edits, *(outcome.edit for outcome in refused))}
-        new = {_said(edit): edit for edit in proposed if _said(edit) not in judged}
+        new = {_said(edit): edit for edit in (*ahead, *proposed) if _said(edit) not in judged}
         old = [e for e in self.untried if _said(e) not in judged and _said(e) not in new]
         self.untried = () if rewritten else (*old, *new.values())[-UNTRIED:]
         failed = [one for p in record.patches if p.source == "failure" for one in p.findings]
@@ -410,6 +445,12 @@ def _tried(
         before=gate.score_before if gate else None,
         after=gate.score_after if gate else None,
     )
+
+
+def _lost(step: int, number: int, loser: RacedCandidate) -> Tried:
+    """A candidate that the gate did not judge, as another one of its step was ahead."""
+    reason = f"{loser.gain:+.2f} tasks on {len(loser.tasks)}, {loser.ended}"
+    return Tried(f"candidate {number} of step {step}", step, "lost", reason, tuple(loser.edits))
 
 
 def _said(edit: Edit) -> tuple[str, str, str]:

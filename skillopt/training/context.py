@@ -230,6 +230,7 @@ class Training:
             ties=ties,
             tried=state.rewards_of(candidate.digest),
             before=[state.rewards_of(skill) for skill in state.lineage],
+            raced=state.raced(candidate.digest, plan.step),
         )
         self.record(skill_made(candidate))
         with self.stage(stage, len(val), plan, clock), own_code("gate", self.gate):

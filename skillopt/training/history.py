@@ -13,6 +13,7 @@ from skillopt.core.types import Edit, EditVerdict, GateDecision, Rollout, Rollou
 from skillopt.core.types import used as used_by
 from skillopt.evaluation.claim import Claim
 from skillopt.evaluation.scoring import Row
+from skillopt.gates.race import Race
 from skillopt.optimizer.briefing import TOO_LONG
 from skillopt.optimizer.memory import describe, render_tried
 from skillopt.optimizer.pairs import Pair
@@ -102,6 +103,28 @@ def compression_row(
         "optimizer_errors": list(errors),
         **_cost(dict(usage), decision),
         "seconds": dict(seconds),
+    }
+
+
+def race_row(found: Race, seconds: float) -> dict[str, Any]:
+    """The row of a race: who won, how far each candidate came, and what it cost.
+
+    Args:
+        found: the race.
+        seconds: that it took.
+    """
+    rows = [rollout for lane in found.lanes for rollout in lane.rollouts]
+    used = used_by(rows)
+    return {
+        "candidates": len(found.lanes),
+        "winner": found.winner + 1,
+        "tasks": [len(lane.tasks) for lane in found.lanes],
+        "gains": [lane.gain for lane in found.lanes],
+        "ended": [lane.ended for lane in found.lanes],
+        "rollouts": len(rows),
+        "tokens": {"race": used.prompt_tokens + used.completion_tokens},
+        "cost_usd": used.cost_usd,
+        "seconds": {"race": seconds},
     }
 
 

@@ -19,6 +19,7 @@ from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
 from skillopt.gates.auto import LARGE
 from skillopt.gates.power import told_of_tasks, visible_gain
+from skillopt.gates.race import most_rollouts
 from skillopt.optimizer.memory import MEMORY_TOKENS
 from skillopt.optimizer.pairs import PAIR_SHARE
 from skillopt.tasks.needs import count_needs
@@ -296,6 +297,8 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     judged = math.ceil(gated * val * GATE_SHARE.get(gate_kind(config, val), 1))
     rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
     own = len(steps) * val * GATE_SHARE.get(gate_kind(config, val), 1)
+    if train.candidates > 1:
+        rollouts["race"] = len(steps) * most_rollouts(val, train.candidates)
     for kind in EDIT_SHARES:
         if share := edit_share(config, kind, val):
             rollouts[kind] = math.ceil(share * own)
@@ -338,10 +341,12 @@ def _calls(config: Config, steps: Sequence[StepPlan]) -> dict[str, int]:
     train = config.train
     # Failures and successes are split separately, which can need one more minibatch.
     reflections = [sum(-(-len(p) // train.minibatch) + 1 for p in plan.parts) for plan in steps]
-    found = {"reflect": sum(reflections)}
-    if train.update != "full_rewrite":
-        found |= {"merge": sum(map(_merges, reflections)), "rank": len(steps)}
-    found["apply"] = len(steps)
+    many, found = train.candidates, {"reflect": sum(reflections)}
+    if train.update == "full_rewrite":
+        found["reflect"] *= many
+    else:
+        found |= {"merge": many * sum(map(_merges, reflections)), "rank": many * len(steps)}
+    found["apply"] = many * len(steps)
     ends = train.epochs - 1
     found |= {"slow": ends} if train.slow_update and ends else {}
     return found | ({"meta": ends} if train.meta_skill and ends else {})

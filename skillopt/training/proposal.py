@@ -1,4 +1,4 @@
-"""From a batch's rollouts to a candidate skill: reflect, merge, rank, apply."""
+"""From a batch's rollouts to candidate skills: reflect, merge, rank, apply."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def propose(
     train: TrainConfig,
     stages: Stages,
     stage: Stage,
-) -> Proposal:
-    """Ask the optimizer for a candidate.
+) -> tuple[Proposal, ...]:
+    """Ask the optimizer for candidates: ``train.candidates``, or fewer if there is too little to
+    make them from; at least one. They may be the same.
 
     Args:
         batches: the step's rollouts, batch by batch.
@@ -53,12 +54,16 @@ def propose(
         OptimizerUnavailableError: from the model.
     """
     if train.update == "full_rewrite":
-        made = _by_rewriting(batches, briefing, train, stage)
+        briefings = [briefing.again(number) for number in range(1, train.candidates + 1)]
+        made = [_by_rewriting(batches, one, train, stage) for one in briefings]
     else:
         made = _by_patches(batches, briefing, train, stages, stage)
-    if made.candidate.digest == briefing.skill.digest:
-        return replace(made, skipped=_why_nothing(batches, made))
-    return made
+    return tuple(
+        replace(one, skipped=_why_nothing(batches, one))
+        if one.candidate.digest == briefing.skill.digest
+        else one
+        for one in made
+    )
 
 
 def _why_nothing(batches: Sequence[Sequence[Rollout]], made: Proposal) -> str:
@@ -84,21 +89,46 @@ def _by_patches(
     train: TrainConfig,
     stages: Stages,
     stage: Stage,
-) -> Proposal:
-    results: list[StageResult[object]] = []
+) -> list[Proposal]:
+    errors: list[str] = []
     patches: list[Patch] = []
     for number, rollouts in enumerate(batches, start=1):
         name = f"batch {number} of {len(batches)}, " if len(batches) > 1 else ""
         with stage("reflect", -(-len(rollouts) // train.minibatch)):
             reflected = stages.reflect(rollouts, briefing, minibatch=train.minibatch, batch=name)
-        results.append(reflected)
+        errors += reflected.errors
         patches += reflected.value
+    made = []
+    for number, part in enumerate(_parts(patches, train), start=1):
+        one = _from_patches(part, briefing.again(number), train, stages, stage)
+        own = one.errors if number == 1 else [f"candidate {number}: {e}" for e in one.errors]
+        made.append(replace(one, patches=(*patches, *one.patches), errors=(*errors, *own)))
+    return made
+
+
+def _parts(patches: Sequence[Patch], train: TrainConfig) -> list[list[Patch]]:
+    """The patches that each candidate is made from. Those of others keep their findings only."""
+    if train.candidates_by == "sampling":
+        return [list(patches)] * train.candidates
+    with_edits = [number for number, patch in enumerate(patches) if patch.edits]
+    count = max(1, min(train.candidates, len(with_edits)))
+    others = [set(with_edits) - set(with_edits[number::count]) for number in range(count)]
+    return [
+        [replace(patch, edits=()) if n in left else patch for n, patch in enumerate(patches)]
+        for left in others
+    ]
+
+
+def _from_patches(
+    patches: Sequence[Patch], briefing: Briefing, train: TrainConfig, stages: Stages, stage: Stage
+) -> Proposal:
+    """A candidate from some patches; they are not in it, but for the merged one."""
     with stage("merge", len(patches)):
         merged = stages.merge(patches, briefing, batch=train.merge_batch)
     with stage("rank", 1):
         ranked = stages.rank(merged.value.edits, briefing)
     budget = len(ranked.value) if briefing.autonomous else briefing.budget
-    results += [merged, ranked]
+    results: list[StageResult[object]] = [merged, ranked]
     report: tuple[EditOutcome, ...] = ()
     with stage("apply", 1):
         if train.update == "patch":
@@ -111,7 +141,7 @@ def _by_patches(
             candidate, edits = rewritten.value, ranked.value
             results.append(rewritten)
     errors = tuple(error for result in results for error in result.errors)
-    return Proposal(candidate, edits, report, (*patches, merged.value), errors, budget)
+    return Proposal(candidate, edits, report, (merged.value,), errors, budget)
 
 
 def _by_rewriting(

@@ -23,6 +23,7 @@ from skillopt.training.history import compression_row, decisions_of, epoch_row
 from skillopt.training.method import Estimate
 from skillopt.training.plan import estimate
 from skillopt.training.proposal import Proposal, propose
+from skillopt.training.race import choose
 from skillopt.training.single_edits import prune, settle
 from skillopt.training.steps import StepPlan, compared_tasks, plan_steps
 
@@ -98,7 +99,8 @@ class SkillOpt:
 
         solved = sum(succeeds(rollout.reward) for rollout in rollouts)
         briefing = replace(asking.briefing, ran=len(rollouts), solved=solved)
-        proposal = propose(batches, briefing, train, training.stages, stage)
+        proposals = propose(batches, briefing, train, training.stages, stage)
+        proposal = choose(training, plan, proposals, asking.clock)
         training.step(plan, rollouts, proposal, asking)
 
     def _compress(self, training: Training, plan: StepPlan) -> None:

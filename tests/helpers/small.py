@@ -114,7 +114,7 @@ def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for row in history:
         kept = {key: value for key, value in row.items() if key != "seconds"}
-        for inner in {"epoch_end", "compression", "credit"} & kept.keys():
+        for inner in {"epoch_end", "compression", "credit", "race"} & kept.keys():
             (kept[inner],) = untimed([kept[inner]])
         if "removals" in kept:
             kept["removals"] = untimed(kept["removals"])

@@ -24,6 +24,7 @@ function entryDetail(run, entry, openRollout) {
     entry.noted.length > 0 && section("Notes", h("ul", {}, entry.noted.map((text) => h("li", {}, text)))),
     entry.rollout && note(`Training batch: ${share(entry.rollout)}${run.word === "solved" ? " solved" : ` ${run.word}`} by the skill that the step began with. `
       + `${entry.proposed} edits proposed, ${entry.applied} applied (budget ${entry.budget ?? "none"}), ${entry.refused} refused.`),
+    entry.race && note(raceLine(entry.race)),
     entry.length && note(`The whole skill in fewer words: about ${entry.length[0]} tokens before, ${entry.length[1]} after.`),
     entry.pairs && pairFacts(entry.pairs),
     section("What changed", diff(entry.diff)),
@@ -35,6 +36,13 @@ function entryDetail(run, entry, openRollout) {
     entry.optimizer_errors.length > 0 && section("Optimizer calls that failed", h("ul", {}, entry.optimizer_errors.map((e) => h("li", {}, e)))),
     note(Object.entries(entry.seconds).map(([stage, v]) => `${stage} ${duration(v)}`).join(" · ")),
   ];
+}
+
+/** How the candidates of a step ran against each other. */
+function raceLine(race) {
+  const lanes = race.gains.map((gain, i) => `candidate ${i + 1}: ${gain >= 0 ? "+" : "−"}${Math.abs(gain).toFixed(2)} on `
+    + `${plural(race.tasks[i], "task")}, ${race.ended[i] || "judged by the gate"}`);
+  return `Race of ${race.candidates} candidates, ${plural(race.rollouts, "rollout")}: ${lanes.join("; ")}.`;
 }
 
 /** Why the gate decided nothing. */

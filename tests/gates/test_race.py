@@ -1,0 +1,119 @@
+"""Races: the better candidate wins, losers end early, and the gate's sample is not the race's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from skillopt.core.types import Reward, Rollout, Task, named_task
+from skillopt.gates.base import Side, Trial
+from skillopt.gates.race import SHARE, Race, Run, most_rollouts, race, round_ends
+from skillopt.gates.rivals import search_of
+from skillopt.gates.simulation import Setting, World, _rollout, cell
+from skillopt.gates.strict import StrictGate
+
+TASKS = [named_task(f"task-{number:02}") for number in range(24)]
+HALF = {task.name: [Reward(float(n % 2))] for n, task in enumerate(TASKS)}
+"""The current skill solves every second task."""
+
+
+def run_race(
+    chances: Sequence[float], current: dict[str, list[Reward]] = HALF, tried: object = None
+) -> tuple[Race, list[Run]]:
+    """A race of candidates that solve this share of the tasks, always the same ones."""
+    ran: list[Run] = []
+
+    def measure(runs: Sequence[Run]) -> list[Rollout]:
+        ran.extend(runs)
+        return [
+            _rollout(task.name, float(hash_of(task) < chances[number])) for number, task in runs
+        ]
+
+    known = tried or [{} for _ in chances]
+    return race(TASKS, current, known, measure), ran  # type: ignore[arg-type]
+
+
+def hash_of(task: Task) -> float:
+    """A number in [0, 1) that differs from task to task."""
+    return (int(task.name[-2:]) * 7 % len(TASKS)) / len(TASKS)
+
+
+@pytest.mark.parametrize("best", range(5))
+def test_the_best_wins_wherever_it_stands(best: int) -> None:
+    chances = [0.3, 0.4, 0.2, 0.5, 0.1]
+    chances[best] = 0.95
+    found, ran = run_race(chances)
+    assert found.winner == best
+    assert [not lane.ended for lane in found.lanes] == [n == best for n in range(5)]
+    assert len(ran) == len({(n, t.name) for n, t in ran}) <= most_rollouts(len(TASKS), 5)
+    for number, lane in enumerate(found.lanes):
+        assert {r.task.name for r in lane.rollouts} == {t.name for n, t in ran if n == number}
+
+
+def test_losers_run_on_fewer_tasks_than_the_winner() -> None:
+    found, _ = run_race([0.9, 0.1, 0.6, 0.8])
+    lengths = [len(lane.tasks) for lane in found.lanes]
+    assert lengths[0] == math.ceil(SHARE * len(TASKS)) > lengths[1]
+    assert "4. of 4" in found.lanes[1].ended
+
+
+def test_of_equal_candidates_the_first_is_judged() -> None:
+    found, _ = run_race([0.5, 0.5, 0.5])
+    assert found.winner == 0
+
+
+def test_hopeless_candidates_end_before_the_last_round_and_the_best_of_them_stays() -> None:
+    perfect = {task.name: [Reward(1.0)] for task in TASKS}
+    found, ran = run_race([0.2, 0.0, 0.0, 0.0, 0.0], perfect)
+    assert found.winner == 0 and not found.lanes[0].ended
+    assert all(lane.ended for lane in found.lanes[1:])
+    assert len(ran) == 5 * round_ends(len(TASKS), 5)[0]
+
+
+def test_what_is_known_of_a_candidate_is_not_run_again() -> None:
+    solved = {task.name: [Reward(1.0)] for task in TASKS}
+    found, ran = run_race([0.0, 0.5], tried=[solved, {}])
+    assert found.winner == 0 and {number for number, _ in ran} == {1}
+    assert found.lanes[0].rollouts == ()
+
+
+def test_the_papers_gate_takes_a_sample_of_its_own() -> None:
+    """The winner was the best of several on some tasks, partly by luck: that is not counted."""
+    asked: list[tuple[str, int]] = []
+
+    def measure(side: Side, tasks: Sequence[Task], repetition: int) -> list[Rollout]:
+        asked.extend((task.name, repetition) for task in tasks)
+        # It was lucky in the race, and solves nothing more than the current skill.
+        return [
+            _rollout(t.name, 1.0 if repetition == 0 and t.name in raced else HALF[t.name][0].soft)
+            for t in tasks
+        ]
+
+    raced = {task.name: 1 for task in TASKS[:6]}
+    alone = StrictGate().decide(Trial(TASKS, HALF, measure))
+    assert alone.accepted and {number for _, number in asked} == {0}
+    asked.clear()
+    decision = StrictGate().decide(Trial(TASKS, HALF, measure, raced=raced))
+    assert not decision.accepted
+    assert all(number == raced.get(name, 0) for name, number in asked)
+
+
+@pytest.mark.parametrize("rule", ["strict", "fresh"])
+def test_three_candidates_gain_more_than_one_for_as_many_rollouts(rule: str) -> None:
+    """With proposals of the same pool, mean over three pools: the figures of docs/gates.md."""
+    ratios = []
+    for pool in ("A", "B", "families"):
+        search = search_of(rule)
+        three = cell(rule, search, Setting(17, pool, candidates=3), range(25))
+        one = cell(rule, search, Setting(17, pool), range(25), budget=three.rollouts)
+        ratios.append(three.gain / one.gain)
+    assert sum(ratios) / len(ratios) > 1.15, ratios
+
+
+def test_one_candidate_is_as_before() -> None:
+    """No rollout more: what a step proposes does not depend on there being races."""
+    world = World(Setting(17, candidates=1), 3)
+    assert search_of("fresh").run(world) == search_of("fresh").run(World(Setting(17), 3))
+    assert most_rollouts(17, 1) == 0
