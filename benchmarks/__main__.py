@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import (
+    candidates,
     concurrency,
     cpu,
     gate_runs,
@@ -32,6 +33,7 @@ PARTS = {
     "pages": pages.run,
     "reports": reports.run,
     "gates": gates.run,
+    "candidates": candidates.run,
     "gate_runs": gate_runs.run,
     "cpu": cpu.run,
     "overhead": overhead.run,

@@ -31,12 +31,12 @@ from skillopt.core.types import Split
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
 StageName = Literal[
-    "draft", "baseline", "rollout", "reflect", "merge", "rank", "apply", "race", "gate",
+    "draft", "baseline", "rollout", "ahead", "reflect", "merge", "rank", "apply", "race", "gate",
     "credit", "prune", "pairs", "slow", "meta", "final", "test", "eval",
 ]  # fmt: skip
 """The stages of a run in order; ``race`` are the rollouts that choose one of several
 candidates, ``pairs`` those of the slow update, ``credit`` and ``prune`` those that judge single
-edits."""
+edits, and ``ahead`` those of the next step's batch that were run in advance."""
 Arm = Literal["none", "draft"]
 FEW_TESTS = 100
 """The most test tasks on which no skill is scored without being asked for."""
@@ -279,6 +279,9 @@ class TrainConfig(Section):
     candidates_by: Literal["minibatch", "sampling"] = "minibatch"
     """How several candidates are made: ``minibatch`` merges and ranks the patches of a part of the
     minibatches for each, ``sampling`` asks for the merge and the ranking of all patches anew."""
+    ahead: float = Field(0.0, ge=0, le=1)
+    """Rollouts of the next batch that idle workers run in advance with the current skill, and that
+    are for nothing if it changes: at most so many, as a share of the training rollouts so far."""
     memory: bool = True
     """Whether the optimizer is shown the edits that the gate rejected."""
     skill_aware: bool = False

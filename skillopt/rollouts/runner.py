@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -29,6 +30,7 @@ from skillopt.core.import_path import OwnCodeError, own_code
 from skillopt.core.skill import Skill, for_agents, for_everyone, write_skill
 from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Rollout, Task
+from skillopt.rollouts.ahead import Ahead
 from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job
@@ -71,6 +73,7 @@ class RolloutRunner:
         self._cancelled = threading.Event()
         self._harnesses: dict[str, Harness] = {}
         self._executor: Executor | None = None
+        self._ahead: Ahead | None = None
         self._outages: set[str] = set()
         """The model services that are waited for."""
         self._own_error: OwnCodeError | None = None
@@ -99,6 +102,9 @@ class RolloutRunner:
             )
             self.pool = ThreadPoolExecutor(self.config.workers, "rollout")
             stack.callback(self.pool.shutdown, wait=True, cancel_futures=True)
+            if self.config.train.ahead:
+                self._ahead = Ahead(self.config.workers, partial(self._rollout, stage="ahead"))
+                stack.callback(self._ahead.close)
             # Runs first on exit: rollouts are killed before the workers are waited for.
             stack.callback(self.cancel)
             self._stack = stack.pop_all()
@@ -205,7 +211,7 @@ class RolloutRunner:
         running: dict[str, Future[Rollout]] = {}
         for job in jobs:
             if job.key not in running:
-                running[job.key] = self.pool.submit(self._rollout, job, stage)
+                running[job.key] = self._submit(job, stage)
         found = dict(zip(running, self._all(list(running.values())), strict=True))
         done = [self._shared(found[job.key], job.task) for job in jobs]
         failed = [r for r in done if not r.status.scored]
@@ -217,6 +223,39 @@ class RolloutRunner:
                 f"{failed[-1].task.name}: {failed[-1].message}\n{RESUME_HINT}"
             )
         return done
+
+    def ahead(self, tasks: Sequence[Task], skill: Skill) -> AbstractContextManager[None]:
+        """Run a skill on tasks in advance in a ``with`` block, as far as workers are idle.
+
+        Args:
+            tasks, skill: what a later call of :meth:`rollouts` will probably ask for. Nothing runs
+                unless the config has ``train.ahead``.
+        """
+        if self._ahead is None:
+            return nullcontext()
+        agent = self.harness(self.config.harness.name)
+        folder = self._skill_folder(skill)
+        jobs = {(job := self._job(task, skill, folder, agent, 0)).key: job for task in tasks}
+        new = [job for job in jobs.values() if self.store.get(job.key, job.task) is None]
+        return self._ahead.during(new)
+
+    def _submit(self, job: Job, stage: str) -> Future[Rollout]:
+        """Start a rollout that is waited for, unless it has been started in advance."""
+        ahead = self._ahead
+        if ahead is None:
+            return self.pool.submit(self._rollout, job, stage)
+        begun = ahead.take(job.key)
+        if begun is not None:
+            return begun
+
+        def run() -> Rollout:
+            with ahead.worker():
+                return self._rollout(job, stage)
+
+        ahead.want()
+        future = self.pool.submit(run)
+        future.add_done_callback(ahead.done)
+        return future
 
     def _shared(self, rollout: Rollout, task: Task) -> Rollout:
         """A rollout as the result of a task that may have the same content as another."""

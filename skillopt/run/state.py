@@ -107,6 +107,8 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     replies: dict[str, Replied] = field(default_factory=dict)
     batches: dict[tuple[int, int], list[str]] = field(default_factory=dict)
+    unused: set[str] = field(default_factory=set)
+    """Keys of rollouts that were run ahead of their step, and that no step has used."""
     stage: StageStarted | None = None
     """The last stage that has started."""
     compressed: int = 0
@@ -159,12 +161,15 @@ class State:
                 self.failures.pop(record.key, None)
                 if not record.status.scored:
                     self.failures[record.key] = record
+                elif record.stage == "ahead":
+                    self.unused.add(record.key)
             case SkillMade():
                 self.skills[record.digest] = record.skill
             case Replied():
                 self.replies[record.id] = record
             case BatchDone():
                 self.batches[record.step, record.part] = record.keys
+                self.unused.difference_update(record.keys)
             case BaselineDone():
                 self.initial = self.current = self.best = record.skill
                 self._keep(record.skill, record.rollouts)
@@ -399,7 +404,8 @@ class State:
         """The content of ``summary.json``, apart from the spending."""
         config = self.created.config if self.created else {}
         scored = self.initial_score is not None
-        return {
+        ahead = {"unused_rollouts": len(self.unused)} if self.unused else {}
+        return ahead | {
             "format": FORMAT,
             "name": self.created.name if self.created else "",
             "state": self.doing,

@@ -103,7 +103,8 @@ def measures(event: StepDone, state: State) -> dict[str, float]:
         "selection_soft", "edit_budget", "edits_applied", "cost_usd",
     )  # fmt: skip
     found = {key: float(row[key]) for key in keys if row.get(key) is not None}
-    found |= {f"tokens/{stage}": float(count) for stage, count in row["tokens"].items()}
+    tokens = row["tokens"] | row.get("race", {}).get("tokens", {})
+    found |= {f"tokens/{stage}": float(count) for stage, count in tokens.items()}
     return found | {"accepted": float(event.action == "accept")}
 
 

@@ -279,6 +279,8 @@ class Training:
     def finish(self, reason: str) -> None:
         """Measure the final selection score, and the scores on the test split; end the run."""
         state, val, test = self.state, self.splits["val"], self.splits["test"]
+        if state.unused:
+            self.record.note(f"rollouts that were run ahead and not used: {len(state.unused)}")
         if problem := _useless(state.replies.values(), last=True):
             raise OptimizerUnavailableError(problem)
         with self.stage("final", len(val)):

@@ -102,7 +102,7 @@ def fingerprint(
         "name": harness.name,
         "version": harness.version(),
     }
-    train = {k: v for k, v in settings["train"].items() if k != "stages"}
+    train = {k: v for k, v in settings["train"].items() if k not in ("stages", "ahead")}
     if config.train.candidates == 1:  # These keys came later, and change nothing then.
         train = {k: v for k, v in train.items() if not k.startswith("candidates")}
     drafted = {"name": config.skill.name, "description": config.skill.description}

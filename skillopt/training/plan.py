@@ -297,6 +297,8 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     judged = math.ceil(gated * val * GATE_SHARE.get(gate_kind(config, val), 1))
     rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
     own = len(steps) * val * GATE_SHARE.get(gate_kind(config, val), 1)
+    if train.ahead:
+        rollouts["ahead"] = int(train.ahead * rollouts["rollout"])
     if train.candidates > 1:
         rollouts["race"] = len(steps) * most_rollouts(val, train.candidates)
     for kind in EDIT_SHARES:

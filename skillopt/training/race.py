@@ -40,21 +40,21 @@ def choose(
             step=plan.step,
         )
     else:
-        winner = _known_winner(training, plan) or _race(training, plan, racing, clock)
-        chosen = different[winner]
+        known = different.get(_known_winner(training, plan))
+        chosen = known or _race(training, plan, racing, clock)
     return _with_refused(chosen, proposals)
 
 
-def _known_winner(training: Training, plan: StepPlan) -> str | None:
-    """The digest of the winner, if the race of this step has been recorded."""
+def _known_winner(training: Training, plan: StepPlan) -> str:
+    """The digest of the winner, if the race of this step has been recorded; else empty."""
     known = training.state.race
     if known is None or known.step != plan.step:
-        return None
+        return ""
     return known.candidates[known.winner].skill
 
 
-def _race(training: Training, plan: StepPlan, racing: Sequence[Proposal], clock: Clock) -> str:
-    """Let proposals race, and record it; the digest of the winner."""
+def _race(training: Training, plan: StepPlan, racing: Sequence[Proposal], clock: Clock) -> Proposal:
+    """Let proposals race, and record it; the winner."""
     state, val = training.state, training.splits["val"]
     skills = [proposal.candidate for proposal in racing]
     for skill in skills:
@@ -76,7 +76,7 @@ def _race(training: Training, plan: StepPlan, racing: Sequence[Proposal], clock:
             row=race_row(found, clock.seconds.get("race", 0.0)),
         )
     )
-    return skills[found.winner].digest
+    return racing[found.winner]
 
 
 def _raced(racing: Sequence[Proposal], found: Race) -> list[RacedCandidate]:

@@ -18,6 +18,7 @@ from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.pairs import Pair, changed
 from skillopt.optimizer.regions import GUIDANCE, region
 from skillopt.run.records import CompressionDone, EpochDone
+from skillopt.training.ahead import next_batch_ahead
 from skillopt.training.context import Asking, Training, action_of
 from skillopt.training.history import compression_row, decisions_of, epoch_row
 from skillopt.training.method import Estimate
@@ -99,9 +100,10 @@ class SkillOpt:
 
         solved = sum(succeeds(rollout.reward) for rollout in rollouts)
         briefing = replace(asking.briefing, ran=len(rollouts), solved=solved)
-        proposals = propose(batches, briefing, train, training.stages, stage)
-        proposal = choose(training, plan, proposals, asking.clock)
-        training.step(plan, rollouts, proposal, asking)
+        with next_batch_ahead(training, plan):
+            proposals = propose(batches, briefing, train, training.stages, stage)
+            proposal = choose(training, plan, proposals, asking.clock)
+            training.step(plan, rollouts, proposal, asking)
 
     def _compress(self, training: Training, plan: StepPlan) -> None:
         """Shorten the skill, as a change of its own that the gate judges: no less is enough."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import candidates
 from benchmarks.gate_runs import table
 from benchmarks.gates import POOLS, SIZES, _ratio, document, drawing
 from skillopt.gates.auto import LARGE
@@ -24,6 +25,8 @@ def test_the_tables_are_those_of_the_last_run(results: Any) -> None:
     for name, text in document(results["gates"]).items():
         assert text in TEXT, name
     assert table(results["gate_runs"]) in TEXT
+    for name, text in candidates.document(results["candidates"]).items():
+        assert text in TEXT, name
     shown = (ROOT / "docs" / "images" / "gates.svg").read_text("utf-8")
     assert shown == drawing(results["gates"]["hard"])
 

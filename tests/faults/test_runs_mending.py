@@ -216,6 +216,7 @@ UNDER = {
     "method.options": {"method": {"kind": "own:Method"}},
     "tasks.options": {"tasks": {"source": "own:tasks"}},
     "sandbox.options": {"sandbox": {"kind": "own:Backend"}},
+    "train.candidates_by": {"train": {"candidates": 2}},
 }
 """By the beginning of a key, with what else in the config it has a meaning."""
 

@@ -1,0 +1,220 @@
+"""The next batch may run while the optimizer and the gate work: the results stay the same, and what
+was run for nothing is counted and bounded."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from skillopt.rollouts.ahead import Ahead
+from skillopt.rollouts.rollout import Job
+from skillopt.run.journal import read_records
+from skillopt.run.records import RolloutRan
+from skillopt.run.spending import LimitReachedError
+from skillopt.run.state import fold
+from tests.helpers.small import untimed
+from tests.helpers.tiny import Tiny, program, tiny
+
+__all__ = ["tiny"]
+
+MORE = """
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+
+class Slow(Writer):
+    def run(self, request, site):
+        time.sleep(random.random() * {delay})
+        return super().run(request, site)
+
+
+def reflect(rollouts, briefing, *, minibatch, batch=""):
+    time.sleep({think})
+    body = briefing.skill.body
+    good = {accepted} and "- rule 0" not in body
+    new = "- rule 0" if good else f"- nothing {{briefing.seed[-1]}}"
+    return StageResult((Patch((Edit("append", "", new),), "", "failure"),))
+
+
+def judge(task, workspace, answer):
+    said = (workspace / "said.txt").read_text()
+    kill = Path("kill")
+    if kill.exists() and "nothing" in said:
+        kill.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Reward(float("- rule 0" in said and task.name.endswith("0")))
+"""
+
+
+def begin(tiny: Tiny, accepted: bool = False, delay: float = 0.02, **settings: Any) -> None:
+    """A training of six steps of one task each."""
+    tiny.own(MORE.format(accepted=accepted, delay=delay, think=0.05))
+    tiny.write(
+        **{
+            "harness__name": "own:Slow",
+            "train__batch_size": 1,
+            "train__epochs": 2,
+            "train__ahead": 1.0,
+            "train__credit": 0,
+            "train__prune": 0,
+            "gate__kind": "strict",
+            "workers": 4,
+            **settings,
+        }
+    )
+
+
+def result(run: Path) -> tuple[list[dict[str, Any]], bytes]:
+    history = untimed(json.loads((run / "history.json").read_text()))
+    return history, (run / "best_skill.md").read_bytes()
+
+
+def ran(run: Path, stage: str) -> list[str]:
+    return [r.key for r in read_records(run) if isinstance(r, RolloutRan) and r.stage == stage]
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_workers_delays_and_rollouts_in_advance_do_not_change_a_byte(
+    tiny: Tiny, accepted: bool
+) -> None:
+    found, ahead = [], []
+    for workers, share in ((1, 0.0), (1, 1.0), (4, 1.0), (16, 1.0)):
+        name = f"with-{workers}-{share:g}"
+        begin(tiny, accepted, name="run", runs=name, workers=workers, train__ahead=share)
+        assert tiny.train().returncode == 0
+        run = tiny.folder / name / "run"
+        found.append(result(run))
+        ahead.append(len(ran(run, "ahead")))
+        keys = [r.key for r in read_records(run) if isinstance(r, RolloutRan)]
+        assert len(keys) == len(set(keys))
+    assert all(one == found[0] for one in found)
+    assert ahead[0] == 0 and ahead[2] and ahead[3]
+
+
+def test_what_was_run_for_nothing_is_counted_and_bounded(tiny: Tiny) -> None:
+    # The second step's batch runs while the first step's rule is accepted.
+    begin(tiny, accepted=True)
+    assert tiny.train().returncode == 0
+    state = fold(read_records(tiny.run))
+    assert len(ran(tiny.run, "ahead")) > 1
+    assert len(state.unused) == 1 == tiny.summary["unused_rollouts"]
+    notes = [note.text for note in state.notes_of_run]
+    assert "rollouts that were run ahead and not used: 1" in notes
+    stages = tiny.summary["spent"]["stages"]
+    assert stages["ahead"]["rollouts"] == len(ran(tiny.run, "ahead"))
+    # Half of one rollout is none.
+    begin(tiny, accepted=True, name="less", runs="less", train__ahead=0.5)
+    assert tiny.train().returncode == 0
+    assert not fold(read_records(tiny.folder / "less/less")).unused
+
+
+def test_a_kill_while_something_runs_in_advance_changes_nothing(tiny: Tiny) -> None:
+    begin(tiny, name="whole")
+    assert tiny.train().returncode == 0
+    whole = result(tiny.run)
+    tiny.write(name="killed", runs="others")
+    tiny.put("kill", "")
+    for code in (-9, 0):
+        started = program("train", tiny.config)
+        started.communicate(timeout=120)
+        assert started.returncode == code
+    assert result(tiny.folder / "others/killed") == whole
+
+
+class Waiting:
+    """Jobs that take until they are let go."""
+
+    def __init__(self) -> None:
+        self.go, self.started = threading.Event(), list[str]()
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def run(self, job: Any) -> Any:
+        with self._lock:
+            self.started.append(job.key)
+            self.now += 1
+            self.most = max(self.most, self.now)
+        assert self.go.wait(10)
+        with self._lock:
+            self.now -= 1
+        return job.key
+
+
+class Named:
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def jobs(*names: str) -> list[Job]:
+    return [cast(Job, Named(name)) for name in names]
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_only_idle_workers_run_something_in_advance() -> None:
+    waiting = Waiting()
+    ahead = Ahead(3, waiting.run)
+
+    def wanted(name: str) -> Any:
+        with ahead.worker():
+            return waiting.run(Named(name))
+
+    with ThreadPoolExecutor(3) as pool:
+        futures = []
+        for name in ("a", "b"):
+            ahead.want()
+            futures.append(pool.submit(wanted, name))
+            futures[-1].add_done_callback(ahead.done)
+        with ahead.during(jobs("x", "y", "z")):
+            until(lambda: len(waiting.started) == 3)
+            time.sleep(0.05)
+            assert sorted(waiting.started) == ["a", "b", "x"]
+            shared = ahead.take("x")
+            assert shared is not None and ahead.take("y") is None
+            ahead.want()  # It comes before those in advance when a worker is free.
+            futures.append(pool.submit(wanted, "c"))
+            futures[-1].add_done_callback(ahead.done)
+        waiting.go.set()
+        assert [future.result(5) for future in futures] == ["a", "b", "c"]
+        assert shared.result(5) == "x"
+    ahead.close()
+    assert waiting.most == 3 and not {"y", "z"} & set(waiting.started)
+
+
+@pytest.mark.parametrize("error", [LimitReachedError("enough"), ValueError("a mistake")])
+def test_an_error_ends_what_is_run_in_advance_and_a_mistake_is_not_hidden(error: Exception) -> None:
+    started: list[str] = []
+
+    def run(job: Job) -> Any:
+        started.append(job.key)
+        raise error
+
+    ahead = Ahead(1, run)
+
+    def block() -> None:
+        with ahead.during(jobs("x", "y")):
+            until(lambda: bool(started))
+            time.sleep(0.05)
+
+    if isinstance(error, ValueError):
+        with pytest.raises(ValueError, match="a mistake"):
+            block()
+    else:
+        block()
+    ahead.close()
+    assert started == ["x"]
