@@ -140,13 +140,13 @@ class _Race:
         for number in self.running:
             self._seen[number] = len(part)
         ranked = sorted(self.running, key=lambda number: (-self._gain(number), number))
-        places = -(-len(ranked) // 2)
+        places, after = -(-len(ranked) // 2), f"on {len(part)} task{'s' * (len(part) != 1)}"
         for place, number in enumerate(ranked):
             if place >= places:
-                self._end(number, f"{place + 1}. of {len(ranked)} after {len(part)} tasks")
+                self._end(number, f"place {place + 1} of {len(ranked)} {after}")
             elif place and self._chance(number) < CHANCE:
                 behind = f"less than {100 * CHANCE:.0f} % chance of exceeding the current skill"
-                self._end(number, f"{behind} after {len(part)} tasks")
+                self._end(number, f"{behind} {after}")
 
     def _end(self, number: int, reason: str) -> None:
         self.running.remove(number)
@@ -163,10 +163,8 @@ class _Race:
         return NormalDist().cdf(float(self._gain(number)) / math.sqrt(LEAST_VARIANCE + spread))
 
     def result(self) -> Race:
-        """The winner: the best of those that still run."""
-        winner = min(self.running, key=lambda number: (-self._gain(number), number))
-        for number in [n for n in self.running if n != winner]:
-            self._end(number, f"second after {self._seen[number]} tasks")
+        """The winner, and how far all came."""
+        (winner,) = self.running  # The rounds are as many as halvings leave one.
         lanes = tuple(
             Lane(
                 tuple(task.name for task in self._order[: self._seen[number]]),

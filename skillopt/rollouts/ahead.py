@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 from skillopt.core.import_path import OwnCodeError
 from skillopt.core.types import Rollout
@@ -35,6 +36,7 @@ class Ahead:
         self._wanted = self._holding = self._early = 0
         """Rollouts that are waited for, those of them that have a worker, and those in advance."""
         self._begun: dict[str, Future[Rollout]] = {}
+        """Those in advance that still run, by key."""
         self._error: BaseException | None = None
         """The first exception; nothing more is started in advance after it."""
 
@@ -69,8 +71,7 @@ class Ahead:
     def take(self, key: str) -> Future[Rollout] | None:
         """A rollout in advance that still runs; None if there is none of that key."""
         with self._changed:
-            future = self._begun.pop(key, None)
-        return None if future is None or future.done() else future
+            return self._begun.pop(key, None)
 
     @contextmanager
     def during(self, jobs: Sequence[Job]) -> Iterator[None]:
@@ -97,15 +98,16 @@ class Ahead:
                     return
                 self._early += 1
                 future = self._begun[job.key] = self._pool.submit(self._run, job)
-            future.add_done_callback(self._ended)
+            future.add_done_callback(partial(self._ended, job.key))
 
     @property
     def _is_idle(self) -> bool:
         return self._wanted + self._early < self._workers
 
-    def _ended(self, future: Future[Rollout]) -> None:
+    def _ended(self, key: str, future: Future[Rollout]) -> None:
         with self._changed:
             self._early -= 1
+            self._begun.pop(key, None)
             if not future.cancelled():
                 self._error = self._error or future.exception()
             self._changed.notify_all()

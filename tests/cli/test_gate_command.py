@@ -79,6 +79,9 @@ def test_a_simulation_prints_a_line_for_each_rule() -> None:
     more = ["--bundle", "4", "--credit", "1", "--prune", "1", "--steps", "6", "--json"]
     (judged,) = json.loads(skillopt("gate", "simulate", *settings, "--rule", "fresh", *more).stdout)
     assert judged["gate_rollouts"] > rows[1]["gate_rollouts"]
+    three = [*settings, "--rule", "fresh", "--candidates", "3", "--json"]
+    (raced,) = json.loads(skillopt("gate", "simulate", *three).stdout)
+    assert raced["gate_rollouts"] > rows[1]["gate_rollouts"]
     assert skillopt("gate", "simulate", "--pool", "Z").returncode == 2
     assert skillopt("gate", "simulate", "--rule", "nowhere:Gate", *settings).returncode == 2
 

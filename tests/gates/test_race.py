@@ -56,7 +56,7 @@ def test_losers_run_on_fewer_tasks_than_the_winner() -> None:
     found, _ = run_race([0.9, 0.1, 0.6, 0.8])
     lengths = [len(lane.tasks) for lane in found.lanes]
     assert lengths[0] == math.ceil(SHARE * len(TASKS)) > lengths[1]
-    assert "4. of 4" in found.lanes[1].ended
+    assert "place 4 of 4" in found.lanes[1].ended
 
 
 def test_of_equal_candidates_the_first_is_judged() -> None:
