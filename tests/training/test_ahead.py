@@ -3,23 +3,30 @@ was run for nothing is counted and bounded."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from harnesses.gateway.upstreams import Answer, Call
+from skillopt import Plugins, train
+from skillopt.core.files import to_json
 from skillopt.rollouts.ahead import Ahead
 from skillopt.rollouts.rollout import Job
 from skillopt.run.journal import read_records
-from skillopt.run.records import RolloutRan
+from skillopt.run.records import RaceDone, RolloutRan
 from skillopt.run.spending import LimitReachedError
 from skillopt.run.state import fold
-from tests.helpers.small import untimed
+from skillopt.sim.model import SimUpstream
+from tests.helpers.small import small_config, small_set, untimed
 from tests.helpers.tiny import Tiny, program, tiny
 
 __all__ = ["tiny"]
@@ -129,6 +136,34 @@ def test_a_kill_while_something_runs_in_advance_changes_nothing(tiny: Tiny) -> N
         started.communicate(timeout=120)
         assert started.returncode == code
     assert result(tiny.folder / "others/killed") == whole
+
+
+@dataclass(frozen=True)
+class Delayed(SimUpstream):
+    """The simulated model, for target and optimizer, with delays that are never the same."""
+
+    async def send(self, call: Call) -> Answer:
+        await asyncio.sleep(random.random() * 0.1)
+        return await super().send(call)
+
+
+@pytest.mark.slow
+def test_a_model_that_takes_its_time_does_not_change_a_byte(tmp_path: Path) -> None:
+    settings = {
+        "train.candidates": 3, "train.minibatch": 1, "train.ahead": 0.5, "train.epochs": 2,
+    }  # fmt: skip
+    found = []
+    for workers in (1, 4, 16):
+        folder = tmp_path / str(workers)
+        small_set(folder)
+        model = Plugins(upstreams={"sim": Delayed(harm=0.5, noise=0.2)})
+        train(small_config(folder, workers=workers, **settings), plugins=model)
+        (log,) = (folder / "runs").glob("*/events.jsonl")
+        raced = [r for r in read_records(log.parent) if isinstance(r, RaceDone)]
+        kept = [r.model_dump(exclude={"at": True, "row": {"seconds"}}) for r in raced]
+        found.append((*result(log.parent), to_json(kept)))
+        assert raced
+    assert found[0] == found[1] == found[2]
 
 
 class Waiting:
