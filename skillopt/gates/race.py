@@ -72,7 +72,8 @@ def race(
 
     Args:
         tasks: the selection split.
-        current: rewards of the current skill; at least one for each task.
+        current: rewards of the current skill; a task without any counts as failed, since a gate of
+            the user's own may have measured no more than some.
         tried: what is known of each candidate, of which there are at least two.
         measure: runs them where nothing is known.
         scorer: how rewards are counted.
@@ -116,7 +117,7 @@ class _Race:
         self, tasks: Sequence[Task], current: Rewards, tried: Sequence[Rewards], scorer: Scorer
     ) -> None:
         self._scorer = scorer
-        self._current = {task.name: self._mean(current[task.name]) for task in tasks}
+        self._current = {task.name: self._mean(current.get(task.name, ())) for task in tasks}
         self._order = deciding_first(tasks, self._current)
         self._scores = [
             {name: self._mean(found) for name, found in known.items() if found} for known in tried
@@ -128,7 +129,7 @@ class _Race:
         self.running = list(range(len(tried)))
 
     def _mean(self, rewards: Sequence[Reward]) -> Fraction:
-        return sum(map(self._scorer.score, rewards), Fraction()) / len(rewards)
+        return sum(map(self._scorer.score, rewards), Fraction()) / max(1, len(rewards))
 
     def run(self, end: int, measure: MeasureAll) -> None:
         """A round: all that still run, on the tasks up to ``end``; then end the worse ones."""

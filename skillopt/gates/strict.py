@@ -53,9 +53,9 @@ class StrictGate:
             lost = math.ceil(most - bar)  # At least so many before it can stop.
             share = SHARE if done else 0  # One that changes nothing is stopped by the first block.
             size = max(self.block, lost, math.ceil((len(tasks) - len(done)) * share))
-            for rollout in _new_outcomes(trial, order[len(done) : len(done) + size]):
-                done[rollout.task.name] = rollout
-                after[rollout.task.name] = score_of(rollout.reward, self.metric, self.mix)
+            new = _new_outcomes(trial, order[len(done) : len(done) + size])
+            done |= new
+            after |= {n: score_of(r.reward, self.metric, self.mix) for n, r in new.items()}
             most = sum(after.values(), Fraction()) + len(tasks) - len(done)
         full = len(done) == len(tasks)
         accepted = full and (most > bar or (ties and most == bar))
@@ -72,12 +72,13 @@ class StrictGate:
         )
 
 
-def _new_outcomes(trial: Trial, tasks: Sequence[Task]) -> list[Rollout]:
-    """One rollout of the candidate on each task; not one for which it was chosen in a race."""
-    found: list[Rollout] = []
+def _new_outcomes(trial: Trial, tasks: Sequence[Task]) -> dict[str, Rollout]:
+    """A rollout of the candidate on each task, by name: not one by which it won a race."""
+    found: dict[str, Rollout] = {}
     for number in sorted({trial.raced.get(task.name, 0) for task in tasks}):
         part = [task for task in tasks if trial.raced.get(task.name, 0) == number]
-        found += trial.measure("candidate", part, number)
+        done = trial.measure("candidate", part, number)
+        found |= {task.name: rollout for task, rollout in zip(part, done, strict=True)}
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -240,15 +240,16 @@ class RolloutRunner:
         return self._ahead.during(new)
 
     def _submit(self, job: Job, stage: str) -> Future[Rollout]:
-        """Start a rollout that is waited for, unless it has been started in advance."""
+        """Start a rollout that is waited for, or wait for it if it has been started in advance."""
         ahead = self._ahead
         if ahead is None:
             return self.pool.submit(self._rollout, job, stage)
         begun = ahead.take(job.key)
-        if begun is not None:
-            return begun
 
         def run() -> Rollout:
+            if begun is not None:
+                with suppress(LimitReachedError):  # It may be one on what is run in advance.
+                    return begun.result()
             with ahead.worker():
                 return self._rollout(job, stage)
 

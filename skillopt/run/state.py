@@ -285,7 +285,7 @@ class State:
         losers = race.losers if race else []
         self.tried += [_lost(record.step, number, loser) for number, loser in losers]
         # Those that were ahead of the current skill may well be good.
-        ahead = [edit for _, loser in losers if loser.gain > 0 for edit in loser.edits]
+        good = [edit for _, loser in losers if loser.gain > 0 for edit in loser.edits]
         applied = tuple(outcome.edit for outcome in record.report if outcome.applied)
         proposed = record.patches[-1].edits if record.patches else ()
         rewritten = record.candidate is not None and not record.report
@@ -297,7 +297,7 @@ class State:
         refused = tuple(o for o in record.report if not o.applied and o not in left)
         self.tried.append(replace(tried, refused=refused))
         judged = {_said(e) for e in (*tried.edits, *(outcome.edit for outcome in refused))}
-        new = {_said(edit): edit for edit in (*ahead, *proposed) if _said(edit) not in judged}
+        new = {_said(edit): edit for edit in (*good, *proposed) if _said(edit) not in judged}
         old = [e for e in self.untried if _said(e) not in judged and _said(e) not in new]
         self.untried = () if rewritten else (*old, *new.values())[-UNTRIED:]
         failed = [one for p in record.patches if p.source == "failure" for one in p.findings]

@@ -79,6 +79,11 @@ def test_what_is_known_of_a_candidate_is_not_run_again() -> None:
     assert found.lanes[0].rollouts == ()
 
 
+def test_a_current_skill_of_which_little_is_known_can_be_raced_against() -> None:
+    few = dict(list(HALF.items())[:3])
+    assert run_race([0.2, 0.9, 0.4], few)[0].winner == 1
+
+
 def test_the_papers_gate_takes_a_sample_of_its_own() -> None:
     """The winner was the best of several on some tasks, partly by luck: that is not counted."""
     asked: list[tuple[str, int]] = []

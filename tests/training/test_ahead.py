@@ -119,6 +119,12 @@ def test_what_was_run_for_nothing_is_counted_and_bounded(tiny: Tiny) -> None:
     assert "rollouts that were run ahead and not used: 1" in notes
     stages = tiny.summary["spent"]["stages"]
     assert stages["ahead"]["rollouts"] == len(ran(tiny.run, "ahead"))
+    # A limit of its own ends it, and not the training.
+    limits = {"ahead": {"rollouts": 1}}
+    begin(tiny, name="limited", runs="limited", limits={"stages": limits})
+    assert tiny.train().returncode == 0
+    assert len(ran(tiny.folder / "limited/limited", "ahead")) == 1
+    tiny.settings.pop("limits")
     # Half of one rollout is none.
     begin(tiny, accepted=True, name="less", runs="less", train__ahead=0.5)
     assert tiny.train().returncode == 0

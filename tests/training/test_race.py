@@ -201,6 +201,7 @@ def test_workers_and_delays_do_not_change_a_byte(tiny: Tiny, by: str) -> None:
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", range(14) if ALL_CELLS else (0, 2, 9))
 @pytest.mark.parametrize("gate", ["fresh", "strict"])
 def test_a_run_killed_between_rollouts_ends_the_same(tiny: Tiny, gate: str, left: int) -> None:
