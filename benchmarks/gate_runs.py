@@ -1,4 +1,5 @@
-"""Real trainings with a noisy target: the paper's gate and the project's, on the same questions.
+"""Real trainings with a noisy target: the paper's gate and the project's, with one candidate a step
+and with three, on the same questions.
 
 The items and the scripted endpoint of :mod:`benchmarks.reference`, as questions in direct chat: the
 target forgets its skill in a fifth of the runs. ``python -m benchmarks gate_runs`` takes minutes.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,24 +24,33 @@ from skillopt import train
 from skillopt.config.schema import Config
 
 GATES = ("strict", "fresh")
+CANDIDATES = (1, 3)
 SEEDS = range(20)
 NOISE = 0.2
 SIZES = {"train": 24, "val": 20, "test": 60}
 
 
 def run() -> dict[str, Any]:
-    """A row for each seed and gate, and the means."""
+    """A row for each seed, gate and number of candidates, and the means."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="skillopt-gates-") as scratch:
         for seed in SEEDS:
-            for gate in GATES:
-                rows.append(_run(Path(scratch) / f"{seed}-{gate}", seed, gate))
+            for gate, many in product(GATES, CANDIDATES):
+                rows.append(_run(Path(scratch) / f"{seed}-{gate}-{many}", seed, gate, many))
                 print(rows[-1], file=sys.stderr, flush=True)
-    means = {gate: _means([row for row in rows if row["gate"] == gate]) for gate in GATES}
-    return {"rows": rows, "means": means}
+    return {"rows": rows, "means": means_of(rows)}
 
 
-def _run(folder: Path, seed: int, gate: str) -> dict[str, Any]:
+def means_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The means over the seeds, by gate and number of candidates."""
+    return [
+        {"gate": gate, "candidates": many}
+        | _means([row for row in rows if (row["gate"], row["candidates"]) == (gate, many)])
+        for gate, many in product(GATES, CANDIDATES)
+    ]
+
+
+def _run(folder: Path, seed: int, gate: str, candidates: int) -> dict[str, Any]:
     """One training: the same tasks, replies and mistakes for both gates."""
     write_questions(folder / "tasks", make_items(seed, SIZES))
     skill = folder / "searchqa"
@@ -65,6 +76,7 @@ def _run(folder: Path, seed: int, gate: str) -> dict[str, Any]:
                 "epochs": 3,
                 "batch_size": 8,
                 "minibatch": 4,
+                "candidates": candidates,
                 "learning_rate": {"start": 1, "end": 1, "schedule": "constant"},
                 "slow_update": False,
                 "meta_skill": False,
@@ -73,16 +85,18 @@ def _run(folder: Path, seed: int, gate: str) -> dict[str, Any]:
             "verifier": "benchmarks.reference.judge:judge",
         }
         result = train(Config.model_validate(config))
-    test = result.summary["test"]
+    test, stages = result.summary["test"], result.summary["spent"]["stages"]
+    judged = [stages.get(stage, {}).get("rollouts", 0) for stage in ("gate", "race")]
     return {
         "seed": seed,
         "gate": gate,
+        "candidates": candidates,
         "initial": test["initial"]["hard"]["value"],
         "test": test["best"]["hard"]["value"],
         "selection": result.summary["best_score"],
         "accepted": result.summary["accepted"],
         "rollouts": result.summary["spent"]["rollouts"],
-        "gate_rollouts": result.summary["spent"]["stages"]["gate"]["rollouts"],
+        "gate_rollouts": sum(judged),
         "seconds": round(time.monotonic() - started, 1),
     }
 
@@ -97,10 +111,11 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """The table of ``docs/gates.md``."""
     lines = [
-        "| gate | test, % | gain, points | selection, % | accepted | gate rollouts | rollouts |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| gate | candidates | test, % | gain, points | selection, % | accepted | gate rollouts "
+        "| rollouts |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for gate, means in found["means"].items():
+    for means in found["means"]:
         gain = means["gain"]
         shown = [
             f"{100 * means['test']:.1f}",
@@ -110,5 +125,5 @@ def table(found: dict[str, Any]) -> str:
             f"{means['gate_rollouts']:.0f}",
             f"{means['rollouts']:.0f}",
         ]
-        lines.append(f"| {gate} | {' | '.join(shown)} |")
+        lines.append(f"| {means['gate']} | {means['candidates']} | {' | '.join(shown)} |")
     return "\n".join(lines)
