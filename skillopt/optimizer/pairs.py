@@ -22,6 +22,10 @@ PAIR_SHARE = 2 / 3
 """Budget of a pair in a prompt, as a share of that of one rollout."""
 SHOWN_PAIRS = 8
 """The most pairs of one kind of change in a prompt."""
+_CHANGED = re.compile(
+    r"^((?:got: )?[-dlbcps][-rwxsStT]{9}[.+@]? .*?)[A-Z][a-z]{2} [ \d]\d +[\d:]{4,5}(?= )"
+)
+_TOOK = re.compile(r"\bin \d+\.\d+ ?m?s(econds)?\b")
 _COMPARED_LINES = 4_000
 """Lines of a run that are compared; more would take seconds."""
 
@@ -130,6 +134,8 @@ def _difference(before: View, after: View, tokens: int) -> str:
     old, new = _lines(before.steps), _lines(after.steps)
     old += ["[final answer]", *before.answer.split("\n")]
     new += ["[final answer]", *after.answer.split("\n")]
+    known = {_untimed(line): line for line in old}
+    new = [known.get(_untimed(line), line) for line in new]
     if old == new:
         return "Both runs did and said the same."
     if len(old) + len(new) <= _COMPARED_LINES:
@@ -145,6 +151,12 @@ def _difference(before: View, after: View, tokens: int) -> str:
         f"Steps of the first run:\n\n{fenced(first)}\n\nOf the second those that differ:\n\n"
         f"{fenced(second)}"
     )
+
+
+def _untimed(line: str) -> str:
+    """A line of ``ls -l`` without its time of change, and of a test runner without how long it
+    took: no two runs have the same."""
+    return _TOOK.sub("#", _CHANGED.sub(r"\1#", line))
 
 
 def _lines(steps: Sequence[ShownStep]) -> list[str]:

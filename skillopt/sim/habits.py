@@ -37,7 +37,7 @@ _OPEN = re.compile(
     r"|pay attention"
     r"|\bif\b[^,;]*\bwere\b|may be either|up to the\b|no assumption|\bconsider\b|\?(\s|$)|\bunclear"
     r"|\bunknown\b|\bmight\b|\bconfirm\b|(that|this) (is|was) (wrong|outdated)|not follow (it|that)"
-    r"|\b(used|supposed) to\b|no longer"
+    r"|\b(used|supposed) to\b|no longer|\b(was|were) (taken|read|counted|treated|written|left)\b"
 )
 """What leaves a question open, says what would be if, or quotes what does not hold."""
 

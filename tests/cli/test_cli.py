@@ -112,7 +112,7 @@ def test_eval_takes_runs_files_folders_and_none(run: Path, folder: Path) -> None
     table = skillopt("eval", *skills, *options)
     assert "by family" in table.stdout and "fixed 1: " in table.stdout
     assert "quickstart-local" in table.stdout and "[" in table.stdout
-    assert "by task" not in table.stdout
+    assert "by task in" not in table.stdout
     tasks = skillopt("eval", "none", run, *options, "--replicates", "2", "--tasks").stdout
     lines = tasks.partition("by task in direct with sim-1")[2].split("\n")
     (line,) = [line for line in lines if "100 %, +100" in line]

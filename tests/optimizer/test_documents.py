@@ -253,6 +253,17 @@ def test_only_what_differs_is_shown_of_a_pair(tmp_path: Path) -> None:
     assert "line_3 =" not in prompt and prompt.count("Fix it.") == 1
 
 
+def test_when_files_were_written_makes_no_difference(tmp_path: Path) -> None:
+    listed = "total 16\n-rw-r--r-- 1 root root  847 Nov 27 05:{} a.csv\n12 passed in {}s\nat 10:{}"
+    before = ran(tmp_path / "a", 1, "", listed.format("35", "0.12", "07"))
+    after = ran(tmp_path / "b", 0, "a total is wrong", listed.format("36", "1.07", "08"))
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": "G."})
+    slow_update([Pair(before, after)], a_briefing(model))
+    (prompt,) = model.prompts["slow"]
+    assert "-at 10:07\n+at 10:08" in prompt
+    assert not re.search(r"^[-+](-rw|12 passed)", prompt, re.MULTILINE)
+
+
 def test_runs_that_have_little_in_common_are_shown_by_their_own_steps(tmp_path: Path) -> None:
     before = ran(tmp_path / "a", 1, "", SCRIPT)
     after = ran(tmp_path / "b", 0, "a total is wrong", SCRIPT.replace("work", "play"))
