@@ -25,7 +25,7 @@ from skillopt.config.schema import Config
 
 GATES = ("strict", "fresh")
 CANDIDATES = (1, 3)
-SEEDS = range(20)
+SEEDS = range(12)
 NOISE = 0.2
 SIZES = {"train": 24, "val": 20, "test": 60}
 
