@@ -87,14 +87,16 @@ class LeakGuard:
         changed = (_changed(known.get(name, ""), text) for name, text in parts.items())
         texts = [_readable(text) for text in changed]
         found = [hit for text in texts for hit in self._hits(text)]
-        if not found:
-            asked = next((hit for text in texts if (hit := self.questions.copied(text))), "")
-            was = any(self.questions.copied(_readable(text)) == asked for text in known.values())
-            return _refused(_QUESTION, asked) if asked and not was else ""
-        old = {name for text in known.values() for name, _, _ in _all_spans(_readable(text))}
-        new = [(kind, text) for kind, name, text in found if name not in old]
-        kind, text = min(new, key=lambda hit: hit[0], default=(0, ""))
-        return _refused(kind, text) if text else ""
+        if found:
+            old = {name for text in known.values() for name, _, _ in _all_spans(_readable(text))}
+            new = [(kind, text) for kind, name, text in found if name not in old]
+            if new:
+                return _refused(*min(new, key=lambda hit: hit[0]))
+        asked = [each for text in texts for each in self.questions.copied(text)]
+        if not asked:
+            return ""
+        said = {each for text in known.values() for each in self.questions.copied(_readable(text))}
+        return next((_refused(_QUESTION, each) for each in asked if each not in said), "")
 
     def redact(self, task: Task, text: str) -> str:
         """A verifier's feedback with the task's own expected answers replaced by a note.
@@ -150,10 +152,10 @@ class Questions:
     asked: Sequence[tuple[tuple[str, ...], frozenset[str]]]
     frame: frozenset[str]
 
-    def copied(self, text: str) -> str:
-        """The words of a question that stands in a text near its answer; "" if there is none."""
+    def copied(self, text: str) -> Iterator[str]:
+        """The words of each question that stands in a text near its answer."""
         if not self.asked:
-            return ""
+            return
         every = [word for word, _, _ in word_spans(fold(text))]
         places = [place for place, word in enumerate(every) if word not in self.frame]
         found = [every[place] for place in places]
@@ -168,8 +170,7 @@ class Questions:
                 near = places[start] - NEAR, places[end - 1] + NEAR
                 around = f" {' '.join(every[max(near[0], 0) : near[1]])} "
                 if any(f" {answer} " in around for answer in answers if answer not in asked):
-                    return " ".join(asked)
-        return ""
+                    yield " ".join(asked)
 
 
 def leak_guard(tasks: Iterable[Task], held_out: Iterable[Task] = ()) -> LeakGuard:

@@ -297,6 +297,23 @@ def test_a_held_out_question_with_its_answer_is_refused(tmp_path: Path, text: st
     assert guard.refusal(SKILL, with_body(f"Input: {trained}\nOutput: {kind}")) == ""
 
 
+def test_a_held_out_question_is_found_beside_what_the_skill_said_before(tmp_path: Path) -> None:
+    splits = words_source(TasksConfig(source="words", seed=1), tmp_path)
+    held_out = [*splits["val"], *splits["test"]]
+    guard = leak_guard([*splits["train"], *held_out], held_out)
+    kinds = {word: kind for kind, every in KINDS.items() for word in every.split()}
+    word = held_out[0].instruction.split()[1]
+    before = with_body(f"As in {held_out[1].name}.")
+    after = replace(before, body=f"{before.body}\n\nInput: {word}\nOutput: {kinds[word]}")
+    assert "names a single task" in guard.refusal(SKILL, before)
+    assert "question that is kept for tests" in guard.refusal(before, after)
+    # Beside one that the skill had before, too.
+    second = held_out[1].instruction.split()[1]
+    more = replace(after, body=f"{after.body}\n\nInput: {second}\nOutput: {kinds[second]}")
+    assert "question that is kept for tests" in guard.refusal(after, more)
+    assert guard.refusal(more, replace(more, body=f"{more.body}\n\nBe kind.")) == ""
+
+
 def test_every_held_out_question_is_known(tmp_path: Path) -> None:
     splits = words_source(TasksConfig(source="words", seed=1), tmp_path)
     held_out = [*splits["val"], *splits["test"]]
