@@ -15,14 +15,12 @@ from statistics import NormalDist
 
 from skillopt.core.metric import Scorer
 from skillopt.core.types import Reward, Rollout, Task
+from skillopt.gates.fresh import LEAST_VARIANCE, FreshGate
 
 SHARE = 0.25
 """Share of the selection split on which a winner has run when the race ends, rounded up."""
-CHANCE = 0.2
-"""A candidate with less chance to be better than the current skill is ended, as by the gate
-``fresh``."""
-LEAST_VARIANCE = 0.3
-"""Variance of a sum of differences that is assumed at least."""
+CHANCE = FreshGate.chance
+"""A candidate with less chance to be better than the current skill is ended, as by that gate."""
 
 Rewards = Mapping[str, Sequence[Reward]]
 """Rewards of a skill by name of the task."""

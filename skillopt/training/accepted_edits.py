@@ -9,6 +9,7 @@ from skillopt.core.skill import Skill
 from skillopt.core.types import Edit
 from skillopt.optimizer.edits import apply_edits
 from skillopt.optimizer.regions import GUIDANCE, region, with_region
+from skillopt.optimizer.undo import with_edits
 from skillopt.run.folder import RunError
 from skillopt.run.records import (
     AnyRecord,
@@ -84,7 +85,7 @@ def without(records: Sequence[AnyRecord], name: str) -> Rebuilt:
             continue
         if isinstance(record, RemovalDone):
             if skill is not None and record.removal is not None:
-                skill, _ = apply_edits(skill, [record.removal], None, files=True)
+                skill = with_edits(skill, [record.removal])
             continue
         edits = [one for one in _edits_of(record) if one != chosen]
         if not _edits_of(record):

@@ -294,9 +294,10 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     # The meta skill is not asked for after the last epoch, as nothing would read it.
     ends = train.epochs - 1 if train.slow_update else max(train.epochs - 2, 0) * train.meta_skill
     gated = len(steps) + (train.epochs - 1 if train.slow_update else 0)
-    judged = math.ceil(gated * val * GATE_SHARE.get(gate_kind(config, val), 1))
+    decision = val * GATE_SHARE.get(gate_kind(config, val), 1)
+    judged = math.ceil(gated * decision)
     rollouts = {"rollout": sum(plan.rollouts for plan in steps), "gate": judged}
-    own = len(steps) * val * GATE_SHARE.get(gate_kind(config, val), 1)
+    own = len(steps) * decision
     if train.ahead:
         rollouts["ahead"] = int(train.ahead * rollouts["rollout"])
     if train.candidates > 1:
