@@ -19,6 +19,7 @@ from skillopt.core.files import digest_of
 from skillopt.core.import_path import PATH, call, is_ours, load, own_code
 from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Split, Task
+from skillopt.tasks.drafts.drafts import refuse_unreviewed
 from skillopt.tasks.evals.reading import eval_files, eval_tasks
 from skillopt.tasks.folders import with_folders
 from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
@@ -96,6 +97,7 @@ def _named(
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
     if path is None:
+        refuse_unreviewed(Path(config.source))
         if files := eval_files(config.source):
             return split_tasks(eval_tasks(config, files, made, judged=judged), config.split, seed)
         folder = Path(config.source)
