@@ -29,6 +29,8 @@ class Columns:
     opened: list[int] = field(default_factory=list)
     """Whether the skill was opened: 1, 0, or -1 for a rollout without a skill."""
     tokens: list[int] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+    """Dollars; -1 if the price is not known."""
 
 
 @dataclass
@@ -69,6 +71,8 @@ class RolloutTable:
             columns.status.append(STATUSES.index(row.status.value))
             columns.opened.append(-1 if row.skill_activated is None else int(row.skill_activated))
             columns.tokens.append(row.usage.prompt_tokens + row.usage.completion_tokens)
+            usd = row.usage.cost_usd
+            columns.cost.append(-1 if usd is None else round(usd, 6))
         return use
 
     def numbers(self, names: Iterable[str], split: str) -> list[int]:

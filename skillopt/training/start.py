@@ -35,12 +35,14 @@ from skillopt.run.notify import notify
 from skillopt.run.recorder import Recorder
 from skillopt.run.records import (
     FORMAT,
+    Remarked,
     Replied,
     RunChanged,
     RunCreated,
     RunStarted,
     RunStopped,
 )
+from skillopt.run.remarks import queued
 from skillopt.run.spending import LimitReachedError, Meter
 from skillopt.run.state import State, fold
 from skillopt.run.stop import StopCondition, make_stop
@@ -268,6 +270,8 @@ def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
                 forked_from=origin,
             )
         )
+        for remark in _remarks_of(config, origin):
+            record(remark)
         return
     found |= _config_changes(state.created.config, settings)
     if found:
@@ -384,6 +388,15 @@ def _inherited(config: Config, state: State) -> dict[str, Replied]:
         return {}
     found = read_records(config.runs / origin)
     return {record.id: record for record in found if isinstance(record, Replied)}
+
+
+def _remarks_of(config: Config, origin: str | None) -> list[Remarked]:
+    """People's remarks on the run that this one is forked from, if it still exists."""
+    if not origin:
+        return []
+    root = config.runs / origin
+    known = fold([*read_records(root), *queued(root)]).remarks
+    return [remark.model_copy(update={"inherited": True}) for remark in known.values()]
 
 
 def _result(root: Path, state: State, meter: Meter, initial: Skill | None) -> RunResult:

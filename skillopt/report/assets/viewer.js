@@ -8,7 +8,8 @@ function makeViewer(load, rule) {
   let asked = 0;
   let go = () => {};
   addEventListener("keydown", (e) => {
-    if (dialog.open && (e.key === "n" || e.key === "p")) go(e.key === "n" ? 1 : -1);
+    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(e.target.tagName);
+    if (dialog.open && !typing && (e.key === "n" || e.key === "p")) go(e.key === "n" ? 1 : -1);
   });
   const show = async (place, total, item) => {
     const mine = asked += 1;
@@ -21,16 +22,41 @@ function makeViewer(load, rule) {
     let problem = rule;
     try { found = await load(shown.key, shown.failed); } catch (error) { problem = error.message; }
     if (mine !== asked) return;
-    body.replaceChildren(head, ...(found ? rolloutDetail(found) : [shown.reason, note("This trajectory is not here. ", problem)].filter(Boolean)));
+    body.replaceChildren(head, ...(shown.remarks ? [shown.remarks()] : []),
+      ...(found ? [findBox(body), ...rolloutDetail(found)] : [shown.reason, note("This trajectory is not here. ", problem)].filter(Boolean)));
     body.scrollTop = 0;
   };
   return { dialog, show };
 }
 
+/** A search in the steps that are shown: those without the words are hidden. */
+function findBox(body) {
+  const state = h("span", { class: "hits", "aria-live": "polite" });
+  const find = (event) => {
+    const words = event.target.value.toLowerCase();
+    const steps = [...body.querySelectorAll(".step")];
+    steps.forEach((step) => { step.hidden = !step.textContent.toLowerCase().includes(words); });
+    state.textContent = words ? ` in ${plural(steps.filter((step) => !step.hidden).length, "step")}` : "";
+  };
+  return h("p", {}, h("input", { type: "search", class: "find", placeholder: "find in this trajectory", "aria-label": "find in this trajectory", input: find }), state);
+}
+
 /** What the viewer shows of a scored rollout before it is loaded. */
-function scoredItem(run, index) {
+function scoredItem(run, number, index) {
   const [kind, word] = outcome(run, index);
-  return { key: run.rollouts.key[index], failed: false, kind, word,
+  const key = run.rollouts.key[index];
+  const remarks = () => {
+    const list = h("div", {});
+    const draw = () => {
+      const now = runs[number].remarks.filter((remark) => remark.about === key || remark.other === key);
+      list.replaceChildren(...now.map((remark) => remarkCard(runs[number], number, remark)));
+    };
+    draw();
+    list.addEventListener("redraw", draw);
+    list.dataset.remarks = key;
+    return h("div", {}, list, remarkForm(number, { about: key }, ["good", "bad"]));
+  };
+  return { key, failed: false, kind, word, link: `#${[number, "rollouts", key].map(encodeURIComponent).join("/")}`, remarks,
     task: run.tasks[run.rollouts.task[index]].name, use: run.uses[run.rollouts.use[index]].name };
 }
 
@@ -46,7 +72,14 @@ function viewerHead(shown, place, total, go, close) {
     h("p", { class: "note" }, `${shown.use} · `, h("code", {}, shown.key.slice(0, 16))),
     h("p", {}, h("button", { class: "chip", disabled: place <= 0, click: () => go(-1) }, "previous (p)"),
       h("button", { class: "chip", disabled: place + 1 >= total, click: () => go(1) }, "next (n)"),
+      shown.link && h("button", { class: "chip", click: (e) => copyLink(shown.link, e.target) }, "link"),
       h("button", { class: "chip", click: close }, "close (Esc)")));
+}
+
+/** Put a rollout's address into the address bar, and where it can be pasted from. */
+function copyLink(link, button) {
+  history.replaceState(null, "", link);
+  navigator.clipboard?.writeText(location.href).then(() => { button.textContent = "copied"; }, () => { button.textContent = "in the address bar"; });
 }
 
 function rolloutDetail(found) {
