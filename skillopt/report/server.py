@@ -129,19 +129,21 @@ class PageServer:
 
     def _rollout(self, request: Request) -> Response:
         key = str(request.path_params["key"])
-        return self._stored(request, [folder_of(v.root, key) for v in self.views if key in v.keys])
+        owners = [view for view in self.views if key in view.keys]
+        return self._stored(request, [(folder_of(v.root, key), v) for v in owners])
 
     def _failed(self, request: Request) -> Response:
         key = str(request.path_params["key"])
         owners = [view for view in self.views if key in view.failed_keys]
-        return self._stored(request, [failed_folder_of(view.root, key) for view in owners])
+        return self._stored(request, [(failed_folder_of(v.root, key), v) for v in owners])
 
-    def _stored(self, request: Request, folders: Sequence[Path]) -> Response:
-        """The rollout in the first of some folders that exists."""
-        if self._refused(request) or not folders:
+    def _stored(self, request: Request, places: Sequence[tuple[Path, RunView]]) -> Response:
+        """The rollout in the first of some folders, each of a run."""
+        if self._refused(request) or not places:
             return _answer(404, "no such rollout")
+        folder, view = places[0]
         try:
-            found = rollout_view(folders[0], LIVE)
+            found = rollout_view(folder, LIVE, view.tasks_folder)
         except FileNotFoundError:
             return _answer(404, "this rollout is not in the store any more")
         except OSError as error:

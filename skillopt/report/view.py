@@ -91,6 +91,13 @@ class RunView:
         return list(self._table.columns.key)
 
     @property
+    def tasks_folder(self) -> Path | None:
+        """The folder that ``tasks.source`` names, if it does and it is there."""
+        config = self.state.created.config if self.state.created else {}
+        source = Path(config.get("tasks", {}).get("source", ""))
+        return source if source.name and source.is_dir() else None
+
+    @property
     def failed_keys(self) -> frozenset[str]:
         """The keys of the rollouts that failed for infrastructure, even if they succeeded later."""
         return self._failures.keys

@@ -90,6 +90,8 @@ function draw() {
   const parts = content(at).filter(Boolean);
   root.replaceChildren(banner(at), h("main", { tabindex: -1 }, parts),
     h("footer", { class: "note" }, "Keys: 1–9 views, j and k steps, / filter, t theme, n and p in a trajectory."));
+  const [tabs, tab] = [root.querySelector(".tabs"), root.querySelector(".tab[aria-current]")];
+  if (tab) tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - 60; // On a phone not all fit.
   if (focused) document.getElementById(focused)?.focus();
   openLinked(at);
 }
@@ -153,4 +155,5 @@ addEventListener("keydown", keys);
 narrow.addEventListener("change", draw);
 draw();
 document.body.append(viewer.dialog, pairViewer.dialog);
+if (store.review) loadScorings().catch(() => {}); // It is only for what was begun before.
 if (store.live) follow();

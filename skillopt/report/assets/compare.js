@@ -43,7 +43,7 @@ function fileDifferences(one, other) {
   const texts = (found) => new Map(found.files.map((file) => [file.name, file.text]));
   const [left, right] = [texts(one), texts(other)];
   const names = [...new Set([...left.keys(), ...right.keys()])].sort();
-  if (!names.length) return note("Neither agent left a file.");
+  if (!names.length) return note("Neither agent changed a file.");
   return names.map((name) => {
     const [a, b] = [left.get(name), right.get(name)];
     if (a === b) return note(`${name}: the same in both.`);
@@ -164,7 +164,7 @@ function pairParts(run, number, at) {
       h("button", { class: "chip", click: at.close }, "close (Esc)"))),
     whole && store.review && verdictForm(run, number, at),
     at.kept && h("p", { role: "status" }, at.kept),
-    whole && section("Files that they left", fileDifferences(...at.loaded)),
+    whole && section("Files that they changed", fileDifferences(...at.loaded)),
     h("div", { class: "pair" }, sides.map((i, side) => h("section", { "aria-label": ["left", "right"][side] },
       h("h2", {}, titles[side], at.revealed ? [" ", h("span", { class: `badge ${outcome(run, i)[0]}` }, outcome(run, i)[1])] : ""),
       detailOrProblem(at.loaded[side], at.revealed)))),
@@ -174,12 +174,12 @@ function pairParts(run, number, at) {
 function detailOrProblem(found, revealed) {
   if (!found) return note("This trajectory is not here. ", store.rule);
   if (found.problem) return note(found.problem);
-  return revealed ? rolloutDetail(found) : [section("Conversation", found.steps.map(stepCard)), section("Files that the agent left", found.files.map(fileCard))];
+  return revealed ? rolloutDetail(found) : [section("Conversation", found.steps.filter((step) => step.source !== "system").map(stepCard)), changedFiles(found)];
 }
 
 /** Which of the two is better; the remark is of the left one. */
 function verdictForm(run, number, at) {
-  const text = h("textarea", { rows: 2, maxlength: MAX_REMARK, "aria-label": "why", placeholder: "Why? The optimizer is shown this as a person's words." });
+  const text = h("textarea", { rows: 2, maxlength: MAX_REMARK, "aria-label": "why", placeholder: `Why? ${reaches(run.uses[run.rollouts.use[at.left]].split)}` });
   const state = h("span", { class: "note", "aria-live": "polite" });
   const give = (verdict) => async () => {
     const [about, other] = [at.left, at.right].map((i) => run.rollouts.key[i]);

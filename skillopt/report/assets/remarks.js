@@ -2,6 +2,14 @@
 
 const VERDICTS = { good: "good", bad: "bad", better: "better", worse: "worse", equal: "as good" };
 const MAX_REMARK = 4000;
+/** The edits whose absence was scored last, by number of the run. */
+const scorings = {};
+
+/** Ask once what is being scored: the page may have been loaded again. */
+async function loadScorings() {
+  const answer = await fetch("without.json");
+  if (answer.ok) for (const [run, one] of Object.entries(await answer.json())) scorings[run] = one.edit;
+}
 
 /** Send something to the server that the page came from; an error has the server's words. */
 async function send(path, body) {
@@ -31,10 +39,13 @@ function remarkCard(run, number, remark, open) {
       store.review && h("button", { class: "chip", click: withdraw }, "withdraw"), problem));
 }
 
-/** A form for a remark; ``about`` says on what, and may be asked for at the end. */
-function remarkForm(number, about, verdicts, done = () => {}) {
+/** Whether what is said of a task of a split will reach the optimizer. */
+const reaches = (split) => (split && split !== "train" ? "This task decides, so the optimizer is not shown it." : "The optimizer is shown this as a person's words.");
+
+/** A form for a remark; ``about`` says on what, ``split`` which tasks that belongs to. */
+function remarkForm(number, about, verdicts, split = "") {
   if (!store.review) return null;
-  const text = h("textarea", { rows: 3, maxlength: MAX_REMARK, "aria-label": "remark", placeholder: "What should have been done? The optimizer is shown this as a person's words." });
+  const text = h("textarea", { rows: 3, maxlength: MAX_REMARK, "aria-label": "remark", placeholder: `What should have been done? ${reaches(split)}` });
   const state = h("span", { class: "note", "aria-live": "polite" });
   let verdict = "";
   const chips = verdicts.map((name) => h("button", { class: "chip", type: "button", "aria-pressed": "false", "data-verdict": name, click: () => {
@@ -48,7 +59,6 @@ function remarkForm(number, about, verdicts, done = () => {}) {
       text.value = "";
       if (verdict) chips.find((chip) => chip.dataset.verdict === verdict).click();
       state.textContent = "kept";
-      done();
     } catch (error) { state.textContent = visible(error.message); }
   };
   return h("form", { class: "remark-form", submit: keep }, text, h("p", {}, chips, h("button", { class: "chip", type: "submit" }, "keep this remark"), " ", state));
@@ -72,6 +82,7 @@ function withoutButton(number, name) {
   const begin = async () => {
     try {
       await send("without", { run: number, edit: name });
+      scorings[number] = name;
       await watch();
     } catch (error) { result.replaceChildren(note(error.message)); }
   };
@@ -85,13 +96,13 @@ function withoutButton(number, name) {
       setTimeout(() => { if (result.isConnected) watch().catch((error) => result.replaceChildren(note(error.message))); }, 1500);
     } else result.replaceChildren(found.state === "done" ? scoredWithout(found) : h("pre", { class: "card refused" }, found.error));
   };
-  setTimeout(() => { if (result.isConnected) watch().catch(() => {}); }, 0);
+  if (scorings[number] === name) setTimeout(() => { if (result.isConnected) watch().catch((error) => result.replaceChildren(note(error.message))); }, 0);
   return h("div", { class: "without" }, h("button", { class: "chip", "data-without": name, click: start }, `score the best skill without this edit (${name})`), result);
 }
 
 function scoredWithout(found) {
   const { scores, dropped } = found.result;
-  const lines = scores.map((one) => row(one.skill, share(one.score || one.hard || one.solved), plural(one.tasks, "task")));
+  const lines = scores.map((one) => row(one.skill, share(one.score), plural(new Set(one.tasks.map((task) => task.task)).size, "task")));
   return h("div", { class: "card" }, table([`${SPLITS[found.split] || found.split}`, "score", ""], lines, { class: "numbers" }),
     dropped.length > 0 && note(`Left out too, as they do not apply without it: ${dropped.join(", ")}.`));
 }

@@ -54,7 +54,7 @@ function scoredItem(run, number, index) {
     draw();
     list.addEventListener("redraw", draw);
     list.dataset.remarks = key;
-    return h("div", {}, list, remarkForm(number, { about: key }, ["good", "bad"]));
+    return h("div", {}, list, remarkForm(number, { about: key }, ["good", "bad"], run.uses[run.rollouts.use[index]].split));
   };
   return { key, failed: false, kind, word, link: `#${[number, "rollouts", key].map(encodeURIComponent).join("/")}`, remarks,
     task: run.tasks[run.rollouts.task[index]].name, use: run.uses[run.rollouts.use[index]].name };
@@ -93,7 +93,7 @@ function rolloutDetail(found) {
     section("Verifier", h("p", {}, complaint), found.verifier.map(fileCard)),
     found.frames.length > 0 && section("Terminal", terminal(found.frames)),
     section("Conversation", found.steps.length ? found.steps.map(stepCard) : note("The model was never reached.")),
-    found.files.length > 0 && section("Files that the agent left", found.files.map(fileCard)),
+    changedFiles(found),
   ].filter(Boolean);
 }
 
@@ -110,6 +110,20 @@ function stepCard(step, number) {
 function callCard(call, results) {
   return h("div", { class: "call" }, h("h4", {}, call.name), h("pre", { class: "input" }, call.arguments),
     results.map((r) => h("pre", { class: "output" }, r.text)));
+}
+
+/** What the agent changed in its workspace: differences, if the first files are known. */
+function changedFiles(found) {
+  if (!found.files.length && !found.removed.length) return null;
+  return section("Files that the agent changed", found.files.map(changedCard),
+    found.removed.length > 0 && note(`Removed: ${found.removed.join(", ")}.`));
+}
+
+function changedCard(file) {
+  if (typeof file.before !== "string" || file.text === null) return fileCard(file);
+  const rows = lineDiff(file.before, file.text);
+  return h("details", { class: "card" }, h("summary", {}, `${file.name} (changed, ${count(file.size)} bytes)`),
+    rows ? diff(rows) : note("Too long to compare."), h("details", {}, h("summary", {}, "the whole file"), h("pre", {}, file.text)));
 }
 
 function fileCard(file) {
