@@ -14,7 +14,7 @@ import pytest
 
 from skillopt.tasks.drafts.drafts import read_drafts
 from tests.helpers.command_line import SKILLOPT, skillopt
-from tests.tasks.drafts.test_sessions import LOGS
+from tests.helpers.session_logs import LOGS
 
 CODEX, CLAUDE = LOGS / "codex-0.171.0-interactive", LOGS / "claude-code-2.1.332-resumed"
 

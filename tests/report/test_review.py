@@ -16,9 +16,9 @@ from skillopt.report.view import read_run
 from skillopt.run.journal import read_records
 from skillopt.run.records import Remarked
 from tests.helpers.command_line import skillopt
+from tests.helpers.served_page import fetched, served, status
 from tests.helpers.small import trained
 from tests.helpers.synthetic_run import synthetic_run
-from tests.report.test_server import fetched, served, status
 
 
 @pytest.fixture(scope="module")

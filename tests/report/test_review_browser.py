@@ -12,11 +12,10 @@ from skillopt.report.document import report
 from skillopt.report.view import read_run
 from skillopt.run.journal import read_records
 from skillopt.run.records import Remarked
-from tests.helpers.opened_page import Page
+from tests.helpers.opened_page import HOSTILE, Page
+from tests.helpers.served_page import served
 from tests.helpers.small import trained
 from tests.helpers.synthetic_run import synthetic_run
-from tests.report.test_browser import HOSTILE
-from tests.report.test_server import served
 
 pytestmark = pytest.mark.browser
 

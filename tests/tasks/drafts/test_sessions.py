@@ -17,8 +17,8 @@ from skillopt.tasks.drafts.codex_log import PATTERN as CODEX
 from skillopt.tasks.drafts.codex_log import read_codex
 from skillopt.tasks.drafts.requests import Request, requests_in, statement
 from skillopt.tasks.drafts.sessions import MAX_LINE_BYTES, Session, logs, said, whole_sessions
+from tests.helpers.session_logs import LOGS
 
-LOGS = Path(__file__).parent / "logs"
 VERSIONS = ("codex-0.169.0", "codex-0.171.0", "claude-code-2.1.197", "claude-code-2.1.332")
 REPORT = "Write a report of data.csv into report.md"
 BOLD = "No, the total must be the last line, and in bold."
