@@ -254,7 +254,9 @@ def _print_done(
         without = f", without {', '.join(kept.left_out[:5])}" if kept.left_out else ""
         show_text(output(), f"workspaces/{name}: {kept.files} files{without}")
     for name, why in left.items():
-        show_text(output(), f"{name}: not written by the model: {why}")
+        show_text(
+            output(), f"{name}: not written by the model: {why}; remove its folder to try again"
+        )
     known = f", {len(done.known)} were there" if done.known else ""
     show_text(
         output(),

@@ -158,6 +158,13 @@ def _print_end(folder: Path) -> None:
     names: dict[str, str] = {"later": "left for later", "draft": "not reviewed"}
     said = ", ".join(f"{counts[one]} {names.get(one, one)}" for one in order if counts[one])
     show_text(output(), said or "no drafts")
+    words = [d for d in drafts if d.status == "accepted" and d.expectations and not d.checks]
+    if words:
+        show_text(
+            output(),
+            f"{len(words)} of the accepted have no checks: a judge, or a verifier of your own, has "
+            "to judge their expectations",
+        )
     if counts["accepted"]:
         show_text(output(), f"tasks.source: {folder / ACCEPTED / 'tasks'}")
         for queries in sorted((folder / ACCEPTED / "triggers").glob("*/evals/*.json")):

@@ -98,6 +98,21 @@ def test_nothing_of_a_repositorys_settings_is_run(
     git(folder, "commit", "-qm", "second")
     for key in ("filter.evil.smudge", "core.fsmonitor", "core.pager", "tar.tar.command"):
         git(folder, "config", key, f"touch {ran}")
+    lazy = {
+        "core.repositoryformatversion": "1",
+        "extensions.partialClone": "evil",
+        "remote.evil.promisor": "true",
+        "remote.evil.url": f"ext::sh -c 'touch {ran}'",
+        "protocol.ext.allow": "always",
+    }
+    for key, value in lazy.items():
+        git(folder, "config", key, value)
+    blob = git(folder, "rev-parse", "HEAD:sub/run.sh")
+    (folder / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(WorkspaceError, match="git: "):
+        keep_commit(folder, "HEAD", tmp_path / "missing", Redactor())
+    assert not ran.exists()
+    git(folder, "hash-object", "-w", "sub/run.sh")
     keep_commit(folder, "HEAD", tmp_path / "k", Redactor())
     assert not ran.exists() and (tmp_path / "k/data.csv").read_text() == "a,b\n1,2\n"
 
