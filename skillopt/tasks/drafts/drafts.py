@@ -318,6 +318,7 @@ def _workspace(
         kept = keep_commit(Path(request.session.folder), request.session.commit, making, redactor)
     except WorkspaceError as error:
         problems[key] = str(error)
+        shutil.rmtree(making, ignore_errors=True)
         return ""
     making.mkdir(parents=True, exist_ok=True)  # A commit may have no file.
     making.rename(target)

@@ -52,6 +52,8 @@ def keep_commit(folder: Path, commit: str, target: Path, redactor: Redactor) -> 
     """
     if not folder.is_dir():
         raise WorkspaceError(f"{folder} is not on this machine")
+    if commit.startswith("-"):
+        raise WorkspaceError(f"{folder}: {commit!r} is no commit")
     entries = _entries(folder, commit)
     total = sum(entry.size for entry in entries)
     if total > MAX_BYTES or len(entries) > MAX_FILES:

@@ -134,6 +134,7 @@ def test_a_draft_has_what_was_said_and_done(repository: tuple[Path, str], tmp_pa
     [
         ({"folder": "/not/here", "commit": "abc1234"}, "/not/here is not on this machine"),
         ({"folder": "/work"}, "the log names no commit"),
+        ({"folder": "/", "commit": "--help"}, "'--help' is no commit"),
         ({"first": False, "folder": ""}, "it follows earlier requests"),
     ],
 )
