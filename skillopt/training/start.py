@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -391,12 +392,19 @@ def _inherited(config: Config, state: State) -> dict[str, Replied]:
 
 
 def _remarks_of(config: Config, origin: str | None) -> list[Remarked]:
-    """People's remarks on the run that this one is forked from, if it still exists."""
+    """People's remarks on the run that this one is forked from, if it still exists. They show in
+    the same steps, so that its replies stay valid; what was said after its end, from the first."""
     if not origin:
         return []
     root = config.runs / origin
-    known = fold([*read_records(root), *queued(root)]).remarks
-    return [remark.model_copy(update={"inherited": True}) for remark in known.values()]
+    state = fold([*read_records(root), *queued(root)])
+    steps = state.steps if state.done else math.inf
+    return [
+        remark.model_copy(
+            update={"inherited": True, "since": remark.since if remark.since <= steps else 1}
+        )
+        for remark in state.remarks.values()
+    ]
 
 
 def _result(root: Path, state: State, meter: Meter, initial: Skill | None) -> RunResult:

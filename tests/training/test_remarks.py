@@ -137,3 +137,12 @@ def test_the_text_for_prompts() -> None:
     assert "42" in remarks_text(many, tasks, Guard(), True)  # type: ignore[arg-type]
     long = [remark("word " * 5000, id=f"{n:032x}") for n in range(50)]
     assert len(remarks_text(long, tasks, Guard(), False)) < 10_000  # type: ignore[arg-type]
+
+
+def test_what_is_said_after_the_end_is_for_a_fork(tmp_path: Path) -> None:
+    done = train(small_config(tmp_path))
+    keep(done.folder, remark(since=first_step(fold(read_records(done.folder)))))
+    assert train(small_config(tmp_path)).done  # It stays as it is.
+    assert WORDS not in "".join(prompts(done.folder, n) for n in (1, 2))
+    forked = train(small_config(tmp_path), fork="forked")
+    assert WORDS in prompts(forked.folder, 1)

@@ -20,8 +20,9 @@ async function send(path, body) {
 }
 
 /** Whether the optimizer will see a remark, in words. */
-function fate(remark) {
+function fate(run, remark) {
   if (remark.split && remark.split !== "train") return "kept from the optimizer: this task decides";
+  if (run.state === "done" && remark.step > run.steps) return "shown to the optimizer in a run that is forked from this one";
   return `shown to the optimizer from step ${remark.step} on`;
 }
 
@@ -35,7 +36,7 @@ function remarkCard(run, number, remark, open) {
   return h("article", { class: "card remark" },
     h("h3", {}, open ? h("button", { class: "link", click: () => open(remark) }, remark.task || remark.about) : remark.task || remark.about, " ", verdict, remark.blind && " · blind"),
     remark.text && h("pre", { class: "said" }, remark.text),
-    h("p", { class: "note" }, `${remark.use ? `${remark.use} · ` : ""}${moment(remark.at)} · ${fate(remark)} `,
+    h("p", { class: "note" }, `${remark.use ? `${remark.use} · ` : ""}${moment(remark.at)} · ${fate(run, remark)} `,
       store.review && h("button", { class: "chip", click: withdraw }, "withdraw"), problem));
 }
 
