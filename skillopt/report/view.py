@@ -105,19 +105,9 @@ class RunView:
     def about(self, name: str) -> dict[str, str] | None:
         """What a remark is about: task, split and use of a rollout by its key, or nothing of these
         for a step's entry by its name; None if there is neither."""
-        columns = self._table.columns
-        if name in columns.key:
-            index = columns.key.index(name)
-            task, use = columns.task[index], columns.use[index]
-            # A rollout may count for several uses: one that decides is what matters.
-            uses = [u for key, u in zip(columns.key, columns.use, strict=True) if key == name]
-            splits = {self._table.uses[u]["split"] for u in uses}
-            return {
-                "task": self._table.tasks[task]["name"],
-                "split": next((s for s in ("test", "val") if s in splits), "train"),
-                "use": self._table.uses[use]["name"],
-            }
-        return {} if any(entry["name"] == name for entry in self._steps) else None
+        found = self._table.about(name)
+        named = any(entry["name"] == name for entry in self._steps)
+        return found if found is not None else {} if named else None
 
     def refresh(self) -> bool:
         """Read the log's new records. Returns whether anything has changed."""
