@@ -132,7 +132,8 @@ def harvest(
 
 def name_of(request: Request, redactor: Redactor) -> str:
     """A draft's name: the first words of the request, and what tells it apart."""
-    words = slug(replace(redactor, count=0).text(request.turn.text[:200])).split("-")
+    clean = replace(redactor, count=0).text(request.turn.text[: 2 * MAX_CHARS])
+    words = slug(clean[:200]).split("-")
     return "-".join([*words[:6], digest_of(request.turn.id)[:6]])
 
 
@@ -237,7 +238,8 @@ def _draft(
     before, session = redactor.count, request.session
 
     def clean(text: str) -> str:
-        return redactor.text(text[:MAX_CHARS]).strip()
+        # Cut after that: a secret that was cut in half would not be known as one.
+        return redactor.text(text[: 2 * MAX_CHARS])[:MAX_CHARS].strip()
 
     instruction = clean(request.turn.text)
     corrections = [clean(turn.text) for turn in request.corrections[:CORRECTIONS]]
@@ -251,7 +253,10 @@ def _draft(
     return Draft(
         name=name,
         instruction=instruction,
-        expectations=tuple(dict.fromkeys(statement(text) for text in corrections)),
+        # A mere "no" says nothing about a right result.
+        expectations=tuple(
+            dict.fromkeys(statement(text) for text in corrections if len(text.split()) > 1)
+        ),
         checks=tuple(checks) if request.accepted == "yes" else (),
         trigger=trigger,
         workspace=workspace,

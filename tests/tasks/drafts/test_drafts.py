@@ -117,6 +117,12 @@ def test_nothing_of_a_repositorys_settings_is_run(
     assert not ran.exists() and (tmp_path / "k/data.csv").read_text() == "a,b\n1,2\n"
 
 
+def test_a_mere_no_is_no_expectation(tmp_path: Path) -> None:
+    said = (Turn("s1:2", "No!"), Turn("s1:3", "no, use commas"), Turn("s1:4", "No, use commas"))
+    _, (draft,) = made(tmp_path, request(corrections=said))
+    assert draft.expectations == ("Use commas",) and len(draft.corrections) == 3
+
+
 def test_a_draft_has_what_was_said_and_done(repository: tuple[Path, str], tmp_path: Path) -> None:
     folder, (draft,) = made(tmp_path, request(*repository))
     assert draft.status == "draft" and KEY not in (folder / draft.name / "draft.yaml").read_text()
@@ -165,6 +171,16 @@ def test_a_skill_that_was_not_opened_is_a_query_to_think_about(tmp_path: Path) -
     assert any("should it have been" in note for note in draft.notes)
     _, (other,) = made(tmp_path / "other", request(skills=()))
     assert other.trigger is None
+
+
+@pytest.mark.parametrize("place", [190, 19_990, 20_000])
+def test_no_secret_is_cut_in_half(place: int, tmp_path: Path) -> None:
+    text = "x" * (place - 1) + " " + KEY + " and so on"
+    turn = Turn("s1:1", text, "2026-01-01T00:00:00Z")
+    said = request(corrections=(turn,))
+    folder, _ = made(tmp_path, Request(said.session, turn, corrections=(turn,)))
+    kept = str(sorted(folder.iterdir())) + (next(folder.glob("*/draft.yaml"))).read_text()
+    assert KEY[:8] not in kept and KEY[:8].lower() not in kept
 
 
 def test_harvesting_again_keeps_what_was_decided(tmp_path: Path) -> None:
