@@ -108,7 +108,7 @@ def test_a_step_gets_a_remark_and_a_live_page_does_not_take_away_what_is_written
     live.page.wait_for_timeout(1200)
     assert live.page.locator("main textarea").input_value() == "half a sentence"
     live.page.locator("main form [type=submit]").click()
-    live.page.wait_for_selector("main form >> text=kept")
+    live.page.wait_for_selector("main .remark >> text=half a sentence")
     assert [remark.text for remark in kept(trained_run)] == ["from elsewhere", "half a sentence"]
     assert {remark.about for remark in kept(trained_run)} == {"step 1"}
 
