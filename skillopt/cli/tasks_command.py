@@ -83,6 +83,12 @@ def list_(folder: Path, as_json: bool) -> None:
 @click.option("--config", help="Names agent, model and sandbox for --baseline, as for train.")
 @set_option
 @click.option("--strict", is_flag=True, help="Count warnings as problems.")
+@click.option(
+    "--environment",
+    metavar="WHAT",
+    help="What tasks without an environment start from, as tasks.environment: a devcontainer.json, "
+    "a Dockerfile, a folder that has one, or an image.",
+)
 @click.option("--local", is_flag=True, help="Run them as local processes, without Docker.")
 @click.option(
     "--network",
@@ -102,6 +108,7 @@ def validate(
     config: str | None,
     settings: tuple[str, ...],
     strict: bool,
+    environment: str | None,
     local: bool,
     hosts: tuple[str, ...],
     as_json: bool,
@@ -116,21 +123,26 @@ def validate(
     --baseline, tasks are named that always or never pass without a skill; rollouts that are in the
     store are not run again.
     """
+    from tempfile import TemporaryDirectory
+
     from skillopt.cli.tasks_report import Report
     from skillopt.core.files import to_json
+    from skillopt.tasks.own_image import own_image
     from skillopt.tasks.validate import examine
 
     if (baseline is None) != (config is None) or (settings and config is None):
         raise click.UsageError("--baseline and --config go together, and --set with them")
     network = network_of(hosts)
-    found = examine(folder)
-    report = Report(found)
-    if solve or repeat is not None:
-        trials, untried = _try(found.tasks, local, network, repeat or 1)
-        report = replace(report, trials=trials, untried=untried)
-    if baseline is not None and config is not None:
-        passed = _passed(found, config, settings, baseline)
-        report = replace(report, passed=passed, runs=baseline)
+    with TemporaryDirectory(prefix="skillopt-tasks-") as made:
+        own = own_image(environment, str(folder), Path(made) / "tasks") if environment else None
+        found = examine(folder, own)
+        report = Report(found)
+        if solve or repeat is not None:
+            trials, untried = _try(found.tasks, local, network, repeat or 1)
+            report = replace(report, trials=trials, untried=untried)
+        if baseline is not None and config is not None:
+            passed = _passed(found, config, settings, baseline)
+            report = replace(report, passed=passed, runs=baseline)
     if as_json:
         click.echo(to_json(report.to_json()), nl=False)
     else:

@@ -18,10 +18,11 @@ from skillopt.config.schema import TasksConfig
 from skillopt.core.files import digest_of
 from skillopt.core.import_path import PATH, call, is_ours, load, own_code
 from skillopt.core.part_identity import identity_of
-from skillopt.core.types import Split, Task
+from skillopt.core.types import BaseImage, Split, Task
 from skillopt.tasks.evals.reading import eval_files, eval_tasks
 from skillopt.tasks.folders import with_folders
 from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
+from skillopt.tasks.own_image import own_image
 
 TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
 """A source of tasks: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may keep
@@ -53,11 +54,14 @@ def load_splits(
             not exist, or two splits have a task with the same content.
         PluginError, OwnCodeError: from a user's own source.
     """
+    own = own_image(config.environment, config.source, made) if config.environment else None
     if given is not None:
         splits = _checked(given, "Plugins(tasks=…)")
     else:
-        splits = _named(config, seed, made, judged)
+        splits = _named(config, seed, made, judged, own)
     splits = _without(splits, config)
+    if own is not None:
+        splits = {split: tuple(_on(task, own) for task in tasks) for split, tasks in splits.items()}
     leaks = equal_across(splits)
     if leaks and config.duplicates == "refuse":
         raise TaskError(f"{config.source}: {leaks}")
@@ -90,26 +94,42 @@ def groups_of_equal(tasks: Iterable[Task]) -> list[list[Task]]:
 
 
 def _named(
-    config: TasksConfig, seed: int, made: Path, judged: bool
+    config: TasksConfig, seed: int, made: Path, judged: bool, own: BaseImage | None
 ) -> dict[Split, tuple[Task, ...]]:
     path = TASK_SOURCES.get(config.source)
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
     if path is None:
         if files := eval_files(config.source):
-            return split_tasks(eval_tasks(config, files, made, judged=judged), config.split, seed)
+            tasks = eval_tasks(config, files, made, judged=judged, own=own)
+            return split_tasks(tasks, config.split, seed)
         folder = Path(config.source)
         if not folder.is_dir():
             raise TaskError(_unknown(config.source))
-        found = read_splits(folder, judged=judged)
+        found = read_splits(folder, judged=judged, own=own)
         if found is None:
-            return split_tasks(read_tasks(folder, judged=judged), config.split, seed)
+            return split_tasks(read_tasks(folder, judged=judged, own=own), config.split, seed)
         return {split: tuple(found[split]) for split in SPLITS}
     source: TaskSource = load(path, "tasks.source")
     found_splits: Mapping[Split, Sequence[Task]] = call(
         source, path, "tasks.source", config=config, folder=made, **config.options
     )
     return _checked(found_splits, f"tasks.source: {config.source}")
+
+
+def _on(task: Task, own: BaseImage) -> Task:
+    """A task of a source, which starts from an image if it has no environment of its own."""
+    if task.base is not None or task.docker_image or (task.folder / "environment").exists():
+        return task
+    known = bool(own.workdir) or task.question
+    return replace(
+        task,
+        docker_image=own.name,
+        base=own,
+        workdir=own.workdir or task.workdir,
+        workdir_known=known or task.workspace is not None,
+        digest=digest_of([task.digest, own.name]),
+    )
 
 
 def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
@@ -211,12 +231,13 @@ def hold_out(
 def split_tasks(
     tasks: Sequence[Task], proportions: tuple[int, int, int], seed: int
 ) -> dict[Split, tuple[Task, ...]]:
-    """Shuffle by seed and cut; train and val are rounded down, test gets the rest."""
+    """Shuffle by seed and cut; train and val are rounded down, and the last split that has a
+    proportion gets the rest."""
     shuffled = sorted(tasks, key=lambda task: task.name)
     random.Random(f"split/{seed}").shuffle(shuffled)
     whole = sum(proportions)
     train = len(shuffled) * proportions[0] // whole
-    val = len(shuffled) * proportions[1] // whole
+    val = len(shuffled) * proportions[1] // whole if proportions[2] else len(shuffled) - train
     return {
         "train": tuple(shuffled[:train]),
         "val": tuple(shuffled[train : train + val]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from skillopt.core.types import Split, Task
+from skillopt.core.types import BaseImage, Split, Task
 from skillopt.tasks.harbor import SPLITS, TaskError, has_splits, read_task, task_folders
 from skillopt.tasks.likeness import alike
 from skillopt.tasks.needs import phrases
@@ -68,6 +68,8 @@ class TaskSet:
     folder: Path
     found: tuple[Found, ...]
     problems: tuple[Problem, ...]
+    own: BaseImage | None = None
+    """The image of those without an environment."""
 
     @property
     def tasks(self) -> list[Task]:
@@ -87,6 +89,13 @@ class TaskSet:
     def notes(self) -> list[Problem]:
         """What the authors of valid tasks should know of how they are read, besides what they
         need; each as a warning."""
+        own = self.own.notes if self.own else ()
+        return [
+            *(Problem("", note, warning=True) for note in own),
+            *self._noted(),
+        ]
+
+    def _noted(self) -> list[Problem]:
         return [
             Problem(task.name, note, warning=True)
             for task in self.tasks
@@ -110,10 +119,14 @@ class TaskSet:
         return tuple(places[name] for name in names)
 
 
-def examine(folder: Path) -> TaskSet:
+def examine(folder: Path, own: BaseImage | None = None) -> TaskSet:
     """Read one task folder, a flat folder of them, or one with split folders.
 
     Every task is checked, also after a bad one.
+
+    Args:
+        folder: of the task or tasks.
+        own: the image of tasks without an environment of their own.
 
     Raises:
         TaskError: there is no such folder, there are no tasks in it, or only some of the three
@@ -122,13 +135,13 @@ def examine(folder: Path) -> TaskSet:
     if not folder.is_dir():
         raise TaskError(f"{folder}: no such folder")
     folder = folder.resolve()  # So that the folder "." has a name.
-    found = [_read(path, split) for split, path in _places(folder)]
+    found = [_read(path, split, own) for split, path in _places(folder)]
     problems = [one.problem for one in found if one.problem is not None]
     problems += _twice(found)
     checked = TaskSet(folder, tuple(found), ())
     if leaks := equal_across(checked.splits):
         problems.append(Problem("", f"{folder}: {leaks}"))
-    return TaskSet(folder, tuple(found), tuple(problems))
+    return TaskSet(folder, tuple(found), tuple(problems), own)
 
 
 def validate(folder: Path) -> list[Problem]:
@@ -153,9 +166,9 @@ def _is_task(folder: Path) -> bool:
     return named or parts > 1
 
 
-def _read(path: Path, split: Split | None) -> Found:
+def _read(path: Path, split: Split | None, own: BaseImage | None) -> Found:
     try:
-        return Found(path.name, path, split, read_task(path))
+        return Found(path.name, path, split, read_task(path, own=own))
     except TaskError as error:
         return Found(path.name, path, split, None, Problem(path.name, str(error)))
 
