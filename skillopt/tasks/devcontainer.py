@@ -160,7 +160,8 @@ class _Reader:
             values = json5.loads(self._text, allow_duplicate_keys=False)
         except (ValueError, RecursionError) as error:
             said = " ".join(str(error).removeprefix("<string>:").split()) or "nested too deeply"
-            raise TaskError(f"{self._file}:{said} (JSON with comments)") from error
+            at = "" if said[0].isdigit() else "1: "
+            raise TaskError(f"{self._file}:{at}{said} (JSON with comments)") from error
         if not isinstance(values, dict):
             raise TaskError(f"{self._file}:1: must be a mapping, not {type(values).__name__}")
         return values

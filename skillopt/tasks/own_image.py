@@ -99,8 +99,11 @@ def _from_devcontainer(found: Devcontainer, hidden: Sequence[Path], made: Path) 
         text, unknown = _with_args(text, found.args)
         notes += [f"{found.file}: build.args.{name}: {found.dockerfile} has no such ARG"
                   for name in unknown]  # fmt: skip
-        # The engine's builder takes the last stage.
-        text = f"{text.rstrip()}\nFROM {found.target}\n" if found.target else text
+        text = _until_stage(text, found.target) if found.target else text
+        if not text:
+            raise TaskError(
+                f"{found.file}: build.target: {found.dockerfile} has no stage {found.target!r}"
+            )
     lines = [
         "USER root",
         *(f"ENV {name}={_quoted(value)}" for name, value in found.env.items()),
@@ -146,6 +149,22 @@ def _with_args(text: str, args: Mapping[str, str]) -> tuple[str, list[str]]:
         given = f"={_quoted(value)}"
         text = "".join(f"{piece}{given}" if n % 2 else piece for n, piece in enumerate(pieces))
     return text, unknown
+
+
+def _until_stage(text: str, stage: str) -> str:
+    """A Dockerfile up to the end of a stage, as some builders build all stages; empty if it has
+    none of that name or number."""
+    number, wanted, lines = -1, False, []
+    for line in text.splitlines():
+        words = line.split()
+        if words and words[0].upper() == "FROM":
+            if wanted:
+                break
+            number += 1
+            named = words[-1].lower() if len(words) > 3 and words[-2].upper() == "AS" else ""
+            wanted = stage.lower() == named or stage == str(number)
+        lines.append(line)
+    return "\n".join(lines) if wanted else ""
 
 
 def _quoted(value: str) -> str:
