@@ -1,5 +1,5 @@
-"""``tasks.environment``: what is read of a Dockerfile, a devcontainer.json and an image's name, what
-the build's context has, and which tasks start from it."""
+"""``tasks.environment``: what is read of Dockerfiles, devcontainer.json and names of images, what
+a build is given, and which tasks start from it."""
 
 from __future__ import annotations
 
@@ -388,7 +388,7 @@ def test_tasks_of_a_source_start_from_it_unless_they_name_an_image(tmp_path: Pat
 
 def test_local_sandboxes_run_no_images(tmp_path: Path) -> None:
     config = small_config(tmp_path, **{"tasks.environment": "python:3.12"})
-    with pytest.raises(BackendError, match="tasks.environment: 'local' sandboxes run no images"):
+    with pytest.raises(BackendError, match="'local' sandboxes run no images"):
         prepare(config)
     (tmp_path / "Dockerfile").write_text("FROM a\n")
     (task, *_) = loaded(evals(tmp_path / "e"), str(tmp_path / "Dockerfile"), tmp_path / "made/t")
