@@ -228,16 +228,22 @@ def hold_out(
     return found
 
 
+def cut(tasks: int, proportions: tuple[int, int, int]) -> tuple[int, int, int]:
+    """How many of some tasks are in train, val and test: the first two are rounded down, and the
+    last that has a proportion gets the rest."""
+    whole = sum(proportions)
+    train = tasks * proportions[0] // whole
+    val = tasks * proportions[1] // whole if proportions[2] else tasks - train
+    return train, val, tasks - train - val
+
+
 def split_tasks(
     tasks: Sequence[Task], proportions: tuple[int, int, int], seed: int
 ) -> dict[Split, tuple[Task, ...]]:
-    """Shuffle by seed and cut; train and val are rounded down, and the last split that has a
-    proportion gets the rest."""
+    """Shuffle by seed and :func:`cut`."""
     shuffled = sorted(tasks, key=lambda task: task.name)
     random.Random(f"split/{seed}").shuffle(shuffled)
-    whole = sum(proportions)
-    train = len(shuffled) * proportions[0] // whole
-    val = len(shuffled) * proportions[1] // whole if proportions[2] else len(shuffled) - train
+    train, val, _ = cut(len(shuffled), proportions)
     return {
         "train": tuple(shuffled[:train]),
         "val": tuple(shuffled[train : train + val]),
