@@ -90,10 +90,12 @@ def _problem(file: Path) -> str:
 
 def _task_folders(folder: Path) -> list[Path]:
     patterns = ("*/task.toml", "*/train/*/task.toml")
-    first = (
-        next(folder.glob(f"{name}/{p}"), None) for name in ("tasks", "evals") for p in patterns
+    found = (
+        next(folder.glob(f"{name}/{pattern}"), None)
+        for name in ("tasks", "evals")
+        for pattern in patterns
     )
-    return list(dict.fromkeys(Path(f.relative_to(folder).parts[0]) for f in first if f is not None))
+    return [*dict.fromkeys(Path(f.relative_to(folder).parts[0]) for f in found if f is not None)]
 
 
 def _make(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""From what is found to what is written: the choices of ``skillopt init``, and the check of them."""
+"""From what is found to what is written: the choices of ``skillopt init``, and their check."""
 
 from __future__ import annotations
 
@@ -292,8 +292,9 @@ def sent(service: Service) -> str:
     if not service.address:
         return "sent: nothing leaves this machine; the simulated model is in this process"
     return (
-        f"sent to {service.address}: the tasks' instructions, the skill, what agents read and print "
-        f"in their containers, and their transcripts; the key of {service.key_env} goes there alone"
+        f"sent to {service.address}: the tasks' instructions, the skill, what agents read and "
+        "print in their containers, and their transcripts; nothing is sent elsewhere, and the key "
+        f"in {service.key_env} goes there alone"
     )
 
 
@@ -319,8 +320,8 @@ def _notes(choices: Choices, found: Found, plan: Plan) -> list[str]:
     if choices.service.name == SIM:
         keys = ", ".join(one.key_env for one in SERVICES.values() if one.key_env)
         notes.append(
-            "note: the simulated model knows nothing of your tasks and solves next to none; set one "
-            f"of {keys} for a real one, or see docs/models.md"
+            "note: the simulated model knows nothing of your tasks and solves next to none; for a "
+            f"real one, set one of {keys}, or see docs/models.md"
         )
     for agent in found.machine.logins:
         notes.append(

@@ -89,7 +89,8 @@ def _places(here: Path) -> dict[Path, tuple[tuple[str, ...], Origin]]:
         folders = agent_kind(agent).folders
         project = [here / name for name in folders.project]
         home = [folders.here() / "skills", *(Path.home() / name for name in folders.shared)]
-        for origin, places in (("project", project), ("home", home)):
+        by_origin: tuple[tuple[Origin, list[Path]], ...] = (("project", project), ("home", home))
+        for origin, places in by_origin:
             for rank, place in enumerate(places):
                 found.setdefault(place.absolute(), []).append((rank, agent))
                 origins.setdefault(place.absolute(), origin)  # In a home, they are the project's.

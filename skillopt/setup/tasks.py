@@ -107,8 +107,9 @@ def _read(source: str, said: str, options: Mapping[str, str]) -> TaskChoice:
     cut = bool(eval_files(source)) or (folder.is_dir() and not has_splits(folder))
     if tasks < LEAST:
         raise SetupError(
-            f"{source}: has {tasks} task that can be used, and training needs {LEAST} at least: one "
-            f"to learn from, one to choose by. Add one, or start with examples: --tasks {EXAMPLES}"
+            f"{source}: has {tasks} task that can be used, and training needs {LEAST} at least: "
+            "one to learn from, one to choose by. Add one, or start with examples: --tasks "
+            f"{EXAMPLES}"
         )
     return TaskChoice(source, tasks, cut, options, said=said)
 
@@ -165,9 +166,9 @@ tasks are a start; `skillopt train CONFIG --dry-run` says which gain yours can s
 | `instruction.md` | what the agent is asked |
 | `environment/Dockerfile` | what it starts from; files beside it can be copied into its folder |
 | `tests/test.sh` | writes the reward when the agent has ended; the agent never sees it |
-| `solution/solve.sh` | a solution, with which `skillopt tasks validate tasks --solve` tries the tests |
+| `solution/solve.sh` | a solution; `skillopt tasks validate tasks --solve` tries the tests with it |
 
-A folder without `environment/` starts from the image that `tasks.environment` names in the config.
+A folder without `environment/` starts from what `tasks.environment` in the config names.
 """,
     "example-hello/task.toml": _TOML,
     "example-hello/instruction.md": "Write a file hello.txt with the word hello in it.\n",
@@ -175,7 +176,7 @@ A folder without `environment/` starts from the image that `tasks.environment` n
     "example-hello/tests/test.sh": _ONE,
     "example-hello/solution/solve.sh": "#!/bin/sh\necho hello > hello.txt\n",
     "example-lines/task.toml": _TOML,
-    "example-lines/instruction.md": "Count the lines of data.txt and write the number to lines.txt.\n",
+    "example-lines/instruction.md": "Count the lines of data.txt. Write the number to lines.txt.\n",
     "example-lines/environment/Dockerfile": f"{_DOCKERFILE}COPY data.txt /app/\n",
     "example-lines/environment/data.txt": "one\ntwo\nthree\n",
     "example-lines/tests/test.sh": _TWO,
