@@ -89,7 +89,7 @@ def _problem(file: Path) -> str:
 
 
 def _task_folders(folder: Path) -> list[Path]:
-    patterns = ("*/task.toml", "*/train/*/task.toml")
+    patterns = ("*/task.toml", "train/*/task.toml")
     found = (
         next(folder.glob(f"{name}/{pattern}"), None)
         for name in ("tasks", "evals")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from harnesses.agents.registry import CLI_AGENTS, NAMES
@@ -19,6 +21,7 @@ from skillopt.setup.project import Project, look_at
 from skillopt.setup.services import SERVICES, SIM, Machine, Service, look_around
 from skillopt.setup.skills import FoundSkill, agents_of, find_skills
 from skillopt.setup.tasks import SetupError, TaskChoice, choose_tasks
+from skillopt.tasks.evals.reading import eval_files
 from skillopt.training.plan import ROLLOUT_TOKENS, Plan
 from skillopt.training.start import plan_training
 
@@ -147,8 +150,6 @@ def no_skill(found: Found) -> SkillError:
 def likely_skill(found: Found) -> FoundSkill | None:
     """The skill that is meant if none is named: the first of the project's, those with eval files
     before; None if the project has none."""
-    from skillopt.tasks.evals.reading import eval_files
-
     own = [one for one in found.skills if one.origin == "project"]
     return next((one for one in own if eval_files(str(one.path))), own[0] if own else None)
 
@@ -216,8 +217,7 @@ def chosen(
             f"{found.here}: is in the skill's own folder, of which the config and the runs would "
             f"become a part: go to {above}, or to your project, and name the skill there"
         )
-    name = slug(read.name) or "skill"
-    config = output or Path(f"{name}.yaml")
+    config = output or Path(f"{_run_name(slug(read.name))}.yaml")
     if config.exists() or config.is_symlink():
         raise taken(config)
     picked = choose_tasks(skill, found.project, tasks)
@@ -226,7 +226,7 @@ def chosen(
     usual = service.agent if service.name != SIM else next(iter(known), service.agent)
     return Choices(
         config=config,
-        name=name,
+        name=_run_name(config.stem),
         skill=shown(skill, found.here),
         tasks=_relative(picked, found.here),
         agent=agent or usual,
@@ -243,8 +243,6 @@ def set_up(choices: Choices, found: Found) -> Setup:
     Raises:
         SkillOptError: something cannot be used, or is there already. Nothing is then left behind.
     """
-    from tempfile import TemporaryDirectory
-
     files = {**choices.tasks.files, choices.config: config_text(choices)}
     with placed(files), TemporaryDirectory(prefix="skillopt-init-") as scratch:
         plan = plan_training(read_config(choices.config, {"runs": scratch}))
@@ -340,10 +338,15 @@ def _more_tasks() -> str:
     return "docs/your-tasks.md has the ways to make more, such as eval files beside the skill"
 
 
+def _run_name(text: str) -> str:
+    """A text as the name of a run, which has plain letters only."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._") or "skill"
+
+
 def _relative(tasks: TaskChoice, here: Path) -> TaskChoice:
     path = Path(tasks.source)
     source = shown(path, here) if path.exists() else tasks.source
-    return TaskChoice(**{**vars(tasks), "source": source})
+    return replace(tasks, source=source)
 
 
 def _there_are(found: Found) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -92,7 +92,7 @@ def _existing(source: str, said: str) -> TaskChoice:
             raise
     choice = _read(source, said, {"unjudged": "leave_out"})
     cases = sum(len(read_cases(file)) for file in files)
-    return TaskChoice(**{**vars(choice), "left_out": cases - choice.tasks})
+    return replace(choice, left_out=cases - choice.tasks)
 
 
 def _read(source: str, said: str, options: Mapping[str, str]) -> TaskChoice:
@@ -138,20 +138,22 @@ _ONE = """\
 #!/bin/sh
 # Runs when the agent has ended, in its working directory. It writes the reward, from 0 to 1, and
 # what was wrong, which the optimizer reads.
+logs=${VERIFIER_LOGS:-/logs/verifier}
 if grep -q hello hello.txt; then
-    echo 1 > /logs/verifier/reward.txt
+    echo 1 > "$logs"/reward.txt
 else
-    echo 0 > /logs/verifier/reward.txt
-    echo "hello.txt does not contain the word hello" > /logs/verifier/feedback.txt
+    echo 0 > "$logs"/reward.txt
+    echo "hello.txt does not contain the word hello" > "$logs"/feedback.txt
 fi
 """
 _TWO = """\
 #!/bin/sh
+logs=${VERIFIER_LOGS:-/logs/verifier}
 if [ "$(tr -d '[:space:]' < lines.txt)" = 3 ]; then
-    echo 1 > /logs/verifier/reward.txt
+    echo 1 > "$logs"/reward.txt
 else
-    echo 0 > /logs/verifier/reward.txt
-    echo "lines.txt is not the number of lines of data.txt" > /logs/verifier/feedback.txt
+    echo 0 > "$logs"/reward.txt
+    echo "lines.txt is not the number of lines of data.txt" > "$logs"/feedback.txt
 fi
 """
 EXAMPLE_FILES = {
@@ -166,7 +168,7 @@ tasks are a start; `skillopt train CONFIG --dry-run` says which gain yours can s
 | `instruction.md` | what the agent is asked |
 | `environment/Dockerfile` | what it starts from; files beside it can be copied into its folder |
 | `tests/test.sh` | writes the reward when the agent has ended; the agent never sees it |
-| `solution/solve.sh` | a solution; `skillopt tasks validate tasks --solve` tries the tests with it |
+| `solution/solve.sh` | a solution, with which `tasks validate tasks --solve` tries the tests |
 
 A folder without `environment/` starts from what `tasks.environment` in the config names.
 """,
