@@ -1,4 +1,4 @@
-"""``skillopt init``: what it writes, what it asks, what it refuses, and that it is all or nothing."""
+"""``skillopt init``: what it writes, asks and refuses, and that it is all or nothing."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_container_is_offered_and_used_if_it_is_named(here: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nothing"], "nothing: no such folder, file or skill; found: skills/notes"),
+        (["nothing"], "nothing: no such folder or file, and no skill of this name; found: skills"),
         (["--tasks", "nowhere"], "--tasks nowhere: no such file or folder"),
         (["--tasks", "broken.json"], "broken.json: cannot be read"),
         (["--tasks", "one"], "one: has 1 task that can be used, and training needs 2 at least"),
