@@ -47,6 +47,7 @@ from skillopt.run.records import Noted, RolloutRan
 from skillopt.run.spending import LimitReachedError
 from skillopt.tasks.evals.hiding import without_evals
 from skillopt.tasks.evals.reading import eval_files
+from skillopt.tasks.rows import row_files
 
 if TYPE_CHECKING:
     from skillopt.rollouts.prepare import Prepared
@@ -71,7 +72,8 @@ class RolloutRunner:
         self.beside = prepared.beside
         self.parts = prepared.parts
         self.store = RolloutStore(self.config.runs / "store")
-        self._evals = eval_files(self.config.tasks.source)
+        source = self.config.tasks.source
+        self._evals = [*eval_files(source), *row_files(source)]
         self._stack = ExitStack()
         self._cancelled = threading.Event()
         self._harnesses: dict[str, Harness] = {}

@@ -16,14 +16,15 @@ from skillopt.setup.project import Project
 from skillopt.setup.sizes import LEAST, fitting_split
 from skillopt.tasks.evals.reading import eval_files, read_cases
 from skillopt.tasks.harbor import TaskError, has_splits
-from skillopt.tasks.sources import load_splits
+from skillopt.tasks.rows import row_files
+from skillopt.tasks.sources import files_of_evals, load_splits
 
 EXAMPLES = "example"
 """The value of ``--tasks`` for two example tasks in a new folder."""
 FOLDER = "tasks"
 DOORS = (
-    "eval files of skill-creator, Caliper, agent-skill-eval or skillevaluation beside the skill; "
-    "task folders; a source of your own (docs/your-tasks.md)"
+    "eval files of skill-creator, Caliper, agent-skill-eval or skillevaluation; prompts with "
+    "answers; task folders; a source of your own (docs/your-tasks.md)"
 )
 
 
@@ -84,7 +85,7 @@ def choose_tasks(skill: Path, project: Project, given: str | None) -> TaskChoice
 
 def _existing(source: str, said: str) -> TaskChoice:
     """Tasks that can be read. Cases that cannot be scored are left out, if others can be."""
-    files = eval_files(source)
+    files = files_of_evals(source)
     try:
         return _read(source, said, {})
     except TaskError:
@@ -96,15 +97,16 @@ def _existing(source: str, said: str) -> TaskChoice:
 
 
 def _read(source: str, said: str, options: Mapping[str, str]) -> TaskChoice:
-    there = Path(source).exists() or eval_files(source) or source in TASK_SOURCES
-    if not there and not re.match(PATH, source):
+    files = [*files_of_evals(source), *row_files(source)]
+    known = source in TASK_SOURCES or re.match(PATH, source)
+    if not files and not known and not Path(source).exists():
         raise TaskError(f"--tasks {source}: no such file or folder; known are: {DOORS}")
     config = TasksConfig(source=source, options=dict(options), split=(1, 1, 1))
     with TemporaryDirectory(prefix="skillopt-init-") as made:
         splits = load_splits(config, 0, Path(made) / "tasks")
     tasks = sum(map(len, splits.values()))
     folder = Path(source)
-    cut = bool(eval_files(source)) or (folder.is_dir() and not has_splits(folder))
+    cut = bool(files) or (folder.is_dir() and not has_splits(folder))
     if tasks < LEAST:
         raise SetupError(
             f"{source}: has {tasks} task that can be used, and training needs {LEAST} at least: "

@@ -25,7 +25,7 @@ from skillopt.tasks.features import (
     root_user,
 )
 from skillopt.tasks.needs import Needs, needs_of, phrases, places_of
-from skillopt.tasks.questions import is_question
+from skillopt.tasks.questions import is_question, question_judge
 from skillopt.tasks.tables import Table, read_text, read_toml
 from skillopt.tasks.tables import TaskError as TaskError
 
@@ -102,6 +102,7 @@ def read_task(folder: Path, *, judged: bool = False, own: BaseImage | None = Non
         expected_output=metadata.get("expected_output", str, ""),
         triggers=_triggers(metadata),
         question=base.question,
+        verify=question_judge(folder, metadata) if base.question else None,
         workspace=_empty if base.empty else None,
         needs=needs,
         notes=(

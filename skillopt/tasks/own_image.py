@@ -8,6 +8,7 @@ container that has the project as its working directory, show none of that to an
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 import shutil
@@ -19,6 +20,7 @@ from sandboxes.images import context_files
 from skillopt.core.types import BaseImage
 from skillopt.tasks.devcontainer import Devcontainer, find_devcontainer, read_devcontainer
 from skillopt.tasks.dockerfile import final_workdir
+from skillopt.tasks.evals.hiding import FOLDER
 from skillopt.tasks.evals.reading import eval_files
 from skillopt.tasks.harbor import TaskError, folder_digest
 from skillopt.tasks.tables import read_text
@@ -175,10 +177,13 @@ def _quoted(value: str) -> str:
 
 def _hidden(source: str, made: Path) -> list[Path]:
     """What scores the tasks: the source's files, and the folder of runs with all earlier ones."""
-    files = [file.parent if file.parent.name == "evals" else file for file in eval_files(source)]
-    folder = Path(source)
-    own = [folder] if folder.is_dir() and not files else []
-    return [path.resolve() for path in (*files, *own, made.parent)]
+    named = [Path(source), *map(Path, glob.glob(source, recursive=True))]  # noqa: PTH207
+    found = []
+    for path in (path for path in named if path.exists()):
+        # In a skill's folder, eval files are not all there is; a folder of tasks is hidden whole.
+        found += (eval_files(str(path)) if path.is_dir() else []) or [path]
+    hidden = [path.parent if path.parent.name == FOLDER else path for path in found]
+    return [path.resolve() for path in (*hidden, made.parent)]
 
 
 def _staged(

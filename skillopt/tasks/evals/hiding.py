@@ -1,4 +1,4 @@
-"""A skill as agents get it whose folder has the eval files that score it: without these."""
+"""A skill as agents get it whose folder has the files that score it: without these."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ FOLDER = "evals"
 
 
 def without_evals(skill: Skill, files: Sequence[Path]) -> Skill:
-    """The skill without some eval files, and without the whole folder ``evals`` if they are in it.
+    """The skill without some files of tasks, and without the folder ``evals`` if they are in it.
 
     They are found by content, as a skill is also read from copies and from runs.
 
     Args:
         skill: that agents are to get.
-        files: the eval files of ``tasks.source``.
+        files: of ``tasks.source``: eval files, prompts with answers.
     """
-    contents = {file.read_bytes() for file in files}
+    lengths = {len(data) for data in skill.files.values()}  # The others can be large.
+    contents = {file.read_bytes() for file in files if file.stat().st_size in lengths}
     found = [PurePosixPath(name) for name, data in skill.files.items() if data in contents]
     if not found:
         return skill

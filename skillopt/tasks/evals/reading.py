@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import glob
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from skillopt.config.schema import TasksConfig
 from skillopt.core.types import BaseImage, Task
 from skillopt.tasks.evals import agent_skill_eval, caliper, skill_creator, skillevaluation
-from skillopt.tasks.evals.case import Case, write_case
-from skillopt.tasks.harbor import TaskError, folder_digest, read_task
+from skillopt.tasks.evals.case import Case, write_cases
+from skillopt.tasks.harbor import TaskError, read_task
 
 SHOWN = 5
 _PATTERNS = (
@@ -103,7 +101,7 @@ def eval_tasks(
         TaskError: a file is of no known format or not as its format wants it, or tasks cannot be
             judged.
     """
-    options = _options(config.options)
+    options = eval_options(config.options)
     tasks, unusable = read_evals(files, made, judged=judged, own=own)
     if unusable and options.unjudged == "refuse":
         names = [*unusable]
@@ -144,7 +142,7 @@ def read_evals(
         cases[case.name] = case
     unusable = {name: why for name, case in cases.items() if (why := _unusable(case, judged))}
     usable = [case for name, case in cases.items() if name not in unusable]
-    folder = _written(usable, made, own)
+    folder = write_cases(usable, made, own)
     tasks = [_task(case, folder / case.name, judged) for case in usable]
     return [replace(task, base=own) for task in tasks], unusable
 
@@ -170,27 +168,6 @@ def _task(case: Case, folder: Path, judged: bool) -> Task:
     )
 
 
-def _written(cases: Sequence[Case], made: Path, own: BaseImage | None) -> Path:
-    """The folder of the tasks' folders, named by content: other processes may be using it."""
-    made.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=made, prefix=".evals-") as name:
-        fresh = Path(name).resolve() / "tasks"
-        fresh.mkdir()
-        for case in cases:
-            write_case(case, fresh / case.name, own)
-        folder = made.resolve() / f"evals-{folder_digest(fresh)[:16]}"
-        if not folder.is_dir():
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # Else another process was faster.
-                    raise
-        elif folder_digest(folder) != folder_digest(fresh):
-            shutil.rmtree(folder)
-            fresh.rename(folder)
-    return folder
-
-
 def read_cases(file: Path) -> list[Case]:
     """The cases of one eval file, in their order.
 
@@ -208,6 +185,12 @@ def read_cases(file: Path) -> list[Case]:
                 raise TaskError(f"{file}: {key}: {first['msg']} ({format.NAME})") from error
     names = ", ".join(format.NAME for format in FORMATS)
     raise TaskError(f"{file}: is none of the known eval files: {names}")
+
+
+def is_eval_file(file: Path) -> bool:
+    """Whether a format knows a file; raises TaskError if it cannot be read."""
+    content = _load(file)
+    return any(format.recognises(content) for format in FORMATS)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -238,7 +221,8 @@ def _load(file: Path) -> Any:
         raise TaskError(f"{file}: cannot be read: {why}") from error
 
 
-def _options(given: Mapping[str, Any]) -> EvalOptions:
+def eval_options(given: Mapping[str, Any]) -> EvalOptions:
+    """Checked ``tasks.options``; raises TaskError with the key."""
     try:
         return EvalOptions.model_validate(dict(given))
     except ValidationError as error:
