@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ def command(
     terminal for what these do not tell, at most three questions; writes a config with each key
     explained and, if there are no tasks, two examples. No file that is there is changed.
     """
+    from skillopt.cli.doctor import engine_answers
     from skillopt.core.files import to_json
     from skillopt.setup import setting_up
 
@@ -75,6 +77,10 @@ def command(
         output=output,
     )
     setup = setting_up.set_up(choices, found)
+    engine = engine_answers()
+    if not engine.ok:
+        said = f"note: {engine.name}: {engine.detail}; {engine.advice}; 'skillopt doctor' has more"
+        setup = replace(setup, notes=(*setup.notes, said))
     if as_json:
         written = {"format": setting_up.FORMAT, "found": found.to_json(), **setup.to_json()}
         click.echo(to_json(written), nl=False)
@@ -155,7 +161,7 @@ def _print(found: Found, lines: list[str], commands: list[list[str]]) -> None:
         ("language", project.languages),
         ("tests", [project.test_command] if project.test_command else ()),
         ("container", [str(one.path) for one in project.environments]),
-        ("agents", machine.agents),
+        ("agents (runs bring their own)", machine.agents),
         ("keys", machine.keys),
     ):
         show_text(console, f"found {name}: {', '.join(values) or 'none'}")

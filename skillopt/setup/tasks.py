@@ -91,8 +91,13 @@ def _existing(source: str, said: str) -> TaskChoice:
     except TaskError:
         if not files:
             raise
-    choice = _read(source, said, {"unjudged": "leave_out"})
     cases = sum(len(read_cases(file)) for file in files)
+    if not any(case.checks for file in files for case in read_cases(file)):
+        raise SetupError(
+            f"{source}: none of its {cases} cases has a check that decides it: add checks (docs/"
+            f"your-tasks.md), or start with examples: --tasks {EXAMPLES}"
+        )
+    choice = _read(source, said, {"unjudged": "leave_out"})
     return replace(choice, left_out=cases - choice.tasks)
 
 
