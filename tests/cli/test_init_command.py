@@ -190,7 +190,7 @@ def test_a_container_is_offered_and_used_if_it_is_named(here: Path) -> None:
         (["--tasks", "broken.json"], "broken.json: cannot be read"),
         (["--tasks", "one"], "one: has 1 task that can be used, and training needs 2 at least"),
         (["--tasks", "empty"], "empty: no task folders in it"),
-        (["--tasks", "words"], "words: none of its 2 cases has a check that decides it"),
+        (["--tasks", "said"], "said: none of its 2 cases has a check that decides it"),
         (["--agent", "cursor"], "--agent cursor: not one of direct, codex"),
         (["--service", "gemini"], "--service gemini: not one of anthropic, openai"),
         (["--environment", "./no"], "tasks.environment: ./no: no such file or folder"),
@@ -206,7 +206,7 @@ def test_a_container_is_offered_and_used_if_it_is_named(here: Path) -> None:
 def test_what_is_refused_leaves_nothing_behind(here: Path, argv: list[str], said: str) -> None:
     evals(skill(here / "skills/notes"))
     evals(here / "one", count=1)
-    evals(here / "words", count=2, unchecked=2)
+    evals(here / "said", count=2, unchecked=2)
     for name, text in {
         "broken.json": "{",
         "bad.json": '{"image": "a",\n"features": {"x": {}}}',
