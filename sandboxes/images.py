@@ -205,7 +205,7 @@ def context_files(folder: Path, besides: Sequence[str] = ()) -> Iterator[Path]:
     from docker.utils.build import exclude_paths
 
     ignore = folder / ".dockerignore"
-    patterns = ignore.read_text("utf-8").splitlines() if ignore.is_file() else []
+    patterns = ignore.read_text("utf-8", "replace").splitlines() if ignore.is_file() else []
     excluded = [line for line in patterns if line.strip() and not line.startswith("#")]
     for name in sorted(exclude_paths(str(folder), [*excluded, *besides])):
         path = folder / name

@@ -134,13 +134,16 @@ class _Reader:
         image, build = self._base(values)
         dockerfile, context = self._files(build) if build else (None, None)
         args = self._texts(build.get("args", {}), "build.args")
+        for name in [name for name, value in args.items() if "${" in value]:
+            self._note(f"build.args.{name}", "is left out: it takes its value from the container")
+            del args[name]
         return Devcontainer(
             file=self._file,
             project=self._project,
             image=image,
             dockerfile=dockerfile,
             context=context,
-            args={k: v for k, v in args.items() if "${" not in v},
+            args=args,
             target=self._text_at(build, "target", "build.target"),
             workdir=self._workdir,
             env=self._texts(values.get("containerEnv", {}), "containerEnv")

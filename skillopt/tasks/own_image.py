@@ -27,6 +27,7 @@ from skillopt.tasks.tables import read_text
 
 MAX_BYTES = 500_000_000
 MAX_FILES = 50_000
+DOCKERFILE_BYTES = 1_000_000
 _PROJECT = ".skillopt-project"
 """The folder of the context with the project's files."""
 _IMAGE = re.compile(r"[a-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
@@ -84,10 +85,10 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _from_dockerfile(file: Path, hidden: Sequence[Path], made: Path) -> BaseImage:
-    text = read_text(file)
-    _check_dockerfile(file, text)
+    text = _dockerfile(file)
     folder = _staged({}, file.parent if _copies(text) else None, text, hidden, made)
-    return BaseImage(_tag(folder), folder, final_workdir(text) or "")
+    workdir = final_workdir(text) or "/"
+    return BaseImage(_tag(folder), folder, "" if workdir == "/" else workdir)
 
 
 def _from_devcontainer(found: Devcontainer, hidden: Sequence[Path], made: Path) -> BaseImage:
@@ -95,8 +96,7 @@ def _from_devcontainer(found: Devcontainer, hidden: Sequence[Path], made: Path) 
     if found.dockerfile is None:
         text, context = f"FROM {found.image}\n", None
     else:
-        text = read_text(found.dockerfile)
-        _check_dockerfile(found.dockerfile, text)
+        text = _dockerfile(found.dockerfile)
         context = found.context if _copies(text) else None
         text, unknown = _with_args(text, found.args)
         notes += [f"{found.file}: build.args.{name}: {found.dockerfile} has no such ARG"
@@ -122,8 +122,11 @@ def _tag(folder: Path) -> str:
     return f"skillopt/task:{folder_digest(folder)[:12]}"
 
 
-def _check_dockerfile(file: Path, text: str) -> None:
-    """Raise TaskError for a file whose first instruction is none of a Dockerfile."""
+def _dockerfile(file: Path) -> str:
+    """The text of a Dockerfile; raises TaskError for a file that is none."""
+    if file.stat().st_size > DOCKERFILE_BYTES:
+        raise TaskError(f"{file}: is no Dockerfile: more than {DOCKERFILE_BYTES // 1_000_000} MB")
+    text = read_text(file)
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if words and not words[0].startswith("#"):
@@ -132,6 +135,7 @@ def _check_dockerfile(file: Path, text: str) -> None:
             raise TaskError(f"{file}:{number}: is no Dockerfile: it begins with {words[0]!r}")
     if not re.search(r"^\s*FROM\s+\S", text, re.MULTILINE | re.IGNORECASE):
         raise TaskError(f"{file}:1: has no FROM; name the image that it starts from")
+    return text
 
 
 def _copies(text: str) -> bool:

@@ -40,7 +40,8 @@ def test_comments_commas_and_all_that_a_container_is_made_from(tmp_path: Path) -
 {
     "name": "it", /* and "so" on */
     "build": {"dockerfile": "Dockerfile", "context": "..", "target": "dev",
-              "args": {"VARIANT": "3.12", "JOBS": 2, "HOST": "${localEnv:HOST}"}},
+              "args": {"VARIANT": "3.12", "JOBS": 2, "HOST": "${localEnv:HOST}",
+              "HOME": "${containerEnv:HOME}"}},
     "containerEnv": {"MODE": "dev", "QUIET": true},
     "remoteEnv": {"PATH": "${containerEnv:PATH}:/opt/x", "WHERE": "${containerWorkspaceFolder}/a",
                   "TOKEN": "${localEnv:TOKEN}", "TZ": "${localEnv:TZ:UTC}", "UNSET": null},
@@ -72,8 +73,9 @@ def test_comments_commas_and_all_that_a_container_is_made_from(tmp_path: Path) -
     left_out = "is left out: it takes its value from this machine"
     assert found.notes == (
         f"{file}:5: build.args.HOST: {left_out}",
-        f"{file}:8: remoteEnv.TOKEN: {left_out}",
-        f"{file}:8: remoteEnv.UNSET: {left_out}",
+        f"{file}:6: build.args.HOME: is left out: it takes its value from the container",
+        f"{file}:9: remoteEnv.TOKEN: {left_out}",
+        f"{file}:9: remoteEnv.UNSET: {left_out}",
     )
 
 
@@ -301,12 +303,29 @@ def test_what_is_no_environment(
         ("# nothing\n", ":1: has no FROM"),
         ("ARG A=1\n", ":1: has no FROM"),
         ("FROM\n", ":1: has no FROM"),
+        ("FROM a\n" + "#" * 1_000_001, "is no Dockerfile: more than 1 MB"),
     ],
 )
 def test_what_is_no_dockerfile(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "Dockerfile").write_text(text)
     with pytest.raises(TaskError, match=said):
         own_image(str(tmp_path / "Dockerfile"), "quickstart", tmp_path / "runs/tasks")
+
+
+@pytest.mark.parametrize("ignored", [b"\xff\xfe", b"[", b"**[a", b"\\", b"!", b"/", b"..", b"a\0b"])
+def test_odd_lines_of_what_is_ignored(tmp_path: Path, ignored: bytes) -> None:
+    here = project(tmp_path / "p")
+    (here / "Dockerfile").write_text("FROM a\nCOPY . .\n")
+    (here / ".dockerignore").write_bytes(ignored + b"\nnode_modules\n")
+    own = own_image(str(here), "quickstart", here / "runs/tasks")
+    assert own.folder is not None
+    assert not any(name.startswith("node_modules") for name in files_of(own.folder))
+
+
+@pytest.mark.parametrize("workdir", ["", "WORKDIR /\n", "WORKDIR $HERE\n"])
+def test_a_working_directory_that_only_the_image_knows(tmp_path: Path, workdir: str) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM a\n{workdir}")
+    assert own_image(str(tmp_path), "quickstart", tmp_path / "runs/tasks").workdir == ""
 
 
 def test_a_project_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
