@@ -80,12 +80,14 @@ class BaseImage:
         folder: of its Dockerfile and all that this copies; None for an image that exists.
         workdir: its working directory; empty if only the image knows it.
         notes: what its files say and has no effect here.
+        file: that describes it, for messages.
     """
 
     name: str
     folder: Path | None = None
     workdir: str = ""
     notes: tuple[str, ...] = ()
+    file: str = ""
 
 
 @dataclass(frozen=True)

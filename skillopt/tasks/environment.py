@@ -110,8 +110,11 @@ class Environments:
         """Build the image of ``tasks.environment``, if the task starts from it."""
         if task.base is not None and task.base.folder is not None:
             self._check_images(task)
-            with self._lock:
-                self._made(task.base.name, task.base.folder)
+            try:
+                with self._lock:
+                    self._made(task.base.name, task.base.folder)
+            except SandboxError as error:
+                raise type(error)(f"tasks.environment: {task.base.file}: {error}") from error
 
     def prepare(self, task: Task, target: Path) -> str:
         """Write the task's first workspace to ``target``, which does not exist yet: without skills

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from sandboxes.images import context_files
+from skillopt.config.schema import Config
 from skillopt.core.types import BaseImage
 from skillopt.tasks.devcontainer import Devcontainer, find_devcontainer, read_devcontainer
 from skillopt.tasks.dockerfile import final_workdir
@@ -31,6 +32,8 @@ DOCKERFILE_BYTES = 1_000_000
 _PROJECT = ".skillopt-project"
 """The folder of the context with the project's files."""
 _IMAGE = re.compile(r"[a-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
+_CONFIG_BYTES = 20_000
+_CONFIG_KEYS = frozenset(name.encode() for name in ("base", *Config.model_fields))
 _NOT_THE_PROJECTS = (
     *("**/.git", "**/.hg", "**/.svn", "**/node_modules", "**/.venv", "**/venv", "**/__pycache__"),
     *("**/.env", "**/.env.*", "**/.npmrc", "**/.pypirc", "**/.netrc", "**/*.pem", "**/id_rsa*"),
@@ -88,7 +91,7 @@ def _from_dockerfile(file: Path, hidden: Sequence[Path], made: Path) -> BaseImag
     text = _dockerfile(file)
     folder = _staged({}, file.parent if _copies(text) else None, text, hidden, made)
     workdir = final_workdir(text) or "/"
-    return BaseImage(_tag(folder), folder, "" if workdir == "/" else workdir)
+    return BaseImage(_tag(folder), folder, "" if workdir == "/" else workdir, file=str(file))
 
 
 def _from_devcontainer(found: Devcontainer, hidden: Sequence[Path], made: Path) -> BaseImage:
@@ -115,7 +118,7 @@ def _from_devcontainer(found: Devcontainer, hidden: Sequence[Path], made: Path) 
     ]
     text = "\n".join([text.rstrip(), *lines, ""])
     folder = _staged({_PROJECT: found.project}, context, text, hidden, made)
-    return BaseImage(_tag(folder), folder, found.workdir, tuple(notes))
+    return BaseImage(_tag(folder), folder, found.workdir, tuple(notes), str(found.file))
 
 
 def _tag(folder: Path) -> str:
@@ -224,13 +227,15 @@ def _staged(
 
 
 def _copy(source: Path, files: Iterable[Path], target: Path, hidden: Sequence[Path]) -> None:
-    """Copy files of a folder, without hidden ones, skills, and links that lead out of it."""
+    """Copy files of a folder, without hidden ones, skills, configs, and links that lead out."""
     root = source.resolve()
     skills: dict[Path, bool] = {}
     count = total = 0
     for path in files:
         here = path.parent.resolve() / path.name
         if not here.is_relative_to(root) or _is_hidden(here, root, hidden, skills):
+            continue
+        if _is_config(path):  # It tells how the agent is tested, and changes during a run.
             continue
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -246,6 +251,15 @@ def _copy(source: Path, files: Iterable[Path], target: Path, hidden: Sequence[Pa
                 f"{source / '.dockerignore'}"
             )
         shutil.copy2(path, place)
+
+
+def _is_config(file: Path) -> bool:
+    """Whether a file is a config of this project."""
+    if file.suffix not in (".yaml", ".yml") or file.is_symlink():
+        return False
+    with file.open("rb") as opened:
+        keys = re.findall(rb"^(\w+):", opened.read(_CONFIG_BYTES), re.MULTILINE)
+    return len(_CONFIG_KEYS.intersection(keys)) >= 3
 
 
 def _is_hidden(path: Path, root: Path, hidden: Sequence[Path], skills: dict[Path, bool]) -> bool:

@@ -194,6 +194,9 @@ def project(folder: Path) -> Path:
         "checks/evals/evals.json": '{"evals": []}\n',
         "checks/evals/files/in.txt": "4711\n",
         "runs/store/x": "4711\n",
+        "train.yaml": "name: x\ntasks: {}\nskill: {}\ntarget: {}\n",
+        "again.yml": "# Again\nbase: train.yaml\nname: y\nworkers: 2\n",
+        "ci.yaml": "name: CI\njobs: {}\n",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -213,7 +216,7 @@ def test_the_container_has_the_project_without_what_scores_its_tasks(tmp_path: P
     own = own_image(str(here), str(here / "checks"), here / "runs/tasks")
     assert own.folder is not None
     assert files_of(own.folder / ".skillopt-project") == {
-        "src/app.py", "Makefile", "inside", ".devcontainer/devcontainer.json",
+        "src/app.py", "Makefile", "ci.yaml", "inside", ".devcontainer/devcontainer.json",
     }  # fmt: skip
     assert (own.folder / "Dockerfile").read_text() == (
         "FROM a:1\nUSER root\nWORKDIR /workspaces/p\n"
@@ -231,7 +234,7 @@ def test_a_dockerfile_that_copies_all_gets_its_context_without_them(tmp_path: Pa
     assert own.folder is not None
     assert own.workdir == "/src"
     assert files_of(own.folder) == {
-        "src/app.py", "Makefile", "inside", "Dockerfile", ".claude/settings.json",
+        "src/app.py", "Makefile", "ci.yaml", "inside", "Dockerfile", ".claude/settings.json",
     }  # fmt: skip
 
 

@@ -154,5 +154,5 @@ def test_a_build_that_fails_says_which_line(
 ) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM {AGENT_BASE_IMAGE}\nRUN echo why && exit 3\n")
     task = only(evals(tmp_path / "evals"), str(tmp_path), tmp_path)
-    with pytest.raises(SandboxError, match=r"(?s)exit 3.*why"):
+    with pytest.raises(SandboxError, match=r"(?s)environment: .*/Dockerfile: .*exit 3.*why"):
         started(task, backend, images, tmp_path / "workspace")
