@@ -40,12 +40,14 @@ class Project:
         test_command: of its tests; empty if it is not known.
         environments: the devcontainer.json first.
         tasks: folders of task folders, relative to the project.
+        history: whether it is a git repository.
     """
 
     languages: tuple[str, ...] = ()
     test_command: str = ""
     environments: tuple[Environment, ...] = ()
     tasks: tuple[Path, ...] = ()
+    history: bool = False
 
 
 def look_at(folder: Path) -> Project:
@@ -58,6 +60,7 @@ def look_at(folder: Path) -> Project:
         test_command=next(filter(None, commands), ""),
         environments=tuple(_environments(folder)),
         tasks=tuple(_task_folders(folder)),
+        history=(folder / ".git").exists(),
     )
 
 

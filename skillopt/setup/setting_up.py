@@ -58,6 +58,7 @@ class Found:
                 {"path": str(one.path), "problem": one.problem} for one in project.environments
             ],
             "task_folders": [str(path) for path in project.tasks],
+            "history": project.history,
             "agents": machine.agents,
             "keys": machine.keys,
             "logins": machine.logins,
@@ -313,7 +314,8 @@ def _notes(choices: Choices, found: Found, plan: Plan) -> list[str]:
         )
     if choices.tasks.files:
         notes.append(
-            f"note: no tasks were found: {choices.tasks.source}/ has two examples; {_more_tasks()}"
+            f"note: no tasks were found: {choices.tasks.source}/ has two examples; "
+            f"{_more_tasks(found.project)}"
         )
     if choices.service.name == SIM:
         keys = ", ".join(one.key_env for one in SERVICES.values() if one.key_env)
@@ -334,8 +336,15 @@ def _notes(choices: Choices, found: Found, plan: Plan) -> list[str]:
     return notes
 
 
-def _more_tasks() -> str:
-    return "docs/your-tasks.md has the ways to make more, such as eval files beside the skill"
+def _more_tasks(project: Project) -> str:
+    """The ways to make more tasks, that which fits the project first."""
+    ways = "eval files beside the skill and 'skillopt tasks from-jsonl' (docs/your-tasks.md)"
+    if not project.history:
+        return f"other ways are {ways}"
+    return (
+        "'skillopt tasks from-repo . repository-tasks' makes tasks of this repository's commits; "
+        f"other ways are {ways}"
+    )
 
 
 def _run_name(text: str) -> str:

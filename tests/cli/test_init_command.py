@@ -120,6 +120,14 @@ def test_examples_are_written_if_there_are_no_tasks_and_can_be_solved(here: Path
     assert scored.returncode == 0, scored.stderr
 
 
+def test_a_repository_is_named_as_a_way_to_more_tasks(here: Path) -> None:
+    skill(here / "skills/notes")
+    (here / ".git").mkdir()
+    (note,) = (note for note in done()["notes"] if "no tasks were found" in note)
+    assert "'skillopt tasks from-repo . repository-tasks'" in note
+    assert skillopt("tasks", "from-repo", "--help").returncode == 0
+
+
 def test_a_folder_of_tasks_that_is_there(here: Path) -> None:
     skill(here / "skills/notes")
     done("notes", "--output", "first.yaml")

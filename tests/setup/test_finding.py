@@ -188,6 +188,12 @@ def test_folders_of_tasks(here: Path, file: str) -> None:
     assert look_at(here).tasks == (Path("tasks"),)
 
 
+def test_a_repository(here: Path) -> None:
+    assert not look_at(here).history
+    (here / ".git").mkdir()
+    assert look_at(here).history
+
+
 def test_programs_keys_and_logins_are_seen_and_not_read(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
