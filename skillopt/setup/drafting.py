@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,7 +202,8 @@ def placed(files: Mapping[Path, str]) -> Iterator[None]:
         yield
     except BaseException:
         for path in reversed(made):
-            path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+            with suppress(OSError):  # Somebody else's file may be in a folder by now.
+                path.rmdir() if path.is_dir() else path.unlink()
         raise
 
 
