@@ -106,7 +106,9 @@ def _tasks(choices: Choices) -> Iterator[str]:
             f"Shares to learn from, to choose by, and to test with at the end: {train}, {val} and "
             f"{test} of {tasks.tasks} tasks."
         )
-        if not test:
+        if tasks.files:
+            yield _comment("Once you have more, [2, 3, 0] fits: most of few tasks choose.")
+        elif not test:
             yield _comment(
                 "Of 18 and more to choose by, a third is kept for the test: final.held_out."
             )
