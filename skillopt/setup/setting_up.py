@@ -112,7 +112,15 @@ class Setup:
 
 
 def look(here: Path) -> Found:
-    """What is on this machine and in a project's folder, the current one."""
+    """What is on this machine and in a project's folder, the current one.
+
+    Raises:
+        SetupError: there is no home to look at.
+    """
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise SetupError("there is no home directory; set HOME") from error
     return Found(here, tuple(find_skills(here)), look_at(here), look_around())
 
 
