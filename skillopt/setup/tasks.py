@@ -106,7 +106,8 @@ def _read(source: str, said: str, options: Mapping[str, str]) -> TaskChoice:
     known = source in TASK_SOURCES or re.match(PATH, source)
     if not files and not known and not Path(source).exists():
         raise TaskError(f"--tasks {source}: no such file or folder; known are: {DOORS}")
-    config = TasksConfig(source=source, options=dict(options), split=(1, 1, 1))
+    # Only counted here: whether two splits share a task is seen with those of the config.
+    config = TasksConfig(source=source, options=dict(options), duplicates="allow")
     with TemporaryDirectory(prefix="skillopt-init-") as made:
         splits = load_splits(config, 0, Path(made) / "tasks")
     tasks = sum(map(len, splits.values()))

@@ -43,8 +43,8 @@ def evals(folder: Path, count: int = 8, unchecked: int = 0) -> None:
     def case(number: int) -> dict[str, Any]:
         check = {"type": "file_exists", "path": f"note-{number}.md"}
         own = "Is short." if number < unchecked else check
-        return {"id": number, "prompt": "Write.", "expected_output": "", "assertions": [own],
-                "should_trigger": True}  # fmt: skip
+        return {"id": number, "prompt": f"Write {number}.", "expected_output": "",
+                "assertions": [own], "should_trigger": True}  # fmt: skip
 
     (folder / "evals").mkdir(parents=True)
     suite = {"skill_name": "notes", "evals": [case(number) for number in range(count)]}
