@@ -229,6 +229,16 @@ def test_what_is_refused_leaves_nothing_behind(here: Path, argv: list[str], said
     assert said in " ".join(refused(*argv).split())
 
 
+def test_equal_tasks_are_refused_as_a_training_does(here: Path) -> None:
+    evals(skill(here / "skills/notes"))
+    file = here / "skills/notes/evals/evals.json"
+    suite = json.loads(file.read_text())
+    for case in suite["evals"]:
+        case |= {"prompt": "Write.", "assertions": suite["evals"][0]["assertions"]}
+    file.write_text(json.dumps(suite))
+    assert "tasks with the same content are in different splits" in refused()
+
+
 def test_what_an_agent_would_not_load_is_refused_after_the_fact(here: Path) -> None:
     folder = skill(here / ".agents/skills/notes")
     (folder / "SKILL.md").write_text("# No description\n")
