@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from skillopt.config.schema import TasksConfig
-from skillopt.core.types import Task
+from skillopt.core.types import BaseImage, Task
 from skillopt.tasks.evals import agent_skill_eval, caliper, skill_creator, skillevaluation
 from skillopt.tasks.evals.case import Case, write_cases
 from skillopt.tasks.harbor import TaskError, read_task
@@ -81,7 +81,12 @@ def _unique(files: Iterable[Path]) -> list[Path]:
 
 
 def eval_tasks(
-    config: TasksConfig, files: Sequence[Path], made: Path, *, judged: bool
+    config: TasksConfig,
+    files: Sequence[Path],
+    made: Path,
+    *,
+    judged: bool,
+    own: BaseImage | None = None,
 ) -> list[Task]:
     """The tasks of eval files.
 
@@ -90,13 +95,14 @@ def eval_tasks(
         files: as :func:`eval_files` finds them.
         made: folder below which the tasks' folders are written.
         judged: whether a verifier of the user's own judges the tasks.
+        own: the image that they start from; by default the agents' base image.
 
     Raises:
         TaskError: a file is of no known format or not as its format wants it, or tasks cannot be
             judged.
     """
     options = eval_options(config.options)
-    tasks, unusable = read_evals(files, made, judged=judged)
+    tasks, unusable = read_evals(files, made, judged=judged, own=own)
     if unusable and options.unjudged == "refuse":
         names = [*unusable]
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -112,7 +118,7 @@ def eval_tasks(
 
 
 def read_evals(
-    files: Sequence[Path], made: Path, *, judged: bool = False
+    files: Sequence[Path], made: Path, *, judged: bool = False, own: BaseImage | None = None
 ) -> tuple[list[Task], dict[str, str]]:
     """The tasks of eval files, and by name the cases that cannot be one, with the reason.
 
@@ -121,6 +127,7 @@ def read_evals(
         made: folder below which the tasks' folders are written, each set once by its content.
         judged: whether a verifier of the user's own judges the tasks, so that cases without a
             deterministic check are tasks too.
+        own: the image that they start from; by default the agents' base image.
 
     Raises:
         TaskError: as :func:`eval_tasks`; or two cases have the same name.
@@ -135,8 +142,9 @@ def read_evals(
         cases[case.name] = case
     unusable = {name: why for name, case in cases.items() if (why := _unusable(case, judged))}
     usable = [case for name, case in cases.items() if name not in unusable]
-    folder = write_cases(usable, made)
-    return [_task(case, folder / case.name, judged) for case in usable], unusable
+    folder = write_cases(usable, made, own)
+    tasks = [_task(case, folder / case.name, judged) for case in usable]
+    return [replace(task, base=own) for task in tasks], unusable
 
 
 def _unusable(case: Case, judged: bool) -> str:
