@@ -165,8 +165,9 @@ class _Context:
         digest = hashlib.sha256()
         for path in self._files():
             name = path.relative_to(self._folder).as_posix()
-            digest.update(f"{name}\0{path.lstat().st_mode:o}\0".encode())
-            content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+            # Names need not be UTF-8.
+            digest.update(os.fsencode(f"{name}\0{path.lstat().st_mode:o}\0"))
+            content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
             digest.update(hashlib.sha256(content).digest())
         for certificate in self._certificates or ():
             digest.update(certificate)

@@ -12,10 +12,11 @@ import click
 
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.registry import make_backend
-from skillopt.cli import EXIT_FAILED
+from skillopt.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from skillopt.cli.common import output, show_text
 from skillopt.config.network import access_to
 from skillopt.core.files import to_json
+from skillopt.core.text import printable
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.judging import verifier_site
 from skillopt.tasks.repository.history import History
@@ -48,14 +49,20 @@ def make_from_repo(
         EngineUnavailableError: no engine answers.
     """
     history = History(repository.resolve())
+    history.check_root()
     found = list(history.commits(ref, commits))
+    if not found:
+        raise TaskError(
+            f"{repository}: no commit with one parent leads to {ref}; of a shallow clone, get the "
+            "others with 'git fetch --unshallow'"
+        )
     if folder.exists():
         raise TaskError(f"{folder}: already exists; name another folder")
     settings = Settings(
         kind=find_kind(history.names(ref), kind),
         base=base or AGENT_BASE_IMAGE,
         setup=setup,
-        test=tuple(shlex.split(test)),
+        test=_words(test),
         timeout_s=timeout,
     )
     folder.mkdir(parents=True)
@@ -72,6 +79,10 @@ def make_from_repo(
                     show_text(output(), _line(one))
                 if sum(each.folder is not None for each in made) == limit:
                     break
+    except KeyboardInterrupt:
+        for line in [*_summary(made, folder), f"interrupted; remove {folder} to begin again"]:
+            click.echo(printable(line), err=True)
+        return EXIT_INTERRUPTED
     finally:
         if not any(folder.iterdir()):
             folder.rmdir()
@@ -82,6 +93,13 @@ def make_from_repo(
         for line in _summary(made, folder):
             show_text(output(), line)
     return 0 if tasks else EXIT_FAILED
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise TaskError(f"--test {command}: {error}; close it") from error
 
 
 def _line(one: Made) -> str:

@@ -118,7 +118,8 @@ def _node(folder: Path) -> str:
 
 def _python(folder: Path) -> str:
     try:
-        tools = tomllib.loads(text_of(folder / "pyproject.toml")).get("tool", {})
+        found = tomllib.loads(text_of(folder / "pyproject.toml")).get("tool")
+        tools = found if isinstance(found, dict) else {}
     except (tomllib.TOMLDecodeError, RecursionError):
         tools = {}
     if (folder / "tox.ini").is_file() and "pytest" not in tools:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -129,12 +130,23 @@ def judge_maker(name: str, options: Mapping[str, Any], where: str) -> Callable[[
         command = name.removeprefix(_COMMAND).strip()
         if not command or options:
             raise TaskError(f"{where}: '{_COMMAND} ' is followed by a command and has no options")
+        _check_command(command, where)
         return lambda expected: ByCommand(command, expected)
     if re.match(PATH, name):
         function = load(name, where)
         return lambda expected: ByFunction(function, name, expected, options)
     scorer = make_scorer(name, options, where)
     return lambda expected: ByScorer(scorer, expected)
+
+
+def _check_command(command: str, where: str) -> None:
+    """Raise TaskError if a command cannot be run, before any rollout waits for it."""
+    try:
+        program = shlex.split(command)[0]
+    except ValueError as error:
+        raise TaskError(f"{where}: {command}: {error}; close it") from error
+    if shutil.which(program) is None:
+        raise TaskError(f"{where}: {command}: {program!r} is no program that can be run here")
 
 
 def spoken(judge: Judge) -> tuple[str, Mapping[str, Any], Any]:

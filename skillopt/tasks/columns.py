@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from skillopt.core.types import Split
 from skillopt.tasks.evals.case import slug
 from skillopt.tasks.harbor import TaskError
-from skillopt.tasks.records import read_rows
+from skillopt.tasks.records import json_value, read_rows
 
 PROMPTS = ("prompt", "question", "instruction", "query", "problem", "messages", "input", "text")
 """Columns that are taken for the prompt, the first that is there."""
@@ -32,6 +32,8 @@ SPLIT_NAMES: Mapping[str, Split] = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 """What a row's ``split``, or a file's name, may say."""
+_JSON = ("json", "json_schema")
+"""Scorers whose answer is a JSON value, which may be an empty list."""
 _LETTERS = string.ascii_uppercase
 _BRACES = re.compile(r"{(\w[^{}]*)}")
 _NAME_CHARS = 80
@@ -114,7 +116,7 @@ def read(files: Sequence[Path], options: RowOptions) -> Iterator[Row]:
         for count, (place, values) in enumerate(read_rows(file), start=1):
             if not isinstance(values, dict):
                 raise TaskError(f"{place}: is no object with columns but {values!r:.60}")
-            row = _row(place, f"{prefix}{count}", prefix, values, split_of(file), options)
+            row = _row(place, f"{prefix}{count}", prefix, values, file, options)
             if row is None:
                 continue
             if row.name in names:
@@ -133,12 +135,14 @@ def _row(
     number: str,
     prefix: str,
     values: Mapping[str, Any],
-    split: Split | None,
+    file: Path,
     options: RowOptions,
 ) -> Row | None:
     prompt, choices = _prompt(place, values, options), _choices(place, values, options)
-    expected = _expected(place, values, options)
-    if not prompt.strip() or expected in (None, "", []):
+    expected, split = _expected(place, values, options), split_of(file)
+    if options.scorer in _JSON and isinstance(expected, str):
+        expected = _decoded(place, expected, table=file.suffix.lower() in (".csv", ".tsv"))
+    if not prompt.strip() or _is_missing(expected, options):
         if options.exclude_empty:
             return None
         what = "prompt" if not prompt.strip() else "answer"
@@ -154,6 +158,27 @@ def _row(
     family = str(_cell(place, values, options.family)) if options.family else ""
     name = f"{prefix}{own}" if own else number
     return Row(name, place, prompt, expected, family, split, choices, values)
+
+
+def _is_missing(expected: Any, options: RowOptions) -> bool:
+    """Whether an answer is none: empty, blank, or the NaN with which tables fill their gaps."""
+    if isinstance(expected, list):
+        return options.scorer not in _JSON and all(_is_missing(one, options) for one in expected)
+    if isinstance(expected, str):
+        return not expected.strip()
+    return expected is None or expected != expected
+
+
+def _decoded(place: str, expected: str, *, table: bool) -> Any:
+    """The JSON that a text is: any in a table, whose cells are all texts, and elsewhere objects and
+    lists, since other texts may be meant as they are."""
+    try:
+        value = json_value(expected)
+    except ValueError as error:
+        if not table or not expected.strip():
+            return expected
+        raise TaskError(f"{place}: the answer is not JSON: {error}") from error
+    return value if table or isinstance(value, dict | list) else expected
 
 
 def _named_split(place: str, said: Any) -> Split:
@@ -207,9 +232,10 @@ def _expected(place: str, values: Mapping[str, Any], options: RowOptions) -> Any
     if not options.answer_pattern:
         return expected
     found = re.search(options.answer_pattern, _text(expected))
-    if found is None:
+    part = found[1 if found.groups() else 0] if found else None
+    if part is None:
         raise TaskError(f"{place}: tasks.options.answer_pattern finds nothing in the answer")
-    return (found[1] if found.groups() else found[0]).strip()
+    return part.strip()
 
 
 def _choices(place: str, values: Mapping[str, Any], options: RowOptions) -> dict[str, str]:
@@ -222,13 +248,19 @@ def _choices(place: str, values: Mapping[str, Any], options: RowOptions) -> dict
             f"{place}: has no choices in a column 'choices' or 'options'; name those of all rows "
             "in tasks.options.scorer_options.choices"
         )
+    labels: Any = _LETTERS
     if isinstance(found, dict) and {"label", "text"} <= set(found):  # As in ARC's files.
-        return dict(zip(map(str, found["label"]), map(str, found["text"]), strict=True))
-    if isinstance(found, dict):
+        labels, found = found["label"], found["text"]
+        if not isinstance(labels, list) or not isinstance(found, list) or len(labels) != len(found):
+            raise TaskError(f"{place}: the choices must have as many labels as texts, in lists")
+    elif isinstance(found, dict):
         return {str(label): str(text) for label, text in found.items()}
-    if not isinstance(found, list) or len(found) > len(_LETTERS):
+    if not isinstance(found, list) or len(found) > len(labels):
         raise TaskError(f"{place}: the choices must be a list of at most {len(_LETTERS)} texts")
-    return dict(zip(_LETTERS, map(str, found), strict=False))
+    choices = dict(zip(map(str, labels), map(str, found), strict=False))
+    if len(choices) < len(found):
+        raise TaskError(f"{place}: two choices have the same label")
+    return choices
 
 
 def _chat_column(values: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ What the format may ask for is in :mod:`skillopt.tasks.features`. Runs nothing a
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -272,9 +273,9 @@ def folder_digest(folder: Path) -> str:
     """
     total = hashlib.sha256()
     for path in _files(folder):
-        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
         # Each part with its length, so that no two folders give the same sequence of bytes.
-        for part in (path.relative_to(folder).as_posix().encode(), content):
+        for part in (os.fsencode(path.relative_to(folder)), content):
             total.update(len(part).to_bytes(8, "big") + part)
     return total.hexdigest()
 
@@ -325,7 +326,7 @@ def own_skills(folder: Path) -> bool:
     """Whether the environment of a task puts skills where agents look for them."""
     files = sorted((folder / "environment").glob("**/Dockerfile"))
     texts = [file.read_bytes() for file in files if file.is_file()]
-    names = [path.as_posix().encode() for path in (folder / "environment").glob("**/skills")]
+    names = [os.fsencode(path) for path in (folder / "environment").glob("**/skills")]
     return any(_OWN_SKILLS.search(text) for text in (*texts, *names))
 
 

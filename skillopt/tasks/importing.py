@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ def write_folders(
         TaskError: the folder exists, or a task is an object of a user's own source.
         OSError: it cannot be written.
     """
-    if target.exists():
+    if os.path.lexists(target):
         raise TaskError(f"{target}: already exists; name another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     count = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,12 @@ def read_rows(file: Path) -> Iterator[tuple[str, Any]]:
     check_content(file)
     try:
         yield from found
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise TaskError(
+            f"{file}: cannot be read: byte {error.object[error.start]:#04x} is not UTF-8; save the "
+            "file as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8 (or -f CP1252)"
+        ) from error
+    except OSError as error:
         raise TaskError(f"{file}: cannot be read: {error}") from error
 
 
@@ -81,9 +86,37 @@ def listed(content: Any) -> list[Any]:
 
 def _value(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json_value(text)
+    except ValueError as error:
         raise TaskError(f"{place}: not valid JSON: {error}") from error
+
+
+def json_value(text: str) -> Any:
+    """JSON that somebody wrote, as a value in which nothing was replaced.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, has a key twice in an object, of which
+            only one would be used, or half of a surrogate pair, which UTF-8 cannot express.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise ValueError(f"{half} is half of a character; write the whole one") from error
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
 
 
 def _table(file: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
@@ -91,6 +124,7 @@ def _table(file: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
     with file.open(encoding="utf-8-sig", newline="") as table:
         reader = csv.DictReader(table, delimiter=delimiter, strict=True)
         try:
+            _check_columns(file, reader.fieldnames or ())
             for row in reader:
                 place = f"{file}: line {reader.line_num}"
                 if None in row or None in row.values():
@@ -100,11 +134,19 @@ def _table(file: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
             raise TaskError(f"{file}: line {reader.line_num}: {error}") from error
 
 
+def _check_columns(file: Path, names: Sequence[str]) -> None:
+    """Raise TaskError if a column is there twice, of which only one would be used."""
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise TaskError(f"{file}: the column {twice!r} is there twice; rename one of them")
+
+
 def _parquet(file: Path) -> Iterator[tuple[str, Any]]:
     arrow, parquet = needed("pyarrow"), needed("pyarrow.parquet")
     number = 0
     try:
         with parquet.ParquetFile(file) as table:
+            _check_columns(file, table.schema_arrow.names)
             for batch in table.iter_batches(_BATCH):
                 for row in batch.to_pylist():
                     number += 1

@@ -60,7 +60,10 @@ def row_tasks(
     splits: dict[Split, list[Task]] = {split: [] for split in SPLITS}
     for row, task in zip(rows, tasks, strict=True):
         if row.split is None:
-            raise TaskError(f"{row.place}: says no split, and others do")
+            raise TaskError(
+                f"{row.place}: says no split (train, val or test), and others do; name the column "
+                "that says it in tasks.options.split, or take that column out"
+            )
         splits[row.split].append(task)
     return [], splits
 
@@ -167,10 +170,10 @@ def _texts(expected: Any) -> Iterator[str]:
 def _label(row: Row) -> str:
     """The label of the right choice, which a row gives by label, text or position."""
     said, labels = row.expected, list(row.choices)
+    if str(said) in row.choices:  # First: labels may be numbers too.
+        return str(said)
     if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < len(labels):
         return labels[said]
-    if str(said) in row.choices:
-        return str(said)
     by_text = [label for label, text in row.choices.items() if text == str(said)]
     if len(by_text) != 1:
         raise TaskError(f"{row.place}: the answer {said!r} is none of the choices")

@@ -127,8 +127,17 @@ def test_a_command_that_does_not_end_is_a_failure_of_infrastructure(
     monkeypatch.setattr("skillopt.tasks.answers.SECONDS", 0.2)
     with pytest.raises(VerifierError, match=r"took more than 0.2 s"):
         judged(program(tmp_path, "time.sleep(60)"), "4")
-    with pytest.raises(OwnCodeError, match="no-such-program"):
-        judged("command: no-such-program", "4")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("no-such-program", "'no-such-program' is no program"), ("sh 'x", "No closing quotation")],
+)
+def test_a_command_that_cannot_be_run_is_said_before_any_rollout(
+    command: str, message: str
+) -> None:
+    with pytest.raises(TaskError, match=message):
+        judge_maker(f"command: {command}", {}, "here")
 
 
 ROWS = [

@@ -161,6 +161,16 @@ def test_a_column_that_names_the_split(tmp_path: Path) -> None:
         ({"prompt": " ", "answer": "a"}, {}, "line 1: has no prompt; set .*exclude_empty"),
         ({"prompt": "a", "answer": ""}, {}, "line 1: has no answer"),
         ({"prompt": "a", "answer": None}, {}, "line 1: has no answer"),
+        ({"prompt": "a", "answer": float("nan")}, {}, "line 1: has no answer"),
+        ({"prompt": "a", "answer": ["", " "]}, {}, "line 1: has no answer"),
+        ({"prompt": "a", "answer": "b"}, {"answer_pattern": "(x)|b"}, "finds nothing"),
+        ({"prompt": "a", "answer": "A", "choices": {"label": ["A"], "text": ["x", "y"]}},
+         {"scorer": "choice"}, "as many labels as texts"),
+        ({"prompt": "a", "answer": "A", "choices": {"label": 1, "text": None}},
+         {"scorer": "choice"}, "as many labels as texts"),
+        ({"prompt": "a", "answer": "A", "choices": {"label": ["A", "A"], "text": ["x", "y"]}},
+         {"scorer": "choice"}, "two choices have the same label"),
+        ({"prompt": "a", "answer": "b"}, {"scorer": "command: no-such-program"}, "is no program"),
         ({"prompt": "a", "answer": "b"}, {"prompt": "q"}, "has no column 'q'; it has prompt, answ"),
         ({"prompt": "a", "answer": "b"}, {"prompt": "{q}!"}, "has no column 'q'"),
         ({"prompt": "a", "answer": "b"}, {"id": "n"}, "has no column 'n'"),
@@ -196,7 +206,14 @@ def test_what_is_wrong_is_named(
         ("x.jsonl", b'{"prompt": "a", "answer": "b"}\n\n{"prompt"\n', "line 3: not valid JSON"),
         ("x.jsonl", b"[1]\n", "line 1: is no object"),
         ("x.jsonl", b"\n", "has no rows"),
-        ("x.jsonl", b"\xff\xfe", "cannot be read"),
+        ("x.jsonl", b"\xff\xfe", "cannot be read: byte 0xff is not UTF-8; save the file as UTF-8"),
+        ("x.csv", "prompt,answer\na,b\n".encode("utf-16"), "is not UTF-8; save"),
+        ("x.csv", "prompt,answer\n\xe4,b\n".encode("latin-1"), "byte 0xe4 is not UTF-8"),
+        ("x.jsonl", b'{"prompt": "\\ud800", "answer": "b"}\n', "line 1: .*half of a character"),
+        ("x.jsonl", b'{"prompt": "a", "answer": "\\uDFFF"}\n', "line 1: .*half of a character"),
+        ("x.jsonl", b'{"prompt": "a", "answer": "1", "answer": "2"}\n', "'answer' is there twice"),
+        ("x.csv", b"prompt,answer,answer\na,1,2\n", "the column 'answer' is there twice"),
+        ("x.json", b'[{"prompt": "a", "prompt": "b", "answer": "1"}]', "'prompt' is there twice"),
         ("x.jsonl", b"[" * 100_000, "line 1: not valid JSON"),
         ("x.csv", b'prompt,answer\n"a,b\n', "line 1: unexpected end"),
         ("x.csv", b"prompt,answer\na\n", "line 2: has not as many cells"),
@@ -215,6 +232,39 @@ def test_a_broken_file(name: str, content: bytes, message: str, tmp_path: Path) 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TaskError, match=message):
         splits_of(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "reply", "right"),
+    [
+        ("rows.csv", '{"k": [1, 2]}', '{"k": [1, 2]}', 1.0),
+        ("rows.csv", "5", "5", 1.0),
+        ("rows.jsonl", '{"k": 1}', '{"k": 1}', 1.0),
+        ("rows.jsonl", "5", "5", 0.0),  # The text, and not the number.
+        ("rows.jsonl", [], "[]", 1.0),
+        ("rows.jsonl", {}, "{}", 1.0),
+        ("rows.jsonl", {}, "[]", 0.0),
+    ],
+)
+def test_json_is_compared_as_json_however_the_file_has_it(
+    name: str, answer: Any, reply: str, right: float, tmp_path: Path
+) -> None:
+    file = write(tmp_path / name, [{"prompt": "a", "answer": answer}])
+    splits = splits_of(file, tmp_path, scorer="json")
+    (task,) = [task for tasks in splits.values() for task in tasks]
+    assert score(task, reply) == right
+
+
+def test_a_cell_that_is_no_json_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.csv", [{"prompt": "a", "answer": "{k: 1}"}])
+    with pytest.raises(TaskError, match="line 2: the answer is not JSON"):
+        splits_of(file, tmp_path, scorer="json")
+
+
+def test_labels_that_are_numbers_count_before_positions(tmp_path: Path) -> None:
+    choices = {"label": ["1", "2"], "text": ["x", "y"]}
+    task = one(tmp_path, {"prompt": "a", "answer": 1, "choices": choices}, scorer="choice")
+    assert score(task, "<answer>1</answer>") == 1.0 and score(task, "<answer>2</answer>") == 0.0
 
 
 def test_rows_without_an_answer_are_left_out_if_wanted(tmp_path: Path) -> None:

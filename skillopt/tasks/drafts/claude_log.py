@@ -85,7 +85,7 @@ class _Log:
         if kind == "user":
             self._user(record, id)
         elif kind == "assistant":
-            for block in objects((record.get("message") or {}).get("content")):
+            for block in objects(_content(record)):
                 self._did(block)
             if text_of(record, "message", "stop_reason") == "end_turn":
                 self.turns.finished()
@@ -95,8 +95,7 @@ class _Log:
             self._attached(record.get("attachment"), id, text_of(record, "timestamp"))
 
     def _user(self, record: dict[str, Any], id: str) -> None:
-        message = record.get("message")
-        content = message.get("content") if isinstance(message, dict) else None
+        content = _content(record)
         at = text_of(record, "timestamp")
         for block in objects(content):
             if block.get("type") == "tool_result" and block.get("is_error"):
@@ -157,3 +156,8 @@ class _Log:
         elif kind == "session_context" and not self.commit:
             found = _COMMIT.search(text_of(attachment, "context", "gitStatus"))
             self.commit = found[1] if found else ""
+
+
+def _content(record: dict[str, Any]) -> Any:
+    message = record.get("message")
+    return message.get("content") if isinstance(message, dict) else None

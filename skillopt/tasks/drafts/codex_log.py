@@ -135,4 +135,9 @@ def _spawner(source: Any) -> str:
 
 
 def _path(name: str) -> str:
-    return unquote(urlsplit(name).path) if name.startswith("file://") else name
+    if not name.startswith("file://"):
+        return name
+    try:
+        return unquote(urlsplit(name).path)
+    except ValueError:
+        return ""

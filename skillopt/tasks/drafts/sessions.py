@@ -26,6 +26,10 @@ _CONTEXT = (
 _ADDED = re.compile(rf"<({_CONTEXT})\b[^>]*>.*?</\1>", re.DOTALL)
 _IDE_REQUEST = re.compile(r"\A# Context from my IDE.*?^## My request for Codex:\s*", re.S | re.M)
 _SKILL_FILE = re.compile(r"([\w.-]+)/SKILL\.md\b")
+_NAME_BYTES, _PATH_BYTES = 255, 4096
+"""What Linux allows for a file's name and for a path (limits.h)."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,16 @@ def said(text: str) -> str:
 
 def skills_in(text: str) -> list[str]:
     """The skills whose ``SKILL.md`` a command or a path names."""
-    return [name for name in _SKILL_FILE.findall(text) if name not in (".", "..")]
+    return list(filter(_is_name, _SKILL_FILE.findall(text)))
+
+
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+def _is_path(text: str) -> bool:
+    short = all(len(part.encode()) <= _NAME_BYTES for part in text.split("/"))
+    return 0 < len(text.encode()) < _PATH_BYTES and short and not _CONTROL.search(text)
 
 
 class Turns:
@@ -149,16 +162,16 @@ class Turns:
             self._change(answer=text.strip())
 
     def changed(self, paths: Iterable[str]) -> None:
-        """The agent changed files."""
+        """The agent changed files; what can be no path is passed over."""
         if self.found:
             known = self.found[-1].files
-            self._change(files=tuple(dict.fromkeys([*known, *filter(None, paths)])))
+            self._change(files=tuple(dict.fromkeys([*known, *filter(_is_path, paths)])))
 
     def opened(self, names: Iterable[str]) -> None:
-        """The agent opened skills."""
+        """The agent opened skills; what can be no skill's name is passed over."""
         if self.found:
             known = self.found[-1].skills
-            self._change(skills=tuple(dict.fromkeys([*known, *filter(None, names)])))
+            self._change(skills=tuple(dict.fromkeys([*known, *filter(_is_name, names)])))
 
     def interrupted(self) -> None:
         """The person stopped the agent."""

@@ -7,7 +7,6 @@ verifier of the user's own judges the tasks, or the config leaves such cases out
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from skillopt.core.types import BaseImage, Task
 from skillopt.tasks.evals import agent_skill_eval, caliper, skill_creator, skillevaluation
 from skillopt.tasks.evals.case import Case, write_cases
 from skillopt.tasks.harbor import TaskError, read_task
+from skillopt.tasks.records import json_value
 
 SHOWN = 5
 _PATTERNS = (
@@ -194,7 +194,14 @@ def is_eval_file(file: Path) -> bool:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that is twice in a mapping: the second would replace the first unnoticed."""
+    """Refuses a key that is twice in a mapping: the second would replace the first unnoticed; and
+    half of a surrogate pair, which UTF-8 cannot express."""
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and not value.isascii():
+            value.encode()
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set[str]()
@@ -214,11 +221,12 @@ def _load(file: Path) -> Any:
             raise TaskError(f"{file}: has more than {_MAX_BYTES // 1_000_000} MB")
         text = file.read_text("utf-8-sig")
         if file.suffix == ".json":
-            return json.loads(text)
+            return json_value(text)
         return yaml.load(text, Loader=_UniqueKeys)  # A SafeLoader.
     except (OSError, UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
-        raise TaskError(f"{file}: cannot be read: {why}") from error
+        advice = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        raise TaskError(f"{file}: cannot be read: {why}{advice}") from error
 
 
 def eval_options(given: Mapping[str, Any]) -> EvalOptions:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from skillopt.tasks.tables import TaskError
+from skillopt.tasks.tables import TaskError, read_text
 
 _EXTRAS = ("test", "tests", "testing", "dev", "develop")
 """Names of optional dependencies that tests need, in ``pyproject.toml`` and ``setup.cfg``."""
+
+
+_NODE_NEEDS = ("dependencies", "devDependencies")
 
 
 def python_needs(project: Path) -> dict[str, str]:
@@ -44,11 +47,15 @@ def _toml(file: Path) -> dict[str, Any]:
 
 
 def _of_pyproject(content: Mapping[str, Any]) -> list[str]:
-    project, groups = content.get("project", {}), content.get("dependency-groups", {})
-    optional = project.get("optional-dependencies", {})
+    project, groups = _table(content.get("project")), _table(content.get("dependency-groups"))
+    optional = _table(project.get("optional-dependencies"))
     lists = [project.get("dependencies", [])]
     lists += [table[name] for table in (optional, groups) for name in _EXTRAS if name in table]
-    return [one for each in lists for one in each if isinstance(one, str)]
+    return [one for each in lists if isinstance(each, list) for one in each if isinstance(one, str)]
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _of_setup_cfg(file: Path) -> list[str]:
@@ -79,19 +86,19 @@ def _of_setup_py(file: Path) -> list[str]:
 def package(project: Path) -> dict[str, Any]:
     """The content of ``package.json``; raises TaskError if it cannot be read."""
     try:
-        content = json.loads((project / "package.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        content = _table(json.loads((project / "package.json").read_text("utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
         raise TaskError(f"{project / 'package.json'}: cannot be read: {error}") from error
-    return content if isinstance(content, dict) else {}
+    return content | {key: _table(content[key]) for key in _NODE_NEEDS if key in content}
 
 
 def node_needs(project: Path) -> dict[str, str]:
     """The dependencies alone: scripts of the project do not run when they are installed."""
     content = package(project)
-    kept = {k: content[k] for k in ("dependencies", "devDependencies") if k in content}
+    kept = {key: content[key] for key in _NODE_NEEDS if key in content}
     files = {"package.json": json.dumps({"name": "project", "version": "0.0.0", **kept})}
     lock = project / "package-lock.json"
-    return {**files, lock.name: lock.read_text("utf-8")} if lock.is_file() else files
+    return {**files, lock.name: read_text(lock)} if lock.is_file() else files
 
 
 def files_named(*names: str) -> Callable[[Path], dict[str, str]]:
@@ -99,6 +106,6 @@ def files_named(*names: str) -> Callable[[Path], dict[str, str]]:
 
     def needs(project: Path) -> dict[str, str]:
         there = [project / name for name in names if (project / name).is_file()]
-        return {file.name: file.read_text("utf-8") for file in there}
+        return {file.name: read_text(file) for file in there}
 
     return needs

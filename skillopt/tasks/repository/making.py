@@ -8,6 +8,7 @@ not always end alike do not count.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,7 +149,8 @@ def make_tasks(
             except EngineUnavailableError:
                 raise
             except (TaskError, SandboxError) as error:
-                yield Made(commit, None, f"cannot be tried: {error}")
+                said = re.sub(rf"{re.escape(scratch)}/(before|after)/", "", str(error))
+                yield Made(commit, None, f"cannot be tried: {said}")
 
 
 def _made(
@@ -160,6 +162,9 @@ def _made(
     code = [c for c in changes if not kind.is_test(c.path)]
     if not tests or not any(kind.is_code(change.path) for change in code):
         return Made(commit, None, "changes no code" if tests else "changes no tests")
+    if odd := next((c.path for c in changes if not _is_plain_name(c.path)), None):
+        why = f"changes a file whose name is not UTF-8 text of one line: {odd!a}"
+        return Made(commit, None, why)
     if len(changes) > MAX_FILES or history.lines(commit) > MAX_LINES:
         return Made(commit, None, f"changes more than {MAX_FILES} files or {MAX_LINES} lines")
     before, after = scratch / "before", scratch / "after"
@@ -290,6 +295,10 @@ def _state(folder: Path, commit: Commit, fixed: Sequence[str], kept: Sequence[st
 
 def _below(folder: Path) -> Iterator[Path]:
     yield from (path for path in sorted(folder.rglob("*")) if _is_plain(path))
+
+
+def _is_plain_name(path: str) -> bool:
+    return path.encode("utf-8", "replace").decode() == path and "\n" not in path
 
 
 def _is_plain(path: Path) -> bool:

@@ -191,6 +191,47 @@ def test_a_damaged_log_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("message", ["text", ["x"], 5, None, {"content": 5}, {"content": ["x"]}])
+def test_messages_of_another_shape_are_passed_over(message: object, tmp_path: Path) -> None:
+    lines = [claude(kind, "", n, message=message) for n, kind in enumerate(("user", "assistant"))]
+    session = read_claude(log(tmp_path, "s.jsonl", *lines, claude("user", "do the page now", 5)))
+    assert session is not None and [turn.text for turn in session.turns][-1] == "do the page now"
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("a/b c.txt", True), ("ä\u202f.png", True), ("x" * 255, True), ("x" * 256, False),
+        ("a/" * 3000, False), ("a\0b", False), ("a\nb", False), ("file://[bad", False),
+        ("file:///w/a%20b", True),
+    ],
+)  # fmt: skip
+def test_what_can_be_no_path_is_passed_over(path: str, kept: bool, tmp_path: Path) -> None:
+    meta = codex("session_meta", id="s", cwd="/w")
+    asked = codex("event_msg", type="user_message", message="do the page now")
+    done = codex("event_msg", type="patch_apply_begin", changes={path: {}})
+    session = read_codex(log(tmp_path, "s.jsonl", meta, asked, done))
+    assert session is not None and bool(session.turns[0].files) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "opened"),
+    [
+        ("house-rules", ("house-rules",)),
+        ("plugin:rules", ("rules",)),
+        ("../../x", ()),
+        ("$(id)", ()),
+    ],
+)
+def test_only_names_of_skills_count_as_opened(
+    name: str, opened: tuple[str, ...], tmp_path: Path
+) -> None:
+    call = [{"type": "tool_use", "name": "Skill", "input": {"skill": name}}]
+    lines = [claude("user", "do the page now", 1), claude("assistant", call, 2)]
+    session = read_claude(log(tmp_path, "s.jsonl", *lines))
+    assert session is not None and session.turns[0].skills == opened
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     log(tmp_path / "elsewhere", "s.jsonl", claude("user", "do the page now", 1))
     (tmp_path / "projects").mkdir()

@@ -204,6 +204,9 @@ def test_git_assertions_of_a_negative_control_are_inverted_as_there(tmp_path: Pa
         ("x.eval.yaml", "tasks: [{name: a, prompt: b, assert: no.py}]", "no.py: no such file"),
         ("x.eval.yaml", "tasks: []\ntasks: []", "'tasks' is there twice"),
         ("x.eval.yaml", "a: &a [*a]", "none of the known eval files"),
+        ("x.eval.yaml", 'tasks: [{name: a, prompt: "\\ud83d"}]', "surrogates not allowed"),
+        ("evals.json", '{"skill_name": "\\ud83d", "evals": []}', "half of a character"),
+        ("evals.json", '{"evals": [], "evals": []}', "'evals' is there twice"),
         ("eval.yaml", "cases: [{name: a, prompt: b}]", "none of expectations, validators"),
         (
             "eval.yaml",

@@ -8,18 +8,18 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
 
 from skillopt.cli import main
-from skillopt.tasks.harbor import TaskError
+from skillopt.tasks.harbor import TaskError, folder_digest
 from skillopt.tasks.repository import making
 from skillopt.tasks.repository.dependencies import node_needs, python_needs
 from skillopt.tasks.repository.history import History
 from skillopt.tasks.repository.kinds import KINDS, find_kind
-from skillopt.tasks.repository.making import compared
+from skillopt.tasks.repository.making import Settings, Site, compared, make_tasks
 from tests.helpers.cells import ALL_CELLS
 from tests.tasks.repository.projects import MESSAGE, SAMPLES, make_repository
 
@@ -110,6 +110,66 @@ def test_the_history(tmp_path: Path) -> None:
     assert names == {"Makefile", "calc.sh", "tests", "tests/run.sh"}
 
 
+def test_messages_may_have_any_character(tmp_path: Path) -> None:
+    project = make_repository(tmp_path / "project", SAMPLES["make"])
+    _git(project, "commit", "-q", "--allow-empty", "--cleanup=verbatim", "-m", "A \x1e b\n\n\x1e")
+    first = next(History(project).commits("HEAD", 10))
+    assert first.subject == "A \x1e b" and len(first.parent) == 40
+
+
+def test_nothing_that_the_settings_name_is_run(tmp_path: Path) -> None:
+    project = make_repository(tmp_path / "project", SAMPLES["make"])
+    (project / ".git" / "info").mkdir(exist_ok=True)
+    (project / ".git" / "info" / "attributes").write_text("* filter=own\n")
+    program = f"touch {tmp_path / 'run'}; cat"
+    for key in ("filter.own.smudge", "filter.own.process", "gpg.program", "core.pager"):
+        _git(project, "config", key, program)
+    _git(project, "config", "log.showSignature", "true")
+    history = History(project)
+    commits = list(history.commits("HEAD", 10))
+    history.write(commits[-1].id, tmp_path / "files")
+    assert (tmp_path / "files" / "calc.sh").read_text().count("mul") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_that_are_no_text_are_said_or_kept(tmp_path: Path) -> None:
+    project = make_repository(tmp_path / "project", SAMPLES["make"])
+    odd = os.fsdecode(b"odd-\xff.txt")
+    (project / odd).write_text("x")
+    _git(project, "add", "-A")
+    _git(project, "commit", "-qm", "Odd")
+    history = History(project)
+    assert [change.path for change in history.changes(next(history.commits("HEAD", 1)))] == [odd]
+    history.write("HEAD", tmp_path / "files")
+    before = folder_digest(tmp_path / "files")
+    (tmp_path / "files" / odd).rename(tmp_path / "files" / os.fsdecode(b"odd-\xfe.txt"))
+    assert folder_digest(tmp_path / "files") != before
+
+
+@pytest.mark.parametrize("name", ["odd-\udcff.sh", "two\nlines.sh"])
+def test_a_commit_of_names_that_are_no_line_of_text_is_passed_over(
+    name: str, tmp_path: Path
+) -> None:
+    project = make_repository(tmp_path / "project", SAMPLES["make"])
+    for file in (name, "tests/run.sh"):
+        with (project / file).open("a") as opened:
+            opened.write("true\n")
+    _git(project, "add", "-A")
+    _git(project, "commit", "-qm", "Odd")
+    history = History(project)
+    (tmp_path / "out").mkdir()
+    settings = Settings(find_kind(history.names("HEAD")))
+    (made,) = make_tasks(
+        history, list(history.commits("HEAD", 1)), settings, tmp_path / "out", cast("Site", None)
+    )
+    assert made.folder is None and "not UTF-8 text of one line" in made.why
+
+
+def _git(folder: Path, *argv: str) -> None:
+    user = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    subprocess.run(["git", *user, *argv], cwd=folder, check=True)
+
+
 def test_links_that_lead_out_are_left_out(tmp_path: Path) -> None:
     project = make_repository(tmp_path / "project", SAMPLES["make"])
     (project / "out").symlink_to("/etc/passwd")
@@ -130,6 +190,11 @@ def test_links_that_lead_out_are_left_out(tmp_path: Path) -> None:
         (["{project}", "{empty}"], "already exists; name another folder"),
         (["nowhere", "out"], "does not exist"),
         (["{project}", "out", "--commits", "0"], "0 is not in the range"),
+        (["{project}/tests", "out"], "is inside of the repository"),
+        (["{project}", "out", "--ref", "--output=x"], "--ref --output=x: is no reference"),
+        (["{project}", "out", "--ref", "{orphan}"], "git fetch --unshallow"),
+        (["{project}", "out", "--test", "sh 'x"], "--test sh 'x: No closing quotation"),
+        (["{bare}", "out"], "has no commit HEAD"),
     ],
 )
 def test_wrong_input_is_named(
@@ -138,7 +203,14 @@ def test_wrong_input_is_named(
     monkeypatch.chdir(tmp_path)
     project = make_repository(tmp_path / "project", SAMPLES["make"])
     (tmp_path / "empty").mkdir()
-    places = {"{project}": str(project), "{empty}": str(tmp_path / "empty")}
+    subprocess.run(["git", "init", "-q", "--bare", "bare"], check=True)
+    root = subprocess.run(
+        ["git", "rev-list", "--max-parents=0", "HEAD"], cwd=project, capture_output=True, check=True
+    )
+    places = {
+        "{project}": str(project), "{empty}": str(tmp_path / "empty"), "{bare}": "bare",
+        "{project}/tests": str(project / "tests"), "{orphan}": root.stdout.decode().strip(),
+    }  # fmt: skip
     done = CliRunner().invoke(main, ["tasks", "from-repo", *(places.get(a, a) for a in argv)])
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
@@ -202,6 +274,8 @@ def test_what_is_a_test_and_what_is_code(kind: str, path: str, test: bool, code:
         ({"setup.py": "setup(install_requires=['a', \"b[x]>2\"])"}, ["pytest", "a", "b[x]>2"]),
         ({"requirements.txt": "-r other.txt\n# no\n./here\npytest==8.0\n"}, ["pytest==8.0"]),
         ({"dev-requirements.txt": "mock\n"}, ["pytest", "mock"]),
+        ({"pyproject.toml": 'project = "x"\n[dependency-groups]\ntest = "pytest"\n'}, ["pytest"]),
+        ({"pyproject.toml": "[project]\ndependencies = 5\n"}, ["pytest"]),
     ],
 )
 def test_what_python_tests_need(files: dict[str, str], wanted: list[str], tmp_path: Path) -> None:
@@ -218,6 +292,18 @@ def test_what_node_tests_need(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text("{")
     with pytest.raises(TaskError, match=r"package.json: cannot be read"):
         node_needs(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"dependencies": []}', '{"devDependencies": "x"}'])
+def test_a_package_json_of_another_shape(content: str, tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text(content)
+    (tmp_path / "go.mod").write_bytes(b"\xff")
+    (kind,) = [each for each in KINDS if each.name == "node"]
+    assert kind.plan(tmp_path, ["a.test.js"]).command[0] == "node"
+    assert "x" not in json.loads(node_needs(tmp_path)["package.json"]).get("devDependencies", {})
+    (go,) = [each for each in KINDS if each.name == "go"]
+    with pytest.raises(TaskError, match=r"go.mod: cannot be read as UTF-8"):
+        go.needs(tmp_path)
 
 
 JUNIT = (
