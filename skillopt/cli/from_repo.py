@@ -80,8 +80,9 @@ def make_from_repo(
                 if sum(each.folder is not None for each in made) == limit:
                     break
     except KeyboardInterrupt:
-        for line in [*_summary(made, folder), f"interrupted; remove {folder} to begin again"]:
-            click.echo(printable(line), err=True)
+        kept = any(one.folder is not None for one in made)
+        advice = f"; they are in {folder}, which is to be removed to begin again" if kept else ""
+        click.echo(printable(f"interrupted: {_summary(made, folder)[0]}{advice}"), err=True)
         return EXIT_INTERRUPTED
     finally:
         if not any(folder.iterdir()):

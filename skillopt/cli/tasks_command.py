@@ -44,11 +44,11 @@ def command() -> None:
 @guarded
 def make(folder: Path, seed: int) -> None:
     """Write the quickstart's 60 tasks to FOLDER, which must not exist."""
+    from skillopt.tasks.generated import whole_folder
     from skillopt.tasks.quickstart.generator import generate
 
-    if folder.exists():
-        raise click.UsageError(f"{folder}: already exists; name another folder")
-    generate(folder, seed)
+    with whole_folder(folder) as fresh:
+        generate(fresh, seed)
     click.echo(f"wrote 60 tasks to {folder}")
 
 

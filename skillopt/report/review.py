@@ -137,6 +137,8 @@ class Review:
             record = known.model_copy(update={"withdrawn": True})
         elif not (told.text.strip() or told.verdict):
             raise ReviewError(422, "a remark has a text or a verdict")
+        elif told.verdict in ("better", "worse", "equal") and told.other in ("", told.about):
+            raise ReviewError(422, "this verdict compares two rollouts; name the other one")
         else:
             about = view.about(told.about)
             if about is None or (told.other and told.other not in view.keys):
@@ -198,4 +200,4 @@ def _read(shape: Callable[..., Any], body: bytes) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ReviewError(422, f"{key}: {first['msg']}") from error
+        raise ReviewError(422, f"{key or 'the request'}: {first['msg']}") from error

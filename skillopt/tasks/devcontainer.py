@@ -161,6 +161,7 @@ class _Reader:
         self._text = read_text(self._file).removeprefix("\ufeff")
         try:
             values = json5.loads(self._text, allow_duplicate_keys=False)
+            json.dumps(values, ensure_ascii=False).encode()  # Half of a character is no text.
         except (ValueError, RecursionError) as error:
             said = " ".join(str(error).removeprefix("<string>:").split()) or "nested too deeply"
             at = "" if said[0].isdigit() else "1: "

@@ -1,10 +1,13 @@
-"""Task sets that this project generates, written as folders like any other task set."""
+"""Task sets that this project makes, written as folders like any other task set."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from skillopt.core.types import Split, Task
@@ -40,6 +43,26 @@ def generated(
     splits = read_splits(folder)
     assert splits is not None, "a generator writes split folders"
     return {split: tuple(splits[split]) for split in SPLITS}
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder that becomes ``target`` at the end of the block: nobody ever sees a part of it.
+
+    Args:
+        target: which must not exist.
+
+    Raises:
+        TaskError: it exists.
+        OSError: it cannot be written.
+    """
+    if os.path.lexists(target):
+        raise TaskError(f"{target}: already exists; name another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
+        fresh = Path(name) / target.name
+        yield fresh
+        fresh.rename(target)
 
 
 def _digest(folder: Path) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skillopt.core.types import Split, Task
 from skillopt.tasks.answers import Judge, spoken
 from skillopt.tasks.evals.case import toml
+from skillopt.tasks.generated import whole_folder
 from skillopt.tasks.harbor import TaskError
 
 
@@ -31,17 +30,15 @@ def write_folders(
         TaskError: the folder exists, or a task is an object of a user's own source.
         OSError: it cannot be written.
     """
-    if os.path.lexists(target):
-        raise TaskError(f"{target}: already exists; name another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not any(splits.values()):
+        return 0
     count = 0
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
-        fresh = Path(name) / target.name
+    with whole_folder(target) as fresh:
+        fresh.mkdir()
         for split, tasks in splits.items():
             for task in tasks:
                 _write(task, fresh / (split or "") / task.name)
                 count += 1
-        fresh.rename(target)
     return count
 
 

@@ -123,6 +123,7 @@ def test_other_pages_cannot_write(
         ("remarks", {"run": 0, "about": "0" * 64, "text": "x"}, 404, "no such rollout"),
         ("remarks", {"run": 0, "about": "KEY", "other": "0", "text": "x"}, 404, "no such rollout"),
         ("remarks", {"run": 0, "about": "KEY", "text": " "}, 422, "a text or a verdict"),
+        ("remarks", {"run": 0, "about": "KEY", "verdict": "better"}, 422, "compares two rollouts"),
         ("remarks", {"run": 0, "about": "KEY", "text": "x" * 4001}, 422, "text: "),
         ("remarks", {"run": 0, "about": "KEY", "text": "x", "verdict": "fine"}, 422, "verdict: "),
         ("remarks", {"run": 0, "about": "KEY", "text": "x", "id": "0" * 32}, 404, "no such remark"),

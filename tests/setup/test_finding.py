@@ -211,3 +211,19 @@ def test_programs_keys_and_logins_are_seen_and_not_read(
     assert found.logins == ("codex", "claude-code")
     assert "4711" not in repr(found)
     assert [one.name for one in found.services] == ["openai"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pyproject.toml", "tool = 5\n"),
+        ("pyproject.toml", "[tool\n"),
+        ("package.json", "[]"),
+        ("package.json", '{"scripts": [1]}'),
+        ("package.json", "[" * 100_000),
+        (".devcontainer/devcontainer.json", "{"),
+    ],
+)
+def test_files_of_another_shape_say_nothing(here: Path, name: str, text: str) -> None:
+    put(here, name, text=text)
+    assert look_at(here).test_command == ""

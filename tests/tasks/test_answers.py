@@ -11,6 +11,7 @@ import pytest
 from skillopt.core.import_path import OwnCodeError, PluginError
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.answers import judge_maker
+from skillopt.tasks.generated import whole_folder
 from skillopt.tasks.harbor import TaskError, read_task, read_tasks
 from skillopt.tasks.importing import write_folders
 from skillopt.tasks.rewards import VerifierError
@@ -202,6 +203,18 @@ def test_folders_are_written_all_or_none(tmp_path: Path) -> None:
         write_folders({"train": [task], "test": [own]}, tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl"}
     (tmp_path / "out").mkdir()
-    with pytest.raises(TaskError, match="out: already exists"):
-        write_folders({"train": [task]}, tmp_path / "out")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for there in ("out", "dangling"):
+        with pytest.raises(TaskError, match=f"{there}: already exists"):
+            write_folders({"train": [task]}, tmp_path / there)
     assert not [*(tmp_path / "out").iterdir()]
+    assert write_folders({"train": []}, tmp_path / "none") == 0
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_folder_appears_whole_or_not_at_all(error: BaseException, tmp_path: Path) -> None:
+    with pytest.raises(type(error)), whole_folder(tmp_path / "out") as fresh:
+        (fresh / "train").mkdir(parents=True)
+        raise error
+    assert not [*tmp_path.iterdir()]

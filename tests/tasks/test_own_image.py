@@ -138,6 +138,7 @@ def test_what_is_refused_names_file_line_and_key(
         ("[]", ":1: must be a mapping, not list"),
         ('{\n"image": "a", "image": "b"}', "[Dd]uplicate"),
         ("[" * 100_000, "JSON with comments"),
+        (r'{"image": "a:1", "containerEnv": {"A": "\ud800"}}', "surrogates not allowed"),
         ('{"image": "' + "a" * 1_100_000 + '"}', "has more than 1 MB"),
         (b"\xff\xfe{}", "cannot be read as UTF-8"),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ _TRAILER = re.compile(
     r"git-svn-id|cherry picked from.*):.*$|^\(cherry picked from .*\)$",
     re.IGNORECASE | re.MULTILINE,
 )
+_LITTLE = 1024 * 1024
+"""Bytes that a disk which is not full has at least."""
 _PLAIN = (
     *("-c", "core.autocrlf=false", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"),
     *("-c", "filter.lfs.smudge=", "-c", "filter.lfs.required=false"),
@@ -125,10 +129,16 @@ class History:
             fresh._git("init", "-q", "--bare", "--template=", f"--object-format={hashes}")
             apart = {
                 "GIT_OBJECT_DIRECTORY": os.fsdecode(objects).rstrip("\n"),
-                "GIT_WORK_TREE": str(target),
+                "GIT_WORK_TREE": str(target.absolute()),
             }
             fresh._git("read-tree", id, **apart)
-            fresh._git("checkout-index", "--all", "--force", **apart)
+            try:
+                fresh._git("checkout-index", "--all", "--force", **apart)
+            except HistoryError as error:
+                if shutil.disk_usage(target).free < _LITTLE:  # Git does not say it.
+                    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+                    raise full from error
+                raise
         inside = target.resolve()
         for path in [p for p in target.rglob("*") if p.is_symlink()]:
             if not path.resolve().is_relative_to(inside):

@@ -110,6 +110,16 @@ def test_the_history(tmp_path: Path) -> None:
     assert names == {"Makefile", "calc.sh", "tests", "tests/run.sh"}
 
 
+def test_files_are_written_below_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_repository(tmp_path / "project", SAMPLES["make"])
+    monkeypatch.chdir(tmp_path)
+    History(Path("project")).write("HEAD", Path("files"))
+    assert (tmp_path / "files" / "calc.sh").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"project", "files"}
+
+
 def test_messages_may_have_any_character(tmp_path: Path) -> None:
     project = make_repository(tmp_path / "project", SAMPLES["make"])
     _git(project, "commit", "-q", "--allow-empty", "--cleanup=verbatim", "-m", "A \x1e b\n\n\x1e")
