@@ -33,6 +33,9 @@ from skillopt.tasks.folders import check_folders
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.sources import hold_out, load_splits
 
+MAX_PROMPT_BYTES = 127 * 1024
+"""What an agent's program is given as an argument, of which Linux allows 128 KiB
+(``MAX_ARG_STRLEN``, execve(2))."""
 Splits = dict[Split, tuple[Task, ...]]
 
 
@@ -101,6 +104,7 @@ def prepare(
             raise TaskError(_without_tasks(config, splits, split))
     _check_sandbox(config, splits)
     _check_harnesses(config, loaded, harnesses)
+    _check_prompts(config, splits, loaded, harnesses)
     check_executor(config)
     for name, upstream in config.upstreams.items():
         check_upstream(name, upstream)
@@ -165,6 +169,21 @@ def _check_harnesses(config: Config, plugins: Plugins, others: Sequence[str]) ->
     for name in (*others, *([own.name] if plugins.harness is None else [])):
         if name in CLI_AGENTS and kind in BACKENDS:
             check_backend(name, traits_of(kind))
+
+
+def _check_prompts(config: Config, splits: Splits, plugins: Plugins, others: Sequence[str]) -> None:
+    """Raise TaskError if an instruction is longer than an agent's program can be given."""
+    own = [config.harness.name] if plugins.harness is None else []
+    programs = [name for name in (*own, *others) if name in CLI_AGENTS]
+    for task in (task for tasks in splits.values() for task in tasks):
+        texts = (task.instruction, *task.follow_ups)
+        size = max(len(text.encode("utf-8", "replace")) for text in texts)
+        if programs and size > MAX_PROMPT_BYTES:
+            raise TaskError(
+                f"task {task.name}: its instruction has {size:,} bytes, and {programs[0]} can be "
+                f"given {MAX_PROMPT_BYTES:,}: put the long part into a file of the task's "
+                "environment, leave the task out (tasks.exclude), or use the harness direct"
+            )
 
 
 def _check_prices(config: Config, prices: Prices) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
+from skillopt.core.files import digest_of
 from skillopt.core.types import Split
 from skillopt.tasks.evals.case import slug
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.records import json_value, read_rows
+from skillopt.tasks.tables import check_text
 
 PROMPTS = ("prompt", "question", "instruction", "query", "problem", "messages", "input", "text")
 """Columns that are taken for the prompt, the first that is there."""
@@ -147,6 +149,7 @@ def _row(
             return None
         what = "prompt" if not prompt.strip() else "answer"
         raise TaskError(f"{place}: has no {what}; set tasks.options.exclude_empty to leave it out")
+    check_text(prompt, place)
     if choices:
         lines = "\n".join(f"{label}. {text}" for label, text in choices.items())
         prompt = f"{prompt.rstrip()}\n\n{lines}"
@@ -206,7 +209,9 @@ def answer_columns(place: str, values: Mapping[str, Any], options: RowOptions) -
     chat = _chat_column(values)
     if chat and values[chat][-1].get("role") == "assistant" and not set(ANSWERS) & set(values):
         return [chat]
-    return [_known(place, values, [name for name in ANSWERS if name != chat], "answer")]
+    names = [name for name in ANSWERS if name in values and name != chat]
+    # If it is empty, another may be anything, such as what some model said.
+    return names[:1] or [_known(place, values, (), "answer")]
 
 
 def _prompt(place: str, values: Mapping[str, Any], options: RowOptions) -> str:
@@ -330,4 +335,8 @@ def split_of(file: Path) -> Split | None:
 
 
 def _plain(text: str) -> str:
-    return slug(text)[:_NAME_CHARS]
+    """A text as part of a name; one that loses letters on the way is told apart by its digest."""
+    name = slug(text)
+    if text.isascii() and len(name) <= _NAME_CHARS:
+        return name
+    return f"{name[:_NAME_CHARS]}-{digest_of(text)[:8]}"

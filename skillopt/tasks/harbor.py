@@ -27,7 +27,7 @@ from skillopt.tasks.features import (
 )
 from skillopt.tasks.needs import Needs, needs_of, phrases, places_of
 from skillopt.tasks.questions import is_question, question_judge
-from skillopt.tasks.tables import Table, read_text, read_toml
+from skillopt.tasks.tables import Table, check_text, read_text, read_toml
 from skillopt.tasks.tables import TaskError as TaskError
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -369,7 +369,7 @@ def _triggers(metadata: Table) -> Triggers | None:
 
 
 def _instruction(file: Path) -> str:
-    text = read_text(file).strip()
+    text = check_text(read_text(file), str(file)).strip()
     if not text:
         raise TaskError(f"{file}: empty; write what the agent is to do")
     return text

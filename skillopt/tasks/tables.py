@@ -43,6 +43,17 @@ def read_text(file: Path) -> str:
         raise TaskError(f"{file}: cannot be read as UTF-8 text: {error}") from error
 
 
+def check_text(text: str, where: str) -> str:
+    """A text that programs are given as an argument.
+
+    Raises:
+        TaskError: it has a zero byte, which ends an argument.
+    """
+    if "\0" in text:
+        raise TaskError(f"{where}: has a zero byte, which no program can be given; take it out")
+    return text
+
+
 @dataclass(frozen=True)
 class Table:
     """A table that knows its name, for error messages."""

@@ -137,6 +137,15 @@ def a_task_without_tests(at: Tiny) -> None:
     (at.folder / "tasks/test/test-0/instruction.md").unlink()
 
 
+def a_prompt_that_is_longer_than_an_argument(at: Tiny) -> None:
+    at.put("tasks/test/test-0/instruction.md", "a" * 131_072)
+    at.write(harness={"name": "codex"}, sandbox={"kind": "docker"})
+
+
+def a_prompt_with_a_zero_byte(at: Tiny) -> None:
+    at.put("tasks/test/test-0/instruction.md", "a\0b")
+
+
 def runs_that_are_a_file(at: Tiny) -> None:
     at.put("runs", "")
 
@@ -155,6 +164,8 @@ CASES: dict[Callable[[Tiny], None], str] = {
     excluded_selection_tasks: "the val split has no tasks",
     excluded_training_tasks: "the train split has no tasks",
     an_unknown_task: "'val-9'",
+    a_prompt_that_is_longer_than_an_argument: "instruction has 131,072 bytes, and codex can be",
+    a_prompt_with_a_zero_byte: "has a zero byte",
     front_matter_that_is_no_yaml: "in quotes",
     a_skill_that_the_agent_does_not_load: "codex does not load this skill: it has no front matter",
     a_limit_below_the_skill: "skill.compress: true",

@@ -161,7 +161,9 @@ def test_a_column_that_names_the_split(tmp_path: Path) -> None:
         ({"prompt": " ", "answer": "a"}, {}, "line 1: has no prompt; set .*exclude_empty"),
         ({"prompt": "a", "answer": ""}, {}, "line 1: has no answer"),
         ({"prompt": "a", "answer": None}, {}, "line 1: has no answer"),
+        ({"prompt": "a", "answer": "", "response": "what a model said"}, {}, "line 1: has no answer"),
         ({"prompt": "a", "answer": float("nan")}, {}, "line 1: has no answer"),
+        ({"prompt": "a\0", "answer": "b"}, {}, "line 1: has a zero byte"),
         ({"prompt": "a", "answer": ["", " "]}, {}, "line 1: has no answer"),
         ({"prompt": "a", "answer": "b"}, {"answer_pattern": "(x)|b"}, "finds nothing"),
         ({"prompt": "a", "answer": "A", "choices": {"label": ["A"], "text": ["x", "y"]}},
@@ -253,6 +255,15 @@ def test_json_is_compared_as_json_however_the_file_has_it(
     splits = splits_of(file, tmp_path, scorer="json")
     (task,) = [task for tasks in splits.values() for task in tasks]
     assert score(task, reply) == right
+
+
+def test_ids_of_any_script_and_length_are_told_apart(tmp_path: Path) -> None:
+    ids = ["日本", "中国", "x" * 200 + "1", "x" * 200 + "2", "plain"]
+    rows = [{"id": id, "prompt": id, "answer": "a"} for id in ids]
+    found = splits_of(write(tmp_path / "rows.jsonl", rows), tmp_path)
+    names = {task.name for tasks in found.values() for task in tasks}
+    assert len(names) == len(ids) and "rows-plain" in names
+    assert all(name.isascii() and len(name) < 128 for name in names)
 
 
 def test_a_cell_that_is_no_json_is_named(tmp_path: Path) -> None:

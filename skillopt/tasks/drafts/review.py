@@ -22,8 +22,10 @@ from skillopt.tasks.drafts.drafts import (
     read_drafts,
     write_draft,
 )
-from skillopt.tasks.evals.case import Case, CommandCheck, slug, write_case
+from skillopt.tasks.drafts.sessions import is_skill_name
+from skillopt.tasks.evals.case import Case, CommandCheck, write_case
 from skillopt.tasks.harbor import TaskError
+from skillopt.tasks.tables import check_text
 
 QUERIES = "trigger-queries.json"
 
@@ -71,9 +73,11 @@ def check(draft: Draft, folder: Path) -> None:
     for key, texts in (("expectations", draft.expectations), ("checks", draft.checks)):
         if not all(text.strip() for text in texts):
             raise TaskError(f"{where}: {key}: one of them is empty; take it out")
+    for key, text in (("instruction", draft.instruction), *(("checks", c) for c in draft.checks)):
+        check_text(text, f"{where}: {key}")
     if draft.trigger is not None and not draft.trigger.query.strip():
         raise TaskError(f"{where}: trigger.query: is empty; write it, or take the trigger out")
-    if draft.trigger is not None and slug(draft.trigger.skill) != draft.trigger.skill.lower():
+    if draft.trigger is not None and not is_skill_name(draft.trigger.skill):
         raise TaskError(f"{where}: trigger.skill: {draft.trigger.skill!r} is no name of a skill")
     workspaces = (folder / WORKSPACES).resolve()
     if draft.workspace and (workspaces / draft.workspace).resolve().parent != workspaces:

@@ -127,10 +127,11 @@ def said(text: str) -> str:
 
 def skills_in(text: str) -> list[str]:
     """The skills whose ``SKILL.md`` a command or a path names."""
-    return list(filter(_is_name, _SKILL_FILE.findall(text)))
+    return list(filter(is_skill_name, _SKILL_FILE.findall(text)))
 
 
-def _is_name(text: str) -> bool:
+def is_skill_name(text: str) -> bool:
+    """Whether a text can be a skill's name, and so the name of a folder."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -171,7 +172,7 @@ class Turns:
         """The agent opened skills; what can be no skill's name is passed over."""
         if self.found:
             known = self.found[-1].skills
-            self._change(skills=tuple(dict.fromkeys([*known, *filter(_is_name, names)])))
+            self._change(skills=tuple(dict.fromkeys([*known, *filter(is_skill_name, names)])))
 
     def interrupted(self) -> None:
         """The person stopped the agent."""

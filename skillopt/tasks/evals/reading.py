@@ -21,6 +21,7 @@ from skillopt.tasks.evals import agent_skill_eval, caliper, skill_creator, skill
 from skillopt.tasks.evals.case import Case, write_cases
 from skillopt.tasks.harbor import TaskError, read_task
 from skillopt.tasks.records import json_value
+from skillopt.tasks.tables import check_text
 
 SHOWN = 5
 _PATTERNS = (
@@ -178,7 +179,11 @@ def read_cases(file: Path) -> list[Case]:
     for format in FORMATS:
         if format.recognises(content):
             try:
-                return format.cases(file, content)
+                cases = format.cases(file, content)
+                for case in cases:
+                    for text in (case.prompt, *(getattr(c, "command", "") for c in case.checks)):
+                        check_text(text, case.where)
+                return cases
             except ValidationError as error:
                 first = error.errors()[0]
                 key = ".".join(map(str, first["loc"]))

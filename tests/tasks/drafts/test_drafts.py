@@ -232,10 +232,16 @@ def test_a_run_refuses_drafts_by_name(tmp_path: Path) -> None:
         ({"expectations": [], "checks": [], "trigger": None}, "nothing says what a right result"),
         ({"expectations": ["a", " "]}, "expectations: one of them is empty"),
         ({"checks": [""]}, "checks: one of them is empty"),
+        ({"checks": ["a\0"]}, "checks: has a zero byte"),
+        ({"instruction": "a\0"}, "instruction: has a zero byte"),
         ({"workspace": "../.."}, "workspace: must be the name of a folder"),
         ({"workspace": "gone"}, "is not there; leave it empty"),
         (
             {"trigger": {"skill": "../x", "query": "q", "should_trigger": True}},
+            "no name of a skill",
+        ),
+        (
+            {"trigger": {"skill": "x" * 300, "query": "q", "should_trigger": True}},
             "no name of a skill",
         ),
         ({"trigger": {"skill": "x", "query": "", "should_trigger": True}}, "query: is empty"),
