@@ -28,6 +28,7 @@ ANSWERS = (
     "reference", "completion", "response", "solution", "test",
 )  # fmt: skip
 """Columns that are taken for the expected answer, the first that is there."""
+_SAID = ("output", "completion", "response")
 SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val", "selection": "val",
@@ -210,8 +211,9 @@ def answer_columns(place: str, values: Mapping[str, Any], options: RowOptions) -
     if chat and values[chat][-1].get("role") == "assistant" and not set(ANSWERS) & set(values):
         return [chat]
     names = [name for name in ANSWERS if name in values and name != chat]
-    # If it is empty, another may be anything, such as what some model said.
-    return names[:1] or [_known(place, values, (), "answer")]
+    # If the first is empty, these may be what some model said.
+    kept = [name for name in names if name not in _SAID or name == names[0]]
+    return [_known(place, values, kept, "answer")]
 
 
 def _prompt(place: str, values: Mapping[str, Any], options: RowOptions) -> str:

@@ -202,7 +202,7 @@ class _UniqueKeys(yaml.SafeLoader):
     """Refuses a key that is twice in a mapping: the second would replace the first unnoticed; and
     half of a surrogate pair, which UTF-8 cannot express."""
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         value = super().construct_scalar(node)
         if isinstance(value, str) and not value.isascii():
             value.encode()
