@@ -32,11 +32,12 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
 StageName = Literal[
     "draft", "baseline", "rollout", "ahead", "reflect", "merge", "rank", "apply", "race", "gate",
-    "credit", "prune", "pairs", "slow", "meta", "final", "test", "eval",
+    "credit", "prune", "pairs", "slow", "meta", "final", "test", "eval", "judge",
 ]  # fmt: skip
 """The stages of a run in order; ``race`` are the rollouts that choose one of several
 candidates, ``pairs`` those of the slow update, ``credit`` and ``prune`` those that judge single
-edits, and ``ahead`` those of the next step's batch that were run in advance."""
+edits, and ``ahead`` those of the next step's batch that were run in advance. ``judge`` are the
+calls of the judge, whatever stage their rollouts are run for."""
 Arm = Literal["none", "draft"]
 FEW_TESTS = 100
 """The most test tasks on which no skill is scored without being asked for."""
@@ -239,6 +240,27 @@ class OptimizerConfig(ModelConfig):
     timeout_s: float | None = Field(None, gt=0)
     """Seconds for which a reply may think in silence, before and between its words; after that it
     is asked for again. By default 1,800, or ``patience.total`` if that is less."""
+
+
+class JudgeConfig(ModelConfig):
+    """The model that judges what tasks say in words about their results (``expectations``)."""
+
+    prompt: Path | None = None
+    """File with the template of its prompt, which replaces the project's. It is given
+    ``instruction``, ``expected_output``, ``expectations`` and ``evidence``."""
+    when: Literal["passed", "always"] = "passed"
+    """Whether the judge is asked only if all deterministic checks of the task have passed. If not
+    all have, its expectations then count as not met."""
+    evidence_tokens: int = Field(16_000, ge=500)
+    """Most tokens of the agent's answer, changed files and tool calls that it is shown."""
+    timeout_s: float | None = Field(None, gt=0)
+    """Seconds for which a reply may think in silence, as for the optimizer."""
+    labels: Path | None = None
+    """File with people's verdicts, on which ``skillopt tasks judge`` measures the judge's
+    agreement. Without it the judge is unchecked."""
+    least_agreement: float | None = Field(0.6, ge=-1, le=1)
+    """The least agreement with ``labels`` (Cohen's kappa) with which ``train`` starts; null to
+    start with any."""
 
 
 class LearningRateConfig(Section):
@@ -503,6 +525,8 @@ class Config(Section):
     limits: RunLimitsConfig = RunLimitsConfig()
     stop: tuple[StopConfig, ...] = ()
     """Conditions that end training early, after a step. The final scores are still measured."""
+    judge: JudgeConfig | None = None
+    """The model that judges tasks with expectations in words; without it they are not judged."""
     verifier: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
     """Import path of your own verifier, which replaces the tasks' tests."""
     trackers: tuple[TrackerName, ...] = ()
@@ -520,7 +544,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _references(self) -> Config:
-        for role in ("target", "optimizer"):
+        for role in ("target", "optimizer", *(["judge"] if self.judge else [])):
             upstream = getattr(self, role).upstream
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))

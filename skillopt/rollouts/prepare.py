@@ -22,6 +22,8 @@ from skillopt.core.skill import Skill
 from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Split, Task
 from skillopt.rollouts.executors import check_executor
+from skillopt.rollouts.judge.asking import JudgeSpec
+from skillopt.rollouts.judge.settings import make_judge
 from skillopt.rollouts.plugins import Plugins, identities, load_plugins
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.upstreams import check_upstream
@@ -29,7 +31,7 @@ from skillopt.run.events import Listener
 from skillopt.run.spending import Meter
 from skillopt.tasks.finishing import check_images
 from skillopt.tasks.folders import check_folders
-from skillopt.tasks.harbor import TaskError
+from skillopt.tasks.harbor import Scored, TaskError
 from skillopt.tasks.sources import hold_out, load_splits
 
 Splits = dict[Split, tuple[Task, ...]]
@@ -44,6 +46,7 @@ class Prepared:
         plugins: the user's own parts, loaded.
         splits: the tasks by split.
         whole: the same before selection tasks were held out; None if none were.
+        judge: who judges expectations in words; None if nobody does.
         beside: the agent's other skills.
         prices: the price table.
         meter: counts what is spent, against the config's limits.
@@ -56,6 +59,7 @@ class Prepared:
     prices: Prices
     meter: Meter
     whole: Splits | None = None
+    judge: JudgeSpec | None = None
 
     @property
     def parts(self) -> dict[str, str]:
@@ -89,10 +93,10 @@ def prepare(
         ConfigError, TaskError, SkillError, PluginError, BackendError: unusable input.
     """
     loaded = load_plugins(config, plugins)
-    identities(config, loaded)  # Raises if one cannot be identified.
-    judged = loaded.verifier is not None
-    made, given = config.runs / "tasks", loaded.tasks
-    splits = load_splits(config.tasks, config.seed, made, given=given, judged=judged)
+    judge = make_judge(config, identities(config, loaded))
+    own, made = loaded.verifier is not None, config.runs / "tasks"
+    scored = Scored(verifier=own, judge=judge is not None)
+    splits = load_splits(config.tasks, config.seed, made, given=loaded.tasks, scored=scored)
     whole, final = splits, config.final
     splits = hold_out(splits, final.held_out if final.test else 0.0, config.seed)
     for split in needs:
@@ -117,6 +121,7 @@ def prepare(
         prices=prices,
         meter=meter or Meter(config.limits),
         whole=None if splits == whole else whole,
+        judge=judge,
     )
 
 
@@ -166,7 +171,8 @@ def _check_prices(config: Config, prices: Prices) -> None:
     limits = [config.limits, *config.limits.stages.values(), *_spent_conditions(config.stop)]
     if all(limit.usd is None for limit in limits):
         return
-    for model in (config.target.name, config.optimizer.name):
+    judge = [config.judge.name] if config.judge else []
+    for model in (config.target.name, config.optimizer.name, *judge):
         if prices.cost(model, Usage()) is None:
             where = config.prices or "configs/prices.yaml"
             raise ConfigError(

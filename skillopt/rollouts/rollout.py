@@ -25,14 +25,21 @@ from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.trees import entries_below, remove_tree, shown_name
 from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
+from skillopt.core.judgement import Judgement
+from skillopt.core.skill import read_skill
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
+from skillopt.rollouts.judge.asking import Judge, JudgeError, JudgeSpec
+from skillopt.rollouts.judge.evidence import evidence
+from skillopt.rollouts.judge.question import expectations_of
+from skillopt.rollouts.judge.verdicts import reward_of
 from skillopt.rollouts.kept_work import keep_nothing, keep_work, restore_work, snapshot, why_not
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments, given, handed_image
 from skillopt.tasks.finishing import finish
 from skillopt.tasks.judging import VerifierSite, judge
 from skillopt.tasks.links import clean_workspace
+from skillopt.tasks.harbor import has_tests
 from skillopt.tasks.questions import judged
 from skillopt.tasks.verifier import VerifierError, Verify, task_limits, verify_with
 
@@ -65,6 +72,8 @@ class Job:
     mount: MountMode = "native"
     beside: tuple[Path, ...] = ()
     """Folders of the agent's other skills."""
+    judge: JudgeSpec | None = None
+    """Who judges the task's expectations; None if it has none, or nobody does."""
 
     @property
     def key(self) -> str:
@@ -131,7 +140,11 @@ def run_job(
         if outcome.status is Status.COMPLETED:
             judged_on = _copy_to_judge(workspace, folder)
             reward = _judge(job, outcome, judged_on, verifier, environments, image, folder, handed)
-            rollout = rollout.model_copy(update={"reward": reward})
+            if job.judge is not None:
+                judged = _by_words(job, job.judge, rollout, reward, site, environments, workspace)
+                rollout = rollout.model_copy(update=judged)
+            else:
+                rollout = rollout.model_copy(update={"reward": reward})
         remove_tree(folder / "scratch")
         (folder / OUTCOME).unlink(missing_ok=True)
     except (SandboxError, VerifierError, OSError, UnicodeError) as error:
@@ -140,6 +153,9 @@ def run_job(
         kept = folder / "verifier"
         see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
         failed = job.failed(f"{type(error).__name__}: {error}{see}", folder)
+        if isinstance(error, JudgeError) and job.judge is not None:
+            spent = Judgement(model=job.judge.model.name, usage=error.usage)
+            failed = failed.model_copy(update={"judgement": spent})
         if handed:
             (folder / OUTCOME).unlink(missing_ok=True)
         return failed
@@ -260,7 +276,8 @@ def _judge(
     image: str,
     folder: Path,
     handed: str,
-) -> Reward:
+) -> Reward | None:
+    """The verdict of the task's own checks; None if it has none."""
     own = job.verifier or job.task.verify
     limits = task_limits(job.task, job.limits)
     if job.task.answer_file:
@@ -270,7 +287,40 @@ def _judge(
         return verify_with(own, job.task, workspace, outcome.answer, folder)
     if job.task.question:
         return judged(job.task, outcome.answer)
+    if job.judge is not None and not has_tests(job.task):
+        return None
     return judge(job.task, workspace, verifier, environments, image, folder, limits, handed)
+
+
+def _by_words(
+    job: Job,
+    spec: JudgeSpec,
+    rollout: Rollout,
+    checks: Reward | None,
+    site: RolloutSite,
+    environments: Environments,
+    workspace: Path,
+) -> dict[str, Any]:
+    """Reward and judgement of a rollout whose expectations a model judges, unless a check before
+    failed."""
+    task, expectations = job.task, expectations_of(job.task)
+    judgement = Judgement(model=spec.model.name)
+    if spec.when == "always" or checks is None or checks.hard:
+        first = None
+        if not (task.question and task.workspace is None):
+            first = rollout.folder / "scratch" / "first"
+            remove_tree(first)
+            environments.prepare(task, first)
+        shown = evidence(
+            rollout.answer,
+            first,
+            workspace if first else None,
+            rollout.trajectory(),
+            read_skill(job.skill) if job.skill else None,
+            spec.tokens,
+        )
+        judgement = Judge(spec, site.gateway, rollout.folder).judge(task, shown)
+    return {"reward": reward_of(expectations, judgement, checks), "judgement": judgement}
 
 
 def _place_answer(file: Path, answer: str) -> None:

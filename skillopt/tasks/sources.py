@@ -21,7 +21,7 @@ from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Split, Task
 from skillopt.tasks.evals.reading import eval_files, eval_tasks
 from skillopt.tasks.folders import with_folders
-from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
+from skillopt.tasks.harbor import SPLITS, TESTS_ONLY, Scored, TaskError, read_splits, read_tasks
 
 TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
 """A source of tasks: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may keep
@@ -38,7 +38,7 @@ def load_splits(
     made: Path,
     given: Mapping[Split, Sequence[Task]] | None = None,
     *,
-    judged: bool = False,
+    scored: Scored = TESTS_ONLY,
 ) -> dict[Split, tuple[Task, ...]]:
     """The tasks that a config names, without those that it excludes.
 
@@ -47,6 +47,7 @@ def load_splits(
         seed: decides the split of a flat folder.
         made: folder below which generated task sets are written, once each.
         given: tasks as objects instead of the source.
+        scored: what besides their tests can score them.
 
     Raises:
         TaskError: there is no such folder, a task in it cannot be used, an excluded task does
@@ -56,7 +57,7 @@ def load_splits(
     if given is not None:
         splits = _checked(given, "Plugins(tasks=…)")
     else:
-        splits = _named(config, seed, made, judged)
+        splits = _named(config, seed, made, scored)
     splits = _without(splits, config)
     leaks = equal_across(splits)
     if leaks and config.duplicates == "refuse":
@@ -90,20 +91,20 @@ def groups_of_equal(tasks: Iterable[Task]) -> list[list[Task]]:
 
 
 def _named(
-    config: TasksConfig, seed: int, made: Path, judged: bool
+    config: TasksConfig, seed: int, made: Path, scored: Scored
 ) -> dict[Split, tuple[Task, ...]]:
     path = TASK_SOURCES.get(config.source)
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
     if path is None:
         if files := eval_files(config.source):
-            return split_tasks(eval_tasks(config, files, made, judged=judged), config.split, seed)
+            return split_tasks(eval_tasks(config, files, made, scored=scored), config.split, seed)
         folder = Path(config.source)
         if not folder.is_dir():
             raise TaskError(_unknown(config.source))
-        found = read_splits(folder, judged=judged)
+        found = read_splits(folder, scored=scored)
         if found is None:
-            return split_tasks(read_tasks(folder, judged=judged), config.split, seed)
+            return split_tasks(read_tasks(folder, scored=scored), config.split, seed)
         return {split: tuple(found[split]) for split in SPLITS}
     source: TaskSource = load(path, "tasks.source")
     found_splits: Mapping[Split, Sequence[Task]] = call(
