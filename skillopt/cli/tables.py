@@ -160,7 +160,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     budgets = " ".join("∞" if budget is None else str(budget) for budget in plan.budgets)
     tasks = ", ".join(f"{count} {split}" for split, count in plan.tasks.items())
     title = f"{plan.name}: {plan.epochs} epochs, {plan.steps} steps, {tasks} tasks"
-    columns = ["stage", "rollouts", "optimizer calls", "tokens, about", "cost, about"]
+    columns = ["stage", "rollouts", "model calls", "tokens, about", "cost, about"]
     table = _table(title, columns, ["stage"])
     rows = [(s.stage, s.rollouts, s.calls, s.usage) for s in plan.stages]
     rows.append(("all", plan.rollouts, sum(s.calls for s in plan.stages), plan.usage))
@@ -173,8 +173,9 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(plan.length, soft_wrap=True)
     console.print(plan.selection, soft_wrap=True)
     console.print(plan.confirms, soft_wrap=True)
-    if plan.needed:
-        show_text(console, plan.needed)
+    for text in (plan.needed, plan.judged):
+        if text:
+            show_text(console, text)
     console.print(
         f"{plan.bounds} Tokens are assumed ({plan.assumption}); prices as of {plan.priced}.",
         soft_wrap=True,

@@ -37,9 +37,9 @@ from skillopt.rollouts.kept_work import keep_nothing, keep_work, restore_work, s
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments, given, handed_image
 from skillopt.tasks.finishing import finish
+from skillopt.tasks.harbor import has_tests
 from skillopt.tasks.judging import VerifierSite, judge
 from skillopt.tasks.links import clean_workspace
-from skillopt.tasks.harbor import has_tests
 from skillopt.tasks.questions import judged
 from skillopt.tasks.verifier import VerifierError, Verify, task_limits, verify_with
 

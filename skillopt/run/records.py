@@ -350,8 +350,8 @@ class RunStopped(Record):
 
 AnyRecord = Annotated[
     RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | JudgeAsked | Noted
-    | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone | StepDone | CreditDone | RemovalDone
-    | EpochDone | RunDone | RunStopped,
+    | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone | StepDone
+    | CreditDone | RemovalDone | EpochDone | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

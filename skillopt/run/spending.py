@@ -22,7 +22,6 @@ from skillopt.run.records import (
     StageStarted,
 )
 
-
 JUDGE = "judge"
 """The stage under which the calls of a judge count, whatever stage the rollout is run for."""
 

@@ -54,6 +54,7 @@ COUNTS_SINCE: dict[str, Since] = {
     "harness": Since.BASELINE,
     "sandbox": Since.BASELINE,
     "target": Since.BASELINE,
+    "judge": Since.BASELINE,
     "own.verifier": Since.BASELINE,
     "own.harness": Since.NEVER,  # Its version() counts, under "harness".
     "gate.metric": Since.BASELINE,
@@ -122,6 +123,7 @@ def fingerprint(
                 "max_tokens": token_limit(config.skill, initial),
                 "edit_files": config.skill.edit_files,
             },
+            **({"judge": prepared.judge.to_json()} if prepared.judge else {}),
             "seed": config.seed,
             "train": train,
             "method": settings["method"],

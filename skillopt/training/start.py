@@ -20,6 +20,7 @@ from skillopt.core.files import check_writable
 from skillopt.core.import_path import own_code
 from skillopt.core.skill import Skill, SkillError, earlier_form
 from skillopt.core.types import Task
+from skillopt.evaluation.agreement import told_of_judge
 from skillopt.gates import make_gate
 from skillopt.gates.base import Gate
 from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
@@ -87,13 +88,16 @@ class TrainingParts:
     stages: Stages
     prompts: Prompts
     stop: StopCondition
+    judged: str
+    """What is known of the judge's agreement with people; empty without a judge."""
 
     @property
     def plan(self) -> Plan:
         """Upper bounds for the run."""
         prepared = self.prepared
         config, splits = prepared.config, prepared.splits
-        return make_plan(config, splits, self.method, prepared.prices, self.initial)
+        plan = make_plan(config, splits, self.method, prepared.prices, self.initial)
+        return replace(plan, judged=self.judged)
 
 
 def prepare_training(
@@ -118,6 +122,7 @@ def prepare_training(
         stages=make_stages(given.stages),
         prompts=Prompts(config.optimizer.prompts, prepared.beside),
         stop=make_stop(config.stop, given.stop),
+        judged=told_of_judge(config, prepared.judge) if prepared.judge else "",
     )
 
 
@@ -268,6 +273,8 @@ def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
                 forked_from=origin,
             )
         )
+        if parts.judged:
+            record.note(parts.judged)
         return
     found |= _config_changes(state.created.config, settings)
     if found:

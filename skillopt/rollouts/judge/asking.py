@@ -49,7 +49,7 @@ class JudgeError(VerifierError):
         usage: what was spent all the same.
     """
 
-    def __init__(self, message: str, usage: Usage = Usage()) -> None:  # noqa: B008  # Frozen.
+    def __init__(self, message: str, usage: Usage = Usage()) -> None:  # Frozen.
         super().__init__(message)
         self.usage = usage
 

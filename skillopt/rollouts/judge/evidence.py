@@ -9,7 +9,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ _ANSWER, _FILES = 0.25, 0.5
 _PER_FILE, _PER_STEP = 0.25, 0.2
 """The most of the room of all files and steps that one of them may take."""
 _MOST_FILES = 200
+_LEAST = 200
+"""Characters without which no further step is shown."""
 _READ_BYTES = 1_000_000
 _SHORT = 4
 """Characters below which a quotation must be a whole line."""
@@ -90,28 +92,31 @@ def evidence(
         skill: that the agent had, of which nothing is shown.
         tokens: the room for all of it.
     """
-    clean, room = cleaner(skill), tokens * CHARS_PER_TOKEN
+    clean, room = without_mentions(skill), tokens * CHARS_PER_TOKEN
     value: dict[str, Any] = {"final_answer": excerpt(clean(answer), int(room * _ANSWER))}
     left = room - len(value["final_answer"])
     if last is not None:
         value["files"] = _files(first, last, clean, min(left, int(room * _FILES)))
         left -= sum(map(_size, value["files"]))
-    value["steps"] = _steps(trajectory, clean, left)
+    value["steps"] = _steps(trajectory, lambda text: clean(_without_text(text, skill)), left)
     return Evidence(value)
 
 
-def cleaner(skill: Skill | None) -> Callable[[str], str]:
-    """A function that takes escapes, and what tells a skill, out of a text."""
+def without_mentions(skill: Skill | None) -> Callable[[str], str]:
+    """A function that takes escapes, and the name and path of a skill, out of a text."""
     if skill is None:
         return lambda text: without_escapes(text).strip()
     names = sorted({skill.name, skill.folder}, key=len, reverse=True)
     told = re.compile("|".join(map(_mention, names)), re.IGNORECASE)
+    return lambda text: told.sub(HIDDEN, without_escapes(text).strip())
 
-    def clean(text: str) -> str:
-        shown = without_skill(without_escapes(text).strip(), skill)
-        return told.sub(HIDDEN, shown.replace(SKILL_NOTE, HIDDEN))
 
-    return clean
+def _without_text(text: str, skill: Skill | None) -> str:
+    """A text without what it has of a skill. Answers and files are shown with it: what an agent
+    makes by a template of the skill is its work."""
+    if skill is None:
+        return text
+    return without_skill(without_escapes(text).strip(), skill).replace(SKILL_NOTE, HIDDEN)
 
 
 def _mention(name: str) -> str:
@@ -136,7 +141,7 @@ def _files(
     before, after = (_names(root) if root else {} for root in (first, last))
     shown: list[dict[str, Any]] = []
     for name in sorted({*before, *after}):
-        change = _change(name, before.get(name), after.get(name))
+        change = _change(before.get(name), after.get(name))
         if change is None:
             continue
         path = clean(name)[:400]
@@ -163,7 +168,7 @@ def _names(root: Path) -> dict[str, Path]:
     return found
 
 
-def _change(name: str, before: Path | None, after: Path | None) -> tuple[str, str] | None:
+def _change(before: Path | None, after: Path | None) -> tuple[str, str] | None:
     """What has happened to a file, with its content or difference; None if nothing has."""
     if after is None:
         return "removed", ""
@@ -173,11 +178,11 @@ def _change(name: str, before: Path | None, after: Path | None) -> tuple[str, st
     old = _read(before)
     if old == new and before.stat().st_size == after.stat().st_size:
         return None
-    texts = _text(old), _text(new)
-    if None in texts:
+    was, now = _text(old), _text(new)
+    if was is None or now is None:
         return "changed", _shown(new, after)
-    lines = [(text or "").split("\n") for text in texts]
-    return "changed", "\n".join(difflib.unified_diff(*lines, "before", "after", lineterm="", n=2))
+    lines = difflib.unified_diff(was.split("\n"), now.split("\n"), lineterm="", n=2)
+    return "changed", "\n".join(lines)
 
 
 def _read(path: Path) -> bytes:
@@ -213,30 +218,31 @@ def _steps(
 ) -> list[dict[str, Any]]:
     """The agent's steps, the most important first as far as there is room, in their order. Calls
     that open a skill are left out: they would tell with which one the agent worked."""
-    steps = agent_steps(trajectory, clean, HIDDEN)
+    worked = ((step, _work(step)) for step in agent_steps(trajectory, clean, HIDDEN))
+    steps = [replace(step, actions=work) for step, work in worked if work or not step.actions]
     shown: dict[int, dict[str, Any]] = {}
     most = max(int(room * _PER_STEP), 400)
     for index in by_importance(steps):
-        entry = _step(steps[index], min(most, room))
-        if room < 200:
+        if room < _LEAST:
             break
-        if entry is not None:
-            shown[index] = entry
-            room -= _size(entry)
+        shown[index] = _step(index + 1, steps[index], min(most, room))
+        room -= _size(shown[index])
     return [shown[index] for index in sorted(shown)]
 
 
-def _step(step: ShownStep, room: int) -> dict[str, Any] | None:
-    calls = [one for one in step.actions if not _opens(one)]
-    if not calls and (step.actions or not step.said):
-        return None
-    share = max(room // (len(calls) + 1) // 2, 100)
+def _work(step: ShownStep) -> tuple[Action, ...]:
+    return tuple(action for action in step.actions if not _opens(action))
+
+
+def _step(number: int, step: ShownStep, room: int) -> dict[str, Any]:
+    """A step; its number does not count those that opened a skill."""
+    share = max(room // (len(step.actions) + 1) // 2, 100)
     return {
-        "step": step.label,
+        "step": f"step {number}" + ("" if step.main else " (of a sub-agent)"),
         "said": "" if step.actions else excerpt(step.said, share * 2),
         "calls": [
             {"call": excerpt(one.call, share), "result": excerpt(one.result, share)}
-            for one in calls
+            for one in step.actions
         ],
     }
 
