@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
@@ -263,6 +263,14 @@ class JudgeConfig(ModelConfig):
     start with any."""
 
 
+class TriggersConfig(Section):
+    """Tasks that only ask whether a skill is opened."""
+
+    calls: int = Field(3, ge=1)
+    """Model calls after which a skill that is not opened counts as not opened. An opening ends the
+    rollout at once."""
+
+
 class LearningRateConfig(Section):
     """The textual learning rate: how many edits a step may make (paper §3)."""
 
@@ -277,6 +285,10 @@ class LearningRateConfig(Section):
 
 class TrainConfig(Section):
     """The training loop."""
+
+    only: Literal["all", "description"] = "all"
+    """What is trained: ``description`` is the description alone, by which agents decide whether to
+    open the skill. Each step then writes it anew; there is no slow update and no meta skill."""
 
     epochs: int = Field(4, ge=1)
     """How often all training tasks are used."""
@@ -324,9 +336,17 @@ class TrainConfig(Section):
     stages: dict[OwnStage, str] = Field(default_factory=dict)
     """Import paths of your own functions for some stages, such as ``rank: my_module:my_rank``."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("only") != "description":
+            return values
+        return values | {"update": "full_rewrite", "slow_update": False, "meta_skill": False}
+
     @model_validator(mode="after")
     def _has_patches(self) -> TrainConfig:
-        by_minibatch = self.candidates > 1 and self.candidates_by == "minibatch"
+        several = self.candidates > 1 and self.only == "all"
+        by_minibatch = several and self.candidates_by == "minibatch"
         if by_minibatch and self.update == "full_rewrite":
             raise ValueError(
                 "candidates_by: minibatch divides the patches, and update: full_rewrite makes "
@@ -527,6 +547,7 @@ class Config(Section):
     """Conditions that end training early, after a step. The final scores are still measured."""
     judge: JudgeConfig | None = None
     """The model that judges tasks with expectations in words; without it they are not judged."""
+    triggers: TriggersConfig = TriggersConfig()
     verifier: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
     """Import path of your own verifier, which replaces the tasks' tests."""
     trackers: tuple[TrackerName, ...] = ()

@@ -31,7 +31,7 @@ from skillopt.run.events import Listener
 from skillopt.run.spending import Meter
 from skillopt.tasks.finishing import check_images
 from skillopt.tasks.folders import check_folders
-from skillopt.tasks.harbor import Scored, TaskError
+from skillopt.tasks.harbor import Scored, TaskError, only_triggers
 from skillopt.tasks.sources import hold_out, load_splits
 
 Splits = dict[Split, tuple[Task, ...]]
@@ -104,6 +104,8 @@ def prepare(
             raise TaskError(_without_tasks(config, splits, split))
     _check_sandbox(config, splits)
     _check_harnesses(config, loaded, harnesses)
+    if not own:
+        _check_triggers(config, splits, harnesses or (config.harness.name,))
     check_executor(config)
     for name, upstream in config.upstreams.items():
         check_upstream(name, upstream)
@@ -164,6 +166,24 @@ def _check_harnesses(config: Config, plugins: Plugins, others: Sequence[str]) ->
     for name in (*others, *([own.name] if plugins.harness is None else [])):
         if name in CLI_AGENTS and kind in BACKENDS:
             check_backend(name, traits_of(kind))
+
+
+def _check_triggers(config: Config, splits: Splits, harnesses: Sequence[str]) -> None:
+    """Raise if tasks that ask for openings would be run where no skill is opened."""
+    task = next(filter(only_triggers, (t for tasks in splits.values() for t in tasks)), None)
+    if task is None:
+        return
+    what = f"{config.tasks.source}: task {task.name} asks whether a skill is opened"
+    if "direct" in harnesses:
+        raise ConfigError(
+            f"harness.name: direct: {what}, and direct chat opens none: it always has the skill; "
+            f"use {', '.join(CLI_AGENTS)}"
+        )
+    if config.harness.mount != "native":
+        raise ConfigError(
+            f"harness.mount: {config.harness.mount}: {what}, and with this mount the agent always "
+            "has it; set native"
+        )
 
 
 def _check_prices(config: Config, prices: Prices) -> None:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harnesses.base import Budget, ModelSpec, MountMode, Outcome, Request, Status, Usage
+from harnesses.base import Budget, ModelSpec, MountMode, Openings, Outcome, Request, Status, Usage
 from harnesses.companion import Companion
 from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits, SandboxError
@@ -41,6 +41,7 @@ from skillopt.tasks.harbor import has_tests
 from skillopt.tasks.judging import VerifierSite, judge
 from skillopt.tasks.links import clean_workspace
 from skillopt.tasks.questions import judged
+from skillopt.tasks.triggers import opened_reward
 from skillopt.tasks.verifier import VerifierError, Verify, task_limits, verify_with
 
 KEPT_BYTES = 5 * 1024 * 1024
@@ -72,6 +73,8 @@ class Job:
     mount: MountMode = "native"
     beside: tuple[Path, ...] = ()
     """Folders of the agent's other skills."""
+    openings: Openings | None = None
+    """When it is over, if the task only asks which skills are opened."""
     judge: JudgeSpec | None = None
     """Who judges the task's expectations; None if it has none, or nobody does."""
 
@@ -137,7 +140,9 @@ def run_job(
         else:
             image, outcome = _act(job, site, environments, folder, handed)
         rollout = _rollout(job, outcome, folder)
-        if outcome.status is Status.COMPLETED:
+        if job.openings is not None:
+            rollout = rollout.model_copy(update={"reward": _by_openings(job, outcome)})
+        elif outcome.status is Status.COMPLETED:
             judged_on = _copy_to_judge(workspace, folder)
             reward = _judge(job, outcome, judged_on, verifier, environments, image, folder, handed)
             if job.judge is not None:
@@ -292,6 +297,17 @@ def _judge(
     return judge(job.task, workspace, verifier, environments, image, folder, limits, handed)
 
 
+def _by_openings(job: Job, outcome: Outcome) -> Reward:
+    """The verdict on which skills were opened."""
+    assert job.openings is not None, "only such tasks are scored by openings"
+    opened = [*outcome.others_opened]
+    if job.skill is not None and outcome.skill_activated:
+        opened.append(job.skill.name)
+    if outcome.status is not Status.COMPLETED:
+        return Reward(0.0)
+    return opened_reward(job.openings, opened, job.skill.name if job.skill else None)
+
+
 def _by_words(
     job: Job,
     spec: JudgeSpec,
@@ -358,6 +374,7 @@ def _request(
         max_turns=task.max_turns,
         root=task.root,
         folders=task.folders,
+        openings=job.openings,
     )
 
 

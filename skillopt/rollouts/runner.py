@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from harnesses.agents.registry import make_harness
-from harnesses.base import Budget, Status, Usage
+from harnesses.base import Budget, Openings, Status, Usage
 from harnesses.clock import now
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.patience import Patience
@@ -27,7 +27,7 @@ from sandboxes.owner import scratch_dir
 from skillopt.config.kinds import EXECUTORS
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
-from skillopt.core.skill import Skill, for_agents, for_everyone, write_skill
+from skillopt.core.skill import Skill, for_agents, for_everyone, read_skill, write_skill
 from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.ahead import Ahead
@@ -47,6 +47,9 @@ from skillopt.rollouts.upstreams import (
 from skillopt.run.events import Listener, RolloutFinished, RolloutStarted, ServiceWaited
 from skillopt.run.records import JudgeAsked, Noted, RolloutRan
 from skillopt.run.spending import JUDGE, LimitReachedError
+from skillopt.tasks.harbor import only_triggers
+from skillopt.tasks.triggers import check_names as check_names_of
+from skillopt.tasks.triggers import openings
 
 if TYPE_CHECKING:
     from skillopt.rollouts.prepare import Prepared
@@ -298,8 +301,23 @@ class RolloutRunner:
             verifier=self.prepared.plugins.verifier,
             mount=own.mount,
             beside=tuple(self._skill_folder(other) for other in self.beside),
+            openings=self._openings(task, skill, folder),
             judge=self.judge_of(task),
         )
+
+    def _openings(self, task: Task, skill: Skill | None, folder: Path | None) -> Openings | None:
+        """When a task that only asks which skills are opened is over; None for other tasks.
+
+        Raises:
+            TaskError: it asks for a skill that the agent does not have.
+        """
+        if not only_triggers(task) or "verifier" in self.parts:
+            return None
+        names = {other.folder: {other.name} for other in self.beside}
+        if folder is not None:
+            names[folder.name] = {(skill or read_skill(folder)).name}
+            check_names_of(task, names)
+        return openings(task, names, self.config.triggers.calls)
 
     def judge_of(self, task: Task) -> JudgeSpec | None:
         """Who judges a task's expectations; None if it has none."""
@@ -321,6 +339,8 @@ class RolloutRunner:
             setup["verifier"] = parts["verifier"]
         if (judge := self.judge_of(task)) is not None:
             setup["judge"] = judge.to_json()
+        if only_triggers(task) and "verifier" not in parts:
+            setup["triggers"] = self.config.triggers.calls
         if agent.name == own.name:
             if own.options.set():
                 setup["options"] = own.options.set()

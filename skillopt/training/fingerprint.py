@@ -21,6 +21,7 @@ from skillopt.rollouts.prepare import Prepared
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.upstreams import service_of
 from skillopt.run.state import State
+from skillopt.tasks.harbor import only_triggers
 from skillopt.training.plan import token_limit
 
 SHOWN = 12
@@ -55,6 +56,7 @@ COUNTS_SINCE: dict[str, Since] = {
     "sandbox": Since.BASELINE,
     "target": Since.BASELINE,
     "judge": Since.BASELINE,
+    "triggers": Since.BASELINE,
     "own.verifier": Since.BASELINE,
     "own.harness": Since.NEVER,  # Its version() counts, under "harness".
     "gate.metric": Since.BASELINE,
@@ -104,8 +106,11 @@ def fingerprint(
         "version": harness.version(),
     }
     train = {k: v for k, v in settings["train"].items() if k not in ("stages", "ahead")}
+    if config.train.only == "all":  # This key came later too.
+        del train["only"]
     if config.train.candidates == 1:  # These keys came later, and change nothing then.
         train = {k: v for k, v in train.items() if not k.startswith("candidates")}
+    any_triggers = any(only_triggers(task) for split in tasks.values() for task in split)
     drafted = {"name": config.skill.name, "description": config.skill.description}
     return _flat(
         {
@@ -124,6 +129,7 @@ def fingerprint(
                 "edit_files": config.skill.edit_files,
             },
             **({"judge": prepared.judge.to_json()} if prepared.judge else {}),
+            **({"triggers": settings["triggers"]} if any_triggers else {}),
             "seed": config.seed,
             "train": train,
             "method": settings["method"],

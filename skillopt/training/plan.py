@@ -351,6 +351,8 @@ def _calls(config: Config, steps: Sequence[StepPlan]) -> dict[str, int]:
     # Failures and successes are split separately, which can need one more minibatch.
     reflections = [sum(-(-len(p) // train.minibatch) + 1 for p in plan.parts) for plan in steps]
     many, found = train.candidates, {"reflect": sum(reflections)}
+    if train.only == "description":
+        return {"reflect": 2 * many * sum(len(plan.parts) for plan in steps)}
     if train.update == "full_rewrite":
         found["reflect"] *= many
     else:

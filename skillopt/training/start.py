@@ -23,6 +23,7 @@ from skillopt.core.types import Task
 from skillopt.evaluation.agreement import told_of_judge
 from skillopt.gates import make_gate
 from skillopt.gates.base import Gate
+from skillopt.optimizer.describe import check_description
 from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages, make_stages
 from skillopt.optimizer.templates import Prompts
@@ -114,6 +115,8 @@ def prepare_training(
     given = prepared.plugins
     initial = prepared_skill(config)
     check_length(config.skill, initial)
+    if config.train.only == "description" and initial is not None:
+        check_description(initial)
     return TrainingParts(
         prepared=prepared,
         initial=initial,

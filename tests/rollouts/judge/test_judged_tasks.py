@@ -113,7 +113,7 @@ def test_a_judge_that_cannot_be_reached_is_no_score(tiny: Tiny) -> None:
     assert not results(tiny)
     ran = (tiny.folder / "ran.txt").read_text()
     # The work is kept: another judge is asked, and no agent runs again.
-    tiny.write(judge__upstream="sim")
+    tiny.write(judge__upstream="sim", patience={"total": 20})
     assert len(scored()) == len(ran) == 3
     assert (tiny.folder / "ran.txt").read_text() == ran
 

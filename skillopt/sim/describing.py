@@ -1,0 +1,87 @@
+"""The simulated optimizer's descriptions: by the words of the requests that were decided wrongly.
+
+A test instrument. The simulated agent decides by shared words (:mod:`skillopt.sim.target`), so what
+is written here can be better or worse, and what it learns holds for other requests only as far as
+they use the same words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from skillopt.optimizer import replies
+from skillopt.sim.shown import Shown
+
+ADDED, REMOVED = 10, 5
+"""The most words that one description gains and loses."""
+_LETTERS = 4
+_COMMON = frozenset({
+    "about", "after", "again", "also", "another", "back", "because", "been", "before", "being",
+    "between", "both", "could", "does", "done", "down", "each", "every", "file", "files", "first",
+    "from", "give", "have", "help", "here", "into", "just", "know", "like", "look", "made",
+    "make", "many", "more", "most", "much", "must", "need", "only", "other", "over", "please",
+    "same", "says", "should", "show", "some", "such", "take", "tell", "than", "that", "their",
+    "them", "then", "there", "these", "they", "thing", "this", "those", "through", "time", "used",
+    "user", "uses", "using", "want", "wants", "well", "were", "what", "when", "where", "which",
+    "while", "will", "with", "work", "would", "write", "your",
+})  # fmt: skip
+
+
+def content_words(text: str) -> set[str]:
+    """The words of a text that say what it is about, without endings of the plural."""
+    found = re.findall(rf"[a-z]{{{_LETTERS},}}", text.lower())
+    return {word.removesuffix("s") for word in found if word not in _COMMON}
+
+
+def described(shown: Shown) -> replies.Description:
+    """The description with the words of requests that it missed, and without those of requests
+    that it wrongly won."""
+    old = re.search(r"^description: (.*)$", shown.skill, re.MULTILINE)
+    text = old[1].strip().strip("'\"") if old else ""
+    missed, won, right = _requests(shown)
+    wanted = Counter(word for request in [*missed, *right] for word in content_words(request))
+    unwanted = Counter(word for request in won for word in content_words(request))
+    tried = content_words(shown.memory)
+    known = content_words(text)
+    lost = {word for request in missed for word in content_words(request)}
+    better = [
+        word
+        for word, count in wanted.most_common()
+        if word in lost and word not in known and count > unwanted[word]
+    ]
+    better.sort(key=lambda word: (word in tried, -wanted[word], word))
+    worse = [
+        word for word, count in unwanted.most_common() if word in known and count > wanted[word]
+    ][:REMOVED]
+    kept = _without(text, set(worse))
+    if better:
+        kept = f"{kept.rstrip('.')}. Also for: {', '.join(better[:ADDED])}.".lstrip(". ")
+    return replies.Description(
+        reasoning=f"{len(missed)} missed, {len(won)} wrongly won.", description=kept or text
+    )
+
+
+def _requests(shown: Shown) -> tuple[list[str], list[str], list[str]]:
+    """The requests that were missed, wrongly won, and rightly won."""
+    missed, won, right = [], [], []
+    for entry in shown.entries:
+        if entry.section != "Requests" or entry.block is None:
+            continue
+        if "not open" in entry.label:
+            missed.append(entry.block)
+        elif "is not for this" in entry.label:
+            won.append(entry.block)
+        elif "this skill" in entry.label:
+            right.append(entry.block)
+    return missed, won, right
+
+
+def _without(text: str, words: set[str]) -> str:
+    """A text without some words, and without the commas and joints that they leave."""
+    kept = " ".join(
+        part
+        for part in text.split()
+        if not ({word.removesuffix("s") for word in re.findall(r"[a-z]+", part.lower())} & words)
+    )
+    return re.sub(r"(?:\b(?:and|or)\b[\s,]*)+(?=[.,]|$)", "", kept).replace(" ,", ",").strip(" ,")

@@ -1,0 +1,74 @@
+"""Tasks that only ask which skills an agent opens: when they are over, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from harnesses.base import Openings
+from skillopt.core.types import Reward, Task, Triggers
+from skillopt.tasks.harbor import TaskError
+
+SHOULD_OPEN, OPENED = "should_open", "opened"
+"""Metrics of a task that says whether the skill that is scored should be opened: whether it should,
+and whether it was."""
+
+Names = Mapping[str, Iterable[str]]
+"""The names by which a skill may be meant, by the name of its folder."""
+
+
+def openings(task: Task, skills: Names, calls: int) -> Openings:
+    """When a task that only asks for openings is over.
+
+    Args:
+        task: with triggers.
+        skills: that the agent has.
+        calls: of the model after which nothing more is expected.
+    """
+    triggers = task.triggers or Triggers()
+    wanted = _meant(triggers.opened, skills)
+    unwanted = _meant(triggers.not_opened, skills) - wanted
+    if triggers.no_others:
+        unwanted = frozenset(skills) - wanted
+    return Openings(wanted, unwanted, calls)
+
+
+def _meant(names: Iterable[str], skills: Names) -> frozenset[str]:
+    asked = set(names)
+    return frozenset(folder for folder, known in skills.items() if asked & {folder, *known})
+
+
+def check_names(task: Task, skills: Names) -> None:
+    """Refuse a task that asks for a skill which the agent does not have.
+
+    Raises:
+        TaskError: it does.
+    """
+    known = set(skills) | {name for names in skills.values() for name in names}
+    missing = sorted(set(task.triggers.opened) - known) if task.triggers else []
+    if missing:
+        raise TaskError(
+            f"{task.name}: {', '.join(missing)} is to be opened, and the agent has "
+            f"{', '.join(sorted(skills)) or 'no skill'}; name it in skill.init or skill.beside, or "
+            "correct the task"
+        )
+
+
+def opened_reward(until: Openings, opened: Iterable[str], skill: str | None) -> Reward:
+    """The reward of a task that only asks for openings: 1 if all wanted skills were opened, and no
+    unwanted one.
+
+    Args:
+        until: from :func:`openings`.
+        opened: folders of the skills that were opened.
+        skill: the folder of the skill that is scored; None for a run without one.
+    """
+    found = frozenset(opened)
+    missing, wrong = until.wanted - found, until.unwanted & found
+    metrics = {}
+    if skill in until.wanted | until.unwanted:
+        metrics = {SHOULD_OPEN: float(skill in until.wanted), OPENED: float(skill in found)}
+    said = [f"did not open {name}, which is for this" for name in sorted(missing)]
+    said += [f"opened {name}, which is not for this" for name in sorted(wrong)]
+    if missing and (instead := found - until.wanted - wrong):
+        said.append(f"opened {', '.join(sorted(instead))} instead")
+    return Reward(float(not missing and not wrong), metrics, "; ".join(said))
