@@ -112,7 +112,7 @@ def unanswered(
     """The record of a request that nobody is to blame for and that was not passed on."""
     lower = {name.lower(): value for name, value in headers.items()}
     at = now()
-    return Exchange(protocol, body, None, 403, why, at, at, thread=_thread(lower), part=part)
+    return Exchange(protocol, body, None, 400, why, at, at, thread=_thread(lower), part=part)
 
 
 def _thread(headers: Mapping[str, str]) -> str | None:

@@ -263,7 +263,7 @@ class Gateway:
     ) -> ASGIApp:
         refusal = self._refusal(session, protocol, body)
         if refusal is None and self._is_over(session, protocol, body, headers):
-            refusal = 403, OVER
+            refusal = 400, OVER
         if refusal:
             return _error(protocol, *refusal)
         session.requests += 1
@@ -313,8 +313,8 @@ class Gateway:
         grant = session.grant
         if not isinstance(body, dict):
             return 400, "request is not a JSON object"
-        if session.failure:
-            return 400, OVER
+        if session.failure or session.over:
+            return 400, OVER  # After 400 the agents do not try again.
         if body.get("model") != grant.model.name:
             return 403, f"model {body.get('model')!r} is not this rollout's {grant.model.name!r}"
         address = "" if grant.outside else remote_address(protocol, body)
@@ -325,7 +325,7 @@ class Gateway:
             session.exhausted = f"budget of {grant.budget.requests} model requests is used up"
         elif used >= grant.budget.tokens:
             session.exhausted = f"budget of {grant.budget.tokens} tokens is used up"
-        return (403, OVER) if session.exhausted or session.over else None
+        return (403, OVER) if session.exhausted else None
 
     def _is_over(
         self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]

@@ -11,7 +11,7 @@ from skillopt.cli.common import show_text
 from skillopt.config.prices import money
 from skillopt.core.metric import Scorer
 from skillopt.core.text import printable
-from skillopt.evaluation.scoring import OnTask, Part, Row
+from skillopt.evaluation.scoring import OnTask, Opening, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
 from skillopt.rollouts.catalogue import finished
 from skillopt.rollouts.contents import largest
@@ -65,6 +65,10 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
         if row.claim:
             where = f"{row.harness} with {row.model}" if several else row.harness
             show_text(console, f"{row.skill} in {where}: {row.claim.words}")
+    for row in rows:
+        if row.opening:
+            where = f"{row.harness} with {row.model}" if several else row.harness
+            show_text(console, f"{row.skill} in {where}: {row.opening.words}")
     _print_unopened(console, [row.activation for row in rows])
 
 
@@ -152,6 +156,9 @@ def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
             _opened(scores["skill_activated"]),
         )
     _print(console, table)
+    for role, scores in test.items():
+        if "opening" in scores:
+            show_text(console, f"{role}: {Opening.read(scores['opening']).words}")
     _print_unopened(console, [scores["skill_activated"] for scores in test.values()])
 
 

@@ -177,7 +177,7 @@ def _check_triggers(config: Config, splits: Splits, harnesses: Sequence[str]) ->
     if "direct" in harnesses:
         raise ConfigError(
             f"harness.name: direct: {what}, and direct chat opens none: it always has the skill; "
-            f"use {', '.join(CLI_AGENTS)}"
+            f"use {', '.join(CLI_AGENTS)}, or set tasks.options.triggers: leave_out for eval files"
         )
     if config.harness.mount != "native":
         raise ConfigError(

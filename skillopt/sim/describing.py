@@ -15,16 +15,19 @@ from skillopt.sim.shown import Shown
 
 ADDED, REMOVED = 10, 5
 """The most words that one description gains and loses."""
-_LETTERS = 4
+_LETTERS = 3
 _COMMON = frozenset({
-    "about", "after", "again", "also", "another", "back", "because", "been", "before", "being",
-    "between", "both", "could", "does", "done", "down", "each", "every", "file", "files", "first",
-    "from", "give", "have", "help", "here", "into", "just", "know", "like", "look", "made",
-    "make", "many", "more", "most", "much", "must", "need", "only", "other", "over", "please",
-    "same", "says", "should", "show", "some", "such", "take", "tell", "than", "that", "their",
-    "them", "then", "there", "these", "they", "thing", "this", "those", "through", "time", "used",
-    "user", "uses", "using", "want", "wants", "well", "were", "what", "when", "where", "which",
-    "while", "will", "with", "work", "would", "write", "your",
+    "about", "after", "again", "all", "also", "and", "another", "any", "are", "back", "because",
+    "been", "before", "being", "between", "both", "can", "could", "did", "does", "done", "down",
+    "each", "every", "few", "file", "files", "first", "for", "from", "get", "give", "got", "had",
+    "has", "have", "help", "her", "here", "him", "his", "how", "into", "its", "just", "know",
+    "let", "like", "look", "made", "make", "many", "may", "more", "most", "much", "must", "need",
+    "new", "not", "off", "old", "one", "only", "other", "our", "out", "over", "own", "per",
+    "please", "put", "same", "say", "says", "see", "she", "should", "show", "some", "such",
+    "take", "tell", "than", "that", "the", "their", "them", "then", "there", "these", "they",
+    "thing", "this", "those", "through", "time", "too", "two", "used", "user", "uses", "using",
+    "want", "wants", "was", "way", "well", "were", "what", "when", "where", "which", "while",
+    "who", "why", "will", "with", "work", "would", "write", "yet", "you", "your",
 })  # fmt: skip
 
 

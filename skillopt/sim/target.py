@@ -70,7 +70,9 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
     if shell is None and (habit is None or chore is not None):
         return Reply("I cannot tell for sure.")
     offered = listed_skills(conversation)
-    skill = _fitting(offered, habit) if habit else _described(offered, instruction)
+    offered = [one for one in offered if one.name not in _BUNDLED]
+    alone = habit is not None and len(offered) < 2
+    skill = _fitting(offered, habit) if alone else _described(offered, instruction, habit)
     if skill is not None and not any(
         opens_skill(turn.call, skill.name, skill.path) for turn in turns(conversation.messages)
     ):
@@ -121,19 +123,22 @@ def _fitting(skills: list[ListedSkill], habit: Habit | None) -> ListedSkill | No
     for skill in skills:
         words = {word.rstrip("s") for word in re.findall(r"[a-z]+", skill.description.lower())}
         shared = len(words & {word.rstrip("s") for word in wanted})
-        if skill.name not in _BUNDLED and shared > most:
+        if shared > most:
             best, most = skill, shared
     return best
 
 
-def _described(skills: list[ListedSkill], instruction: str) -> ListedSkill | None:
-    """For work that it does not know: the skill whose description has the most words of the
-    request; None if none has enough of them."""
-    asked = content_words(instruction)
+def _described(
+    skills: list[ListedSkill], instruction: str, habit: Habit | None
+) -> ListedSkill | None:
+    """Of several skills, or for work that it does not know: the one whose description has the most
+    words of the request; None if none has enough of them."""
+    known = " ".join(habit.topics) if habit else ""
+    asked = content_words(f"{instruction} {known}")
     best, most = None, LEAST_SHARED - 1
     for skill in skills:
         shared = len(asked & content_words(skill.description))
-        if skill.name not in _BUNDLED and shared > most:
+        if shared > most:
             best, most = skill, shared
     return best
 

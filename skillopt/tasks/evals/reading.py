@@ -61,7 +61,9 @@ class EvalOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     unjudged: Literal["refuse", "leave_out"] = "refuse"
-    """What happens to cases that have no deterministic check."""
+    """What happens to cases that nothing can score."""
+    triggers: Literal["ask", "leave_out"] = "ask"
+    """What happens to cases that only say which skills are to be opened."""
 
 
 def eval_files(source: str) -> list[Path]:
@@ -116,6 +118,8 @@ def eval_tasks(
             "is in words (judge: {upstream: …, name: …}) or a verifier of your own (verifier: "
             "my_module:judge), or set tasks.options.unjudged to leave_out"
         )
+    if options.triggers == "leave_out":
+        tasks = [task for task in tasks if not only_triggers(task)]
     if not tasks:
         raise TaskError(f"{config.source}: no case in it can be scored")
     return tasks

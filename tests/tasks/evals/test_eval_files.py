@@ -28,10 +28,10 @@ LOTS = FILES / "skill_creator" / "lots"
         (COMMITS / "eval.yaml", 5, 4, 2, 0, 1),
         (FILES / "skillevaluation" / "api-error-envelope" / "eval.yaml", 5, 4, 2, 0, 1),
         (FILES / "skillevaluation" / "refund-policy" / "eval.yaml", 4, 10, 4, 0, 0),
-        (INBOX, 3, 1, 1, 1, 2),
+        (INBOX, 3, 1, 1, 1, 1),
         (NOTES / "evals" / "evals.json", 2, 1, 5, 1, 1),
         (LOTS / "evals" / "evals.json", 1, 0, 2, 0, 1),
-        (LOTS / "evals" / "trigger-queries.json", 2, 0, 0, 2, 2),
+        (LOTS / "evals" / "trigger-queries.json", 2, 0, 0, 2, 0),
     ],
     ids=lambda value: f"{value.parent.name}/{value.name}" if isinstance(value, Path) else None,
 )
