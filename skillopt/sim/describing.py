@@ -13,7 +13,7 @@ from collections import Counter
 from skillopt.optimizer import replies
 from skillopt.sim.shown import Shown
 
-ADDED, REMOVED = 10, 5
+ADDED, REMOVED = 30, 5
 """The most words that one description gains and loses."""
 _LETTERS = 3
 _COMMON = frozenset({
@@ -34,7 +34,14 @@ _COMMON = frozenset({
 def content_words(text: str) -> set[str]:
     """The words of a text that say what it is about, without endings of the plural."""
     found = re.findall(rf"[a-z]{{{_LETTERS},}}", text.lower())
-    return {word.removesuffix("s") for word in found if word not in _COMMON}
+    return {_singular(word) for word in found if word not in _COMMON}
+
+
+def _singular(word: str) -> str:
+    for plural, end in (("ies", "y"), ("shes", "sh"), ("ches", "ch"), ("xes", "x"), ("ss", "ss")):
+        if word.endswith(plural) and len(word) > len(plural) + 1:
+            return word.removesuffix(plural) + end
+    return word.removesuffix("s")
 
 
 def described(shown: Shown) -> replies.Description:
@@ -85,6 +92,6 @@ def _without(text: str, words: set[str]) -> str:
     kept = " ".join(
         part
         for part in text.split()
-        if not ({word.removesuffix("s") for word in re.findall(r"[a-z]+", part.lower())} & words)
+        if not ({_singular(word) for word in re.findall(r"[a-z]+", part.lower())} & words)
     )
     return re.sub(r"(?:\b(?:and|or)\b[\s,]*)+(?=[.,]|$)", "", kept).replace(" ,", ",").strip(" ,")

@@ -21,11 +21,11 @@ def openings(task: Task, skills: Names, calls: int) -> Openings:
 
     Args:
         task: with triggers.
-        skills: that the agent has.
+        skills: that the agent has. Without one that is wanted, the task is not solved.
         calls: of the model after which nothing more is expected.
     """
     triggers = task.triggers or Triggers()
-    wanted = _meant(triggers.opened, skills)
+    wanted = _meant(triggers.opened, skills) | _absent(triggers.opened, skills)
     unwanted = _meant(triggers.not_opened, skills) - wanted
     if triggers.no_others:
         unwanted = frozenset(skills) - wanted
@@ -37,14 +37,18 @@ def _meant(names: Iterable[str], skills: Names) -> frozenset[str]:
     return frozenset(folder for folder, known in skills.items() if asked & {folder, *known})
 
 
+def _absent(names: Iterable[str], skills: Names) -> frozenset[str]:
+    """The names that no skill of the agent's has."""
+    return frozenset(names) - set(skills) - {name for known in skills.values() for name in known}
+
+
 def check_names(task: Task, skills: Names) -> None:
     """Refuse a task that asks for a skill which the agent does not have.
 
     Raises:
         TaskError: it does.
     """
-    known = set(skills) | {name for names in skills.values() for name in names}
-    missing = sorted(set(task.triggers.opened) - known) if task.triggers else []
+    missing = sorted(_absent(task.triggers.opened, skills)) if task.triggers else []
     if missing:
         raise TaskError(
             f"{task.name}: {', '.join(missing)} is to be opened, and the agent has "
