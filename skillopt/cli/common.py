@@ -51,7 +51,7 @@ set_option = click.option(
 )
 
 
-def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+def parse_settings(settings: tuple[str, ...], flag: str = "--set") -> dict[str, Any]:
     """``KEY=VALUE`` options as overrides; values are YAML.
 
     Raises:
@@ -61,13 +61,13 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise ConfigError(f"--set {setting}: must be KEY=VALUE")
-        found = parse_yaml(value, f"--set {setting}")
+            raise ConfigError(f"{flag} {setting}: must be KEY=VALUE")
+        found = parse_yaml(value, f"{flag} {setting}")
         for known, before in overrides.items():
             # The last of several plain values counts, as for options; a section would be lost.
             whole = known == key and (isinstance(before, dict) or isinstance(found, dict))
             if whole or known.startswith(f"{key}."):
-                raise ConfigError(f"--set {setting}: {known} is already set; give it once")
+                raise ConfigError(f"{flag} {setting}: {known} is already set; give it once")
         overrides[key] = found
     return overrides
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -21,9 +22,15 @@ from skillopt.cli.common import (
 
 if TYPE_CHECKING:
     from skillopt.config.network import Network
-    from skillopt.core.types import Task
+    from skillopt.core.types import Split, Task
     from skillopt.tasks.solving import Trial
     from skillopt.tasks.validate import Problem, TaskSet
+
+
+options_option = click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE",
+    help="A key of tasks.options, of eval files or prompts with answers; may be repeated.",
+)  # fmt: skip
 
 
 @click.group("tasks")
@@ -62,8 +69,83 @@ def list_(folder: Path, as_json: bool) -> None:
         click.echo(f"{row['task']}\t{row['family']}\t{row['digest'][:12]}")
 
 
-@command.command("validate")
+@command.command("import")
+@click.argument("source")
 @click.argument("folder", type=click.Path(path_type=Path))
+@options_option
+@guarded
+def import_(source: str, folder: Path, options: tuple[str, ...]) -> None:
+    """Write the tasks of SOURCE, an eval file or prompts with answers, as task folders to FOLDER.
+
+    That is only needed to edit them one by one: 'tasks.source' takes SOURCE as it is.
+    """
+    from skillopt.tasks.importing import write_folders
+
+    with TemporaryDirectory() as made:
+        found = read_source(source, Path(made), options)
+        splits: dict[Split | None, list[Task]] = {}
+        for one in found.found:
+            if one.task is not None:
+                splits.setdefault(one.split, []).append(one.task)
+        count = write_folders(splits, folder)
+    for problem in found.problems:
+        click.echo(f"left out: {problem.message}", err=True)
+    click.echo(f"wrote {count} tasks to {folder}")
+    if not count:
+        sys.exit(EXIT_FAILED)
+
+
+@command.command("from-jsonl")
+@click.argument("file")
+@click.option("--prompt", help="The column of the prompt, or a text with columns in braces.")
+@click.option("--answer", help="The column of the expected answer.")
+@click.option("--answer-pattern", help="A regular expression that finds the answer in its column.")
+@click.option("--scorer", help="A named scorer, 'program', module:function, or 'command: …'.")
+@options_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Also write the tasks as folders, as import."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@guarded
+def from_jsonl(
+    file: str,
+    prompt: str | None,
+    answer: str | None,
+    answer_pattern: str | None,
+    scorer: str | None,
+    options: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Check prompts with answers in FILE: JSON lines, JSON, CSV, TSV or Parquet.
+
+    Shows which columns are used, the first task and the lines of a config that reads the file.
+    """
+    from skillopt.cli.rows_report import RowsReport
+    from skillopt.core.files import to_json
+    from skillopt.tasks.importing import write_folders
+
+    named = {
+        "prompt": prompt, "answer": answer, "answer_pattern": answer_pattern, "scorer": scorer,
+    }  # fmt: skip
+    given = parse_settings(options, "--option") | {k: v for k, v in named.items() if v is not None}
+    with TemporaryDirectory() as made:
+        report = RowsReport.of(file, given, Path(made))
+        if out is not None:
+            write_folders(report.splits, out)
+    if as_json:
+        click.echo(to_json(report.to_json()), nl=False)
+    else:
+        console = output()
+        for line in report.lines():
+            show_text(console, line)
+    if out is not None and not as_json:
+        click.echo(f"wrote {report.tasks} tasks to {out}")
+
+
+@command.command("validate")
+@click.argument("folder")
+@options_option
 @click.option(
     "--solve", is_flag=True, help="Also run each task's solution, an empty run, and traps."
 )
@@ -95,7 +177,8 @@ def list_(folder: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @guarded
 def validate(
-    folder: Path,
+    folder: str,
+    options: tuple[str, ...],
     solve: bool,
     repeat: int | None,
     baseline: int | None,
@@ -106,7 +189,8 @@ def validate(
     hosts: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Report on the tasks of FOLDER: a task, a folder of tasks, or one with train, val and test.
+    """Report on the tasks of FOLDER: a task, a folder of tasks, one with train, val and test, eval
+    files, or prompts with answers.
 
     It says of each task whether it can be used and what it needs, which tasks are alike, and what
     gains the splits can show.
@@ -118,19 +202,19 @@ def validate(
     """
     from skillopt.cli.tasks_report import Report
     from skillopt.core.files import to_json
-    from skillopt.tasks.validate import examine
 
     if (baseline is None) != (config is None) or (settings and config is None):
         raise click.UsageError("--baseline and --config go together, and --set with them")
     network = network_of(hosts)
-    found = examine(folder)
-    report = Report(found)
-    if solve or repeat is not None:
-        trials, untried = _try(found.tasks, local, network, repeat or 1)
-        report = replace(report, trials=trials, untried=untried)
-    if baseline is not None and config is not None:
-        passed = _passed(found, config, settings, baseline)
-        report = replace(report, passed=passed, runs=baseline)
+    with TemporaryDirectory() as made:
+        found = read_source(folder, Path(made), options)
+        report = Report(found)
+        if solve or repeat is not None:
+            trials, untried = _try(found.tasks, local, network, repeat or 1)
+            report = replace(report, trials=trials, untried=untried)
+        if baseline is not None and config is not None:
+            passed = _passed(found, config, settings, baseline)
+            report = replace(report, passed=passed, runs=baseline)
     if as_json:
         click.echo(to_json(report.to_json()), nl=False)
     else:
@@ -174,6 +258,13 @@ def judge(config: str, labels: Path, settings: tuple[str, ...], as_json: bool) -
         show_text(console, found.words)
     if found.not_judged:
         sys.exit(EXIT_FAILED)
+
+
+def read_source(source: str, made: Path, options: tuple[str, ...]) -> TaskSet:
+    """The tasks that an argument names, with the options of ``--option``."""
+    from skillopt.tasks.validate import examine_source
+
+    return examine_source(source, made, parse_settings(options, "--option"))
 
 
 def network_of(words: tuple[str, ...]) -> Network:

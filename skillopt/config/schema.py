@@ -70,12 +70,14 @@ class TasksConfig(Section):
     source: str
     """Where the tasks are: ``quickstart``, ``words``, a benchmark such as ``searchqa``, a folder of
     task folders, a folder with ``train``, ``val`` and ``test`` in it, an eval file of another tool
-    (``evals.json``, ``eval.yaml``), a skill's folder that has some or a pattern for their paths, or
-    the import path of your own source."""
+    (``evals.json``, ``eval.yaml``), a skill's folder that has some or a pattern for their paths,
+    prompts with answers (JSON lines, JSON, CSV, TSV, Parquet), or the import path of your own
+    source."""
     path: str = ""
     """The folder of a benchmark that ``skillopt data prepare`` has written."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Keyword arguments for your own source; options of a benchmark or of eval files."""
+    """Keyword arguments for your own source; options of a benchmark, of eval files, or of prompts
+    with answers."""
     exclude: tuple[str, ...] = ()
     """Names of tasks to leave out, such as one whose tests are broken."""
     duplicates: Literal["refuse", "allow"] = "refuse"

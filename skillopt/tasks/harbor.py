@@ -24,7 +24,7 @@ from skillopt.tasks.features import (
     root_user,
 )
 from skillopt.tasks.needs import Needs, needs_of, phrases, places_of
-from skillopt.tasks.questions import is_question
+from skillopt.tasks.questions import is_question, question_judge
 from skillopt.tasks.tables import Table, read_text, read_toml
 from skillopt.tasks.tables import TaskError as TaskError
 
@@ -138,6 +138,7 @@ def read_task(folder: Path, *, scored: Scored = TESTS_ONLY) -> Task:
         expected_output=metadata.get("expected_output", str, ""),
         triggers=_triggers(metadata),
         question=base.question,
+        verify=question_judge(folder, metadata) if base.question else None,
         workspace=_empty if base.empty else None,
         needs=needs,
         notes=(

@@ -153,14 +153,14 @@ def _words(text: str) -> list[str]:
 def numeric(reply: str, expected: Any, options: NumericOptions) -> Scored:
     """Whether the answer is one of the expected numbers, within the tolerances. Digits may be
     grouped by commas; a currency sign before it and a per cent sign after it are ignored."""
+    golds = {gold: number(gold) for gold in _texts(expected)}
     answer = options.answer(reply)
     found = number(answer)
-    if found is None:
-        return Scored(0.0, False, f"The answer {answer[:SHOWN]!r} is not a number.")
-    for gold in _texts(expected):
-        right = number(gold)
+    for gold, right in golds.items():
         if right is None:
-            raise TaskError(f"the expected answer {gold!r} is not a number")
+            raise TaskError(f"the expected answer {gold[:SHOWN]!r} is not a number")
+        if found is None:
+            return Scored(0.0, False, f"The answer {answer[:SHOWN]!r} is not a number.")
         if abs(found - right) <= max(options.absolute, options.relative * abs(right)):
             return Scored(1.0, True)
     return Scored(0.0, False, _wrong(answer))
@@ -187,7 +187,8 @@ def regex(reply: str, expected: Any, options: RegexOptions) -> Scored:
             raise TaskError(f"the pattern {pattern!r} is not valid: {error}") from error
         given = [pattern, answer, options.whole, options.ignore_case]
         try:
-            if limited(matches, given, MEMORY_MB, SECONDS):
+            # Nothing is matched in no time.
+            if limited(matches, given, MEMORY_MB, SECONDS) if answer else matches(given):
                 return Scored(1.0, True)
         except LimitError as error:
             return Scored(0.0, False, f"Matching the answer {error}.")
@@ -328,6 +329,12 @@ class ByScorer:
 
     scorer: Scorer
     expected: Any
+
+    @property
+    def identity(self) -> list[Any]:
+        """What decides a score, as JSON."""
+        options = self.scorer.options.model_dump(mode="json")
+        return ["scorer", self.scorer.name, options, self.expected]
 
     def __call__(self, task: Task, workspace: Path, answer: str) -> Reward:
         """Judge an answer."""

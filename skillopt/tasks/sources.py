@@ -7,6 +7,7 @@ A new source is a module with a function like :data:`TaskSource` and a line in
 from __future__ import annotations
 
 import difflib
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,9 +20,12 @@ from skillopt.core.files import digest_of
 from skillopt.core.import_path import PATH, call, is_ours, load, own_code
 from skillopt.core.part_identity import identity_of
 from skillopt.core.types import Split, Task
-from skillopt.tasks.evals.reading import eval_files, eval_tasks
+from skillopt.tasks.columns import is_row
+from skillopt.tasks.evals.reading import eval_files, eval_tasks, is_eval_file
 from skillopt.tasks.folders import with_folders
 from skillopt.tasks.harbor import SPLITS, TESTS_ONLY, Scored, TaskError, read_splits, read_tasks
+from skillopt.tasks.records import read_rows
+from skillopt.tasks.rows import row_files, row_tasks
 
 TaskSource = Callable[..., Mapping[Split, Sequence[Task]]]
 """A source of tasks: called with ``config`` (:class:`TasksConfig`), ``folder`` (where it may keep
@@ -97,8 +101,15 @@ def _named(
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
     if path is None:
-        if files := eval_files(config.source):
+        if files := files_of_evals(config.source):
             return split_tasks(eval_tasks(config, files, made, scored=scored), config.split, seed)
+        if rows := row_files(config.source):
+            tasks, splits = row_tasks(config, rows, made)
+            return (
+                with_selection(splits, config, seed)
+                if splits
+                else split_tasks(tasks, config.split, seed)
+            )
         folder = Path(config.source)
         if not folder.is_dir():
             raise TaskError(_unknown(config.source))
@@ -111,6 +122,15 @@ def _named(
         source, path, "tasks.source", config=config, folder=made, **config.options
     )
     return _checked(found_splits, f"tasks.source: {config.source}")
+
+
+def files_of_evals(source: str) -> list[Path]:
+    """The eval files that ``tasks.source`` names; none if it names JSON files of rows instead."""
+    files = eval_files(source)
+    if not files or files[0].suffix != ".json" or is_eval_file(files[0]):
+        return files
+    rows = [row for _, row in itertools.islice(read_rows(files[0]), 1)]
+    return [] if rows and is_row(rows[0]) else files
 
 
 def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
@@ -160,7 +180,8 @@ def _unknown(source: str) -> str:
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return (
         f"tasks.source: {source}: no such folder, nor one of {', '.join(TASK_SOURCES)}{hint}, nor "
-        "an eval file, nor an import path like 'my_package.module:name'"
+        "an eval file or one of prompts with answers, nor an import path like "
+        "'my_package.module:name'"
     )
 
 
@@ -206,6 +227,19 @@ def hold_out(
     kept = set(random.Random(f"held out/{seed}").sample(contents, count))
     found["val"] = tuple(task for task in splits["val"] if task.digest not in kept)
     found["test"] = tuple(task for task in splits["val"] if task.digest in kept)
+    return found
+
+
+def with_selection(
+    splits: Mapping[Split, Sequence[Task]], config: TasksConfig, seed: int
+) -> dict[Split, tuple[Task, ...]]:
+    """Splits in which some of the training tasks are selection tasks, by the proportions of the
+    config, if there are no others."""
+    found = {split: tuple(splits[split]) for split in SPLITS}
+    if not found["val"]:
+        train, val, _ = config.split
+        parts = split_tasks(found["train"], (train, 0, val), seed)
+        found["train"], found["val"] = parts["train"], parts["test"]
     return found
 
 

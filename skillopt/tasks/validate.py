@@ -3,16 +3,21 @@ need, and which are alike. :mod:`skillopt.tasks.solving` runs them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import JsonValue
+
+from skillopt.config.schema import TasksConfig
 from skillopt.core.types import Split, Task
+from skillopt.tasks.evals.reading import eval_options, read_evals
 from skillopt.tasks.harbor import SPLITS, TaskError, has_splits, read_task, task_folders
 from skillopt.tasks.likeness import alike
 from skillopt.tasks.needs import phrases
-from skillopt.tasks.sources import equal_across, groups_of_equal
+from skillopt.tasks.rows import row_files
+from skillopt.tasks.sources import equal_across, files_of_evals, groups_of_equal, load_splits
 
 
 @dataclass(frozen=True)
@@ -124,16 +129,55 @@ def examine(folder: Path) -> TaskSet:
     folder = folder.resolve()  # So that the folder "." has a name.
     found = [_read(path, split) for split, path in _places(folder)]
     problems = [one.problem for one in found if one.problem is not None]
-    problems += _twice(found)
-    checked = TaskSet(folder, tuple(found), ())
-    if leaks := equal_across(checked.splits):
-        problems.append(Problem("", f"{folder}: {leaks}"))
-    return TaskSet(folder, tuple(found), tuple(problems))
+    return _checked(folder, found, [*problems, *_twice(found)])
+
+
+def examine_source(
+    source: str, made: Path, options: Mapping[str, JsonValue] | None = None
+) -> TaskSet:
+    """Read tasks: eval files, files of prompts with answers, or folders as :func:`examine` does.
+
+    Args:
+        source: as ``tasks.source``.
+        made: folder below which the tasks of files are written.
+        options: ``tasks.options`` of files.
+
+    Raises:
+        TaskError: as :func:`examine`, or a file cannot be read.
+    """
+    folder = Path(source)
+    if evals := files_of_evals(source):
+        eval_options(options or {})
+        return _from_evals(folder, evals, made)
+    if row_files(source):
+        config = TasksConfig(source=source, options=dict(options or {}), duplicates="allow")
+        splits = load_splits(config, 0, made)
+        tasks = [(split, task) for split in SPLITS for task in splits[split]]
+        return _checked(folder, [Found(task.name, task.folder, s, task) for s, task in tasks], [])
+    if options:
+        raise TaskError(f"{source}: a folder of tasks has no options")
+    if not folder.exists():
+        raise TaskError(f"{source}: no such folder or file")
+    return examine(folder)
+
+
+def _checked(folder: Path, found: Sequence[Found], problems: Sequence[Problem]) -> TaskSet:
+    leaks = equal_across(TaskSet(folder, tuple(found), ()).splits)
+    leaking = [Problem("", f"{folder}: {leaks}")] if leaks else []
+    return TaskSet(folder, tuple(found), (*problems, *leaking))
 
 
 def validate(folder: Path) -> list[Problem]:
     """The problems of the tasks in a folder; none if all can be used. Raises as :func:`examine`."""
     return list(examine(folder).problems)
+
+
+def _from_evals(folder: Path, files: Sequence[Path], made: Path) -> TaskSet:
+    tasks, unusable = read_evals(files, made)
+    bad = [Problem(name, f"{name}: {why}") for name, why in unusable.items()]
+    found = [Found(task.name, task.folder, None, task) for task in tasks]
+    found += [Found(problem.task, folder, None, None, problem) for problem in bad]
+    return TaskSet(folder, tuple(found), tuple(bad))
 
 
 def _places(folder: Path) -> Iterator[tuple[Split | None, Path]]:

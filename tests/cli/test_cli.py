@@ -140,6 +140,7 @@ def test_unusable_input_is_named_and_exits_with_2(argv: list[str], message: str)
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_down_is_named_with_advice(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_the_papers_gate_takes_a_sample_of_its_own() -> None:
     assert all(number == raced.get(name, 0) for name, number in asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["strict", "fresh"])
 def test_three_candidates_gain_more_than_one_for_as_many_rollouts(rule: str) -> None:
     """With proposals of the same pool, mean over three pools: the figures of docs/gates.md."""

@@ -90,6 +90,7 @@ def ran(run: Path, stage: str) -> list[str]:
     return [r.key for r in read_records(run) if isinstance(r, RolloutRan) and r.stage == stage]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accepted", [False, True])
 def test_workers_delays_and_rollouts_in_advance_do_not_change_a_byte(
     tiny: Tiny, accepted: bool
@@ -108,6 +109,7 @@ def test_workers_delays_and_rollouts_in_advance_do_not_change_a_byte(
     assert ahead[0] == 0 and ahead[2] and ahead[3]
 
 
+@pytest.mark.slow
 def test_what_was_run_for_nothing_is_counted_and_bounded(tiny: Tiny) -> None:
     # The second step's batch runs while the first step's rule is accepted.
     begin(tiny, accepted=True)
@@ -131,6 +133,7 @@ def test_what_was_run_for_nothing_is_counted_and_bounded(tiny: Tiny) -> None:
     assert not fold(read_records(tiny.folder / "less/less")).unused
 
 
+@pytest.mark.slow
 def test_a_kill_while_something_runs_in_advance_changes_nothing(tiny: Tiny) -> None:
     begin(tiny, name="whole")
     assert tiny.train().returncode == 0

@@ -180,6 +180,7 @@ def test_one_candidate_leaves_no_trace_of_races(tiny: Tiny) -> None:
     assert not [key for key in created["fingerprint"] if "candidates" in key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["minibatch", "sampling"])
 def test_workers_and_delays_do_not_change_a_byte(tiny: Tiny, by: str) -> None:
     found = []

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
-import json
 import lzma
 import tarfile
 import tempfile
@@ -16,12 +13,11 @@ from typing import Any
 
 from skillopt.tasks.benchmarks.base import Item
 from skillopt.tasks.harbor import TaskError
+from skillopt.tasks.records import check_content, read_rows
 
 Record = dict[str, Any]
-INSTALL = "pip install 'skillopt-harness[benchmarks]'"
-_BATCH = 64
 _SHOWN = 3
-_POINTER, _POINTER_BYTES = b"version https://git-lfs.github.com/spec/", 1024
+_POINTER_BYTES = 1024
 _SUFFIXES = (".parquet", ".json", ".jsonl", ".csv")
 
 
@@ -85,16 +81,16 @@ def _placed(
     files = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
     found, others = False, list[str]()
     for file in files:
-        for number, row in enumerate(_rows(file), start=1):
+        for number, (place, row) in enumerate(_complete(file), start=1):
             if not isinstance(row, dict) or not set(columns) <= set(row):
                 if number == 1:
                     has = f"columns {', '.join(map(str, row))}" if isinstance(row, dict) else "none"
                     others.append(f"{file.name} has {has}"[:200])
                     break
-                raise TaskError(f"{file}: row {number} lacks one of {', '.join(columns)}")
+                raise TaskError(f"{place} lacks one of {', '.join(columns)}")
             found = True
             if all(row[column] is not None for column in columns):
-                yield f"{file}: row {number}", row
+                yield place, row
     if not found:
         raise TaskError(
             f"{download}: no {' or '.join(suffixes)} file in it has rows with "
@@ -106,44 +102,16 @@ def _placed(
 
 def check_complete(download: Path) -> None:
     """Raise TaskError if a file is only Git LFS's pointer to it, as in a clone without LFS."""
-    files = [download] if download.is_file() else download.rglob("*")
-    for file in files:
+    for file in [download] if download.is_file() else download.rglob("*"):
         if file.is_file() and file.stat().st_size < _POINTER_BYTES:
-            with file.open("rb") as opened:
-                if opened.read(len(_POINTER)) == _POINTER:
-                    raise TaskError(
-                        f"{file}: is a pointer of Git LFS, not the file itself; get it with "
-                        "'git lfs pull', or download it from its home"
-                    )
+            check_content(file)
 
 
-def _rows(file: Path) -> Iterator[Any]:
+def _complete(file: Path) -> Iterator[tuple[str, Any]]:
     try:
-        match file.suffix.lower():
-            case ".parquet":
-                yield from _parquet(file)
-            case ".jsonl":
-                with file.open(encoding="utf-8") as lines:
-                    yield from (json.loads(line) for line in lines if line.strip())
-            case ".csv":
-                csv.field_size_limit(2**31 - 1)
-                with file.open(encoding="utf-8-sig", newline="") as table:
-                    yield from csv.DictReader(table)
-            case _:
-                values = json.loads(file.read_text("utf-8-sig"))
-                yield from values if isinstance(values, list) else [values]
-    except (OSError, ValueError, csv.Error) as error:
-        raise TaskError(f"{file}: {error}; is the download complete?") from error
-
-
-def _parquet(file: Path) -> Iterator[Record]:
-    arrow, parquet = needed("pyarrow"), needed("pyarrow.parquet")
-    try:
-        with parquet.ParquetFile(file) as table:
-            for batch in table.iter_batches(_BATCH):
-                yield from batch.to_pylist()
-    except arrow.ArrowException as error:
-        raise TaskError(f"{file}: {error}; is the download complete?") from error
+        yield from read_rows(file)
+    except TaskError as error:
+        raise TaskError(f"{error}; is the download complete?") from error
 
 
 @contextmanager
@@ -163,11 +131,3 @@ def unpacked(archive: Path) -> Iterator[Path]:
         except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
             raise TaskError(f"{archive}: {error}; is the download complete?") from error
         yield Path(folder)
-
-
-def needed(module: str) -> Any:
-    """A module of the extra ``benchmarks``; raises TaskError if it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise TaskError(f"this benchmark needs {module.partition('.')[0]}: {INSTALL}") from error

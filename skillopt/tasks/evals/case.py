@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sandboxes.images import AGENT_BASE_IMAGE
 from skillopt.core.types import Triggers
-from skillopt.tasks.harbor import DEFAULT_WORKDIR, TaskError
+from skillopt.tasks.harbor import DEFAULT_WORKDIR, TaskError, folder_digest
 
 CHECKS = "checks.json"
 """The file in ``tests/`` with the checks."""
@@ -111,6 +112,7 @@ class Case:
         expectations: statements about the result in words.
         expected_output: a description of the right result.
         triggers: which skills are to be opened.
+        untrusted_programs: whether the checks run programs of the agent, with ``$UNTRUSTED``.
         notes: what the file says and is not carried over.
         unusable: why this case cannot be a task at all.
     """
@@ -128,13 +130,14 @@ class Case:
     expectations: Sequence[str] = ()
     expected_output: str = ""
     triggers: Triggers | None = None
+    untrusted_programs: bool = False
     notes: Sequence[str] = ()
     unusable: str = ""
 
     @property
     def name(self) -> str:
-        """The task's name: that of the suite and the case."""
-        return f"{slug(self.suite)}-{slug(self.id)}"
+        """The task's name: that of the suite, if it has one, and the case."""
+        return f"{slug(self.suite)}-{slug(self.id)}" if self.suite else slug(self.id)
 
     @property
     def outside(self) -> bool:
@@ -175,6 +178,36 @@ def fixture(root: Path, path: str, where: str) -> Path:
         if not one.resolve().is_relative_to(root.resolve()):
             raise TaskError(f"{where}: {one}: a link that leads out of {root}; copy the file")
     return found
+
+
+def write_cases(cases: Sequence[Case], made: Path) -> Path:
+    """Write cases as task folders, by name, into a folder that is named by their content: other
+    processes may be using it.
+
+    Args:
+        cases: usable ones, with different names.
+        made: where the folder is made, or is already.
+
+    Raises:
+        TaskError: a file cannot be copied.
+    """
+    made.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=made, prefix=".evals-") as name:
+        fresh = Path(name).resolve() / "tasks"
+        fresh.mkdir()
+        for case in cases:
+            write_case(case, fresh / case.name)
+        folder = made.resolve() / f"evals-{folder_digest(fresh)[:16]}"
+        if not folder.is_dir():
+            try:
+                fresh.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # Else another process was faster.
+                    raise
+        elif folder_digest(folder) != folder_digest(fresh):
+            shutil.rmtree(folder)
+            fresh.rename(folder)
+    return folder
 
 
 def write_case(case: Case, folder: Path) -> None:
@@ -228,6 +261,8 @@ def _place(files: Mapping[str, Path | str] | Mapping[str, Path], target: Path, w
 
 def _task_toml(case: Case) -> str:
     metadata: dict[str, Any] = {"category": case.suite}
+    if case.untrusted_programs:
+        metadata["untrusted_programs"] = True
     if case.answer_file:
         metadata["answer_file"] = case.answer_file
     if case.expectations:
@@ -239,10 +274,15 @@ def _task_toml(case: Case) -> str:
         metadata["not_opened"] = list(case.triggers.not_opened)
         metadata["no_others_opened"] = case.triggers.no_others
     lines = ['schema_version = "1.4"', "", "[metadata]"]
-    return "\n".join([*lines, *(f"{key} = {_toml(value)}" for key, value in metadata.items()), ""])
+    return "\n".join([*lines, *(f"{key} = {toml(value)}" for key, value in metadata.items()), ""])
 
 
-def _toml(value: Any) -> str:
-    """A text, truth value or list of texts in TOML: JSON, but for characters that it allows."""
+def toml(value: Any) -> str:
+    """A JSON value in TOML, which has no null: such keys of objects are left out."""
+    if isinstance(value, Mapping):
+        pairs = [f"{toml(str(k))} = {toml(v)}" for k, v in value.items() if v is not None]
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
     text = json.dumps(value, ensure_ascii=False)
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

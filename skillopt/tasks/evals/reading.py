@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import glob
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from skillopt.config.schema import TasksConfig
 from skillopt.core.types import Task
 from skillopt.tasks.evals import agent_skill_eval, caliper, skill_creator, skillevaluation
-from skillopt.tasks.evals.case import Case, write_case
-from skillopt.tasks.harbor import (
-    TESTS_ONLY,
-    Scored,
-    TaskError,
-    folder_digest,
-    only_triggers,
-    read_task,
-)
+from skillopt.tasks.evals.case import Case, write_cases
+from skillopt.tasks.harbor import TESTS_ONLY, Scored, TaskError, only_triggers, read_task
 
 SHOWN = 5
 _PATTERNS = (
@@ -106,7 +97,7 @@ def eval_tasks(
         TaskError: a file is of no known format or not as its format wants it, or tasks cannot be
             judged.
     """
-    options = _options(config.options)
+    options = eval_options(config.options)
     tasks, unusable = read_evals(files, made, scored=scored)
     if unusable and options.unjudged == "refuse":
         names = [*unusable]
@@ -149,7 +140,7 @@ def read_evals(
         cases[case.name] = case
     unusable = {name: why for name, case in cases.items() if (why := _unusable(case, scored))}
     usable = [case for name, case in cases.items() if name not in unusable]
-    folder = _written(usable, made)
+    folder = write_cases(usable, made)
     return [_task(case, folder / case.name, scored) for case in usable], unusable
 
 
@@ -175,27 +166,6 @@ def _task(case: Case, folder: Path, scored: Scored) -> Task:
     )
 
 
-def _written(cases: Sequence[Case], made: Path) -> Path:
-    """The folder of the tasks' folders, named by content: other processes may be using it."""
-    made.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=made, prefix=".evals-") as name:
-        fresh = Path(name).resolve() / "tasks"
-        fresh.mkdir()
-        for case in cases:
-            write_case(case, fresh / case.name)
-        folder = made.resolve() / f"evals-{folder_digest(fresh)[:16]}"
-        if not folder.is_dir():
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # Else another process was faster.
-                    raise
-        elif folder_digest(folder) != folder_digest(fresh):
-            shutil.rmtree(folder)
-            fresh.rename(folder)
-    return folder
-
-
 def read_cases(file: Path) -> list[Case]:
     """The cases of one eval file, in their order.
 
@@ -213,6 +183,12 @@ def read_cases(file: Path) -> list[Case]:
                 raise TaskError(f"{file}: {key}: {first['msg']} ({format.NAME})") from error
     names = ", ".join(format.NAME for format in FORMATS)
     raise TaskError(f"{file}: is none of the known eval files: {names}")
+
+
+def is_eval_file(file: Path) -> bool:
+    """Whether a format knows a file; raises TaskError if it cannot be read."""
+    content = _load(file)
+    return any(format.recognises(content) for format in FORMATS)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -243,7 +219,8 @@ def _load(file: Path) -> Any:
         raise TaskError(f"{file}: cannot be read: {why}") from error
 
 
-def _options(given: Mapping[str, Any]) -> EvalOptions:
+def eval_options(given: Mapping[str, Any]) -> EvalOptions:
+    """Checked ``tasks.options``; raises TaskError with the key."""
     try:
         return EvalOptions.model_validate(dict(given))
     except ValidationError as error:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from skillopt.tasks.evals.reading import read_evals
+from tests.tasks.rows import splits_of, write
 
 FILES = Path(__file__).parent / "files"
 
@@ -135,3 +136,48 @@ def test_assertions(assertion: Any, passes: bool, workspace: Path, tmp_path: Pat
     found, feedback = run(task.folder / "tests", workspace)
     assert (found["reward"] == 1.0) is passes
     assert bool(feedback) is not passes
+
+
+OUTPUTS = {"by": "output"}
+
+
+@pytest.mark.parametrize(
+    ("expected", "options", "answer", "reward", "said"),
+    [
+        ("assert f(1) == 2", {}, "def f(x): return x + 1", 1, ""),
+        ("assert f(1) == 2", {}, "```\nx\n```\n~~~py\ndef f(x): return x + 1\n~~~", 1, ""),
+        ("assert f(1) == 2", {}, "def f(x): return x", 0, "AssertionError"),
+        ("assert f(1) == 2", {}, "raise SystemExit(0)", 0, "before its tests did"),
+        ("assert f(1) == 2", {}, "def f(x): print(0)\n print(1)", 0, "IndentationError"),
+        ("assert f(1) == 2", {}, None, 0, "there is no answer"),
+        ("x = 1", {}, "print('a' * 10)", 1, ""),
+        (["assert f(1)", "assert f(0)"], {}, "def f(x): return x", 0.5, "run 2"),
+        ("3", OUTPUTS, "print(3)", 1, ""),
+        ("3\n4", OUTPUTS, "print('3  ')\nprint('4\\n')", 1, ""),
+        ("3", OUTPUTS, "print(4)", 0, "printed '4"),
+        ("3", OUTPUTS, "print(3); raise KeyError('odd')", 0, "KeyError: 'odd'"),
+        ([{"input": "4", "output": "8"}], OUTPUTS, "print(2 * int(input()))", 1, ""),
+        (
+            [{"input": "4", "output": "8"}, {"input": "x", "output": ""}], OUTPUTS,
+            "print(2 * int(input()))", 0.5, "run 2",
+        ),
+        ("3", {"by": "output", "timeout_s": 1}, "while True: pass", 0, "took more than 1 s"),
+        ("3", {"by": "output", "command": ["sh"], "suffix": ".sh"}, "echo $((1 + 2))", 1, ""),
+        (
+            "[ $x = 1 ]", {"command": ["sh", "-e"], "suffix": ".sh", "print": "echo {}"}, "x=1", 1,
+            "",
+        ),
+    ],
+)  # fmt: skip
+def test_a_program(
+    expected: Any, options: dict[str, Any], answer: str | None, reward: float, said: str,
+    workspace: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    file = write(tmp_path / "rows.jsonl", [{"prompt": "Write it.", "answer": expected}])
+    splits = splits_of(file, tmp_path / "made", scorer="program", scorer_options=options)
+    (task,) = splits["test"]
+    assert task.untrusted_programs
+    if answer is not None:
+        (workspace / task.answer_file).write_text(answer)
+    found, feedback = run(task.folder / "tests", workspace)
+    assert (found["reward"], said in feedback) == (reward, True)

@@ -14,7 +14,9 @@ from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.evals.reading import read_evals
 from skillopt.tasks.judging import Attempt, VerifierSite, run_tests
+from skillopt.tasks.surroundings import HIDDEN, TESTS
 from skillopt.tasks.warm import Start
+from tests.tasks.rows import splits_of, write
 
 pytestmark = pytest.mark.engine
 FILES = Path(__file__).parent / "files"
@@ -59,3 +61,31 @@ def test_a_grader_in_the_verifiers_sandbox(tmp_path: Path, backend: DockerBacken
         (workspace / task.answer_file).write_text(answer)
         found = judged(task, workspace, image, backend, tmp_path / str(number))
         assert found.hard == reward
+
+
+CASES = [f"{place}/cases.json" for place in (HIDDEN, TESTS)]
+PROGRAM = "Sure:\n\n```python\ndef add(a, b):\n    {}\n```\n\nThat is all.\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "reward", "said"),
+    [
+        ("return a + b", 1.0, ""),
+        ("return a - b", 0.5, "run 2: exit code 1: ended with 1"),
+        (f"import os; return [*filter(os.path.exists, {CASES})] or a + b", 1.0, ""),
+        ("import os; os._exit(0)", 0.0, "ended before its tests did"),
+        ("while True: pass", 0.0, "took more than 2 s"),
+    ],
+)
+def test_a_program_is_run_as_another_user(
+    body: str, reward: float, said: str, tmp_path: Path, backend: DockerBackend
+) -> None:
+    row = {"prompt": "Add.", "answer": ["assert add(0, 0) == 0", "assert add(1, 2) == 3"]}
+    options = {"scorer": "program", "scorer_options": {"timeout_s": 2}}
+    (task,) = splits_of(write(tmp_path / "rows.jsonl", [row]), tmp_path, **options)["test"]
+    environments, workspace = Environments(backend), tmp_path / "workspace"
+    image = environments.prepare(environments.settled(task), workspace)
+    (workspace / task.answer_file).write_text(PROGRAM.format(body))
+    found = judged(task, workspace, image, backend, tmp_path / "judged")
+    assert found.soft == reward
+    assert said in found.feedback

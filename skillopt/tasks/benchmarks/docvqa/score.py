@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.benchmarks.answers import has_tag, last_line, not_expected
-from skillopt.tasks.benchmarks.files import needed
+from skillopt.tasks.records import needed
 
 Scorer = Literal["reference", "public"]
 THRESHOLD = 0.5

@@ -1,0 +1,82 @@
+"""``skillopt tasks`` on eval files and on prompts with answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from skillopt.cli import main
+from tests.tasks.rows import write
+
+FILES = Path(__file__).parents[1] / "tasks" / "evals" / "files"
+INBOX = FILES / "caliper" / "inbox-triage.eval.yaml"
+ROWS = [
+    {"id": n, "question": f"{n} and {n}?", "answer": f"#### {n + n}", "note": "x"}
+    for n in range(20)
+]
+SCORED = ("--scorer", "numeric", "--answer-pattern", "#### (.+)")
+
+
+def tasks(*argv: object) -> Any:
+    return CliRunner().invoke(main, ["tasks", *map(str, argv)])
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write(tmp_path / "sums.jsonl", ROWS)
+
+
+def test_what_is_read_of_prompts_with_answers(rows: Path, tmp_path: Path) -> None:
+    done = tasks("from-jsonl", rows, *SCORED, "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    said = " ".join(done.output.split())
+    for line in (
+        "20 prompts with answers, scored by numeric", "prompt: question", "answer: answer",
+        "not used: note", "splits: train 4, val 2, test 14", "first prompt: 0 and 0?",
+        "its answer: 0", "scorer: numeric", "wrote 20 tasks to",
+    ):  # fmt: skip
+        assert line in said
+    shown = json.loads(tasks("from-jsonl", rows, *SCORED, "--json").stdout)
+    assert shown["splits"] == {"train": 4, "val": 2, "test": 14}
+    assert shown["unused"] == ["note"] and shown["format"] == 1
+    found = json.loads(tasks("validate", tmp_path / "out", "--json").stdout)
+    assert (len(found["tasks"]), found["problems"]) == (20, [])
+    options = ("--option", "scorer=numeric", "--option", "answer_pattern='#### (.+)'")
+    assert "all tasks are valid" in tasks("validate", rows, *options).output
+
+
+def test_an_eval_file_as_folders(tmp_path: Path) -> None:
+    done = tasks("import", INBOX, tmp_path / "out")
+    assert done.exit_code == 0
+    assert "wrote 1 tasks to" in done.stdout and done.stderr.count("left out: ") == 2
+    (folder,) = (tmp_path / "out").iterdir()
+    assert (folder / "tests" / "test.sh").is_file()
+    found = tasks("validate", INBOX)
+    assert found.exit_code == 1 and "has expectations in words" in " ".join(found.output.split())
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("from-jsonl", "nope.jsonl"), "nope.jsonl: no file of JSON lines"),
+        (("from-jsonl", FILES), "no file of JSON lines"),
+        (("from-jsonl", "{rows}", "--scorer", "numeric"), "is not a number"),
+        (("from-jsonl", "{rows}", "--prompt", "q"), "has no column 'q'"),
+        (("from-jsonl", "{rows}", "--option", "x"), "--option x: must be KEY=VALUE"),
+        (("from-jsonl", "{rows}", *SCORED, "--out", "{rows}"), "already exists"),
+        (("import", "nope", "out"), "nope: no such folder or file"),
+        (("import", "{rows}", "{rows}"), "already exists"),
+        (("validate", "nope.json"), "nope.json: no such folder or file"),
+        (("validate", FILES, "--option", "a=1"), "a folder of tasks has no options"),
+        (("validate", INBOX, "--option", "unjudgd=refuse"), "tasks.options.unjudgd"),
+        (("import", INBOX, "out", "--option", "a=1"), "tasks.options.a"),
+    ],
+)
+def test_wrong_input_is_named(argv: tuple[object, ...], message: str, rows: Path) -> None:
+    done = tasks(*(str(each).replace("{rows}", str(rows)) for each in argv))
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
