@@ -279,7 +279,7 @@ def told_of_judge(config: Config, judge: JudgeSpec) -> str:
     if labels is None:
         return (
             f"judge: {judge.model.name} is unchecked: it was never compared with people's "
-            "verdicts (judge.labels, docs/judge.md)"
+            "verdicts (judge.labels, docs/your-tasks-judged.md)"
         )
     measured = _measured(labels, judge)
     kappa = measured["kappa"] if measured else None

@@ -62,7 +62,7 @@ def read_labels(file: Path) -> list[Label]:
     rows = _csv(file, text) if file.suffix.lower() == ".csv" else _jsonl(file, text)
     labels = [_label(f"{file}:{line}", values) for line, values in rows]
     if not labels:
-        raise LabelsError(f"{file}: has no labels; write one a line, as docs/judge.md shows")
+        raise LabelsError(f"{file}: has no labels (docs/your-tasks-judged.md)")
     return labels
 
 
