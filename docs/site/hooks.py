@@ -29,6 +29,10 @@ PAGES: list[Any] = [
     {"Quickstart": "quickstart.md"},
     {"Concepts": "concepts.md"},
     {"Configuration": "configuration.md"},
+    {"Your tasks": [
+        {"Judged tasks": "your-tasks-judged.md"},
+        {"Trigger queries": "your-tasks-triggers.md"},
+    ]},
     {"Models": [
         {"Models and their services": "models.md"},
         {"Any agent on any model": "translation.md"},

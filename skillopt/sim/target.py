@@ -132,10 +132,10 @@ def _described(
     skills: list[ListedSkill], instruction: str, habit: Habit | None
 ) -> ListedSkill | None:
     """Of several skills, or for work that it does not know: the one whose description has the most
-    words of the request; None if none has enough of them."""
+    words of the request; None if none has enough of them. Of work that it knows, one is enough."""
     known = " ".join(habit.topics) if habit else ""
     asked = content_words(f"{instruction} {known}")
-    best, most = None, LEAST_SHARED - 1
+    best, most = None, (1 if habit else LEAST_SHARED) - 1
     for skill in skills:
         shared = len(asked & content_words(skill.description))
         if shared > most:

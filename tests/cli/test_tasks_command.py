@@ -52,9 +52,10 @@ def test_what_is_read_of_prompts_with_answers(rows: Path, tmp_path: Path) -> Non
 def test_an_eval_file_as_folders(tmp_path: Path) -> None:
     done = tasks("import", INBOX, tmp_path / "out")
     assert done.exit_code == 0
-    assert "wrote 1 tasks to" in done.stdout and done.stderr.count("left out: ") == 2
-    (folder,) = (tmp_path / "out").iterdir()
-    assert (folder / "tests" / "test.sh").is_file()
+    assert "wrote 2 tasks to" in done.stdout and done.stderr.count("left out: ") == 1
+    asked, tested = sorted((tmp_path / "out").iterdir())
+    assert (tested / "tests" / "test.sh").is_file()
+    assert not (asked / "tests").exists() and "opened = " in (asked / "task.toml").read_text()
     found = tasks("validate", INBOX)
     assert found.exit_code == 1 and "has expectations in words" in " ".join(found.output.split())
 
