@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence, Set
 
 from skillopt.optimizer import replies
 from skillopt.sim.shown import Shown
@@ -50,26 +51,37 @@ def described(shown: Shown) -> replies.Description:
     old = re.search(r"^description: (.*)$", shown.skill, re.MULTILINE)
     text = old[1].strip().strip("'\"") if old else ""
     missed, won, right = _requests(shown)
+    return replies.Description(
+        reasoning=f"{len(missed)} missed, {len(won)} wrongly won.",
+        description=improved(text, missed, won, right, content_words(shown.memory)) or text,
+    )
+
+
+def improved(
+    text: str,
+    missed: Sequence[str],
+    won: Sequence[str],
+    right: Sequence[str] = (),
+    tried: Set[str] = frozenset(),
+) -> str:
+    """A description that fits some requests better.
+
+    Args:
+        text: the description so far.
+        missed, won, right: requests that it missed, wrongly won and rightly won.
+        tried: words that were rejected before, which come last.
+    """
     wanted = Counter(word for request in [*missed, *right] for word in content_words(request))
     unwanted = Counter(word for request in won for word in content_words(request))
-    tried = content_words(shown.memory)
     known = content_words(text)
     lost = {word for request in missed for word in content_words(request)}
-    better = [
-        word
-        for word, count in wanted.most_common()
-        if word in lost and word not in known and count > unwanted[word]
-    ]
+    better = [word for word in lost - known if wanted[word] > unwanted[word]]
     better.sort(key=lambda word: (word in tried, -wanted[word], word))
-    worse = [
-        word for word, count in unwanted.most_common() if word in known and count > wanted[word]
-    ][:REMOVED]
-    kept = _without(text, set(worse))
+    worse = [word for word, n in unwanted.most_common() if word in known and n > wanted[word]]
+    kept = _without(text, set(worse[:REMOVED]))
     if better:
         kept = f"{kept.rstrip('.')}. Also for: {', '.join(better[:ADDED])}.".lstrip(". ")
-    return replies.Description(
-        reasoning=f"{len(missed)} missed, {len(won)} wrongly won.", description=kept or text
-    )
+    return kept
 
 
 def _requests(shown: Shown) -> tuple[list[str], list[str], list[str]]:
