@@ -256,6 +256,7 @@ def judge(config: str, labels: Path, settings: tuple[str, ...], as_json: bool) -
         for line in (*found.differing, *(f"not judged: {why}" for why in found.not_judged)):
             show_text(console, line)
         show_text(console, found.words)
+        show_text(console, found.cost)
     if found.not_judged:
         sys.exit(EXIT_FAILED)
 

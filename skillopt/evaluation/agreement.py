@@ -14,6 +14,7 @@ from typing import Any
 
 from harnesses.base import Usage
 from skillopt.config.loading import ConfigError
+from skillopt.config.prices import money
 from skillopt.config.schema import Config
 from skillopt.core.errors import FileError
 from skillopt.core.files import digest_of, read_json, to_json, write_atomic
@@ -142,6 +143,12 @@ class CheckedJudge:
             "differing": list(self.differing),
             "not_judged": list(self.not_judged),
         }
+
+    @property
+    def cost(self) -> str:
+        """What the judge has cost, in one line."""
+        tokens = self.usage.prompt_tokens + self.usage.completion_tokens
+        return f"judge: {tokens:,} tokens, {money(self.usage.cost_usd)}"
 
     @property
     def words(self) -> str:

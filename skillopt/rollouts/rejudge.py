@@ -52,6 +52,7 @@ def rejudge(
 
     Raises:
         OwnCodeError: the user's own verifier raised.
+        LimitReachedError: a limit of the judge is used up.
     """
     yield from runner.pool.map(lambda one: _judged(runner, one, tasks.get(one.task.name)), rollouts)
 
@@ -130,7 +131,10 @@ def _judge(
         if task.question:  # There is no work but the answer.
             (folder / "scratch" / "workspace").mkdir(parents=True)
         try:
-            judged = runner.execute(runner.judging(task, identity), folder)
+            job = runner.judging(task, identity)
+            with runner.judge_admitted(job):
+                judged = runner.execute(job, folder)
+            runner.count_judge(judged)
         except SandboxError as error:
             return Rejudged(rollout, problem=str(error))
         if not judged.status.scored:

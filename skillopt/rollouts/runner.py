@@ -402,12 +402,12 @@ class RolloutRunner:
     @contextmanager
     def _admitted(self, job: Job, stage: str) -> Iterator[None]:
         """Raise LimitReachedError if a limit is used up, that of the judge if there is one too."""
-        with self.meter.admit(stage, now(), rollout=True):
-            if job.judge is None:
-                yield
-                return
-            with self.meter.admit(JUDGE, now()):
-                yield
+        with self.meter.admit(stage, now(), rollout=True), self.judge_admitted(job):
+            yield
+
+    def judge_admitted(self, job: Job) -> AbstractContextManager[None]:
+        """Raise LimitReachedError if a limit of the judge is used up, and the job has one."""
+        return self.meter.admit(JUDGE, now()) if job.judge else nullcontext()
 
     def _attempt(self, job: Job, stage: str) -> Rollout:
         """Run a job once, store its result, and record its cost."""
@@ -435,12 +435,16 @@ class RolloutRunner:
         # Usage from an earlier attempt has been counted with that attempt.
         ran = _ran(kept, rollout, stage, Usage() if acted else rollout.usage)
         self._count(ran)
-        if rollout.judgement is not None and rollout.judgement.usage.requests:
-            spent = rollout.judgement.usage
-            self._count(JudgeAsked(key=kept.key, task=kept.task.name, usage=spent))
+        self.count_judge(rollout)
         if own is not None:
             raise own
         return kept
+
+    def count_judge(self, rollout: Rollout) -> None:
+        """Count and record what the judgement of a rollout has cost, if anything."""
+        if rollout.judgement is not None and rollout.judgement.usage.requests:
+            spent = rollout.judgement.usage
+            self._count(JudgeAsked(key=rollout.key, task=rollout.task.name, usage=spent))
 
     def _count(self, record: RolloutRan | JudgeAsked) -> None:
         self.meter.add(record)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -33,6 +34,10 @@ _MOST_FILES = 200
 _LEAST = 200
 """Characters without which no further step is shown."""
 _READ_BYTES = 1_000_000
+_DIFF_LINES = 3000
+"""The longest file whose difference is computed, which takes the square of it at worst."""
+_ARCHIVE_BYTES = 50_000_000
+"""The largest archive whose names are listed."""
 _SHORT = 4
 """Characters below which a quotation must be a whole line."""
 _LABELS = frozenset({"change", "step"})
@@ -122,12 +127,12 @@ def _without_text(text: str, skill: Skill | None) -> str:
 def _mention(name: str) -> str:
     """A pattern for mentions of a skill. A name of one word is an ordinary word too, and is only
     hidden in a path and next to the word 'skill'."""
-    own, path = re.escape(name), r"[\w.~/$-]*skills?/"
+    own, marks = re.escape(name), r"[\"'`*]{0,3}"
+    # It begins where a path begins and has a bounded length: texts of agents may be long.
+    path = rf"(?<![\w.~/$-])[\w.~/$-]{{0,200}}\bskills?/{own}\b(?:/[\w./-]*)?"
     if "-" in name:
-        return rf"(?:{path})?\b{own}\b(?:/[\w./-]*)?"
-    return (
-        rf"{path}{own}\b(?:/[\w./-]*)?|[\"'`*]*\b{own}\b[\"'`*]*(?=\s+skill)|(?<=skill )\b{own}\b"
-    )
+        return rf"{path}|\b{own}\b"
+    return rf"{path}|\b{own}\b(?={marks} skill\b)|(?<=\bskill ){marks}{own}\b"
 
 
 def _size(entry: dict[str, Any]) -> int:
@@ -181,8 +186,10 @@ def _change(before: Path | None, after: Path | None) -> tuple[str, str] | None:
     was, now = _text(old), _text(new)
     if was is None or now is None:
         return "changed", _shown(new, after)
-    lines = difflib.unified_diff(was.split("\n"), now.split("\n"), lineterm="", n=2)
-    return "changed", "\n".join(lines)
+    old_lines, new_lines = was.split("\n"), now.split("\n")
+    if max(len(old_lines), len(new_lines)) > _DIFF_LINES:
+        return "changed, too long for a difference", now
+    return "changed", "\n".join(difflib.unified_diff(old_lines, new_lines, lineterm="", n=2))
 
 
 def _read(path: Path) -> bytes:
@@ -202,14 +209,15 @@ def _shown(content: bytes, path: Path) -> str:
     if text is not None:
         return text
     size = f"binary, {path.stat().st_size} bytes"
-    return f"{size}, an archive of: {_members(path)}" if zipfile.is_zipfile(path) else size
+    listed = path.stat().st_size <= _ARCHIVE_BYTES and zipfile.is_zipfile(path)
+    return f"{size}, an archive of: {_members(path)}" if listed else size
 
 
 def _members(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             return ", ".join(archive.namelist()[:_MOST_FILES])
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
         return "(it cannot be read)"
 
 

@@ -66,6 +66,7 @@ def test_changed_files_are_shown_with_what_changed(places: tuple[Path, Path]) ->
     assert "xl/workbook.xml" in files["book.xlsx"]["content"]
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("tokens", [500, 2000, 16_000])
 def test_it_stays_within_its_room(tokens: int, places: tuple[Path, Path]) -> None:
     for number in range(400):
@@ -75,6 +76,17 @@ def test_it_stays_within_its_room(tokens: int, places: tuple[Path, Path]) -> Non
     assert len(json.dumps(shown.value)) < 4 * tokens * 1.5 + 3000
     assert shown.value["final_answer"] and shown.value["files"] and shown.value["steps"]
     assert shown.value["files"][-1] == {"change": "further files are left out"}
+
+
+def test_long_files_take_no_long_time(places: tuple[Path, Path]) -> None:
+    for number, folder in enumerate(places):
+        lines = (f"{(n * 7919 + number) % 20_011}" for n in range(20_000))
+        (folder / "long.txt").write_text("\n".join(lines))
+        (folder / "path.txt").write_text("skills/" * 100_000 + "x" * number)
+    shown = evidence("house-rules " * 50_000, *places, None, SKILL, 4000).value
+    changes = {file.get("path"): file["change"] for file in shown["files"]}
+    assert changes["long.txt"] == "changed, too long for a difference"
+    assert changes["path.txt"] == "changed" and "house" not in shown["final_answer"]
 
 
 def test_without_a_workspace_no_files_are_shown() -> None:
@@ -126,6 +138,9 @@ def test_a_run_without_a_skill_looks_the_same() -> None:
         ("report", "I wrote the report.", False),
         ("report", "I used the skill report.", True),
         ("report", "I used the `report` skill.", True),
+        ("report", "I used the skill 'report'.", True),
+        ("report", "cat /home/agent/.claude/skills/report/SKILL.md", True),
+        ("report", "the reports skill", False),
         ("report", "python .codex/skills/report/make.py", True),
     ],
 )
