@@ -31,11 +31,16 @@ class Request:
 
 
 def check_description(skill: Skill) -> None:
-    """Refuse a skill that has no place for a description of its own.
+    """Refuse a skill that has no place for a description of its own, or nothing to open.
 
     Raises:
-        SkillError: it is plain Markdown.
+        SkillError: it is plain Markdown, or has no body.
     """
+    if not skill.body.strip():
+        raise SkillError(
+            f"train.only: description: {skill.name} has no text below the front matter, by which "
+            "it shows that it was opened; write some"
+        )
     if parse(skill.text).front is None:
         raise SkillError(
             f"train.only: description: {skill.name} has no front matter; begin its file with "

@@ -27,7 +27,14 @@ from sandboxes.owner import scratch_dir
 from skillopt.config.kinds import EXECUTORS
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
-from skillopt.core.skill import Skill, for_agents, for_everyone, read_skill, write_skill
+from skillopt.core.skill import (
+    Skill,
+    SkillError,
+    for_agents,
+    for_everyone,
+    read_skill,
+    write_skill,
+)
 from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.ahead import Ahead
@@ -310,12 +317,19 @@ class RolloutRunner:
 
         Raises:
             TaskError: it asks for a skill that the agent does not have.
+            SkillError: the skill has no text.
         """
         if not only_triggers(task) or "verifier" in self.parts:
             return None
         names = {other.folder: {other.name} for other in self.beside}
         if folder is not None:
-            names[folder.name] = {(skill or read_skill(folder)).name}
+            own = skill or read_skill(folder)
+            if not own.body.strip():
+                raise SkillError(
+                    f"{own.name}: has no text below the front matter, by which it shows that it "
+                    "was opened; write some"
+                )
+            names[folder.name] = {own.name}
             check_names_of(task, names)
         return openings(task, names, self.config.triggers.calls)
 

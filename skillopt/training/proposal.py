@@ -160,8 +160,9 @@ def _by_describing(
         skill = described.value
         errors += described.errors
     reason = "the description written anew from what was opened"
-    edit = Edit("set_description", "", skill.description, reason)
-    return Proposal(skill, (edit,), errors=tuple(errors))
+    edits = (Edit("set_description", "", skill.description, reason),)
+    changed = skill.description != briefing.skill.description
+    return Proposal(skill, edits if changed else (), errors=tuple(errors))
 
 
 def _by_rewriting(

@@ -84,6 +84,11 @@ def test_fields_of_the_skill_that_the_reply_has_no_place_for_stay() -> None:
     assert made == replace(start, description="Use it for amounts.")
 
 
+def test_a_skill_without_text_cannot_be_seen_to_be_opened() -> None:
+    with pytest.raises(SkillError, match="house-rules has no text below the front matter"):
+        check_description(replace(SKILL, body=" \n"))
+
+
 def test_plain_markdown_has_no_place_for_a_description() -> None:
     check_description(SKILL)
     with pytest.raises(SkillError, match="mine has no front matter"):

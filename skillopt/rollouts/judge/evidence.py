@@ -53,7 +53,7 @@ class Evidence:
     def has(self, quote: str) -> bool:
         """Whether a passage is in it, blanks and line ends aside. A short one must be a line."""
         wanted = _joined(quote)
-        if not wanted:
+        if not re.search(r"\w", wanted):
             return False
         if len(wanted) < _SHORT:
             return any(wanted == _joined(line) for text in self._texts for line in text.split("\n"))

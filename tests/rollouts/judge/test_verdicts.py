@@ -51,6 +51,8 @@ SHOWN = Evidence(
         ("final_answer", False),
         ("", False),
         ("   ", False),
+        ("…", False),
+        (",", False),
     ],
 )
 def test_a_quotation_must_be_in_one_text_of_the_evidence(quote: str, there: bool) -> None:
