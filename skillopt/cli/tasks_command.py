@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -141,6 +141,54 @@ def from_jsonl(
             show_text(console, line)
     if out is not None and not as_json:
         click.echo(f"wrote {report.tasks} tasks to {out}")
+
+
+@command.command("from-repo")
+@click.argument("repository", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--ref", default="HEAD", show_default=True, help="Where the history begins.")
+@click.option(
+    "--commits",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="The most commits to look at.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=40, show_default=True, help="The most tasks to make."
+)
+@click.option("--kind", default="", help="Of the project: python, node, go, rust or make.")
+@click.option("--base", help="An image with the project's tools, instead of Debian's.")
+@click.option(
+    "--setup",
+    multiple=True,
+    metavar="COMMAND",
+    help="A shell command to run when the image is built; may be repeated.",
+)
+@click.option(
+    "--test",
+    default="",
+    metavar="COMMAND",
+    help="Runs all tests; its exit code decides. By default the kind's own.",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Seconds that the tests may take.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@guarded
+def from_repo(as_json: bool, **given: Any) -> None:
+    """Make tasks of REPOSITORY's commits that change code and its tests, in FOLDER.
+
+    A task starts with the files before the commit, without later history and without the commit's
+    tests. It is kept if the same tests fail before the commit and pass after it, three times.
+    """
+    from skillopt.cli.from_repo import make_from_repo
+
+    sys.exit(make_from_repo(as_json=as_json, **given))
 
 
 @command.command("validate")

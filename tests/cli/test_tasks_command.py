@@ -77,7 +77,10 @@ def test_an_eval_file_as_folders(tmp_path: Path) -> None:
         (("import", INBOX, "out", "--option", "a=1"), "tasks.options.a"),
     ],
 )
-def test_wrong_input_is_named(argv: tuple[object, ...], message: str, rows: Path) -> None:
+def test_wrong_input_is_named(
+    argv: tuple[object, ...], message: str, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(rows.parent)
     done = tasks(*(str(each).replace("{rows}", str(rows)) for each in argv))
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())

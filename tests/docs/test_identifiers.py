@@ -13,6 +13,7 @@ FOREIGN = {
     "names in the protocols of services and agents": {"multi_agent_v1"},
     "made by 'make docs'": {"build/site"},
     "left by agents": {"solution.py"},
+    "files of projects of Python": {"setup.py"},
     "placeholders": {"GROUP__TOOL", "HARNESS"},
     "parts of what a command prints": {"BAD", "price: unknown"},
 }  # fmt: skip

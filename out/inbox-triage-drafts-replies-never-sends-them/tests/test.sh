@@ -1,2 +1,0 @@
-#!/bin/sh
-exec python3 -I "$TESTS_DIR/run_checks.py"

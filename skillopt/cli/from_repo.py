@@ -1,0 +1,122 @@
+"""``skillopt tasks from-repo``: looks at commits one by one and says what came of each."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sandboxes.images import AGENT_BASE_IMAGE
+from sandboxes.registry import make_backend
+from skillopt.cli import EXIT_FAILED
+from skillopt.cli.common import output, show_text
+from skillopt.config.network import access_to
+from skillopt.core.files import to_json
+from skillopt.tasks.environment import Environments
+from skillopt.tasks.judging import verifier_site
+from skillopt.tasks.repository.history import History
+from skillopt.tasks.repository.kinds import find_kind
+from skillopt.tasks.repository.making import Made, Settings, Site, make_tasks
+from skillopt.tasks.tables import TaskError
+
+FORMAT = 1
+_SHOWN = 72
+
+
+def make_from_repo(
+    *,
+    repository: Path,
+    folder: Path,
+    ref: str,
+    commits: int,
+    limit: int,
+    kind: str,
+    base: str | None,
+    setup: tuple[str, ...],
+    test: str,
+    timeout: int,
+    as_json: bool,
+) -> int:
+    """Make the tasks; returns the exit code, which is 1 if there are none.
+
+    Raises:
+        TaskError: the repository cannot be read, or the folder exists.
+        EngineUnavailableError: no engine answers.
+    """
+    history = History(repository.resolve())
+    found = list(history.commits(ref, commits))
+    if folder.exists():
+        raise TaskError(f"{folder}: already exists; name another folder")
+    settings = Settings(
+        kind=find_kind(history.names(ref), kind),
+        base=base or AGENT_BASE_IMAGE,
+        setup=setup,
+        test=tuple(shlex.split(test)),
+        timeout_s=timeout,
+    )
+    folder.mkdir(parents=True)
+    made: list[Made] = []
+    try:
+        with (
+            closing(make_backend("docker")) as backend,
+            closing(backend.outlet(access_to("none", recorded=True), None)) as outlet,
+        ):
+            site = Site(Environments(backend), verifier_site(backend, outlet))
+            for one in make_tasks(history, found, settings, folder, site):
+                made.append(one)
+                if not as_json:
+                    show_text(output(), _line(one))
+                if sum(each.folder is not None for each in made) == limit:
+                    break
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    tasks = [one for one in made if one.folder is not None]
+    if as_json:
+        click.echo(to_json(_json(repository, settings, made)), nl=False)
+    else:
+        for line in _summary(made, folder):
+            show_text(output(), line)
+    return 0 if tasks else EXIT_FAILED
+
+
+def _line(one: Made) -> str:
+    subject = one.commit.subject
+    subject = subject if len(subject) <= _SHOWN else f"{subject[:_SHOWN]}…"
+    count = f"{one.tests} test{'s' if one.tests != 1 else ''}"
+    flaky = f"; {len(one.flaky)} flaky left out" if one.flaky and one.folder else ""
+    return f"{one.commit.id[:8]} {subject}: {count + flaky if one.folder else one.why}"
+
+
+def _summary(made: list[Made], folder: Path) -> list[str]:
+    tasks = sum(one.folder is not None for one in made)
+    reasons = Counter(one.why.partition(":")[0] for one in made if one.folder is None)
+    told = "; ".join(f"{count} {why}" for why, count in reasons.most_common())
+    lines = [f"{tasks} of {len(made)} commits became tasks{f' ({told})' if told else ''}"]
+    if tasks:
+        lines += ["In a config:", "tasks:", f"  source: {folder}"]
+    return lines
+
+
+def _json(repository: Path, settings: Settings, made: list[Made]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "repository": str(repository),
+        "kind": settings.kind.name,
+        "tasks": sum(one.folder is not None for one in made),
+        "commits": [
+            {
+                "commit": one.commit.id,
+                "subject": one.commit.subject,
+                "task": one.folder.name if one.folder else None,
+                "why": one.why,
+                "tests": one.tests,
+                "flaky": list(one.flaky),
+            }
+            for one in made
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Tasks out of a repository's history: a commit that changes code and its tests is one."""
