@@ -28,8 +28,9 @@ def reply(prompt: str) -> str:
     """The reply to a judge's prompt, as JSON."""
     field = _FIELD.search(prompt)
     shown = json.loads(field[2]) if field else {}
-    own = prompt.replace(field[0], "") if field else prompt
-    statements = [(int(number), json.loads(text)) for number, text in _STATEMENT.findall(own)]
+    before, after = (prompt[: field.start()], prompt[field.end() :]) if field else ("", prompt)
+    found = _STATEMENT.findall(after) or _STATEMENT.findall(before)
+    statements = [(int(number), json.loads(text)) for number, text in found]
     findings = [_finding(number, text, list(_texts(shown))) for number, text in statements]
     return json.dumps({"findings": findings})
 

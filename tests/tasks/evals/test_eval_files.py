@@ -12,7 +12,7 @@ import pytest
 from skillopt.config.schema import TasksConfig
 from skillopt.core.types import Task, Triggers
 from skillopt.tasks.evals.reading import eval_files, eval_tasks, read_cases, read_evals
-from skillopt.tasks.harbor import SPLITS, Scored, TaskError, read_task
+from skillopt.tasks.harbor import SPLITS, Scored, TaskError, only_triggers, read_task
 from skillopt.tasks.sources import load_splits
 
 FILES = Path(__file__).parent / "files"
@@ -257,3 +257,41 @@ def test_what_cannot_be_a_task_says_why(text: str, tmp_path: Path) -> None:
     tasks, unusable = read_evals([file], tmp_path / "made", scored=Scored(verifier=True))
     assert not tasks
     assert ("history" if text else "CALIPER_SPEC_DIR") in unusable["x-a"]
+
+
+def test_a_judge_makes_tasks_of_what_is_said_in_words(tmp_path: Path) -> None:
+    file = LOTS / "evals" / "evals.json"
+    (task,) = read_evals([file], tmp_path, scored=Scored(judge=True))[0]
+    assert task.expectations and not only_triggers(task)
+    config = TasksConfig(source=str(LOTS))
+    tasks = eval_tasks(config, eval_files(str(LOTS)), tmp_path, scored=Scored(judge=True))
+    assert [only_triggers(task) for task in tasks] == [False, True, True]
+    without = config.model_copy(update={"options": {"triggers": "leave_out"}})
+    judged = eval_tasks(without, eval_files(str(LOTS)), tmp_path, scored=Scored(judge=True))
+    assert [task.name for task in judged] == [tasks[0].name]
+    with pytest.raises(TaskError, match=r"judge: \{upstream: …, name: …\}"):
+        eval_tasks(config, [file], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tests_only", "judge"),
+    [
+        ('expectations = ["a"]', False, True),
+        ('expected_output = "a"', False, True),
+        ('opened = ["a"]', True, True),
+        ('not_opened = ["a"]\nno_others_opened = true', True, True),
+        ('opened = ["a"]\nexpectations = ["a"]', False, True),
+        ('category = "a"', False, False),
+    ],
+)
+def test_which_task_folders_need_no_tests(
+    metadata: str, tests_only: bool, judge: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "instruction.md").write_text("Do it.")
+    (tmp_path / "task.toml").write_text(f'schema_version = "1.4"\n[metadata]\n{metadata}\n')
+    for scored, allowed in ((Scored(), tests_only), (Scored(judge=True), judge)):
+        if allowed:
+            assert read_task(tmp_path, scored=scored).workspace is not None
+        else:
+            with pytest.raises(TaskError, match="missing"):
+                read_task(tmp_path, scored=scored)
