@@ -28,8 +28,8 @@ SHOWN = 12
 PLACED = ("sandbox", "upstreams.")
 """Own parts that the fingerprint has among the settings of their section."""
 REJUDGE_HINT = (
-    "if tests or the verifier were corrected: 'skillopt rejudge {run}' judges the kept work of its "
-    "rollouts again, and a run started with --fork takes them over"
+    "if tests, the verifier or the judge were corrected: 'skillopt rejudge {run}' judges the kept "
+    "work of its rollouts again, and a run started with --fork takes them over"
 )
 """What to do in place of running every agent again."""
 
@@ -214,7 +214,7 @@ def _used(key: str, state: State) -> bool:
 
 def _judges(keys: Iterable[str]) -> bool:
     """Whether any of the keys may decide a verdict alone."""
-    return any(key == "own.verifier" or key.startswith("tasks.") for key in keys)
+    return any(key == "own.verifier" or key.startswith(("tasks.", "judge.")) for key in keys)
 
 
 def package_version() -> str:

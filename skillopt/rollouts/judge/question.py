@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 
 import jinja2
@@ -48,10 +48,6 @@ class Template:
         """Identifies the template with the rules, which are not a user's to change."""
         return digest_of([self.text, _own("rules.md"), _own("again.md")])
 
-    @cached_property
-    def _compiled(self) -> jinja2.Template:
-        return _ENVIRONMENT.from_string(self.text)
-
     def question(
         self,
         task: Task,
@@ -68,14 +64,14 @@ class Template:
             doubts: why verdicts on them could not be used, in this project's words: nothing of a
                 reply comes into another question, as it may quote the agent.
         """
-        prompt = self._compiled.render(
+        prompt = _compiled(self.text).render(
             instruction="\n\n".join(task.prompts),
             expected_output=task.expected_output,
             expectations=[(number, quoted(text)) for number, text in expectations.items()],
             evidence=field(shown.value).text,
         )
         if doubts:
-            again = _ENVIRONMENT.from_string(_own("again.md")).render(doubts=list(doubts.items()))
+            again = _compiled(_own("again.md")).render(doubts=list(doubts.items()))
             prompt = f"{prompt.strip()}\n\n{again}"
         return Question(_own("rules.md").strip(), prompt.strip() + "\n")
 
@@ -121,6 +117,11 @@ def expectations_of(task: Task) -> tuple[str, ...]:
 
 def _own(name: str) -> str:
     return (OWN / name).read_text("utf-8")
+
+
+@lru_cache(8)
+def _compiled(text: str) -> jinja2.Template:
+    return _ENVIRONMENT.from_string(text)
 
 
 def _environment() -> jinja2.Environment:
