@@ -41,3 +41,16 @@ class Judgement(BaseModel):
     def met(self) -> int:
         """How many expectations are met."""
         return sum(one.met for one in self.expectations)
+
+    @property
+    def words(self) -> str:
+        """Each verdict with its reason and quotation, for people."""
+        return "\n\n".join(map(_words, self.expectations))
+
+
+def _words(one: JudgedExpectation) -> str:
+    lines = [f"{'met' if one.met else 'not met'}: {one.expectation}"]
+    lines += [f"reason: {one.reason}"] if one.reason else []
+    lines += [f"quotation: {one.quote}"] if one.quote else []
+    lines += [f"in doubt: {one.doubt}"] if one.doubt else []
+    return "\n".join([*lines, *(["asked twice"] if one.asked > 1 else [])])

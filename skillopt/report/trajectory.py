@@ -56,10 +56,18 @@ def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
         "model": result.identity["model"]["name"],
         "replicate": result.identity["replicate"],
         "steps": _steps(folder, limit),
-        "verifier": list(_texts(folder, "verifier", limit)),
+        "verifier": [*_texts(folder, "verifier", limit), *_judged(result, limit)],
         "files": list(_texts(folder, "workspace", limit)),
         "frames": _frames(folder),
     }
+
+
+def _judged(result: Rollout, limit: int) -> Iterator[dict[str, Any]]:
+    """The judge's verdicts as one more file of the verifier's."""
+    if result.judgement is not None and result.judgement.expectations:
+        text = result.judgement.words
+        name = f"judge: {result.judgement.model}"
+        yield {"name": name, "size": len(text.encode()), "text": clipped(text, limit)}
 
 
 def _steps(folder: Path, limit: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from skillopt.report.trajectory import rollout_view
 from tests.helpers.tiny import TASK, Tiny, command, refused, tiny
 
 __all__ = ["tiny"]
@@ -77,6 +78,12 @@ def test_expectations_are_judged_and_kept_with_the_rollout(tiny: Tiny) -> None:
         assert result["usage"]["requests"] == 0  # The agent's own.
         assert result["identity"]["harness"]["judge"]["model"] == "sim-judge"
         assert "not met: The sky is green." in result["feedback"]
+    key = results(tiny)[0]["key"]
+    shown = json.loads(command("store", "show", key[:12], "--json").stdout)
+    assert len(shown["judgement"]["expectations"]) == 3
+    (file,) = rollout_view(tiny.store / key[:2] / key, 4000)["verifier"][-1:]
+    assert file["name"] == "judge: sim-judge" and "not met: The sky is green." in file["text"]
+    assert "met: It contains 'Rules'.\nreason: It is there.\nquotation: # Rules" in file["text"]
 
 
 @pytest.mark.parametrize(
