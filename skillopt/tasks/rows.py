@@ -18,6 +18,7 @@ from skillopt.config.schema import TasksConfig
 from skillopt.core.files import digest_of
 from skillopt.core.types import Split, Task
 from skillopt.tasks.answers import Judge, judge_maker
+from skillopt.tasks.benchmarks.answers import TAGGED
 from skillopt.tasks.columns import Row, RowOptions, read, split_of
 from skillopt.tasks.harbor import SPLITS, TaskError
 from skillopt.tasks.programs import Asked, ProgramOptions, program_tasks
@@ -134,10 +135,14 @@ def _check(row: Row, judge: ByScorer) -> None:
 
 
 def _task(row: Row, judge: Judge) -> Task:
+    instruction = row.prompt
+    tagged = isinstance(judge, ByScorer) and judge.scorer.options.take == "tagged"
+    if tagged and "<answer>" not in instruction:
+        instruction = f"{instruction.rstrip()}\n\n{TAGGED}"
     return Task(
         name=row.name,
-        instruction=row.prompt,
-        digest=digest_of(["row/1", row.prompt, judge.identity]),
+        instruction=instruction,
+        digest=digest_of(["row/1", instruction, judge.identity]),
         family=row.family,
         question=True,
         answers=tuple(_texts(judge.expected)),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skillopt.core.types import Task
+from skillopt.tasks.benchmarks.answers import TAGGED
 from skillopt.tasks.harbor import TaskError
 from tests.tasks.rows import splits_of, write
 
@@ -101,7 +102,8 @@ def test_the_forms_of_public_sets(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     task = one(tmp_path, row, **options)
-    assert task.question and task.instruction == prompt
+    wanted = "" if options.get("scorer") in ("json", "json_schema") else f"\n\n{TAGGED}"
+    assert task.question and task.instruction == f"{prompt}{wanted}"
     assert (score(task, right), score(task, wrong)) == (1, 0)
     assert task.answers
     assert task.family == str(row.get(options.get("family", ""), ""))
@@ -222,6 +224,14 @@ def test_rows_without_an_answer_are_left_out_if_wanted(tmp_path: Path) -> None:
     assert {t.name for tasks in found.values() for t in tasks} == {"rows-1", "rows-3"}
 
 
+def test_an_answer_in_tags_is_asked_for_once(tmp_path: Path) -> None:
+    row = {"prompt": "In <answer> tags: 2+2?", "answer": "4"}
+    assert one(tmp_path, row).instruction == row["prompt"]
+    row["prompt"] = "2+2?"
+    assert one(tmp_path, row, scorer_options={"take": "whole"}).instruction == "2+2?"
+    assert one(tmp_path, row, scorer="command: cat").instruction == "2+2?"
+
+
 def test_what_decides_a_score_is_in_the_digest(tmp_path: Path) -> None:
     row = {"prompt": "a", "answer": "1"}
     digests = [
@@ -246,5 +256,7 @@ def test_any_text_is_read_as_it_is(
     tasks = {task.name: task for each in splits.values() for task in each}
     for number, row in enumerate(rows, start=1):
         task = tasks[f"rows-{number}"]
-        assert task.instruction == row["prompt"]
+        assert task.instruction == f"{row['prompt'].rstrip()}\n\n{TAGGED}" or (
+            "<answer>" in row["prompt"]
+        )
         assert task.answers == (row["answer"],)

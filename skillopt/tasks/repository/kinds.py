@@ -17,7 +17,7 @@ from skillopt.tasks.tables import TaskError
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PY_ENV = {
     "PATH": f"/opt/venv/bin:{_PATH}",
-    "PYTHONPATH": "/app:/app/src",
+    "PYTHONPATH": "{project}:{project}/src",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 
@@ -49,7 +49,7 @@ class Kind:
         packages: Debian's packages with its tools.
         needs: what is copied for the installation of dependencies, by name, from the project.
         install: shell commands that install these, in the folder with ``needs``.
-        env: variables of the image.
+        env: variables of the tests; ``{project}`` stands for the folder in which they run.
         plan: how test files are run, from the project and the paths.
     """
 

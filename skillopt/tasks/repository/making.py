@@ -209,8 +209,8 @@ def _write(
     kind, environment, tests = settings.kind, folder / "environment", folder / "tests"
     shutil.copytree(before, environment / "files", symlinks=True)
     needs = environment / "needs"
-    needs.mkdir()
     for name, text in kind.needs(after).items():
+        needs.mkdir(exist_ok=True)
         (needs / name).write_text(text, "utf-8")
     (environment / "Dockerfile").write_text(dockerfile(settings), "utf-8")
     (tests / "files").mkdir(parents=True)
@@ -238,7 +238,8 @@ def dockerfile(settings: Settings) -> str:
     """The Dockerfile of all tasks of a repository: their tools and dependencies are one layer each,
     which the engine keeps."""
     kind = settings.kind
-    env = [f"ENV {name}={json.dumps(value)}" for name, value in kind.env.items()]
+    values = {name: value.replace("{project}", "/app") for name, value in kind.env.items()}
+    env = [f"ENV {name}={json.dumps(value)}" for name, value in values.items()]
     lines = [f"FROM {settings.base}"]
     if settings.base == AGENT_BASE_IMAGE:
         packages = " ".join(kind.packages)
@@ -246,8 +247,10 @@ def dockerfile(settings: Settings) -> str:
             "RUN apt-get update && apt-get install -y --no-install-recommends "
             f"{packages} && rm -rf /var/lib/apt/lists/*"
         )
-    lines += [*env, "WORKDIR /opt/needs", "COPY needs /opt/needs/"]
-    lines += [f"RUN {command}" for command in (*settings.setup, *kind.install)]
+    lines += [*env, *(f"RUN {command}" for command in settings.setup)]
+    if kind.install:
+        lines += ["WORKDIR /opt/needs", "COPY needs /opt/needs/"]
+        lines += [f"RUN {command}" for command in kind.install]
     return "\n".join([*lines, "WORKDIR /app", "COPY files /app/", ""])
 
 
@@ -278,7 +281,7 @@ def _state(folder: Path, commit: Commit, fixed: Sequence[str], kept: Sequence[st
     file.write_text(json.dumps(given, indent=1) + "\n", "utf-8")
     names = [f"- `{' '.join(name.replace('`', ' ').split())}`" for name in fixed[:_NAMED]]
     more = [f"- and {len(fixed) - _NAMED} more"] if len(fixed) > _NAMED else []
-    said = "Tests that are not in the project yet must pass:"
+    said = "These tests must pass; those that are new are not in the project yet:"
     lines = [commit.message, "", said, "", *names, *more]
     if kept:
         lines += ["", "Tests that pass now must still pass."]

@@ -47,8 +47,7 @@ SAMPLES = {
         code="src/calc/__init__.py",
         mul="def mul(a, b):\n    return a * b\n",
         test="tests/test_mul.py",
-        test_mul="from calc import add, mul\n\ndef test_mul():\n    assert mul(2, 3) == 6\n"
-        "\ndef test_no_less():\n    assert add(0, 0) == 0\n",
+        test_mul="from calc import mul\n\ndef test_mul():\n    assert mul(2, 3) == 6\n",
         flaky="import uuid\nfrom calc import mul\n\ndef test_flaky():\n"
         "    assert mul(1, 1) and uuid.uuid4().int % 2\n",
         name="tests.test_mul::test_mul",

@@ -82,18 +82,23 @@ def make_folder(folder: Path) -> None:
 def run(given: dict[str, Any]) -> tuple[dict[str, bool], str]:
     """Run the tests; how each ended by name, and the end of what they printed."""
     folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o777)
-    report = folder / "report"
-    argv = [part.replace("{report}", str(report)) for part in given["command"]]
+    report, project = folder / "report", folder / "project"
+    shutil.copytree(str(WORKSPACE), str(project), symlinks=True)
+    subprocess.check_call(["chmod", "-R", "a+rwX", str(folder)])  # Tests may write beside them.
+
+    def placed(text: str) -> str:
+        return text.replace("{report}", str(report)).replace("{project}", str(project))
+
+    argv = [placed(part) for part in given["command"]]
     env = {name: os.environ[name] for name in KEPT if name in os.environ}
     told = dict(given["env"], HOME=str(folder))  # Another user's programs get no variables of ours.
     limited = ["timeout", "-s", "KILL", str(given["timeout_s"]), "env"]
-    limited += [name + "=" + value for name, value in told.items()]
+    limited += [name + "=" + placed(value) for name, value in told.items()]
     limited += ["bash", "-c", f'ulimit -f {OUTPUT_MB * 1024}; exec "$@"', "-", *argv]
     argv = [os.environ.get("UNTRUSTED", "env"), *limited]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         code = subprocess.call(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=str(WORKSPACE)
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=str(project)
         )
         texts = [text_of(file) for file in (out, err)]
     try:
