@@ -26,13 +26,10 @@ from sandboxes.trees import entries_below, remove_tree, shown_name
 from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
 from skillopt.core.judgement import Judgement
-from skillopt.core.skill import read_skill
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.judge.asking import Judge, JudgeError, JudgeSpec
-from skillopt.rollouts.judge.evidence import evidence
-from skillopt.rollouts.judge.question import expectations_of
-from skillopt.rollouts.judge.verdicts import reward_of
+from skillopt.rollouts.judge.scoring import judged_by_words
 from skillopt.rollouts.kept_work import keep_nothing, keep_work, restore_work, snapshot, why_not
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments, given, handed_image
@@ -146,8 +143,10 @@ def run_job(
             judged_on = _copy_to_judge(workspace, folder)
             reward = _judge(job, outcome, judged_on, verifier, environments, image, folder, handed)
             if job.judge is not None:
-                judged = _by_words(job, job.judge, rollout, reward, site, environments, workspace)
-                rollout = rollout.model_copy(update=judged)
+                asked = Judge(job.judge, site.gateway, folder)
+                rollout = judged_by_words(
+                    rollout, reward, asked, environments, workspace, job.skill
+                )
             else:
                 rollout = rollout.model_copy(update={"reward": reward})
         remove_tree(folder / "scratch")
@@ -306,37 +305,6 @@ def _by_openings(job: Job, outcome: Outcome) -> Reward:
     if outcome.status is not Status.COMPLETED:
         return Reward(0.0)
     return opened_reward(job.openings, opened, job.skill.name if job.skill else None)
-
-
-def _by_words(
-    job: Job,
-    spec: JudgeSpec,
-    rollout: Rollout,
-    checks: Reward | None,
-    site: RolloutSite,
-    environments: Environments,
-    workspace: Path,
-) -> dict[str, Any]:
-    """Reward and judgement of a rollout whose expectations a model judges, unless a check before
-    failed."""
-    task, expectations = job.task, expectations_of(job.task)
-    judgement = Judgement(model=spec.model.name)
-    if spec.when == "always" or checks is None or checks.hard:
-        first = None
-        if not (task.question and task.workspace is None):
-            first = rollout.folder / "scratch" / "first"
-            remove_tree(first)
-            environments.prepare(task, first)
-        shown = evidence(
-            rollout.answer,
-            first,
-            workspace if first else None,
-            rollout.trajectory(),
-            read_skill(job.skill) if job.skill else None,
-            spec.tokens,
-        )
-        judgement = Judge(spec, site.gateway, rollout.folder).judge(task, shown)
-    return {"reward": reward_of(expectations, judgement, checks), "judgement": judgement}
 
 
 def _place_answer(file: Path, answer: str) -> None:

@@ -29,7 +29,6 @@ from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
 from skillopt.core.skill import (
     Skill,
-    SkillError,
     for_agents,
     for_everyone,
     read_skill,
@@ -55,8 +54,7 @@ from skillopt.run.events import Listener, RolloutFinished, RolloutStarted, Servi
 from skillopt.run.records import JudgeAsked, Noted, RolloutRan
 from skillopt.run.spending import JUDGE, LimitReachedError
 from skillopt.tasks.harbor import only_triggers
-from skillopt.tasks.triggers import check_names as check_names_of
-from skillopt.tasks.triggers import openings
+from skillopt.tasks.triggers import openings_with
 
 if TYPE_CHECKING:
     from skillopt.rollouts.prepare import Prepared
@@ -313,25 +311,12 @@ class RolloutRunner:
         )
 
     def _openings(self, task: Task, skill: Skill | None, folder: Path | None) -> Openings | None:
-        """When a task that only asks which skills are opened is over; None for other tasks.
-
-        Raises:
-            TaskError: it asks for a skill that the agent does not have.
-            SkillError: the skill has no text.
-        """
+        """When a task that only asks which skills are opened is over; None for other tasks."""
         if not only_triggers(task) or "verifier" in self.parts:
             return None
-        names = {other.folder: {other.name} for other in self.beside}
-        if folder is not None:
-            own = skill or read_skill(folder)
-            if not own.body.strip():
-                raise SkillError(
-                    f"{own.name}: has no text below the front matter, by which it shows that it "
-                    "was opened; write some"
-                )
-            names[folder.name] = {own.name}
-            check_names_of(task, names)
-        return openings(task, names, self.config.triggers.calls)
+        if skill is None and folder is not None:
+            skill = read_skill(folder)
+        return openings_with(task, skill, self.beside, self.config.triggers.calls)
 
     def judge_of(self, task: Task) -> JudgeSpec | None:
         """Who judges a task's expectations; None if it has none."""

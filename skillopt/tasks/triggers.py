@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harnesses.base import Openings
+from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Reward, Task, Triggers
 from skillopt.tasks.harbor import TaskError
 
@@ -30,6 +31,30 @@ def openings(task: Task, skills: Names, calls: int) -> Openings:
     if triggers.no_others:
         unwanted = frozenset(skills) - wanted
     return Openings(wanted, unwanted, calls)
+
+
+def openings_with(task: Task, skill: Skill | None, beside: Sequence[Skill], calls: int) -> Openings:
+    """The same, for an agent with some skills.
+
+    Args:
+        task, calls: as for :func:`openings`.
+        skill: the one that is scored; None for a run without one.
+        beside: the others.
+
+    Raises:
+        TaskError: the task is for a skill that the agent does not have.
+        SkillError: the skill has no text.
+    """
+    names = {other.folder: {other.name} for other in beside}
+    if skill is not None:
+        if not skill.body.strip():
+            raise SkillError(
+                f"{skill.name}: has no text below the front matter, by which it shows that it was "
+                "opened; write some"
+            )
+        names[skill.folder] = {skill.name}
+        check_names(task, names)
+    return openings(task, names, calls)
 
 
 def _meant(names: Iterable[str], skills: Names) -> frozenset[str]:

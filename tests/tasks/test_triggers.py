@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from harnesses.base import Openings
+from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Task, Triggers
 from skillopt.tasks.harbor import TaskError
-from skillopt.tasks.triggers import check_names, opened_reward, openings
+from skillopt.tasks.triggers import check_names, opened_reward, openings, openings_with
 from tests.helpers.tiny import Tiny, command, refused, tiny
 
 __all__ = ["tiny"]
@@ -86,6 +87,20 @@ def test_a_task_for_a_skill_that_the_agent_does_not_have_is_refused() -> None:
     check_names(task(None), SKILLS)
     with pytest.raises(TaskError, match="t: absent is to be opened, and the agent has mine"):
         check_names(task(Triggers(("absent",))), SKILLS)
+
+
+def test_the_openings_with_some_skills() -> None:
+    mine, other = Skill("mine", "M.", "- M"), Skill("other", "O.", "- O")
+    wanted = task(Triggers(("mine",), no_others=True))
+    assert openings_with(wanted, mine, (other,), 2) == Openings(
+        frozenset({"mine"}), frozenset({"other"}), 2
+    )
+    # Without the skill, what it is wanted for is not solved.
+    assert openings_with(wanted, None, (other,), 2).wanted == {"mine"}
+    with pytest.raises(TaskError, match="mine is to be opened"):
+        openings_with(wanted, other, (), 2)
+    with pytest.raises(SkillError, match="mine: has no text below the front matter"):
+        openings_with(wanted, Skill("mine", "M.", ""), (), 2)
 
 
 QUERIES = [{"query": f"Do {n}.", "should_trigger": n % 2 == 0} for n in range(6)]
