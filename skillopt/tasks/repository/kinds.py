@@ -170,7 +170,9 @@ KINDS = (
         settings=re.compile(r"(jest|vitest|vite|babel)\.config\..*|\.mocharc.*|\.babelrc.*"),
         packages=("nodejs", "npm"),
         needs=node_needs,
-        install=("npm install --ignore-scripts --no-audit --no-fund", "mv node_modules / || true"),
+        install=(  # Where the resolution of modules ends.
+            "cp package*.json / && cd / && npm install --ignore-scripts --no-audit --no-fund",
+        ),
         env={
             "PATH": f"/node_modules/.bin:{_PATH}",
             "CI": "true",
