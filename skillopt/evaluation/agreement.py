@@ -155,6 +155,8 @@ class CheckedJudge:
         """The result in one line."""
         found, kappa = self.agreement, self.agreement.kappa
         same = f"{self.model} agrees with {found.agreed} of {found.total} labels"
+        if not found.total:
+            return f"{self.model}: no label could be compared"
         if kappa is None:
             return f"{same}; kappa cannot be computed, as all verdicts are the same"
         return f"{same}: kappa {kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f})"
@@ -232,7 +234,9 @@ def _judged(
     own = runner.prepared.judge
     for rollout in rollouts:
         known = rollout.identity.get("harness", {}).get("judge")
-        if rollout.judgement is not None and own is not None and known == own.to_json():
+        task = tasks.get(rollout.task.name)
+        same = task is not None and rollout.identity.get("task") == task.digest
+        if rollout.judgement and own and same and known == own.to_json():
             kept = rollout.judgement.model_copy(update={"usage": Usage()})
             done[rollout.key] = rollout.model_copy(update={"judgement": kept}), ""
     left = [rollout for rollout in rollouts if rollout.key not in done]

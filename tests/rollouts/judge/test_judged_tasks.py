@@ -293,6 +293,17 @@ def test_what_was_not_judged_is_said(tiny: Tiny) -> None:
     file = labels(tiny, [True])
     done = command("tasks", "judge", "tiny.yaml", "--labels", file)
     assert done.returncode == 1 and done.stdout.count("a check before it failed") == 3
+    assert "no label could be compared" in done.stdout
+
+
+def test_labels_are_compared_with_the_tasks_of_today(tiny: Tiny) -> None:
+    worded(tiny)
+    scored()
+    file = labels(tiny, [True, True, True])
+    assert "6 of 9 labels" in command("tasks", "judge", "tiny.yaml", "--labels", file).stdout
+    for toml in tiny.folder.glob("tasks/*/*/task.toml"):
+        toml.write_text(toml.read_text().replace("The sky is green.", "It contains 'description'."))
+    assert "9 of 9 labels" in command("tasks", "judge", "tiny.yaml", "--labels", file).stdout
 
 
 @pytest.mark.parametrize(
