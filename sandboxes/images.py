@@ -14,7 +14,7 @@ import re
 import ssl
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,15 +191,26 @@ class _Context:
         return archive
 
     def _files(self) -> Iterator[Path]:
-        from docker.utils.build import exclude_paths
+        return context_files(self._folder)
 
-        ignore = self._folder / ".dockerignore"
-        patterns = ignore.read_text().splitlines() if ignore.is_file() else []
-        excluded = [line for line in patterns if line.strip() and not line.startswith("#")]
-        for name in sorted(exclude_paths(str(self._folder), excluded)):
-            path = self._folder / name
-            if path.is_symlink() or path.is_file():
-                yield path
+
+def context_files(folder: Path, besides: Sequence[str] = ()) -> Iterator[Path]:
+    """The files and links of a build context, sorted, without those that its ``.dockerignore``
+    leaves out.
+
+    Args:
+        folder: of the context.
+        besides: more patterns in the form of ``.dockerignore``, applied last.
+    """
+    from docker.utils.build import exclude_paths
+
+    ignore = folder / ".dockerignore"
+    patterns = ignore.read_text("utf-8", "replace").splitlines() if ignore.is_file() else []
+    excluded = [line for line in patterns if line.strip() and not line.startswith("#")]
+    for name in sorted(exclude_paths(str(folder), [*excluded, *besides])):
+        path = folder / name
+        if path.is_symlink() or path.is_file():
+            yield path
 
 
 def _uses_certificates(folder: Path) -> bool:

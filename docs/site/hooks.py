@@ -27,6 +27,7 @@ from skillopt.config.schema import Config
 PAGES: list[Any] = [
     {"Home": "index.md"},
     {"Quickstart": "quickstart.md"},
+    {"Your tasks": "your-tasks.md"},
     {"Concepts": "concepts.md"},
     {"Configuration": "configuration.md"},
     {"Your tasks": [

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 COMMANDS = {
+    "init": "Set up the training of a skill: find what is here, write a config.",
     "train": "Train a skill with a config.",
     "eval": "Score skills on a split, in one or more agents.",
     "demo": "Train the quickstart's skill and show its scores.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from harnesses.agents.registry import toolchains
@@ -19,8 +20,11 @@ from sandboxes.backend import Backend, Check
 from sandboxes.base import Mount, SandboxError, SandboxSpec
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import AGENT_BASE_IMAGE, image_id
+from skillopt.config.inputs import read_config
+from skillopt.core.errors import SkillOptError
 from skillopt.core.installation import OTHER, WAY_OUT, other_package
 from skillopt.evaluation.agent_trial import remembered
+from skillopt.tasks.own_image import own_image
 
 BUILD = "run 'skillopt images build'"
 
@@ -63,6 +67,24 @@ def examine() -> Iterator[Check]:
         if not missing:
             for toolchain in toolchains():
                 yield _program(backend, toolchain)
+
+
+def environment(name: str) -> Check:
+    """Whether the image of ``tasks.environment`` is described as it has to be; it is not built.
+
+    Args:
+        name: of a config.
+    """
+    title = f"environment of {name}"
+    try:
+        config = read_config(name)
+        if not config.tasks.environment:
+            return Check(title, True, f"the project's own image, {AGENT_BASE_IMAGE}")
+        with TemporaryDirectory(prefix="skillopt-doctor-") as made:
+            own = own_image(config.tasks.environment, config.tasks.source, Path(made) / "tasks")
+    except SkillOptError as error:
+        return Check(title, False, str(error), "correct it, or remove tasks.environment")
+    return Check(title, True, "; ".join([own.name, *own.notes]))
 
 
 def engine_answers() -> Check:

@@ -19,7 +19,9 @@ from skillopt.cli.common import output, show_text
     metavar="UPSTREAM:NAME",
     help="Only send this model one request; print its latency, tokens, price and protocol.",
 )
-@click.option("--config", help="The config with the upstreams and prices for --model.")
+@click.option(
+    "--config", help="Also check its tasks.environment; or, for --model, its upstreams and prices."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @guarded
 def command(engine_only: bool, model: str | None, config: str | None, as_json: bool) -> None:
@@ -27,11 +29,18 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
     if model is not None:
         _try_model(model, config, as_json)
         return
-    from skillopt.cli.doctor import engine_answers, examine, installation, release_checks
+    from skillopt.cli.doctor import (
+        engine_answers,
+        environment,
+        examine,
+        installation,
+        release_checks,
+    )
     from skillopt.core.files import to_json
 
     checks = []
-    everything = chain([installation()], examine(), release_checks())
+    of_config = [] if config is None else [environment(config)]
+    everything = chain([installation()], of_config, examine(), release_checks())
     for check in [engine_answers()] if engine_only else everything:
         checks.append(check)
         if not as_json:

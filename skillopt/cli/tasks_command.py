@@ -22,7 +22,7 @@ from skillopt.cli.common import (
 
 if TYPE_CHECKING:
     from skillopt.config.network import Network
-    from skillopt.core.types import Split, Task
+    from skillopt.core.types import BaseImage, Split, Task
     from skillopt.tasks.solving import Trial
     from skillopt.tasks.validate import Problem, TaskSet
 
@@ -213,6 +213,12 @@ def from_repo(as_json: bool, **given: Any) -> None:
 @click.option("--config", help="Names agent, model and sandbox for --baseline, as for train.")
 @set_option
 @click.option("--strict", is_flag=True, help="Count warnings as problems.")
+@click.option(
+    "--environment",
+    metavar="WHAT",
+    help="What tasks without an environment start from, as tasks.environment: a devcontainer.json, "
+    "a Dockerfile, a folder that has one, or an image.",
+)
 @click.option("--local", is_flag=True, help="Run them as local processes, without Docker.")
 @click.option(
     "--network",
@@ -233,6 +239,7 @@ def validate(
     config: str | None,
     settings: tuple[str, ...],
     strict: bool,
+    environment: str | None,
     local: bool,
     hosts: tuple[str, ...],
     as_json: bool,
@@ -248,14 +255,19 @@ def validate(
     --baseline, tasks are named that always or never pass without a skill; rollouts that are in the
     store are not run again.
     """
+    from tempfile import TemporaryDirectory
+
     from skillopt.cli.tasks_report import Report
     from skillopt.core.files import to_json
+    from skillopt.tasks.own_image import own_image
 
     if (baseline is None) != (config is None) or (settings and config is None):
         raise click.UsageError("--baseline and --config go together, and --set with them")
     network = network_of(hosts)
-    with TemporaryDirectory() as made:
-        found = read_source(folder, Path(made), options)
+    with TemporaryDirectory() as folder_of_made:
+        made = Path(folder_of_made) / "tasks"
+        own = own_image(environment, str(folder), made) if environment else None
+        found = read_source(folder, made, options, own)
         report = Report(found)
         if solve or repeat is not None:
             trials, untried = _try(found.tasks, local, network, repeat or 1)
@@ -309,11 +321,14 @@ def judge(config: str, labels: Path, settings: tuple[str, ...], as_json: bool) -
         sys.exit(EXIT_FAILED)
 
 
-def read_source(source: str, made: Path, options: tuple[str, ...]) -> TaskSet:
-    """The tasks that an argument names, with the options of ``--option``."""
+def read_source(
+    source: str, made: Path, options: tuple[str, ...], own: BaseImage | None = None
+) -> TaskSet:
+    """The tasks that an argument names, with the options of ``--option``; those without an
+    environment start from ``own``."""
     from skillopt.tasks.validate import examine_source
 
-    return examine_source(source, made, parse_settings(options, "--option"))
+    return examine_source(source, made, parse_settings(options, "--option"), own)
 
 
 def network_of(words: tuple[str, ...]) -> Network:

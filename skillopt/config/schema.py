@@ -78,6 +78,10 @@ class TasksConfig(Section):
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Keyword arguments for your own source; options of a benchmark, of eval files, or of prompts
     with answers."""
+    environment: str = ""
+    """What tasks without an environment of their own start from: a ``devcontainer.json``, a
+    Dockerfile, a folder that has one of them, or the name of an image. By default the project's own
+    image ``skillopt/agent-base``."""
     exclude: tuple[str, ...] = ()
     """Names of tasks to leave out, such as one whose tests are broken."""
     duplicates: Literal["refuse", "allow"] = "refuse"

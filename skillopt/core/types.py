@@ -72,6 +72,26 @@ class TaskNeeds:
 
 
 @dataclass(frozen=True)
+class BaseImage:
+    """The image that ``tasks.environment`` describes: tasks without an environment of their own
+    start from it.
+
+    Args:
+        name: by which it is run, and by which Dockerfiles name it.
+        folder: of its Dockerfile and all that this copies; None for an image that exists.
+        workdir: its working directory; empty if only the image knows it.
+        notes: what its files say and has no effect here.
+        file: that describes it, for messages.
+    """
+
+    name: str
+    folder: Path | None = None
+    workdir: str = ""
+    notes: tuple[str, ...] = ()
+    file: str = ""
+
+
+@dataclass(frozen=True)
 class Triggers:
     """Which skills an agent should open for a task.
 
@@ -118,6 +138,9 @@ class Task:
     docker_image: str | None = None
     """An existing image to use instead of ``environment/Dockerfile``, which is built if that image
     cannot be had."""
+    base: BaseImage | None = None
+    """The image of ``tasks.environment``, if this task or its Dockerfile starts from it, which
+    builds it before."""
     verifier_image: str | None = None
     """An existing image for the verifier; ``tests/Dockerfile`` describes one to be built."""
     build_timeout_s: float | None = None

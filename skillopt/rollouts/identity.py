@@ -25,7 +25,7 @@ KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
         "root": True,
         "handover": "auto",
     },
-    "tasks": {"exclude": [], "options": {}, "duplicates": "refuse"},
+    "tasks": {"exclude": [], "options": {}, "duplicates": "refuse", "environment": ""},
     "gate": {"kind": "strict", "options": {}},
     "sim": {"protocols": []},
     "upstream": {"api_version": ""},

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from harnesses.agents.registry import CLI_AGENTS, NAMES, check_backend, make_harness
 from harnesses.base import Usage
+from sandboxes.errors import BackendError
 from sandboxes.registry import BACKENDS, traits_of
 from skillopt.config.inputs import initial_skill, skills_beside
 from skillopt.config.loading import ConfigError
@@ -148,6 +149,11 @@ def _check_sandbox(config: Config, splits: Splits) -> None:
     check(BACKENDS.get(kind, kind), "sandbox.kind", "sandbox")
     if kind in BACKENDS:
         traits = traits_of(kind)
+        if config.tasks.environment and not traits.images:
+            raise BackendError(
+                f"tasks.environment: {traits.name!r} sandboxes run no images: set sandbox.kind to "
+                "docker, or remove it"
+            )
         for task in (task for tasks in splits.values() for task in tasks):
             check_folders(task, traits)
             check_images(task, traits)

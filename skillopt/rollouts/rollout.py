@@ -21,7 +21,6 @@ from harnesses.companion import Companion
 from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits, SandboxError
 from sandboxes.disk import SMALLEST_ENTRY
-from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.trees import entries_below, remove_tree, shown_name
 from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
@@ -184,7 +183,7 @@ def _act(
     workspace = folder / "scratch" / "workspace"
     if job.task.question and job.task.workspace is None:
         workspace.mkdir(parents=True)
-        image, place = AGENT_BASE_IMAGE, None
+        image, place = environments.image(job.task), None
     else:
         image, place = environments.prepare(job.task, workspace), workspace
     before = snapshot(workspace)

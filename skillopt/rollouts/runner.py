@@ -53,7 +53,10 @@ from skillopt.rollouts.upstreams import (
 from skillopt.run.events import Listener, RolloutFinished, RolloutStarted, ServiceWaited
 from skillopt.run.records import JudgeAsked, Noted, RolloutRan
 from skillopt.run.spending import JUDGE, LimitReachedError
+from skillopt.tasks.evals.hiding import without_evals
+from skillopt.tasks.evals.reading import eval_files
 from skillopt.tasks.harbor import only_triggers
+from skillopt.tasks.rows import row_files
 from skillopt.tasks.triggers import openings_with
 
 if TYPE_CHECKING:
@@ -79,6 +82,8 @@ class RolloutRunner:
         self.beside = prepared.beside
         self.parts = prepared.parts
         self.store = RolloutStore(self.config.runs / "store")
+        source = self.config.tasks.source
+        self._evals = [*eval_files(source), *row_files(source)]
         self._stack = ExitStack()
         self._cancelled = threading.Event()
         self._harnesses: dict[str, Harness] = {}
@@ -367,6 +372,7 @@ class RolloutRunner:
             check_loaded(skill, agent, self.config.harness.mount)
 
     def _skill_folder(self, skill: Skill) -> Path:
+        skill = without_evals(skill, self._evals)
         folder = self.store.root / "skills" / skill.digest / skill.folder
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -106,6 +106,16 @@ class Environments:
         found = said.stdout.decode("utf-8", "replace").strip()
         return "" if said.exit_code != 0 or found == "/" else found
 
+    def _have_base(self, task: Task) -> None:
+        """Build the image of ``tasks.environment``, if the task starts from it."""
+        if task.base is not None and task.base.folder is not None:
+            self._check_images(task)
+            try:
+                with self._lock:
+                    self._made(task.base.name, task.base.folder)
+            except SandboxError as error:
+                raise type(error)(f"tasks.environment: {task.base.file}: {error}") from error
+
     def prepare(self, task: Task, target: Path) -> str:
         """Write the task's first workspace to ``target``, which does not exist yet: without skills
         of the task's own, which a run without a skill must be without too.
@@ -120,6 +130,7 @@ class Environments:
         Raises:
             SandboxError: the image cannot be built or read, or sandboxes run no images.
         """
+        self._have_base(task)
         simple = None if task.workspace else simple_dockerfile(task)
         if task.workspace is not None:
             image = self.image(task)
@@ -158,9 +169,8 @@ class Environments:
 
     def image(self, task: Task) -> str:
         """The image of a task, as :meth:`prepare` returns it."""
-        if task.question and task.workspace is None:
-            return AGENT_BASE_IMAGE
-        if task.workspace is not None:
+        self._have_base(task)
+        if task.workspace is not None or task.question:
             return self.present(task.docker_image or AGENT_BASE_IMAGE)
         simple = simple_dockerfile(task)
         return self.present(simple.image) if simple is not None else self._built(task)[0]

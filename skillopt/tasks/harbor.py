@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from skillopt.core.types import Split, Task, TaskNeeds, Triggers
+from skillopt.core.files import digest_of
+from skillopt.core.types import BaseImage, Split, Task, TaskNeeds, Triggers
 from skillopt.tasks.compose import Compose, ComposeError, read_compose
 from skillopt.tasks.dockerfile import final_workdir
 from skillopt.tasks.features import (
@@ -76,12 +77,13 @@ def only_triggers(task: Task) -> bool:
     return not (task.expectations or task.expected_output)
 
 
-def read_task(folder: Path, *, scored: Scored = TESTS_ONLY) -> Task:
+def read_task(folder: Path, *, scored: Scored = TESTS_ONLY, own: BaseImage | None = None) -> Task:
     """Read and check one task folder.
 
     Args:
         folder: of the task.
         scored: what besides its tests can score it.
+        own: the image of a task without an environment, which can then have ``tests/test.sh``.
 
     Raises:
         TaskError: a file is missing, a key has a wrong type, a link leaves the folder, or the
@@ -96,7 +98,7 @@ def read_task(folder: Path, *, scored: Scored = TESTS_ONLY) -> Task:
     environment, metadata = table.table("environment"), table.table("metadata")
     agent, verifier = table.table("agent"), table.table("verifier")
     compose = _compose(folder)
-    base = _base(folder, environment, compose, scored.without_tests(metadata))
+    base = _base(folder, environment, compose, scored.without_tests(metadata), own)
     verifier_image = image_name(verifier.table("environment")) or None
     own_image = has_own_image(folder, verifier_image)
     places = () if base.question else places_of(folder, base.workdir or DEFAULT_WORKDIR)
@@ -126,12 +128,13 @@ def read_task(folder: Path, *, scored: Scored = TESTS_ONLY) -> Task:
         if "build_timeout_sec" in environment.values
         else None,
         docker_image=base.image,
+        base=base.own,
         verifier_image=verifier_image,
         env=tuple(sorted({**dict(compose.env), **dict(environment.env())}.items())),
         verifier_env=verifier.env(),
         solution_env=table.table("solution").env(),
         untrusted_programs=metadata.get("untrusted_programs", bool, False),
-        digest=digest,
+        digest=digest_of([digest, base.own.name]) if base.own else digest,
         follow_ups=_texts(metadata, "follow_ups", "one for each further turn"),
         answer_file=_answer_file(metadata),
         expectations=_texts(metadata, "expectations", "one for each statement"),
@@ -158,26 +161,36 @@ class _Base:
         workdir: the working directory; empty if only the image knows it.
         question: whether the task is a question alone.
         empty: whether the workspace is empty at first.
+        own: the image of ``tasks.environment``, if it is this task's.
     """
 
     image: str | None
     workdir: str
     question: bool
     empty: bool
+    own: BaseImage | None = None
 
 
-def _base(folder: Path, environment: Table, compose: Compose, judged: bool) -> _Base:
+def _base(
+    folder: Path, environment: Table, compose: Compose, judged: bool, own: BaseImage | None
+) -> _Base:
     """What a task starts from; raises TaskError if a file that it needs is missing."""
     image = image_name(environment) or compose.image or None
     dockerfile = folder / "environment" / "Dockerfile"
     bare = image is None and not dockerfile.parent.exists()
     question = bare and is_question(folder)
-    empty = bare and judged and not question
-    if image is None and not dockerfile.is_file() and not question and not empty:
-        raise TaskError(f"{dockerfile}: missing; add it, or set environment.docker_image")
+    empty = bare and judged and not question and own is None
+    given = question or empty or (bare and own is not None)
+    if image is None and not dockerfile.is_file() and not given:
+        raise TaskError(
+            f"{dockerfile}: missing; add it, or set environment.docker_image, or "
+            "tasks.environment in the config for all tasks"
+        )
     if not question and not judged and not (folder / "tests" / "test.sh").is_file():
         raise TaskError(f"{folder / 'tests' / 'test.sh'}: missing; it writes the reward")
     workdir = _workdir(folder, environment, compose, dockerfile if image is None else None)
+    if own is not None and bare:
+        return _Base(own.name, workdir or own.workdir, question, False, own)
     return _Base(image, workdir, question, empty)
 
 
@@ -215,12 +228,14 @@ def _empty(workspace: Path) -> None:
     """Write the first workspace of a task that has no environment."""
 
 
-def read_tasks(folder: Path, *, scored: Scored = TESTS_ONLY) -> list[Task]:
+def read_tasks(
+    folder: Path, *, scored: Scored = TESTS_ONLY, own: BaseImage | None = None
+) -> list[Task]:
     """Every task in a flat folder of task folders, or in its ``train``, ``val`` and ``test``.
 
     Args:
         folder: of the set.
-        scored: as for :func:`read_task`.
+        scored, own: as for :func:`read_task`.
 
     Returns:
         The tasks sorted by name.
@@ -228,18 +243,20 @@ def read_tasks(folder: Path, *, scored: Scored = TESTS_ONLY) -> list[Task]:
     Raises:
         TaskError: as :func:`read_task`; there is no task; or two tasks have the same name.
     """
-    splits = read_splits(folder, scored=scored)
+    splits = read_splits(folder, scored=scored, own=own)
     if splits is None:
-        return _read_flat(folder, scored)
+        return _read_flat(folder, scored, own)
     return sorted((task for tasks in splits.values() for task in tasks), key=lambda t: t.name)
 
 
-def read_splits(folder: Path, *, scored: Scored = TESTS_ONLY) -> dict[Split, list[Task]] | None:
+def read_splits(
+    folder: Path, *, scored: Scored = TESTS_ONLY, own: BaseImage | None = None
+) -> dict[Split, list[Task]] | None:
     """The tasks by split if the folder has split folders, None if it is flat.
 
     Args:
         folder: of the set.
-        scored: as for :func:`read_task`.
+        scored, own: as for :func:`read_task`.
 
     Raises:
         TaskError: as :func:`read_tasks`; or train or val does not exist.
@@ -247,7 +264,7 @@ def read_splits(folder: Path, *, scored: Scored = TESTS_ONLY) -> dict[Split, lis
     if not has_splits(folder):
         return None
     tasks: dict[Split, list[Task]] = {
-        split: _read_flat(folder / split, scored) if (folder / split).is_dir() else []
+        split: _read_flat(folder / split, scored, own) if (folder / split).is_dir() else []
         for split in SPLITS
     }
     seen: dict[str, Path] = {}
@@ -303,8 +320,8 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _read_flat(folder: Path, scored: Scored) -> list[Task]:
-    return [read_task(path, scored=scored) for path in task_folders(folder)]
+def _read_flat(folder: Path, scored: Scored, own: BaseImage | None) -> list[Task]:
+    return [read_task(path, scored=scored, own=own) for path in task_folders(folder)]
 
 
 def _compose(folder: Path) -> Compose:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from skillopt.core.types import Task
+from skillopt.core.types import BaseImage, Task
 from skillopt.tasks.evals.case import Case, CommandCheck, write_cases
 from skillopt.tasks.harbor import TaskError, read_task
 
@@ -61,20 +61,23 @@ class Asked:
     family: str
 
 
-def program_tasks(asked: Sequence[Asked], options: ProgramOptions, made: Path) -> list[Task]:
+def program_tasks(
+    asked: Sequence[Asked], options: ProgramOptions, made: Path, own: BaseImage | None = None
+) -> list[Task]:
     """The tasks of prompts for programs, in their order.
 
     Args:
         asked: the prompts.
         options: of all of them.
         made: folder below which the tasks' folders are written.
+        own: the image that they start from; by default the agents' base image.
 
     Raises:
         TaskError: an expected answer is not as the options say.
     """
     cases = [_case(one, options) for one in asked]
-    folder = write_cases(cases, made)
-    return [read_task(folder / case.name) for case in cases]
+    folder = write_cases(cases, made, own)
+    return [replace(read_task(folder / case.name), base=own) for case in cases]
 
 
 def _case(one: Asked, options: ProgramOptions) -> Case:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from skillopt.config.schema import TasksConfig
 from skillopt.core.files import digest_of
-from skillopt.core.types import Split, Task
+from skillopt.core.types import BaseImage, Split, Task
 from skillopt.tasks.answers import Judge, judge_maker
 from skillopt.tasks.benchmarks.answers import TAGGED
 from skillopt.tasks.columns import Row, RowOptions, read, split_of
@@ -38,7 +38,7 @@ def row_files(source: str) -> list[Path]:
 
 
 def row_tasks(
-    config: TasksConfig, files: Sequence[Path], made: Path
+    config: TasksConfig, files: Sequence[Path], made: Path, own: BaseImage | None = None
 ) -> tuple[list[Task], dict[Split, list[Task]]]:
     """The tasks of files of rows: all of them if they name one split or none, else by split.
 
@@ -46,6 +46,7 @@ def row_tasks(
         config: whose ``options`` are those of :class:`RowOptions`.
         files: as :func:`row_files` finds them.
         made: folder below which tasks with tests are written.
+        own: the image that these start from; by default the agents' base image.
 
     Raises:
         TaskError: a file, a row or an option cannot be used.
@@ -53,7 +54,7 @@ def row_tasks(
     """
     options = row_options(config.options)
     rows = list(read(files, options))
-    tasks = make_tasks(rows, options, made)
+    tasks = make_tasks(rows, options, made, own)
     if len({row.split for row in rows}) < 2:
         return tasks, {}
     splits: dict[Split, list[Task]] = {split: [] for split in SPLITS}
@@ -75,7 +76,9 @@ def row_options(given: Mapping[str, Any]) -> RowOptions:
         raise TaskError(f"tasks.options.{key}: {first['msg']}; options of rows: {known}") from error
 
 
-def make_tasks(rows: Sequence[Row], options: RowOptions, made: Path) -> list[Task]:
+def make_tasks(
+    rows: Sequence[Row], options: RowOptions, made: Path, own: BaseImage | None = None
+) -> list[Task]:
     """The tasks of rows, in their order.
 
     Raises:
@@ -84,7 +87,7 @@ def make_tasks(rows: Sequence[Row], options: RowOptions, made: Path) -> list[Tas
     """
     if options.scorer == "program":
         asked = [Asked(row.name, row.place, row.prompt, row.expected, row.family) for row in rows]
-        return program_tasks(asked, _program_options(options), made)
+        return program_tasks(asked, _program_options(options), made, own)
     judge = _judge(options)
     return [_task(row, judge(row)) for row in rows]
 

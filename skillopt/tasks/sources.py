@@ -19,11 +19,12 @@ from skillopt.config.schema import TasksConfig
 from skillopt.core.files import digest_of
 from skillopt.core.import_path import PATH, call, is_ours, load, own_code
 from skillopt.core.part_identity import identity_of
-from skillopt.core.types import Split, Task
+from skillopt.core.types import BaseImage, Split, Task
 from skillopt.tasks.columns import is_row
 from skillopt.tasks.evals.reading import eval_files, eval_tasks, is_eval_file
 from skillopt.tasks.folders import with_folders
 from skillopt.tasks.harbor import SPLITS, TESTS_ONLY, Scored, TaskError, read_splits, read_tasks
+from skillopt.tasks.own_image import own_image
 from skillopt.tasks.records import read_rows
 from skillopt.tasks.rows import row_files, row_tasks
 
@@ -58,11 +59,14 @@ def load_splits(
             not exist, or two splits have a task with the same content.
         PluginError, OwnCodeError: from a user's own source.
     """
+    own = own_image(config.environment, config.source, made) if config.environment else None
     if given is not None:
         splits = _checked(given, "Plugins(tasks=…)")
     else:
-        splits = _named(config, seed, made, scored)
+        splits = _named(config, seed, made, scored, own)
     splits = _without(splits, config)
+    if own is not None:
+        splits = {split: tuple(_on(task, own) for task in tasks) for split, tasks in splits.items()}
     leaks = equal_across(splits)
     if leaks and config.duplicates == "refuse":
         raise TaskError(f"{config.source}: {leaks}")
@@ -95,16 +99,17 @@ def groups_of_equal(tasks: Iterable[Task]) -> list[list[Task]]:
 
 
 def _named(
-    config: TasksConfig, seed: int, made: Path, scored: Scored
+    config: TasksConfig, seed: int, made: Path, scored: Scored, own: BaseImage | None
 ) -> dict[Split, tuple[Task, ...]]:
     path = TASK_SOURCES.get(config.source)
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
     if path is None:
         if files := files_of_evals(config.source):
-            return split_tasks(eval_tasks(config, files, made, scored=scored), config.split, seed)
+            tasks = eval_tasks(config, files, made, scored=scored, own=own)
+            return split_tasks(tasks, config.split, seed)
         if rows := row_files(config.source):
-            tasks, splits = row_tasks(config, rows, made)
+            tasks, splits = row_tasks(config, rows, made, own)
             return (
                 with_selection(splits, config, seed)
                 if splits
@@ -113,9 +118,9 @@ def _named(
         folder = Path(config.source)
         if not folder.is_dir():
             raise TaskError(_unknown(config.source))
-        found = read_splits(folder, scored=scored)
+        found = read_splits(folder, scored=scored, own=own)
         if found is None:
-            return split_tasks(read_tasks(folder, scored=scored), config.split, seed)
+            return split_tasks(read_tasks(folder, scored=scored, own=own), config.split, seed)
         return {split: tuple(found[split]) for split in SPLITS}
     source: TaskSource = load(path, "tasks.source")
     found_splits: Mapping[Split, Sequence[Task]] = call(
@@ -131,6 +136,21 @@ def files_of_evals(source: str) -> list[Path]:
         return files
     rows = [row for _, row in itertools.islice(read_rows(files[0]), 1)]
     return [] if rows and is_row(rows[0]) else files
+
+
+def _on(task: Task, own: BaseImage) -> Task:
+    """A task of a source, which starts from an image if it has no environment of its own."""
+    if task.base is not None or task.docker_image or (task.folder / "environment").exists():
+        return task
+    known = bool(own.workdir) or task.question
+    return replace(
+        task,
+        docker_image=own.name,
+        base=own,
+        workdir=own.workdir or task.workdir,
+        workdir_known=known or task.workspace is not None,
+        digest=digest_of([task.digest, own.name]),
+    )
 
 
 def _checked(found: object, where: str) -> dict[Split, tuple[Task, ...]]:
@@ -243,15 +263,22 @@ def with_selection(
     return found
 
 
+def cut(tasks: int, proportions: tuple[int, int, int]) -> tuple[int, int, int]:
+    """How many of some tasks are in train, val and test: the first two are rounded down, and the
+    last that has a proportion gets the rest."""
+    whole = sum(proportions)
+    train = tasks * proportions[0] // whole
+    val = tasks * proportions[1] // whole if proportions[2] else tasks - train
+    return train, val, tasks - train - val
+
+
 def split_tasks(
     tasks: Sequence[Task], proportions: tuple[int, int, int], seed: int
 ) -> dict[Split, tuple[Task, ...]]:
-    """Shuffle by seed and cut; train and val are rounded down, test gets the rest."""
+    """Shuffle by seed and :func:`cut`."""
     shuffled = sorted(tasks, key=lambda task: task.name)
     random.Random(f"split/{seed}").shuffle(shuffled)
-    whole = sum(proportions)
-    train = len(shuffled) * proportions[0] // whole
-    val = len(shuffled) * proportions[1] // whole
+    train, val, _ = cut(len(shuffled), proportions)
     return {
         "train": tuple(shuffled[:train]),
         "val": tuple(shuffled[train : train + val]),

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from skillopt.config.schema import TasksConfig
-from skillopt.core.types import Split, Task
+from skillopt.core.types import BaseImage, Split, Task
 from skillopt.tasks.evals.reading import eval_options, read_evals
 from skillopt.tasks.harbor import SPLITS, TaskError, has_splits, read_task, task_folders
 from skillopt.tasks.likeness import alike
@@ -73,6 +73,8 @@ class TaskSet:
     folder: Path
     found: tuple[Found, ...]
     problems: tuple[Problem, ...]
+    own: BaseImage | None = None
+    """The image of those without an environment."""
 
     @property
     def tasks(self) -> list[Task]:
@@ -92,6 +94,13 @@ class TaskSet:
     def notes(self) -> list[Problem]:
         """What the authors of valid tasks should know of how they are read, besides what they
         need; each as a warning."""
+        own = self.own.notes if self.own else ()
+        return [
+            *(Problem("", note, warning=True) for note in own),
+            *self._noted(),
+        ]
+
+    def _noted(self) -> list[Problem]:
         return [
             Problem(task.name, note, warning=True)
             for task in self.tasks
@@ -115,10 +124,14 @@ class TaskSet:
         return tuple(places[name] for name in names)
 
 
-def examine(folder: Path) -> TaskSet:
+def examine(folder: Path, own: BaseImage | None = None) -> TaskSet:
     """Read one task folder, a flat folder of them, or one with split folders.
 
     Every task is checked, also after a bad one.
+
+    Args:
+        folder: of the task or tasks.
+        own: the image of tasks without an environment of their own.
 
     Raises:
         TaskError: there is no such folder, there are no tasks in it, or only some of the three
@@ -127,13 +140,16 @@ def examine(folder: Path) -> TaskSet:
     if not folder.is_dir():
         raise TaskError(f"{folder}: no such folder")
     folder = folder.resolve()  # So that the folder "." has a name.
-    found = [_read(path, split) for split, path in _places(folder)]
+    found = [_read(path, split, own) for split, path in _places(folder)]
     problems = [one.problem for one in found if one.problem is not None]
-    return _checked(folder, found, [*problems, *_twice(found)])
+    return _checked(folder, found, [*problems, *_twice(found)], own)
 
 
 def examine_source(
-    source: str, made: Path, options: Mapping[str, JsonValue] | None = None
+    source: str,
+    made: Path,
+    options: Mapping[str, JsonValue] | None = None,
+    own: BaseImage | None = None,
 ) -> TaskSet:
     """Read tasks: eval files, files of prompts with answers, or folders as :func:`examine` does.
 
@@ -141,6 +157,7 @@ def examine_source(
         source: as ``tasks.source``.
         made: folder below which the tasks of files are written.
         options: ``tasks.options`` of files.
+        own: the image of tasks without an environment of their own.
 
     Raises:
         TaskError: as :func:`examine`, or a file cannot be read.
@@ -148,23 +165,27 @@ def examine_source(
     folder = Path(source)
     if evals := files_of_evals(source):
         eval_options(options or {})
-        return _from_evals(folder, evals, made)
+        return _from_evals(folder, evals, made, own)
     if row_files(source):
         config = TasksConfig(source=source, options=dict(options or {}), duplicates="allow")
         splits = load_splits(config, 0, made)
         tasks = [(split, task) for split in SPLITS for task in splits[split]]
-        return _checked(folder, [Found(task.name, task.folder, s, task) for s, task in tasks], [])
+        return _checked(
+            folder, [Found(task.name, task.folder, s, task) for s, task in tasks], [], own
+        )
     if options:
         raise TaskError(f"{source}: a folder of tasks has no options")
     if not folder.exists():
         raise TaskError(f"{source}: no such folder or file")
-    return examine(folder)
+    return examine(folder, own)
 
 
-def _checked(folder: Path, found: Sequence[Found], problems: Sequence[Problem]) -> TaskSet:
+def _checked(
+    folder: Path, found: Sequence[Found], problems: Sequence[Problem], own: BaseImage | None
+) -> TaskSet:
     leaks = equal_across(TaskSet(folder, tuple(found), ()).splits)
     leaking = [Problem("", f"{folder}: {leaks}")] if leaks else []
-    return TaskSet(folder, tuple(found), (*problems, *leaking))
+    return TaskSet(folder, tuple(found), (*problems, *leaking), own)
 
 
 def validate(folder: Path) -> list[Problem]:
@@ -172,12 +193,12 @@ def validate(folder: Path) -> list[Problem]:
     return list(examine(folder).problems)
 
 
-def _from_evals(folder: Path, files: Sequence[Path], made: Path) -> TaskSet:
-    tasks, unusable = read_evals(files, made)
+def _from_evals(folder: Path, files: Sequence[Path], made: Path, own: BaseImage | None) -> TaskSet:
+    tasks, unusable = read_evals(files, made, own=own)
     bad = [Problem(name, f"{name}: {why}") for name, why in unusable.items()]
     found = [Found(task.name, task.folder, None, task) for task in tasks]
     found += [Found(problem.task, folder, None, None, problem) for problem in bad]
-    return TaskSet(folder, tuple(found), tuple(bad))
+    return TaskSet(folder, tuple(found), tuple(bad), own)
 
 
 def _places(folder: Path) -> Iterator[tuple[Split | None, Path]]:
@@ -197,9 +218,9 @@ def _is_task(folder: Path) -> bool:
     return named or parts > 1
 
 
-def _read(path: Path, split: Split | None) -> Found:
+def _read(path: Path, split: Split | None, own: BaseImage | None) -> Found:
     try:
-        return Found(path.name, path, split, read_task(path))
+        return Found(path.name, path, split, read_task(path, own=own))
     except TaskError as error:
         return Found(path.name, path, split, None, Problem(path.name, str(error)))
 

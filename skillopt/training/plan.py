@@ -6,6 +6,7 @@ Rollouts and calls are upper bounds; tokens and cost are based on assumptions th
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +114,17 @@ def told_of_needs(config: Config, needs: Mapping[str, int]) -> str:
     if needs["own_skills"]:
         said.append(f"the skills that {needs['own_skills']} bring are left out")
     return f"tasks: {', '.join(said)}" if said else ""
+
+
+def told_of_base(tasks: Sequence[Task]) -> list[str]:
+    """Which image of ``tasks.environment`` how many tasks start from, and what its files say and
+    has no effect, in lines."""
+    bases = Counter(task.base for task in tasks if task.base is not None)
+    return [
+        line
+        for base, count in bases.items()
+        for line in (f"environment: {count} tasks start from {base.name}", *base.notes)
+    ]
 
 
 def told_of_claim(config: Config, splits: Mapping[Split, Sequence[Task]]) -> str:
@@ -232,7 +244,8 @@ def make_plan(
         initial: the initial skill; None if the optimizer drafts it.
     """
     limit = token_limit(config.skill, initial)
-    needs = count_needs([task for tasks in splits.values() for task in tasks])
+    every = [task for tasks in splits.values() for task in tasks]
+    needs = count_needs(every)
     expected = method.estimate(config, splits)
     counts: dict[str, int] = {name: len(tasks) for name, tasks in splits.items()}
     rollouts = rollouts_by_stage(config, splits, expected)
@@ -269,7 +282,7 @@ def make_plan(
         skill_tokens=estimate_tokens(initial.text) if initial else 0,
         max_tokens=limit,
         needs=needs,
-        needed=told_of_needs(config, needs),
+        needed="\n".join([*filter(None, [told_of_needs(config, needs)]), *told_of_base(every)]),
         confirms=told_of_claim(config, splits),
     )
 

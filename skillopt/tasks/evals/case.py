@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sandboxes.images import AGENT_BASE_IMAGE
-from skillopt.core.types import Triggers
+from skillopt.core.types import BaseImage, Triggers
 from skillopt.tasks.harbor import DEFAULT_WORKDIR, TaskError, folder_digest
 
 CHECKS = "checks.json"
@@ -28,6 +28,8 @@ EVAL_FILES = (CHECKS, "run_checks.py", "test.sh")
 _INSIDE = Path(__file__).parent / "inside" / "run_checks.py"
 _TEST_SH = '#!/bin/sh\nexec python3 -I "$TESTS_DIR/run_checks.py"\n'
 _SCRATCH = re.compile(r"(?<![\w.:}$*~/-])/(?:var/)?tmp/\w")
+_STAGED = "/.skillopt-files"
+"""Where files wait in an image whose working directory is not known."""
 _CONTROL = re.compile(r"[\x7f-\x9f]")
 
 
@@ -180,13 +182,14 @@ def fixture(root: Path, path: str, where: str) -> Path:
     return found
 
 
-def write_cases(cases: Sequence[Case], made: Path) -> Path:
+def write_cases(cases: Sequence[Case], made: Path, own: BaseImage | None = None) -> Path:
     """Write cases as task folders, by name, into a folder that is named by their content: other
     processes may be using it.
 
     Args:
         cases: usable ones, with different names.
         made: where the folder is made, or is already.
+        own: the image that they start from in place of the agents' base image.
 
     Raises:
         TaskError: a file cannot be copied.
@@ -196,7 +199,7 @@ def write_cases(cases: Sequence[Case], made: Path) -> Path:
         fresh = Path(name).resolve() / "tasks"
         fresh.mkdir()
         for case in cases:
-            write_case(case, fresh / case.name)
+            write_case(case, fresh / case.name, own)
         folder = made.resolve() / f"evals-{folder_digest(fresh)[:16]}"
         if not folder.is_dir():
             try:
@@ -210,12 +213,13 @@ def write_cases(cases: Sequence[Case], made: Path) -> Path:
     return folder
 
 
-def write_case(case: Case, folder: Path) -> None:
+def write_case(case: Case, folder: Path, own: BaseImage | None = None) -> None:
     """Write a case as a task folder in Harbor's format.
 
     Args:
         case: that is usable.
         folder: of the task; it does not exist yet. Without checks it gets no ``tests/``.
+        own: the image that it starts from in place of the agents' base image.
 
     Raises:
         TaskError: a file cannot be copied.
@@ -225,12 +229,8 @@ def write_case(case: Case, folder: Path) -> None:
     (folder / "task.toml").write_text(_task_toml(case), "utf-8")
     environment = folder / "environment"
     _place(case.files, environment / "files", case.where)
-    copies = "COPY files /app/\n" if case.files else ""
-    runs = [f"RUN {json.dumps(['/bin/sh', '-ec', command])}\n" for command in case.setup]
     environment.mkdir(exist_ok=True)
-    (environment / "Dockerfile").write_text(
-        f"FROM {AGENT_BASE_IMAGE}\nWORKDIR {DEFAULT_WORKDIR}\n{copies}{''.join(runs)}", "utf-8"
-    )
+    (environment / "Dockerfile").write_text(_dockerfile(case, own), "utf-8")
     if case.checks:
         tests = folder / "tests"
         _place(case.graders, tests / "files", case.where)
@@ -242,6 +242,30 @@ def write_case(case: Case, folder: Path) -> None:
         shutil.copyfile(_INSIDE, tests / "run_checks.py")
         for name, text in case.scripts.items():
             (tests / name).write_text(text, "utf-8")
+
+
+def _dockerfile(case: Case, own: BaseImage | None) -> str:
+    image, workdir = (own.name, own.workdir) if own else (AGENT_BASE_IMAGE, DEFAULT_WORKDIR)
+    # A builder that is not root could not write what is copied.
+    first = [f"FROM {image}", *["USER root"] * bool(own and case.setup)]
+    if workdir:
+        copies = [f"COPY files {workdir}/"] * bool(case.files)
+        return _lines([*first, f"WORKDIR {workdir}", *copies, *map(_run, case.setup)])
+    if not (case.files or case.setup):
+        return _lines(first)
+    # Only the image knows its working directory; one that has none gets the usual one.
+    enter = f'if [ "$PWD" = / ]; then mkdir -p {DEFAULT_WORKDIR}; cd {DEFAULT_WORKDIR}; fi'
+    files = [f"COPY files {_STAGED}/", _run(f"{enter}; cp -R {_STAGED}/. .; rm -rf {_STAGED}")]
+    setup = [_run(f"{enter}\n{command}") for command in case.setup]
+    return _lines([f"FROM {image}", "USER root", *(files if case.files else []), *setup])
+
+
+def _run(command: str) -> str:
+    return f"RUN {json.dumps(['/bin/sh', '-ec', command])}"
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _place(files: Mapping[str, Path | str] | Mapping[str, Path], target: Path, where: str) -> None:

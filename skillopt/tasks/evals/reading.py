@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from skillopt.config.schema import TasksConfig
-from skillopt.core.types import Task
+from skillopt.core.types import BaseImage, Task
 from skillopt.tasks.evals import agent_skill_eval, caliper, skill_creator, skillevaluation
 from skillopt.tasks.evals.case import Case, write_cases
 from skillopt.tasks.harbor import TESTS_ONLY, Scored, TaskError, only_triggers, read_task
@@ -83,7 +83,12 @@ def _unique(files: Iterable[Path]) -> list[Path]:
 
 
 def eval_tasks(
-    config: TasksConfig, files: Sequence[Path], made: Path, *, scored: Scored = TESTS_ONLY
+    config: TasksConfig,
+    files: Sequence[Path],
+    made: Path,
+    *,
+    scored: Scored = TESTS_ONLY,
+    own: BaseImage | None = None,
 ) -> list[Task]:
     """The tasks of eval files.
 
@@ -92,13 +97,14 @@ def eval_tasks(
         files: as :func:`eval_files` finds them.
         made: folder below which the tasks' folders are written.
         scored: what besides deterministic checks can score them.
+        own: the image that they start from; by default the agents' base image.
 
     Raises:
         TaskError: a file is of no known format or not as its format wants it, or tasks cannot be
             judged.
     """
     options = eval_options(config.options)
-    tasks, unusable = read_evals(files, made, scored=scored)
+    tasks, unusable = read_evals(files, made, scored=scored, own=own)
     if unusable and options.unjudged == "refuse":
         names = [*unusable]
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -117,7 +123,7 @@ def eval_tasks(
 
 
 def read_evals(
-    files: Sequence[Path], made: Path, *, scored: Scored = TESTS_ONLY
+    files: Sequence[Path], made: Path, *, scored: Scored = TESTS_ONLY, own: BaseImage | None = None
 ) -> tuple[list[Task], dict[str, str]]:
     """The tasks of eval files, and by name the cases that cannot be one, with the reason.
 
@@ -126,6 +132,7 @@ def read_evals(
         made: folder below which the tasks' folders are written, each set once by its content.
         scored: what besides deterministic checks can score them, so that cases without one are
             tasks too.
+        own: the image that they start from; by default the agents' base image.
 
     Raises:
         TaskError: as :func:`eval_tasks`; or two cases have the same name.
@@ -140,8 +147,9 @@ def read_evals(
         cases[case.name] = case
     unusable = {name: why for name, case in cases.items() if (why := _unusable(case, scored))}
     usable = [case for name, case in cases.items() if name not in unusable]
-    folder = write_cases(usable, made)
-    return [_task(case, folder / case.name, scored) for case in usable], unusable
+    folder = write_cases(usable, made, own)
+    tasks = [_task(case, folder / case.name, scored) for case in usable]
+    return [replace(task, base=own) for task in tasks], unusable
 
 
 def _unusable(case: Case, scored: Scored) -> str:

@@ -1,0 +1,1 @@
+"""Setting up a training: what is found, and what is written."""
