@@ -84,21 +84,24 @@ def choose_tasks(skill: Path, project: Project, given: str | None) -> TaskChoice
 
 
 def _existing(source: str, said: str) -> TaskChoice:
-    """Tasks that can be read. Cases that cannot be scored are left out, if others can be."""
+    """Tasks that can be read. Cases that cannot be scored, and those that only ask for openings,
+    are left out if there are others."""
     files = files_of_evals(source)
+    cases = [case for file in files for case in read_cases(file)]
+    asking = [case for case in cases if case.only_triggers]
+    options = {"triggers": "leave_out"} if asking and len(asking) < len(cases) else {}
     try:
-        return _read(source, said, {})
+        choice = _read(source, said, options)
     except TaskError:
         if not files:
             raise
-    cases = sum(len(read_cases(file)) for file in files)
-    if not any(case.checks for file in files for case in read_cases(file)):
-        raise SetupError(
-            f"{source}: none of its {cases} cases has a check that decides it: add checks (docs/"
-            f"your-tasks.md), or start with examples: --tasks {EXAMPLES}"
-        )
-    choice = _read(source, said, {"unjudged": "leave_out"})
-    return replace(choice, left_out=cases - choice.tasks)
+        if not any(case.checks for case in cases):
+            raise SetupError(
+                f"{source}: none of its {len(cases)} cases has a check that decides it: add checks "
+                f"(docs/your-tasks.md), or start with examples: --tasks {EXAMPLES}"
+            ) from None
+        choice = _read(source, said, {"unjudged": "leave_out", **options})
+    return replace(choice, left_out=len(cases) - choice.tasks) if cases else choice
 
 
 def _read(source: str, said: str, options: Mapping[str, str]) -> TaskChoice:

@@ -295,3 +295,11 @@ def test_which_task_folders_need_no_tests(
         else:
             with pytest.raises(TaskError, match="missing"):
                 read_task(tmp_path, scored=scored)
+
+
+@pytest.mark.parametrize(
+    ("file", "asking"),
+    [(INBOX, [False, False, True]), (LOTS / "evals" / "trigger-queries.json", [True, True])],
+)
+def test_which_cases_only_ask_for_openings(file: Path, asking: list[bool]) -> None:
+    assert [case.only_triggers for case in read_cases(file)] == asking
