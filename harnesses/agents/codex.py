@@ -123,10 +123,11 @@ TERMINAL_PROFILE = TerminalProfile(
     busy=r"\([\dhms ]+ • esc to interrupt\)",
     exit_hint=r"again to (exit|quit)",
     goodbye=r"^To continue this session, run:",
-    question=r"[Pp]ress enter to|enter select",
+    question=r"[Pp]ress enter to|enter (select|continue)",
     cursor="›",
     pages=(
         Page("Do you trust", "Yes"),
+        Page("Trust this folder", "Trust and continue"),
         Page("Would you like to (run|make)", "Yes"),
         Page("Choose what happens to the current task", "Exit +Stop"),
         Page("Update available", "Skip"),

@@ -34,6 +34,8 @@ COMMANDS = {
     "gate": "Measure what a selection split can show, and simulate gates.",
     "data": "Prepare the tasks of the paper's benchmarks.",
     "tasks": "Make, list and check tasks.",
+    "harvest": "Make drafts of tasks from sessions with Codex and Claude Code.",
+    "review": "Go through drafts of tasks: accept, edit, reject.",
     "images": "Build, list and remove the container images.",
     "agents": "Show the versions of the agents, or try one.",
     "doctor": "Check what works on this machine, and how to fix the rest.",

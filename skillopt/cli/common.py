@@ -146,8 +146,8 @@ def chosen_rollouts(
         statuses=statuses,
         harnesses=harnesses,
         models=models,
-        before=_moment(before, "--before"),
-        after=_moment(after, "--after"),
+        before=moment(before, "--before"),
+        after=moment(after, "--after"),
     )
 
 
@@ -160,7 +160,7 @@ def _skill_digest(text: str) -> str | None:
     return skill.digest if skill else None
 
 
-def _moment(text: str | None, option: str) -> float | None:
+def moment(text: str | None, option: str) -> float | None:
     """A time, or the time an age ago, in seconds since 1970."""
     if text is None:
         return None

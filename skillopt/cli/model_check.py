@@ -63,7 +63,7 @@ def check_model(name: str, config: str | None = None) -> ModelCheck:
     Raises:
         ConfigError: there is no such upstream, or the config cannot be used.
     """
-    upstreams, prices, spec = _named(name, config)
+    upstreams, prices, spec = named_model(name, config)
     with (
         open_upstream(upstreams[spec.upstream]) as upstream,
         TemporaryDirectory(dir=scratch_dir()) as scratch,
@@ -77,7 +77,11 @@ def check_model(name: str, config: str | None = None) -> ModelCheck:
         return found
 
 
-def _named(name: str, config: str | None) -> tuple[Mapping[str, UpstreamConfig], Prices, ModelSpec]:
+def named_model(
+    name: str, config: str | None
+) -> tuple[Mapping[str, UpstreamConfig], Prices, ModelSpec]:
+    """The services, the prices and the model that a name means; arguments and errors as for
+    :func:`check_model`."""
     if config is None:
         file = resource("configs") / "upstreams.yaml"
         upstreams = load_config(file, UpstreamsConfig).upstreams

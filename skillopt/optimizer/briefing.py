@@ -60,6 +60,7 @@ class Briefing:
         ran: scored rollouts of the step's batches.
         solved: those of them that are solved.
         notes: the optimizer's notes from earlier epochs (meta skill).
+        remarks: what people said of earlier rollouts and steps, as text.
         prompts: the templates.
         guard: refuses what belongs to single tasks; None if there is nothing to guard.
         sees_answers: whether expected answers are shown.
@@ -85,6 +86,7 @@ class Briefing:
     ran: int = 0
     solved: int = 0
     notes: str = ""
+    remarks: str = ""
     prompts: Prompts = field(default_factory=Prompts)
     guard: LeakGuard | None = None
     sees_answers: bool = False
@@ -140,6 +142,7 @@ class Briefing:
             untried=render_untried(self.untried),
             findings=render_findings(self.findings, self.failures),
             notes=self.notes,
+            remarks=self.remarks,
             **values,
         )
         system = self.prompts.render(

@@ -70,7 +70,7 @@ def render_memory(memory: Sequence[RejectedEdit], tokens: int = MEMORY_TOKENS) -
     Tasks that broke are counted, not named: a name belongs to a single task, and the optimizer
     should not see it. Empty without entries.
     """
-    return _fitting([_entry(entry) for entry in reversed(memory)], tokens, "rejections")
+    return fitting([_entry(entry) for entry in reversed(memory)], tokens, "rejections")
 
 
 def _entry(entry: RejectedEdit) -> str:
@@ -111,7 +111,7 @@ def _verdict(found: EditVerdict) -> str:
 def render_kept(tried: Sequence[Tried], tokens: int = TRIED_TOKENS) -> str:
     """What was accepted, with what it gained, newest first."""
     kept = [entry for entry in reversed(tried) if entry.action == "accept"]
-    return _fitting([render_tried(entry) for entry in kept], tokens, "changes")
+    return fitting([render_tried(entry) for entry in kept], tokens, "changes")
 
 
 def render_tried(entry: Tried) -> str:
@@ -137,7 +137,7 @@ def render_untried(edits: Sequence[Edit], tokens: int = TRIED_TOKENS) -> str:
         f"{describe(edit)}" + (f" (would have helped {_runs(len(edit.runs))})" if edit.runs else "")
         for edit in ranked
     ]
-    return _fitting(lines, tokens, "proposals")
+    return fitting(lines, tokens, "proposals")
 
 
 def render_refused(tried: Sequence[Tried], tokens: int = TRIED_TOKENS // 2) -> str:
@@ -148,7 +148,7 @@ def render_refused(tried: Sequence[Tried], tokens: int = TRIED_TOKENS // 2) -> s
         for outcome in entry.refused
         if outcome.reason != ALREADY_THERE
     )
-    return _fitting(list(lines), tokens, "refusals")
+    return fitting(list(lines), tokens, "refusals")
 
 
 def render_findings(
@@ -166,7 +166,7 @@ def render_findings(
         most = sorted(found, key=lambda one: -one.count)[:FINDINGS]
         told = "; ".join(f"{_line(one.name)} ({one.count})" for one in most)
         lines.append(f"step {step}{of}: {told}")
-    return _fitting(lines, TRIED_TOKENS // 2, "steps")
+    return fitting(lines, TRIED_TOKENS // 2, "steps")
 
 
 def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -203,7 +203,7 @@ def _runs(count: int, what: str = "run") -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
-def _fitting(texts: Sequence[str], tokens: int, what: str) -> str:
+def fitting(texts: Sequence[str], tokens: int, what: str) -> str:
     """The first of some texts, as many as fit, and how many more there are."""
     shown: list[str] = []
     for text in texts:

@@ -62,7 +62,7 @@ def _sampled(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:
         key = run["rollouts"]["key"][index]
         if key not in found and has_result(store, key):
             with suppress(OSError):  # 'skillopt store verify' names those that are damaged.
-                found[key] = rollout_view(place_of(store, key), IN_FILE)
+                found[key] = rollout_view(place_of(store, key), IN_FILE, view.tasks_folder)
     return found
 
 
@@ -71,7 +71,7 @@ def _failed(view: RunView, run: dict[str, Any], count: int) -> dict[str, Any]:
     for failure in sorted(run["failures"], key=lambda one: bool(one["over"])):
         folder = failed_folder_of(view.root, failure["key"])
         if len(found) < count and (folder / "result.json").is_file():
-            found[FAILED + failure["key"]] = rollout_view(folder, IN_FILE)
+            found[FAILED + failure["key"]] = rollout_view(folder, IN_FILE, view.tasks_folder)
     return found
 
 

@@ -17,7 +17,19 @@ from typing import Any
 
 import jinja2
 
-SCRIPTS = ("dom", "format", "charts", "overview", "entries", "tasks", "rollouts", "viewer", "app")
+SCRIPTS = (
+    "dom",
+    "format",
+    "charts",
+    "overview",
+    "entries",
+    "remarks",
+    "tasks",
+    "rollouts",
+    "viewer",
+    "compare",
+    "app",
+)
 
 
 def render(data: Mapping[str, Any], title: str, *, live: bool = False) -> str:

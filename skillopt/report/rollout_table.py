@@ -29,6 +29,8 @@ class Columns:
     opened: list[int] = field(default_factory=list)
     """Whether the skill was opened: 1, 0, or -1 for a rollout without a skill."""
     tokens: list[int] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+    """Dollars; -1 if the price is not known."""
 
 
 @dataclass
@@ -69,7 +71,24 @@ class RolloutTable:
             columns.status.append(STATUSES.index(row.status.value))
             columns.opened.append(-1 if row.skill_activated is None else int(row.skill_activated))
             columns.tokens.append(row.usage.prompt_tokens + row.usage.completion_tokens)
+            usd = row.usage.cost_usd
+            columns.cost.append(-1 if usd is None else round(usd, 6))
         return use
+
+    def about(self, key: str) -> dict[str, str] | None:
+        """Task, split and use of a rollout; None if it is not in the table. A rollout may count for
+        several uses: the split is the one that decides most."""
+        columns = self.columns
+        places = [place for place, known in enumerate(columns.key) if known == key]
+        if not places:
+            return None
+        uses = [self.uses[columns.use[place]] for place in places]
+        splits = {use["split"] for use in uses}
+        return {
+            "task": self.tasks[columns.task[places[0]]]["name"],
+            "split": next((split for split in ("test", "val") if split in splits), "train"),
+            "use": uses[0]["name"],
+        }
 
     def numbers(self, names: Iterable[str], split: str) -> list[int]:
         """The numbers of the tasks of a split that a record names."""

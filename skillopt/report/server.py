@@ -1,4 +1,4 @@
-"""The page served on loopback, live while training runs. It only reads.
+"""The page served on loopback, live while training runs. Without a :class:`Review` it only reads.
 
 Whoever has the random token in the address can read it. Pages of other hosts cannot: host names
 other than loopback's are refused, which prevents DNS rebinding.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
 import secrets
 import socket
 import threading
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from skillopt.core.errors import SkillOptError
 from skillopt.report.document import failed_folder_of, folder_of
 from skillopt.report.page import policy, render
+from skillopt.report.review import MAX_BODY, Review, ReviewError
+from skillopt.report.searching import search
 from skillopt.report.trajectory import LIVE, rollout_view
 from skillopt.report.view import RunView
 
@@ -61,10 +64,12 @@ class PageServer:
     Args:
         views: one per run.
         any_host: whether to answer requests for host names other than loopback's.
+        review: the part that writes; None for a page that only reads.
     """
 
     views: Sequence[RunView]
     any_host: bool = False
+    review: Review | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _version: int = 0
@@ -81,8 +86,15 @@ class PageServer:
             Route("/{token}/data.json", self._data),
             Route("/{token}/rollouts/{key}.json", self._rollout),
             Route("/{token}/failed/{key}.json", self._failed),
+            Route("/{token}/search.json", self._search),
             Route("/{token}/events", self._events),
         ]
+        if self.review is not None:
+            routes += [
+                Route("/{token}/remarks", self._write, methods=["POST"]),
+                Route("/{token}/without", self._write, methods=["POST"]),
+                Route("/{token}/without.json", self._scorings),
+            ]
         names = ["*"] if self.any_host else ["127.0.0.1", "localhost", "[::1]"]
         guard = Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
         return Starlette(routes=routes, middleware=[guard])
@@ -102,6 +114,8 @@ class PageServer:
         if self._refused(request):
             return _answer(404, "no such page")
         data = {"runs": [], "trajectories": {}, "rule": RULE, "live": True}
+        if self.review is not None:
+            data["review"] = self.review.secret
         names = ", ".join(view.state.summary["name"] for view in self.views)
         return _answer(200, render(data, names, live=True), "text/html")
 
@@ -115,24 +129,69 @@ class PageServer:
 
     def _rollout(self, request: Request) -> Response:
         key = str(request.path_params["key"])
-        return self._stored(request, [folder_of(v.root, key) for v in self.views if key in v.keys])
+        owners = [view for view in self.views if key in view.keys]
+        return self._stored(request, [(folder_of(v.root, key), v) for v in owners])
 
     def _failed(self, request: Request) -> Response:
         key = str(request.path_params["key"])
         owners = [view for view in self.views if key in view.failed_keys]
-        return self._stored(request, [failed_folder_of(view.root, key) for view in owners])
+        return self._stored(request, [(failed_folder_of(v.root, key), v) for v in owners])
 
-    def _stored(self, request: Request, folders: Sequence[Path]) -> Response:
-        """The rollout in the first of some folders that exists."""
-        if self._refused(request) or not folders:
+    def _stored(self, request: Request, places: Sequence[tuple[Path, RunView]]) -> Response:
+        """The rollout in the first of some folders, each of a run."""
+        if self._refused(request) or not places:
             return _answer(404, "no such rollout")
+        folder, view = places[0]
         try:
-            found = rollout_view(folders[0], LIVE)
+            found = rollout_view(folder, LIVE, view.tasks_folder)
         except FileNotFoundError:
             return _answer(404, "this rollout is not in the store any more")
         except OSError as error:
             return _answer(404, f"this rollout cannot be read: {error}")
         return _answer(200, _dump(found), "application/json")
+
+    def _search(self, request: Request) -> Response:
+        """A part of a search in a run's trajectories."""
+        if self._refused(request):
+            return _answer(404, "no such page")
+        asked = request.query_params
+        words, run, start = (asked.get(key, "") for key in ("words", "run", "start"))
+        numbers = all(re.fullmatch("[0-9]{1,9}", text) for text in (run, start))
+        if not numbers or int(run) >= len(self.views) or not words.strip():
+            return _answer(400, "give words, run and start")
+        with self._lock:
+            view = self.views[int(run)]
+            keys = list(dict.fromkeys(view.keys_in_order))
+        part = search(view.root, keys, words, int(start))
+        told = {"found": part.found, "next": part.next, "total": len(keys)}
+        return _answer(200, _dump(told), "application/json")
+
+    async def _write(self, request: Request) -> Response:
+        """A remark, or the scoring of a skill without an edit."""
+        if self._refused(request) or self.review is None:
+            return _answer(404, "no such page")
+        try:
+            self.review.check(request)
+            body = await _body(request)
+            told = await asyncio.to_thread(self._written, request.url.path, body)
+        except ReviewError as error:
+            return _answer(error.status, str(error))
+        except OSError as error:
+            return _answer(507, f"it cannot be kept: {error.strerror or error}")
+        return _answer(200, _dump(told), "application/json")
+
+    def _written(self, path: str, body: bytes) -> dict[str, Any]:
+        assert self.review is not None
+        self._refresh()
+        with self._lock:
+            if path.endswith("/without"):
+                return self.review.score_without(body)
+            return self.review.remark(body)
+
+    def _scorings(self, request: Request) -> Response:
+        if self._refused(request) or self.review is None:
+            return _answer(404, "no such page")
+        return _answer(200, _dump(self.review.scorings()), "application/json")
 
     async def _events(self, request: Request) -> Response:
         from starlette.responses import StreamingResponse
@@ -189,6 +248,16 @@ def serve(site: PageServer, sock: socket.socket) -> None:
         site.app(), log_level="critical", access_log=False, timeout_graceful_shutdown=1
     )
     uvicorn.Server(config).run(sockets=[sock])
+
+
+async def _body(request: Request) -> bytes:
+    """A request's body, as far as it may go and one byte more."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            break
+    return body
 
 
 def _answer(status: int, body: str, kind: str = "text/plain") -> Response:

@@ -28,12 +28,14 @@ IN_FILE, LIVE = 6_000, 200_000
 """The most characters of a single text, in a report's file and in ``ui``."""
 
 
-def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
+def rollout_view(folder: Path, limit: int, tasks: Path | None = None) -> dict[str, Any]:
     """A rollout of the store, scored or failed for infrastructure.
 
     Args:
         folder: the rollout's folder in the store.
         limit: the most characters of a single text.
+        tasks: the folder of the run's tasks, if there is one; with it, changed files have their
+            first text too.
 
     Raises:
         FileNotFoundError: the rollout is not in the store, or not any more.
@@ -57,7 +59,8 @@ def rollout_view(folder: Path, limit: int) -> dict[str, Any]:
         "replicate": result.identity["replicate"],
         "steps": _steps(folder, limit),
         "verifier": [*_texts(folder, "verifier", limit), *_judged(result, limit)],
-        "files": list(_texts(folder, "workspace", limit)),
+        "files": _changed(folder, limit, first_files(tasks, result.task.name)),
+        "removed": _removed(folder),
         "frames": _frames(folder),
     }
 
@@ -68,6 +71,40 @@ def _judged(result: Rollout, limit: int) -> Iterator[dict[str, Any]]:
         text = result.judgement.words
         name = f"judge: {result.judgement.model}"
         yield {"name": name, "size": len(text.encode()), "text": clipped(text, limit)}
+
+
+def first_files(tasks: Path | None, name: str) -> Path | None:
+    """The files that a task's workspace begins with, as its folder has them now; None if they are
+    not below the folder of tasks."""
+    if tasks is None or name != Path(name).name or name in ("", ".", ".."):
+        return None
+    places = [tasks / split / name for split in (".", "train", "val", "test")]
+    return next((p for place in places if (p := place / "environment" / "files").is_dir()), None)
+
+
+def _changed(folder: Path, limit: int, first: Path | None) -> list[dict[str, Any]]:
+    """The files that the agent changed, each with its first text if that is known: None for a new
+    one."""
+    found = list(_texts(folder, "workspace", limit))
+    for file in found if first is not None else ():
+        assert first is not None
+        before = (first / file["name"]).resolve()
+        file["before"] = None
+        if before.is_file() and before.is_relative_to(first.resolve()):
+            with before.open("rb") as source:
+                text = source.read(limit * 4).decode("utf-8", "replace")
+            file["before"] = clipped(text, limit)
+    return found
+
+
+def _removed(folder: Path) -> list[str]:
+    """The files that the agent removed from its workspace."""
+    try:
+        with open_file(folder, "work.json") as file:
+            removed = json.loads(file.read()).get("removed", [])
+    except (FileNotFoundError, ValueError):
+        return []
+    return [str(name) for name in removed[:MAX_FILES]]
 
 
 def _steps(folder: Path, limit: int) -> list[dict[str, Any]]:

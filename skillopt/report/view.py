@@ -28,6 +28,7 @@ from skillopt.run.records import (
     Noted,
     RaceDone,
     Record,
+    Remarked,
     RemovalDone,
     Replied,
     RolloutRan,
@@ -37,6 +38,7 @@ from skillopt.run.records import (
     StageStarted,
     StepDone,
 )
+from skillopt.run.remarks import queued
 from skillopt.run.spending import Meter
 from skillopt.run.state import State
 
@@ -75,6 +77,7 @@ class RunView:
         self._began: float | None = None
         self._last: float | None = None
         self._doing = ""
+        self._waiting: list[Remarked] = []
         self.refresh()
 
     @property
@@ -83,18 +86,47 @@ class RunView:
         return frozenset(self._table.columns.key)
 
     @property
+    def keys_in_order(self) -> list[str]:
+        """The same in the order in which they were run; those with several uses several times."""
+        return list(self._table.columns.key)
+
+    @property
+    def tasks_folder(self) -> Path | None:
+        """The folder that ``tasks.source`` names, if it does and it is there."""
+        config = self.state.created.config if self.state.created else {}
+        source = Path(config.get("tasks", {}).get("source", ""))
+        return source if source.name and source.is_dir() else None
+
+    @property
     def failed_keys(self) -> frozenset[str]:
         """The keys of the rollouts that failed for infrastructure, even if they succeeded later."""
         return self._failures.keys
 
+    def about(self, name: str) -> dict[str, str] | None:
+        """What a remark is about: task, split and use of a rollout by its key, or nothing of these
+        for a step's entry by its name; None if there is neither."""
+        found = self._table.about(name)
+        named = any(entry["name"] == name for entry in self._steps)
+        return found if found is not None else {} if named else None
+
     def refresh(self) -> bool:
         """Read the log's new records. Returns whether anything has changed."""
-        before, new = self._doing, False
+        before, new = (self._doing, self._waiting), False
         for record in self._log.new():
             self._add(record)
             new = True
-        self._doing = self.state.doing
-        return new or before != self._doing
+        self._doing, self._waiting = self.state.doing, queued(self.root)
+        return new or before != (self._doing, self._waiting)
+
+    @property
+    def remarks(self) -> dict[str, Remarked]:
+        """People's remarks by id, also those that the training process has not taken over yet."""
+        found = dict(self.state.remarks)
+        for remark in self._waiting:
+            found.pop(remark.id, None)
+            if not remark.withdrawn:
+                found[remark.id] = remark
+        return found
 
     def _add(self, record: AnyRecord) -> None:
         before = self.state.current
@@ -366,6 +398,7 @@ class RunView:
             "uses": self._table.uses,
             "statuses": STATUSES,
             "rollouts": {**vars(self._table.columns), "seconds": seconds},
+            "remarks": [_remark(remark) for remark in self.remarks.values()],
             "curve": self._curve,
             "entries": self._steps,
             "memory": [asdict(entry) for entry in state.memory],
@@ -387,6 +420,11 @@ def read_run(root: Path) -> RunView:
     if view.state.created is None:
         raise RunError(f"{root / LOG}: no record in it; is {root} a run that has started?")
     return view
+
+
+def _remark(record: Remarked) -> dict[str, Any]:
+    told = {"id", "at", "about", "other", "task", "split", "use", "verdict", "blind", "text"}
+    return {**record.model_dump(include=told), "step": record.since}
 
 
 def _reply(record: Replied) -> dict[str, Any]:

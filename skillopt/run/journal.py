@@ -19,6 +19,8 @@ from skillopt.core.files import end_whole, sync_folder
 from skillopt.run.records import RECORD, AnyRecord, RunStarted
 
 LOG = "events.jsonl"
+PATIENCE_S = 1.0
+"""Seconds to wait for the lock: writing a remark into the log takes less."""
 
 
 class JournalError(SkillOptError):
@@ -46,7 +48,7 @@ class Journal:
     def __enter__(self) -> Journal:
         self.root.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=PATIENCE_S)
         except Timeout as error:
             raise JournalError(f"{self.root}: {_owner(self.root)} is training this run; wait for "
                                "it, or name another run (--set name=...)") from error  # fmt: skip

@@ -325,6 +325,34 @@ class EpochDone(Record):
     """Its row in the history, at the epoch's last step."""
 
 
+class Remarked(Record):
+    """A person's remark on a rollout, on two rollouts side by side, or on a step."""
+
+    kind: Literal["remarked"] = "remarked"
+    id: str
+    """The same for a later record that replaces or withdraws it."""
+    about: str
+    """The rollout's key; the name of a step's entry if it is about that."""
+    other: str = ""
+    """The key of the rollout that it was compared with."""
+    task: str = ""
+    """The rollout's task; empty if it is about a step."""
+    split: str = ""
+    """The task's split. What is said of tasks that decide is not shown to the optimizer."""
+    use: str = ""
+    """What the rollout was run for."""
+    verdict: Literal["", "good", "bad", "better", "worse", "equal"] = ""
+    """Of the rollout; for two, how the first is to the other."""
+    blind: bool = False
+    """Whether the person did not know which skill was which."""
+    text: str = ""
+    since: int
+    """The first step whose prompts show it."""
+    withdrawn: bool = False
+    inherited: bool = False
+    """Whether it comes from the run that this one was forked from."""
+
+
 class RunDone(Record):
     """Training has ended; ``test`` has the scores on the test split by role of the skill."""
 
@@ -351,7 +379,7 @@ class RunStopped(Record):
 AnyRecord = Annotated[
     RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | JudgeAsked | Noted
     | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone | StepDone
-    | CreditDone | RemovalDone | EpochDone | RunDone | RunStopped,
+    | CreditDone | RemovalDone | EpochDone | Remarked | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

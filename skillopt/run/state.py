@@ -29,6 +29,7 @@ from skillopt.run.records import (
     Noted,
     RacedCandidate,
     RaceDone,
+    Remarked,
     RemovalDone,
     Replied,
     RolloutRan,
@@ -106,6 +107,8 @@ class State:
     """Step of the last accepted change; 0 if there was none."""
     history: list[dict[str, Any]] = field(default_factory=list)
     replies: dict[str, Replied] = field(default_factory=dict)
+    remarks: dict[str, Remarked] = field(default_factory=dict)
+    """People's remarks that were not withdrawn, by id, oldest first."""
     batches: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     unused: set[str] = field(default_factory=set)
     """Keys of rollouts that were run ahead of their step, and that no step has used."""
@@ -167,6 +170,10 @@ class State:
                 self.skills[record.digest] = record.skill
             case Replied():
                 self.replies[record.id] = record
+            case Remarked():
+                self.remarks.pop(record.id, None)
+                if not record.withdrawn:
+                    self.remarks[record.id] = record
             case BatchDone():
                 self.batches[record.step, record.part] = record.keys
                 self.unused.difference_update(record.keys)

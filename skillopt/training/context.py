@@ -50,6 +50,7 @@ from skillopt.training.history import claim_at_end, history_row, lacked_room, ru
 from skillopt.training.optimizer_model import GatewayModel
 from skillopt.training.plan import gate_kind, test_arms, token_limit, told_of_length
 from skillopt.training.proposal import Proposal
+from skillopt.training.remarks import remarks_text, take_remarks
 from skillopt.training.shown import agent_paragraph, earlier, silence_of, trajectory_tokens
 from skillopt.training.steps import StepPlan, plan_steps
 
@@ -343,6 +344,7 @@ class Training:
         """
         config, state, step = self.config, self.state, plan.step if plan else 0
         train, seed = config.train, f"{config.seed}/{about}"
+        remarks = self._remarks(step) if plan else ""
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
@@ -357,6 +359,7 @@ class Training:
             agent=agent_paragraph(config, self.splits),
             **(earlier(state, step, self._steps_in_epoch, skill) if train.memory and plan else {}),
             notes=state.notes if train.meta_skill else "",
+            remarks=remarks,
             prompts=self.prompts,
             guard=self.guard,
             sees_answers=config.optimizer.sees_answers,
@@ -368,6 +371,13 @@ class Training:
             trajectory_tokens=trajectory_tokens(config, self.max_tokens),
         )
         return Asking(briefing, model)
+
+    def _remarks(self, step: int) -> str:
+        """What people have said of the run, for a step's prompts."""
+        if not (shown := take_remarks(self.record, step)):
+            return ""
+        tasks = {task.name: task for task in self.splits["train"]}
+        return remarks_text(shown, tasks, self.guard, self.config.optimizer.sees_answers)
 
     @contextmanager
     def stage(

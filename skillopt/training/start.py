@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -37,12 +38,14 @@ from skillopt.run.notify import notify
 from skillopt.run.recorder import Recorder
 from skillopt.run.records import (
     FORMAT,
+    Remarked,
     Replied,
     RunChanged,
     RunCreated,
     RunStarted,
     RunStopped,
 )
+from skillopt.run.remarks import queued
 from skillopt.run.spending import LimitReachedError, Meter
 from skillopt.run.state import State, fold
 from skillopt.run.stop import StopCondition, make_stop
@@ -278,6 +281,8 @@ def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
         )
         if parts.judged:
             record.note(parts.judged)
+        for remark in _remarks_of(config, origin):
+            record(remark)
         return
     found |= _config_changes(state.created.config, settings)
     if found:
@@ -394,6 +399,22 @@ def _inherited(config: Config, state: State) -> dict[str, Replied]:
         return {}
     found = read_records(config.runs / origin)
     return {record.id: record for record in found if isinstance(record, Replied)}
+
+
+def _remarks_of(config: Config, origin: str | None) -> list[Remarked]:
+    """People's remarks on the run that this one is forked from, if it still exists. They show in
+    the same steps, so that its replies stay valid; what was said after its end, from the first."""
+    if not origin:
+        return []
+    root = config.runs / origin
+    state = fold([*read_records(root), *queued(root)])
+    steps = state.steps if state.done else math.inf
+    return [
+        remark.model_copy(
+            update={"inherited": True, "since": remark.since if remark.since <= steps else 1}
+        )
+        for remark in state.remarks.values()
+    ]
 
 
 def _result(root: Path, state: State, meter: Meter, initial: Skill | None) -> RunResult:

@@ -90,6 +90,15 @@ SUBSTITUTIONS = (
         "told 'http://' skillopt ui runs/my-skill",
         "it ends with an interrupt",
     ),
+    *(
+        Substitution(
+            document,
+            "$ skillopt harvest",
+            f"$ skillopt harvest {ROOT}/tests/tasks/drafts/logs/codex-0.171.0-resumed",
+            "a session that was kept",
+        )
+        for document in ("docs/commands/harvest.md", "docs/commands/review.md")
+    ),
     Substitution(
         "docs/local-model.md",
         "make demo-local",

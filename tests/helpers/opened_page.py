@@ -5,6 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+HOSTILE = """\
+<script>window.hacked = 1</script><img src=x onerror="window.hacked=2">
+<svg onload="window.hacked=3"><a href="javascript:window.hacked=4">go</a></svg>
+<iframe srcdoc="<script>parent.hacked=5</script>"></iframe>
+<style>*{display:none}</style><link rel=stylesheet href=http://attacker.invalid/x.css>
+data:text/html,<script>window.hacked=6</script> {{7*7}} ${7*7} </script></pre></body>
+\x1b]0;title\x07\x1b[31mred \u202egnp.exe\u202c \x00 &lt;b&gt; ]]> --> `"' end"""
+"""Text that tries to do something wherever it is shown."""
+
 
 class Page:
     """One page in a browser, with all that it complained of or asked for."""

@@ -25,6 +25,7 @@ EDIT = Edit(
 CONTEXT = {
     "agent": "A", "skill": "S", "files": {"references/more.md": "F"}, "kept": "K", "memory": "M",
     "refused_before": "R", "untried": "U", "findings": "W", "notes": "N",
+    "remarks": "P",
 }  # fmt: skip
 DOCUMENT = {"problem": "too long", "limit": 1700}
 TRAJECTORIES = {"trajectories": ["T1", "T2"], "budget": 3, "ran": 8, "solved": 5}
@@ -84,9 +85,18 @@ def test_prompts_say_what_was_asked() -> None:
     text = render_prompt("failures", **PROMPTS["failures"])
     assert "at most 3 edits" in text and "propose a `note`" in text
     assert "```\nM\n```" in text and "```\nN\n```" in text and "```\nF\n```" in text
-    for part in ("# The agent\n\nA", "```\nK\n```", "```\nR\n```", "```\nU\n```", "```\nW\n```"):
+    for part in (
+        "# The agent\n\nA",
+        "```\nK\n```",
+        "```\nR\n```",
+        "```\nU\n```",
+        "```\nW\n```",
+        "```\nP\n```",
+    ):
         assert part in text
-    empty = dict.fromkeys(["agent", "kept", "memory", "refused_before", "untried", "findings"], "")
+    empty = dict.fromkeys(
+        ["agent", "kept", "memory", "refused_before", "untried", "findings", "remarks"], ""
+    )
     plain = {**PROMPTS["successes"], **empty, "notes": "", "files": {}}
     lines = render_prompt("successes", **plain).split("\n")
     assert [line for line in lines if line.startswith("# ")] == [

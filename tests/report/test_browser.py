@@ -11,18 +11,10 @@ import pytest
 
 from skillopt.report.document import folder_of, report
 from skillopt.report.view import RunView, read_run
-from tests.helpers.opened_page import Page
+from tests.helpers.opened_page import HOSTILE, Page
 from tests.helpers.synthetic_run import rows, stored_result, synthetic_run
 
 pytestmark = pytest.mark.browser
-
-HOSTILE = """\
-<script>window.hacked = 1</script><img src=x onerror="window.hacked=2">
-<svg onload="window.hacked=3"><a href="javascript:window.hacked=4">go</a></svg>
-<iframe srcdoc="<script>parent.hacked=5</script>"></iframe>
-<style>*{display:none}</style><link rel=stylesheet href=http://attacker.invalid/x.css>
-data:text/html,<script>window.hacked=6</script> {{7*7}} ${7*7} </script></pre></body>
-\x1b]0;title\x07\x1b[31mred \u202egnp.exe\u202c \x00 &lt;b&gt; ]]> --> `"' end"""
 
 
 @pytest.fixture

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +15,8 @@ from skillopt.report.document import failed_folder_of
 from skillopt.run.journal import LOG
 from tests.helpers.command_line import skillopt
 from tests.helpers.owners import owner_process
+from tests.helpers.served_page import fetched, served, status
 from tests.helpers.synthetic_run import created, ran, rows, started, stored_result, write_log
-
-
-@contextmanager
-def served(*arguments: str | Path) -> Iterator[str]:
-    """The address that ``skillopt ui`` prints, while it runs."""
-    command = [sys.executable, "-m", "skillopt", "ui", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            code = process.wait(10)
-    assert code == 0
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +29,6 @@ def address(plain_run: Path) -> Iterator[str]:
 def exposed(plain_run: Path) -> Iterator[str]:
     with served(plain_run, "--host", "0.0.0.0", "--expose") as url:
         yield url
-
-
-def status(url: str, method: str = "GET", **headers: str) -> int:
-    request = urllib.request.Request(url, method=method, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def fetched(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return json.loads(answer.read())
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
 // The page itself: which run, which view. The address after # says both, so that it can be kept.
 
-const TABS = ["overview", "steps", "tasks", "rollouts", "rejected", "skill", "config"];
+const TABS = ["overview", "steps", "tasks", "rollouts", "compare", "remarks", "rejected", "skill", "config"];
 const store = JSON.parse(document.getElementById("data").textContent);
 const root = document.getElementById("page");
 const filters = new Map();
 const viewer = makeViewer(loadRollout, store.rule);
+const pairViewer = makePairViewer(loadRollout);
+const comparisons = new Map();
+let linked = "";
 let runs = store.runs;
 
 async function loadRollout(key, failed) {
@@ -33,16 +36,24 @@ function content(at) {
   const to = (tab, what) => go(at.run, tab, what);
   const open = (index, among) => {
     const list = among || sameUse(run, index);
-    viewer.show(list.indexOf(index), list.length, (place) => scoredItem(run, list[place]));
+    viewer.show(list.indexOf(index), list.length, (place) => scoredItem(run, at.run, list[place]));
   };
   const openFailed = (failure) => viewer.show(run.failures.indexOf(failure), run.failures.length,
     (place) => failedItem(run.failures[place]));
   if (!filters.has(at.run)) filters.set(at.run, { ...NO_FILTER });
+  if (!comparisons.has(at.run)) comparisons.set(at.run, { ...NO_COMPARISON });
   switch (at.tab) {
-    case "steps": return entriesView(run, at.what, to, open);
+    case "steps": return entriesView(run, at.run, at.what, to, open);
     case "tasks": return tasksView(run, at.what, to, open);
-    case "rollouts": return [...rolloutsView(run, filters.get(at.run), held, open),
+    case "rollouts": return [...rolloutsView(run, at.run, filters.get(at.run), held, open),
       run.failures.some((f) => !f.over) && note("Rollouts that failed for infrastructure are not scored; the overview lists them."), note(store.rule)];
+    case "compare": return compareView(run, at.what, comparisons.get(at.run), (tab, what, same) => { if (same) draw(); else to(tab, what); },
+      (found, place) => pairViewer.show(run, at.run, found, place, comparisons.get(at.run)));
+    case "remarks": return remarksView(run, at.run, (remark) => {
+      const index = run.rollouts.key.indexOf(remark.about);
+      if (index < 0) to("steps", remark.about);
+      else open(index, [index]);
+    });
     case "rejected": return memoryView(run, to);
     case "skill": return run.skill
       ? [section("From the initial to the best skill", diff(run.change)), section("The best skill", h("pre", { class: "card" }, run.skill))]
@@ -78,13 +89,34 @@ function draw() {
   const focused = document.activeElement?.id;
   const parts = content(at).filter(Boolean);
   root.replaceChildren(banner(at), h("main", { tabindex: -1 }, parts),
-    h("footer", { class: "note" }, "Keys: 1–7 views, j and k steps, / filter, t theme, n and p in a trajectory."));
+    h("footer", { class: "note" }, "Keys: 1–9 views, j and k steps, / filter, t theme, n and p in a trajectory."));
+  const [tabs, tab] = [root.querySelector(".tabs"), root.querySelector(".tab[aria-current]")];
+  if (tab) tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - 60; // On a phone not all fit.
   if (focused) document.getElementById(focused)?.focus();
+  openLinked(at);
+}
+
+/** Open the rollout that the address names, once. */
+function openLinked(at) {
+  const name = at.tab === "rollouts" && at.what ? `${at.run}/${at.what}` : "";
+  if (name && name !== linked) {
+    const index = runs[at.run].rollouts.key.indexOf(at.what);
+    if (index < 0) return;
+    viewer.show(0, 1, () => scoredItem(runs[at.run], at.run, index));
+  }
+  linked = name;
+}
+
+/** Draw again unless somebody is writing: what they wrote would be lost. */
+function drawUnlessWriting() {
+  const writing = document.activeElement?.tagName === "TEXTAREA" || [...root.querySelectorAll("textarea")].some((area) => area.value);
+  document.querySelectorAll("[data-remarks]").forEach((list) => list.dispatchEvent(new Event("redraw")));
+  if (!writing) draw();
 }
 
 function keys(event) {
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
-  if (typing || viewer.dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (typing || viewer.dialog.open || pairViewer.dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
   const at = place();
   const number = Number(event.key);
   if (event.key === "t") toggleTheme();
@@ -111,7 +143,7 @@ function follow() {
     busy = true;
     try {
       const answer = await fetch("data.json");
-      if (answer.ok) { runs = (await answer.json()).runs; draw(); }
+      if (answer.ok) { runs = (await answer.json()).runs; drawUnlessWriting(); }
     } finally { busy = false; }
     if (again) { again = false; load(); }
   };
@@ -122,5 +154,6 @@ addEventListener("hashchange", draw);
 addEventListener("keydown", keys);
 narrow.addEventListener("change", draw);
 draw();
-document.body.append(viewer.dialog);
+document.body.append(viewer.dialog, pairViewer.dialog);
+if (store.review) loadScorings().catch(() => {}); // It is only for what was begun before.
 if (store.live) follow();

@@ -33,7 +33,7 @@ function s(tag, props = {}, ...children) {
 
 function table(head, rows, props = {}) {
   return h("div", { class: "scroll" }, h("table", props,
-    h("thead", {}, h("tr", {}, head.map((c) => h("th", { scope: "col" }, c)))),
+    h("thead", {}, h("tr", {}, head.map((c) => (c instanceof Node && c.tagName === "TH" ? c : h("th", { scope: "col" }, c))))),
     h("tbody", {}, rows)));
 }
 

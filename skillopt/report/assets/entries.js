@@ -1,6 +1,6 @@
 // What each step did: its decision, its edits and what led to them.
 
-function entriesView(run, chosen, go, openRollout) {
+function entriesView(run, number, chosen, go, openRollout) {
   if (!run.entries.length) return [note("No step is done yet.")];
   const found = run.entries.findIndex((e) => e.name === chosen);
   const index = found < 0 ? run.entries.length - 1 : found;
@@ -9,7 +9,7 @@ function entriesView(run, chosen, go, openRollout) {
     class: `item ${e.action}`, "aria-current": i === index, click: () => go("steps", e.name) },
   h("b", {}, e.name), ` ${actionWord(e.action)}`, e.gate ? ` ${judgedScore(e.gate)}` : "",
   e.skipped && h("span", { class: "why" }, e.skipped))));
-  return [h("div", { class: "split" }, list, h("div", {}, entryDetail(run, entry, openRollout)))];
+  return [h("div", { class: "split" }, list, h("div", {}, entryDetail(run, number, entry, openRollout)))];
 }
 
 function judgedScore(gate) {
@@ -17,7 +17,14 @@ function judgedScore(gate) {
   return `${percent(gate.before)} → ${after}`;
 }
 
-function entryDetail(run, entry, openRollout) {
+function entryDetail(run, number, entry, openRollout) {
+  const remarks = run.remarks.filter((remark) => remark.about === entry.name);
+  let applied = 0;
+  const edits = entry.edits.map((outcome) => {
+    if (outcome.applied) applied += 1;
+    const mayGo = outcome.applied && entry.action === "accept" && /^(step|edits of step)/.test(entry.name);
+    return [editCard(outcome), mayGo && withoutButton(number, `${entry.step}.${applied}`)];
+  });
   return [
     h("h2", {}, entry.name, " ", h("span", { class: `badge ${entry.action}` }, actionWord(entry.action))),
     entry.gate ? gateFacts(run, entry, openRollout) : unjudged(entry),
@@ -28,8 +35,10 @@ function entryDetail(run, entry, openRollout) {
     entry.length && note(`The whole skill in fewer words: about ${entry.length[0]} tokens before, ${entry.length[1]} after.`),
     entry.pairs && pairFacts(entry.pairs),
     section("What changed", diff(entry.diff)),
-    entry.edits.length > 0 && section("Edits", entry.edits.map(editCard)),
+    entry.edits.length > 0 && section("Edits", edits),
     entry.verdicts?.length > 0 && section("Left out in turn", h("ul", {}, entry.verdicts.map(verdictLine))),
+    (remarks.length > 0 || store.review) && section("Remarks", remarks.map((remark) => remarkCard(run, number, remark)),
+      remarkForm(number, { about: entry.name }, ["good", "bad"])),
     section("What led to it", entry.replies.map(replyCard),
       entry.replies.length ? null : note("The optimizer was not asked.")),
     entry.notes && section("The optimizer's own notes (meta skill)", h("pre", {}, entry.notes)),

@@ -18,9 +18,10 @@ function heatColumns(run, split) {
 }
 
 function tasksView(run, chosen, go, openRollout) {
-  const split = chosen in SPLITS ? chosen : "val";
-  const buttons = Object.entries(SPLITS).map(([name, word]) => h("button", {
+  const split = chosen in SPLITS || chosen === "cost" ? chosen : "val";
+  const buttons = Object.entries({ ...SPLITS, cost: "cost by task" }).map(([name, word]) => h("button", {
     class: "chip", "aria-pressed": String(name === split), click: () => go("tasks", name) }, word));
+  if (split === "cost") return [h("p", {}, buttons), ...costByTask(run)].filter(Boolean);
   return [h("p", {}, buttons), heatMap(run, split, openRollout),
     note(h("span", { class: "swatch solved" }), " solved ", h("span", { class: "swatch partial" }), " partly ",
       h("span", { class: "swatch failed" }), " failed; empty: not run. A task that was run several times is partly solved if the runs differ. Arrow keys move, Enter opens the trajectory.")];

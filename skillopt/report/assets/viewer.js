@@ -8,7 +8,8 @@ function makeViewer(load, rule) {
   let asked = 0;
   let go = () => {};
   addEventListener("keydown", (e) => {
-    if (dialog.open && (e.key === "n" || e.key === "p")) go(e.key === "n" ? 1 : -1);
+    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(e.target.tagName);
+    if (dialog.open && !typing && (e.key === "n" || e.key === "p")) go(e.key === "n" ? 1 : -1);
   });
   const show = async (place, total, item) => {
     const mine = asked += 1;
@@ -21,16 +22,41 @@ function makeViewer(load, rule) {
     let problem = rule;
     try { found = await load(shown.key, shown.failed); } catch (error) { problem = error.message; }
     if (mine !== asked) return;
-    body.replaceChildren(head, ...(found ? rolloutDetail(found) : [shown.reason, note("This trajectory is not here. ", problem)].filter(Boolean)));
+    body.replaceChildren(head, ...(shown.remarks ? [shown.remarks()] : []),
+      ...(found ? [findBox(body), ...rolloutDetail(found)] : [shown.reason, note("This trajectory is not here. ", problem)].filter(Boolean)));
     body.scrollTop = 0;
   };
   return { dialog, show };
 }
 
+/** A search in the steps that are shown: those without the words are hidden. */
+function findBox(body) {
+  const state = h("span", { class: "hits", "aria-live": "polite" });
+  const find = (event) => {
+    const words = event.target.value.toLowerCase();
+    const steps = [...body.querySelectorAll(".step")];
+    steps.forEach((step) => { step.hidden = !step.textContent.toLowerCase().includes(words); });
+    state.textContent = words ? ` in ${plural(steps.filter((step) => !step.hidden).length, "step")}` : "";
+  };
+  return h("p", {}, h("input", { type: "search", class: "find", placeholder: "find in this trajectory", "aria-label": "find in this trajectory", input: find }), state);
+}
+
 /** What the viewer shows of a scored rollout before it is loaded. */
-function scoredItem(run, index) {
+function scoredItem(run, number, index) {
   const [kind, word] = outcome(run, index);
-  return { key: run.rollouts.key[index], failed: false, kind, word,
+  const key = run.rollouts.key[index];
+  const remarks = () => {
+    const list = h("div", {});
+    const draw = () => {
+      const now = runs[number].remarks.filter((remark) => remark.about === key || remark.other === key);
+      list.replaceChildren(...now.map((remark) => remarkCard(runs[number], number, remark)));
+    };
+    draw();
+    list.addEventListener("redraw", draw);
+    list.dataset.remarks = key;
+    return h("div", {}, list, remarkForm(number, { about: key }, ["good", "bad"], run.uses[run.rollouts.use[index]].split));
+  };
+  return { key, failed: false, kind, word, link: `#${[number, "rollouts", key].map(encodeURIComponent).join("/")}`, remarks,
     task: run.tasks[run.rollouts.task[index]].name, use: run.uses[run.rollouts.use[index]].name };
 }
 
@@ -46,7 +72,14 @@ function viewerHead(shown, place, total, go, close) {
     h("p", { class: "note" }, `${shown.use} · `, h("code", {}, shown.key.slice(0, 16))),
     h("p", {}, h("button", { class: "chip", disabled: place <= 0, click: () => go(-1) }, "previous (p)"),
       h("button", { class: "chip", disabled: place + 1 >= total, click: () => go(1) }, "next (n)"),
+      shown.link && h("button", { class: "chip", click: (e) => copyLink(shown.link, e.target) }, "link"),
       h("button", { class: "chip", click: close }, "close (Esc)")));
+}
+
+/** Put a rollout's address into the address bar, and where it can be pasted from. */
+function copyLink(link, button) {
+  history.replaceState(null, "", link);
+  navigator.clipboard?.writeText(location.href).then(() => { button.textContent = "copied"; }, () => { button.textContent = "in the address bar"; });
 }
 
 function rolloutDetail(found) {
@@ -60,7 +93,7 @@ function rolloutDetail(found) {
     section("Verifier", h("p", {}, complaint), found.verifier.map(fileCard)),
     found.frames.length > 0 && section("Terminal", terminal(found.frames)),
     section("Conversation", found.steps.length ? found.steps.map(stepCard) : note("The model was never reached.")),
-    found.files.length > 0 && section("Files that the agent left", found.files.map(fileCard)),
+    changedFiles(found),
   ].filter(Boolean);
 }
 
@@ -77,6 +110,20 @@ function stepCard(step, number) {
 function callCard(call, results) {
   return h("div", { class: "call" }, h("h4", {}, call.name), h("pre", { class: "input" }, call.arguments),
     results.map((r) => h("pre", { class: "output" }, r.text)));
+}
+
+/** What the agent changed in its workspace: differences, if the first files are known. */
+function changedFiles(found) {
+  if (!found.files.length && !found.removed.length) return null;
+  return section("Files that the agent changed", found.files.map(changedCard),
+    found.removed.length > 0 && note(`Removed: ${found.removed.join(", ")}.`));
+}
+
+function changedCard(file) {
+  if (typeof file.before !== "string" || file.text === null) return fileCard(file);
+  const rows = lineDiff(file.before, file.text);
+  return h("details", { class: "card" }, h("summary", {}, `${file.name} (changed, ${count(file.size)} bytes)`),
+    rows ? diff(rows) : note("Too long to compare."), h("details", {}, h("summary", {}, "the whole file"), h("pre", {}, file.text)));
 }
 
 function fileCard(file) {

@@ -1,0 +1,1 @@
+"""Drafts of tasks from people's sessions with agents, and their review."""
