@@ -109,7 +109,7 @@ class History:
         and without links that lead out of it."""
         target.mkdir(parents=True)
         with tempfile.TemporaryDirectory() as scratch:
-            index = {"GIT_INDEX_FILE": f"{scratch}/index", "GIT_WORK_TREE": str(target)}
+            index = {"GIT_INDEX_FILE": f"{scratch}/index", "GIT_WORK_TREE": str(target.resolve())}
             self._git("read-tree", commit, **index)
             self._git("checkout-index", "--all", "--force", **index)
         inside = target.resolve()
