@@ -67,6 +67,11 @@ def _install(folder: Path) -> None:
     venv.create(folder / "peer", with_pip=True)
     pip = [str(folder / "peer" / "bin" / "pip"), "install", "--quiet", PEER]
     subprocess.run(pip, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program_into(folder)
+
+
+def program_into(folder: Path) -> None:
+    """Put the program from its image into ``bin`` of a folder."""
     harness = make_harness(AGENT)
     assert isinstance(harness, CliHarness)
     toolchain = harness.agent.toolchain

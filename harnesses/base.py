@@ -106,6 +106,25 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Openings:
+    """When a request that only asks which skills the agent opens is over.
+
+    Args:
+        wanted: names of skill folders that are to be opened. It is over when all are.
+        unwanted: names of those that are not. It is over when one is.
+        calls: model calls of the main conversation after which it is over anyway.
+    """
+
+    wanted: frozenset[str]
+    unwanted: frozenset[str]
+    calls: int
+
+    def decided(self, opened: frozenset[str]) -> bool:
+        """Whether these openings decide."""
+        return bool(opened & self.unwanted) or bool(self.wanted and self.wanted <= opened)
+
+
+@dataclass(frozen=True)
 class Request:
     """One rollout to run."""
 
@@ -156,6 +175,9 @@ class Request:
     """Whether the agent is root of its container."""
     keep_as: str = ""
     """Name of the image in which its container is kept, as ``SandboxSpec.keep_as``."""
+    openings: Openings | None = None
+    """When it is over because skills have been opened, or have not; None if it runs to its end.
+    It is then completed, and its agent gets no further reply."""
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -27,9 +27,13 @@ from skillopt.config.schema import Config
 PAGES: list[Any] = [
     {"Home": "index.md"},
     {"Quickstart": "quickstart.md"},
-    {"Your tasks": "your-tasks.md"},
     {"Concepts": "concepts.md"},
     {"Configuration": "configuration.md"},
+    {"Your tasks": [
+        {"From a skill to a training run": "your-tasks.md"},
+        {"Judged tasks": "your-tasks-judged.md"},
+        {"Trigger queries": "your-tasks-triggers.md"},
+    ]},
     {"Models": [
         {"Models and their services": "models.md"},
         {"Any agent on any model": "translation.md"},

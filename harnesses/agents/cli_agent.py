@@ -184,7 +184,8 @@ class CliHarness:
                 )
                 out.write(result.stdout)
                 err.write(result.stderr)
-                if result.exit_code != 0 or session.failure or session.exhausted:
+                over = session.failure or session.exhausted or session.over
+                if result.exit_code != 0 or over:
                     break
         complaint = self.agent.complaint(result.stdout.decode("utf-8", "replace"))
         if result.exit_code and not complaint:
@@ -276,6 +277,8 @@ class CliHarness:
         result = end.result
         if session.failure:
             return Status.INFRA_ERROR, session.failure
+        if session.over:
+            return Status.COMPLETED, ""
         if session.cuts and self.agent.starts_tools_early:
             what = f"{self.name} may have done a part of its work twice"
             return Status.INFRA_ERROR, f"the model service broke off a stream: {what}"

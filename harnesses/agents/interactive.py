@@ -129,8 +129,8 @@ class _Driver:
 
     @property
     def over(self) -> bool:
-        """Whether the model service or the budget has ended the rollout."""
-        return bool(self.session.failure or self.session.exhausted)
+        """Whether the model service, the budget or the gateway has ended the rollout."""
+        return bool(self.session.failure or self.session.exhausted or self.session.over)
 
     def _answered(self) -> bool:
         """Whether the last request of this turn has got a reply without tool calls."""

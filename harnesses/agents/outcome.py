@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 
+from harnesses.agents.openings import OpeningWatch
 from harnesses.base import Outcome, Request, Status
 from harnesses.gateway.session import Grant, Session
 from harnesses.gateway.wire import WIRE
@@ -64,6 +65,7 @@ def _opened(request: Request, site: RolloutSite) -> Session:
         request.budget,
         site.anywhere,
         companion,
+        over=OpeningWatch(request) if request.openings else None,
         first_byte_s=HURRIED * request.timeout_s,
     )
     try:

@@ -102,6 +102,19 @@ class Route:
         )  # fmt: skip
 
 
+def unanswered(
+    protocol: ProtocolName,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+    part: int,
+    why: str,
+) -> Exchange:
+    """The record of a request that nobody is to blame for and that was not passed on."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    at = now()
+    return Exchange(protocol, body, None, 400, why, at, at, thread=_thread(lower), part=part)
+
+
 def _thread(headers: Mapping[str, str]) -> str | None:
     """The thread that a header names: Claude Code names a sub-agent, OpenCode the session and its
     parent."""

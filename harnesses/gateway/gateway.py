@@ -21,7 +21,7 @@ from harnesses.companion import PATH as COMPANION_PATH
 from harnesses.gateway.bodies import MAX_BODY, Bodies, BodyError
 from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
 from harnesses.gateway.confinement import confined, remote_address
-from harnesses.gateway.exchange import Route
+from harnesses.gateway.exchange import Route, unanswered
 from harnesses.gateway.forward import OVER, Forward
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.service import OnWait, Service
@@ -262,6 +262,8 @@ class Gateway:
         self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
     ) -> ASGIApp:
         refusal = self._refusal(session, protocol, body)
+        if refusal is None and self._is_over(session, protocol, body, headers):
+            refusal = 400, OVER
         if refusal:
             return _error(protocol, *refusal)
         session.requests += 1
@@ -311,8 +313,8 @@ class Gateway:
         grant = session.grant
         if not isinstance(body, dict):
             return 400, "request is not a JSON object"
-        if session.failure:
-            return 400, OVER
+        if session.failure or session.over:
+            return 400, OVER  # After 400 the agents do not try again.
         if body.get("model") != grant.model.name:
             return 403, f"model {body.get('model')!r} is not this rollout's {grant.model.name!r}"
         address = "" if grant.outside else remote_address(protocol, body)
@@ -324,6 +326,17 @@ class Gateway:
         elif used >= grant.budget.tokens:
             session.exhausted = f"budget of {grant.budget.tokens} tokens is used up"
         return (403, OVER) if session.exhausted else None
+
+    def _is_over(
+        self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
+    ) -> bool:
+        """Whether a rollout is over before this request, which is then recorded: it shows why."""
+        if session.grant.over is None:
+            return False
+        session.over = session.grant.over(protocol, body)
+        if session.over:
+            session.add(unanswered(protocol, body, headers, session.part, session.over), None)
+        return bool(session.over)
 
     def _priced(self, model: str, usage: Usage) -> Usage:
         return replace(usage, cost_usd=self._price(model, usage))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.companion import Companion
@@ -23,6 +24,9 @@ CALLS = 16
 RECORDED_BYTES = 128 * 1024 * 1024
 """Bytes of one session's exchanges on disk after which its agent gets no more replies."""
 Expired = Callable[[], bool]
+Over = Callable[[ProtocolName, Mapping[str, Any]], str]
+"""Why a rollout is over before a request is passed on, from the protocol and the body of that
+request; empty if it is not."""
 BACK_OFF = "back-off"
 """The wait of a program from a failed reply to its next request."""
 
@@ -43,6 +47,8 @@ class Grant:
     silence_s: float | None = None
     """Seconds for which a reply may think in silence before and between its words: such time is
     not lost to the service. None for what ``patience`` says."""
+    over: Over | None = None
+    """Asked before each request; None if the agent decides when its work is done."""
     first_byte_s: float = math.inf
     """The most seconds to the first byte of a reply that are the agent's; ``patience`` may have
     less."""
@@ -66,6 +72,8 @@ class Session:
     """Why the model service or the companion was given up: an infrastructure failure."""
     exhausted: str = ""
     """The budget that the agent has used up."""
+    over: str = ""
+    """Why the rollout is over although its agent has asked for more; see :class:`Grant`."""
     cuts: int = 0
     requests: int = 0
     active: int = 0

@@ -102,18 +102,22 @@ def skill_activated(found: Iterable[Turn], skill: Path | None) -> bool | None:
     """
     if skill is None:
         return None
+    # Messages come again with each request.
+    messages = {id(message): message for turn in found for message in turn.shown.messages}
+    return has_text(messages.values(), skill)
+
+
+def has_text(messages: Iterable[Message], skill: Path) -> bool:
+    """Whether one of some messages has at least half of the lines of a skill's body."""
     lines = body_lines(skill)
-    if not lines:
-        return False
-    seen: set[int] = set()  # Messages come again with each request.
-    for message in (message for turn in found for message in turn.shown.messages):
-        if id(message) in seen:
-            continue
-        seen.add(id(message))
-        for text in (message.text, *(result.text for result in message.results)):
-            if sum(line in text for line in lines) * 2 >= len(lines):
-                return True
-    return False
+    texts = (
+        text
+        for message in messages
+        for text in (message.text, *(result.text for result in message.results))
+    )
+    return bool(lines) and any(
+        sum(line in text for line in lines) * 2 >= len(lines) for text in texts
+    )
 
 
 def skills_opened(found: Sequence[Turn], skills: Iterable[Path]) -> tuple[str, ...]:

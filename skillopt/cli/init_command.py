@@ -164,7 +164,8 @@ def _print(found: Found, lines: list[str], commands: list[list[str]]) -> None:
         ("agents (runs bring their own)", machine.agents),
         ("keys", machine.keys),
     ):
-        show_text(console, f"found {name}: {', '.join(values) or 'none'}")
+        if values:
+            show_text(console, f"found {name}: {', '.join(values)}")
     for line in lines:
         show_text(console, line)
     show_text(console, "\nnext:")

@@ -41,8 +41,10 @@ def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> 
 
     RUN is a run's folder, or its name below ``runs``. The run may still be running.
     """
+    from skillopt.config.prices import money
     from skillopt.core.files import to_json
     from skillopt.run.folder import read_state
+    from skillopt.run.spending import JUDGE
 
     if rollout is not None:
         _follow(run, rollout, as_json)
@@ -59,6 +61,9 @@ def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> 
         click.echo(to_json(told), nl=False)
         return
     _print_history(state)
+    if spent := meter.stages.get(JUDGE):
+        console = output()
+        show_text(console, f"judge: {spent.tokens:,} tokens, {money(spent.usage.cost_usd)}")
     _print_diff(state)
 
 

@@ -63,6 +63,8 @@ def show(key: str, runs: Path, as_json: bool) -> None:
         "not_rejudged": why_not(rollout.folder),
         "files": names(rollout.folder),
     }
+    if rollout.judgement is not None:
+        told["judgement"] = rollout.judgement.model_dump(mode="json")
     if is_packed(rollout.folder):
         told["unpack"] = f"skillopt store unpack {rollout.key[:12]} FOLDER"
     if as_json:

@@ -11,7 +11,7 @@ from skillopt.cli.common import show_text
 from skillopt.config.prices import money
 from skillopt.core.metric import Scorer
 from skillopt.core.text import printable
-from skillopt.evaluation.scoring import OnTask, Part, Row
+from skillopt.evaluation.scoring import OnTask, Opening, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
 from skillopt.rollouts.catalogue import finished
 from skillopt.rollouts.contents import largest
@@ -65,6 +65,10 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
         if row.claim:
             where = f"{row.harness} with {row.model}" if several else row.harness
             show_text(console, f"{row.skill} in {where}: {row.claim.words}")
+    for row in rows:
+        if row.opening:
+            where = f"{row.harness} with {row.model}" if several else row.harness
+            show_text(console, f"{row.skill} in {where}: {row.opening.words}")
     _print_unopened(console, [row.activation for row in rows])
 
 
@@ -152,6 +156,9 @@ def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
             _opened(scores["skill_activated"]),
         )
     _print(console, table)
+    for role, scores in test.items():
+        if "opening" in scores:
+            show_text(console, f"{role}: {Opening.read(scores['opening']).words}")
     _print_unopened(console, [scores["skill_activated"] for scores in test.values()])
 
 
@@ -160,7 +167,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     budgets = " ".join("∞" if budget is None else str(budget) for budget in plan.budgets)
     tasks = ", ".join(f"{count} {split}" for split, count in plan.tasks.items())
     title = f"{plan.name}: {plan.epochs} epochs, {plan.steps} steps, {tasks} tasks"
-    columns = ["stage", "rollouts", "optimizer calls", "tokens, about", "cost, about"]
+    columns = ["stage", "rollouts", "model calls", "tokens, about", "cost, about"]
     table = _table(title, columns, ["stage"])
     rows = [(s.stage, s.rollouts, s.calls, s.usage) for s in plan.stages]
     rows.append(("all", plan.rollouts, sum(s.calls for s in plan.stages), plan.usage))
@@ -173,8 +180,9 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(plan.length, soft_wrap=True)
     console.print(plan.selection, soft_wrap=True)
     console.print(plan.confirms, soft_wrap=True)
-    if plan.needed:
-        show_text(console, plan.needed)
+    for text in (plan.needed, plan.judged):
+        if text:
+            show_text(console, text)
     console.print(
         f"{plan.bounds} Tokens are assumed ({plan.assumption}); prices as of {plan.priced}.",
         soft_wrap=True,

@@ -285,6 +285,42 @@ def validate(
         sys.exit(EXIT_FAILED)
 
 
+@command.command("judge")
+@click.argument("config")
+@click.option(
+    "--labels",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="People's verdicts, one a line, as JSON or CSV.",
+)
+@set_option
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@guarded
+def judge(config: str, labels: Path, settings: tuple[str, ...], as_json: bool) -> None:
+    """Compare the judge of CONFIG with people's verdicts on stored rollouts.
+
+    Each line of FILE has a rollout (the beginning of its key) or a task, an expectation (its words
+    or its number), and a verdict: met or unmet. Stored work that this judge has not judged yet is
+    judged; no agent runs. The result is kept beside FILE, where train looks for it.
+    """
+    from skillopt.config.inputs import read_config
+    from skillopt.core.files import to_json
+    from skillopt.evaluation.agreement import check_judge
+
+    found = check_judge(read_config(config, parse_settings(settings)), labels)
+    if as_json:
+        click.echo(to_json(found.to_json()), nl=False)
+    else:
+        console = output()
+        for line in (*found.differing, *(f"not judged: {why}" for why in found.not_judged)):
+            show_text(console, line)
+        show_text(console, found.words)
+        show_text(console, found.cost)
+    if found.not_judged:
+        sys.exit(EXIT_FAILED)
+
+
 def read_source(
     source: str, made: Path, options: tuple[str, ...], own: BaseImage | None = None
 ) -> TaskSet:

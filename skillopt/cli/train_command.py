@@ -18,12 +18,22 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("config")
 @set_option
+@click.option(
+    "--only",
+    type=click.Choice(["all", "description"]),
+    help="What to train: the description alone, or all of the skill. [default: the config's]",
+)
 @click.option("--dry-run", is_flag=True, help="Print upper bounds for the run; run nothing.")
 @click.option("--fork", metavar="NEW", help="Start a new run NEW with what is in the store.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
 def command(
-    config: str, settings: tuple[str, ...], dry_run: bool, fork: str | None, as_json: bool
+    config: str,
+    settings: tuple[str, ...],
+    only: str | None,
+    dry_run: bool,
+    fork: str | None,
+    as_json: bool,
 ) -> None:
     """Train a skill with CONFIG: a YAML file, or the name of one that comes with the project.
 
@@ -35,7 +45,8 @@ def command(
     from skillopt.core.files import to_json
     from skillopt.training.start import train
 
-    checked = read_config(config, parse_settings(settings))
+    chosen = {"train.only": only} if only else {}
+    checked = read_config(config, {**parse_settings(settings), **chosen})
     warn_of_network(checked)
     if dry_run:
         _print_plan(checked, fork, as_json)

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
@@ -32,11 +32,12 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow", "opentelemetry"]
 Schedule = Literal["constant", "linear", "cosine", "autonomous", "none"]
 StageName = Literal[
     "draft", "baseline", "rollout", "ahead", "reflect", "merge", "rank", "apply", "race", "gate",
-    "credit", "prune", "pairs", "slow", "meta", "final", "test", "eval",
+    "credit", "prune", "pairs", "slow", "meta", "final", "test", "eval", "judge",
 ]  # fmt: skip
 """The stages of a run in order; ``race`` are the rollouts that choose one of several
 candidates, ``pairs`` those of the slow update, ``credit`` and ``prune`` those that judge single
-edits, and ``ahead`` those of the next step's batch that were run in advance."""
+edits, and ``ahead`` those of the next step's batch that were run in advance. ``judge`` are the
+calls of the judge, whatever stage their rollouts are run for."""
 Arm = Literal["none", "draft"]
 FEW_TESTS = 100
 """The most test tasks on which no skill is scored without being asked for."""
@@ -247,6 +248,35 @@ class OptimizerConfig(ModelConfig):
     is asked for again. By default 1,800, or ``patience.total`` if that is less."""
 
 
+class JudgeConfig(ModelConfig):
+    """The model that judges what tasks say in words about their results (``expectations``)."""
+
+    prompt: Path | None = None
+    """File with the template of its prompt, which replaces the project's. It is given
+    ``instruction``, ``expected_output``, ``expectations`` and ``evidence``."""
+    when: Literal["passed", "always"] = "passed"
+    """Whether the judge is asked only if all deterministic checks of the task have passed. If not
+    all have, its expectations then count as not met."""
+    evidence_tokens: int = Field(16_000, ge=500)
+    """Most tokens of the agent's answer, changed files and tool calls that it is shown."""
+    timeout_s: float | None = Field(None, gt=0)
+    """Seconds for which a reply may think in silence, as for the optimizer."""
+    labels: Path | None = None
+    """File with people's verdicts, on which ``skillopt tasks judge`` measures the judge's
+    agreement. Without it the judge is unchecked."""
+    least_agreement: float | None = Field(0.6, ge=-1, le=1)
+    """The least agreement with ``labels`` (Cohen's kappa) with which ``train`` starts; null to
+    start with any."""
+
+
+class TriggersConfig(Section):
+    """Tasks that only ask whether a skill is opened."""
+
+    calls: int = Field(3, ge=1)
+    """Model calls after which a skill that is not opened counts as not opened. An opening ends the
+    rollout at once."""
+
+
 class LearningRateConfig(Section):
     """The textual learning rate: how many edits a step may make (paper §3)."""
 
@@ -261,6 +291,10 @@ class LearningRateConfig(Section):
 
 class TrainConfig(Section):
     """The training loop."""
+
+    only: Literal["all", "description"] = "all"
+    """What is trained: ``description`` is the description alone, by which agents decide whether to
+    open the skill. Each step then writes it anew; there is no slow update and no meta skill."""
 
     epochs: int = Field(4, ge=1)
     """How often all training tasks are used."""
@@ -308,9 +342,17 @@ class TrainConfig(Section):
     stages: dict[OwnStage, str] = Field(default_factory=dict)
     """Import paths of your own functions for some stages, such as ``rank: my_module:my_rank``."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("only") != "description":
+            return values
+        return values | {"update": "full_rewrite", "slow_update": False, "meta_skill": False}
+
     @model_validator(mode="after")
     def _has_patches(self) -> TrainConfig:
-        by_minibatch = self.candidates > 1 and self.candidates_by == "minibatch"
+        several = self.candidates > 1 and self.only == "all"
+        by_minibatch = several and self.candidates_by == "minibatch"
         if by_minibatch and self.update == "full_rewrite":
             raise ValueError(
                 "candidates_by: minibatch divides the patches, and update: full_rewrite makes "
@@ -509,6 +551,9 @@ class Config(Section):
     limits: RunLimitsConfig = RunLimitsConfig()
     stop: tuple[StopConfig, ...] = ()
     """Conditions that end training early, after a step. The final scores are still measured."""
+    judge: JudgeConfig | None = None
+    """The model that judges tasks with expectations in words; without it they are not judged."""
+    triggers: TriggersConfig = TriggersConfig()
     verifier: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
     """Import path of your own verifier, which replaces the tasks' tests."""
     trackers: tuple[TrackerName, ...] = ()
@@ -526,7 +571,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _references(self) -> Config:
-        for role in ("target", "optimizer"):
+        for role in ("target", "optimizer", *(["judge"] if self.judge else [])):
             upstream = getattr(self, role).upstream
             if upstream not in self.upstreams:
                 known = ", ".join(sorted(self.upstreams))

@@ -17,6 +17,7 @@ from harnesses.base import Status, Usage
 from harnesses.companion import Companion
 from skillopt.core.errors import FormatError
 from skillopt.core.files import read_json
+from skillopt.core.judgement import Judgement
 from skillopt.core.packed import open_file
 
 if TYPE_CHECKING:
@@ -275,6 +276,8 @@ class Rollout(BaseModel):
     """Seconds of these that were lost to the model service; the others are the agent's."""
     others_opened: tuple[str, ...] = ()
     """Names of the skills of ``skill.beside`` that the agent opened."""
+    judgement: Judgement | None = None
+    """What a judge says of the task's expectations; None without one."""
     folder: SkipValidation[Path]
     """The rollout's folder in the store. Its files (trajectory.json, wire.jsonl, verifier/, logs)
     are packed there: see :meth:`open`."""
@@ -303,7 +306,8 @@ class Rollout(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``result.json``."""
-        values = self.model_dump(mode="json", exclude={"task", "reward", "folder"})
+        without = set() if self.judgement else {"judgement"}
+        values = self.model_dump(mode="json", exclude={"task", "reward", "folder", *without})
         return {
             "format": self.format,
             "task": self.task.name,

@@ -13,8 +13,16 @@ from skillopt.core.metric import Scorer
 from skillopt.core.skill import Skill
 from skillopt.core.types import Rollout, Task, used
 from skillopt.evaluation.claim import Claim, claim, gain_of, means_of
-from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean, rate_difference
+from skillopt.evaluation.stats import (
+    Estimate,
+    all_or_nothing_runs,
+    mean,
+    percent,
+    rate,
+    rate_difference,
+)
 from skillopt.rollouts.runner import RolloutRunner
+from skillopt.tasks.triggers import OPENED, SHOULD_OPEN
 
 FLIP = 0.5
 """Difference in a task's mean over its repetitions that counts as a flip."""
@@ -41,6 +49,73 @@ class OnTask:
     """Difference to the first row's mean; None for that row itself."""
     interval: Estimate | None
     """The gain with its interval; None for single runs, which have none."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How well a skill is opened, over the tasks that say whether it should be.
+
+    Args:
+        tasks: how many these are.
+        precision: the share of its openings that were right; None if it was never opened.
+        recall: the share of the tasks for it that it was opened for; None if no task is for it.
+        calls: model calls of a rollout, on average.
+    """
+
+    tasks: int
+    precision: Estimate | None
+    recall: Estimate | None
+    calls: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {
+            "tasks": self.tasks,
+            "precision": vars(self.precision) if self.precision else None,
+            "recall": vars(self.recall) if self.recall else None,
+            "calls": self.calls,
+        }
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Opening:
+        """From :meth:`to_json`."""
+        shares = {
+            name: Estimate(**values[name]) if values[name] else None
+            for name in ("precision", "recall")
+        }
+        return cls(tasks=values["tasks"], calls=values["calls"], **shares)
+
+    @property
+    def words(self) -> str:
+        """In one line."""
+        said = []
+        for name, share in (("precision", self.precision), ("recall", self.recall)):
+            said.append(f"{name} {percent(share)}" if share else f"no {name}")
+        return f"openings: {', '.join(said)}, {self.calls:.1f} model calls a rollout"
+
+
+def opening_of(rollouts: Sequence[Rollout]) -> Opening | None:
+    """How well a skill was opened in some rollouts; None if no task says whether it should be.
+    Repetitions of a task are not independent: they count as one task with their mean."""
+    runs: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        if SHOULD_OPEN in rollout.reward.metrics:
+            content = str(rollout.identity.get("task", rollout.task.name))
+            runs.setdefault(content, []).append(rollout)
+    if not runs:
+        return None
+    wanted = opened = right = 0.0
+    for own in runs.values():
+        should = own[0].reward.metrics[SHOULD_OPEN]
+        share = math.fsum(rollout.reward.metrics[OPENED] for rollout in own) / len(own)
+        wanted, opened, right = wanted + should, opened + share, right + should * share
+    asked = [rollout for own in runs.values() for rollout in own]
+    return Opening(
+        len(runs),
+        rate(right, opened) if opened else None,
+        rate(right, wanted) if wanted else None,
+        math.fsum(rollout.usage.requests for rollout in asked) / len(asked),
+    )
 
 
 @dataclass(frozen=True)
@@ -170,6 +245,11 @@ class Row:
         return sum(seen) / len(seen) if seen else None
 
     @property
+    def opening(self) -> Opening | None:
+        """How well the skill was opened; None if no task says whether it should be."""
+        return opening_of(self.rollouts)
+
+    @property
     def usage(self) -> Usage:
         return used(self.rollouts)
 
@@ -183,7 +263,12 @@ class Row:
             "soft": sum(r.reward.soft for r in self.rollouts) / max(1, len(self.rollouts)),
             "gain": vars(self.gain) if self.gain else None,
             "skill_activated": self.activation,
+            **self._openings(),
         }
+
+    def _openings(self) -> dict[str, Any]:
+        opening = self.opening
+        return {"opening": opening.to_json()} if opening else {}
 
     def to_json(self) -> dict[str, Any]:
         """The row as ``--json`` prints it."""
@@ -198,6 +283,7 @@ class Row:
             "gain": vars(self.gain) if self.gain else None,
             "claim": self.claim.to_json() if self.claim else None,
             "skill_activated": self.activation,
+            **self._openings(),
             "tokens": usage.prompt_tokens + usage.completion_tokens,
             "cost_usd": usage.cost_usd,
             "seconds": math.fsum({r.key: r.duration_s for r in self.rollouts}.values()),

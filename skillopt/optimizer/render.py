@@ -92,7 +92,7 @@ def view(rollout: Rollout, skill: Skill, *, feedback: str | None = None, answers
     """
 
     def clean(text: str) -> str:
-        return _without_skill(without_escapes(text).strip(), skill)
+        return without_skill(without_escapes(text).strip(), skill)
 
     status = f"{rollout.status.value}: {without_escapes(rollout.message)}".removesuffix(": ")
     opened = {True: "yes", False: "no", None: "there was none"}[rollout.skill_activated]
@@ -189,7 +189,7 @@ def _referring(
             index += 1
 
 
-def _without_skill(text: str, skill: Skill) -> str:
+def without_skill(text: str, skill: Skill) -> str:
     """Replace passages of the skill, including those that a tool shows with line numbers."""
     if not skill.body:
         return text

@@ -144,6 +144,15 @@ class Rewrite(Document):
     """The skill with suggestions or lessons worked in."""
 
 
+class Description(_Reply):
+    """A skill's description alone."""
+
+    needed: ClassVar[tuple[str, ...]] = ("description",)
+
+    reasoning: str
+    description: str
+
+
 class MovedFile(_Reply):
     """A new file of the skill's folder, with text that was in the body."""
 

@@ -283,7 +283,7 @@ def render_steps(steps: Sequence[ShownStep], tokens: int) -> str:
     Each gets a share of the budget first, so that one long step does not push out the others; what
     is left makes the most important ones whole.
     """
-    order = _by_importance(steps)
+    order = by_importance(steps)
     shown: dict[int, str] = {}
     for index in order:
         share = min(max(tokens // 12 if steps[index].reads else tokens // 4, 50), max(tokens, 0))
@@ -317,7 +317,7 @@ def _cost(text: str) -> int:
     return estimate_tokens(text) + _LABEL_TOKENS
 
 
-def _by_importance(steps: Sequence[ShownStep]) -> list[int]:
+def by_importance(steps: Sequence[ShownStep]) -> list[int]:
     own = [index for index, step in enumerate(steps) if step.main]
     last = set(own[-LAST:])
     first = own[:1]

@@ -58,11 +58,19 @@ def rollout_view(folder: Path, limit: int, tasks: Path | None = None) -> dict[st
         "model": result.identity["model"]["name"],
         "replicate": result.identity["replicate"],
         "steps": _steps(folder, limit),
-        "verifier": list(_texts(folder, "verifier", limit)),
+        "verifier": [*_texts(folder, "verifier", limit), *_judged(result, limit)],
         "files": _changed(folder, limit, first_files(tasks, result.task.name)),
         "removed": _removed(folder),
         "frames": _frames(folder),
     }
+
+
+def _judged(result: Rollout, limit: int) -> Iterator[dict[str, Any]]:
+    """The judge's verdicts as one more file of the verifier's."""
+    if result.judgement is not None and result.judgement.expectations:
+        text = result.judgement.words
+        name = f"judge: {result.judgement.model}"
+        yield {"name": name, "size": len(text.encode()), "text": clipped(text, limit)}
 
 
 def first_files(tasks: Path | None, name: str) -> Path | None:

@@ -34,6 +34,10 @@ KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
 these values they are left out, so that rollouts from before are still found."""
 
 
+JUDGING = ("verifier", "judge")
+"""Keys of ``agent`` that are about the verdict and not about the work."""
+
+
 @dataclass(frozen=True)
 class RolloutIdentity:
     """Everything that the address of a rollout depends on.
@@ -42,7 +46,7 @@ class RolloutIdentity:
         skill: digest of the skill, None for a run without one.
         task: digest of the task.
         agent: name and version of the harness, and its settings if they are not the defaults:
-            sandbox, budget, options, mode, mount, other skills, verifier.
+            sandbox, budget, options, mode, mount, other skills, verifier, judge.
         model: name and sampling; the upstream's name in the config does not count.
         service: what else decides the upstream's replies, such as its address.
         replicate: number of the repetition, from 0.
@@ -62,9 +66,9 @@ class RolloutIdentity:
 
     @property
     def work(self) -> str:
-        """What identifies the agent's work: the key without the user's own verifier, which may be
-        corrected while the work waits to be judged."""
-        agent = {name: value for name, value in self.agent.items() if name != "verifier"}
+        """What identifies the agent's work: the key without the user's own verifier and the judge,
+        which may be corrected while the work waits to be judged."""
+        agent = {name: value for name, value in self.agent.items() if name not in JUDGING}
         return replace(self, agent=agent).key
 
     @property

@@ -23,6 +23,8 @@ from skillopt.core.skill import Skill
 from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Split, Task
 from skillopt.rollouts.executors import check_executor
+from skillopt.rollouts.judge.asking import JudgeSpec
+from skillopt.rollouts.judge.settings import make_judge
 from skillopt.rollouts.plugins import Plugins, identities, load_plugins
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.upstreams import check_upstream
@@ -30,7 +32,7 @@ from skillopt.run.events import Listener
 from skillopt.run.spending import Meter
 from skillopt.tasks.finishing import check_images
 from skillopt.tasks.folders import check_folders
-from skillopt.tasks.harbor import TaskError
+from skillopt.tasks.harbor import Scored, TaskError, only_triggers
 from skillopt.tasks.sources import hold_out, load_splits
 
 MAX_PROMPT_BYTES = 127 * 1024
@@ -48,6 +50,7 @@ class Prepared:
         plugins: the user's own parts, loaded.
         splits: the tasks by split.
         whole: the same before selection tasks were held out; None if none were.
+        judge: who judges expectations in words; None if nobody does.
         beside: the agent's other skills.
         prices: the price table.
         meter: counts what is spent, against the config's limits.
@@ -60,6 +63,7 @@ class Prepared:
     prices: Prices
     meter: Meter
     whole: Splits | None = None
+    judge: JudgeSpec | None = None
 
     @property
     def parts(self) -> dict[str, str]:
@@ -93,10 +97,10 @@ def prepare(
         ConfigError, TaskError, SkillError, PluginError, BackendError: unusable input.
     """
     loaded = load_plugins(config, plugins)
-    identities(config, loaded)  # Raises if one cannot be identified.
-    judged = loaded.verifier is not None
-    made, given = config.runs / "tasks", loaded.tasks
-    splits = load_splits(config.tasks, config.seed, made, given=given, judged=judged)
+    judge = make_judge(config, identities(config, loaded))
+    own, made = loaded.verifier is not None, config.runs / "tasks"
+    scored = Scored(verifier=own, judge=judge is not None)
+    splits = load_splits(config.tasks, config.seed, made, given=loaded.tasks, scored=scored)
     whole, final = splits, config.final
     splits = hold_out(splits, final.held_out if final.test else 0.0, config.seed)
     for split in needs:
@@ -105,6 +109,8 @@ def prepare(
     _check_sandbox(config, splits)
     _check_harnesses(config, loaded, harnesses)
     _check_prompts(config, splits, loaded, harnesses)
+    if not own:
+        _check_triggers(config, splits, harnesses or (config.harness.name,))
     check_executor(config)
     for name, upstream in config.upstreams.items():
         check_upstream(name, upstream)
@@ -122,6 +128,7 @@ def prepare(
         prices=prices,
         meter=meter or Meter(config.limits),
         whole=None if splits == whole else whole,
+        judge=judge,
     )
 
 
@@ -186,12 +193,31 @@ def _check_prompts(config: Config, splits: Splits, plugins: Plugins, others: Seq
             )
 
 
+def _check_triggers(config: Config, splits: Splits, harnesses: Sequence[str]) -> None:
+    """Raise if tasks that ask for openings would be run where no skill is opened."""
+    task = next(filter(only_triggers, (t for tasks in splits.values() for t in tasks)), None)
+    if task is None:
+        return
+    what = f"{config.tasks.source}: task {task.name} asks whether a skill is opened"
+    if "direct" in harnesses:
+        raise ConfigError(
+            f"harness.name: direct: {what}, and direct chat opens none: it always has the skill; "
+            f"use {', '.join(CLI_AGENTS)}, or set tasks.options.triggers: leave_out for eval files"
+        )
+    if config.harness.mount != "native":
+        raise ConfigError(
+            f"harness.mount: {config.harness.mount}: {what}, and with this mount the agent always "
+            "has it; set native"
+        )
+
+
 def _check_prices(config: Config, prices: Prices) -> None:
     """Raise ConfigError if there is a limit on money and a model has no price."""
     limits = [config.limits, *config.limits.stages.values(), *_spent_conditions(config.stop)]
     if all(limit.usd is None for limit in limits):
         return
-    for model in (config.target.name, config.optimizer.name):
+    judge = [config.judge.name] if config.judge else []
+    for model in (config.target.name, config.optimizer.name, *judge):
         if prices.cost(model, Usage()) is None:
             where = config.prices or "configs/prices.yaml"
             raise ConfigError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from harnesses.base import Status
 from sandboxes.base import SandboxError
 from skillopt.core.types import Rollout, Task, Verdict
-from skillopt.rollouts.identity import RolloutIdentity
+from skillopt.rollouts.identity import JUDGING, RolloutIdentity
 from skillopt.rollouts.kept_work import why_not
 from skillopt.rollouts.rollout import keep_outcome, outcome_of
 from skillopt.rollouts.runner import RolloutRunner
@@ -52,6 +52,7 @@ def rejudge(
 
     Raises:
         OwnCodeError: the user's own verifier raised.
+        LimitReachedError: a limit of the judge is used up.
     """
     yield from runner.pool.map(lambda one: _judged(runner, one, tasks.get(one.task.name)), rollouts)
 
@@ -82,9 +83,11 @@ def _identity_now(runner: RolloutRunner, rollout: Rollout, task: Task) -> Rollou
     """What identifies the same work with the tests and the verifier of today, which may also have
     got another network; None if the agent's own sandbox differs."""
     old = RolloutIdentity.read(rollout.identity)
-    agent = {name: value for name, value in old.agent.items() if name != "verifier"}
+    agent = {name: value for name, value in old.agent.items() if name not in JUDGING}
     if "verifier" in runner.parts:
         agent["verifier"] = runner.parts["verifier"]
+    if (judge := runner.judge_of(task)) is not None:
+        agent["judge"] = judge.to_json()
     sandbox = sandbox_identity(runner.config, runner.parts)
     if _agents(sandbox) != _agents(agent.get("sandbox", {})):
         return None
@@ -128,7 +131,10 @@ def _judge(
         if task.question:  # There is no work but the answer.
             (folder / "scratch" / "workspace").mkdir(parents=True)
         try:
-            judged = runner.execute(runner.judging(task, identity), folder)
+            job = runner.judging(task, identity)
+            with runner.judge_admitted(job):
+                judged = runner.execute(job, folder)
+            runner.count_judge(judged)
         except SandboxError as error:
             return Rejudged(rollout, problem=str(error))
         if not judged.status.scored:
@@ -141,7 +147,11 @@ def _judge(
             finished=rollout.finished,
         )
         told = _readdressed(rollout, identity, task, folder).model_copy(
-            update={"reward": judged.reward, "earlier": (*rollout.earlier, earlier)}
+            update={
+                "reward": judged.reward,
+                "judgement": judged.judgement,
+                "earlier": (*rollout.earlier, earlier),
+            }
         )
         same = identity.key == rollout.key
         return Rejudged(rollout, (runner.store.replace if same else runner.store.commit)(told))

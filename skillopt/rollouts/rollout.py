@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harnesses.base import Budget, ModelSpec, MountMode, Outcome, Request, Status, Usage
+from harnesses.base import Budget, ModelSpec, MountMode, Openings, Outcome, Request, Status, Usage
 from harnesses.companion import Companion
 from harnesses.harness import Harness, RolloutSite
 from sandboxes.base import Limits, SandboxError
@@ -24,15 +24,20 @@ from sandboxes.disk import SMALLEST_ENTRY
 from sandboxes.trees import entries_below, remove_tree, shown_name
 from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
+from skillopt.core.judgement import Judgement
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
+from skillopt.rollouts.judge.asking import Judge, JudgeError, JudgeSpec
+from skillopt.rollouts.judge.scoring import judged_by_words
 from skillopt.rollouts.kept_work import keep_nothing, keep_work, restore_work, snapshot, why_not
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import Environments, given, handed_image
 from skillopt.tasks.finishing import finish
+from skillopt.tasks.harbor import has_tests
 from skillopt.tasks.judging import VerifierSite, judge
 from skillopt.tasks.links import clean_workspace
 from skillopt.tasks.questions import judged
+from skillopt.tasks.triggers import opened_reward
 from skillopt.tasks.verifier import VerifierError, Verify, task_limits, verify_with
 
 KEPT_BYTES = 5 * 1024 * 1024
@@ -64,6 +69,10 @@ class Job:
     mount: MountMode = "native"
     beside: tuple[Path, ...] = ()
     """Folders of the agent's other skills."""
+    openings: Openings | None = None
+    """When it is over, if the task only asks which skills are opened."""
+    judge: JudgeSpec | None = None
+    """Who judges the task's expectations; None if it has none, or nobody does."""
 
     @property
     def key(self) -> str:
@@ -127,10 +136,18 @@ def run_job(
         else:
             image, outcome = _act(job, site, environments, folder, handed)
         rollout = _rollout(job, outcome, folder)
-        if outcome.status is Status.COMPLETED:
+        if job.openings is not None:
+            rollout = rollout.model_copy(update={"reward": _by_openings(job, outcome)})
+        elif outcome.status is Status.COMPLETED:
             judged_on = _copy_to_judge(workspace, folder)
             reward = _judge(job, outcome, judged_on, verifier, environments, image, folder, handed)
-            rollout = rollout.model_copy(update={"reward": reward})
+            if job.judge is not None:
+                asked = Judge(job.judge, site.gateway, folder)
+                rollout = judged_by_words(
+                    rollout, reward, asked, environments, workspace, job.skill
+                )
+            else:
+                rollout = rollout.model_copy(update={"reward": reward})
         remove_tree(folder / "scratch")
         (folder / OUTCOME).unlink(missing_ok=True)
     except (SandboxError, VerifierError, OSError, UnicodeError) as error:
@@ -139,6 +156,9 @@ def run_job(
         kept = folder / "verifier"
         see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
         failed = job.failed(f"{type(error).__name__}: {error}{see}", folder)
+        if isinstance(error, JudgeError) and job.judge is not None:
+            spent = Judgement(model=job.judge.model.name, usage=error.usage)
+            failed = failed.model_copy(update={"judgement": spent})
         if handed:
             (folder / OUTCOME).unlink(missing_ok=True)
         return failed
@@ -259,7 +279,8 @@ def _judge(
     image: str,
     folder: Path,
     handed: str,
-) -> Reward:
+) -> Reward | None:
+    """The verdict of the task's own checks; None if it has none."""
     own = job.verifier or job.task.verify
     limits = task_limits(job.task, job.limits)
     if job.task.answer_file:
@@ -269,7 +290,20 @@ def _judge(
         return verify_with(own, job.task, workspace, outcome.answer, folder)
     if job.task.question:
         return judged(job.task, outcome.answer)
+    if job.judge is not None and not has_tests(job.task):
+        return None
     return judge(job.task, workspace, verifier, environments, image, folder, limits, handed)
+
+
+def _by_openings(job: Job, outcome: Outcome) -> Reward:
+    """The verdict on which skills were opened."""
+    assert job.openings is not None, "only such tasks are scored by openings"
+    opened = [*outcome.others_opened]
+    if job.skill is not None and outcome.skill_activated:
+        opened.append(job.skill.name)
+    if outcome.status is not Status.COMPLETED:
+        return Reward(0.0)
+    return opened_reward(job.openings, opened, job.skill.name if job.skill else None)
 
 
 def _place_answer(file: Path, answer: str) -> None:
@@ -307,6 +341,7 @@ def _request(
         max_turns=task.max_turns,
         root=task.root,
         folders=task.folders,
+        openings=job.openings,
     )
 
 

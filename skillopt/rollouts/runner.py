@@ -6,9 +6,9 @@ Knows nothing about steps or edits. The executor decides where an attempt runs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from harnesses.agents.registry import make_harness
-from harnesses.base import Budget, Status, Usage
+from harnesses.base import Budget, Openings, Status, Usage
 from harnesses.clock import now
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.patience import Patience
@@ -27,12 +27,20 @@ from sandboxes.owner import scratch_dir
 from skillopt.config.kinds import EXECUTORS
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
-from skillopt.core.skill import Skill, for_agents, for_everyone, write_skill
+from skillopt.core.skill import (
+    Skill,
+    for_agents,
+    for_everyone,
+    read_skill,
+    write_skill,
+)
 from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.ahead import Ahead
 from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
+from skillopt.rollouts.judge.asking import JudgeSpec
+from skillopt.rollouts.judge.question import expectations_of
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
@@ -43,11 +51,13 @@ from skillopt.rollouts.upstreams import (
     service_of,
 )
 from skillopt.run.events import Listener, RolloutFinished, RolloutStarted, ServiceWaited
-from skillopt.run.records import Noted, RolloutRan
-from skillopt.run.spending import LimitReachedError
+from skillopt.run.records import JudgeAsked, Noted, RolloutRan
+from skillopt.run.spending import JUDGE, LimitReachedError
 from skillopt.tasks.evals.hiding import without_evals
 from skillopt.tasks.evals.reading import eval_files
+from skillopt.tasks.harbor import only_triggers
 from skillopt.tasks.rows import row_files
+from skillopt.tasks.triggers import openings_with
 
 if TYPE_CHECKING:
     from skillopt.rollouts.prepare import Prepared
@@ -301,7 +311,21 @@ class RolloutRunner:
             verifier=self.prepared.plugins.verifier,
             mount=own.mount,
             beside=tuple(self._skill_folder(other) for other in self.beside),
+            openings=self._openings(task, skill, folder),
+            judge=self.judge_of(task),
         )
+
+    def _openings(self, task: Task, skill: Skill | None, folder: Path | None) -> Openings | None:
+        """When a task that only asks which skills are opened is over; None for other tasks."""
+        if not only_triggers(task) or "verifier" in self.parts:
+            return None
+        if skill is None and folder is not None:
+            skill = read_skill(folder)
+        return openings_with(task, skill, self.beside, self.config.triggers.calls)
+
+    def judge_of(self, task: Task) -> JudgeSpec | None:
+        """Who judges a task's expectations; None if it has none."""
+        return self.prepared.judge if expectations_of(task) else None
 
     def _identity(
         self, task: Task, skill: Skill | None, agent: Harness, replicate: int
@@ -317,6 +341,10 @@ class RolloutRunner:
             setup["own"] = parts["harness"]
         if "verifier" in parts:
             setup["verifier"] = parts["verifier"]
+        if (judge := self.judge_of(task)) is not None:
+            setup["judge"] = judge.to_json()
+        if only_triggers(task) and "verifier" not in parts:
+            setup["triggers"] = self.config.triggers.calls
         if agent.name == own.name:
             if own.options.set():
                 setup["options"] = own.options.set()
@@ -365,15 +393,26 @@ class RolloutRunner:
         for attempt in range(self.config.rollout_tries):
             if attempt:
                 self._cancelled.wait(RETRY_WAIT_S * 2 ** (attempt - 1))
-            with self.meter.admit(stage, now(), rollout=True):
+            with self._admitted(job, stage):
                 if not attempt:
                     self.listener(RolloutStarted(job.task.name))
                 rollout = self._attempt(job, stage)
-            blocked = self.gateway.blocked(job.model.upstream)
+            services = [job.model, *([job.judge.model] if job.judge else [])]
+            blocked = any(self.gateway.blocked(model.upstream) for model in services)
             if rollout.status.scored or self._cancelled.is_set() or blocked:
                 break
         self.listener(RolloutFinished(rollout, stored=False))
         return rollout
+
+    @contextmanager
+    def _admitted(self, job: Job, stage: str) -> Iterator[None]:
+        """Raise LimitReachedError if a limit is used up, that of the judge if there is one too."""
+        with self.meter.admit(stage, now(), rollout=True), self.judge_admitted(job):
+            yield
+
+    def judge_admitted(self, job: Job) -> AbstractContextManager[None]:
+        """Raise LimitReachedError if a limit of the judge is used up, and the job has one."""
+        return self.meter.admit(JUDGE, now()) if job.judge else nullcontext()
 
     def _attempt(self, job: Job, stage: str) -> Rollout:
         """Run a job once, store its result, and record its cost."""
@@ -400,15 +439,31 @@ class RolloutRunner:
             kept = keep(rollout)
         # Usage from an earlier attempt has been counted with that attempt.
         ran = _ran(kept, rollout, stage, Usage() if acted else rollout.usage)
-        self.meter.add(ran)
-        self.listener(ran)
+        self._count(ran)
+        self.count_judge(rollout)
         if own is not None:
             raise own
         return kept
 
+    def count_judge(self, rollout: Rollout) -> None:
+        """Count and record what the judgement of a rollout has cost, if anything."""
+        if rollout.judgement is not None and rollout.judgement.usage.requests:
+            spent = rollout.judgement.usage
+            self._count(JudgeAsked(key=rollout.key, task=rollout.task.name, usage=spent))
+
+    def _count(self, record: RolloutRan | JudgeAsked) -> None:
+        self.meter.add(record)
+        self.listener(record)
+
     def judging(self, task: Task, identity: RolloutIdentity) -> Job:
         """A job that judges work which is there already."""
-        return self._job(task, None, None, self.harness(self.config.harness.name), 0, identity)
+        agent, folder = self.harness(self.config.harness.name), self._kept_skill(identity.skill)
+        return self._job(task, None, folder, agent, 0, identity)
+
+    def _kept_skill(self, digest: str | None) -> Path | None:
+        """The folder of a skill with which rollouts were run; None if it is not there."""
+        kept = self.store.root / "skills" / digest if digest else None
+        return next(kept.iterdir(), None) if kept and kept.is_dir() else None
 
     def execute(self, job: Job, folder: Path) -> Rollout:
         """Run a job once, in an existing folder; nothing is stored.

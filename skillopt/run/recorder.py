@@ -13,6 +13,7 @@ from skillopt.run.records import (
     CompressionDone,
     CreditDone,
     EpochDone,
+    JudgeAsked,
     Noted,
     Record,
     RemovalDone,
@@ -54,7 +55,7 @@ class Recorder:
             with self._lock:
                 self.journal.append(event)
                 self.state.apply(event)
-                if not isinstance(event, RolloutRan):  # The runner has counted it.
+                if not isinstance(event, RolloutRan | JudgeAsked):  # The runner has counted it.
                     self.meter.add(event)
                 self.folder.write(event, self.state)
                 if isinstance(event, STANDING):

@@ -106,6 +106,15 @@ class RolloutRan(Record):
     """Seconds of these that were lost to the model service."""
 
 
+class JudgeAsked(Record):
+    """A judge was asked about a rollout, with its cost, which the rollout's own does not have."""
+
+    kind: Literal["judge_asked"] = "judge_asked"
+    key: str
+    task: str
+    usage: Usage
+
+
 class Noted(Record):
     """A note: what is being done, or what went wrong and was handled."""
 
@@ -368,9 +377,9 @@ class RunStopped(Record):
 
 
 AnyRecord = Annotated[
-    RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | Noted | Replied | SkillMade
-    | BaselineDone | BatchDone | CompressionDone | RaceDone | StepDone | CreditDone | RemovalDone
-    | EpochDone | Remarked | RunDone | RunStopped,
+    RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | JudgeAsked | Noted
+    | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone | StepDone
+    | CreditDone | RemovalDone | EpochDone | Remarked | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

@@ -14,12 +14,16 @@ from skillopt.config.schema import RunLimitsConfig, SpendingConfig
 from skillopt.core.errors import SkillOptError
 from skillopt.run.records import (
     AnyRecord,
+    JudgeAsked,
     Replied,
     RolloutRan,
     RunStarted,
     RunStopped,
     StageStarted,
 )
+
+JUDGE = "judge"
+"""The stage under which the calls of a judge count, whatever stage the rollout is run for."""
 
 
 class LimitReachedError(SkillOptError):
@@ -79,6 +83,8 @@ class Meter:
                     spent = self.stages[record.stage]
                     spent.rollouts += 1
                     spent.usage += record.usage
+                case JudgeAsked():
+                    self.stages[JUDGE].usage += record.usage
                 case Replied() if not record.inherited:
                     self.stages[record.stage].usage += record.usage
                 case RunStopped():

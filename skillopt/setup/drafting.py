@@ -86,6 +86,7 @@ def config_text(choices: Choices) -> str:
         _line({"target": {"upstream": service.name, "name": service.target}}),
         _comment("The model that reads what went wrong and proposes edits to the skill."),
         _line({"optimizer": {"upstream": service.name, "name": service.optimizer}}),
+        *_judge(choices),
         *_upstreams(service),
         *_train(tasks),
         _comment(
@@ -126,6 +127,16 @@ def _tasks(choices: Choices) -> Iterator[str]:
         yield f"# {_line({'environment': other})}"
     if choices.test_command:
         yield _comment(f"This project's own tests: {choices.test_command}")
+
+
+def _judge(choices: Choices) -> Iterator[str]:
+    if choices.tasks.judged:
+        yield _comment(
+            "The model that judges what tasks say in words about their results. 'skillopt tasks "
+            "judge' compares it with verdicts of yours."
+        )
+        service = choices.service
+        yield _line({"judge": {"upstream": service.name, "name": service.optimizer}})
 
 
 def _upstreams(service: Service) -> Iterator[str]:

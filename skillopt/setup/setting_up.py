@@ -95,6 +95,7 @@ class Setup:
                 "source": choices.tasks.source,
                 "count": choices.tasks.tasks,
                 "left_out": choices.tasks.left_out,
+                "judged": choices.tasks.judged,
                 "split": plan["tasks"],
                 "smallest_gain": plan["smallest_gain"],
             },
@@ -319,6 +320,11 @@ def _notes(choices: Choices, found: Found, plan: Plan) -> list[str]:
         notes.append(
             f"note: {choices.tasks.left_out} cases of {choices.tasks.source} have no check that "
             "decides them, and are left out"
+        )
+    if choices.tasks.judged:
+        notes.append(
+            f"note: {choices.service.optimizer} judges what {choices.tasks.source} says in words; "
+            "it is unchecked until you compare it: 'skillopt tasks judge --labels'"
         )
     if choices.tasks.files:
         notes.append(

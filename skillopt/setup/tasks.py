@@ -15,7 +15,7 @@ from skillopt.core.import_path import PATH
 from skillopt.setup.project import Project
 from skillopt.setup.sizes import LEAST, fitting_split
 from skillopt.tasks.evals.reading import eval_files, read_cases
-from skillopt.tasks.harbor import TaskError, has_splits
+from skillopt.tasks.harbor import Scored, TaskError, has_splits
 from skillopt.tasks.rows import row_files
 from skillopt.tasks.sources import files_of_evals, load_splits
 
@@ -42,6 +42,7 @@ class TaskChoice:
         cut: whether ``tasks.split`` cuts them; otherwise the folder has splits of its own.
         options: ``tasks.options``.
         left_out: cases that nothing here can score.
+        judged: whether a model has to judge statements in words.
         files: new files, by path.
         said: where they are, in words.
     """
@@ -51,6 +52,7 @@ class TaskChoice:
     cut: bool = True
     options: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
+    judged: bool = False
     files: Mapping[Path, str] = field(default_factory=dict)
     said: str = ""
 
@@ -84,24 +86,25 @@ def choose_tasks(skill: Path, project: Project, given: str | None) -> TaskChoice
 
 
 def _existing(source: str, said: str) -> TaskChoice:
-    """Tasks that can be read. Cases that cannot be scored are left out, if others can be."""
+    """Tasks that can be read. If not all have checks, a model judges what is in words. Cases that
+    cannot be scored, and those that only ask for openings, are left out if there are others."""
     files = files_of_evals(source)
+    cases = [case for file in files for case in read_cases(file)]
+    asking = [case for case in cases if case.only_triggers]
+    options = {"triggers": "leave_out"} if asking and len(asking) < len(cases) else {}
+    words = any(not case.checks and (case.expectations or case.expected_output) for case in cases)
     try:
-        return _read(source, said, {})
+        choice = _read(source, said, options, judged=words)
     except TaskError:
         if not files:
             raise
-    cases = sum(len(read_cases(file)) for file in files)
-    if not any(case.checks for file in files for case in read_cases(file)):
-        raise SetupError(
-            f"{source}: none of its {cases} cases has a check that decides it: add checks (docs/"
-            f"your-tasks.md), or start with examples: --tasks {EXAMPLES}"
-        )
-    choice = _read(source, said, {"unjudged": "leave_out"})
-    return replace(choice, left_out=cases - choice.tasks)
+        choice = _read(source, said, {"unjudged": "leave_out", **options}, judged=words)
+    return replace(choice, left_out=len(cases) - choice.tasks) if cases else choice
 
 
-def _read(source: str, said: str, options: Mapping[str, str]) -> TaskChoice:
+def _read(
+    source: str, said: str, options: Mapping[str, str], *, judged: bool = False
+) -> TaskChoice:
     files = [*files_of_evals(source), *row_files(source)]
     known = source in TASK_SOURCES or re.match(PATH, source)
     if not files and not known and not Path(source).exists():
@@ -109,7 +112,7 @@ def _read(source: str, said: str, options: Mapping[str, str]) -> TaskChoice:
     # Only counted here: whether two splits share a task is seen with those of the config.
     config = TasksConfig(source=source, options=dict(options), duplicates="allow")
     with TemporaryDirectory(prefix="skillopt-init-") as made:
-        splits = load_splits(config, 0, Path(made) / "tasks")
+        splits = load_splits(config, 0, Path(made) / "tasks", scored=Scored(judge=judged))
     tasks = sum(map(len, splits.values()))
     folder = Path(source)
     cut = bool(files) or (folder.is_dir() and not has_splits(folder))
@@ -119,7 +122,7 @@ def _read(source: str, said: str, options: Mapping[str, str]) -> TaskChoice:
             "one to learn from, one to choose by. Add one, or start with examples: --tasks "
             f"{EXAMPLES}"
         )
-    return TaskChoice(source, tasks, cut, options, said=said)
+    return TaskChoice(source, tasks, cut, options, judged=judged, said=said)
 
 
 def _examples() -> TaskChoice:

@@ -75,10 +75,12 @@ class SimUpstream:
         if shown.schema_name in AGENTS_OWN:
             reply = Reply(text=json.dumps({"title": "A task"}))
         elif shown.schema_name:
-            import skillopt.sim.optimizer as optimizer
+            from skillopt.sim import judge, optimizer
 
             system = "\n".join(m.text for m in shown.messages if m.role == "system")
             prompt = "\n".join(m.text for m in shown.messages if m.role == "user")
+            if shown.schema_name == judge.SCHEMA:
+                return _used(Reply(text=judge.reply(prompt)), shown)
             text = optimizer.reply(
                 system, prompt, shown.schema_name, rng, malformed=self.malformed, harm=self.harm
             )
@@ -87,10 +89,14 @@ class SimUpstream:
             from skillopt.sim import target
 
             reply = target.reply(shown, rng, self.noise)
-        return Reply(reply.text, reply.calls, _usage(shown, reply), reply.stop, model=shown.model)
+        return _used(reply, shown)
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def _used(reply: Reply, shown: Conversation) -> Reply:
+    return Reply(reply.text, reply.calls, _usage(shown, reply), reply.stop, model=shown.model)
 
 
 def _usage(shown: Conversation, reply: Reply) -> Usage:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from skillopt.optimizer import replies
 from skillopt.optimizer.replies import EditReply, ReflectedEdit
-from skillopt.sim import writing
+from skillopt.sim import describing, writing
 from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES, habit_for
 from skillopt.sim.shown import Shown, read_prompt
 
@@ -66,6 +66,8 @@ def reply(
             answer = _repaired(shown)
         case "Rewrite":
             answer = writing.rewritten(shown, shown.edits() or _fields(_lessons(shown, rng, harm)))
+        case "Description":
+            answer = describing.described(shown)
         case "Compression":
             answer = writing.compressed(shown)
         case "Draft":

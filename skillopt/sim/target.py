@@ -11,6 +11,7 @@ import re
 from typing import cast
 
 from harnesses.protocols.base import Conversation, Reply, ToolCall
+from skillopt.sim.describing import content_words
 from skillopt.sim.habits import Acting, Habit, Seen
 from skillopt.sim.knowledge import Chore, habit_for, quirks_in
 from skillopt.sim.prompt import (
@@ -42,6 +43,10 @@ _BUNDLED = frozenset(
 _GENERAL = frozenset({"chore", "office", "house"})
 """Words of a description that promise help with any chore."""
 
+LEAST_SHARED = 2
+"""Words of a request that a description must have, for the model to open a skill for work that it
+does not know."""
+
 _MARK = "<<'PY'"
 _ATTEMPTS = 2
 
@@ -64,7 +69,10 @@ def reply(conversation: Conversation, rng: random.Random, noise: float) -> Reply
     chore = habit if isinstance(habit, Chore) else None
     if shell is None and (habit is None or chore is not None):
         return Reply("I cannot tell for sure.")
-    skill = _fitting(listed_skills(conversation), habit)
+    offered = listed_skills(conversation)
+    offered = [one for one in offered if one.name not in _BUNDLED]
+    alone = habit is not None and len(offered) < 2
+    skill = _fitting(offered, habit) if alone else _described(offered, instruction, habit)
     if skill is not None and not any(
         opens_skill(turn.call, skill.name, skill.path) for turn in turns(conversation.messages)
     ):
@@ -115,7 +123,22 @@ def _fitting(skills: list[ListedSkill], habit: Habit | None) -> ListedSkill | No
     for skill in skills:
         words = {word.rstrip("s") for word in re.findall(r"[a-z]+", skill.description.lower())}
         shared = len(words & {word.rstrip("s") for word in wanted})
-        if skill.name not in _BUNDLED and shared > most:
+        if shared > most:
+            best, most = skill, shared
+    return best
+
+
+def _described(
+    skills: list[ListedSkill], instruction: str, habit: Habit | None
+) -> ListedSkill | None:
+    """Of several skills, or for work that it does not know: the one whose description has the most
+    words of the request; None if none has enough of them. Of work that it knows, one is enough."""
+    known = " ".join(habit.topics) if habit else ""
+    asked = content_words(f"{instruction} {known}")
+    best, most = None, (1 if habit else LEAST_SHARED) - 1
+    for skill in skills:
+        shared = len(asked & content_words(skill.description))
+        if shared > most:
             best, most = skill, shared
     return best
 

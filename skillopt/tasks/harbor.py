@@ -35,16 +35,55 @@ DEFAULT_WORKDIR = "/app"
 """Used if an image has no working directory of its own."""
 
 _SHOWN = 3
+_TRIGGERS = frozenset({"opened", "not_opened", "no_others_opened"})
 _OWN_SKILLS = re.compile(rb"\.(claude|agents|codex|opencode)/skills?\b")
 
 
-def read_task(folder: Path, *, judged: bool = False, own: BaseImage | None = None) -> Task:
+@dataclass(frozen=True)
+class Scored:
+    """What besides the tests of tasks can score them.
+
+    Args:
+        verifier: whether a verifier of the user's own does. Tasks then need no tests, and without
+            an environment their workspaces are empty at first.
+        judge: whether a model judges expectations in words. Tasks that have some need no tests
+            either.
+    """
+
+    verifier: bool = False
+    judge: bool = False
+
+    def without_tests(self, metadata: Table) -> bool:
+        """Whether a task needs no tests, by ``metadata`` of its ``task.toml``: also if it only asks
+        which skills are opened."""
+        if {"expectations", "expected_output"} & set(metadata.values):
+            return self.verifier or self.judge
+        return self.verifier or bool(_TRIGGERS & set(metadata.values))
+
+
+TESTS_ONLY = Scored()
+"""Nothing but the tests of tasks."""
+
+
+def has_tests(task: Task) -> bool:
+    """Whether a task has tests of its own in its folder."""
+    return task.question or (task.folder / "tests" / "test.sh").is_file()
+
+
+def only_triggers(task: Task) -> bool:
+    """Whether a task asks nothing but which skills are opened: it has no tests and nothing in words
+    by which its result could be judged."""
+    if task.triggers is None or task.verify is not None or has_tests(task):
+        return False
+    return not (task.expectations or task.expected_output)
+
+
+def read_task(folder: Path, *, scored: Scored = TESTS_ONLY, own: BaseImage | None = None) -> Task:
     """Read and check one task folder.
 
     Args:
         folder: of the task.
-        judged: whether a verifier of the user's own judges its result. It then needs no tests,
-            and without an environment its workspace is empty at first.
+        scored: what besides its tests can score it.
         own: the image of a task without an environment, which can then have ``tests/test.sh``.
 
     Raises:
@@ -60,7 +99,7 @@ def read_task(folder: Path, *, judged: bool = False, own: BaseImage | None = Non
     environment, metadata = table.table("environment"), table.table("metadata")
     agent, verifier = table.table("agent"), table.table("verifier")
     compose = _compose(folder)
-    base = _base(folder, environment, compose, judged, own)
+    base = _base(folder, environment, compose, scored.without_tests(metadata), own)
     verifier_image = image_name(verifier.table("environment")) or None
     own_image = has_own_image(folder, verifier_image)
     places = () if base.question else places_of(folder, base.workdir or DEFAULT_WORKDIR)
@@ -190,12 +229,14 @@ def _empty(workspace: Path) -> None:
     """Write the first workspace of a task that has no environment."""
 
 
-def read_tasks(folder: Path, *, judged: bool = False, own: BaseImage | None = None) -> list[Task]:
+def read_tasks(
+    folder: Path, *, scored: Scored = TESTS_ONLY, own: BaseImage | None = None
+) -> list[Task]:
     """Every task in a flat folder of task folders, or in its ``train``, ``val`` and ``test``.
 
     Args:
         folder: of the set.
-        judged, own: as for :func:`read_task`.
+        scored, own: as for :func:`read_task`.
 
     Returns:
         The tasks sorted by name.
@@ -203,20 +244,20 @@ def read_tasks(folder: Path, *, judged: bool = False, own: BaseImage | None = No
     Raises:
         TaskError: as :func:`read_task`; there is no task; or two tasks have the same name.
     """
-    splits = read_splits(folder, judged=judged, own=own)
+    splits = read_splits(folder, scored=scored, own=own)
     if splits is None:
-        return _read_flat(folder, judged, own)
+        return _read_flat(folder, scored, own)
     return sorted((task for tasks in splits.values() for task in tasks), key=lambda t: t.name)
 
 
 def read_splits(
-    folder: Path, *, judged: bool = False, own: BaseImage | None = None
+    folder: Path, *, scored: Scored = TESTS_ONLY, own: BaseImage | None = None
 ) -> dict[Split, list[Task]] | None:
     """The tasks by split if the folder has split folders, None if it is flat.
 
     Args:
         folder: of the set.
-        judged, own: as for :func:`read_task`.
+        scored, own: as for :func:`read_task`.
 
     Raises:
         TaskError: as :func:`read_tasks`; or train or val does not exist.
@@ -224,7 +265,7 @@ def read_splits(
     if not has_splits(folder):
         return None
     tasks: dict[Split, list[Task]] = {
-        split: _read_flat(folder / split, judged, own) if (folder / split).is_dir() else []
+        split: _read_flat(folder / split, scored, own) if (folder / split).is_dir() else []
         for split in SPLITS
     }
     seen: dict[str, Path] = {}
@@ -280,8 +321,8 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _read_flat(folder: Path, judged: bool, own: BaseImage | None) -> list[Task]:
-    return [read_task(path, judged=judged, own=own) for path in task_folders(folder)]
+def _read_flat(folder: Path, scored: Scored, own: BaseImage | None) -> list[Task]:
+    return [read_task(path, scored=scored, own=own) for path in task_folders(folder)]
 
 
 def _compose(folder: Path) -> Compose:
@@ -359,7 +400,7 @@ def _answer_file(metadata: Table) -> str:
 
 
 def _triggers(metadata: Table) -> Triggers | None:
-    if not {"opened", "not_opened", "no_others_opened"} & set(metadata.values):
+    if not _TRIGGERS & set(metadata.values):
         return None
     return Triggers(
         _texts(metadata, "opened", "the names of skills"),

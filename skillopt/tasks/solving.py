@@ -15,6 +15,7 @@ from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments, handed_image
+from skillopt.tasks.harbor import has_tests, only_triggers
 from skillopt.tasks.judging import VerifierSite, run_tests
 from skillopt.tasks.links import clean_workspace
 from skillopt.tasks.needs import programs_of
@@ -108,6 +109,12 @@ def try_task(
     """
     if task.question:
         return Trial(solved=True)  # Its answer is its solution.
+    if only_triggers(task):
+        said = "only asks which skills are opened: there is nothing to try without an agent"
+        return Trial(notes=(Problem(task.name, said),))
+    if not has_tests(task):
+        said = "is judged by a model alone: there is nothing to try without one"
+        return Trial(notes=(Problem(task.name, said),))
     task = environments.settled(task)
     missing = _missing(task, environments, site)
     notes, problems, solved = [], [], None

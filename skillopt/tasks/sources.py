@@ -24,7 +24,7 @@ from skillopt.tasks.columns import is_row
 from skillopt.tasks.drafts.drafts import refuse_unreviewed
 from skillopt.tasks.evals.reading import eval_files, eval_tasks, is_eval_file
 from skillopt.tasks.folders import with_folders
-from skillopt.tasks.harbor import SPLITS, TaskError, read_splits, read_tasks
+from skillopt.tasks.harbor import SPLITS, TESTS_ONLY, Scored, TaskError, read_splits, read_tasks
 from skillopt.tasks.own_image import own_image
 from skillopt.tasks.records import read_rows
 from skillopt.tasks.rows import row_files, row_tasks
@@ -44,7 +44,7 @@ def load_splits(
     made: Path,
     given: Mapping[Split, Sequence[Task]] | None = None,
     *,
-    judged: bool = False,
+    scored: Scored = TESTS_ONLY,
 ) -> dict[Split, tuple[Task, ...]]:
     """The tasks that a config names, without those that it excludes.
 
@@ -53,6 +53,7 @@ def load_splits(
         seed: decides the split of a flat folder.
         made: folder below which generated task sets are written, once each.
         given: tasks as objects instead of the source.
+        scored: what besides their tests can score them.
 
     Raises:
         TaskError: there is no such folder, a task in it cannot be used, an excluded task does
@@ -63,7 +64,7 @@ def load_splits(
     if given is not None:
         splits = _checked(given, "Plugins(tasks=…)")
     else:
-        splits = _named(config, seed, made, judged, own)
+        splits = _named(config, seed, made, scored, own)
     splits = _without(splits, config)
     if own is not None:
         splits = {split: tuple(_on(task, own) for task in tasks) for split, tasks in splits.items()}
@@ -99,7 +100,7 @@ def groups_of_equal(tasks: Iterable[Task]) -> list[list[Task]]:
 
 
 def _named(
-    config: TasksConfig, seed: int, made: Path, judged: bool, own: BaseImage | None
+    config: TasksConfig, seed: int, made: Path, scored: Scored, own: BaseImage | None
 ) -> dict[Split, tuple[Task, ...]]:
     path = TASK_SOURCES.get(config.source)
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
@@ -107,7 +108,7 @@ def _named(
     if path is None:
         refuse_unreviewed(Path(config.source))
         if files := files_of_evals(config.source):
-            tasks = eval_tasks(config, files, made, judged=judged, own=own)
+            tasks = eval_tasks(config, files, made, scored=scored, own=own)
             return split_tasks(tasks, config.split, seed)
         if rows := row_files(config.source):
             tasks, splits = row_tasks(config, rows, made, own)
@@ -119,9 +120,9 @@ def _named(
         folder = Path(config.source)
         if not folder.is_dir():
             raise TaskError(_unknown(config.source))
-        found = read_splits(folder, judged=judged, own=own)
+        found = read_splits(folder, scored=scored, own=own)
         if found is None:
-            return split_tasks(read_tasks(folder, judged=judged, own=own), config.split, seed)
+            return split_tasks(read_tasks(folder, scored=scored, own=own), config.split, seed)
         return {split: tuple(found[split]) for split in SPLITS}
     source: TaskSource = load(path, "tasks.source")
     found_splits: Mapping[Split, Sequence[Task]] = call(

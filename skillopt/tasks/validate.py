@@ -13,11 +13,22 @@ from pydantic import JsonValue
 from skillopt.config.schema import TasksConfig
 from skillopt.core.types import BaseImage, Split, Task
 from skillopt.tasks.evals.reading import eval_options, read_evals
-from skillopt.tasks.harbor import SPLITS, TaskError, has_splits, read_task, task_folders
+from skillopt.tasks.harbor import (
+    SPLITS,
+    Scored,
+    TaskError,
+    has_splits,
+    has_tests,
+    read_task,
+    task_folders,
+)
 from skillopt.tasks.likeness import alike
 from skillopt.tasks.needs import phrases
 from skillopt.tasks.rows import row_files
 from skillopt.tasks.sources import equal_across, files_of_evals, groups_of_equal, load_splits
+
+WITH_JUDGE = Scored(judge=True)
+"""Whether there is a judge is up to the config."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,20 @@ class TaskSet:
         return [
             *(Problem("", note, warning=True) for note in own),
             *self._noted(),
+            *self._in_words(),
+        ]
+
+    def _in_words(self) -> list[Problem]:
+        return [
+            Problem(
+                task.name,
+                "what it expects in words counts only if the config names a judge"
+                if has_tests(task)
+                else "what it expects is in words: it can be run if the config names a judge",
+                warning=True,
+            )
+            for task in self.tasks
+            if task.expectations or task.expected_output
         ]
 
     def _noted(self) -> list[Problem]:
@@ -194,7 +219,7 @@ def validate(folder: Path) -> list[Problem]:
 
 
 def _from_evals(folder: Path, files: Sequence[Path], made: Path, own: BaseImage | None) -> TaskSet:
-    tasks, unusable = read_evals(files, made, own=own)
+    tasks, unusable = read_evals(files, made, scored=WITH_JUDGE, own=own)
     bad = [Problem(name, f"{name}: {why}") for name, why in unusable.items()]
     found = [Found(task.name, task.folder, None, task) for task in tasks]
     found += [Found(problem.task, folder, None, None, problem) for problem in bad]
@@ -220,7 +245,7 @@ def _is_task(folder: Path) -> bool:
 
 def _read(path: Path, split: Split | None, own: BaseImage | None) -> Found:
     try:
-        return Found(path.name, path, split, read_task(path, own=own))
+        return Found(path.name, path, split, read_task(path, scored=WITH_JUDGE, own=own))
     except TaskError as error:
         return Found(path.name, path, split, None, Problem(path.name, str(error)))
 

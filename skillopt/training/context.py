@@ -194,7 +194,7 @@ class Training:
     def lacks_room(self, plan: StepPlan) -> bool:
         """Whether a step begins by shortening the skill: it is over its limit, or was too close
         to it for what the last step proposed."""
-        if self.state.compressed >= plan.step:
+        if self.state.compressed >= plan.step or self.config.train.only == "description":
             return False
         over = estimate_tokens(self.current.text) > self.max_tokens
         return over or (lacked_room(self.state) and is_crowded(self.current, self.max_tokens))

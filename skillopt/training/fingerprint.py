@@ -21,14 +21,15 @@ from skillopt.rollouts.prepare import Prepared
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.upstreams import service_of
 from skillopt.run.state import State
+from skillopt.tasks.harbor import only_triggers
 from skillopt.training.plan import token_limit
 
 SHOWN = 12
 PLACED = ("sandbox", "upstreams.")
 """Own parts that the fingerprint has among the settings of their section."""
 REJUDGE_HINT = (
-    "if tests or the verifier were corrected: 'skillopt rejudge {run}' judges the kept work of its "
-    "rollouts again, and a run started with --fork takes them over"
+    "if tests, the verifier or the judge were corrected: 'skillopt rejudge {run}' judges the kept "
+    "work of its rollouts again, and a run started with --fork takes them over"
 )
 """What to do in place of running every agent again."""
 
@@ -54,6 +55,8 @@ COUNTS_SINCE: dict[str, Since] = {
     "harness": Since.BASELINE,
     "sandbox": Since.BASELINE,
     "target": Since.BASELINE,
+    "judge": Since.BASELINE,
+    "triggers": Since.BASELINE,
     "own.verifier": Since.BASELINE,
     "own.harness": Since.NEVER,  # Its version() counts, under "harness".
     "gate.metric": Since.BASELINE,
@@ -103,8 +106,11 @@ def fingerprint(
         "version": harness.version(),
     }
     train = {k: v for k, v in settings["train"].items() if k not in ("stages", "ahead")}
+    if config.train.only == "all":  # This key came later too.
+        del train["only"]
     if config.train.candidates == 1:  # These keys came later, and change nothing then.
         train = {k: v for k, v in train.items() if not k.startswith("candidates")}
+    any_triggers = any(only_triggers(task) for split in tasks.values() for task in split)
     drafted = {"name": config.skill.name, "description": config.skill.description}
     return _flat(
         {
@@ -122,6 +128,8 @@ def fingerprint(
                 "max_tokens": token_limit(config.skill, initial),
                 "edit_files": config.skill.edit_files,
             },
+            **({"judge": prepared.judge.to_json()} if prepared.judge else {}),
+            **({"triggers": settings["triggers"]} if any_triggers else {}),
             "seed": config.seed,
             "train": train,
             "method": settings["method"],
@@ -206,7 +214,7 @@ def _used(key: str, state: State) -> bool:
 
 def _judges(keys: Iterable[str]) -> bool:
     """Whether any of the keys may decide a verdict alone."""
-    return any(key == "own.verifier" or key.startswith("tasks.") for key in keys)
+    return any(key == "own.verifier" or key.startswith(("tasks.", "judge.")) for key in keys)
 
 
 def package_version() -> str:

@@ -23,6 +23,7 @@ from skillopt.gates.power import told_of_tasks, visible_gain
 from skillopt.gates.race import most_rollouts
 from skillopt.optimizer.memory import MEMORY_TOKENS
 from skillopt.optimizer.pairs import PAIR_SHARE
+from skillopt.run.spending import JUDGE
 from skillopt.tasks.needs import count_needs
 from skillopt.training.method import Estimate, Method
 from skillopt.training.shown import FRAME_TOKENS, REPLY_TOKENS, trajectory_tokens
@@ -183,6 +184,8 @@ class Plan:
 
     confirms: str
     """Which gain the test split can confirm, in words."""
+    judged: str = ""
+    """What is known of the judge's agreement with people; empty without a judge."""
 
     @property
     def rollouts(self) -> int:
@@ -219,6 +222,7 @@ class Plan:
             "max_tokens": self.max_tokens,
             "needs": dict(self.needs),
             "confirms": self.confirms,
+            **({"judge": self.judged} if self.judged else {}),
             "smallest_gain": visible_gain(self.tasks["val"]),
             "stages": stages,
         }
@@ -248,6 +252,8 @@ def make_plan(
     tested = len(splits["test"]) if config.final.test else 0
     drafts = config.skill.init == "draft" or (tested and "draft" in test_arms(config, tested))
     calls = ({"draft": 1} if drafts else {}) | dict(expected.calls)
+    if asked := _judge_calls(config, splits, rollouts):
+        calls["judge"] = asked
     harness = _assumed(config)
     prompt, completion = ROLLOUT_TOKENS[harness]
     stages = tuple(
@@ -358,6 +364,8 @@ def _calls(config: Config, steps: Sequence[StepPlan]) -> dict[str, int]:
     # Failures and successes are split separately, which can need one more minibatch.
     reflections = [sum(-(-len(p) // train.minibatch) + 1 for p in plan.parts) for plan in steps]
     many, found = train.candidates, {"reflect": sum(reflections)}
+    if train.only == "description":
+        return {"reflect": 2 * many * sum(len(plan.parts) for plan in steps)}
     if train.update == "full_rewrite":
         found["reflect"] *= many
     else:
@@ -373,9 +381,24 @@ def _merges(patches: int) -> int:
     return -(-patches // 8) + 2 if patches > 1 else 0
 
 
+def _judge_calls(
+    config: Config, splits: dict[Split, tuple[Task, ...]], rollouts: Mapping[str, int]
+) -> int:
+    """The most calls of a judge: each rollout's, and one more if a verdict is in doubt."""
+    tasks = [task for split in splits.values() for task in split]
+    worded = sum(bool(task.expectations or task.expected_output) for task in tasks)
+    if config.judge is None or not worded:
+        return 0
+    return math.ceil(2 * sum(rollouts.values()) * worded / len(tasks))
+
+
 def _expected(
     config: Config, stage: str, rollouts: int, calls: int, prices: Prices, limit: int
 ) -> Usage:
+    if stage == JUDGE and config.judge is not None:
+        shown = calls * (FRAME_TOKENS + config.judge.evidence_tokens)
+        usage = Usage(calls, shown, 0, calls * REPLY_TOKENS)
+        return _priced(usage, prices, config.judge.name)
     asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage, limit))
     optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
     own = _priced(optimizer, prices, config.optimizer.name) if calls else Usage(cost_usd=0.0)

@@ -10,6 +10,7 @@ from skillopt.config.schema import TrainConfig
 from skillopt.core.skill import Skill
 from skillopt.core.types import Edit, EditOutcome, Patch, Rollout
 from skillopt.optimizer.briefing import Briefing
+from skillopt.optimizer.describe import describe
 from skillopt.optimizer.documents import learn, rewrite
 from skillopt.optimizer.model import StageResult
 from skillopt.optimizer.stages import Stages
@@ -53,7 +54,10 @@ def propose(
     Raises:
         OptimizerUnavailableError: from the model.
     """
-    if train.update == "full_rewrite":
+    if train.only == "description":
+        briefings = [briefing.again(number) for number in range(1, train.candidates + 1)]
+        made = [_by_describing(batches, one, stage) for one in briefings]
+    elif train.update == "full_rewrite":
         briefings = [briefing.again(number) for number in range(1, train.candidates + 1)]
         made = [_by_rewriting(batches, one, train, stage) for one in briefings]
     else:
@@ -142,6 +146,23 @@ def _from_patches(
             results.append(rewritten)
     errors = tuple(error for result in results for error in result.errors)
     return Proposal(candidate, edits, report, (merged.value,), errors, budget)
+
+
+def _by_describing(
+    batches: Sequence[Sequence[Rollout]], briefing: Briefing, stage: Stage
+) -> Proposal:
+    skill = briefing.skill
+    errors: list[str] = []
+    for number, rollouts in enumerate(batches, start=1):
+        name = f"batch {number} of {len(batches)}, " if len(batches) > 1 else ""
+        with stage("reflect", 1):
+            described = describe(rollouts, briefing, start=skill, batch=name)
+        skill = described.value
+        errors += described.errors
+    reason = "the description written anew from what was opened"
+    edits = (Edit("set_description", "", skill.description, reason),)
+    changed = skill.description != briefing.skill.description
+    return Proposal(skill, edits if changed else (), errors=tuple(errors))
 
 
 def _by_rewriting(

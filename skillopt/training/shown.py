@@ -13,6 +13,7 @@ from skillopt.core.types import Split, Task
 from skillopt.optimizer.briefing import TRAJECTORY_TOKENS
 from skillopt.optimizer.memory import MEMORY_TOKENS, remembered
 from skillopt.run.state import State
+from skillopt.tasks.harbor import only_triggers
 
 FRAME_TOKENS = 1_500
 """Assumed tokens of an optimizer prompt without skill, memory and material."""
@@ -53,6 +54,8 @@ def agent_paragraph(config: Config, splits: Mapping[Split, Sequence[Task]]) -> s
         gets = _MOUNTS[config.harness.mount]
     tools = "It has no tools." if direct and questions else ""
     solved = "its answer is judged right" if questions else "all hidden checks of its task pass"
+    if tasks and all(map(only_triggers, tasks)):
+        solved = "it opens the skill that its task is for, and no other"
     parts = [
         f"{who} with the model {config.target.name}.",
         gets,

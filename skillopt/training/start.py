@@ -21,8 +21,10 @@ from skillopt.core.files import check_writable
 from skillopt.core.import_path import own_code
 from skillopt.core.skill import Skill, SkillError, earlier_form
 from skillopt.core.types import Task
+from skillopt.evaluation.agreement import told_of_judge
 from skillopt.gates import make_gate
 from skillopt.gates.base import Gate
+from skillopt.optimizer.describe import check_description
 from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages, make_stages
 from skillopt.optimizer.templates import Prompts
@@ -90,13 +92,16 @@ class TrainingParts:
     stages: Stages
     prompts: Prompts
     stop: StopCondition
+    judged: str
+    """What is known of the judge's agreement with people; empty without a judge."""
 
     @property
     def plan(self) -> Plan:
         """Upper bounds for the run."""
         prepared = self.prepared
         config, splits = prepared.config, prepared.splits
-        return make_plan(config, splits, self.method, prepared.prices, self.initial)
+        plan = make_plan(config, splits, self.method, prepared.prices, self.initial)
+        return replace(plan, judged=self.judged)
 
 
 def prepare_training(
@@ -113,6 +118,8 @@ def prepare_training(
     given = prepared.plugins
     initial = prepared_skill(config)
     check_length(config.skill, initial)
+    if config.train.only == "description" and initial is not None:
+        check_description(initial)
     return TrainingParts(
         prepared=prepared,
         initial=initial,
@@ -121,6 +128,7 @@ def prepare_training(
         stages=make_stages(given.stages),
         prompts=Prompts(config.optimizer.prompts, prepared.beside),
         stop=make_stop(config.stop, given.stop),
+        judged=told_of_judge(config, prepared.judge) if prepared.judge else "",
     )
 
 
@@ -271,6 +279,8 @@ def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
                 forked_from=origin,
             )
         )
+        if parts.judged:
+            record.note(parts.judged)
         for remark in _remarks_of(config, origin):
             record(remark)
         return

@@ -136,11 +136,29 @@ def test_a_folder_of_tasks_that_is_there(here: Path) -> None:
     assert again["found"]["task_folders"] == ["tasks"]
 
 
-def test_cases_that_nothing_can_score_are_left_out_and_named(here: Path) -> None:
+def test_what_is_in_words_gets_a_judge(here: Path) -> None:
     evals(skill(here / "skills/notes"), count=10, unchecked=3)
     found = done()
-    assert (found["tasks"]["count"], found["tasks"]["left_out"]) == (7, 3)
-    assert any("3 cases of skills/notes have no check" in note for note in found["notes"])
+    assert (found["tasks"]["count"], found["tasks"]["judged"]) == (10, True)
+    assert any("sim-1 judges what skills/notes says in words" in note for note in found["notes"])
+    config = load_config(here / "notes.yaml", Config)
+    assert config.judge is not None and config.judge.name == "sim-1"
+    assert commented((here / "notes.yaml").read_text())
+
+
+def without_any_check() -> dict[str, Any]:
+    return {"id": "x", "prompt": "Write.", "expected_output": "", "force_skill_invocation": True}
+
+
+def test_cases_that_nothing_can_score_are_left_out_and_named(here: Path) -> None:
+    evals(skill(here / "skills/notes"), count=8)
+    file = here / "skills/notes/evals/evals.json"
+    suite = json.loads(file.read_text())
+    suite["evals"].append(without_any_check())
+    file.write_text(json.dumps(suite))
+    found = done()
+    assert (found["tasks"]["count"], found["tasks"]["left_out"]) == (8, 1)
+    assert any("1 cases of skills/notes have no check" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize(
@@ -198,7 +216,7 @@ def test_a_container_is_offered_and_used_if_it_is_named(here: Path) -> None:
         (["--tasks", "broken.json"], "broken.json: cannot be read"),
         (["--tasks", "one"], "one: has 1 task that can be used, and training needs 2 at least"),
         (["--tasks", "empty"], "empty: no task folders in it"),
-        (["--tasks", "said"], "said: none of its 2 cases has a check that decides it"),
+        (["--tasks", "unchecked"], "unchecked: no case in it can be scored"),
         (["--agent", "cursor"], "--agent cursor: not one of direct, codex"),
         (["--service", "gemini"], "--service gemini: not one of anthropic, openai"),
         (["--environment", "./no"], "tasks.environment: ./no: no such file or folder"),
@@ -214,7 +232,9 @@ def test_a_container_is_offered_and_used_if_it_is_named(here: Path) -> None:
 def test_what_is_refused_leaves_nothing_behind(here: Path, argv: list[str], said: str) -> None:
     evals(skill(here / "skills/notes"))
     evals(here / "one", count=1)
-    evals(here / "said", count=2, unchecked=2)
+    (here / "unchecked/evals").mkdir(parents=True)
+    suite = {"skill_name": "s", "evals": [without_any_check()]}
+    (here / "unchecked/evals/evals.json").write_text(json.dumps(suite))
     for name, text in {
         "broken.json": "{",
         "bad.json": '{"image": "a",\n"features": {"x": {}}}',

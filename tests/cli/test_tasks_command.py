@@ -52,11 +52,27 @@ def test_what_is_read_of_prompts_with_answers(rows: Path, tmp_path: Path) -> Non
 def test_an_eval_file_as_folders(tmp_path: Path) -> None:
     done = tasks("import", INBOX, tmp_path / "out")
     assert done.exit_code == 0
-    assert "wrote 1 tasks to" in done.stdout and done.stderr.count("left out: ") == 2
-    (folder,) = (tmp_path / "out").iterdir()
-    assert (folder / "tests" / "test.sh").is_file()
-    found = tasks("validate", INBOX)
-    assert found.exit_code == 1 and "has expectations in words" in " ".join(found.output.split())
+    assert "wrote 3 tasks to" in done.stdout and "left out" not in done.stderr
+    asked, tested, in_words = sorted((tmp_path / "out").iterdir())
+    assert (tested / "tests" / "test.sh").is_file()
+    assert not (asked / "tests").exists() and "opened = " in (asked / "task.toml").read_text()
+    assert not (in_words / "tests").exists()
+    assert "expectations = " in (in_words / "task.toml").read_text()
+    for source in (INBOX, tmp_path / "out"):
+        found = json.loads(tasks("validate", source, "--json").stdout)
+        assert [task["valid"] for task in found["tasks"]] == [True] * 3
+        notes = [note["message"] for note in found["notes"]]
+        assert sum("can be run if the config names a judge" in note for note in notes) == 1
+
+
+def test_cases_that_check_nothing_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "evals.json"
+    cases = [{"id": 1, "prompt": "Sing."}, {"id": 2, "prompt": "Sum.", "expectations": ["It is 4"]}]
+    file.write_text(json.dumps({"skill_name": "a", "evals": cases}))
+    done = tasks("import", file, tmp_path / "out")
+    assert "left out: a-1: it checks nothing" in done.stderr and "wrote 1 tasks" in done.stdout
+    found = tasks("validate", file)
+    assert found.exit_code == 1 and "it checks nothing" in " ".join(found.output.split())
 
 
 @pytest.mark.parametrize(

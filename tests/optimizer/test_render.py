@@ -47,6 +47,12 @@ PROMPTS = {
     "compress": CONTEXT | DOCUMENT | {"tokens": 2100},
     "rewrite": CONTEXT | DOCUMENT | {"edits": [EDIT], "failed": 18},
     "lessons": CONTEXT | DOCUMENT | {"trajectories": ["T1"], "failed": True},
+    "describe": CONTEXT
+    | {
+        "groups": [("Wrong", [{"said": "Opened no skill", "text": "Q1"}]), ("Right", [])],
+        "problem": "too long",
+        "limit": 1024,
+    },
     "draft": CONTEXT | DOCUMENT | {"tasks": ["I1"]},
     "slow": CONTEXT | PAIRS | {"guidance": "G", "limit": 400},
     "meta": CONTEXT | PAIRS | {"decisions": ["step 1: reject"], "limit": 600},

@@ -196,8 +196,8 @@ def test_the_same_seed_proposes_the_same(trainings: list[Training]) -> None:
 def failures_prompt(memory: str, shown: list[str]) -> str:
     return Prompts().render(
         "failures", agent="", skill=SKILL.text, files={}, kept="", memory=memory,
-        refused_before="", untried="", findings="", notes="", trajectories=shown, budget=4,
-        skill_aware=False, ran=0, solved=0,
+        refused_before="", untried="", findings="", notes="", remarks="",
+        trajectories=shown, budget=4, skill_aware=False, ran=0, solved=0,
     )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ def stopped_after_a_step(folder: Path) -> Path:
     return next(path.parent for path in folder.glob("runs/*/events.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_remark_is_in_the_next_steps_prompts_and_in_no_earlier_one(tmp_path: Path) -> None:
     run = stopped_after_a_step(tmp_path)
     state = fold(read_records(run))
@@ -70,11 +71,13 @@ def test_a_remark_is_in_the_next_steps_prompts_and_in_no_earlier_one(tmp_path: P
     assert forked.best.digest == result.best.digest
 
 
+@pytest.mark.slow
 def test_prompts_without_remarks_are_as_before(tmp_path: Path) -> None:
     run = stopped_after_a_step(tmp_path)
     assert "Remarks of people" not in prompts(run, 1)
 
 
+@pytest.mark.slow
 def test_remarks_wait_beside_the_log_while_the_run_is_trained(tmp_path: Path) -> None:
     run = stopped_after_a_step(tmp_path)
     size = (run / "events.jsonl").stat().st_size
@@ -139,6 +142,7 @@ def test_the_text_for_prompts() -> None:
     assert len(remarks_text(long, tasks, Guard(), False)) < 10_000  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_what_is_said_after_the_end_is_for_a_fork(tmp_path: Path) -> None:
     done = train(small_config(tmp_path))
     keep(done.folder, remark(since=first_step(fold(read_records(done.folder)))))

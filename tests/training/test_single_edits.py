@@ -17,6 +17,7 @@ from tests.helpers.small import untimed
 from tests.helpers.tiny import Tiny, program, tiny
 
 __all__ = ["tiny"]
+pytestmark = pytest.mark.slow
 
 MORE = """
 import os
@@ -166,7 +167,6 @@ def test_rollouts_stay_within_their_share(tiny: Tiny, share: float, groups: int)
     assert not done or measured + 6 <= share * judged
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bundle", [HARMFUL, BALLAST], ids=["credit", "prune"])
 def test_workers_do_not_change_a_byte(tiny: Tiny, bundle: tuple[str, ...]) -> None:
     found = []
@@ -177,7 +177,6 @@ def test_workers_do_not_change_a_byte(tiny: Tiny, bundle: tuple[str, ...]) -> No
     assert found[0] == found[1]
 
 
-@pytest.mark.slow
 def test_a_stop_condition_is_followed_by_removals_also_after_a_kill(tiny: Tiny) -> None:
     stop = [{"kind": "target_score", "score": 0.6}]
     begin(tiny, BALLAST, train__batch_size=3, stop=stop, name="whole")
@@ -196,7 +195,6 @@ def test_a_stop_condition_is_followed_by_removals_also_after_a_kill(tiny: Tiny) 
     assert json.loads((run / "summary.json").read_text())["stopped"] == reason
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bundle", "skill"),
     [(HARMFUL, "- harm,- rule 1"), (HARMFUL, "- harm,- rule 2"), (BALLAST, "- rule 0,nothing")],

@@ -104,12 +104,19 @@ function changeList(run) {
     h("ul", {}, changed.changes.map(([key, old, now]) => h("li", {}, h("code", {}, key), `: ${setting(old)} → ${setting(now)}`)))]));
 }
 
+/** How well a skill was opened where the tasks say whether it should be. */
+function openings(role, { precision, recall, calls }) {
+  const said = (name, e) => (e ? `${name} ${share(e)}` : `no ${name}`);
+  return `${role}: openings: ${said("precision", precision)}, ${said("recall", recall)}, ${calls.toFixed(1)} model calls a rollout`;
+}
+
 function testTable(run) {
   const roles = Object.entries(run.test);
   if (!roles.length) return null;
   const unopened = roles.some(([, t]) => t.skill_activated !== null && percent(t.skill_activated) === percent(0));
   return [table(["held-out test", run.word, "gain, points", "opened"], roles.map(([role, t]) => row(role, share(tested(t)),
-    t.gain ? points(t.gain) : "", t.skill_activated === null ? "" : percent(t.skill_activated)))), unopened && hint(UNOPENED)];
+    t.gain ? points(t.gain) : "", t.skill_activated === null ? "" : percent(t.skill_activated)))),
+  ...roles.filter(([, t]) => t.opening).map(([role, t]) => hint(openings(role, t.opening))), unopened && hint(UNOPENED)];
 }
 
 function costTable(run) {

@@ -142,6 +142,12 @@ class Case:
         return f"{slug(self.suite)}-{slug(self.id)}" if self.suite else slug(self.id)
 
     @property
+    def only_triggers(self) -> bool:
+        """Whether it asks nothing but which skills are opened."""
+        words = self.expectations or self.expected_output
+        return self.triggers is not None and not (self.checks or words)
+
+    @property
     def outside(self) -> bool:
         """Whether commands of the checks look at scratch files, which lie outside of the
         workspace."""

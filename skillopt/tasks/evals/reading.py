@@ -1,7 +1,7 @@
 """Eval files as tasks: found below a path, told apart by content, read by their formats.
 
-A case without a deterministic check has nothing here that could score it: it is refused unless a
-verifier of the user's own judges the tasks, or the config leaves such cases out.
+A case that says in words what it expects is refused unless a model or a verifier of the user's own
+judges the tasks, or the config leaves such cases out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from skillopt.config.schema import TasksConfig
 from skillopt.core.types import BaseImage, Task
 from skillopt.tasks.evals import agent_skill_eval, caliper, skill_creator, skillevaluation
 from skillopt.tasks.evals.case import Case, write_cases
-from skillopt.tasks.harbor import TaskError, read_task
+from skillopt.tasks.harbor import TESTS_ONLY, Scored, TaskError, only_triggers, read_task
 from skillopt.tasks.records import json_value
 from skillopt.tasks.tables import check_text
 
@@ -53,7 +53,9 @@ class EvalOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     unjudged: Literal["refuse", "leave_out"] = "refuse"
-    """What happens to cases that have no deterministic check."""
+    """What happens to cases that nothing can score."""
+    triggers: Literal["ask", "leave_out"] = "ask"
+    """What happens to cases that only say which skills are to be opened."""
 
 
 def eval_files(source: str) -> list[Path]:
@@ -86,7 +88,7 @@ def eval_tasks(
     files: Sequence[Path],
     made: Path,
     *,
-    judged: bool,
+    scored: Scored = TESTS_ONLY,
     own: BaseImage | None = None,
 ) -> list[Task]:
     """The tasks of eval files.
@@ -95,7 +97,7 @@ def eval_tasks(
         config: whose ``options`` are those of :class:`EvalOptions`.
         files: as :func:`eval_files` finds them.
         made: folder below which the tasks' folders are written.
-        judged: whether a verifier of the user's own judges the tasks.
+        scored: what besides deterministic checks can score them.
         own: the image that they start from; by default the agents' base image.
 
     Raises:
@@ -103,31 +105,34 @@ def eval_tasks(
             judged.
     """
     options = eval_options(config.options)
-    tasks, unusable = read_evals(files, made, judged=judged, own=own)
+    tasks, unusable = read_evals(files, made, scored=scored, own=own)
     if unusable and options.unjudged == "refuse":
         names = [*unusable]
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         shown = "; ".join(f"{name}: {unusable[name]}" for name in names[:SHOWN])
         raise TaskError(
             f"{config.source}: {len(unusable)} of {len(unusable) + len(tasks)} cases cannot be "
-            f"scored here: {shown}{more}. Add a deterministic check, name a verifier of your own "
-            "(verifier: my_module:judge), or set tasks.options.unjudged to leave_out"
+            f"scored here: {shown}{more}. Add a deterministic check, name a model that judges what "
+            "is in words (judge: {upstream: …, name: …}) or a verifier of your own (verifier: "
+            "my_module:judge), or set tasks.options.unjudged to leave_out"
         )
+    if options.triggers == "leave_out":
+        tasks = [task for task in tasks if not only_triggers(task)]
     if not tasks:
         raise TaskError(f"{config.source}: no case in it can be scored")
     return tasks
 
 
 def read_evals(
-    files: Sequence[Path], made: Path, *, judged: bool = False, own: BaseImage | None = None
+    files: Sequence[Path], made: Path, *, scored: Scored = TESTS_ONLY, own: BaseImage | None = None
 ) -> tuple[list[Task], dict[str, str]]:
     """The tasks of eval files, and by name the cases that cannot be one, with the reason.
 
     Args:
         files: eval files of any known format.
         made: folder below which the tasks' folders are written, each set once by its content.
-        judged: whether a verifier of the user's own judges the tasks, so that cases without a
-            deterministic check are tasks too.
+        scored: what besides deterministic checks can score them, so that cases without one are
+            tasks too.
         own: the image that they start from; by default the agents' base image.
 
     Raises:
@@ -141,29 +146,30 @@ def read_evals(
                 "rename one of them"
             )
         cases[case.name] = case
-    unusable = {name: why for name, case in cases.items() if (why := _unusable(case, judged))}
+    unusable = {name: why for name, case in cases.items() if (why := _unusable(case, scored))}
     usable = [case for name, case in cases.items() if name not in unusable]
     folder = write_cases(usable, made, own)
-    tasks = [_task(case, folder / case.name, judged) for case in usable]
+    tasks = [_task(case, folder / case.name, scored) for case in usable]
     return [replace(task, base=own) for task in tasks], unusable
 
 
-def _unusable(case: Case, judged: bool) -> str:
-    if case.unusable or case.checks or judged:
+def _unusable(case: Case, scored: Scored) -> str:
+    words = bool(case.expectations or case.expected_output)
+    if case.unusable or case.checks or scored.verifier or (words and scored.judge):
         return case.unusable
-    if case.expectations or case.expected_output:
+    if words:
         return "it has expectations in words and no deterministic check"
-    return "it only says which skills are to be opened" if case.triggers else "it checks nothing"
+    return "" if case.triggers else "it checks nothing"
 
 
-def _task(case: Case, folder: Path, judged: bool) -> Task:
-    task = read_task(folder, judged=judged or not case.checks)
+def _task(case: Case, folder: Path, scored: Scored) -> Task:
+    task = read_task(folder, scored=scored)
     notes = [*case.notes]
-    if case.checks and not judged:
+    if case.checks and scored == TESTS_ONLY:
         notes += [f"is not judged, as it is in words: {text}" for text in case.expectations]
-        if case.triggers is not None:
-            notes.append("whether the right skills are opened is not judged")
-    handover = task.handover or (case.outside and not judged)
+    if case.triggers is not None and not only_triggers(task) and not scored.verifier:
+        notes.append("whether the right skills are opened is not judged")
+    handover = task.handover or (case.outside and not scored.verifier)
     return replace(
         task, handover=handover, notes=(*task.notes, *(f"{case.where}: {note}" for note in notes))
     )

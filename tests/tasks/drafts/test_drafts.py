@@ -205,7 +205,7 @@ def test_an_accepted_draft_is_a_task_and_a_query(
         source=str(folder / "accepted/triggers/house-rules"),
         split=(1, 0, 0), options={"unjudged": "leave_out"},
     )  # fmt: skip
-    (query,) = load_splits(queries, 0, tmp_path / "made", judged=True)["train"]
+    (query,) = load_splits(queries, 0, tmp_path / "made")["train"]
     assert query.triggers is not None and query.triggers.opened == ("house-rules",)
     decide(folder, draft.name, "later")
     assert not list((folder / "accepted").rglob("task.toml"))

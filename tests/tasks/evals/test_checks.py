@@ -71,7 +71,7 @@ def test_an_assertion_in_python(
     drafts: list[str], reward: float, workspace: Path, tmp_path: Path
 ) -> None:
     file = FILES / "caliper" / "inbox-triage.eval.yaml"
-    (task,) = read_evals([file], tmp_path / "made")[0]
+    task = read_evals([file], tmp_path / "made")[0][0]
     for name in ("drafts", "outbox"):
         (workspace / name).mkdir()
     for name in drafts:

@@ -12,7 +12,7 @@ import pytest
 from skillopt.config.schema import TasksConfig
 from skillopt.core.types import Task, Triggers
 from skillopt.tasks.evals.reading import eval_files, eval_tasks, read_cases, read_evals
-from skillopt.tasks.harbor import SPLITS, TaskError, read_task
+from skillopt.tasks.harbor import SPLITS, Scored, TaskError, only_triggers, read_task
 from skillopt.tasks.sources import load_splits
 
 FILES = Path(__file__).parent / "files"
@@ -28,10 +28,10 @@ LOTS = FILES / "skill_creator" / "lots"
         (COMMITS / "eval.yaml", 5, 4, 2, 0, 1),
         (FILES / "skillevaluation" / "api-error-envelope" / "eval.yaml", 5, 4, 2, 0, 1),
         (FILES / "skillevaluation" / "refund-policy" / "eval.yaml", 4, 10, 4, 0, 0),
-        (INBOX, 3, 1, 1, 1, 2),
+        (INBOX, 3, 1, 1, 1, 1),
         (NOTES / "evals" / "evals.json", 2, 1, 5, 1, 1),
         (LOTS / "evals" / "evals.json", 1, 0, 2, 0, 1),
-        (LOTS / "evals" / "trigger-queries.json", 2, 0, 0, 2, 2),
+        (LOTS / "evals" / "trigger-queries.json", 2, 0, 0, 2, 0),
     ],
     ids=lambda value: f"{value.parent.name}/{value.name}" if isinstance(value, Path) else None,
 )
@@ -46,7 +46,7 @@ def test_every_case_of_a_file_is_read(
     assert sum(case.triggers is not None for case in found) == triggers
     tasks, refused = read_evals([file], tmp_path)
     assert (len(tasks), len(refused)) == (cases - unusable, unusable)
-    judged, none = read_evals([file], tmp_path, judged=True)
+    judged, none = read_evals([file], tmp_path, scored=Scored(verifier=True))
     assert (len(judged), none) == (cases, {})
     for case, task in zip(found, judged, strict=True):
         assert (task.name, task.instruction) == (case.name, case.prompt.strip())
@@ -63,11 +63,14 @@ def test_the_parser_agrees_with_the_packages_own(file: Path, tmp_path: Path) -> 
         with pytest.raises(TaskError, match=file.name):
             read_evals([file], tmp_path)
     else:
-        assert read_evals([file], tmp_path, judged=True)[0]
+        assert read_evals([file], tmp_path, scored=Scored(verifier=True))[0]
 
 
 def tasks_of(path: Path, made: Path, judged: bool = True) -> dict[str, Task]:
-    return {task.name: task for task in read_evals(eval_files(str(path)), made, judged=judged)[0]}
+    return {
+        task.name: task
+        for task in read_evals(eval_files(str(path)), made, scored=Scored(verifier=judged))[0]
+    }
 
 
 def test_what_the_agent_finds_and_what_it_does_not(tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_what_the_agent_finds_and_what_it_does_not(tmp_path: Path) -> None:
 def test_the_folder_of_a_task_says_all_that_the_task_does(tmp_path: Path) -> None:
     for path in (NOTES, COMMITS, INBOX, LOTS):
         for task in tasks_of(path, tmp_path).values():
-            again = read_task(task.folder, judged=True)
+            again = read_task(task.folder, scored=Scored(verifier=True))
             assert (again.digest, again.answer_file) == (task.digest, task.answer_file)
             assert (again.expectations, again.triggers) == (task.expectations, task.triggers)
 
@@ -139,9 +142,9 @@ def test_cases_without_a_check_are_refused_left_out_or_judged(tmp_path: Path) ->
     files = eval_files(str(COMMITS))
     config = TasksConfig(source=str(COMMITS))
     with pytest.raises(TaskError, match=r"1 of 5 cases .*not-a-commit-task.*unjudged") as refused:
-        eval_tasks(config, files, tmp_path, judged=False)
+        eval_tasks(config, files, tmp_path, scored=Scored())
     assert "verifier" in str(refused.value)
-    assert len(eval_tasks(config, files, tmp_path, judged=True)) == 5
+    assert len(eval_tasks(config, files, tmp_path, scored=Scored(verifier=True))) == 5
     leave_out = config.model_copy(update={"options": {"unjudged": "leave_out"}})
     splits = load_splits(leave_out, 1, tmp_path)
     assert sum(len(splits[split]) for split in SPLITS) == 4
@@ -255,6 +258,52 @@ def test_what_cannot_be_a_task_says_why(text: str, tmp_path: Path) -> None:
     case |= {"history": text} if text else {}
     file = tmp_path / "x.eval.yaml"
     file.write_text(json.dumps({"tasks": [case]}))
-    tasks, unusable = read_evals([file], tmp_path / "made", judged=True)
+    tasks, unusable = read_evals([file], tmp_path / "made", scored=Scored(verifier=True))
     assert not tasks
     assert ("history" if text else "CALIPER_SPEC_DIR") in unusable["x-a"]
+
+
+def test_a_judge_makes_tasks_of_what_is_said_in_words(tmp_path: Path) -> None:
+    file = LOTS / "evals" / "evals.json"
+    (task,) = read_evals([file], tmp_path, scored=Scored(judge=True))[0]
+    assert task.expectations and not only_triggers(task)
+    config = TasksConfig(source=str(LOTS))
+    tasks = eval_tasks(config, eval_files(str(LOTS)), tmp_path, scored=Scored(judge=True))
+    assert [only_triggers(task) for task in tasks] == [False, True, True]
+    without = config.model_copy(update={"options": {"triggers": "leave_out"}})
+    judged = eval_tasks(without, eval_files(str(LOTS)), tmp_path, scored=Scored(judge=True))
+    assert [task.name for task in judged] == [tasks[0].name]
+    with pytest.raises(TaskError, match=r"judge: \{upstream: …, name: …\}"):
+        eval_tasks(config, [file], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tests_only", "judge"),
+    [
+        ('expectations = ["a"]', False, True),
+        ('expected_output = "a"', False, True),
+        ('opened = ["a"]', True, True),
+        ('not_opened = ["a"]\nno_others_opened = true', True, True),
+        ('opened = ["a"]\nexpectations = ["a"]', False, True),
+        ('category = "a"', False, False),
+    ],
+)
+def test_which_task_folders_need_no_tests(
+    metadata: str, tests_only: bool, judge: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "instruction.md").write_text("Do it.")
+    (tmp_path / "task.toml").write_text(f'schema_version = "1.4"\n[metadata]\n{metadata}\n')
+    for scored, allowed in ((Scored(), tests_only), (Scored(judge=True), judge)):
+        if allowed:
+            assert read_task(tmp_path, scored=scored).workspace is not None
+        else:
+            with pytest.raises(TaskError, match="missing"):
+                read_task(tmp_path, scored=scored)
+
+
+@pytest.mark.parametrize(
+    ("file", "asking"),
+    [(INBOX, [False, False, True]), (LOTS / "evals" / "trigger-queries.json", [True, True])],
+)
+def test_which_cases_only_ask_for_openings(file: Path, asking: list[bool]) -> None:
+    assert [case.only_triggers for case in read_cases(file)] == asking

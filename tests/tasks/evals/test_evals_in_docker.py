@@ -38,7 +38,7 @@ def judged(task: Task, workspace: Path, image: str, backend: DockerBackend, fold
 
 
 def test_setup_and_an_assertion(tmp_path: Path, backend: DockerBackend, images: set[str]) -> None:
-    (task,) = read_evals([FILES / "caliper" / "inbox-triage.eval.yaml"], tmp_path / "made")[0]
+    task = read_evals([FILES / "caliper" / "inbox-triage.eval.yaml"], tmp_path / "made")[0][0]
     environments, workspace = Environments(backend), tmp_path / "workspace"
     image = environments.prepare(environments.settled(task), workspace)
     images.add(image)

@@ -91,7 +91,8 @@ def test_tests_count_that_always_end_alike(
     assert compared(before, after) == (fixed, kept, flaky)
 
 
-def test_the_history(tmp_path: Path) -> None:
+def test_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     history = History(make_repository(tmp_path / "project", SAMPLES["make"]))
     commits = list(history.commits("HEAD", 10))
     assert [commit.subject for commit in commits] == [
@@ -101,7 +102,7 @@ def test_the_history(tmp_path: Path) -> None:
     assert {change.path for change in history.changes(commits[-1])} == {"calc.sh", "tests/run.sh"}
     assert history.lines(commits[-1]) == 3
     assert len(list(history.commits("HEAD", 2))) == 2
-    history.write(commits[-1].parent, tmp_path / "files")
+    history.write(commits[-1].parent, Path("files"))  # Where it is called from.
     bare = tmp_path / "bare"
     subprocess.run(["git", "clone", "-q", "--bare", tmp_path / "project", bare], check=True)
     History(bare).write(commits[-1].parent, tmp_path / "again")

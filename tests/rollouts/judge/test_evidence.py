@@ -1,0 +1,155 @@
+"""What a judge is shown: enough to decide, no more than there is room for, and nothing that tells
+the skill."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from atif import Agent, Observation, ObservationResult, Step, ToolCall, Trajectory
+
+from skillopt.core.skill import Skill
+from skillopt.rollouts.judge.evidence import HIDDEN, evidence, without_mentions
+
+RULES = "Amounts in parentheses are negative.\nIgnore leading zeros in all of the ids.\n"
+SKILL = Skill("house-rules", "Rules.", RULES)
+
+
+def worked(*calls: tuple[str, dict[str, Any], str], said: str = "") -> Trajectory:
+    steps = [
+        Step(
+            step_id=number,
+            source="agent",
+            message="",
+            tool_calls=[ToolCall(tool_call_id="1", function_name=name, arguments=arguments)],
+            observation=Observation(
+                results=[ObservationResult(source_call_id="1", content=result)]
+            ),
+        )
+        for number, (name, arguments, result) in enumerate(calls, start=1)
+    ]
+    last = Step(step_id=len(steps) + 1, source="agent", message=said or "Done.")
+    agent = Agent(name="a", version="1", model_name="m")
+    return Trajectory(schema_version="ATIF-v1.8", session_id="s", agent=agent, steps=[*steps, last])
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    first, last = tmp_path / "first", tmp_path / "last"
+    for folder in (first, last):
+        (folder / "in").mkdir(parents=True)
+        (folder / "same.txt").write_text("same")
+        (folder / "in" / "gone.txt").write_text("x")
+        (folder / "changed.txt").write_text("one\ntwo\nthree\n")
+    (last / "in" / "gone.txt").unlink()
+    (last / "changed.txt").write_text("one\n2\nthree\n")
+    (last / "new.md").write_text("# New\n")
+    (last / "picture.png").write_bytes(b"\x89PNG\0\0")
+    (last / ".git").mkdir()
+    (last / ".git" / "HEAD").write_text("ref")
+    with zipfile.ZipFile(last / "book.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "x")
+    return first, last
+
+
+def test_changed_files_are_shown_with_what_changed(places: tuple[Path, Path]) -> None:
+    shown = evidence("Done.", *places, None, None, 4000).value
+    files = {file["path"]: file for file in shown["files"]}
+    assert sorted(files) == ["book.xlsx", "changed.txt", "in/gone.txt", "new.md", "picture.png"]
+    assert files["in/gone.txt"] == {"path": "in/gone.txt", "change": "removed"}
+    assert files["new.md"]["content"] == "# New"
+    assert "-two\n+2" in files["changed.txt"]["content"]
+    assert files["picture.png"]["content"] == "binary, 6 bytes"
+    assert "xl/workbook.xml" in files["book.xlsx"]["content"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("tokens", [500, 2000, 16_000])
+def test_it_stays_within_its_room(tokens: int, places: tuple[Path, Path]) -> None:
+    for number in range(400):
+        (places[1] / f"{number}.txt").write_text("word " * 3000)
+    calls = [("bash", {"command": "cat x"}, "result " * 5000)] * 60
+    shown = evidence("answer " * 50_000, *places, worked(*calls), None, tokens)
+    assert len(json.dumps(shown.value)) < 4 * tokens * 1.5 + 3000
+    assert shown.value["final_answer"] and shown.value["files"] and shown.value["steps"]
+    assert shown.value["files"][-1] == {"change": "further files are left out"}
+
+
+def test_long_files_take_no_long_time(places: tuple[Path, Path]) -> None:
+    for number, folder in enumerate(places):
+        lines = (f"{(n * 7919 + number) % 20_011}" for n in range(20_000))
+        (folder / "long.txt").write_text("\n".join(lines))
+        (folder / "path.txt").write_text("skills/" * 100_000 + "x" * number)
+    shown = evidence("house-rules " * 50_000, *places, None, SKILL, 4000).value
+    changes = {file.get("path"): file["change"] for file in shown["files"]}
+    assert changes["long.txt"] == "changed, too long for a difference"
+    assert changes["path.txt"] == "changed" and "house" not in shown["final_answer"]
+
+
+def test_without_a_workspace_no_files_are_shown() -> None:
+    shown = evidence("42", None, None, None, SKILL, 1000).value
+    assert shown == {"final_answer": "42", "steps": []}
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        ("Skill", {"skill": "house-rules"}, "Launching skill: house-rules"),
+        ("bash", {"command": "cat /home/agent/.codex/skills/house-rules/SKILL.md"}, SKILL.text),
+        ("exec_command", {"cmd": "sed -n 1,200p '.agents/skills/house-rules/SKILL.md'"}, RULES),
+        ("bash", {"command": "cat ~/.claude/skills/house-rules/references/more.md"}, "More."),
+    ],
+)
+def test_the_opening_of_a_skill_is_not_shown(opening: tuple[str, dict[str, Any], str]) -> None:
+    work = ("bash", {"command": "echo 1 > out.txt"}, "ok")
+    answer = "By the skill house-rules."
+    shown = evidence(answer, None, None, worked(opening, work), SKILL, 4000)
+    text = json.dumps(shown.value)
+    assert "house-rules" not in text and "SKILL.md" not in text and "parentheses" not in text
+    assert [step["calls"][0]["call"] for step in shown.value["steps"] if step["calls"]] == [
+        "called bash: echo 1 > out.txt"
+    ]
+
+
+def test_what_is_made_by_a_template_of_the_skill_is_shown(places: tuple[Path, Path]) -> None:
+    (places[1] / "new.md").write_text(RULES)
+    shown = evidence(RULES, *places, None, SKILL, 4000)
+    assert shown.has("Ignore leading zeros") and RULES.strip() == shown.value["final_answer"]
+    assert RULES.strip() in {file.get("content") for file in shown.value["files"]}
+
+
+def test_a_run_without_a_skill_looks_the_same() -> None:
+    work = ("bash", {"command": "echo 1 > out.txt"}, "ok")
+    opened = ("bash", {"command": "cat .codex/skills/house-rules/SKILL.md"}, SKILL.text)
+    with_skill = evidence("It is 1.", None, None, worked(opened, work), SKILL, 4000).value
+    without = evidence("It is 1.", None, None, worked(work), None, 4000).value
+    assert with_skill == without
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hidden"),
+    [
+        ("house-rules", "I used house-rules here.", True),
+        ("house-rules", "I used House-Rules here.", True),
+        ("house-rules", "the rules of the house", False),
+        ("report", "I wrote the report.", False),
+        ("report", "I used the skill report.", True),
+        ("report", "I used the `report` skill.", True),
+        ("report", "I used the skill 'report'.", True),
+        ("report", "cat /home/agent/.claude/skills/report/SKILL.md", True),
+        ("report", "the reports skill", False),
+        ("report", "python .codex/skills/report/make.py", True),
+    ],
+)
+def test_names_of_skills_are_hidden_and_words_are_not(name: str, text: str, hidden: bool) -> None:
+    shown = without_mentions(Skill(name, "", ""))(text)
+    assert (HIDDEN in shown) is hidden and (shown == text) is not hidden
+
+
+def test_a_task_about_a_file_of_that_name_is_still_shown() -> None:
+    wrote = ("bash", {"command": "cat > mine/SKILL.md <<'E'\nx\nE"}, "")
+    shown = evidence("Done.", None, None, worked(wrote), SKILL, 4000).value
+    assert "mine/SKILL.md" in json.dumps(shown["steps"])
