@@ -187,6 +187,8 @@ def read_cases(file: Path) -> list[Case]:
             try:
                 cases = format.cases(file, content)
                 for case in cases:
+                    if not case.prompt.strip():
+                        raise TaskError(f"{case.where}: the prompt is empty; write what is asked")
                     for text in (case.prompt, *(getattr(c, "command", "") for c in case.checks)):
                         check_text(text, case.where)
                 return cases

@@ -210,6 +210,7 @@ def test_git_assertions_of_a_negative_control_are_inverted_as_there(tmp_path: Pa
         ("x.eval.yaml", 'tasks: [{name: a, prompt: "\\ud83d"}]', "surrogates not allowed"),
         ("evals.json", '{"skill_name": "\\ud83d", "evals": []}', "half of a character"),
         ("evals.json", '{"evals": [], "evals": []}', "'evals' is there twice"),
+        ("trigger.json", '[{"query": " ", "should_trigger": true}]', "the prompt is empty"),
         ("x.eval.yaml", 'tasks: [{name: a, prompt: "b\\0", assert: x}]', "has a zero byte"),
         ("eval.yaml", "cases: [{name: a, prompt: b}]", "none of expectations, validators"),
         (
