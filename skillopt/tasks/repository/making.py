@@ -178,9 +178,11 @@ def _made(
 
     task = site.environments.settled(read_task(folder))
     passing, said = site.outcomes(task, RUNS, lambda work: _apply(work, after, code_paths))
+    last = " ".join(said.split())[-_SAID:]
     if not any(passing):
-        last = " ".join(said.split())[-_SAID:]
         return Made(commit, None, f"its tests do not run: {last}")
+    if not any(True in run.values() for run in passing):
+        return Made(commit, None, f"its tests fail with it too: {last}")
     failing, _ = site.outcomes(task, RUNS, lambda work: None)
     fixed, kept, flaky = compared(failing, passing)
     if not fixed:

@@ -111,16 +111,6 @@ def test_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names == {"Makefile", "calc.sh", "tests", "tests/run.sh"}
 
 
-def test_files_are_written_below_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_repository(tmp_path / "project", SAMPLES["make"])
-    monkeypatch.chdir(tmp_path)
-    History(Path("project")).write("HEAD", Path("files"))
-    assert (tmp_path / "files" / "calc.sh").is_file()
-    assert {path.name for path in tmp_path.iterdir()} == {"project", "files"}
-
-
 def test_messages_may_have_any_character(tmp_path: Path) -> None:
     project = make_repository(tmp_path / "project", SAMPLES["make"])
     _git(project, "commit", "-q", "--allow-empty", "--cleanup=verbatim", "-m", "A \x1e b\n\n\x1e")
@@ -456,3 +446,4 @@ def test_what_an_agent_left_in_the_place_of_tests_is_replaced(tmp_path: Path) ->
 
 def test_tests_that_do_not_end(tmp_path: Path) -> None:
     assert run(tmp_path, ["sleep", "60"], "code", timeout_s=1) == {"reward": 0, "all tests": 0}
+    assert "killed, as after 1 s" in (tmp_path / "logs" / "feedback.txt").read_text()

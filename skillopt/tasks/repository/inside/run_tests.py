@@ -22,6 +22,8 @@ LOGS = Path(os.environ.get("VERIFIER_LOGS", "/logs/verifier"))
 KEPT = ("PATH", "UNTRUSTED_FOLDER", "LANG")
 OUTPUT_MB = 64
 SHOWN = 2000
+KILLED = (-9, 137)
+"""Exit codes of what timeout, or a limit on memory, has killed."""
 
 
 def main() -> None:
@@ -108,7 +110,8 @@ def run(given: dict[str, Any]) -> tuple[dict[str, bool], str]:
         texts.append("")
     shutil.rmtree(str(folder), ignore_errors=True)
     found = READERS[given["report"]](texts[0], texts[2], code)
-    return found, "\n".join(text.strip()[-SHOWN:] for text in texts[:2]).strip()
+    texts[2] = f"killed, as after {given['timeout_s']} s" if code in KILLED else ""
+    return found, "\n".join(text.strip()[-SHOWN:] for text in texts).strip()
 
 
 def text_of(file: Any) -> str:
