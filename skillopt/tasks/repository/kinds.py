@@ -193,7 +193,7 @@ KINDS = (
             "GOCACHE": "/tmp/go-build",
             "GOFLAGS": "-mod=mod",
             "CGO_ENABLED": "0",
-        },  # fmt: skip
+        },
         plan=_go,
     ),
     Kind(
