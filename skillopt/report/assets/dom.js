@@ -7,7 +7,7 @@ const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202
 function visible(text) {
   return String(text)
     .replaceAll("\r\n", "\n")
-    .replace(UNSEEN, (c) => (c === "\u001b" ? "\u241b" : "\ufffd"));
+    .replace(UNSEEN, (c) => ({ "\u001b": "\u241b", "\r": "\u240d" })[c] || "\ufffd");
 }
 
 function fill(element, props, children) {

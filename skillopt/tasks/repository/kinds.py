@@ -188,7 +188,12 @@ KINDS = (
         packages=("golang-go",),
         needs=files_named("go.mod", "go.sum"),
         install=("go mod download",),
-        env={"GOMODCACHE": "/opt/go", "GOCACHE": "/tmp/go-build", "GOFLAGS": "-mod=mod"},
+        env={
+            "GOMODCACHE": "/opt/go",
+            "GOCACHE": "/tmp/go-build",
+            "GOFLAGS": "-mod=mod",
+            "CGO_ENABLED": "0",
+        },
         plan=_go,
     ),
     Kind(

@@ -219,7 +219,7 @@ def _write(
     for name, text in kind.needs(after).items():
         needs.mkdir(exist_ok=True)
         (needs / name).write_text(text, "utf-8")
-    (environment / "Dockerfile").write_text(dockerfile(settings), "utf-8")
+    (environment / "Dockerfile").write_text(dockerfile(settings, needs.exists()), "utf-8")
     (tests / "files").mkdir(parents=True)
     for file in _below(after):
         path = file.relative_to(after).as_posix()
@@ -241,9 +241,14 @@ def _write(
     (folder / "task.toml").write_text("\n".join(toml_lines), "utf-8")
 
 
-def dockerfile(settings: Settings) -> str:
+def dockerfile(settings: Settings, needs: bool) -> str:
     """The Dockerfile of all tasks of a repository: their tools and dependencies are one layer each,
-    which the engine keeps."""
+    which the engine keeps.
+
+    Args:
+        settings: of the tasks.
+        needs: whether there are dependencies to install.
+    """
     kind = settings.kind
     values = {name: value.replace("{project}", "/app") for name, value in kind.env.items()}
     env = [f"ENV {name}={json.dumps(value)}" for name, value in values.items()]
@@ -255,7 +260,7 @@ def dockerfile(settings: Settings) -> str:
             f"{packages} && rm -rf /var/lib/apt/lists/*"
         )
     lines += [*env, *(f"RUN {command}" for command in settings.setup)]
-    if kind.install:
+    if needs:
         lines += ["WORKDIR /opt/needs", "COPY needs /opt/needs/"]
         lines += [f"RUN {command}" for command in kind.install]
     return "\n".join([*lines, "WORKDIR /app", "COPY files /app/", ""])
