@@ -11,6 +11,7 @@ import yaml
 
 from skillopt.config.schema import TasksConfig
 from skillopt.core.types import Split, Task
+from skillopt.setup.sizes import LEAST, fitting_split
 from skillopt.tasks.columns import answer_columns, prompt_columns, read
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.rows import row_files, row_options
@@ -30,7 +31,8 @@ class RowsReport:
         scorer: that judges the answers.
         prompt, answer: the columns of the first row that are used for these.
         unused: those that are used for nothing.
-        splits: the tasks as a config with default proportions splits them.
+        split: proportions that fit their number; None if the files name splits themselves.
+        splits: the tasks, split like that.
         first: prompt and expected answer of the first row.
     """
 
@@ -40,6 +42,7 @@ class RowsReport:
     prompt: Sequence[str]
     answer: Sequence[str]
     unused: Sequence[str]
+    split: tuple[int, int, int] | None
     splits: Mapping[Split, Sequence[Task]]
     first: tuple[str, str]
 
@@ -58,12 +61,16 @@ class RowsReport:
         files, checked = row_files(source), row_options(options)
         if not files:
             raise TaskError(f"{source}: no file of JSON lines, JSON, CSV, TSV or Parquet")
-        row = next(read(files, checked))
+        rows = list(read(files, checked))
+        row, own_splits = rows[0], len({row.split for row in rows}) > 1
         prompt = prompt_columns(row.place, row.values, checked)
         answer = answer_columns(row.place, row.values, checked)
         used = {*prompt, *answer, checked.id or "id", checked.split or "split", checked.family}
         used |= {"choices", "options"} if row.choices else set()
         config = TasksConfig(source=source, options=dict(options), duplicates="allow")
+        split = None if own_splits or len(rows) < LEAST else fitting_split(len(rows))
+        if split is not None:
+            config = config.model_copy(update={"split": split})
         return cls(
             source=source,
             options=options,
@@ -71,6 +78,7 @@ class RowsReport:
             prompt=prompt,
             answer=answer,
             unused=[name for name in row.values if name not in used],
+            split=split,
             splits=load_splits(config, 0, made),
             first=(row.prompt, str(row.expected)),
         )
@@ -91,13 +99,18 @@ class RowsReport:
         yield f"first prompt: {_short(self.first[0])}"
         yield f"its answer: {_short(self.first[1])}"
         yield "In a config:"
-        yield from yaml.safe_dump(self.config, sort_keys=False).rstrip().splitlines()
+        yield from (
+            yaml.safe_dump(self.config, sort_keys=False, default_flow_style=None)
+            .rstrip()
+            .splitlines()
+        )
 
     @property
     def config(self) -> dict[str, Any]:
         """The section of a config that reads these files."""
         options = {"options": dict(self.options)} if self.options else {}
-        return {"tasks": {"source": self.source, **options}}
+        split = {"split": list(self.split)} if self.split else {}
+        return {"tasks": {"source": self.source, **split, **options}}
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON."""

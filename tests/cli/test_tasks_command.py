@@ -36,12 +36,12 @@ def test_what_is_read_of_prompts_with_answers(rows: Path, tmp_path: Path) -> Non
     said = " ".join(done.output.split())
     for line in (
         "20 prompts with answers, scored by numeric", "prompt: question", "answer: answer",
-        "not used: note", "splits: train 4, val 2, test 14", "first prompt: 0 and 0?",
+        "not used: note", "splits: train 8, val 12, test 0", "first prompt: 0 and 0?",
         "its answer: 0", "scorer: numeric", "wrote 20 tasks to",
     ):  # fmt: skip
         assert line in said
     shown = json.loads(tasks("from-jsonl", rows, *SCORED, "--json").stdout)
-    assert shown["splits"] == {"train": 4, "val": 2, "test": 14}
+    assert shown["splits"] == {"train": 8, "val": 12, "test": 0}
     assert shown["unused"] == ["note"] and shown["format"] == 1
     found = json.loads(tasks("validate", tmp_path / "out", "--json").stdout)
     assert (len(found["tasks"]), found["problems"]) == (20, [])
