@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-import numpy as np
-
 LEVEL = 0.05
 """Level of the two-sided test."""
 POWER = 0.8
@@ -17,6 +15,7 @@ _STEP = 0.005
 """Gains are found in steps of half a point."""
 _NEVER = 1e-12
 """Chances below this are left out."""
+_PRECISION = 1e-16
 
 
 def power(tasks: int, gain: float, noise: float = 0.0) -> float:
@@ -32,11 +31,10 @@ def power(tasks: int, gain: float, noise: float = 0.0) -> float:
     if differing <= 0:
         return 0.0
     found = 0.0
-    numbers = np.arange(tasks + 1)
-    chances = _binomial(tasks, differing)
-    for count in map(int, numbers[chances > _NEVER]):
-        wins = _binomial(count, (gain + down) / differing)
-        found += float(chances[count]) * float(wins[_needed(count) :].sum())
+    for count in range(tasks + 1):
+        chance = _mass(tasks, count, differing)
+        if chance > _NEVER:
+            found += chance * _at_least(count, _needed(count), (gain + down) / differing)
     return found
 
 
@@ -78,21 +76,31 @@ def told_of_tasks(tasks: int) -> str:
 @lru_cache(maxsize=4096)
 def _needed(count: int) -> int:
     """The least wins of so many differing tasks that the test calls a gain."""
-    tails = np.cumsum(_binomial(count, 0.5)[::-1])
-    return count + 1 - int(np.searchsorted(tails, LEVEL / 2, side="right"))
+    wins = count // 2 + 1
+    while _at_least(count, wins, 0.5) > LEVEL / 2:
+        wins += 1
+    return wins
 
 
-def _binomial(trials: int, chance: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The chances of 0 to ``trials`` successes."""
-    numbers = np.arange(trials + 1)
+def _at_least(trials: int, least: int, chance: float) -> float:
+    """The chance of so many successes or more."""
+    if not 0 < least <= trials:
+        return float(least <= 0)
+    if least <= trials * chance:  # The other tail is the smaller one: its terms do not vanish.
+        return 1.0 - _at_least(trials, trials - least + 1, 1.0 - chance)
+    term, found = _mass(trials, least, chance), 0.0
+    for successes in range(least, trials + 1):
+        found += term
+        if term <= found * _PRECISION:
+            break
+        term *= (trials - successes) / (successes + 1) * chance / (1 - chance)
+    return found
+
+
+def _mass(trials: int, successes: int, chance: float) -> float:
+    """The chance of so many successes."""
     if chance <= 0 or chance >= 1:
-        return np.where(numbers == (0 if chance <= 0 else trials), 1.0, 0.0)
-    logs = _log_factorials(trials)
-    chosen = logs[trials] - logs[numbers] - logs[trials - numbers]
-    found = np.exp(chosen + numbers * math.log(chance) + (trials - numbers) * math.log1p(-chance))
-    return np.asarray(found)
-
-
-@lru_cache(maxsize=1024)
-def _log_factorials(most: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array([math.lgamma(number + 1) for number in range(most + 1)])
+        return float(successes == (0 if chance <= 0 else trials))
+    failures = trials - successes
+    ways = math.lgamma(trials + 1) - math.lgamma(successes + 1) - math.lgamma(failures + 1)
+    return math.exp(ways + successes * math.log(chance) + failures * math.log1p(-chance))
