@@ -86,7 +86,8 @@ def _one_by_one(folder: Path) -> None:
 def _decided(folder: Path, name: str) -> bool:
     """Ask about one draft until it is decided. Returns whether to go on."""
     from skillopt.core.errors import SkillOptError
-    from skillopt.tasks.drafts.drafts import DRAFT, read_draft
+    from skillopt.tasks.drafts import DRAFT
+    from skillopt.tasks.drafts.drafts import read_draft
     from skillopt.tasks.drafts.review import decide
 
     shown = False

@@ -45,12 +45,10 @@ def exact_p(changes: Sequence[float], weights: Sequence[float] | None = None) ->
 
 def _enumerated(steps: Sequence[float], observed: float) -> float:
     """The share of all signs with which some steps come as far as observed."""
-    import numpy as np
-
-    sums = np.zeros(1)
+    sums = [0.0]
     for step in steps:
-        sums = np.concatenate((sums + step, sums - step))
-    return float((np.abs(sums) >= observed - 1e-9).mean())
+        sums = [total + signed for total in sums for signed in (step, -step)]
+    return sum(abs(total) >= observed - 1e-9 for total in sums) / len(sums)
 
 
 def _counted(steps: Sequence[int], observed: int) -> float:

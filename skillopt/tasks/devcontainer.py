@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import json5
-
 from skillopt.tasks.compose import is_variable
 from skillopt.tasks.tables import TaskError, read_text
 
@@ -153,6 +151,8 @@ class _Reader:
         )
 
     def _load(self) -> dict[str, Any]:
+        import json5  # Its grammar takes a while, and few runs have such a file.
+
         try:
             if self._file.stat().st_size > MAX_BYTES:
                 raise TaskError(f"{self._file}: has more than {MAX_BYTES // 1_000_000} MB")

@@ -21,7 +21,7 @@ from skillopt.core.import_path import PATH, call, is_ours, load, own_code
 from skillopt.core.part_identity import identity_of
 from skillopt.core.types import BaseImage, Split, Task
 from skillopt.tasks.columns import is_row
-from skillopt.tasks.drafts.drafts import refuse_unreviewed
+from skillopt.tasks.drafts import DRAFT, MARKER
 from skillopt.tasks.evals.reading import eval_files, eval_tasks, is_eval_file
 from skillopt.tasks.folders import with_folders
 from skillopt.tasks.harbor import SPLITS, TESTS_ONLY, Scored, TaskError, read_splits, read_tasks
@@ -106,7 +106,7 @@ def _named(
     if path is None and re.match(PATH, config.source) and not Path(config.source).exists():
         path = config.source
     if path is None:
-        refuse_unreviewed(Path(config.source))
+        _refuse_drafts(Path(config.source))
         if files := files_of_evals(config.source):
             tasks = eval_tasks(config, files, made, scored=scored, own=own)
             return split_tasks(tasks, config.split, seed)
@@ -129,6 +129,13 @@ def _named(
         source, path, "tasks.source", config=config, folder=made, **config.options
     )
     return _checked(found_splits, f"tasks.source: {config.source}")
+
+
+def _refuse_drafts(source: Path) -> None:
+    if source.name == DRAFT or any((source / name).is_file() for name in (MARKER, DRAFT)):
+        from skillopt.tasks.drafts.drafts import refuse_unreviewed  # It reads sessions of agents.
+
+        refuse_unreviewed(source)
 
 
 def files_of_evals(source: str) -> list[Path]:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from skillopt.config.loading import parse_yaml
 from skillopt.core.files import digest_of, read_json, to_json, write_atomic
+from skillopt.tasks.drafts import DRAFT, MARKER
 from skillopt.tasks.drafts.redaction import Redactor
 from skillopt.tasks.drafts.requests import Accepted, Request, statement
 from skillopt.tasks.drafts.workspace import Kept, WorkspaceError, keep_commit
@@ -25,7 +26,7 @@ from skillopt.tasks.evals.case import slug
 from skillopt.tasks.harbor import TaskError
 
 FORMAT = 1
-MARKER, DRAFT, WORKSPACES, ACCEPTED = "drafts.json", "draft.yaml", "workspaces", "accepted"
+WORKSPACES, ACCEPTED = "workspaces", "accepted"
 MAX_CHARS = 20_000
 """Characters that are kept of one text of a session."""
 CORRECTIONS = 20
