@@ -208,7 +208,9 @@ def rule_of(key: str, split: str) -> Rule:
 
 # The keys of the config, and what each is changed to.
 
+JUDGE = {"upstream": "t", "name": "sim-1"}
 UNDER = {
+    "judge": {"judge": JUDGE},
     "harness.mode": {"harness": {"name": "codex"}, "sandbox": {"kind": "docker"}},
     "harness.options": {"harness": {"name": "codex"}, "sandbox": {"kind": "docker"}},
     "harness.version": {"harness": {"name": "codex"}, "sandbox": {"kind": "docker"}},
@@ -251,6 +253,15 @@ CHANGES: dict[str, list[Change]] = {
                       Change(["test-0"], split="test")],
     "tasks.seed": [Change(8, same=True, split="val")],
     "tasks.split": [Change([1, 1, 1], same=True, split="val")],
+    # Its tasks have environments of their own, and none asks which skills are opened.
+    "tasks.environment": [Change("debian:bookworm", same=True, split="val",
+                                 under={"sandbox": {"kind": "docker"}})],
+    "triggers.calls": [Change(4, same=True)],
+    "judge.upstream": [Change("same", same=True), Change("u")],
+    "judge.name": [Change("sim-2")],
+    "judge.prompt": [Change("judge.md")],
+    "judge.timeout_s": [Change(9.0)],
+    "judge.labels": [Change("labels.csv", under={"judge": {**JUDGE, "least_agreement": None}})],
     "harness.name": [Change("own:Writer2")],
     "harness.version": [Change("0.1.2")],
     "harness.options.effort": [Change("low")],
@@ -463,6 +474,8 @@ class Points:
         shutil.copytree("tasks", "moved")
         for name, text in (("prompts", "a"), ("moved-prompts", "a"), ("other-prompts", "b")):
             at.put(f"{name}/context.md", f"{text}\n")
+        at.put("judge.md", "Judge:\n{{ evidence }}\n{{ expectations }}\n")
+        at.put("labels.csv", "rollout,expectation,verdict\nabc,1,met\n")
         for name, price in (("prices", 1.0), ("other-prices", 2.0)):
             each = dict.fromkeys(("prompt", "cached", "completion"), price)
             table = {"date": "2026-01-01", "models": {"*": each}}

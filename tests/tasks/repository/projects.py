@@ -23,7 +23,7 @@ class Sample:
         code, test: the file with code and the test file of the commit that becomes a task.
         mul: what is added to the code by that commit.
         test_mul: that test file.
-        flaky: a test file whose test passes every other time.
+        flaky: a test file whose test fails once in twenty times.
         name: of the test, as the task names it.
     """
 
@@ -49,7 +49,7 @@ SAMPLES = {
         test="tests/test_mul.py",
         test_mul="from calc import mul\n\ndef test_mul():\n    assert mul(2, 3) == 6\n",
         flaky="import uuid\nfrom calc import mul\n\ndef test_flaky():\n"
-        "    assert mul(1, 1) and uuid.uuid4().int % 2\n",
+        "    assert mul(1, 1) and uuid.uuid4().int % 20\n",
         name="tests.test_mul::test_mul",
     ),
     "node": Sample(
@@ -64,7 +64,7 @@ SAMPLES = {
         test="test/mul.test.js",
         test_mul=f"{NODE_TEST}test('multiplies', () => assert.equal(calc.mul(2, 3), 6));\n",
         flaky=f"{NODE_TEST}test('is flaky', () => "
-        "assert.ok(calc.mul(1, 1) && Math.random() < 0.5));\n",
+        "assert.ok(calc.mul(1, 1) && Math.random() < 0.95));\n",
         name="multiplies",
     ),
     "go": Sample(
@@ -81,7 +81,7 @@ SAMPLES = {
         "\tif Mul(2, 3) != 6 {\n\t\tt.Fatal()\n\t}\n}\n",
         flaky='package calc\n\nimport (\n\t"testing"\n\t"time"\n)\n\n'
         "func TestFlaky(t *testing.T) {\n"
-        "\tif Mul(1, 1) == time.Now().Nanosecond()/1000%2 {\n\t\tt.Fatal()\n\t}\n}\n",
+        "\tif time.Now().Nanosecond()/1000%20 < Mul(1, 1) {\n\t\tt.Fatal()\n\t}\n}\n",
         name="example.com/calc.TestMul",
     ),
     "rust": Sample(
@@ -96,7 +96,7 @@ SAMPLES = {
         test_mul="#[test]\nfn multiplies() { assert_eq!(calc::mul(2, 3), 6); }\n",
         flaky="#[test]\nfn is_flaky() {\n    let now = std::time::SystemTime::now();\n"
         "    let passed = now.duration_since(std::time::UNIX_EPOCH).unwrap().subsec_micros();\n"
-        "    assert_eq!(calc::mul(1, passed as i64 % 2), 1);\n}\n",
+        "    assert!(calc::mul(1, passed as i64 % 20) > 0);\n}\n",
         name="multiplies",
     ),
     "make": Sample(
@@ -109,7 +109,7 @@ SAMPLES = {
         mul="mul() { echo $(($1 * $2)); }\n",
         test="tests/run.sh",
         test_mul='. ./calc.sh\n[ "$(add 1 2)" = 3 ] && [ "$(mul 2 3)" = 6 ]\n',
-        flaky='. ./calc.sh\n[ "$(mul 1 $(($(od -An -N1 -tu1 /dev/urandom) % 2)))" = 1 ]\n',
+        flaky='. ./calc.sh\n[ "$(mul 1 $(($(od -An -N1 -tu1 /dev/urandom) % 20)))" != 0 ]\n',
         name="all tests",
     ),
 }

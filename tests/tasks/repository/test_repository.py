@@ -64,8 +64,8 @@ def test_a_commit_with_its_tests_becomes_a_task(kind: str, tmp_path: Path) -> No
     assert [p for p in checked["problems"] if not p["warning"]] == []
 
 
-# Three runs before and three after: that a coin falls alike six times, or that its test seems to be
-# mended, has a chance of 1 in 32.
+# Three runs before and three after: that such a test fails in all of the first has a chance of 1 in
+# 8,000, so the commit becomes no task. That it is called flaky has one of 1 in 4.
 FLAKY = {"its tests are flaky", "no test fails before it and passes after it"}
 
 
