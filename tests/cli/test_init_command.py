@@ -105,6 +105,7 @@ def test_eval_files_beside_the_skill(here: Path) -> None:
     assert plan.returncode == 0, plan.stderr
 
 
+@pytest.mark.slow
 def test_examples_are_written_if_there_are_no_tasks_and_can_be_solved(here: Path) -> None:
     skill(here / "skills/notes")
     ended = skillopt("init", "notes")
@@ -328,6 +329,7 @@ def terminal(*argv: str) -> pexpect.spawn[str]:
     return pexpect.spawn(sys.executable, words, env=env, encoding="utf-8", timeout=60)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_in_a_terminal_it_asks_for_what_is_not_on_disk(here: Path) -> None:
     evals(skill(here / "skills/b", "b"))
     evals(skill(here / "skills/a", "a"))
@@ -352,6 +354,7 @@ def test_in_a_terminal_it_asks_for_what_is_not_on_disk(here: Path) -> None:
     assert (config.target.upstream, config.tasks.environment) == ("sim", "Dockerfile")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "argv", [["--yes"], ["notes", "--service", "sim", "--environment", "none"]]
 )
@@ -364,6 +367,7 @@ def test_with_flags_it_asks_nothing(here: Path, argv: list[str]) -> None:
     assert "number" not in (asked.before or "")
 
 
+@pytest.mark.slow
 def test_nothing_is_written_if_a_question_is_not_answered(here: Path) -> None:
     evals(skill(here / "skills/notes"))
     before = tree(here)

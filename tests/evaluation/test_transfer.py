@@ -195,6 +195,7 @@ def test_agents_that_the_sandboxes_cannot_run_are_refused_at_once(
     assert not list((folder / "refused").iterdir())
 
 
+@pytest.mark.slow
 def test_one_skill_that_fails_does_not_lose_the_others(
     result: RunResult, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_finished_rollout_is_shown_whole_by_task_or_key(run: Path) -> None:
     assert "→ shell: " in shown and "■ completed: reward " in shown
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said(run: Path, tmp_path: Path) -> None:
     done = skillopt("show", run, "--follow", "no-such-task")
     assert done.returncode == 2

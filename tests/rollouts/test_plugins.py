@@ -25,6 +25,8 @@ from skillopt.run.state import State
 from skillopt.training.fingerprint import FingerprintError
 from tests.helpers.small import small_config
 
+pytestmark = pytest.mark.slow
+
 
 class Echo:
     """An agent that writes what its skill says into a file."""

@@ -18,6 +18,8 @@ from tests.helpers.tiny import Tiny, command, refused, tiny, wants
 
 __all__ = ["tiny"]
 
+pytestmark = pytest.mark.slow
+
 COUNTED = '''
 import time
 from pathlib import Path

@@ -137,6 +137,7 @@ def test_a_torn_line_in_the_optimizers_wire_log_is_cut_off(
     assert len(requests) >= 2, "what was whole stays, and what came after is there"
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused(result: RunResult, tmp_path: Path) -> None:
     run = copied(result, tmp_path)
     before = (run / LOG).read_bytes()

@@ -55,6 +55,7 @@ DEEDS: dict[str, Callable[[Path], object]] = {
 FEW = ("link", "odd cells")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "deed", [pytest.param(d, marks=[] if d in FEW else pytest.mark.slow) for d in DEEDS]
 )

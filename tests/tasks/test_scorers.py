@@ -86,6 +86,7 @@ def test_scores(
     assert bool(found.feedback) is not solved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reply", "expected"),
     [("regex", "a" * 60 + "!", SLOW), ("json_schema", f'"{"a" * 60}!"', {"pattern": SLOW})],

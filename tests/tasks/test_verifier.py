@@ -232,6 +232,7 @@ def test_quickstart_tasks_can_be_solved(tasks: list[Path]) -> None:
         assert try_task(task, Environments(LocalBackend()), SITE).problems == ()
 
 
+@pytest.mark.slow
 def test_solve_finds_tasks_that_are_wrong(task: Task) -> None:
     environments = Environments(LocalBackend())
     (task.folder / "tests" / "test.sh").write_text(f"echo 0 > {LOGS}/reward.txt")

@@ -228,6 +228,7 @@ def test_a_run_of_an_earlier_version_keeps_its_limit_each_time(
     assert train(config).done  # What has changed is recorded, and the limit is still that.
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on_with_what_it_read(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,8 @@ from tests.helpers.tiny import Tiny, program, refused, tiny
 
 __all__ = ["tiny"]
 
+pytestmark = pytest.mark.slow
+
 MORE = """
 import os
 import random
@@ -180,7 +182,6 @@ def test_one_candidate_leaves_no_trace_of_races(tiny: Tiny) -> None:
     assert not [key for key in created["fingerprint"] if "candidates" in key]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("by", ["minibatch", "sampling"])
 def test_workers_and_delays_do_not_change_a_byte(tiny: Tiny, by: str) -> None:
     found = []
@@ -202,7 +203,6 @@ def test_workers_and_delays_do_not_change_a_byte(tiny: Tiny, by: str) -> None:
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("left", range(14) if ALL_CELLS else (0, 2, 9))
 @pytest.mark.parametrize("gate", ["fresh", "strict"])
 def test_a_run_killed_between_rollouts_ends_the_same(tiny: Tiny, gate: str, left: int) -> None:

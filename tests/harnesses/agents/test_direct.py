@@ -65,6 +65,7 @@ def test_either_sdk_drives_the_shell(protocol: ProtocolName, tmp_path: Path) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["responses", "messages", "chat"])
 def test_thoughts_go_back_to_the_service_that_thought_them(
     protocol: ProtocolName, tmp_path: Path

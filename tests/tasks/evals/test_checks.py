@@ -141,6 +141,7 @@ def test_assertions(assertion: Any, passes: bool, workspace: Path, tmp_path: Pat
 OUTPUTS = {"by": "output"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("expected", "options", "answer", "reward", "said"),
     [

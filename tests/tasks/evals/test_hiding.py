@@ -67,6 +67,7 @@ def test_a_skill_without_them_stays_itself(tmp_path: Path) -> None:
     assert without_evals(read, [other]) is read
 
 
+@pytest.mark.slow
 def test_what_is_mounted_has_none(tmp_path: Path) -> None:
     folder = skill(tmp_path / "s", "evals/evals.json")
     config = load_config(

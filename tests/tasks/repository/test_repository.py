@@ -444,6 +444,7 @@ def test_what_an_agent_left_in_the_place_of_tests_is_replaced(tmp_path: Path) ->
     assert (workspace / "own.py").read_text() == "kept"
 
 
+@pytest.mark.slow
 def test_tests_that_do_not_end(tmp_path: Path) -> None:
     assert run(tmp_path, ["sleep", "60"], "code", timeout_s=1) == {"reward": 0, "all tests": 0}
     assert "killed, as after 1 s" in (tmp_path / "logs" / "feedback.txt").read_text()
