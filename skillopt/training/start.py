@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harnesses.agents.registry import make_harness
+from harnesses.agents.registry import CLI_AGENTS, make_harness
 from harnesses.harness import Harness
 from sandboxes.owner import current_owner
 from skillopt.config.inputs import read_config
+from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
 from skillopt.core.errors import RESUME_HINT, FormatError, PausedError, file_errors
 from skillopt.core.files import check_writable
@@ -118,8 +119,8 @@ def prepare_training(
     given = prepared.plugins
     initial = prepared_skill(config)
     check_length(config.skill, initial)
-    if config.train.only == "description" and initial is not None:
-        check_description(initial)
+    if config.train.only == "description":
+        _check_only_description(config, initial)
     return TrainingParts(
         prepared=prepared,
         initial=initial,
@@ -130,6 +131,17 @@ def prepare_training(
         stop=make_stop(config.stop, given.stop),
         judged=told_of_judge(config, prepared.judge) if prepared.judge else "",
     )
+
+
+def _check_only_description(config: Config, initial: Skill | None) -> None:
+    """Raise if nothing could depend on the description, or it cannot be replaced."""
+    if config.harness.name == "direct":
+        raise ConfigError(
+            "train.only: description: direct chat always has the whole skill, whatever its "
+            f"description says; use {', '.join(CLI_AGENTS)} (harness.name), or train all of it"
+        )
+    if initial is not None:
+        check_description(initial)
 
 
 def train(

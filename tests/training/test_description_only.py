@@ -66,3 +66,10 @@ def test_what_was_trained_alone_is_not_resumed_as_a_whole(tiny: Tiny) -> None:
     done = tiny.train()
     assert done.returncode == 2 and "train.only" in done.stderr
     assert Path("runs/tiny").is_dir()
+
+
+def test_direct_chat_does_not_go_by_a_description(tiny: Tiny) -> None:
+    described(tiny, harness={"name": "direct"})
+    done = tiny.train("--only", "description", "--dry-run")
+    assert done.returncode == 2
+    assert "train.only: description: direct chat always has the whole skill" in done.stderr
