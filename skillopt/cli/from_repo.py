@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from skillopt.core.files import to_json
 from skillopt.core.text import printable
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.judging import verifier_site
-from skillopt.tasks.repository.history import History
+from skillopt.tasks.repository.history import Commit, History
 from skillopt.tasks.repository.kinds import find_kind
 from skillopt.tasks.repository.making import Made, Settings, Site, make_tasks
 from skillopt.tasks.tables import TaskError
@@ -68,12 +69,8 @@ def make_from_repo(
     folder.mkdir(parents=True)
     made: list[Made] = []
     try:
-        with (
-            closing(make_backend("docker")) as backend,
-            closing(backend.outlet(access_to("none", recorded=True), None)) as outlet,
-        ):
-            site = Site(Environments(backend), verifier_site(backend, outlet))
-            for one in make_tasks(history, found, settings, folder, site):
+        with closing(_each(history, found, settings, folder)) as looked_at:
+            for one in looked_at:
                 made.append(one)
                 if not as_json:
                     show_text(output(), _line(one))
@@ -94,6 +91,18 @@ def make_from_repo(
         for line in _summary(made, folder):
             show_text(output(), line)
     return 0 if tasks else EXIT_FAILED
+
+
+def _each(
+    history: History, commits: Sequence[Commit], settings: Settings, folder: Path
+) -> Generator[Made, None, None]:
+    """What comes of each commit, in containers that have no network."""
+    with (
+        closing(make_backend("docker")) as backend,
+        closing(backend.outlet(access_to("none", recorded=True), None)) as outlet,
+    ):
+        site = Site(Environments(backend), verifier_site(backend, outlet))
+        yield from make_tasks(history, commits, settings, folder, site)
 
 
 def _words(command: str) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from skillopt.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from skillopt.cli.rows_report import RowsReport
+    from skillopt.cli.tasks_report import Report
     from skillopt.config.network import Network
     from skillopt.core.types import BaseImage, Split, Task
     from skillopt.tasks.solving import Trial
@@ -122,7 +124,6 @@ def from_jsonl(
     Shows which columns are used, the first task and the lines of a config that reads the file.
     """
     from skillopt.cli.rows_report import RowsReport
-    from skillopt.core.files import to_json
     from skillopt.tasks.importing import write_folders
 
     named = {
@@ -133,12 +134,7 @@ def from_jsonl(
         report = RowsReport.of(file, given, Path(made))
         if out is not None:
             write_folders(report.splits, out)
-    if as_json:
-        click.echo(to_json(report.to_json()), nl=False)
-    else:
-        console = output()
-        for line in report.lines():
-            show_text(console, line)
+    _print(report, as_json)
     if out is not None and not as_json:
         click.echo(f"wrote {report.tasks} tasks to {out}")
 
@@ -258,7 +254,6 @@ def validate(
     from tempfile import TemporaryDirectory
 
     from skillopt.cli.tasks_report import Report
-    from skillopt.core.files import to_json
     from skillopt.tasks.own_image import own_image
 
     if (baseline is None) != (config is None) or (settings and config is None):
@@ -275,12 +270,7 @@ def validate(
         if baseline is not None and config is not None:
             passed = _passed(found, config, settings, baseline)
             report = replace(report, passed=passed, runs=baseline)
-    if as_json:
-        click.echo(to_json(report.to_json()), nl=False)
-    else:
-        console = output()
-        for line in report.lines():
-            show_text(console, line)
+    _print(report, as_json)
     if any(strict or not problem.warning for problem in report.problems):
         sys.exit(EXIT_FAILED)
 
@@ -329,6 +319,18 @@ def read_source(
     from skillopt.tasks.validate import examine_source
 
     return examine_source(source, made, parse_settings(options, "--option"), own)
+
+
+def _print(report: Report | RowsReport, as_json: bool) -> None:
+    """Print a report, line by line or as JSON."""
+    from skillopt.core.files import to_json
+
+    if as_json:
+        click.echo(to_json(report.to_json()), nl=False)
+        return
+    console = output()
+    for line in report.lines():
+        show_text(console, line)
 
 
 def network_of(words: tuple[str, ...]) -> Network:

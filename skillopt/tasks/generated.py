@@ -31,18 +31,33 @@ def generated(
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
         generate(fresh, seed)
-        if _digest(folder) != folder_digest(fresh):
-            shutil.rmtree(folder, ignore_errors=True)
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if _digest(folder) != folder_digest(fresh):  # Else another process was faster.
-                    raise
+        put(fresh, folder, folder_digest(fresh))
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     splits = read_splits(folder)
     assert splits is not None, "a generator writes split folders"
     return {split: tuple(splits[split]) for split in SPLITS}
+
+
+def put(fresh: Path, folder: Path, digest: str) -> None:
+    """Move a folder to its place, unless it is there already: other processes may be using it.
+
+    Args:
+        fresh: the new folder, beside its place or in a folder there.
+        folder: its place. What is there and is something else, such as a damaged copy, is removed.
+        digest: of the new folder, by :func:`skillopt.tasks.harbor.folder_digest`.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    if _digest(folder) == digest:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if _digest(folder) != digest:  # Else another process was faster.
+            raise
 
 
 @contextmanager

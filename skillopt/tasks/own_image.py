@@ -23,6 +23,7 @@ from skillopt.tasks.devcontainer import Devcontainer, find_devcontainer, read_de
 from skillopt.tasks.dockerfile import final_workdir
 from skillopt.tasks.evals.hiding import FOLDER
 from skillopt.tasks.evals.reading import eval_files
+from skillopt.tasks.generated import put
 from skillopt.tasks.harbor import TaskError, folder_digest
 from skillopt.tasks.tables import read_text
 
@@ -216,13 +217,10 @@ def _staged(
             _copy(folder, context_files(folder, _NOT_THE_PROJECTS), fresh / part, hidden)
         (fresh / ".dockerignore").unlink(missing_ok=True)  # It has been applied.
         (fresh / "Dockerfile").write_text(text, "utf-8")
-        folder = made.resolve() / f"environment-{folder_digest(fresh)[:16]}"
-        if not folder.is_dir():
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # Else another process was faster.
-                    raise
+        digest = folder_digest(fresh)
+        folder = made.resolve() / f"environment-{digest[:16]}"
+        if not folder.is_dir():  # It may be large: what is there is not read again.
+            put(fresh, folder, digest)
     return folder
 
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from skillopt.config.schema import TasksConfig
 from skillopt.core.files import digest_of
 from skillopt.core.types import BaseImage, Split, Task
@@ -24,6 +22,7 @@ from skillopt.tasks.harbor import SPLITS, TaskError
 from skillopt.tasks.programs import Asked, ProgramOptions, program_tasks
 from skillopt.tasks.records import SUFFIXES
 from skillopt.tasks.scorers import ByScorer, Scorer, make_scorer
+from skillopt.tasks.tables import checked_options
 
 
 def row_files(source: str) -> list[Path]:
@@ -70,13 +69,7 @@ def row_tasks(
 
 def row_options(given: Mapping[str, Any]) -> RowOptions:
     """Checked ``tasks.options``; raises TaskError with the key."""
-    try:
-        return RowOptions.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(RowOptions.model_fields)
-        raise TaskError(f"tasks.options.{key}: {first['msg']}; options of rows: {known}") from error
+    return checked_options(RowOptions, given, "tasks.options.", "rows")
 
 
 def make_tasks(
@@ -90,21 +83,16 @@ def make_tasks(
     """
     if options.scorer == "program":
         asked = [Asked(row.name, row.place, row.prompt, row.expected, row.family) for row in rows]
-        return program_tasks(asked, _program_options(options), made, own)
+        return program_tasks(
+            asked,
+            checked_options(
+                ProgramOptions, options.scorer_options, "tasks.options.scorer_options.", "program"
+            ),
+            made,
+            own,
+        )
     judge = _judge(options)
     return [_task(row, judge(row)) for row in rows]
-
-
-def _program_options(options: RowOptions) -> ProgramOptions:
-    try:
-        return ProgramOptions.model_validate(options.scorer_options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(ProgramOptions.model_fields)
-        raise TaskError(
-            f"tasks.options.scorer_options.{key}: {first['msg']}; options of program: {known}"
-        ) from error
 
 
 def _judge(options: RowOptions) -> Callable[[Row], Judge]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.benchmarks.answers import last_line, last_tagged, squad_form, word_f1
@@ -24,6 +24,7 @@ from skillopt.tasks.benchmarks.limited import LimitError, limited
 from skillopt.tasks.benchmarks.livemath.score import Choice, chosen, plain
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.questions import SHOWN
+from skillopt.tasks.tables import checked_options
 
 SECONDS = 4
 """Work that a pattern or a schema may take on one reply."""
@@ -369,13 +370,7 @@ def make_scorer(name: str, options: Mapping[str, Any], where: str) -> Scorer:
     """
     if name not in SCORERS:
         raise TaskError(f"{where}: {name!r} is not one of {', '.join(SCORERS)}")
-    try:
-        return Scorer(name, SCORERS[name][0].model_validate(dict(options)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(SCORERS[name][0].model_fields)
-        raise TaskError(f"{where}: {key}: {first['msg']}; options of {name}: {known}") from error
+    return Scorer(name, checked_options(SCORERS[name][0], options, f"{where}: ", name))
 
 
 def _best(answer: str, expected: Any, score: Callable[[str, str], float]) -> Scored:

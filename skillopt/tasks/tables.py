@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from skillopt.core.errors import SkillOptError
 from skillopt.tasks.compose import expand, is_variable
 
 T = TypeVar("T")
+Options = TypeVar("Options", bound=BaseModel)
 
 _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024}
 
@@ -52,6 +56,27 @@ def check_text(text: str, where: str) -> str:
     if "\0" in text:
         raise TaskError(f"{where}: has a zero byte, which no program can be given; take it out")
     return text
+
+
+def checked_options(model: type[Options], given: Mapping[str, Any], place: str, of: str) -> Options:
+    """Options in their model.
+
+    Args:
+        model: of the options.
+        given: as a config has them.
+        place: before the key in a message.
+        of: what has these options.
+
+    Raises:
+        TaskError: one is not known or has a wrong value; the message names it and those there are.
+    """
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = ", ".join(model.model_fields) or "none"
+        raise TaskError(f"{place}{key}: {first['msg']}; options of {of}: {known}") from error
 
 
 @dataclass(frozen=True)

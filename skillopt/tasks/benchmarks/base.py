@@ -16,12 +16,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from skillopt.config.schema import TasksConfig
 from skillopt.core.files import digest_of
 from skillopt.core.types import Split, Task
 from skillopt.tasks.harbor import SPLITS, TaskError
+from skillopt.tasks.tables import checked_options
 
 PREPARED = "benchmark.json"
 """The file by which a prepared folder is known."""
@@ -209,15 +210,7 @@ class Benchmark:
         return about
 
     def _options(self, given: Mapping[str, Any]) -> Options:
-        try:
-            return self.options.model_validate(dict(given))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            known = ", ".join(self.options.model_fields) or "none"
-            raise TaskError(
-                f"tasks.options.{key}: {first['msg']}; options of {self.name}: {known}"
-            ) from error
+        return checked_options(self.options, given, "tasks.options.", self.name)
 
     def _task(self, kept: Row, root: Path, about: Row, options: Options) -> Task:
         id, row = kept["id"], kept["row"]

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sandboxes.images import AGENT_BASE_IMAGE
 from skillopt.core.types import BaseImage, Triggers
+from skillopt.tasks.generated import put
 from skillopt.tasks.harbor import DEFAULT_WORKDIR, TaskError, folder_digest
 
 CHECKS = "checks.json"
@@ -206,16 +207,9 @@ def write_cases(cases: Sequence[Case], made: Path, own: BaseImage | None = None)
         fresh.mkdir()
         for case in cases:
             write_case(case, fresh / case.name, own)
-        folder = made.resolve() / f"evals-{folder_digest(fresh)[:16]}"
-        if not folder.is_dir():
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # Else another process was faster.
-                    raise
-        elif folder_digest(folder) != folder_digest(fresh):
-            shutil.rmtree(folder)
-            fresh.rename(folder)
+        digest = folder_digest(fresh)
+        folder = made.resolve() / f"evals-{digest[:16]}"
+        put(fresh, folder, digest)
     return folder
 
 

@@ -21,7 +21,7 @@ from skillopt.tasks.evals import agent_skill_eval, caliper, skill_creator, skill
 from skillopt.tasks.evals.case import Case, write_cases
 from skillopt.tasks.harbor import TESTS_ONLY, Scored, TaskError, only_triggers, read_task
 from skillopt.tasks.records import json_value
-from skillopt.tasks.tables import check_text
+from skillopt.tasks.tables import check_text, checked_options
 
 SHOWN = 5
 _PATTERNS = (
@@ -244,12 +244,4 @@ def _load(file: Path) -> Any:
 
 def eval_options(given: Mapping[str, Any]) -> EvalOptions:
     """Checked ``tasks.options``; raises TaskError with the key."""
-    try:
-        return EvalOptions.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(EvalOptions.model_fields)
-        raise TaskError(
-            f"tasks.options.{key}: {first['msg']}; options of eval files: {known}"
-        ) from error
+    return checked_options(EvalOptions, given, "tasks.options.", "eval files")
