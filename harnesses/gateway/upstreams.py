@@ -9,18 +9,22 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from harnesses.gateway.addresses import address, fitted_body, key_headers
+from harnesses.gateway.addresses import KINDS, address, fitted_body, key_headers
+from harnesses.gateway.cloud_logins import AwsLogin, CloudLoginError, GoogleLogin
 from harnesses.protocols.base import ProtocolName
 from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
     from httpcore2 import AsyncNetworkStream
+
+
+T = TypeVar("T")
 
 
 class UpstreamError(SkillOptError):
@@ -104,6 +108,8 @@ class HttpUpstream:
     timeout_s: float = 600.0
     api_version: str = ""
     _clients: list[httpx2.AsyncClient] = field(default_factory=list, repr=False)
+    _aws: AwsLogin = field(default_factory=AwsLogin, repr=False)
+    _google: GoogleLogin = field(default_factory=GoogleLogin, repr=False)
 
     def _client(self) -> httpx2.AsyncClient:
         import httpx2
@@ -112,7 +118,13 @@ class HttpUpstream:
             self._clients.append(httpx2.AsyncClient())
         return self._clients[0]
 
-    def _key(self) -> str:
+    @property
+    def _login(self) -> str:
+        return "" if self.key_env else KINDS[self.kind].login
+
+    async def _key(self) -> str:
+        if self._login == "google":
+            return await _logged_in(asyncio.to_thread(self._google.token))
         if not self.key_env:
             return ""
         key = os.environ.get(self.key_env, "").strip()
@@ -130,7 +142,7 @@ class HttpUpstream:
     def _headers(self, call: Call, key: str) -> dict[str, str]:
         headers = {k: v for k, v in call.headers.items() if k in PASSED_HEADERS}
         headers["accept-encoding"] = "identity"
-        if call.protocol == "messages":
+        if call.protocol == "messages" and self.kind != "vertex":
             headers.setdefault("anthropic-version", "2023-06-01")
         return headers | key_headers(self.kind, key)
 
@@ -141,13 +153,16 @@ class HttpUpstream:
     async def send(self, call: Call) -> Answer:
         import httpx2
 
-        key, client, url = self._key(), self._client(), self._url(call)
+        key, client, url = await self._key(), self._client(), self._url(call)
         headers = self._headers(call, key)
         limit = max(self.timeout_s, call.silence_s or 0.0)
         request = client.build_request(
             "POST", url, json=fitted_body(self.kind, call.protocol, call.body), headers=headers,
             timeout=httpx2.Timeout(limit, connect=10.0),
         )  # fmt: skip
+        if self._login == "aws":
+            signed = asyncio.to_thread(self._aws.headers, str(request.url), request.content)
+            request.headers.update(await _logged_in(signed))
         try:
             response = await client.send(request, stream=True)
         except httpx2.ReadTimeout as error:
@@ -172,6 +187,14 @@ class HttpUpstream:
         for client in self._clients:
             await client.aclose()
         self._clients.clear()
+
+
+async def _logged_in(login: Awaitable[T]) -> T:
+    """The result of a cloud's login, whose failures become those of the service."""
+    try:
+        return await login
+    except CloudLoginError as error:
+        raise (UnusableUpstreamError if error.lasting else UpstreamError)(str(error)) from error
 
 
 async def _chunks(response: httpx2.Response, url: str) -> AsyncGenerator[bytes]:
