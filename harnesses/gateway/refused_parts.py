@@ -1,7 +1,7 @@
 """Parts of requests that a service has refused by name: they are not sent to it again.
 
-Services differ in what they take, and each says what it does not. Learning that from its words needs
-no table of services, which would be out of date.
+Services differ in what they take, and each says what it does not. To learn that from its words
+needs no table of services, which would soon be out of date.
 """
 
 from __future__ import annotations

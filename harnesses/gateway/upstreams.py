@@ -14,7 +14,13 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from harnesses.gateway.addresses import KINDS, address, fitted_body, key_headers
+from harnesses.gateway.addresses import (
+    ANTHROPIC_VERSION,
+    KINDS,
+    address,
+    fitted_body,
+    key_headers,
+)
 from harnesses.gateway.cloud_logins import AwsLogin, CloudLoginError, GoogleLogin
 from harnesses.gateway.refused_parts import RefusedParts
 from harnesses.protocols.base import ProtocolName
@@ -145,8 +151,10 @@ class HttpUpstream:
     def _headers(self, call: Call, key: str) -> dict[str, str]:
         headers = {k: v for k, v in call.headers.items() if k in PASSED_HEADERS}
         headers["accept-encoding"] = "identity"
-        if call.protocol == "messages" and self.kind != "vertex":
-            headers.setdefault("anthropic-version", "2023-06-01")
+        if self.kind == "vertex":  # It has the version in the body.
+            headers.pop("anthropic-version", None)
+        elif call.protocol == "messages":
+            headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
         return headers | key_headers(self.kind, key)
 
     def _url(self, call: Call) -> str:
