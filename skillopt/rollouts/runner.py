@@ -41,6 +41,7 @@ from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.judge.asking import JudgeSpec
 from skillopt.rollouts.judge.question import expectations_of
+from skillopt.rollouts.questions import Questions
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
@@ -112,6 +113,8 @@ class RolloutRunner:
                     self._waited,
                 )
             )
+            self.questions = Questions(self.config, self.gateway)
+            stack.callback(self.questions.close)
             self._executor = stack.enter_context(
                 plugins.executor or make_executor(self.config, self.gateway)
             )
@@ -137,6 +140,7 @@ class RolloutRunner:
         """Kill everything that runs, from any thread. Nothing can be run here afterwards."""
         self._cancelled.set()
         self.gateway.close()
+        self.questions.close()
         if self._executor is not None:
             self._executor.cancel()
 
