@@ -7,6 +7,7 @@ network besides, no skills, and a home that is new for each question.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,15 +149,21 @@ class AgentChat:
         try:
             text = self.agent.asking.read(result.stdout.decode("utf-8", "replace"))
         except AgentReportedError as error:
-            more = result.stderr.decode("utf-8", "replace").strip()[-500:]
-            raise self._error(f"exit code {result.exit_code}: {error}; {more}") from error
-        last = next((e.reply for e in reversed(self.session.exchanges) if e.reply), None)
-        return Reply(text=text, stop=last.stop if last else "end")
+            more = "" if result.stdout else result.stderr.decode("utf-8", "replace").strip()[-500:]
+            what = f"exit code {result.exit_code}: {error}{more and f'; {more}'}"
+            raise self._error(what) from error
+        last = next((e.reply for e in reversed(self.session.exchanges) if e.reply), Reply())
+        if not text.strip() and last.calls:
+            # The agent refused to pass it on, as it did not fit the schema to the letter.
+            text = json.dumps(dict(last.calls[-1].arguments))
+        return Reply(text=text, stop=last.stop)
 
     def _error(self, what: str) -> ChatError:
         session = self.session
         last = session.exchanges[-1] if session.exchanges else None
-        refused = session.refused if last and last.blame == "service" else ""
+        refused = ""
+        if last is not None and last.blame:  # The service's words, not the agent's about them.
+            refused = session.refused if last.blame == "service" else last.error
         known = session.failure or session.exhausted or refused or self.site.broken()
         return ChatError(known or f"{self.agent.name} {self.agent.toolchain.version}: {what}")
 

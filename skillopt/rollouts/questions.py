@@ -69,6 +69,14 @@ class Questions:
         with self._sandboxes().site() as site:
             yield AgentChat(self._agent, session, site, silence_s)
 
+    def check(self) -> None:
+        """Raise SandboxError if the agent's program or its sandboxes are missing, before anything
+        has been run whose results would wait for it."""
+        if self._agent is None:
+            return
+        with self._sandboxes().site() as site:
+            site.volume(self._agent.toolchain.image)
+
     def _sandboxes(self) -> SandboxSlots:
         with self._lock:
             if self._slots is None:

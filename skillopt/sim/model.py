@@ -24,6 +24,7 @@ from harnesses.protocols.base import (
     ProtocolError,
     ProtocolName,
     Reply,
+    Tool,
     ToolCall,
 )
 from harnesses.protocols.registry import CODECS
@@ -99,7 +100,7 @@ class SimUpstream:
             text = optimizer.reply(
                 system, prompt, name, rng, malformed=self.malformed, harm=self.harm
             )
-            reply = _by_tool(text, shown) if tool else Reply(text=text)
+            reply = _by_tool(text, tool, shown) if tool else Reply(text=text)
         else:
             from skillopt.sim import target
 
@@ -115,14 +116,27 @@ def _title(schema: Mapping[str, Any] | None) -> str:
     return str((schema or {}).get("title") or "")
 
 
-def _by_tool(text: str, shown: Conversation) -> Reply:
+def _by_tool(text: str, tool: Tool, shown: Conversation) -> Reply:
     """A reply as Claude Code wants it: a call of its tool. What is no object is said as it is."""
     try:
-        arguments = json.loads(text)
+        said = json.loads(text)
     except ValueError:
         return Reply(text=text)
-    call = ToolCall(call_id(shown), REPLY_TOOL, arguments)
-    return Reply(calls=(call,), stop="tool_calls")
+    arguments = _offered(said, tool.parameters, tool.parameters.get("$defs", {}))
+    return Reply(calls=(ToolCall(call_id(shown), tool.name, arguments),), stop="tool_calls")
+
+
+def _offered(value: Any, schema: Mapping[str, Any], parts: Mapping[str, Any]) -> Any:
+    """A value without the fields that a schema does not offer: the agent checks its arguments."""
+    schema = parts.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    if isinstance(value, list):
+        return [_offered(item, schema.get("items", {}), parts) for item in value]
+    if not isinstance(value, dict) or "properties" not in schema:
+        return value
+    fields = {key: one for key, one in schema["properties"].items() if key in value}
+    if len(fields) < len(value) and not fields:
+        return value  # Nothing of it is what was asked for.
+    return {key: _offered(value[key], one, parts) for key, one in fields.items()}
 
 
 def _used(reply: Reply, shown: Conversation) -> Reply:
