@@ -39,6 +39,7 @@ COMMANDS = {
     "images": "Build, list and remove the container images.",
     "agents": "Show the versions of the agents, or try one.",
     "doctor": "Check what works on this machine, and how to fix the rest.",
+    "prices": "Show the price table of models, or renew it.",
     "clean": "Remove what dead runs left behind.",
 }
 
