@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sandboxes.base import Limits, SandboxError, SandboxSpec
+from sandboxes.base import EngineUnavailableError, Limits, SandboxError, SandboxSpec
 from sandboxes.container import host_settings, settings
 from sandboxes.engine import connect, engine_address, engine_errors
 from sandboxes.mounts import agent_ids, prepare_writable
@@ -39,7 +39,6 @@ IDLE_USER = "65534:65534"
 """An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
 
 _LEAST_WAIT_S = 0.05
-_EVENT_S = 0.1
 _IDLE_LIMITS = Limits(memory_mb=32, cpus=1.0, pids=8, disk_mb=1)
 _JOINED = (RELAY_KIND, NAMESPACE_KIND)
 """Kinds of containers whose network namespaces serve one sandbox after another."""
@@ -158,8 +157,13 @@ class DockerEngine:
         self.check_open()
         self._remove_abandoned()
         doing = f"creating a {kind} container from {spec.image}"
-        with self._turns, self.errors(doing, spec.image):
-            created = self._create(spec, kind, user, command, runtime)
+        name = f"skillopt-{uuid.uuid4().hex}"
+        try:
+            with self._turns, self.errors(doing, spec.image):
+                created = self._create(spec, kind, user, command, runtime, name)
+        except EngineUnavailableError:
+            self._abandoned.add(name)  # The engine may have made it, and not come to say so.
+            raise
         if self.closed:  # close() may have listed the containers before this one was there.
             self.remove(created)
             self.check_open()
@@ -231,18 +235,19 @@ class DockerEngine:
             return error
         return {str(one["Id"]): int(one.get("SizeRw") or 0) for one in found}
 
-    def was_killed(self, container: str, finished: str) -> bool:
-        """Whether somebody had the engine kill a container that has ended.
+    def done_to(self, container: str, started: str, within_s: float) -> set[str]:
+        """What happened to a container: ``kill`` if somebody had the engine kill it, ``oom`` if the
+        kernel has killed a process of it for lack of memory.
 
         Args:
-            finished: when it ended, as the engine writes it.
+            started: when it was started, as the engine writes it.
+            within_s: seconds from then that have passed.
         """
-        time.sleep(_EVENT_S)  # The engine reports what it did just after it did it.
-        until = datetime.fromisoformat(finished).timestamp() + _EVENT_S
-        wanted: dict[str, Any] = {"since": "1", "until": f"{until:.6f}"}
-        wanted["filters"] = {"container": container, "event": "kill"}
+        until = datetime.fromisoformat(started).timestamp() + within_s
+        wanted: dict[str, Any] = {"since": "1", "until": f"{until:.6f}", "decode": True}
+        wanted["filters"] = {"container": container, "event": ["kill", "oom"]}
         with self.errors(f"looking for the end of container {container[:12]}"):
-            return any(True for _ in self.api.events(**wanted))
+            return {str(event["Action"]) for event in self.api.events(**wanted)}
 
     def _start_namespace(self) -> str:
         spec = SandboxSpec(RELAY_IMAGE, "/", limits=_IDLE_LIMITS)
@@ -345,11 +350,17 @@ class DockerEngine:
         prepare_writable(path, self.uid, self.gid)
 
     def _create(
-        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+        self,
+        spec: SandboxSpec,
+        kind: str,
+        user: str,
+        command: Sequence[str],
+        runtime: str | None,
+        name: str,
     ) -> str:
         from docker.errors import APIError
 
-        arguments = settings(spec, self.labels(kind), user, command, self.uid)
+        arguments = settings(spec, self.labels(kind), user, command, self.uid) | {"name": name}
         options = host_settings(
             spec, command, cpus=self.info["NCPU"], joined=kind in _JOINED, runtime=runtime
         )
