@@ -18,11 +18,13 @@ from typing import Any
 
 from sandboxes.base import EngineUnavailableError, Limits, SandboxError, SandboxSpec
 from sandboxes.container import host_settings, settings
-from sandboxes.engine import connect, engine_address, engine_errors
+from sandboxes.endpoint import Endpoint, engine_endpoint
+from sandboxes.engine import connect, engine_errors
 from sandboxes.mounts import agent_ids, prepare_writable
 from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.owner import current_owner
 from sandboxes.runtime import TRIAL, TRIAL_LIMITS, Runtime, pick
+from sandboxes.ssh_tunnel import SshTunnel
 
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
@@ -61,8 +63,18 @@ class DockerEngine:
     """
 
     def __init__(self, host: str | None = None, patience_s: int = 60) -> None:
-        self.host = engine_address(host)
-        self.api = connect(self.host, patience_s)
+        found = engine_endpoint(host)
+        self.host = found.host
+        """As users know it."""
+        self._tunnel = SshTunnel(found.host) if found.host.startswith("ssh:") else None
+        try:
+            if self._tunnel is not None:
+                self._tunnel.ensure()
+                found = Endpoint(self._tunnel.host)
+            self.api = connect(found, patience_s, self.host)
+        except BaseException:
+            self._close_tunnel()
+            raise
         self.patience_s = patience_s
         self.uid, self.gid = agent_ids()
         self.id = uuid.uuid4().hex
@@ -132,7 +144,10 @@ class DockerEngine:
         self, doing: str, image: str | None = None
     ) -> contextlib.AbstractContextManager[None]:
         """Turn the engine's errors inside a ``with`` block into SandboxError; see
-        :func:`sandboxes.engine.engine_errors`."""
+        :func:`sandboxes.engine.engine_errors`. A way to the engine that has broken is mended first.
+        """
+        if self._tunnel is not None:
+            self._tunnel.ensure()
         return engine_errors(doing, self.host, image)
 
     def labels(self, kind: str) -> dict[str, str]:
@@ -323,7 +338,7 @@ class DockerEngine:
         Commands that are running end with SandboxError. Calling it again does nothing.
         """
         if self._closed.is_set():
-            self.api.close()  # Tidying up since the first call has opened connections again.
+            self._disconnect()  # Tidying up since the first call has opened connections again.
             return
         self._closed.set()
         with self.errors("closing: `skillopt clean` removes what is left"):
@@ -333,7 +348,15 @@ class DockerEngine:
             with ThreadPoolExecutor(_TURNS) as pool:
                 list(pool.map(self.remove, containers))
         finally:
-            self.api.close()
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        self.api.close()
+        self._close_tunnel()
+
+    def _close_tunnel(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.close()
 
     def inspect_image(self, image: str) -> dict[str, Any] | None:
         """The engine's data about an image, by tag or id; None if the image is missing."""
