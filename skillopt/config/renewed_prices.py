@@ -164,6 +164,7 @@ def _entry(models: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 def _price(entry: Mapping[str, Any]) -> tuple[Price | None, str]:
     """The price in an entry, None if there is none; and what of it does not fit a table."""
+    base: Mapping[str, Any]
     tiers = entry.get("tiered_pricing")
     if isinstance(tiers, list) and len(tiers) > 1 and all(isinstance(t, dict) for t in tiers):
         base, above, note = _tiers(tiers)
@@ -240,8 +241,9 @@ def _number(entry: Mapping[str, Any], *keys: str) -> float | None:
     """The first of some costs for one token that an entry has, for a million tokens."""
     for key in keys:
         value = entry.get(key)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and math.isfinite(value) and value >= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if math.isfinite(value) and value >= 0:
             return float(Decimal(str(value)) * 1_000_000)
     return None
 
