@@ -25,7 +25,7 @@ from harnesses.protocols.base import Conversation, Message, Reply
 from sandboxes.base import ExecResult, Mount, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
-from sandboxes.trees import remove_tree
+from sandboxes.trees import make_harmless, remove_tree
 
 SLACK_S = 60.0
 """Seconds for its start and end, besides the model's thinking."""
@@ -140,6 +140,7 @@ class AgentChat:
                     uncounted=clock.uncounted(),
                 )
         finally:
+            make_harmless(home, links=False)
             remove_tree(home)
 
     def _read(self, result: ExecResult) -> Reply:

@@ -177,10 +177,12 @@ class HttpUpstream:
             kind = response.headers.get("content-type", "application/json")
             if "event-stream" in kind and "network_stream" in response.extensions:
                 chunks = gathered(chunks, response.extensions["network_stream"])
+            # A service may repeat what it was sent.
+            secret = response.request.headers.get("x-amz-security-token", key)
             return Answer(
                 response.status_code,
                 kind,
-                _without(key.encode(), chunks),
+                _without(secret.encode(), chunks),
                 headers={name.lower(): value for name, value in response.headers.items()},
             )
 

@@ -350,7 +350,7 @@ class Training:
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
             service_of(config, config.optimizer, self.runner.parts) | asked_by(config),
-            silence_of(config), self.runner.questions.open,
+            silence_of(config), self.runner.questions.open, self.runner.questions.budget,
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,
