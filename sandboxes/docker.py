@@ -13,13 +13,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from sandboxes.base import Limits, SandboxError, SandboxSpec
 from sandboxes.container import host_settings, settings
 from sandboxes.engine import connect, engine_address, engine_errors
-from sandboxes.mounts import agent_ids, prepare_writable
 from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.owner import current_owner
 from sandboxes.runtime import TRIAL, TRIAL_LIMITS, Runtime, pick
@@ -65,7 +63,6 @@ class DockerEngine:
         self.host = engine_address(host)
         self.api = connect(self.host, patience_s)
         self.patience_s = patience_s
-        self.uid, self.gid = agent_ids()
         self.id = uuid.uuid4().hex
         self._closed = threading.Event()
         self._abandoned: set[str] = set()
@@ -115,11 +112,11 @@ class DockerEngine:
 
     def _problem_of(self, runtime: str) -> str:
         """What is wrong with a sandbox that a runtime starts; empty if nothing is."""
-        limits, user = TRIAL_LIMITS, f"{self.uid}:{self.gid}"
+        limits = TRIAL_LIMITS
         spec = SandboxSpec(RELAY_IMAGE, "/", limits=limits)
         memory, pids = str(limits.memory_mb * 1024 * 1024), str(limits.pids)
         command = ("bash", "-c", TRIAL, "trial", memory, pids)
-        container = self._launch(spec, SANDBOX_KIND, user, command, runtime)
+        container = self._launch(spec, SANDBOX_KIND, IDLE_USER, command, runtime)
         try:
             self.start(container)
             code = self.wait(container, self.patience_s)
@@ -145,21 +142,55 @@ class DockerEngine:
             CREATED_LABEL: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
-    def launch(self, spec: SandboxSpec, *, kind: str, user: str, command: Sequence[str]) -> str:
+    def launch(
+        self,
+        spec: SandboxSpec,
+        *,
+        kind: str,
+        user: str,
+        command: Sequence[str],
+        stdin: bool = False,
+        in_memory: bool = True,
+    ) -> str:
         """Create a hardened container, which is not started yet; returns its id.
+
+        Args:
+            spec: of the container.
+            kind: in its labels.
+            user: of the command, as ``uid:gid``.
+            command: its own process.
+            stdin: whether the command's standard input is open.
+            in_memory: whether ``/tmp`` may be in memory.
 
         Raises ImageMissingError, or SandboxError if the engine refuses or has been closed.
         """
-        return self._launch(spec, kind, user, command, self.runtime.name)
+        runtime = self.runtime.name
+        return self._launch(spec, kind, user, command, runtime, stdin, in_memory)
 
     def _launch(
-        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+        self,
+        spec: SandboxSpec,
+        kind: str,
+        user: str,
+        command: Sequence[str],
+        runtime: str | None,
+        stdin: bool = False,
+        in_memory: bool = True,
     ) -> str:
         self.check_open()
         self._remove_abandoned()
         doing = f"creating a {kind} container from {spec.image}"
         with self._turns, self.errors(doing, spec.image):
-            created = self._create(spec, kind, user, command, runtime)
+            arguments = settings(spec, self.labels(kind), user, command, stdin=stdin)
+            options = host_settings(
+                spec,
+                command,
+                cpus=self.info["NCPU"],
+                joined=kind in _JOINED,
+                runtime=runtime,
+                in_memory=in_memory,
+            )
+            created = self._create(arguments, options, spec.limits.disk_mb)
         if self.closed:  # close() may have listed the containers before this one was there.
             self.remove(created)
             self.check_open()
@@ -340,21 +371,13 @@ class DockerEngine:
             except ImageNotFound:
                 return None
 
-    def prepare_writable(self, path: Path) -> None:
-        """Make a host file or folder, with all in it, writable for the agent's user."""
-        prepare_writable(path, self.uid, self.gid)
-
     def _create(
-        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+        self, arguments: Mapping[str, Any], options: Mapping[str, Any], disk_mb: int
     ) -> str:
         from docker.errors import APIError
 
-        arguments = settings(spec, self.labels(kind), user, command, self.uid)
-        options = host_settings(
-            spec, command, cpus=self.info["NCPU"], joined=kind in _JOINED, runtime=runtime
-        )
         if self.limits_layer_size:
-            size = {"size": f"{spec.limits.disk_mb}m"}
+            size = {"size": f"{disk_mb}m"}
             try:
                 config = self.api.create_host_config(**options, storage_opt=size)
                 return str(self.api.create_container(**arguments, host_config=config)["Id"])
