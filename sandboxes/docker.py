@@ -28,7 +28,7 @@ KIND_LABEL = "skillopt.kind"
 CREATED_LABEL = "skillopt.created"
 SANDBOX_KIND, RELAY_KIND = "sandbox", "relay"
 
-RELAY_IMAGE = "skillopt/relay:1"
+RELAY_IMAGE = "skillopt/relay:2"
 """The image of what has no program of a task or an agent in it."""
 KEPT_KIND = "kept"
 """Images of what a container has changed, for the one who looks at it next."""

@@ -5,6 +5,7 @@ no port is published. The other end of its connections is here.
 from __future__ import annotations
 
 import asyncio
+import os
 import selectors
 import socket
 import ssl
@@ -27,6 +28,7 @@ _FRAME_HEADER = 8
 _STDOUT = 1
 _SAID_BYTES = 4000
 _STOP_S = 5.0
+_CONNECT_S, _RETRY_S = 30.0, 0.01
 
 
 class StdioRelay(Relay):
@@ -102,7 +104,7 @@ class StdioRelay(Relay):
             await loop.sock_sendall(stream, data)
 
         async def dial(port: int) -> Connection:
-            return await asyncio.open_unix_connection(self._sockets[port])
+            return await _connected(self._sockets[port])
 
         mux = Multiplexer(send, dial)
         pending = bytearray()
@@ -143,20 +145,48 @@ def _plain(stream: socket.socket) -> socket.socket:
 
 
 def _join(encrypted: Any, plain: socket.socket) -> None:
-    """Pass bytes both ways until one side ends. In one thread, as TLS wants it."""
+    """Pass bytes both ways until one side ends. In one thread, as TLS wants it, and so that neither
+    way waits for the other."""
+    encrypted.setblocking(False)
+    unsent = memoryview(b"")
     with encrypted, plain, selectors.DefaultSelector() as selector, suppress(OSError):
         selector.register(encrypted, selectors.EVENT_READ)
         selector.register(plain, selectors.EVENT_READ)
         while True:
-            waits = [] if encrypted.pending() else [key.fileobj for key, _ in selector.select()]
-            if plain in waits:
-                if not (data := plain.recv(WINDOW)):
+            ready = {key.fileobj for key, _ in selector.select(0 if encrypted.pending() else None)}
+            if not unsent and plain in ready:
+                unsent = memoryview(plain.recv(WINDOW))
+                if not unsent:
                     return
-                encrypted.settimeout(None)
-                encrypted.sendall(data)
-            if encrypted in waits or encrypted.pending():
-                encrypted.settimeout(0)
-                with suppress(ssl.SSLWantReadError):  # A record without content, or half of one.
-                    if not (data := encrypted.recv(WINDOW)):
-                        return
-                    plain.sendall(data)
+                selector.unregister(plain)
+                selector.modify(encrypted, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            if unsent:
+                with suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                    unsent = unsent[encrypted.send(unsent) :]
+                if not unsent:
+                    selector.register(plain, selectors.EVENT_READ)
+                    selector.modify(encrypted, selectors.EVENT_READ)
+            with suppress(ssl.SSLWantReadError):  # A record without content, or a part of one.
+                if not (data := encrypted.recv(WINDOW)):
+                    return
+                plain.sendall(data)
+
+
+async def _connected(path: Path) -> Connection:
+    """A connection to a socket of this machine, which may have to wait for its server."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _CONNECT_S
+    while True:
+        client = socket.socket(socket.AF_UNIX)
+        client.setblocking(False)
+        try:
+            client.connect(os.fspath(path))
+            return await asyncio.open_unix_connection(sock=client)
+        except BlockingIOError:  # More wait for the server than it lets. asyncio would not see it.
+            client.close()
+            if loop.time() >= end:
+                raise
+            await asyncio.sleep(_RETRY_S)
+        except BaseException:
+            client.close()
+            raise

@@ -102,6 +102,13 @@ def make(request: pytest.FixtureRequest) -> MakeSandbox:
     return made
 
 
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.engine), "local"])
+def make_here(request: pytest.FixtureRequest) -> MakeSandbox:
+    """Those whose mounts are folders of this machine, not copies."""
+    made: MakeSandbox = request.getfixturevalue(request.param)
+    return made
+
+
 @pytest.fixture(
     params=[*(pytest.param(n, marks=pytest.mark.engine) for n in (*KINDS, *SINGLE)), "local"]
 )
