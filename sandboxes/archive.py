@@ -124,9 +124,9 @@ class Room:
 def restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collection[str] = ()) -> None:
     """Replace the content of ``target``, a file or folder, by that of a tar stream.
 
-    As after a mount: files and folders with their permissions and times, and links, which nothing
-    is written through. Pipes, sockets, devices and names that lead elsewhere are left out, and so
-    is what comes after ``room`` is used up.
+    As after a mount: files and folders with their permissions and times, pipes, and links, which
+    nothing is written through. Devices and names that lead elsewhere are left out, and so is what
+    comes after ``room`` is used up.
 
     Args:
         chunks: the archive of one file or folder.
@@ -174,6 +174,8 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
                 elif member.isdir():
                     place.mkdir(exist_ok=True)
                     folders.append((member, place))
+                elif member.isfifo():
+                    os.mkfifo(place)
                 elif content := tar.extractfile(member) if member.isreg() else None:
                     _write(content, place, room)
                     _stamp(place, member, 0o600)

@@ -222,7 +222,11 @@ class Sandbox(Protocol):
         """
 
     def stop(self) -> None:
-        """Kill every process and remove the sandbox. Calling it again does nothing."""
+        """Kill every process and remove the sandbox. Calling it again does nothing.
+
+        Raises CopyRefusedError if more was written to writable mounts than its limit allows, and
+        that was not seen before.
+        """
 
 
 class SandboxFactory(Protocol):

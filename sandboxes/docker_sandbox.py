@@ -18,6 +18,7 @@ from typing import Any
 
 from sandboxes.archive import pack, unpack
 from sandboxes.base import (
+    CopyRefusedError,
     Deadline,
     ExecResult,
     ImageMissingError,
@@ -216,10 +217,11 @@ class DockerSandbox:
     def stop(self) -> None:
         container, self._container = self._container, None
         kept, self._namespace = self._namespace, None
+        was_killed, used = self._dead is not None, 0
         self._dead = "has been stopped"
         if container is not None:
             try:
-                self._take_back(container)
+                used = self._take_back(container)
                 if self._spec.keep_as and self._files is not None:
                     self._files.forget(container)
                     self._engine.keep(container, self._spec.keep_as)
@@ -229,6 +231,9 @@ class DockerSandbox:
                 self._files.release(self._shared)
         if kept is not None:  # Not if a process could be left in it.
             self._engine.namespaces.give_back(kept)
+        limit = self._spec.limits.disk_mb
+        if used > limit * MEGABYTE and not was_killed:
+            raise CopyRefusedError(f"its files and folders take more than {limit} MB")
 
     def _take_back(self, container: str) -> int:
         """Have what was written on this machine, once; the bytes that were copied for it."""

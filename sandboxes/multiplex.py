@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 HELLO, OPEN, DATA, EOF, RESET, CREDIT = range(6)
 WINDOW = 256 * 1024
 """Bytes of one connection that may be under way, so that one that is not read holds up no other."""
-MOST = 128
+MOST = 220
 """Connections of a port that are carried at a time; more wait."""
 
 _HEADER = struct.Struct(">BII")

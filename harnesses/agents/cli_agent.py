@@ -24,7 +24,15 @@ from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
 from harnesses.json_values import loads
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
-from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec, Terminal
+from sandboxes.base import (
+    CopyRefusedError,
+    ExecResult,
+    Mount,
+    Sandbox,
+    SandboxError,
+    SandboxSpec,
+    Terminal,
+)
 from sandboxes.disk import SMALLEST_ENTRY
 from sandboxes.trees import make_harmless, remove_tree, shown_name
 
@@ -165,6 +173,8 @@ class CliHarness:
                 end = (self._batch if self.mode == "batch" else self._interactive)(
                     box, launch, request, session
                 )
+        except CopyRefusedError as error:
+            return Status.AGENT_ERROR, f"agent was stopped at its disk limit: {error}"
         except SandboxError as error:
             return Status.INFRA_ERROR, f"sandbox: {error}"
         finally:
