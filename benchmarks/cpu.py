@@ -4,8 +4,8 @@ groups: of this process, of an engine of its own with all that belongs to it, an
 ``python -m benchmarks.cpu codex direct`` measures this source tree. With ``--tree NAME=FOLDER``,
 given once or more often, it measures the trees in turns, so that what else the machine does is the
 same for all. It prints a line per harness and tree: median CPU seconds a rollout, the wall time,
-and the requests to the engine. ``--files`` measures rollouts whose files are mounted and rollouts whose
-files are copied in turns instead. Needs root, dockerd, and control groups of version 1.
+and the requests to the engine. ``--files`` measures rollouts with mounted and with copied files in
+turns instead. Needs root, dockerd, and control groups of version 1.
 """
 
 from __future__ import annotations
@@ -173,9 +173,10 @@ def _work(harness: str, files: str) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         generate(folder / "tasks", 7)
-        changes: dict[str, Any] = {"runs": str(folder / "runs"), "tasks.source": str(folder / "tasks")}
+        changes: dict[str, Any] = {"tasks.source": str(folder / "tasks")}
         shipped = resource("configs") / "quickstart" / f"{harness}.yaml"
-        changes |= {"workers": 1, "sandbox.options": {"files": files}}
+        changes |= {"runs": str(folder / "runs"), "workers": 1}
+        changes |= {"sandbox.options": {"files": files}}
         config = load_config(shipped, Config, changes)
         found = sorted((folder / "tasks" / "train").iterdir())
         tasks = [read_task(one) for one in found if one.name.startswith(_FAMILIES)]

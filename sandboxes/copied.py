@@ -153,21 +153,20 @@ class CopiedFiles:
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return ["sh", "-c", _CLEAR, "sh", *self._clear, "", *argv] if self._clear else argv
 
-    def guard(self, container: str, processes: Processes, beside: bool) -> DiskGuard:
+    def guard(self, container: str, processes: Processes) -> DiskGuard:
         def written(since: float) -> int:
             volumes = (archive_of(self._engine, container, place) for place in self._in_volumes)
             return self._engine.layer_bytes(container, since) + sum(map(_length, volumes))
 
-        at_end = written if beside else None
         # Whether this machine has the disk of the layers is not known: it is looked every second.
-        limit = self._given.limits.disk_mb
-        return DiskGuard((), limit, written, processes, [_NOWHERE], at_end)
+        return DiskGuard((), self._given.limits.disk_mb, written, processes, [_NOWHERE])
 
-    def take_back(self, container: str) -> int:
+    def take_back(self, container: str, runs: bool) -> int:
         from docker.errors import APIError
 
-        with self._engine.errors(f"ending container {container[:12]}"), suppress(APIError):
-            self._engine.api.kill(container)  # Refused if it has ended.
+        if runs:
+            with self._engine.errors(f"ending container {container[:12]}"), suppress(APIError):
+                self._engine.api.kill(container)  # Refused if it has ended.
         limit = self._given.limits.disk_mb * MEGABYTE
         room = Room(2 * limit + _SLACK_BYTES, _ZEROS * limit + _SLACK_BYTES)
         for mount in self._writable:

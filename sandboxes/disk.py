@@ -53,7 +53,6 @@ class DiskGuard:
         processes: reports the numbers of the command's processes on this machine.
         disks: folders on further disks that the command may fill. If this machine does not have
             one of them, its loss cannot be seen, and everything is added up every second.
-        at_end: reports the rest likewise, if that is looked at when the command has ended too.
     """
 
     def __init__(
@@ -63,13 +62,11 @@ class DiskGuard:
         elsewhere: Callable[[float], int] = lambda since: 0,
         processes: Callable[[], Iterable[int]] = lambda: (),
         disks: Sequence[Path] = (),
-        at_end: Callable[[float], int] | None = None,
     ) -> None:
         self._roots = roots
         self._limit = limit_mb * MEGABYTE
         self._elsewhere = elsewhere
         self._processes = processes
-        self._at_end = at_end
         self._devices = {root.stat().st_dev for root in roots if root.exists()}
         self._disks = _by_device((*roots, *disks))
         self._free = self._check_disks()
@@ -99,12 +96,9 @@ class DiskGuard:
         self.due = time.monotonic() + _TICK_S
         return over
 
-    def exceeded_at_end(self) -> bool:
-        """Check the names in ``roots``, which is quick for a workspace of ordinary size, and what
-        ``at_end`` reports."""
-        if self._named_bytes() > self._limit:
-            return True
-        return self._at_end is not None and self._at_end(time.monotonic()) > self._limit
+    def mounts_exceeded(self) -> bool:
+        """Check the names in ``roots`` alone, which is quick for a workspace of ordinary size."""
+        return self._named_bytes() > self._limit
 
     def _add_up(self, since: float) -> bool:
         """Whether the command holds too much, with numbers that are no older than ``since``."""

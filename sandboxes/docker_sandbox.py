@@ -112,7 +112,7 @@ class DockerSandbox:
     ) -> Ending:
         """Run a command beside the idle process."""
         container = self._running()
-        watch = Watch(end, self._guard(beside=True))
+        watch = Watch(end, self._guard())
         exec_id, raw = self._exec(container, argv, env, cwd)
         with contextlib.closing(ExecStream(raw)) as stream:
             limit = follow(stream, output, watch)
@@ -141,17 +141,21 @@ class DockerSandbox:
         self._dead = "has run its only command"
         assert self._files is not None
         container = self._launch(self._user, self._files.command(argv), env, cwd)
-        watch = Watch(end, self._guard(beside=False))
+        watch = Watch(end, self._guard())
         wanted = {"stdout": 1, "stderr": 1, "stream": 1}
         raw = self._engine.api.attach_socket(container, wanted)
         with contextlib.closing(ExecStream(raw)) as stream:
+            asked = time.monotonic()
             self._engine.start(container)
+            started = time.monotonic()
             limit = follow(stream, output, watch)
         self._engine.check_open()
-        exit_code, limit = (None, limit) if limit else end_alone(self._engine, container, watch)
+        exit_code, limit = (
+            (None, limit) if limit else end_alone(self._engine, container, watch, asked, started)
+        )
         if exit_code is None:
             self._kill(container, f"was killed at its {limit} limit")
-        elif self._take_back(container) > self._spec.limits.disk_mb * MEGABYTE:
+        elif self._take_back(container, runs=False) > self._spec.limits.disk_mb * MEGABYTE:
             return None, "disk"
         return exit_code, limit
 
@@ -179,7 +183,7 @@ class DockerSandbox:
         began = time.monotonic()
         end = deadline(began, deadline_s, uncounted)
         container = self._running()
-        watch = Watch(end, self._guard(beside=True))
+        watch = Watch(end, self._guard())
         exit_code = None
         with self._engine.errors(f"running {argv[0]!r} on a terminal in a sandbox"):
             cwd = self._spec.workdir
@@ -221,7 +225,7 @@ class DockerSandbox:
         self._dead = "has been stopped"
         if container is not None:
             try:
-                used = self._take_back(container)
+                used = self._take_back(container, runs=not was_killed)
                 if self._spec.keep_as and self._files is not None:
                     self._files.forget(container)
                     self._engine.keep(container, self._spec.keep_as)
@@ -235,12 +239,12 @@ class DockerSandbox:
         if used > limit * MEGABYTE and not was_killed:
             raise CopyRefusedError(f"its files and folders take more than {limit} MB")
 
-    def _take_back(self, container: str) -> int:
+    def _take_back(self, container: str, runs: bool) -> int:
         """Have what was written on this machine, once; the bytes that were copied for it."""
         if self._files is None or not self._placed or self._engine.closed:
             return 0
         self._placed = False
-        return self._files.take_back(container)
+        return self._files.take_back(container, runs)
 
     def _check_usable(self) -> None:
         self._engine.check_open()
@@ -327,9 +331,9 @@ class DockerSandbox:
         exec_id = str(created["Id"])
         return exec_id, api.exec_start(exec_id, tty=tty, socket=True)
 
-    def _guard(self, beside: bool) -> DiskGuard:
+    def _guard(self) -> DiskGuard:
         assert self._files is not None
-        return self._files.guard(self._container or "", self._processes, beside)
+        return self._files.guard(self._container or "", self._processes)
 
     def _processes(self) -> list[int]:
         """The numbers of the container's processes on this machine, as far as it has them."""

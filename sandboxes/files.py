@@ -42,17 +42,20 @@ class SandboxFiles(Protocol):
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """The first command, which may have to complete what :meth:`place` did."""
 
-    def guard(self, container: str, processes: Processes, beside: bool) -> DiskGuard:
+    def guard(self, container: str, processes: Processes) -> DiskGuard:
         """What watches the disk space of a command in the container.
 
         Args:
             container: its id.
             processes: reports the numbers of its processes on this machine.
-            beside: whether the container lives on when the command has ended.
         """
 
-    def take_back(self, container: str) -> int:
-        """Bring what was written into a dead container back to the host, if it is not there.
+    def take_back(self, container: str, runs: bool) -> int:
+        """Bring what was written into a container back to the host, if it is not there.
+
+        Args:
+            container: its id.
+            runs: whether it has to be killed first.
 
         Returns:
             The bytes that were copied.
@@ -125,7 +128,7 @@ class MountedFiles:
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return argv
 
-    def guard(self, container: str, processes: Processes, beside: bool) -> DiskGuard:
+    def guard(self, container: str, processes: Processes) -> DiskGuard:
         return DiskGuard(
             [Path(mount.source) for mount in self._writable],
             self.spec.limits.disk_mb,
@@ -134,7 +137,7 @@ class MountedFiles:
             [Path(self._engine.info["DockerRootDir"])],
         )
 
-    def take_back(self, container: str) -> int:
+    def take_back(self, container: str, runs: bool) -> int:
         return 0
 
     def forget(self, container: str) -> None:

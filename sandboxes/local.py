@@ -261,7 +261,7 @@ class LocalSandbox:
             quiet = time.monotonic() + _GRACE_S
             while selector.get_map() and (now := time.monotonic()) < quiet:
                 _pass_on(selector, output, process, quiet - now)
-        return "disk" if guard.exceeded_at_end() else None
+        return "disk" if guard.mounts_exceeded() else None
 
     def _process_limit(self, session: int) -> str | None:
         members = _session_members(session)

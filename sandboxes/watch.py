@@ -38,4 +38,4 @@ class Watch:
 
     def reached_at_end(self) -> str | None:
         """The same for a command that has just ended by itself, whose time was enough."""
-        return "disk" if self._guard.exceeded_at_end() else None
+        return "disk" if self._guard.mounts_exceeded() else None

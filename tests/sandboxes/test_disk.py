@@ -182,8 +182,8 @@ def test_what_is_in_closed_folders_counts(owned: Path, mode: int) -> None:
             (place / str(number)).write_bytes(bytes(MEGABYTE))
         place.chmod(mode)
         (owned / "a").chmod(mode)
-        assert DiskGuard([owned], 4).exceeded_at_end()
-        assert not DiskGuard([owned], 6).exceeded_at_end()
+        assert DiskGuard([owned], 4).mounts_exceeded()
+        assert not DiskGuard([owned], 6).mounts_exceeded()
 
     ordinary(act)
 
@@ -192,7 +192,7 @@ def test_a_closed_workspace_is_opened(owned: Path) -> None:
     def act() -> None:
         (owned / "big").write_bytes(bytes(2 * MEGABYTE))
         owned.chmod(0)
-        assert DiskGuard([owned], 1).exceeded_at_end()
+        assert DiskGuard([owned], 1).mounts_exceeded()
 
     ordinary(act)
 
@@ -216,7 +216,7 @@ def test_a_folder_that_is_closed_again_and_again_is_an_evasion(
     def act() -> None:
         (owned / "closed").mkdir(mode=0)
         monkeypatch.setattr("sandboxes.disk._open_up", lambda folder: None)
-        assert DiskGuard([owned], 1).exceeded_at_end()
+        assert DiskGuard([owned], 1).mounts_exceeded()
 
     ordinary(act)
 
