@@ -46,6 +46,10 @@ class Call:
     seed: int
     silence_s: float | None = None
     """Seconds for which the service may be silent; None for the upstream's own limit."""
+    raw: bytes | None = None
+    """The body as the client wrote it, to be sent as it is; None if it was made here."""
+    bearer: str = field(default="", repr=False)
+    """The client's own token, which the service gets in place of a key; empty without."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Answer:
     retry_after_s: float | None = None
     """The seconds to wait before the next try, if the upstream knows them."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """The headers, with names in lower case, in which a service may say how long to wait."""
+    """The service's headers, with names in lower case."""
 
 
 class Upstream(Protocol):
