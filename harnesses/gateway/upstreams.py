@@ -9,18 +9,22 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from harnesses.gateway.addresses import KINDS, address, fitted_body, key_headers
+from harnesses.gateway.cloud_logins import AwsLogin, CloudLoginError, GoogleLogin
 from harnesses.protocols.base import ProtocolName
 from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
     from httpcore2 import AsyncNetworkStream
+
+
+T = TypeVar("T")
 
 
 class UpstreamError(SkillOptError):
@@ -82,29 +86,20 @@ class Upstream(Protocol):
 
 PASSED_HEADERS = ("anthropic-beta", "anthropic-version", "openai-beta")
 
-PROTOCOLS: dict[str, frozenset[ProtocolName]] = {
-    "openai": frozenset({"responses", "chat"}),
-    "azure-openai": frozenset({"responses", "chat"}),
-    "anthropic": frozenset({"messages"}),
-    "openai-compatible": frozenset({"chat"}),
-}
-
 GATHER_S = 0.007
 """Seconds for which nothing is read of a fast stream, after something has been."""
 _HELD_BYTES = 256 * 1024
 
-BASE_URLS = {"openai": "https://api.openai.com", "anthropic": "https://api.anthropic.com"}
-
 
 @dataclass
 class HttpUpstream:
-    """A service over HTTP. Bodies are not changed, except for one field that OpenAI renamed.
+    """A service over HTTP. Bodies are not changed, except for what :func:`fitted_body` says.
 
     Args:
-        kind: ``openai``, ``azure-openai``, ``anthropic`` or ``openai-compatible``.
-        base_url: without ``/v1``; for Azure that of the resource.
-        key_env: environment variable that holds the key; empty for a server without keys.
-            It is read at each call and used for nothing else.
+        kind: one of :data:`harnesses.gateway.addresses.KINDS`.
+        base_url: see :func:`harnesses.gateway.addresses.address`.
+        key_env: environment variable that holds the key; empty for a server without keys, or to use
+            the cloud's login. It is read at each call and used for nothing else.
         protocols: that the service speaks.
         api_version: Azure's dated one; empty for its ``v1`` interface.
     """
@@ -117,6 +112,8 @@ class HttpUpstream:
     timeout_s: float = 600.0
     api_version: str = ""
     _clients: list[httpx2.AsyncClient] = field(default_factory=list, repr=False)
+    _aws: AwsLogin = field(default_factory=AwsLogin, repr=False)
+    _google: GoogleLogin = field(default_factory=GoogleLogin, repr=False)
 
     def _client(self) -> httpx2.AsyncClient:
         import httpx2
@@ -125,7 +122,13 @@ class HttpUpstream:
             self._clients.append(httpx2.AsyncClient())
         return self._clients[0]
 
-    def _key(self) -> str:
+    @property
+    def _login(self) -> str:
+        return "" if self.key_env else KINDS[self.kind].login
+
+    async def _key(self) -> str:
+        if self._login == "google":
+            return await _logged_in(asyncio.to_thread(self._google.token))
         if not self.key_env:
             return ""
         key = os.environ.get(self.key_env, "").strip()
@@ -143,42 +146,27 @@ class HttpUpstream:
     def _headers(self, call: Call, key: str) -> dict[str, str]:
         headers = {k: v for k, v in call.headers.items() if k in PASSED_HEADERS}
         headers["accept-encoding"] = "identity"
-        if call.protocol == "messages":
+        if call.protocol == "messages" and self.kind != "vertex":
             headers.setdefault("anthropic-version", "2023-06-01")
-        if key:
-            name = {"anthropic": "x-api-key", "azure-openai": "api-key"}.get(self.kind)
-            headers |= {name: key} if name else {"authorization": f"Bearer {key}"}
-        return headers
+        return headers | key_headers(self.kind, key)
 
     def _url(self, call: Call) -> str:
-        base = self.base_url.rstrip("/")
-        if self.kind != "azure-openai":
-            return base + call.path
-        if not self.api_version:
-            return f"{base}/openai{call.path}"
-        path = call.path.removeprefix("/v1")
-        if call.protocol == "chat":  # The dated interface has the deployment in its address.
-            path = f"/deployments/{quote(str(call.body.get('model')), safe='')}{path}"
-        return f"{base}/openai{path}?api-version={quote(self.api_version)}"
-
-    def _body(self, call: Call) -> dict[str, Any]:
-        body = dict(call.body)
-        if call.protocol == "chat" and self.kind in ("openai", "azure-openai"):
-            limit = body.pop("max_tokens", None)
-            if limit is not None:
-                body.setdefault("max_completion_tokens", limit)
-        return body
+        model, stream = str(call.body.get("model")), bool(call.body.get("stream"))
+        return address(self.kind, self.base_url, call.protocol, model, stream, self.api_version)
 
     async def send(self, call: Call) -> Answer:
         import httpx2
 
-        key, client, url = self._key(), self._client(), self._url(call)
+        key, client, url = await self._key(), self._client(), self._url(call)
         headers = self._headers(call, key)
         limit = max(self.timeout_s, call.silence_s or 0.0)
         request = client.build_request(
-            "POST", url, json=self._body(call), headers=headers,
+            "POST", url, json=fitted_body(self.kind, call.protocol, call.body), headers=headers,
             timeout=httpx2.Timeout(limit, connect=10.0),
         )  # fmt: skip
+        if self._login == "aws":
+            signed = asyncio.to_thread(self._aws.headers, str(request.url), request.content)
+            request.headers.update(await _logged_in(signed))
         try:
             response = await client.send(request, stream=True)
         except httpx2.ReadTimeout as error:
@@ -203,6 +191,14 @@ class HttpUpstream:
         for client in self._clients:
             await client.aclose()
         self._clients.clear()
+
+
+async def _logged_in(login: Awaitable[T]) -> T:
+    """The result of a cloud's login, whose failures become those of the service."""
+    try:
+        return await login
+    except CloudLoginError as error:
+        raise (UnusableUpstreamError if error.lasting else UpstreamError)(str(error)) from error
 
 
 async def _chunks(response: httpx2.Response, url: str) -> AsyncGenerator[bytes]:
@@ -336,11 +332,6 @@ async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
             yield text[: len(text) - begun]
     if rest:
         yield rest
-
-
-def protocols_of(kind: str, given: Sequence[ProtocolName] = ()) -> frozenset[ProtocolName]:
-    """The protocols of an upstream of this kind, unless its config names others."""
-    return frozenset(given) or PROTOCOLS[kind]
 
 
 def refused_advice(status: int, text: str, model: str, upstream: Upstream) -> str:

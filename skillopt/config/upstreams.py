@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
+from harnesses.gateway.addresses import KINDS, is_place
 from harnesses.protocols.base import ProtocolName
 from skillopt.config.section import Section
 from skillopt.core.import_path import PATH
@@ -37,15 +38,18 @@ class SimConfig(Section):
 class HttpConfig(Section):
     """A model service over HTTP."""
 
-    kind: Literal["openai", "azure-openai", "anthropic", "openai-compatible"]
-    base_url: str | None = Field(None, pattern=r"^https?://")
-    """Address of the service without ``/v1``; for Azure, that of the resource. The default for
-    ``openai`` and ``anthropic`` is the vendor's address."""
+    kind: Literal["openai", "azure-openai", "anthropic", "openai-compatible", "bedrock", "vertex"]
+    base_url: str | None = Field(None, pattern=r"^https?://[^/]")
+    """Address of the service, as its own pages give it: with or without ``/v1``; for Azure, that of
+    the resource; for Vertex, that of the project and location. The default for ``openai`` and
+    ``anthropic`` is the vendor's address."""
     key_env: str = ""
-    """Environment variable that contains the API key; never the key itself."""
+    """Environment variable that contains the API key; never the key itself. Without it, ``bedrock``
+    uses the AWS login of this machine, and ``vertex`` its Google login."""
     protocols: tuple[ProtocolName, ...] = ()
     """Protocols that the service supports, if not the usual ones of its kind (``[chat]`` for
-    ``openai-compatible``)."""
+    ``openai-compatible``, ``bedrock`` and ``vertex``, the last two of which have Claude at
+    ``[messages]``)."""
     api_version: str = ""
     """Version of Azure's dated interface, such as ``2025-04-01-preview``; by default its ``v1``
     interface is used."""
@@ -64,17 +68,14 @@ class HttpConfig(Section):
             )
         return name
 
-    @field_validator("base_url")
-    @classmethod
-    def _is_without_v1(cls, url: str | None) -> str | None:
-        if url is not None and url.rstrip("/").endswith("/v1"):
-            raise ValueError("ends with /v1, which is added automatically; remove it")
-        return url
-
     @model_validator(mode="after")
     def _fits_its_kind(self) -> HttpConfig:
-        if self.kind in ("openai-compatible", "azure-openai") and not self.base_url:
+        if not self.base_url and not KINDS[self.kind].base_url:
             raise ValueError(f"base_url is required for an upstream of kind {self.kind}")
+        if self.kind == "vertex" and not is_place(self.base_url or ""):
+            raise ValueError(
+                "base_url: an address of Vertex ends in /projects/PROJECT/locations/LOCATION"
+            )
         if self.api_version and self.kind != "azure-openai":
             raise ValueError("api_version: only azure-openai has one; remove it")
         return self
@@ -127,8 +128,8 @@ UpstreamConfig = Annotated[
     Discriminator(
         _tag,
         custom_error_type="upstream_kind",
-        custom_error_message="kind must be one of openai, azure-openai, anthropic, "
-        "openai-compatible, llamacpp, sim, or an import path like 'my_package.module:MyUpstream'",
+        custom_error_message=f"kind must be one of {', '.join(KINDS)}, llamacpp, sim, or an import "
+        "path like 'my_package.module:MyUpstream'",
     ),
 ]
 

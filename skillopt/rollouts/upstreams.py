@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from harnesses.base import ModelSpec
+from harnesses.gateway.addresses import KINDS, protocols_of
 from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.upstreams import BASE_URLS, HttpUpstream, Upstream, protocols_of
+from harnesses.gateway.upstreams import HttpUpstream, Upstream
 from skillopt.config.schema import Config, ModelConfig
 from skillopt.config.upstreams import LlamaConfig, OwnUpstreamConfig, SimConfig, UpstreamConfig
 from skillopt.core.import_path import check, is_ours, make, own_code
@@ -45,7 +46,7 @@ def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
     else:
         yield HttpUpstream(
             kind=config.kind,
-            base_url=config.base_url or BASE_URLS[config.kind],
+            base_url=config.base_url or KINDS[config.kind].base_url,
             key_env=config.key_env,
             protocols=protocols_of(config.kind, config.protocols),
             max_concurrency=config.max_concurrency,
