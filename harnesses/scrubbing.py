@@ -1,7 +1,8 @@
 """Takes secrets out of what is kept: text, and everything in a folder.
 
 A secret that a sandbox holds can be written by whatever runs there, in plain or encoded. Found is
-what is there in one piece: plain, in base64 at any place, in hexadecimal, percent-encoded, reversed.
+what is there in one piece: plain, reversed, in hexadecimal, percent-encoded, or in base64 at any
+place of a text.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ from harnesses.accounts.vault import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import chatgpt_plan_auth
     from chatgpt_plan_auth import AuthorizationRequest, ChatGPTCredentials
 
 T = TypeVar("T")

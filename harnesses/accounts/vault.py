@@ -162,6 +162,6 @@ def _check_private(file: Path) -> None:
     mode = file.stat().st_mode & 0o777
     if mode & 0o077:
         raise AccountError(
-            f"{file}: others may read it (mode {mode:o}): run 'chmod 600 {file}', and sign in again "
-            "if somebody else uses this machine"
+            f"{file}: others may read it (mode {mode:o}): run 'chmod 600 {file}', and sign in "
+            "again if somebody else uses this machine"
         )

@@ -43,6 +43,9 @@ _QUOTA = re.compile(
 )
 
 
+_PLAN_LIMIT = re.compile(r"usage_limit_(reached|exceeded)", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """What a service said when it refused a request.
@@ -79,9 +82,14 @@ class Refusal:
         return self.status not in (401, 404, 429) and bool(_CONTENT.search(self.said))
 
     @property
+    def plan_limit(self) -> bool:
+        """Whether a window of a plan is used up, by the code of the refusal."""
+        return bool(_PLAN_LIMIT.search(self.kind))
+
+    @property
     def quota(self) -> bool:
         """Whether credit or quota is used up, which no short wait mends."""
-        return bool(_QUOTA.search(self.said))
+        return self.plan_limit or bool(_QUOTA.search(self.said))
 
     @property
     def blame(self) -> Blame:

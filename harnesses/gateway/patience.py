@@ -203,7 +203,7 @@ _SHORT = {"milli": "ms", "second": "s", "minute": "m", "hour": "h", "day": "d"}
 
 
 def moment(text: str) -> float | None:
-    """A time in seconds since the epoch from seconds or milliseconds since then, or from an RFC 3339
+    """A time in seconds since the epoch, from seconds or milliseconds since then or an RFC 3339
     date; None for anything else."""
     import datetime
 

@@ -99,6 +99,15 @@ def merged(
     return tuple(kept[name] for name in sorted(kept))
 
 
+def differ(before: PlanWindow, after: PlanWindow) -> bool:
+    """Whether there is more between two states of a window than a little."""
+    if (before.name, before.exhausted) != (after.name, after.exhausted):
+        return True
+    used = (before.used or 0.0) - (after.used or 0.0)
+    ends = (before.resets_at or 0.0) - (after.resets_at or 0.0)  # It may be told as seconds left.
+    return abs(used) >= 0.01 or abs(ends) > 120.0
+
+
 def refused_window(
     windows: Iterable[PlanWindow], told_s: float | None, at: float
 ) -> tuple[PlanWindow, ...]:
@@ -117,9 +126,7 @@ def refused_window(
     if full is None:
         return (PlanWindow("plan", 1.0, resets_at, exhausted=True),)
     ends = full.resets_at if full.resets_at is not None else resets_at
-    return tuple(
-        replace(w, exhausted=True, resets_at=ends) if w is full else w for w in given
-    )
+    return tuple(replace(w, exhausted=True, resets_at=ends) if w is full else w for w in given)
 
 
 def _of_anthropic(headers: Mapping[str, str], at: float) -> dict[str, PlanWindow]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from harnesses.gateway.addresses import KINDS, address, fitted_body, key_headers
 from harnesses.gateway.cloud_logins import AwsLogin, CloudLoginError, GoogleLogin
+from harnesses.gateway.headers import request_headers
 from harnesses.protocols.base import ProtocolName
 from sandboxes.errors import SkillOptError
 
@@ -84,8 +85,6 @@ class Upstream(Protocol):
     async def close(self) -> None: ...
 
 
-PASSED_HEADERS = ("anthropic-beta", "anthropic-version", "openai-beta")
-
 GATHER_S = 0.007
 """Seconds for which nothing is read of a fast stream, after something has been."""
 _HELD_BYTES = 256 * 1024
@@ -144,8 +143,7 @@ class HttpUpstream:
         return key
 
     def _headers(self, call: Call, key: str) -> dict[str, str]:
-        headers = {k: v for k, v in call.headers.items() if k in PASSED_HEADERS}
-        headers["accept-encoding"] = "identity"
+        headers = request_headers(call.headers) | {"accept-encoding": "identity"}
         if call.protocol == "messages" and self.kind != "vertex":
             headers.setdefault("anthropic-version", "2023-06-01")
         return headers | key_headers(self.kind, key)
@@ -191,6 +189,43 @@ class HttpUpstream:
         for client in self._clients:
             await client.aclose()
         self._clients.clear()
+
+
+async def answer_of(
+    client: httpx2.AsyncClient,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    silence_s: float,
+    secret: str,
+) -> Answer:
+    """A service's answer to a request that is sent as it is.
+
+    Args:
+        client: that sends it.
+        url: where it goes.
+        headers: all that it has.
+        body: its bytes.
+        silence_s: seconds for which the service may be silent.
+        secret: that the answer may not have in it.
+
+    Raises:
+        UpstreamError: there is no answer.
+    """
+    import httpx2
+
+    timeout = httpx2.Timeout(silence_s, connect=10.0)
+    request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
+    try:
+        response = await client.send(request, stream=True)
+    except httpx2.HTTPError as error:
+        raise UpstreamError(f"{url}: {type(error).__name__}: {error}") from error
+    kind = response.headers.get("content-type", "application/json")
+    chunks = _chunks(response, url)
+    if "event-stream" in kind and "network_stream" in response.extensions:
+        chunks = gathered(chunks, response.extensions["network_stream"])
+    named = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, kind, _without(secret.encode(), chunks), headers=named)
 
 
 async def _logged_in(login: Awaitable[T]) -> T:

@@ -57,6 +57,7 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
 def _try_model(model: str, config: str | None, as_json: bool) -> None:
     """Print the result of one request to a model."""
     from skillopt.cli.model_check import check_model
+    from skillopt.config.prices import cost_text
     from skillopt.core.files import to_json
 
     check = check_model(model, config)
@@ -73,7 +74,8 @@ def _try_model(model: str, config: str | None, as_json: bool) -> None:
             ("tokens", f"{usage.prompt_tokens} in ({usage.cached_tokens} cached), "
                        f"{usage.completion_tokens} out"),
             ("price", "unknown: add the model to a price table (key 'prices')"
-                      if cost is None else f"{cost:.6f} USD"),
+                      if cost is None else cost_text(usage) if usage.included else
+                      f"{cost:.6f} USD"),
             ("JSON schema", "kept" if check.schema_kept else
              f"not kept: {', '.join(check.ignored) or 'the reply does not fit it'}; as optimizer "
              "it will have to be asked again"),
