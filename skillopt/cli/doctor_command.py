@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 from itertools import chain
 
@@ -30,6 +31,7 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
         _try_model(model, config, as_json)
         return
     from skillopt.cli.doctor import (
+        accounts,
         engine_answers,
         environment,
         examine,
@@ -40,7 +42,7 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
 
     checks = []
     of_config = [] if config is None else [environment(config)]
-    everything = chain([installation()], of_config, examine(), release_checks())
+    everything = chain([installation()], of_config, accounts(), examine(), release_checks())
     for check in [engine_answers()] if engine_only else everything:
         checks.append(check)
         if not as_json:
@@ -81,5 +83,7 @@ def _try_model(model: str, config: str | None, as_json: bool) -> None:
              "it will have to be asked again"),
         ):  # fmt: skip
             show_text(output(), f"ok  {name}: {value}")
+        for window in check.plan:
+            show_text(output(), f"ok  plan: {window.text(time.time())}")
     if check.error:
         sys.exit(EXIT_FAILED)

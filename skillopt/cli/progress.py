@@ -165,9 +165,8 @@ class Progress:
         parts.append(f"rollouts {self.done} done, {self.running} running, {self.failed} failed")
         if self.current is not None and self.best is not None:
             parts.append(f"score {self.current:.2f}, best {self.best:.2f}")
-        parts.append(
-            f"{self.tokens / 1000:,.0f}k tokens, {cost_text(Usage(cost_usd=self.cost_usd, included=self.included))}"
-        )
+        spent = Usage(cost_usd=self.cost_usd, included=self.included)
+        parts.append(f"{self.tokens / 1000:,.0f}k tokens, {cost_text(spent)}")
         for service, windows in self.plans.items():
             parts.append(plan_text(service, windows))
         for wait in self.waits.values():
