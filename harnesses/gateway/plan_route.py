@@ -24,24 +24,6 @@ UNSUPPORTED = frozenset(
 """Fields that the route refuses."""
 _OWN_TOOLS = ("function", "custom")
 """Types of tools that go into an ``additional_tools`` item."""
-HINTS = {
-    "subscription_sharing_usage_limit_exceeded":
-        "the plan's limit, or the one for this app, is reached; see chatgpt.com/settings/usage",
-    "subscription_sharing_user_not_eligible":
-        "this ChatGPT account may not use its plan here: it takes Plus or Pro, and a workspace "
-        "that allows it",
-    "subscription_sharing_unsupported_capability":
-        "a ChatGPT plan does not offer a part of the request; use an API key for it",
-    "subscription_sharing_route_not_supported":
-        "a ChatGPT plan does not offer this model or address; name another model, or use an API "
-        "key",
-    "subscription_sharing_invalid_user":
-        "the sign-in is no longer valid: run 'skillopt login chatgpt' again",
-    "subscription_sharing_usage_unavailable":
-        "the service cannot say now how much of the plan is left; it is asked again",
-}  # fmt: skip
-"""What a refusal of the route means and what to do, by its code (errors-and-recovery, same pages).
-"""
 
 
 def on_chatgpt_plan(call: Call) -> tuple[Call, tuple[str, ...]]:

@@ -377,6 +377,8 @@ def refused_advice(status: int, text: str, model: str, upstream: Upstream) -> st
             f"model service does not know {model!r} or has no such address: {answer}; check "
             "the model's name (for Azure that of the deployment) and base_url"
         )
+    if getattr(upstream, "login", ""):
+        return f"model service refused the sign-in: {answer}"
     key = getattr(upstream, "key_env", "")
     advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
     return f"model service refused the key: {answer}; {advice}, and its permissions"

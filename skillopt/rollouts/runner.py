@@ -27,7 +27,7 @@ from harnesses.harness import Harness
 from sandboxes.base import Limits, SandboxError
 from sandboxes.owner import scratch_dir
 from skillopt.config.kinds import EXECUTORS
-from skillopt.config.logins import login
+from skillopt.config.logins import login, models
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
 from skillopt.core.skill import (
@@ -48,6 +48,7 @@ from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
 from skillopt.rollouts.upstreams import (
+    check_signed_in,
     model_spec,
     open_upstream,
     raise_own_error,
@@ -118,6 +119,7 @@ class RolloutRunner:
                     on_plan=self._plan_used,
                 )
             )
+            check_signed_in(self.config)
             self._tell_terms()
             self._executor = stack.enter_context(
                 plugins.executor or make_executor(self.config, self.gateway)
@@ -170,7 +172,8 @@ class RolloutRunner:
 
     def _tell_terms(self) -> None:
         """Tell the terms of a Claude plan, once on a machine."""
-        if login(self.config, self.config.target.upstream) == "claude-plan" and first_use(TERMS):
+        used = (login(self.config, model.upstream) for _, model in models(self.config))
+        if "claude-plan" in used and first_use(TERMS):
             self.listener(Noted(text=TERMS))
 
     def harness(self, name: str) -> Harness:

@@ -11,11 +11,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from harnesses.accounts.chatgpt import ChatGptAccount
+from harnesses.accounts.vault import AccountError
 from harnesses.base import ModelSpec
 from harnesses.gateway.addresses import KINDS, protocols_of
 from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.plan_upstreams import CLAUDE_TOKEN, ChatGptPlan, ClaudePlan
+from harnesses.gateway.plan_upstreams import CLAUDE_TOKEN, ChatGptPlan, ClaudePlan, token_in
 from harnesses.gateway.upstreams import HttpUpstream, Upstream
+from skillopt.config.logins import login, models
 from skillopt.config.schema import Config, ModelConfig
 from skillopt.config.upstreams import (
     HttpConfig,
@@ -85,6 +87,20 @@ def check_upstream(name: str, config: UpstreamConfig) -> None:
     """Raise PluginError if a user's own upstream cannot be used."""
     if isinstance(config, OwnUpstreamConfig):
         check(config.kind, f"upstreams.{name}", "send")
+
+
+def check_signed_in(config: Config) -> None:
+    """Raise AccountError or PlanError if a plan is to pay for a model, and nobody is signed in."""
+    for _, model in models(config):
+        upstream = config.upstreams[model.upstream]
+        kind = login(config, model.upstream)
+        if kind == "claude-plan" and isinstance(upstream, HttpConfig):
+            token_in(upstream.key_env or CLAUDE_TOKEN)
+        if kind == "chatgpt":
+            state = ChatGptAccount().state()
+            if state is None or state.problem:
+                why = "nobody is signed in" if state is None else state.problem
+                raise AccountError(f"ChatGPT: {why}: run 'skillopt login chatgpt'")
 
 
 def _own(config: OwnUpstreamConfig) -> Iterator[Upstream]:

@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,25 +28,12 @@ from tests.services.wire import Answer, Asked, good, refused
 CLAUDE_TOKEN = "sk-ant-oat01-Marker_0815-abcdefghijklmnopqrstuvwxyz0123456789AAAA"
 SCOPE = "openid profile email offline_access resource.invoke chatgpt.tokens.use.direct"
 REFUSED = frozenset(
-    [
-        "background",
-        "conversation",
-        "max_output_tokens",
-        "max_tool_calls",
-        "metadata",
-        "moderation",
-        "multi_agent",
-        "prompt",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "temperature",
-        "top_logprobs",
-        "top_p",
-        "truncation",
-        "user",
-        "previous_response_id",
-    ]
-)
+    {
+        "background", "conversation", "max_output_tokens", "max_tool_calls", "metadata",
+        "moderation", "multi_agent", "previous_response_id", "prompt", "prompt_cache_retention",
+        "safety_identifier", "temperature", "top_logprobs", "top_p", "truncation", "user",
+    }
+)  # fmt: skip
 """Fields that the page preview-limitations names."""
 
 
@@ -172,10 +159,8 @@ def browse(url: str) -> str:
 
     with httpx2.Client(follow_redirects=False) as browser:
         last = browser.get(url).headers["location"]
-        try:
+        with suppress(httpx2.ConnectError):  # If nobody listens, the user pastes it.
             browser.get(last)
-        except httpx2.ConnectError:
-            pass  # Nobody listens: the user pastes it.
     return str(last)
 
 
@@ -237,25 +222,36 @@ def agent(asked: Asked) -> Answer:
 
 @dataclass
 class Window:
-    """A Claude plan's window of ``calls`` calls, which resets after some seconds."""
+    """A Claude plan's window of ``calls`` calls. When it is full, it resets after some seconds."""
 
     calls: int
     seconds: float
     name: str = "5h"
     used: int = 0
-    began: float = field(default_factory=time.time)
     refusals: int = 0
+    ends: float = field(default_factory=lambda: time.time() + 18000)
+
+    def admits(self) -> bool:
+        """Whether there is room for one more call, which is then used."""
+        if time.time() >= self.ends:
+            self.used, self.ends = 0, time.time() + 18000
+        if self.used >= self.calls:
+            self.refusals += 1
+            return False
+        self.used += 1
+        if self.used == self.calls:
+            self.ends = time.time() + self.seconds
+        return True
 
     def headers(self, rejected: bool) -> dict[str, str]:
         claim = {"5h": "five_hour", "7d": "seven_day"}[self.name]
-        ends = str(self.began + self.seconds)
         unified = "anthropic-ratelimit-unified"
         return {
             f"{unified}-status": "rejected" if rejected else "allowed",
-            f"{unified}-reset": ends,
+            f"{unified}-reset": str(self.ends),
             f"{unified}-representative-claim": claim,
             f"{unified}-{self.name}-status": "rejected" if rejected else "allowed",
-            f"{unified}-{self.name}-reset": ends,
+            f"{unified}-{self.name}-reset": str(self.ends),
             f"{unified}-{self.name}-utilization": str(min(1.0, self.used / self.calls)),
             f"{unified}-overage-status": "rejected",
             "anthropic-organization-id": "org-of-the-user",
@@ -271,14 +267,10 @@ def claude(scenario: Scenario, window: Window) -> Scenario:
             return refused(401, "OAuth authentication is required", "authentication_error")
         if "oauth-2025-04-20" not in asked.headers.get("anthropic-beta", ""):
             return refused(401, "OAuth is not supported without its beta", "authentication_error")
-        if time.time() >= window.began + window.seconds:
-            window.began, window.used = time.time(), 0
-        if window.used >= window.calls:
-            window.refusals += 1
+        if not window.admits():
             text = "This request would exceed your account's rate limit. Please try again later."
             answer = refused(429, text, "rate_limit_error")
             return Answer(429, answer.body, headers=window.headers(rejected=True))
-        window.used += 1
         found = scenario(asked)
         if found is None:
             return None

@@ -92,9 +92,8 @@ def test_the_browser_comes_back_and_the_tokens_are_kept_privately(
     (asked,) = vendor.asked
     assert asked["client_id"] == "dynamic_agent_client" and asked["agent_name_hint"] == "SkillOpt"
     assert asked["ext_agent_host_id"].startswith("urn:uuid:")
-    assert (
-        asked["code_challenge_method"] == "S256" and "chatgpt.tokens.use.direct" in asked["scope"]
-    )
+    assert "chatgpt.tokens.use.direct" in asked["scope"]
+    assert asked["code_challenge_method"] == "S256"
     assert stat.S_IMODE(account.vault.file.stat().st_mode) == 0o600
     assert stat.S_IMODE(account.vault.folder.stat().st_mode) == 0o700
     assert token(again(account)) in vendor.valid and vendor.refreshed == 0

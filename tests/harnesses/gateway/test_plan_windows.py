@@ -36,8 +36,8 @@ def window(name: str, used: float | None, reset: str | None, exhausted: bool = F
         ({"x-ratelimit-remaining-requests": "0"}, []),
         (
             {f"{U}-status": "allowed", f"{U}-5h-utilization": "0.17", f"{U}-5h-reset": SOON,
-             f"{U}-7d-utilization": "0.02", f"{U}-7d-reset": LATER, f"{U}-overage-status": "allowed",
-             f"{U}-overage-utilization": "0.0"},
+             f"{U}-7d-utilization": "0.02", f"{U}-7d-reset": LATER,
+             f"{U}-overage-status": "allowed", f"{U}-overage-utilization": "0.0"},
             [window("five_hour", 0.17, SOON), window("seven_day", 0.02, LATER)],
         ),
         (
@@ -53,7 +53,8 @@ def window(name: str, used: float | None, reset: str | None, exhausted: bool = F
             [window("five_hour", 1.0, SOON)],
         ),
         (
-            {f"{U}-status": "rejected", f"{U}-reset": SOON, f"{U}-representative-claim": "seven_day"},
+            {f"{U}-status": "rejected", f"{U}-reset": SOON,
+             f"{U}-representative-claim": "seven_day"},
             [window("seven_day", 1.0, SOON, True)],
         ),
         (
@@ -80,7 +81,8 @@ def window(name: str, used: float | None, reset: str | None, exhausted: bool = F
         ({"x-codex-primary-used-percent": "nan"}, []),
         ({f"{U}-5h-utilization": "-1", f"{U}-5h-reset": "99999999999999999"},
          [window("five_hour", None, None)]),
-        ({f"{U}-5h-utilization": "lots", f"{U}-5h-reset": "soon"}, [window("five_hour", None, None)]),
+        ({f"{U}-5h-utilization": "lots", f"{U}-5h-reset": "soon"},
+         [window("five_hour", None, None)]),
     ],
 )  # fmt: skip
 def test_windows_are_read(headers: dict[str, str], wanted: list[PlanWindow]) -> None:
