@@ -36,6 +36,7 @@ PAGES: list[Any] = [
     ]},
     {"Models": [
         {"Models and their services": "models.md"},
+        {"Services": "services.md"},
         {"Any agent on any model": "translation.md"},
         {"A real local model": "local-model.md"},
     ]},

@@ -27,9 +27,12 @@ from harnesses.json_values import loads
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
 from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec, Terminal
 from sandboxes.disk import SMALLEST_ENTRY
+from sandboxes.errors import SkillOptError
 from sandboxes.trees import make_harmless, remove_tree, shown_name
 
 HOME = "/home/agent"
+SYSTEM_FILE, PROMPT_FILE, SCHEMA_FILE = (f"question/{n}" for n in ("system", "prompt", "schema"))
+"""The parts of a question, in the agent's home."""
 TRANSCRIPT_BYTES = 16 * 1024 * 1024
 """The most bytes that are kept of one rollout's transcripts."""
 CUT_TRANSCRIPTS = "cut.txt"
@@ -58,9 +61,11 @@ class Launch:
 
     def started(self, command: Sequence[str]) -> list[str]:
         """A command as it is run."""
-        if not self.path:
+        if not self.path and not self.unset:
             return list(command)
         without = f"unset {' '.join(self.unset)}; " if self.unset else ""
+        if not self.path:
+            return ["sh", "-c", f'{without}exec "$@"', "sh", *command]
         return ["sh", "-c", without + 'PATH="$0:$PATH" exec "$@"', self.path, *command]
 
 
@@ -110,6 +115,52 @@ class CliAgent(Protocol):
         """The error that the agent itself reports at its end; empty if it reports none."""
 
 
+class AgentReportedError(SkillOptError):
+    """There is no reply; with what the agent itself reports."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an agent is asked in place of a task, see :mod:`harnesses.agents.asking`.
+
+    Args:
+        model: its name.
+        system: the whole system prompt.
+        prompt: the rest.
+        schema: JSON schema of the reply; None for any.
+        token: of the session.
+        base_url: the gateway's address inside the sandbox, without ``/v1``.
+        silence_s: seconds for which a reply may think in silence.
+    """
+
+    model: str
+    system: str
+    prompt: str
+    schema: Mapping[str, Any] | None
+    token: str
+    base_url: str
+    silence_s: float
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How an agent is asked one question, without tools.
+
+    Args:
+        launch: the start, from its toolchain; its one command reads :data:`PROMPT_FILE`.
+        read: from what it printed to the reply, whatever its exit code; raises AgentReportedError.
+        most_chars: characters of the longest prompt that it takes.
+        on_plan: as that of :class:`PlanAgent`; None if it can use no plan.
+    """
+
+    launch: Callable[[Toolchain, Question], Launch]
+    read: Callable[[str], str]
+    most_chars: int
+    on_plan: Callable[[Launch, ProgramToken, str], Launch] | None = None
+
+
 @dataclass(frozen=True)
 class AgentKind:
     """All that the project has to know of a command-line agent: its module's ``KIND``.
@@ -121,12 +172,14 @@ class AgentKind:
             build for it.
         rules: the options that it takes.
         folders: in which it finds skills and instructions.
+        asking: how it is asked a question; None if it cannot be.
     """
 
     agent: Callable[[Toolchain, Options], CliAgent]
     toolchain: Callable[[str | None, str | None], Toolchain]
     rules: Rules
     folders: Folders
+    asking: Asking | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ ENDPOINTS: dict[ProtocolName, str] = {
     "responses": "/responses",
     "messages": "/messages",
 }
+ANTHROPIC_VERSION = "2023-06-01"
+"""The version of Messages that every service of it knows, for a header."""
 VERTEX_VERSION = "vertex-2023-10-16"
 """What Vertex wants in the body of a request for Claude, in place of a header."""
 

@@ -129,7 +129,9 @@ def refusal_of(status: int, raw: bytes) -> Refusal:
     try:
         body = loads(raw[: 1024 * 1024])
     except ValueError:
-        return Refusal(status, text)
+        return Refusal(status, _page_title(text))
+    if isinstance(body, list) and len(body) == 1:  # As Gemini answers.
+        body = body[0]
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         kinds = [error.get(key) for key in ("code", "type", "status")]
@@ -138,6 +140,15 @@ def refusal_of(status: int, raw: bytes) -> Refusal:
             message = f"{message} ({hint})"
         return Refusal(status, message, " ".join(str(k) for k in kinds if k))
     return Refusal(status, error if isinstance(error, str) else text)
+
+
+def _page_title(text: str) -> str:
+    """What a page of a web site is about: the site is no model service, or not at this address."""
+    if not re.match(r"<(!doctype|html)", text, re.IGNORECASE):
+        return text
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    words = " ".join(re.sub(r"<[^>]*>", " ", title[1] if title else "").split())
+    return f"a web page ({words or 'without a title'})"
 
 
 def _message(error: dict[str, Any], text: str) -> str:

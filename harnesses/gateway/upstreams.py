@@ -14,9 +14,16 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from harnesses.gateway.addresses import KINDS, address, fitted_body, key_headers
+from harnesses.gateway.addresses import (
+    ANTHROPIC_VERSION,
+    KINDS,
+    address,
+    fitted_body,
+    key_headers,
+)
 from harnesses.gateway.cloud_logins import AwsLogin, CloudLoginError, GoogleLogin
 from harnesses.gateway.headers import request_headers
+from harnesses.gateway.refused_parts import RefusedParts
 from harnesses.protocols.base import ProtocolName
 from sandboxes.errors import SkillOptError
 
@@ -88,6 +95,7 @@ class Upstream(Protocol):
 GATHER_S = 0.007
 """Seconds for which nothing is read of a fast stream, after something has been."""
 _HELD_BYTES = 256 * 1024
+_ERROR_BYTES = 64 * 1024
 
 
 @dataclass
@@ -113,6 +121,7 @@ class HttpUpstream:
     _clients: list[httpx2.AsyncClient] = field(default_factory=list, repr=False)
     _aws: AwsLogin = field(default_factory=AwsLogin, repr=False)
     _google: GoogleLogin = field(default_factory=GoogleLogin, repr=False)
+    _refused: RefusedParts = field(default_factory=RefusedParts, repr=False)
 
     def _client(self) -> httpx2.AsyncClient:
         import httpx2
@@ -144,8 +153,10 @@ class HttpUpstream:
 
     def _headers(self, call: Call, key: str) -> dict[str, str]:
         headers = request_headers(call.headers) | {"accept-encoding": "identity"}
-        if call.protocol == "messages" and self.kind != "vertex":
-            headers.setdefault("anthropic-version", "2023-06-01")
+        if self.kind == "vertex":  # It has the version in the body.
+            headers.pop("anthropic-version", None)
+        elif call.protocol == "messages":
+            headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
         return headers | key_headers(self.kind, key)
 
     def _url(self, call: Call) -> str:
@@ -153,20 +164,44 @@ class HttpUpstream:
         return address(self.kind, self.base_url, call.protocol, model, stream, self.api_version)
 
     async def send(self, call: Call) -> Answer:
+        key, url = await self._key(), self._url(call)
+        while True:
+            headers = self._refused.headers(self._headers(call, key))
+            body = fitted_body(self.kind, call.protocol, call.body)
+            body = self._refused.body(call.protocol, body)
+            response = await self._response(call, url, headers, body)
+            chunks = _chunks(response, url)
+            if response.status_code == 400:
+                raw = await _start_of(chunks)
+                if self._refused.learn(raw.decode("utf-8", "replace"), headers, body):
+                    continue
+                chunks = _again(raw)
+            kind = response.headers.get("content-type", "application/json")
+            if "event-stream" in kind and "network_stream" in response.extensions:
+                chunks = gathered(chunks, response.extensions["network_stream"])
+            return Answer(
+                response.status_code,
+                kind,
+                _without(key.encode(), chunks),
+                headers={name.lower(): value for name, value in response.headers.items()},
+            )
+
+    async def _response(
+        self, call: Call, url: str, headers: Mapping[str, str], body: Mapping[str, Any]
+    ) -> httpx2.Response:
+        """The beginning of an answer; raises UpstreamError if there is none."""
         import httpx2
 
-        key, client, url = await self._key(), self._client(), self._url(call)
-        headers = self._headers(call, key)
-        limit = max(self.timeout_s, call.silence_s or 0.0)
+        client, limit = self._client(), max(self.timeout_s, call.silence_s or 0.0)
         request = client.build_request(
-            "POST", url, json=fitted_body(self.kind, call.protocol, call.body), headers=headers,
+            "POST", url, json=body, headers=headers,
             timeout=httpx2.Timeout(limit, connect=10.0),
         )  # fmt: skip
         if self._login == "aws":
             signed = asyncio.to_thread(self._aws.headers, str(request.url), request.content)
             request.headers.update(await _logged_in(signed))
         try:
-            response = await client.send(request, stream=True)
+            return await client.send(request, stream=True)
         except httpx2.ReadTimeout as error:
             raise UpstreamError(f"{url}: no byte of a reply within {limit:g} s") from error
         except httpx2.HTTPError as error:
@@ -174,16 +209,6 @@ class HttpUpstream:
                 f"{url}: {type(error).__name__}: {error}; is the service running, and is "
                 "base_url right?"
             ) from error
-        kind = response.headers.get("content-type", "application/json")
-        chunks = _chunks(response, url)
-        if "event-stream" in kind and "network_stream" in response.extensions:
-            chunks = gathered(chunks, response.extensions["network_stream"])
-        return Answer(
-            response.status_code,
-            kind,
-            _without(key.encode(), chunks),
-            headers={name.lower(): value for name, value in response.headers.items()},
-        )
 
     async def close(self) -> None:
         for client in self._clients:
@@ -251,6 +276,21 @@ async def _chunks(response: httpx2.Response, url: str) -> AsyncGenerator[bytes]:
         raise UpstreamError(f"{url}: stream broke: {type(error).__name__}: {error}") from error
     finally:
         await response.aclose()
+
+
+async def _start_of(chunks: AsyncGenerator[bytes]) -> bytes:
+    """The first bytes of an answer, which is then closed."""
+    raw = b""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            raw += chunk
+            if len(raw) > _ERROR_BYTES:
+                break
+    return raw
+
+
+async def _again(raw: bytes) -> AsyncGenerator[bytes]:
+    yield raw
 
 
 class _Gathering:
@@ -373,9 +413,10 @@ def refused_advice(status: int, text: str, model: str, upstream: Upstream) -> st
     """The message for a service that answered 401, 403 or 404, with advice."""
     answer = f"status {status}: {text}"
     if status == 404:
+        base = getattr(upstream, "base_url", "").partition("?")[0]
         return (
             f"model service does not know {model!r} or has no such address: {answer}; check "
-            "the model's name (for Azure that of the deployment) and base_url"
+            f"the model's name (for Azure that of the deployment) and base_url {base}".rstrip()
         )
     if getattr(upstream, "login", ""):
         return f"model service refused the sign-in: {answer}"

@@ -48,12 +48,9 @@ def check_logins(config: Config) -> None:
                 f"{role}.sampling: the requests of Claude Code pass unchanged on a Claude plan; "
                 "remove it"
             )
-    if login(config, config.target.upstream) == "claude-plan":
-        check_program(config, config.harness.name, "harness.name")
-    if login(config, config.optimizer.upstream) == "claude-plan":
-        check_program(config, getattr(config.optimizer, "harness", None) or "", "optimizer")
-    if config.judge is not None and login(config, config.judge.upstream) == "claude-plan":
-        check_program(config, "", "judge")
+        if kind == "claude-plan":
+            key = {"target": "harness.name", "optimizer": "optimizer.harness"}.get(role, role)
+            check_program(config, config.caller(role), key)
     _check_limits(config)
 
 

@@ -234,6 +234,9 @@ class ModelConfig(Section):
 class OptimizerConfig(ModelConfig):
     """The model that reads trajectories and proposes edits."""
 
+    harness: Literal["claude-code", "codex"] | None = None
+    """Command-line agent that asks the model, one reply at a time and without tools, in a sandbox;
+    by default the model is asked directly."""
     sees_answers: bool = False
     """Whether the optimizer is shown the expected answers of training tasks."""
     prompts: Path | None = None
@@ -585,6 +588,9 @@ class Config(Section):
             check_options(self.sandbox.kind, self.sandbox.options)
             if self.names_cli_agent:
                 check_backend(self.harness.name, traits_of(self.sandbox.kind))
+            if self.optimizer.harness:
+                traits = traits_of(self.sandbox.kind)
+                check_backend(self.optimizer.harness, traits, "optimizer.harness")
         for text in self.transfer.to:
             self.place(text)
         check_logins(self)
@@ -595,6 +601,13 @@ class Config(Section):
         """Whether the config names a command-line agent: without a section ``harness``, an object
         may take its place."""
         return self.harness.name in CLI_AGENTS and "harness" in self.model_fields_set
+
+    def caller(self, role: str) -> str:
+        """Who makes the model calls of ``target``, ``optimizer`` or ``judge``: the name of a
+        harness, ``direct`` for the project itself."""
+        if role == "target":
+            return self.harness.name
+        return (self.optimizer.harness if role == "optimizer" else None) or "direct"
 
     def place(self, text: str) -> tuple[str, str]:
         """Harness and model (``NAME``, or ``UPSTREAM:NAME`` for an upstream other than the

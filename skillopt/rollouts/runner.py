@@ -44,6 +44,7 @@ from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.judge.asking import JudgeSpec
 from skillopt.rollouts.judge.question import expectations_of
+from skillopt.rollouts.questions import Questions
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
@@ -121,6 +122,8 @@ class RolloutRunner:
             )
             check_signed_in(self.config)
             self._tell_terms()
+            self.questions = Questions(self.config, self.gateway)
+            stack.callback(self.questions.close)
             self._executor = stack.enter_context(
                 plugins.executor or make_executor(self.config, self.gateway)
             )
@@ -146,6 +149,7 @@ class RolloutRunner:
         """Kill everything that runs, from any thread. Nothing can be run here afterwards."""
         self._cancelled.set()
         self.gateway.close()
+        self.questions.close()
         if self._executor is not None:
             self._executor.cancel()
 
