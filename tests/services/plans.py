@@ -7,6 +7,7 @@ public captures show their headers (``anthropic-ratelimit-unified-*``).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -22,6 +23,8 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 
+from harnesses.gateway.upstreams import Call
+from skillopt.sim.model import SimUpstream
 from tests.services.service import Scenario
 from tests.services.wire import Answer, Asked, good, refused
 
@@ -213,6 +216,21 @@ def given_tools(asked: Asked) -> Asked:
     """A request with the tools of its ``additional_tools`` items where other services have them."""
     tools = [t for i in asked.items if i.get("type") == "additional_tools" for t in i["tools"]]
     return Asked(asked.protocol, {**asked.body, "tools": tools}, asked.number, asked.headers)
+
+
+def simulated(asked: Asked) -> Answer:
+    """The simulated model, as agent and as optimizer, the same for the same requests."""
+    shown = given_tools(asked)
+    items = [item for item in shown.items if item.get("type") != "additional_tools"]
+    body = {**shown.body, "input": items}
+
+    async def answered() -> Answer:
+        call = Call("responses", "/v1/responses", body, {}, seed=1)
+        found = await SimUpstream(harm=0.0).send(call)
+        raw = b"".join([chunk async for chunk in found.chunks])
+        return Answer(found.status, raw, found.content_type)
+
+    return asyncio.run(answered())
 
 
 def agent(asked: Asked) -> Answer:

@@ -17,12 +17,14 @@ from typing import Any
 import keyring
 import keyring.backends.fail
 import pytest
+from click.testing import CliRunner
 
 from harnesses.accounts.chatgpt import ChatGptAccount
 from harnesses.accounts.vault import AccountError
 from harnesses.base import Status
 from harnesses.gateway.plan_upstreams import PlanError
-from skillopt import evaluate
+from skillopt import evaluate, train
+from skillopt.cli import main
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
@@ -31,6 +33,7 @@ from skillopt.run.events import Event
 from skillopt.run.records import Noted, PlanUsed
 from skillopt.run.spending import LimitReachedError
 from tests.helpers.cells import ALL_CELLS
+from tests.helpers.small import small_config
 from tests.services.a_task import config
 from tests.services.plans import (
     CLAUDE_TOKEN,
@@ -41,6 +44,7 @@ from tests.services.plans import (
     chatgpt,
     claude,
     signing_in,
+    simulated,
     usage_limit,
 )
 from tests.services.service import Service, serving
@@ -226,6 +230,38 @@ def test_a_limit_that_resets_is_waited_for(
     assert [line["tries"] for line in wire(rollout)] == [2, 1]
     (told,) = [event.windows for event in seen if isinstance(event, PlanUsed)]
     assert told[0].name == "plan" and told[0].exhausted
+
+
+@pytest.mark.slow
+def test_a_training_on_a_plan_ends_the_same_with_and_without_limits(
+    service: Service, tokens: Tokens, tmp_path: Path, home: Path
+) -> None:
+    window = Window(15, 2.0)
+
+    def limited(asked: Asked) -> Answer | None:
+        if window.admits():
+            return simulated(asked)
+        return usage_limit(retry_after=str(max(0.1, window.ends - time.time())))
+
+    results, skills = [], []
+    for name, scenario in (("free", simulated), ("limited", limited)):
+        service.scenario = chatgpt(scenario, tokens)
+        plan = {"kind": "openai", "base_url": service.url, "login": "chatgpt"}
+        on_plan = {"target.upstream": "plan", "optimizer.upstream": "plan", "upstreams.plan": plan}
+        result = train(
+            small_config(tmp_path / name, **on_plan, **{"patience": 60, "train.epochs": 1, "final.test": False})
+        )
+        results.append([(row["action"], row["gate"]) for row in result.history])
+        skills.append(result.best.text)
+    assert results[0] == results[1] and skills[0] == skills[1] and result.done
+    assert any(action.startswith("accept") for action, _ in results[0])
+    assert window.refusals, "the limit was met"
+    spent = json.loads((result.folder / "summary.json").read_text())["spent"]
+    assert spent["included"] is True and spent["usd"] == 0 and spent["tokens"] > 1000
+    assert spent["plans"]["plan"][0]["name"] == "plan"
+    shown = CliRunner().invoke(main, ["show", str(result.folder)]).output
+    assert "included in a plan" in shown and "plan of plan: " in shown
+    assert not leaks(tmp_path)
 
 
 def test_nobody_is_signed_in(service: Service, tmp_path: Path) -> None:
