@@ -34,7 +34,7 @@ from skillopt.run.records import Noted, PlanUsed
 from skillopt.run.spending import LimitReachedError
 from tests.helpers.cells import ALL_CELLS
 from tests.helpers.small import small_config
-from tests.services.a_task import config
+from tests.services.a_task import config, more_tasks
 from tests.services.plans import (
     CLAUDE_TOKEN,
     Tokens,
@@ -48,7 +48,6 @@ from tests.services.plans import (
     usage_limit,
 )
 from tests.services.service import Service, serving
-from tests.services.test_runs import more_tasks
 from tests.services.wire import EVENTS, Answer, Asked, Said, good, reply
 
 MARKERS = ("Marker_0815", "marker-access-", "marker-refresh-")
@@ -249,7 +248,11 @@ def test_a_training_on_a_plan_ends_the_same_with_and_without_limits(
         plan = {"kind": "openai", "base_url": service.url, "login": "chatgpt"}
         on_plan = {"target.upstream": "plan", "optimizer.upstream": "plan", "upstreams.plan": plan}
         result = train(
-            small_config(tmp_path / name, **on_plan, **{"patience": 60, "train.epochs": 1, "final.test": False})
+            small_config(
+                tmp_path / name,
+                **on_plan,
+                **{"patience": 60, "train.epochs": 1, "final.test": False},
+            )
         )
         results.append([(row["action"], row["gate"]) for row in result.history])
         skills.append(result.best.text)
