@@ -83,7 +83,7 @@ class ChatGptAccount:
     """
 
     vault: Vault = field(default_factory=lambda: Vault(NAME, config_folder()))
-    _known: ChatGPTCredentials | None = None
+    _known: ChatGPTCredentials | None = field(default=None, repr=False)
 
     def state(self) -> SignedIn | None:
         """The sign-in; None if nobody is signed in. Raises AccountError if it cannot be read."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -53,7 +53,7 @@ class Launch:
     """
 
     commands: Sequence[Sequence[str]]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     files: Mapping[str, str]
     path: str = ""
     unset: tuple[str, ...] = ()

@@ -410,6 +410,7 @@ def _passing(
     grant, bearer = session.grant, session.login.value if session.login else ""
     path = next(path for path, name in PATHS.items() if name == protocol)
     raw, query = written
+    headers = {name: value for name, value in headers.items() if name != "authorization"}
     path += f"?{query}" if query else ""
     call = Call(protocol, path, body, headers, grant.seed, grant.silence_s, raw, bearer)
     return Route(call, session.part, (), session.call_ids)

@@ -311,6 +311,7 @@ UPSTREAMS: dict[str, dict[str, Any]] = {
 OF_UPSTREAMS: dict[str, Any] = {
     "base_url": "http://127.0.0.1:10", "key_env": "OTHER", "protocols": ["messages"],
     "api_version": "2025-04-01-preview", "model": "other.gguf", "template": "{{ messages }}",
+    "login": "chatgpt",
 }  # fmt: skip
 PLAN = {"kind": "openai"}
 AZURE = {"kind": "azure-openai", "base_url": "http://127.0.0.1:9", "api_version": "2024-10-21"}

@@ -43,6 +43,7 @@ from tests.services.plans import (
     browse,
     chatgpt,
     claude,
+    given_tools,
     signing_in,
     simulated,
     usage_limit,
@@ -142,18 +143,27 @@ def test_direct_chat_on_a_chatgpt_plan(service: Service, tokens: Tokens, tmp_pat
     assert not leaks(tmp_path)
 
 
+LOOK = "cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n' | sort | uniq; echo 42 > answer.txt"
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("harness", ["codex", *["claude-code", "opencode"] * ALL_CELLS])
 def test_every_agent_on_a_chatgpt_plan(
     harness: str, service: Service, tokens: Tokens, tmp_path: Path
 ) -> None:
-    service.scenario = chatgpt(agent, tokens)
+    def scenario(asked: Asked) -> Answer:
+        shown = given_tools(asked)
+        call = shown.shell(LOOK) if not shown.results else None
+        return reply(asked, Said(calls=[("c", *call)]) if call else Said("Done."))
+
+    service.scenario = chatgpt(scenario, tokens)
     (rollout,) = ran(on_chatgpt(tmp_path, service, harness, patience=60))
     assert rollout.reward.hard, rollout.message
     lines = wire(rollout)
     # What a plan does not take is named in the record, not lost in silence.
     lost = {part for line in lines for part in line["left_out"]}
     assert lost >= ({"prompt_cache_key"} if harness == "codex" else {"max_output_tokens"})
+    assert "CODEX_HOME" in str(service.asked[-1].body) or harness != "codex", "it has looked"
     assert not leaks(tmp_path)
     (asked, *_) = service.asked
     if harness == "codex":
