@@ -33,9 +33,9 @@ $(VENV)/.games: $(VENV)/.ready
 engine: setup
 	dockerfiles/prepare.sh $(BIN)/skillopt
 
-# For the tests of the pages that 'report' and 'ui' make.
+# For the tests of pages, and of an engine on another machine.
 browser:
-	dockerfiles/install-browser.sh
+	dockerfiles/install-test-programs.sh
 
 demo: engine
 	$(BIN)/skillopt demo

@@ -18,6 +18,7 @@ PUBLIC_BASE = "debian:bookworm-slim"
 OWN_BASE = "skillopt/debian-base:bookworm"
 
 _SUITE = "bookworm"
+_DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MIRROR = "http://deb.debian.org/debian"
 _SOURCES = f"""\
 deb {_MIRROR} {_SUITE} main
@@ -27,7 +28,8 @@ deb http://deb.debian.org/debian-security {_SUITE}-security main
 _REMOVED = ("var/cache/apt/archives", "var/lib/apt/lists", "var/log", "usr/share/doc")
 _WAYS_OUT = (
     "let the engine reach the registry; or `docker load` an image and name it as the base; or, on "
-    "a Debian-like machine as root, install debootstrap and run `skillopt images build` again"
+    "a Debian-like machine of the engine's architecture as root, install debootstrap and run "
+    "`skillopt images build` again"
 )
 _WAYS_TO_IT = "let the engine reach its registry, or `docker load` it"
 
@@ -47,7 +49,7 @@ def ensure_base(engine: DockerEngine, image: str, *, log: Callable[[str], None])
     if reason is None:
         return image
     log(f"{image} cannot be pulled: {reason}")
-    if image != PUBLIC_BASE or not _can_bootstrap():
+    if image != PUBLIC_BASE or not _can_bootstrap(engine):
         ways = _WAYS_OUT if image == PUBLIC_BASE else _WAYS_TO_IT
         raise ImageMissingError(f"{image} cannot be pulled ({reason}); {ways}")
     log(f"making {OWN_BASE} with debootstrap instead, which takes a minute or two")
@@ -71,10 +73,19 @@ def _pull(engine: DockerEngine, image: str) -> str | None:
     return None
 
 
-def _can_bootstrap() -> bool:
-    if os.getuid() != 0 or platform.system() != "Linux":
+def _can_bootstrap(engine: DockerEngine) -> bool:
+    if os.getuid() != 0 or platform.system() != "Linux" or not _same_machine(engine):
         return False
     return shutil.which("debootstrap") is not None or shutil.which("apt-get") is not None
+
+
+def _same_machine(engine: DockerEngine) -> bool:
+    """Whether the engine's machine has this one's architecture, for which debootstrap works."""
+    here, there = (
+        _DEBIAN_NAMES.get(name, name)
+        for name in (platform.machine(), str(engine.info["Architecture"]))
+    )
+    return here == there
 
 
 def _bootstrap(engine: DockerEngine, log: Callable[[str], None]) -> None:

@@ -16,13 +16,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sandboxes.base import Limits, SandboxError, SandboxSpec
+from sandboxes.base import EngineUnavailableError, Limits, SandboxError, SandboxSpec
 from sandboxes.container import host_settings, settings
-from sandboxes.engine import connect, engine_address, engine_errors
+from sandboxes.endpoint import Endpoint, engine_endpoint
+from sandboxes.engine import connect, engine_errors
 from sandboxes.mounts import agent_ids, prepare_writable
 from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.owner import current_owner
 from sandboxes.runtime import TRIAL, TRIAL_LIMITS, Runtime, pick
+from sandboxes.ssh_tunnel import SshTunnel
 
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
@@ -39,7 +41,6 @@ IDLE_USER = "65534:65534"
 """An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
 
 _LEAST_WAIT_S = 0.05
-_EVENT_S = 0.1
 _IDLE_LIMITS = Limits(memory_mb=32, cpus=1.0, pids=8, disk_mb=1)
 _JOINED = (RELAY_KIND, NAMESPACE_KIND)
 """Kinds of containers whose network namespaces serve one sandbox after another."""
@@ -62,8 +63,18 @@ class DockerEngine:
     """
 
     def __init__(self, host: str | None = None, patience_s: int = 60) -> None:
-        self.host = engine_address(host)
-        self.api = connect(self.host, patience_s)
+        found = engine_endpoint(host)
+        self.host = found.host
+        """As users know it."""
+        self._tunnel = SshTunnel(found.host) if found.host.startswith("ssh:") else None
+        try:
+            if self._tunnel is not None:
+                self._tunnel.ensure()
+                found = Endpoint(self._tunnel.host)
+            self.api = connect(found, patience_s, self.host)
+        except BaseException:
+            self._close_tunnel()
+            raise
         self.patience_s = patience_s
         self.uid, self.gid = agent_ids()
         self.id = uuid.uuid4().hex
@@ -133,7 +144,10 @@ class DockerEngine:
         self, doing: str, image: str | None = None
     ) -> contextlib.AbstractContextManager[None]:
         """Turn the engine's errors inside a ``with`` block into SandboxError; see
-        :func:`sandboxes.engine.engine_errors`."""
+        :func:`sandboxes.engine.engine_errors`. A way to the engine that has broken is mended first.
+        """
+        if self._tunnel is not None:
+            self._tunnel.ensure()
         return engine_errors(doing, self.host, image)
 
     def labels(self, kind: str) -> dict[str, str]:
@@ -158,8 +172,13 @@ class DockerEngine:
         self.check_open()
         self._remove_abandoned()
         doing = f"creating a {kind} container from {spec.image}"
-        with self._turns, self.errors(doing, spec.image):
-            created = self._create(spec, kind, user, command, runtime)
+        name = f"skillopt-{uuid.uuid4().hex}"
+        try:
+            with self._turns, self.errors(doing, spec.image):
+                created = self._create(spec, kind, user, command, runtime, name)
+        except EngineUnavailableError:
+            self._abandoned.add(name)  # The engine may have made it, and not come to say so.
+            raise
         if self.closed:  # close() may have listed the containers before this one was there.
             self.remove(created)
             self.check_open()
@@ -231,18 +250,19 @@ class DockerEngine:
             return error
         return {str(one["Id"]): int(one.get("SizeRw") or 0) for one in found}
 
-    def was_killed(self, container: str, finished: str) -> bool:
-        """Whether somebody had the engine kill a container that has ended.
+    def done_to(self, container: str, started: str, within_s: float) -> set[str]:
+        """What happened to a container: ``kill`` if somebody had the engine kill it, ``oom`` if the
+        kernel has killed a process of it for lack of memory.
 
         Args:
-            finished: when it ended, as the engine writes it.
+            started: when it was started, as the engine writes it.
+            within_s: seconds from then that have passed.
         """
-        time.sleep(_EVENT_S)  # The engine reports what it did just after it did it.
-        until = datetime.fromisoformat(finished).timestamp() + _EVENT_S
-        wanted: dict[str, Any] = {"since": "1", "until": f"{until:.6f}"}
-        wanted["filters"] = {"container": container, "event": "kill"}
+        until = datetime.fromisoformat(started).timestamp() + within_s
+        wanted: dict[str, Any] = {"since": "1", "until": f"{until:.6f}", "decode": True}
+        wanted["filters"] = {"container": container, "event": ["kill", "oom"]}
         with self.errors(f"looking for the end of container {container[:12]}"):
-            return any(True for _ in self.api.events(**wanted))
+            return {str(event["Action"]) for event in self.api.events(**wanted)}
 
     def _start_namespace(self) -> str:
         spec = SandboxSpec(RELAY_IMAGE, "/", limits=_IDLE_LIMITS)
@@ -318,7 +338,7 @@ class DockerEngine:
         Commands that are running end with SandboxError. Calling it again does nothing.
         """
         if self._closed.is_set():
-            self.api.close()  # Tidying up since the first call has opened connections again.
+            self._disconnect()  # Tidying up since the first call has opened connections again.
             return
         self._closed.set()
         with self.errors("closing: `skillopt clean` removes what is left"):
@@ -328,7 +348,15 @@ class DockerEngine:
             with ThreadPoolExecutor(_TURNS) as pool:
                 list(pool.map(self.remove, containers))
         finally:
-            self.api.close()
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        self.api.close()
+        self._close_tunnel()
+
+    def _close_tunnel(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.close()
 
     def inspect_image(self, image: str) -> dict[str, Any] | None:
         """The engine's data about an image, by tag or id; None if the image is missing."""
@@ -345,11 +373,17 @@ class DockerEngine:
         prepare_writable(path, self.uid, self.gid)
 
     def _create(
-        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+        self,
+        spec: SandboxSpec,
+        kind: str,
+        user: str,
+        command: Sequence[str],
+        runtime: str | None,
+        name: str,
     ) -> str:
         from docker.errors import APIError
 
-        arguments = settings(spec, self.labels(kind), user, command, self.uid)
+        arguments = settings(spec, self.labels(kind), user, command, self.uid) | {"name": name}
         options = host_settings(
             spec, command, cpus=self.info["NCPU"], joined=kind in _JOINED, runtime=runtime
         )

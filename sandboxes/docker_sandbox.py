@@ -138,10 +138,14 @@ class DockerSandbox:
         wanted = {"stdout": 1, "stderr": 1, "stream": 1}
         raw = self._engine.api.attach_socket(container, wanted)
         with contextlib.closing(ExecStream(raw)) as stream:
+            asked = time.monotonic()
             self._engine.start(container)
+            started = time.monotonic()
             limit = follow(stream, output, watch)
         self._engine.check_open()
-        exit_code, limit = (None, limit) if limit else end_alone(self._engine, container, watch)
+        exit_code, limit = (
+            (None, limit) if limit else end_alone(self._engine, container, watch, asked, started)
+        )
         if exit_code is None:
             self._kill(container, f"was killed at its {limit} limit")
         return exit_code, limit

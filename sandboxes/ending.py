@@ -19,6 +19,7 @@ _KILLED = 137
 """The exit code of what was killed."""
 _SETTLING_S = 2.0
 _EXIT_POLL_S = 0.05
+_EVENT_S = 0.05
 _CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
@@ -55,8 +56,14 @@ def end_beside(engine: DockerEngine, container: str, exec_id: str, watch: Watch)
     return (None, limit) if limit else (code, None)
 
 
-def end_alone(engine: DockerEngine, container: str, watch: Watch) -> Ending:
+def end_alone(
+    engine: DockerEngine, container: str, watch: Watch, asked: float, started: float
+) -> Ending:
     """How a container's own process ended, whose output has ended.
+
+    Args:
+        asked, started: when the engine was asked to start it and had done so, by the monotonic
+            clock. An engine that is slow at that also reports late what has ended it.
 
     Raises:
         SandboxError: it was killed from outside.
@@ -70,7 +77,11 @@ def end_alone(engine: DockerEngine, container: str, watch: Watch) -> Ending:
         state = engine.api.inspect_container(container)["State"]
         if state["OOMKilled"]:
             return code, "memory"
-        if code == _KILLED and engine.was_killed(container, state["FinishedAt"]):
+        time.sleep(max(_EVENT_S, (started - asked) / 2))
+        done = engine.done_to(container, state["StartedAt"], time.monotonic() - started)
+        if "oom" in done:  # The engine learned of it after the end.
+            return code, "memory"
+        if code == _KILLED and "kill" in done:
             raise _taken_away(container)
     return code, None
 

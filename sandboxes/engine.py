@@ -5,88 +5,48 @@ Not for containers themselves: see sandboxes/docker.py.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sandboxes.base import EngineUnavailableError, ImageMissingError, SandboxError
+from sandboxes.endpoint import Endpoint, root_cause
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-_DEFAULT = "unix:///var/run/docker.sock"
 LIBREOFFICE_IMAGE = "skillopt/libreoffice:1"
 EXTRA_IMAGES = {"libreoffice": LIBREOFFICE_IMAGE}
 """Images that few need, by the names under which they are built. Each has a Dockerfile."""
-_CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 _CONNECTIONS = 64
 """Connections that are kept open at most; more are opened if more commands run at once."""
 
 
-def engine_address(host: str | None = None) -> str:
-    """``host``, else ``DOCKER_HOST``, else the address of the current Docker context, which Docker
-    Desktop, rootless engines and Colima set.
+def connect(endpoint: Endpoint, patience_s: int, called: str) -> APIClient:
+    """A client of an engine.
 
-    Raises EngineUnavailableError if the context cannot be read.
+    Args:
+        endpoint: of the engine.
+        patience_s: seconds that it may take for an answer.
+        called: its address in messages.
+
+    Raises:
+        EngineUnavailableError: no engine answers there, or none that can be used.
     """
-    from docker.context import ContextAPI
-    from docker.errors import DockerException
+    from sandboxes.engine_client import EngineClient
 
-    if host or (host := os.environ.get("DOCKER_HOST")):
-        return host
-    try:
-        context = ContextAPI.get_current_context()
-        found = context.Host if context is not None else None
-    except (DockerException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise EngineUnavailableError(
-            f"the current Docker context cannot be read ({_root_cause(error)}); choose another "
-            "with `docker context use`, or set DOCKER_HOST to the engine to use"
-        ) from error
-    return str(found or _DEFAULT).replace("http+unix:", "unix:")
-
-
-def connect(address: str, patience_s: int) -> APIClient:
-    """A client of the engine at ``address``, which may take ``patience_s`` for an answer.
-
-    Raises EngineUnavailableError if no engine answers there, or none that can be used.
-    """
-    import docker
-
-    if address.startswith("ssh:"):
-        raise EngineUnavailableError(
-            f"connecting: the engine at {address} is on another machine, and sandboxes need "
-            "folders of this one; set DOCKER_HOST to an engine of this machine"
-        )
-    settings = _tls_settings(address) | {"base_url": address}
-    with engine_errors("connecting", address):
+    address = endpoint.host
+    with engine_errors("connecting", called):
         try:
-            client = docker.APIClient(
-                version="auto", timeout=patience_s, max_pool_size=_CONNECTIONS, **settings
-            )
+            client = EngineClient(
+                base_url=address, version="auto", timeout=patience_s,
+                max_pool_size=_CONNECTIONS, **endpoint.tls,
+            )  # fmt: skip
         except (OSError, ValueError) as error:  # Of the address itself, or of TLS files.
-            raise _unavailable("connecting", address, error) from error
+            raise _unavailable("connecting", called, error) from error
     if address.startswith("unix:"):
         client.trust_env = False  # No proxy is on the way, and each request would look for one.
     return client
-
-
-def _tls_settings(address: str) -> dict[str, Any]:
-    """The settings that ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` ask for."""
-    from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
-
-    try:
-        return dict(kwargs_from_env())
-    except (DockerException, OSError, ValueError) as error:
-        folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
-        missing = [name for name in _CERTIFICATES if not (folder / name).is_file()]
-        reason = f"{folder} has no {', '.join(missing)}" if missing else _root_cause(error)
-        raise EngineUnavailableError(
-            f"connecting: DOCKER_TLS_VERIFY asks for TLS to the engine at {address}, but {reason}; "
-            "set DOCKER_CERT_PATH to the folder of these files, or unset DOCKER_TLS_VERIFY"
-        ) from error
 
 
 @contextmanager
@@ -124,15 +84,7 @@ def _building(image: str | None) -> str:
 
 def _unavailable(doing: str, host: str, error: BaseException) -> EngineUnavailableError:
     return EngineUnavailableError(
-        f"{doing}: no container engine answers at {host} ({_root_cause(error)}); start it, or set "
+        f"{doing}: no container engine answers at {host} ({root_cause(error)}); start it, or set "
         "DOCKER_HOST to the one to use; https://docs.docker.com/engine/install/ tells how to "
         "install one"
     )
-
-
-def _root_cause(error: BaseException) -> str:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno)
-    return str(error) or type(error).__name__

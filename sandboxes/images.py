@@ -51,6 +51,8 @@ class ImageSpec:
     base: str | None = None
     """Value of the build argument ``BASE``; None if the Dockerfile names its bases itself."""
     args: Mapping[str, str] = field(default_factory=dict)
+    args_for: Callable[[str], Mapping[str, str]] = lambda machine: {}
+    """More arguments, by the architecture of the engine's machine as its kernel names it."""
     kind: str = "image"
     """The label by which `skillopt images list` groups: image, toolchain, task."""
 
@@ -80,7 +82,7 @@ def build(
     names (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE). Raises SandboxError with the
     end of the build's log if the build fails, or takes longer than ``timeout_s``.
     """
-    args = dict(spec.args)
+    args = {**spec.args, **spec.args_for(engine.info["Architecture"])}
     if spec.base is not None:
         args["BASE"] = ensure_base(engine, spec.base, log=log)
     args |= _declared_args(spec)

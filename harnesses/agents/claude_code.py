@@ -22,21 +22,22 @@ from harnesses.agents.cli_agent import (
 from harnesses.agents.folders import Folders, SkillRules
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.agents.terminal_profile import Page, TerminalProfile
-from harnesses.agents.toolchains import Toolchain, npm_architecture
+from harnesses.agents.toolchains import NpmBuild, Toolchain
 from harnesses.base import Mode, Request
 from harnesses.gateway.plan_upstreams import ProgramToken
 
 VERSION = "2.1.332"
 
 
-def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
+def toolchain(version: str | None = None) -> Toolchain:
     """See :class:`harnesses.agents.cli_agent.AgentKind`."""
+    chosen = version or VERSION
     return Toolchain(
         name="claude-code",
-        version=version or VERSION,
-        package=f"@anthropic-ai/claude-code-linux-{npm_architecture(machine)}",
-        npm_version=version or VERSION,
-        root="",
+        version=chosen,
+        npm=lambda architecture: NpmBuild(
+            f"@anthropic-ai/claude-code-linux-{architecture}", chosen
+        ),
         keep=("claude",),
         program="claude",
         released_as="@anthropic-ai/claude-code",

@@ -167,16 +167,14 @@ class AgentKind:
 
     Args:
         agent: makes its adapter from a toolchain and options.
-        toolchain: makes its toolchain from a version (None for the pinned one) and an architecture
-            as the kernel names it (None for this machine's); raises ToolchainError if there is no
-            build for it.
+        toolchain: makes its toolchain from a version (None for the pinned one).
         rules: the options that it takes.
         folders: in which it finds skills and instructions.
         asking: how it is asked a question; None if it cannot be.
     """
 
     agent: Callable[[Toolchain, Options], CliAgent]
-    toolchain: Callable[[str | None, str | None], Toolchain]
+    toolchain: Callable[[str | None], Toolchain]
     rules: Rules
     folders: Folders
     asking: Asking | None = None

@@ -24,7 +24,7 @@ from harnesses.agents.folders import Folders, SkillRules
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toml import to_toml
-from harnesses.agents.toolchains import Toolchain, npm_architecture
+from harnesses.agents.toolchains import NpmBuild, Toolchain
 from harnesses.base import Mode, Request
 from harnesses.json_values import merged
 
@@ -32,15 +32,15 @@ VERSION = "0.171.0"
 _TARGETS = {"x64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"}
 
 
-def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
+def toolchain(version: str | None = None) -> Toolchain:
     """See :class:`harnesses.agents.cli_agent.AgentKind`."""
-    architecture = npm_architecture(machine)
+    chosen = version or VERSION
     return Toolchain(
         name="codex",
-        version=version or VERSION,
-        package="@openai/codex",
-        npm_version=f"{version or VERSION}-linux-{architecture}",
-        root=f"vendor/{_TARGETS[architecture]}",
+        version=chosen,
+        npm=lambda architecture: NpmBuild(
+            "@openai/codex", f"{chosen}-linux-{architecture}", f"vendor/{_TARGETS[architecture]}"
+        ),
         keep=("bin", "codex-path", "codex-package.json", "codex-resources/bwrap"),
         program="bin/codex",
         released_as="@openai/codex",

@@ -10,21 +10,20 @@ from harnesses.agents.cli_agent import TERMINAL_ENV, AgentKind, Launch, events, 
 from harnesses.agents.folders import Folders, SkillRules
 from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, arguments
 from harnesses.agents.terminal_profile import TerminalProfile
-from harnesses.agents.toolchains import Toolchain, npm_architecture
+from harnesses.agents.toolchains import NpmBuild, Toolchain
 from harnesses.base import Mode, Request
 from harnesses.json_values import merged
 
 VERSION = "1.18.33"
 
 
-def toolchain(version: str | None = None, machine: str | None = None) -> Toolchain:
+def toolchain(version: str | None = None) -> Toolchain:
     """See :class:`harnesses.agents.cli_agent.AgentKind`."""
+    chosen = version or VERSION
     return Toolchain(
         name="opencode",
-        version=version or VERSION,
-        package=f"opencode-linux-{npm_architecture(machine)}",
-        npm_version=version or VERSION,
-        root="bin",
+        version=chosen,
+        npm=lambda architecture: NpmBuild(f"opencode-linux-{architecture}", chosen, "bin"),
         keep=("opencode",),
         program="opencode",
         released_as="opencode-ai",

@@ -75,7 +75,7 @@ def make_harness(
     from harnesses.agents.options import Options
 
     kind = agent_kind(name)
-    return CliHarness(kind.agent(kind.toolchain(version, None), options or Options()), mode)
+    return CliHarness(kind.agent(kind.toolchain(version), options or Options()), mode)
 
 
 def check_backend(agent: str, backend: Traits, key: str = "harness.name") -> None:
@@ -105,7 +105,7 @@ def toolchains(versions: Mapping[str, str | None] | None = None) -> list[Toolcha
         versions: by agent, in place of the pinned ones.
     """
     chosen = versions or {}
-    return [agent_kind(name).toolchain(chosen.get(name), None) for name in CLI_AGENTS]
+    return [agent_kind(name).toolchain(chosen.get(name)) for name in CLI_AGENTS]
 
 
 def _unknown(name: str, what: str, known: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import Any
 
 import httpx2
@@ -20,25 +21,26 @@ class ReleaseError(SkillOptError):
     """The registry did not say which release is the newest. The message says why."""
 
 
-def newest_release(name: str, registry: str | None = None) -> str:
-    """The newest version of an agent that has a build for this machine.
+def newest_release(name: str, machine: str | None = None, registry: str | None = None) -> str:
+    """The newest version of an agent that has a build for the machine that runs containers.
 
     Args:
         name: the agent's.
+        machine: its architecture as the kernel names it; by default this machine's.
         registry: address; by default that of ``npm_config_registry``, or the public one.
 
     Raises:
         ReleaseError: the registry does not answer, or its newest release has no such build.
     """
     address = (registry or os.environ.get(_VARIABLE) or PUBLIC_REGISTRY).rstrip("/")
-    package = agent_kind(name).toolchain(None, None).released_as
+    package = agent_kind(name).toolchain(None).released_as
     with httpx2.Client(timeout=PATIENCE_S, follow_redirects=True) as client:
         told = _get(client, f"{address}/{package}/latest")
         version = told.get("version") if told else None
         if not isinstance(version, str):
             raise ReleaseError(f"{address} names no newest release of {name}")
-        build = agent_kind(name).toolchain(version, None)
-        if _get(client, f"{address}/{build.package}/{build.npm_version}") is None:
+        build = agent_kind(name).toolchain(version).build(machine or platform.machine())
+        if _get(client, f"{address}/{build.package}/{build.version}") is None:
             raise ReleaseError(f"{version} has no build for this machine yet ({build.package})")
     return version
 

@@ -5,8 +5,7 @@ Each agent's own module pins its version. Building images is sandboxes/images.py
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sandboxes.base_image import PUBLIC_BASE
@@ -22,20 +21,32 @@ class ToolchainError(SkillOptError):
 
 
 @dataclass(frozen=True)
+class NpmBuild:
+    """The npm package with an agent's program for one architecture.
+
+    Args:
+        package: its name.
+        version: its version's name in the registry.
+        root: the folder of the package that is mounted.
+    """
+
+    package: str
+    version: str
+    root: str = ""
+
+
+@dataclass(frozen=True)
 class Toolchain:
     """The program of an agent that is mounted into sandboxes, made from one npm package."""
 
     name: str
     version: str
-    package: str
-    npm_version: str
-    """The version's name in the registry, which may contain the architecture."""
-    root: str
-    """The folder of the package that is mounted."""
+    npm: Callable[[str], NpmBuild]
+    """The package for an architecture as npm names it: ``x64`` or ``arm64``."""
     keep: tuple[str, ...]
-    """The files and folders below ``root`` that are needed at run time."""
+    """The files and folders below the package's root that are needed at run time."""
     program: str
-    """The program's path below ``root``."""
+    """The program's path below the root."""
     released_as: str
     """The npm package that users install; its newest version is the agent's."""
 
@@ -58,14 +69,19 @@ class Toolchain:
             tag=self.image,
             folder=dockerfiles() / "toolchain",
             base=AGENT_BASE_IMAGE,
-            args={
-                "PACKAGE": self.package,
-                "VERSION": self.npm_version,
-                "ROOT": self.root,
-                "KEEP": " ".join(self.keep),
-            },
+            args={"KEEP": " ".join(self.keep)},
+            args_for=self._of_build,
             kind="toolchain",
         )
+
+    def build(self, machine: str) -> NpmBuild:
+        """The package for an architecture as the kernel names it; raises ToolchainError if there
+        is none."""
+        return self.npm(npm_architecture(machine))
+
+    def _of_build(self, machine: str) -> Mapping[str, str]:
+        build = self.build(machine)
+        return {"PACKAGE": build.package, "VERSION": build.version, "ROOT": build.root}
 
 
 def image_specs(toolchains: Iterable[Toolchain], *, base: str = PUBLIC_BASE) -> list[ImageSpec]:
@@ -83,16 +99,15 @@ def image_specs(toolchains: Iterable[Toolchain], *, base: str = PUBLIC_BASE) -> 
     ]
 
 
-def npm_architecture(machine: str | None = None) -> str:
+def npm_architecture(machine: str) -> str:
     """An architecture as npm packages name it.
 
     Args:
-        machine: as the kernel names it; by default this machine's.
+        machine: as the kernel names it.
 
     Raises:
         ToolchainError: the agents have no build for it.
     """
-    machine = machine or platform.machine()
     if machine.lower() not in _NPM_ARCHITECTURES:
         known = ", ".join(sorted(set(_NPM_ARCHITECTURES)))
         raise ToolchainError(f"the agents have no build for {machine!r}, only for {known}")

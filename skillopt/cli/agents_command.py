@@ -50,11 +50,12 @@ def try_(agent: str, version: str | None, as_json: bool) -> None:
     real. 'doctor' shows the result.
     """
     from harnesses.agents.releases import newest_release
+    from skillopt.cli.doctor import engine_machine
     from skillopt.cli.progress import Display
     from skillopt.core.files import to_json
     from skillopt.evaluation.agent_trial import try_agent
 
-    chosen = newest_release(agent) if version == "newest" else version
+    chosen = newest_release(agent, engine_machine()) if version == "newest" else version
     with Display() as display:
         trial = try_agent(agent, _built(agent, chosen), [display])
     if as_json:
@@ -75,7 +76,7 @@ def _built(agent: str, version: str | None) -> str:
     from sandboxes.docker import DockerEngine
     from skillopt.cli.progress import say
 
-    toolchain = agent_kind(agent).toolchain(version, None)
+    toolchain = agent_kind(agent).toolchain(version)
     with DockerEngine() as engine:
         for spec in image_specs([toolchain]):
             if images.image_id(engine, spec.tag) is None:

@@ -23,6 +23,7 @@ from harnesses.agents.toolchains import Toolchain, image_specs
 from harnesses.gateway.plan_upstreams import CLAUDE_TOKEN
 from sandboxes.backend import Backend, Check
 from sandboxes.base import Mount, SandboxError, SandboxSpec
+from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import AGENT_BASE_IMAGE, image_id
 from skillopt.config.inputs import read_config
@@ -148,13 +149,22 @@ class Release:
         return f"pinned {self.pinned}, newest {newest}, last tried {_trial(self.tried)}"
 
 
+def engine_machine() -> str | None:
+    """The architecture of the engine's machine, which agents are built for; None without one."""
+    try:
+        with DockerEngine() as engine:
+            return str(engine.info["Architecture"])
+    except SandboxError:
+        return None
+
+
 def releases() -> Iterator[Release]:
     """Which version of each agent is pinned, which is the newest, which was tried last."""
-    known = remembered()
+    known, machine = remembered(), engine_machine()
     for toolchain in toolchains():
         newest, unknown = "", ""
         try:
-            newest = newest_release(toolchain.name)
+            newest = newest_release(toolchain.name, machine)
         except ReleaseError as error:
             unknown = str(error)
         tried = known.get(toolchain.name)

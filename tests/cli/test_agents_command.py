@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -52,10 +53,11 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 
 def released(documents: dict[str, str], agent: str, version: str, *, build: bool = True) -> None:
-    toolchain = agent_kind(agent).toolchain(version, None)
+    toolchain = agent_kind(agent).toolchain(version)
     documents[f"/{toolchain.released_as}/latest"] = json.dumps({"version": version})
     if build:
-        documents[f"/{toolchain.package}/{toolchain.npm_version}"] = "{}"
+        build = toolchain.build(platform.machine())
+        documents[f"/{build.package}/{build.version}"] = "{}"
 
 
 @pytest.mark.parametrize("agent", CLI_AGENTS)
@@ -83,7 +85,7 @@ def test_without_a_network_the_newest_is_unknown(monkeypatch: pytest.MonkeyPatch
     done = skillopt("agents", "list")
     assert done.returncode == 0
     for agent in CLI_AGENTS:
-        pinned = agent_kind(agent).toolchain(None, None).version
+        pinned = agent_kind(agent).toolchain(None).version
         line = next(each for each in done.stdout.splitlines() if each.startswith(agent))
         assert f"pinned {pinned}, newest unknown (no network: " in line
         assert line.endswith("last tried none")
@@ -94,7 +96,7 @@ def test_without_a_network_the_newest_is_unknown(monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_newer_and_what_was_tried_is_shown(registry: dict[str, str]) -> None:
     for agent in CLI_AGENTS:
-        released(registry, agent, agent_kind(agent).toolchain(None, None).version)
+        released(registry, agent, agent_kind(agent).toolchain(None).version)
     released(registry, "codex", "9.9.9")
     broken = ModeTrial(3, 0, 0, 0, "waited 60 s for the prompt")
     remember(AgentTrial("codex", "9.9.8", 0.0, {"batch": GOOD, "interactive": broken}))

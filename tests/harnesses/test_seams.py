@@ -55,8 +55,8 @@ def test_a_config_is_checked_without_the_agents_that_it_does_not_name() -> None:
 @pytest.mark.parametrize("name", CLI_AGENTS)
 def test_a_line_in_the_registry_is_all_that_names_an_agent(name: str) -> None:
     kind, harness = agent_kind(name), make_harness(name)
-    assert harness.name == name == kind.toolchain(None, None).name
-    assert harness.version() == kind.toolchain(None, None).version
+    assert harness.name == name == kind.toolchain(None).name
+    assert harness.version() == kind.toolchain(None).version
     assert name in NAMES
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandboxes.engine import engine_address
+from sandboxes.endpoint import engine_endpoint
 
 UID = 1000
 PROJECT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ class OrdinaryUser:
 
 def _group() -> int:
     """The group that may use the engine."""
-    address = engine_address(None) or ""
+    address = engine_endpoint().host
     if not address.startswith("unix://"):
         raise LookupError(f"the engine is not reached by a socket: {address}")
     status = Path(address.removeprefix("unix://")).stat()

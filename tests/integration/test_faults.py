@@ -125,7 +125,7 @@ def test_a_cli_that_does_not_even_start_is_an_infrastructure_failure(
     harness: str, lab: MakeLab
 ) -> None:
     program = registry.agent_kind(harness)
-    broken = replace(program.toolchain(None, None), program="no-such-program")
+    broken = replace(program.toolchain(None), program="no-such-program")
     here = lab(ScriptedAgentModel([]))
     outcome = here.run(CliHarness(program.agent(broken, Options())), here.request())
     assert outcome.status is Status.INFRA_ERROR

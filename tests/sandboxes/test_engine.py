@@ -22,7 +22,6 @@ from tests.helpers.own_engine import own_engine
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"DOCKER_HOST": "ssh://me@far"}, r"ssh://me@far is on another machine.*DOCKER_HOST"),
         ({"DOCKER_HOST": "foo://x"}, "no container engine answers at foo://x .*protocol"),
         ({"DOCKER_HOST": "tcp://127.0.0.1:abc"}, "no container engine answers at .*'abc'"),
         ({"DOCKER_HOST": "http://[::1"}, "no container engine answers at .*IPv6"),

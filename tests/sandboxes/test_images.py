@@ -115,13 +115,13 @@ def test_toolchain_volume_that_somebody_removed(engine: DockerEngine, spec: Imag
 
 
 def test_pinned_toolchains() -> None:
-    assert codex.toolchain(machine="aarch64").npm_version.endswith("-linux-arm64")
-    assert "aarch64-unknown-linux-musl" in codex.toolchain(machine="arm64").root
-    assert opencode.toolchain(machine="arm64").package == "opencode-linux-arm64"
-    other = claude_code.toolchain("9.9.9", machine="x86_64")
+    assert codex.toolchain().build("aarch64").version.endswith("-linux-arm64")
+    assert "aarch64-unknown-linux-musl" in codex.toolchain().build("arm64").root
+    assert opencode.toolchain().build("arm64").package == "opencode-linux-arm64"
+    other = claude_code.toolchain("9.9.9")
     assert other.image == "skillopt/toolchain-claude-code:9.9.9"
     with pytest.raises(ToolchainError, match="riscv64"):
-        codex.toolchain(machine="riscv64")
+        codex.toolchain().build("riscv64")
     assert tuple(CLI_AGENTS) == tuple(tool.name for tool in toolchains())
     tags = [spec.tag for spec in image_specs(toolchains({"codex": "1.2.3"}))]
     assert tags == [

@@ -215,6 +215,26 @@ def test_a_container_that_the_engine_cannot_remove_holds_nothing_else_up(image: 
         assert engine.api.containers(all=True, filters=mine) == []
 
 
+def test_a_container_whose_making_was_not_answered_does_not_stay(
+    image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SandboxSpec(image=image, network="bridge")
+    with DockerEngine() as engine:
+        create = engine.api.create_container
+
+        def lost(**given: object) -> None:
+            monkeypatch.undo()
+            create(**given)
+            raise ConnectionResetError("the answer of the engine was lost")
+
+        monkeypatch.setattr(engine.api, "create_container", lost)
+        with pytest.raises(EngineUnavailableError):
+            DockerSandbox(engine, spec).start()
+        assert len(engine.api.containers(all=True, filters={"label": labels(engine)})) == 1
+        with DockerSandbox(engine, spec):
+            assert len(engine.api.containers(all=True, filters={"label": labels(engine)})) == 1
+
+
 def _keeper_of(container: str) -> psutil.Process:
     """The process that a container's end is told by."""
     for process in psutil.process_iter(["cmdline"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,22 @@ def test_a_command_ends_the_same(
         assert ends[0] == (4, None) and ends[1] in ((4, None), (143, None))
     else:
         assert ends == [ending] * 2
+
+
+def test_a_kill_for_memory_that_the_engine_learns_of_after_the_end_is_seen(
+    engine: DockerEngine, single: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = engine.api.inspect_container
+
+    def forgetful(container: str) -> dict[str, Any]:
+        found: dict[str, Any] = inspect(container)
+        found["State"]["OOMKilled"] = False
+        return found
+
+    monkeypatch.setattr(engine.api, "inspect_container", forgetful)
+    script = ["bash", "-c", "tail /dev/zero; exit 3"]
+    result = single(limits=Limits(memory_mb=64)).run(script, deadline_s=20)
+    assert (result.exit_code, result.limit) == (3, "memory")
 
 
 @pytest.mark.parametrize("how", ["kill", "stop", "remove_container"])

@@ -16,7 +16,7 @@ from harnesses.agents.registry import CLI_AGENTS, agent_kind
 
 def agent(name: str) -> CliAgent:
     kind = agent_kind(name)
-    return kind.agent(kind.toolchain(None, None), Options())
+    return kind.agent(kind.toolchain(None), Options())
 
 
 def lines(*events: Any) -> str:

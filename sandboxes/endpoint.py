@@ -1,0 +1,87 @@
+"""Where the container engine is that a user works with: DOCKER_HOST, or a Docker context."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandboxes.base import EngineUnavailableError
+
+_DEFAULT = "unix:///var/run/docker.sock"
+_CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An engine's address.
+
+    Args:
+        host: as DOCKER_HOST has it: ``unix://``, ``npipe://``, ``tcp://`` or ``ssh://``.
+        tls: the SDK's settings for a connection over TLS; empty without it.
+    """
+
+    host: str
+    tls: dict[str, Any] = field(default_factory=dict)
+
+
+def engine_endpoint(host: str | None = None) -> Endpoint:
+    """``host``, else ``DOCKER_HOST``, else the Docker context that ``DOCKER_CONTEXT`` names, else
+    the current one, which Docker Desktop, rootless engines, Colima and OrbStack set.
+
+    Certificates are those of ``DOCKER_CERT_PATH`` for an address of the environment, and those of
+    the context for a context's.
+
+    Raises:
+        EngineUnavailableError: the context cannot be read, or certificates are missing.
+    """
+    if host or (host := os.environ.get("DOCKER_HOST")):
+        return Endpoint(host, _environment_tls(host))
+    return _context_endpoint(os.environ.get("DOCKER_CONTEXT"))
+
+
+def _context_endpoint(name: str | None) -> Endpoint:
+    from docker.context import ContextAPI
+    from docker.errors import DockerException
+
+    called = f"Docker context {name!r} (DOCKER_CONTEXT)" if name else "current Docker context"
+    try:
+        found = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
+        if found is None and name:
+            raise LookupError("none of this name is beside a config.json of Docker's")
+        host = str((found.Host if found else None) or _DEFAULT).replace("http+unix:", "unix:")
+        tls = found.TLSConfig if found else None
+    except (DockerException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise EngineUnavailableError(
+            f"the {called} cannot be read ({root_cause(error)}); choose another "
+            "with `docker context use`, or set DOCKER_HOST to the engine to use"
+        ) from error
+    return Endpoint(host, {"tls": tls} if tls is not None else _environment_tls(host))
+
+
+def _environment_tls(address: str) -> dict[str, Any]:
+    """The settings that ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` ask for."""
+    from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
+
+    try:
+        found = dict(kwargs_from_env())
+    except (DockerException, OSError, ValueError) as error:
+        folder = Path(os.environ.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
+        missing = [name for name in _CERTIFICATES if not (folder / name).is_file()]
+        reason = f"{folder} has no {', '.join(missing)}" if missing else root_cause(error)
+        raise EngineUnavailableError(
+            f"connecting: DOCKER_TLS_VERIFY asks for TLS to the engine at {address}, but {reason}; "
+            "set DOCKER_CERT_PATH to the folder of these files, or unset DOCKER_TLS_VERIFY"
+        ) from error
+    return {"tls": found["tls"]} if "tls" in found and address.startswith("tcp:") else {}
+
+
+def root_cause(error: BaseException) -> str:
+    """The words of the first error of a chain."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.strerror or os.strerror(error.errno)
+    return str(error) or type(error).__name__
