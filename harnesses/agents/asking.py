@@ -19,6 +19,7 @@ from harnesses.agents.cli_agent import HOME, AgentReportedError, Asking, Launch,
 from harnesses.agents.registry import HarnessError, agent_kind
 from harnesses.agents.toolchains import Toolchain
 from harnesses.gateway.chat import ChatError
+from harnesses.gateway.plan_upstreams import CLAUDE_ONLY
 from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
 from harnesses.protocols.base import Conversation, Message, Reply
@@ -107,7 +108,13 @@ class AgentChat:
                 shown.model, system, prompt, schema, self.session.token, self.site.base_url,
                 self.silence_s,
             )  # fmt: skip
-            result = self._run(self.agent.asking.launch(self.agent.toolchain, question), network)
+            launch = self.agent.asking.launch(self.agent.toolchain, question)
+            if (token := self.session.login) is not None:
+                if self.agent.asking.on_plan is None or self.site.outside:
+                    raise self._error(CLAUDE_ONLY)
+                address = f"{self.site.base_url}{self.session.path}"
+                launch = self.agent.asking.on_plan(launch, token, address)
+            result = self._run(launch, network)
         except SandboxError as error:
             raise self._error(f"sandbox: {error}") from error
         return self._read(result)
@@ -124,7 +131,7 @@ class AgentChat:
                 image=AGENT_BASE_IMAGE,
                 workdir=HOME,
                 mounts=(
-                    Mount(str(home), HOME, read_only=False),
+                    Mount(str(home), HOME, read_only=False, returned=False),
                     Mount(self.site.volume(toolchain.image), toolchain.target),
                 ),
                 env={"LANG": "C.UTF-8", "HOME": HOME, **launch.env},
@@ -147,8 +154,9 @@ class AgentChat:
         if result.timed_out or result.limit:
             why = f"was stopped at its {result.limit} limit" if result.limit else "did not end"
             raise self._error(f"it {why} ({result.duration_s:.0f} s)")
+        said = self.session.scrub.raw(result.stdout).decode("utf-8", "replace")
         try:
-            text = self.agent.asking.read(result.stdout.decode("utf-8", "replace"))
+            text = self.agent.asking.read(said)
         except AgentReportedError as error:
             more = "" if result.stdout else result.stderr.decode("utf-8", "replace").strip()[-500:]
             what = f"exit code {result.exit_code}: {error}{more and f'; {more}'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harnesses.agents.cli_agent import (
@@ -24,6 +24,7 @@ from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, a
 from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toolchains import NpmBuild, Toolchain
 from harnesses.base import Mode, Request
+from harnesses.gateway.plan_upstreams import ProgramToken
 
 VERSION = "2.1.332"
 
@@ -61,6 +62,9 @@ MODEL_VARIABLES = (
 )
 """Variables that give side requests and sub-agents the rollout's model: its token works for no
 other."""
+
+KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+"""Variables with a key, or with another token than that of a plan."""
 
 MCP_FILE = ".claude/mcp-servers.json"
 
@@ -188,6 +192,13 @@ def _environment(model: str, token: str, base_url: str) -> dict[str, str]:
     }
 
 
+def _on_plan(launch: Launch, token: ProgramToken, base_url: str) -> Launch:
+    """Any key would come before the token (code.claude.com/docs/en/authentication)."""
+    env = {name: value for name, value in launch.env.items() if name not in KEYS}
+    env |= {"ANTHROPIC_BASE_URL": base_url, token.variable: token.value}
+    return replace(launch, env=env, unset=KEYS)
+
+
 @dataclass(frozen=True)
 class ClaudeCode:
     """See :class:`harnesses.agents.cli_agent.CliAgent`."""
@@ -217,6 +228,10 @@ class ClaudeCode:
             env |= TERMINAL_ENV | {"DISABLE_INSTALLATION_CHECKS": "1"}
             files[".claude/.claude.json"] = json.dumps(_started(token, request.workdir))
         return Launch(self._commands(request, mode), env, files, self.toolchain.target)
+
+    def on_plan(self, launch: Launch, token: ProgramToken, base_url: str) -> Launch:
+        """See :class:`harnesses.agents.cli_agent.PlanAgent`."""
+        return _on_plan(launch, token, base_url)
 
     def _commands(self, request: Request, mode: Mode) -> list[list[str]]:
         model = ["--model", request.model.name]
@@ -283,5 +298,5 @@ def _replied(stdout: str) -> str:
 
 
 KIND = AgentKind(
-    ClaudeCode, toolchain, RULES, FOLDERS, Asking(_asked, _replied, most_chars=2_500_000)
+    ClaudeCode, toolchain, RULES, FOLDERS, Asking(_asked, _replied, 2_500_000, _on_plan)
 )

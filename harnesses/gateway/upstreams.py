@@ -6,11 +6,9 @@ The simulated model is an upstream too, but knows of training, so it is in :mod:
 from __future__ import annotations
 
 import asyncio
-import math
 import os
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -22,13 +20,14 @@ from harnesses.gateway.addresses import (
     key_headers,
 )
 from harnesses.gateway.cloud_logins import AwsLogin, CloudLoginError, GoogleLogin
+from harnesses.gateway.fast_streams import gathered
+from harnesses.gateway.headers import request_headers
 from harnesses.gateway.refused_parts import RefusedParts
 from harnesses.protocols.base import ProtocolName
 from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
-    from httpcore2 import AsyncNetworkStream
 
 
 T = TypeVar("T")
@@ -57,6 +56,10 @@ class Call:
     seed: int
     silence_s: float | None = None
     """Seconds for which the service may be silent; None for the upstream's own limit."""
+    raw: bytes | None = None
+    """The body as the client wrote it, to be sent as it is; None if it was made here."""
+    bearer: str = field(default="", repr=False)
+    """The client's own token, which the service gets in place of a key; empty without."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Answer:
     retry_after_s: float | None = None
     """The seconds to wait before the next try, if the upstream knows them."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """The headers, with names in lower case, in which a service may say how long to wait."""
+    """The service's headers, with names in lower case."""
 
 
 class Upstream(Protocol):
@@ -87,11 +90,6 @@ class Upstream(Protocol):
     async def close(self) -> None: ...
 
 
-PASSED_HEADERS = ("anthropic-beta", "anthropic-version", "openai-beta")
-
-GATHER_S = 0.007
-"""Seconds for which nothing is read of a fast stream, after something has been."""
-_HELD_BYTES = 256 * 1024
 _ERROR_BYTES = 64 * 1024
 
 
@@ -149,8 +147,7 @@ class HttpUpstream:
         return key
 
     def _headers(self, call: Call, key: str) -> dict[str, str]:
-        headers = {k: v for k, v in call.headers.items() if k in PASSED_HEADERS}
-        headers["accept-encoding"] = "identity"
+        headers = request_headers(call.headers) | {"accept-encoding": "identity"}
         if self.kind == "vertex":  # It has the version in the body.
             headers.pop("anthropic-version", None)
         elif call.protocol == "messages":
@@ -216,6 +213,43 @@ class HttpUpstream:
         self._clients.clear()
 
 
+async def answer_of(
+    client: httpx2.AsyncClient,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    silence_s: float,
+    secret: str,
+) -> Answer:
+    """A service's answer to a request that is sent as it is.
+
+    Args:
+        client: that sends it.
+        url: where it goes.
+        headers: all that it has.
+        body: its bytes.
+        silence_s: seconds for which the service may be silent.
+        secret: that the answer may not have in it.
+
+    Raises:
+        UpstreamError: there is no answer.
+    """
+    import httpx2
+
+    timeout = httpx2.Timeout(silence_s, connect=10.0)
+    request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
+    try:
+        response = await client.send(request, stream=True)
+    except httpx2.HTTPError as error:
+        raise UpstreamError(f"{url}: {type(error).__name__}: {error}") from error
+    kind = response.headers.get("content-type", "application/json")
+    chunks = _chunks(response, url)
+    if "event-stream" in kind and "network_stream" in response.extensions:
+        chunks = gathered(chunks, response.extensions["network_stream"])
+    named = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, kind, _without(secret.encode(), chunks), headers=named)
+
+
 async def _logged_in(login: Awaitable[T]) -> T:
     """The result of a cloud's login, whose failures become those of the service."""
     try:
@@ -256,105 +290,6 @@ async def _again(raw: bytes) -> AsyncGenerator[bytes]:
     yield raw
 
 
-class _Gathering:
-    """What has been read of a stream and not been taken yet."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-        self._ended = False
-        self._ready, self._taken = asyncio.Event(), asyncio.Event()
-        self._last, self._gap_s = -math.inf, math.inf
-
-    async def pause(self) -> None:
-        """To be awaited before each read of the connection: what was read before can be taken. If
-        the stream is a fast one, nothing is read for a while, so that what the service sends
-        meanwhile is read, judged and passed on at once."""
-        self._ready.set()
-        if self._gap_s < 1.5 * GATHER_S:
-            await asyncio.sleep(GATHER_S)
-
-    def came(self) -> None:
-        """To be called after each read."""
-        now = time.monotonic()
-        self._last, self._gap_s = now, now - self._last
-
-    async def read(self, chunks: AsyncGenerator[bytes]) -> None:
-        """Read to the end."""
-        try:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    self._held += chunk
-                    while len(self._held) > _HELD_BYTES:
-                        self._ready.set()
-                        self._taken.clear()
-                        await self._taken.wait()
-        finally:
-            self._ended = True
-            self._ready.set()
-
-    async def take(self) -> bytes:
-        """What is there, once it is to be passed on; nothing at the end."""
-        while not self._ended:
-            await self._ready.wait()
-            self._ready.clear()
-            if self._held:
-                break
-        taken = bytes(self._held)
-        self._held.clear()
-        self._taken.set()
-        return taken
-
-
-async def gathered(
-    chunks: AsyncGenerator[bytes], connection: AsyncNetworkStream
-) -> AsyncGenerator[bytes]:
-    """The bytes of a stream in fewer chunks. The first after a pause of the service is passed on at
-    once, and none is kept back for longer than :data:`GATHER_S`.
-
-    Args:
-        chunks: of the stream.
-        connection: that they are read from.
-    """
-    gathering = _Gathering()
-
-    async def read() -> None:
-        with _read_by(connection, gathering):
-            await gathering.read(chunks)
-
-    reading = asyncio.ensure_future(read())
-    try:
-        while taken := await gathering.take():
-            yield taken
-        await reading
-    finally:
-        reading.cancel()
-        await asyncio.wait({reading})
-
-
-@contextmanager
-def _read_by(connection: AsyncNetworkStream, gathering: _Gathering) -> Iterator[None]:
-    """Pause before the reads of a connection: it alone knows when all has been read that has come.
-
-    At the end of a stream others may use the connection already, and gather by themselves.
-    """
-    original = type(connection).read
-
-    async def paced(max_bytes: int, timeout: float | None = None) -> bytes:
-        await gathering.pause()
-        try:
-            return await original(connection, max_bytes, timeout)
-        finally:
-            gathering.came()
-
-    methods = vars(connection)
-    methods["read"] = paced
-    try:
-        yield
-    finally:
-        if methods.get("read") is paced:
-            del methods["read"]
-
-
 async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """An answer without the key, which a service may repeat."""
     if not key:
@@ -381,6 +316,8 @@ def refused_advice(status: int, text: str, model: str, upstream: Upstream) -> st
             f"model service does not know {model!r} or has no such address: {answer}; check "
             f"the model's name (for Azure that of the deployment) and base_url {base}".rstrip()
         )
+    if getattr(upstream, "login", ""):
+        return f"model service refused the sign-in: {answer}"
     key = getattr(upstream, "key_env", "")
     advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
     return f"model service refused the key: {answer}; {advice}, and its permissions"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +16,7 @@ from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.exchange import Exchange
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.patience import Patience
+from harnesses.gateway.plan_windows import PlanWindow
 from harnesses.gateway.session import Grant, Session
 from harnesses.protocols.base import Conversation, Message
 from sandboxes.owner import scratch_dir
@@ -51,6 +52,8 @@ class ModelCheck:
     """Whether the reply fits the JSON schema that was asked for."""
     ignored: tuple[str, ...] = ()
     """Features of the request that the service silently ignored."""
+    plan: tuple[PlanWindow, ...] = ()
+    """What the service told of the plan that pays."""
 
 
 def check_model(name: str, config: str | None = None) -> ModelCheck:
@@ -75,7 +78,7 @@ def check_model(name: str, config: str | None = None) -> ModelCheck:
     ):
         found = _ask(session, spec)
         raise_own_error(gateway, spec.upstream)
-        return found
+        return replace(found, plan=gateway.windows(spec.upstream))
 
 
 def named_model(

@@ -123,3 +123,10 @@ def load_prices(path: Path) -> Prices:
 def money(cost: float | None) -> str:
     """A cost as text for people, ``cost unknown`` if it is None."""
     return "cost unknown" if cost is None else f"${cost:,.2f}"
+
+
+def cost_text(usage: Usage) -> str:
+    """What some usage has cost, as text for people: neither 0 nor unknown if a plan has paid."""
+    if usage.included and usage.cost_usd is not None:
+        return f"{money(usage.cost_usd)} and a plan" if usage.cost_usd else "included in a plan"
+    return money(usage.cost_usd)

@@ -20,6 +20,7 @@ from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from sandboxes.registry import BACKENDS, check_options, traits_of
 from skillopt.config.kinds import EXECUTORS, GATES, METHODS
+from skillopt.config.logins import check_logins
 from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
@@ -428,8 +429,11 @@ class SpendingConfig(Section):
 class RunLimitsConfig(SpendingConfig):
     """Limits of a run. A run that reaches one stops in a consistent state; raise it to resume."""
 
+    plan_share: float | None = Field(None, gt=0, le=1)
+    """Share of a plan's window (five hours, a week), as its service reports it, at which the run
+    stops; what you use otherwise counts too."""
     stages: dict[StageName, SpendingConfig] = Field(default_factory=dict)
-    """The same limits for single stages."""
+    """The same limits for single stages, without ``plan_share``."""
 
 
 class NoAcceptConfig(Section):
@@ -589,6 +593,7 @@ class Config(Section):
                 check_backend(self.optimizer.harness, traits, "optimizer.harness")
         for text in self.transfer.to:
             self.place(text)
+        check_logins(self)
         return self
 
     @property

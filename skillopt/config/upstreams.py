@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
 from harnesses.gateway.addresses import KINDS, is_place
+from harnesses.gateway.plan_upstreams import Login
 from harnesses.protocols.base import ProtocolName
 from skillopt.config.section import Section
 from skillopt.core.import_path import PATH
@@ -53,6 +55,10 @@ class HttpConfig(Section):
     api_version: str = ""
     """Version of Azure's dated interface, such as ``2025-04-01-preview``; by default its ``v1``
     interface is used."""
+    login: Login | None = None
+    """Who pays if there is no key: ``chatgpt`` for the ChatGPT plan that ``skillopt login chatgpt``
+    has signed in to (kind ``openai``), ``claude-plan`` for your own Claude plan (kind
+    ``anthropic``), in the agent ``claude-code`` only."""
     max_concurrency: int = Field(16, ge=1)
     """Most requests at the same time."""
 
@@ -78,7 +84,26 @@ class HttpConfig(Section):
             )
         if self.api_version and self.kind != "azure-openai":
             raise ValueError("api_version: only azure-openai has one; remove it")
+        if self.login is not None:
+            self._check_login(self.login)
         return self
+
+    def _check_login(self, login: Login) -> None:
+        kind = {"chatgpt": "openai", "claude-plan": "anthropic"}[login]
+        if self.kind != kind:
+            raise ValueError(f"login: {login} is for kind {kind}; change one of them")
+        if login == "chatgpt" and self.key_env:
+            raise ValueError("key_env: login: chatgpt takes the place of a key; remove one of them")
+        if self.protocols:
+            raise ValueError(f"protocols: with login: {login} there is only one; remove it")
+        given, own = urlsplit(self.base_url or KINDS[kind].base_url), urlsplit(KINDS[kind].base_url)
+        here = given.hostname in ("127.0.0.1", "::1", "localhost")
+        if not here and (given.scheme, given.netloc) != (own.scheme, own.netloc):
+            # The token of a person's account is sent nowhere else.
+            raise ValueError(
+                f"base_url: login: {login} sends your token to the vendor's own address or to this "
+                "machine only; remove it"
+            )
 
 
 class LlamaConfig(Section):

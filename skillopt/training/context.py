@@ -350,7 +350,8 @@ class Training:
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
             service_of(config, config.optimizer, self.runner.parts) | asked_by(config),
-            silence_of(config), self.runner.questions.open, self.runner.questions.budget,
+            silence_of(config), self.runner.questions.open, config.caller("optimizer"),
+            self.runner.questions.budget,
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,

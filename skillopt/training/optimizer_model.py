@@ -53,6 +53,7 @@ class GatewayModel:
         service: what else decides the replies, such as the service's address.
         silence_s: seconds for which a reply may think in silence.
         open: opens the chat of a session; by default with the model itself.
+        program: name of the agent that asks; empty if this process does.
         budget: of one reply.
     """
 
@@ -68,6 +69,7 @@ class GatewayModel:
     service: Mapping[str, Any] = field(default_factory=dict)
     silence_s: float | None = None
     open: Callable[[Session], AbstractContextManager[Chat]] = ChatClient
+    program: str = ""
     budget: Budget = Budget()
     _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -103,7 +105,10 @@ class GatewayModel:
     ) -> Replied:
         """A new reply, recorded before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
-        grant = Grant(self.spec, seed, self.record, self.budget, silence_s=self.silence_s)
+        grant = Grant(
+            self.spec, seed, self.record, self.budget, silence_s=self.silence_s,
+            program=self.program,
+        )  # fmt: skip
         value, error, refused = None, "", False
         notes: list[str] = []
         with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
