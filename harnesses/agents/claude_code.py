@@ -280,6 +280,8 @@ def _asked(toolchain: Toolchain, question: Question) -> Launch:
     env = _environment(question.model, question.token, question.base_url)
     env["API_TIMEOUT_MS"] = str(int(question.silence_s * 1000))
     env["CLAUDE_STREAM_IDLE_TIMEOUT_MS"] = env["API_TIMEOUT_MS"]
+    # Whoever asked reads what does not fit to the letter, and asks again.
+    env["MAX_STRUCTURED_OUTPUT_RETRIES"] = "1"
     files = {SYSTEM_FILE: question.system, PROMPT_FILE: question.prompt}
     return Launch([["sh", "-c", f'exec "$@" < {HOME}/{PROMPT_FILE}', "sh", *command]], env, files)
 
