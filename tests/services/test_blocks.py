@@ -256,7 +256,11 @@ def test_a_refused_key_is_told(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     with played(shut, monkeypatch) as service:
         account(replace_vendor(service, vendor), DOCUMENTED[name], tmp_path, monkeypatch)
         service.vendor = shut
-        is_told(doctor(name, vendor.model, config(name, tmp_path)), vendor.said[0])
+        done = doctor(name, vendor.model, config(name, tmp_path))
+    is_told(done, vendor.said[0])
+    assert (
+        vendor.login or DOCUMENTED[name]["key_env"]
+    ) in done.output or "status 400" in done.output
 
 
 def replace_vendor(service: Played, vendor: Vendor) -> Played:
@@ -285,7 +289,10 @@ def test_a_wrong_address_is_told(
     with played(VENDORS[name], monkeypatch) as service:
         account(service, block, tmp_path, monkeypatch)
         file = config(name, tmp_path, block | {"base_url": wrong})
-        is_told(doctor(name, VENDORS[name].model, file), VENDORS[name].said[2])
+        done = doctor(name, VENDORS[name].model, file)
+    is_told(done, VENDORS[name].said[2])
+    if "status 404" in done.output:
+        assert re.search(rf"at {re.escape(wrong.lower().rstrip('/'))[:20]}", done.output.lower())
 
 
 AT = "https://h.example"
