@@ -25,8 +25,10 @@ from harnesses.gateway.upstreams import HttpUpstream
 from harnesses.protocols.registry import PATHS
 from skillopt.cli import main
 from skillopt.config.loading import load_config
+from skillopt.config.schema import Config
 from skillopt.config.upstreams import UpstreamsConfig
 from skillopt.core.resources import resource
+from skillopt.evaluation.evaluate import with_target
 from skillopt.rollouts.upstreams import open_upstream
 from tests.helpers.cells import ALL_CELLS
 from tests.helpers.documents import ROOT, blocks
@@ -420,3 +422,38 @@ def test_an_extra_that_is_missing_is_named(
     with played(VENDORS[name], monkeypatch):
         done = doctor(name, VENDORS[name].model, config(name, tmp_path))
     is_told(done, f"pip install 'skillopt-harness[{extra}]'")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("direct", ("up", "qwen3.5:35b")),
+        ("direct:qwen3.5:35b", ("up", "qwen3.5:35b")),
+        ("direct:up:qwen3.5:35b", ("up", "qwen3.5:35b")),
+        ("direct:up:gemma:7b", ("up", "gemma:7b")),
+        ("direct:other:gemma:7b", ("other", "gemma:7b")),
+        ("direct:other:google/flash", ("other", "google/flash")),
+        ("direct:google/flash", ("up", "google/flash")),
+    ],
+)
+def test_a_place_with_a_colon_in_its_models_name_is_found(
+    text: str, place: tuple[str, str], tmp_path: Path
+) -> None:
+    model = {"upstream": "up", "name": "qwen3.5:35b"}
+    (tmp_path / "c.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "name": "x",
+                "tasks": {"source": "quickstart"},
+                "skill": {"init": "quickstart"},
+                "harness": {"name": "direct"},
+                "target": model,
+                "optimizer": model,
+                "upstreams": {"up": {"kind": "sim"}, "other": {"kind": "sim"}},
+                "transfer": {"to": [text]},
+            }
+        )
+    )
+    config = load_config(tmp_path / "c.yaml", Config)
+    target = with_target(config, config.place(text)[1]).target
+    assert (target.upstream, target.name) == place
