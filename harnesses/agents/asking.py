@@ -65,7 +65,7 @@ def asked_agent(name: str) -> AskedAgent:
     kind = agent_kind(name)
     if kind.asking is None:
         raise HarnessError(f"{name!r} cannot be asked without a task; use claude-code or codex")
-    return AskedAgent(name, kind.toolchain(None, None), kind.asking)
+    return AskedAgent(name, kind.toolchain(None), kind.asking)
 
 
 @dataclass(frozen=True)

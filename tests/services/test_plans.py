@@ -21,7 +21,8 @@ from click.testing import CliRunner
 
 from harnesses.accounts.chatgpt import ChatGptAccount
 from harnesses.accounts.vault import AccountError
-from harnesses.base import Status
+from harnesses.base import ModelSpec, Status
+from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.plan_upstreams import PlanError
 from skillopt import evaluate, train
 from skillopt.cli import main
@@ -29,9 +30,13 @@ from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
 from skillopt.core.types import Rollout
+from skillopt.optimizer.replies import Ranking
+from skillopt.rollouts.questions import Questions
+from skillopt.rollouts.upstreams import open_upstream
 from skillopt.run.events import Event
 from skillopt.run.records import Noted, PlanUsed
-from skillopt.run.spending import LimitReachedError
+from skillopt.run.spending import LimitReachedError, Meter
+from skillopt.training.optimizer_model import GatewayModel
 from tests.helpers.cells import ALL_CELLS
 from tests.helpers.small import small_config
 from tests.services.a_task import config, more_tasks
@@ -316,6 +321,40 @@ def test_claude_code_on_its_users_plan(service: Service, tmp_path: Path, home: P
     again: list[Event] = []
     ran(on_claude(tmp_path / "again", service), [again.append])
     assert not any(isinstance(e, Noted) and e.text == terms for e in again), "told once"
+
+
+@pytest.mark.engine
+def test_the_optimizer_by_claude_code_on_its_users_plan(
+    service: Service, tmp_path: Path, home: Path
+) -> None:
+    order = '{"reasoning": "r", "order": [2, 1]}'
+
+    def scenario(asked: Asked) -> Answer:
+        return reply(asked, Said(calls=[("toolu_1", "StructuredOutput", order)]))
+
+    service.scenario = claude(scenario, Window(100, 3600))
+    asks = {"upstream": "up", "name": "m", "harness": "claude-code"}
+    settings = on_claude(tmp_path, service, target=SIM, optimizer=asks)
+    with (
+        open_upstream(settings.upstreams["up"]) as upstream,
+        Gateway({"up": upstream}, tmp_path / "s", lambda *_: None) as gateway,
+    ):
+        questions = Questions(settings, gateway)
+
+        def ask(program: str) -> Ranking:
+            model = GatewayModel(
+                gateway, ModelSpec("up", "m"), "1", 1, tmp_path, lambda event: None, Meter(), {},
+                open=questions.open, program=program,
+            )  # fmt: skip
+            return model.ask("rank", "2 edits", "be good", "rank them", Ranking)
+
+        assert ask(settings.caller("optimizer")).order == [2, 1]
+        with pytest.raises(PlanError, match="a Claude plan is for Claude Code itself"):
+            ask("direct")
+        questions.close()
+    (asked,) = service.asked
+    assert asked.headers["user-agent"].startswith("claude-cli/") and asked.bearer == CLAUDE_TOKEN
+    assert not leaks(tmp_path, home)
 
 
 HOSTILE = (
