@@ -4,7 +4,8 @@ groups: of this process, of an engine of its own with all that belongs to it, an
 ``python -m benchmarks.cpu codex direct`` measures this source tree. With ``--tree NAME=FOLDER``,
 given once or more often, it measures the trees in turns, so that what else the machine does is the
 same for all. It prints a line per harness and tree: median CPU seconds a rollout, the wall time,
-and the requests to the engine. Needs root, dockerd, and control groups of version 1.
+and the requests to the engine. ``--files`` measures rollouts with mounted and with copied files in
+turns instead. Needs root, dockerd, and control groups of version 1.
 """
 
 from __future__ import annotations
@@ -39,19 +40,23 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=2, help="in each round")
     parser.add_argument("--add-runtime", default="", help="NAME=PATH, for dockerd")
     parser.add_argument("--hide", action="append", default=[], help="from dockerd, a file system")
+    parser.add_argument("--files", action="store_true", help="mounted and copied, in turns")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.work:
-        kind, _, bare = chosen.work.rpartition(" ")
-        (_work_bare if kind else _work)(bare)
+        kind, _, harness = chosen.work.rpartition(" ")
+        _work_bare(harness) if kind == "bare" else _work(harness, kind or "mounts")
         return
     trees = dict(one.split("=", 1) for one in chosen.tree or [f"this={_TREE}"])
     with own_counters(chosen) as host:
         for harness in chosen.harnesses:
             with ExitStack() as stack:
+                kinds = {name: (Path(folder), harness) for name, folder in trees.items()}
+                if chosen.files:
+                    kinds = {way: (_TREE, f"{way} {harness}") for way in ("mounts", "copy")}
                 workers = {
-                    name: stack.enter_context(worker(Path(folder), harness, host))
-                    for name, folder in trees.items()
+                    name: stack.enter_context(worker(folder, work, host))
+                    for name, (folder, work) in kinds.items()
                 }
                 measure(harness, workers, chosen.rounds, chosen.rollouts)
 
@@ -144,8 +149,9 @@ def worker(
             process.stdin.close()
 
 
-def _work(harness: str) -> None:
-    """Run as many rollouts as each line of standard input says."""
+def _work(harness: str, files: str) -> None:
+    """Run as many rollouts as each line of standard input says, with files as
+    ``sandbox.options.files`` says."""
     from docker import APIClient
 
     from skillopt.config.loading import load_config
@@ -167,9 +173,11 @@ def _work(harness: str) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         generate(folder / "tasks", 7)
-        changes = {"runs": str(folder / "runs"), "tasks.source": str(folder / "tasks")}
+        changes: dict[str, Any] = {"tasks.source": str(folder / "tasks")}
         shipped = resource("configs") / "quickstart" / f"{harness}.yaml"
-        config = load_config(shipped, Config, {**changes, "workers": 1})
+        changes |= {"runs": str(folder / "runs"), "workers": 1}
+        changes |= {"sandbox.options": {"files": files}}
+        config = load_config(shipped, Config, changes)
         found = sorted((folder / "tasks" / "train").iterdir())
         tasks = [read_task(one) for one in found if one.name.startswith(_FAMILIES)]
         number = 0

@@ -17,6 +17,7 @@ from harnesses.agents.registry import CLI_AGENTS, make_harness
 from harnesses.base import Request, Status
 from harnesses.gateway.session import Grant
 from harnesses.harness import RolloutSite
+from sandboxes.mounts import agent_ids, prepare_writable
 from skillopt.core.types import Task
 from skillopt.tasks.environment import Environments
 from tests.helpers.scripted_model import ScriptedAgentModel
@@ -94,10 +95,10 @@ def docker_command(
         (home / name).write_text(text)
     skill = f"{harness.agent.folders.skills}/bench"
     (home / skill).mkdir(parents=True)
-    engine, toolchain = bench.backend.engine, harness.agent.toolchain
+    toolchain = harness.agent.toolchain
     assert request.workspace is not None
     for folder in (home, request.workspace):
-        engine.prepare_writable(folder)
+        prepare_writable(folder, *agent_ids())
     mounts = [
         f"{home}:{HOME}",
         f"{request.workspace}:{request.workdir}",
@@ -108,7 +109,7 @@ def docker_command(
     return [
         "docker", "run", "--rm", "--init", "--network", site.network(), "--cap-drop", "ALL",
         "--security-opt", "no-new-privileges", "--pids-limit", "256", "--memory", "2048m",
-        "--user", f"{engine.uid}:{engine.gid}", "--workdir", request.workdir,
+        "--user", "{}:{}".format(*agent_ids()), "--workdir", request.workdir,
         *[part for mount in mounts for part in ("-v", mount)],
         *[part for name, value in env.items() for part in ("-e", f"{name}={value}")],
         request.image, *launch.commands[0],

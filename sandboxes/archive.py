@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from sandboxes.base import CopyRefusedError
 from sandboxes.disk import MEGABYTE, SMALLEST_ENTRY
+from sandboxes.trees import remove_tree
 
 
 def pack(
@@ -100,6 +105,129 @@ def _place(member: tarfile.TarInfo, target: Path) -> Path | None:
     if not (member.isreg() or member.isdir()) or name.is_absolute() or ".." in name.parts:
         return None
     return target.joinpath(*name.parts[1:])
+
+
+@dataclass
+class Room:
+    """What an archive may still take here.
+
+    Args:
+        left: bytes of content; stretches of zeros, which files need not hold, do not count.
+        stream: bytes of the archive, zeros and all.
+    """
+
+    left: int
+    stream: int
+    used: int = 0
+
+
+def restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collection[str] = ()) -> None:
+    """Replace the content of ``target``, a file or folder, by that of a tar stream.
+
+    As after a mount: files and folders with their permissions and times, pipes, and links, which
+    nothing is written through. Devices and names that lead elsewhere are left out, and so is what
+    comes after ``room`` is used up.
+
+    Args:
+        chunks: the archive of one file or folder.
+        target: what it replaces; made harmless before anybody reads it.
+        room: how much may be written; what was is added to it.
+        leave: names below it that are left out, with all that is in them.
+
+    Raises:
+        CopyRefusedError: the stream is not an archive, or the disk fails.
+    """
+    try:
+        if target.is_dir():
+            for entry in list(target.iterdir()):
+                remove_tree(entry)
+        _restore(chunks, target, room, frozenset(leave))
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+        raise CopyRefusedError(f"cannot copy out to {target}: {error}") from error
+
+
+def names_in(chunks: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
+    """The names in an archive, below what was copied, and whether they are folders."""
+    stream = io.BufferedReader(_ChunkReader(chunks), MEGABYTE)
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            if name := _inner_name(member.name):
+                yield name, member.isdir()
+
+
+def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collection[str]) -> None:
+    links: list[tuple[tarfile.TarInfo, Path]] = []
+    folders: list[tuple[tarfile.TarInfo, Path]] = []
+    stream = io.BufferedReader(_ChunkReader(chunks), MEGABYTE)
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            room.stream -= max(member.size, SMALLEST_ENTRY)
+            name = _inner_name(member.name)
+            if room.stream < 0 or room.left < 0:
+                break
+            if name is None or _is_below(name, leave):
+                continue
+            place = target / name
+            try:
+                if member.issym() or member.islnk():
+                    links.append((member, place))
+                elif member.isdir():
+                    place.mkdir(exist_ok=True)
+                    folders.append((member, place))
+                elif member.isfifo():
+                    os.mkfifo(place)
+                elif content := tar.extractfile(member) if member.isreg() else None:
+                    _write(content, place, room)
+                    _stamp(place, member, 0o600)
+            except OSError as error:
+                _check_member(error)
+            room.left -= SMALLEST_ENTRY
+            room.used += SMALLEST_ENTRY
+    # Only now, so that nothing has been written through a link.
+    for member, place in links:
+        with suppress(OSError):
+            if member.issym():
+                place.symlink_to(member.linkname)
+            elif (name := _inner_name(member.linkname)) is not None:
+                os.link(target / name, place, follow_symlinks=False)
+    for member, place in reversed(folders):
+        _stamp(place, member, 0o700)
+
+
+def _write(content: IO[bytes], place: Path, room: Room) -> None:
+    """Write a file; stretches of zeros become holes."""
+    with place.open("wb") as file:
+        while room.left >= 0 and (data := content.read(MEGABYTE)):
+            if data.count(0) == len(data):
+                file.seek(len(data), os.SEEK_CUR)
+            else:
+                file.write(data)
+                room.left -= len(data)
+                room.used += len(data)
+        file.truncate()
+
+
+def _stamp(place: Path, member: tarfile.TarInfo, wanted: int) -> None:
+    place.chmod(member.mode & 0o777 | wanted)
+    os.utime(place, (member.mtime, member.mtime))
+
+
+def _check_member(error: OSError) -> None:
+    """Raise an error that is not of the member itself: of its name, or of the folder that it is in
+    and that was left out."""
+    own = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+    if error.errno not in own:
+        raise error
+
+
+def _inner_name(name: str) -> str | None:
+    """The name below what was copied, whose own name is the first part; None if it leads out."""
+    parts = PurePosixPath(name).parts
+    return None if name.startswith("/") or ".." in parts else "/".join(parts[1:])
+
+
+def _is_below(name: str, folders: Collection[str]) -> bool:
+    return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
 
 
 def _discard(target: Path) -> None:

@@ -54,11 +54,19 @@ class Mount:
 
     A writable host directory is given to the sandbox's user, with all in it. What is written there
     is on the host at the latest when the sandbox has been stopped.
+
+    Args:
+        source: absolute path on the host, or name of the volume.
+        target: absolute path in the sandbox.
+        read_only: whether nothing can be written there.
+        returned: whether what was written is wanted. Otherwise the host has afterwards what it had
+            before, or what was written.
     """
 
     source: str
     target: str
     read_only: bool = True
+    returned: bool = True
 
 
 HANDED = "skillopt/handed"
@@ -214,7 +222,11 @@ class Sandbox(Protocol):
         """
 
     def stop(self) -> None:
-        """Kill every process and remove the sandbox. Calling it again does nothing."""
+        """Kill every process and remove the sandbox. Calling it again does nothing.
+
+        Raises CopyRefusedError if more was written to writable mounts than its limit allows, and
+        that was not seen before.
+        """
 
 
 class SandboxFactory(Protocol):

@@ -32,7 +32,12 @@ _TMP = "size={size},mode=1777,nosuid,nodev,exec"
 
 
 def settings(
-    spec: SandboxSpec, labels: Mapping[str, str], user: str, command: Sequence[str], uid: int
+    spec: SandboxSpec,
+    labels: Mapping[str, str],
+    user: str,
+    command: Sequence[str],
+    *,
+    stdin: bool = False,
 ) -> dict[str, Any]:
     """The arguments of ``APIClient.create_container``, apart from the host's side.
 
@@ -41,17 +46,16 @@ def settings(
         labels: by which it is found again.
         user: of the command, as ``uid:gid``.
         command: its own process.
-        uid: of agents. If it is not known to most images, it would be at home in ``/``, where
-            nobody can write: most programs then fail.
+        stdin: whether its standard input is open, and ends with the first who writes to it.
     """
-    home = {} if uid == IMAGE_UID else {"HOME": "/tmp"}
     return {
         "image": spec.image,
         "entrypoint": [command[0]],
         "command": list(command[1:]),
         "user": user,
         "working_dir": spec.workdir,
-        "environment": home | dict(spec.env),
+        "environment": dict(spec.env),
+        "stdin_open": stdin,
         "labels": dict(labels),
         "healthcheck": {"test": ["NONE"]},
         # Not a signal that a command could take for its own end.
@@ -60,7 +64,13 @@ def settings(
 
 
 def host_settings(
-    spec: SandboxSpec, command: Sequence[str], *, cpus: int, joined: bool, runtime: str | None
+    spec: SandboxSpec,
+    command: Sequence[str],
+    *,
+    cpus: int,
+    joined: bool,
+    runtime: str | None,
+    in_memory: bool = True,
 ) -> dict[str, Any]:
     """The arguments of ``APIClient.create_host_config``.
 
@@ -70,6 +80,7 @@ def host_settings(
         cpus: of the machine; engines refuse more than that.
         joined: whether the container's network serves one sandbox after another.
         runtime: that starts it; None for the engine's own.
+        in_memory: whether ``/tmp`` may be in memory.
     """
     from docker.types import LogConfig, Ulimit
 
@@ -82,7 +93,9 @@ def host_settings(
         "network_mode": spec.network,
         "sysctls": _FORGET_PORTS if joined else {},
         "mounts": [engine_mount(mount) for mount in spec.mounts],
-        "tmpfs": {} if _hands_over(spec) else {"/tmp": _TMP.format(size=temporary)},
+        "tmpfs": {"/tmp": _TMP.format(size=temporary)}
+        if in_memory and not _hands_over(spec)
+        else {},
         "cap_drop": ["ALL"],
         "cap_add": list(_OF_ROOT) if spec.root else [],
         "security_opt": ["no-new-privileges"],
@@ -100,6 +113,12 @@ def host_settings(
         # What is read is read from the stream, and a log would escape the disk limit.
         "log_config": LogConfig(type="none"),
     }
+
+
+def home_of(uid: int) -> dict[str, str]:
+    """The variables of an agent's user. One that most images do not know would be at home in ``/``,
+    where nobody can write: most programs then fail."""
+    return {} if uid == IMAGE_UID else {"HOME": "/tmp"}
 
 
 def _hands_over(spec: SandboxSpec) -> bool:

@@ -13,14 +13,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from sandboxes.base import EngineUnavailableError, Limits, SandboxError, SandboxSpec
 from sandboxes.container import host_settings, settings
 from sandboxes.endpoint import Endpoint, engine_endpoint
 from sandboxes.engine import connect, engine_errors
-from sandboxes.mounts import agent_ids, prepare_writable
 from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.owner import current_owner
 from sandboxes.runtime import TRIAL, TRIAL_LIMITS, Runtime, pick
@@ -32,7 +30,7 @@ KIND_LABEL = "skillopt.kind"
 CREATED_LABEL = "skillopt.created"
 SANDBOX_KIND, RELAY_KIND = "sandbox", "relay"
 
-RELAY_IMAGE = "skillopt/relay:1"
+RELAY_IMAGE = "skillopt/relay:2"
 """The image of what has no program of a task or an agent in it."""
 KEPT_KIND = "kept"
 """Images of what a container has changed, for the one who looks at it next."""
@@ -76,7 +74,6 @@ class DockerEngine:
             self._close_tunnel()
             raise
         self.patience_s = patience_s
-        self.uid, self.gid = agent_ids()
         self.id = uuid.uuid4().hex
         self._closed = threading.Event()
         self._abandoned: set[str] = set()
@@ -126,11 +123,11 @@ class DockerEngine:
 
     def _problem_of(self, runtime: str) -> str:
         """What is wrong with a sandbox that a runtime starts; empty if nothing is."""
-        limits, user = TRIAL_LIMITS, f"{self.uid}:{self.gid}"
+        limits = TRIAL_LIMITS
         spec = SandboxSpec(RELAY_IMAGE, "/", limits=limits)
         memory, pids = str(limits.memory_mb * 1024 * 1024), str(limits.pids)
         command = ("bash", "-c", TRIAL, "trial", memory, pids)
-        container = self._launch(spec, SANDBOX_KIND, user, command, runtime)
+        container = self._launch(spec, SANDBOX_KIND, IDLE_USER, command, runtime)
         try:
             self.start(container)
             code = self.wait(container, self.patience_s)
@@ -159,23 +156,57 @@ class DockerEngine:
             CREATED_LABEL: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
-    def launch(self, spec: SandboxSpec, *, kind: str, user: str, command: Sequence[str]) -> str:
+    def launch(
+        self,
+        spec: SandboxSpec,
+        *,
+        kind: str,
+        user: str,
+        command: Sequence[str],
+        stdin: bool = False,
+        in_memory: bool = True,
+    ) -> str:
         """Create a hardened container, which is not started yet; returns its id.
+
+        Args:
+            spec: of the container.
+            kind: in its labels.
+            user: of the command, as ``uid:gid``.
+            command: its own process.
+            stdin: whether the command's standard input is open.
+            in_memory: whether ``/tmp`` may be in memory.
 
         Raises ImageMissingError, or SandboxError if the engine refuses or has been closed.
         """
-        return self._launch(spec, kind, user, command, self.runtime.name)
+        runtime = self.runtime.name
+        return self._launch(spec, kind, user, command, runtime, stdin, in_memory)
 
     def _launch(
-        self, spec: SandboxSpec, kind: str, user: str, command: Sequence[str], runtime: str | None
+        self,
+        spec: SandboxSpec,
+        kind: str,
+        user: str,
+        command: Sequence[str],
+        runtime: str | None,
+        stdin: bool = False,
+        in_memory: bool = True,
     ) -> str:
         self.check_open()
         self._remove_abandoned()
         doing = f"creating a {kind} container from {spec.image}"
         name = f"skillopt-{uuid.uuid4().hex}"
+        arguments = settings(spec, self.labels(kind), user, command, stdin=stdin) | {"name": name}
+        options = host_settings(
+            spec,
+            command,
+            cpus=self.info["NCPU"],
+            joined=kind in _JOINED,
+            runtime=runtime,
+            in_memory=in_memory,
+        )
         try:
             with self._turns, self.errors(doing, spec.image):
-                created = self._create(spec, kind, user, command, runtime, name)
+                created = self._create(arguments, options, spec.limits.disk_mb)
         except EngineUnavailableError:
             self._abandoned.add(name)  # The engine may have made it, and not come to say so.
             raise
@@ -368,27 +399,13 @@ class DockerEngine:
             except ImageNotFound:
                 return None
 
-    def prepare_writable(self, path: Path) -> None:
-        """Make a host file or folder, with all in it, writable for the agent's user."""
-        prepare_writable(path, self.uid, self.gid)
-
     def _create(
-        self,
-        spec: SandboxSpec,
-        kind: str,
-        user: str,
-        command: Sequence[str],
-        runtime: str | None,
-        name: str,
+        self, arguments: Mapping[str, Any], options: Mapping[str, Any], disk_mb: int
     ) -> str:
         from docker.errors import APIError
 
-        arguments = settings(spec, self.labels(kind), user, command, self.uid) | {"name": name}
-        options = host_settings(
-            spec, command, cpus=self.info["NCPU"], joined=kind in _JOINED, runtime=runtime
-        )
         if self.limits_layer_size:
-            size = {"size": f"{spec.limits.disk_mb}m"}
+            size = {"size": f"{disk_mb}m"}
             try:
                 config = self.api.create_host_config(**options, storage_opt=size)
                 return str(self.api.create_container(**arguments, host_config=config)["Id"])

@@ -8,10 +8,9 @@ sandbox for a single command has none beside it: the command is the container's 
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from posixpath import normpath
@@ -19,6 +18,7 @@ from typing import Any
 
 from sandboxes.archive import pack, unpack
 from sandboxes.base import (
+    CopyRefusedError,
     Deadline,
     ExecResult,
     ImageMissingError,
@@ -30,31 +30,36 @@ from sandboxes.base import (
     all_counted,
     deadline,
 )
-from sandboxes.container import ROOT, ROOT_IDLE
+from sandboxes.container import ROOT, ROOT_IDLE, home_of
 from sandboxes.disk import MEGABYTE, DiskGuard, processes_of
 from sandboxes.docker import IDLE, IDLE_USER, SANDBOX_KIND, DockerEngine
 from sandboxes.ending import Ending, end_alone, end_beside, follow, kernel_kills
 from sandboxes.execution import ExecStream
-from sandboxes.mounts import has_foreign, is_bind
+from sandboxes.files import OTHER_USER, Files, Mounted, SandboxFiles
 from sandboxes.namespaces import Namespace
 from sandboxes.output import Output
+from sandboxes.packing import archive_of
 from sandboxes.watch import Watch
-
-_OTHER_USER = "65533:65533"
 
 
 class DockerSandbox:
     """One container of an engine. Implements :class:`sandboxes.base.Sandbox`."""
 
-    def __init__(self, engine: DockerEngine, spec: SandboxSpec) -> None:
+    def __init__(
+        self, engine: DockerEngine, spec: SandboxSpec, files: Callable[[], Files] | None = None
+    ) -> None:
         self._engine = engine
         self._spec = spec
+        self._way = files or (lambda: Mounted(engine))
+        self._files: SandboxFiles | None = None
+        self._placed = False
+        self._ids = (0, 0)
         self._container: str | None = None
         self._namespace: Namespace | None = None
         self._dead: str | None = "has not been started"
         self._kills_before = 0
         self._first_process = 0
-        self._user = ROOT if spec.root else f"{engine.uid}:{engine.gid}"
+        self._user = ROOT
         self._shared = False
         """Whether a second user has worked in it."""
 
@@ -67,9 +72,11 @@ class DockerSandbox:
 
     def start(self) -> None:
         self._engine.check_open()
-        for mount in self._spec.mounts:
-            if not mount.read_only and is_bind(mount):
-                self._engine.prepare_writable(Path(mount.source))
+        way = self._way()
+        self._ids = way.ids
+        self._user = ROOT if self._spec.root else "{}:{}".format(*self._ids)
+        self._files = way.of(self._spec)
+        self._files.prepare()
         self._dead = None
         if not self._spec.single_command:
             self._running()
@@ -132,8 +139,8 @@ class DockerSandbox:
     ) -> Ending:
         """Run a command as the container's own process."""
         self._dead = "has run its only command"
-        spec = replace(self._spec, env={**self._spec.env, **env}, workdir=cwd)
-        container = self._launch(spec, self._user, argv)
+        assert self._files is not None
+        container = self._launch(self._user, self._files.command(argv), env, cwd)
         watch = Watch(end, self._guard())
         wanted = {"stdout": 1, "stderr": 1, "stream": 1}
         raw = self._engine.api.attach_socket(container, wanted)
@@ -148,12 +155,14 @@ class DockerSandbox:
         )
         if exit_code is None:
             self._kill(container, f"was killed at its {limit} limit")
+        elif self._take_back(container, runs=False) > self._spec.limits.disk_mb * MEGABYTE:
+            return None, "disk"
         return exit_code, limit
 
     def spawn(self, argv: Sequence[str]) -> bool:
         container, api = self._running(), self._engine.api
         with self._engine.errors(f"starting {argv[0]!r} in a sandbox"):
-            created = api.exec_create(container, list(argv), user=_OTHER_USER, workdir="/")
+            created = api.exec_create(container, list(argv), user=OTHER_USER, workdir="/")
             api.exec_start(created["Id"], detach=True)
         self._shared = True
         return True
@@ -196,9 +205,9 @@ class DockerSandbox:
 
     def copy_in(self, source: Path, target: str) -> None:
         container = self._running()
-        engine = self._engine
+        engine, (uid, gid) = self._engine, self._ids
         with tempfile.TemporaryFile() as archive:
-            pack(source, target.lstrip("/"), archive, uid=engine.uid, gid=engine.gid)
+            pack(source, target.lstrip("/"), archive, uid=uid, gid=gid)
             archive.seek(0)
             with engine.errors(f"copying {source} into a sandbox as {target}"):
                 engine.api.put_archive(container, "/", archive)
@@ -206,45 +215,36 @@ class DockerSandbox:
     def copy_out(self, source: str, target: Path) -> None:
         container = self._running()
         limit = self._spec.limits.disk_mb * MEGABYTE
-        unpack(self._archive_of(container, normpath(source)), target, max_bytes=limit)
+        with contextlib.closing(archive_of(self._engine, container, normpath(source))) as chunks:
+            unpack(chunks, target, max_bytes=limit)
 
     def stop(self) -> None:
         container, self._container = self._container, None
         kept, self._namespace = self._namespace, None
+        was_killed, used = self._dead is not None, 0
         self._dead = "has been stopped"
         if container is not None:
             try:
-                if self._spec.keep_as:
+                used = self._take_back(container, runs=not was_killed)
+                if self._spec.keep_as and self._files is not None:
+                    self._files.forget(container)
                     self._engine.keep(container, self._spec.keep_as)
             finally:
                 self._engine.remove(container)
-            if self._shared or self._spec.root:
-                self._give_back()
+            if self._files is not None:
+                self._files.release(self._shared)
         if kept is not None:  # Not if a process could be left in it.
             self._engine.namespaces.give_back(kept)
+        limit = self._spec.limits.disk_mb
+        if used > limit * MEGABYTE and not was_killed:
+            raise CopyRefusedError(f"its files and folders take more than {limit} MB")
 
-    def _give_back(self) -> None:
-        """Open what root or the second user has left in writable mounts to this process, which
-        could not even remove it if it is an ordinary user's."""
-        mounts = [m for m in self._spec.mounts if not m.read_only and is_bind(m)]
-        if os.getuid() == 0 or self._engine.closed or not mounts:
-            return
-        places = [mount.target for mount in mounts]
-        if self._spec.root:
-            ids = f"{self._engine.uid}:{self._engine.gid}"
-            user, command = ROOT, ("chown", "-hR", ids, "--", *places)
-        elif any(has_foreign(m.source) for m in mounts):
-            user, command = _OTHER_USER, ("chmod", "-R", "a+rwX", "--", *places)
-        else:
-            return
-        spec = replace(self._spec, mounts=tuple(mounts), network="none")
-        opener = self._engine.launch(spec, kind=SANDBOX_KIND, user=user, command=command)
-        try:
-            self._engine.start(opener)
-            with self._engine.errors("waiting for the files of another user"):
-                self._engine.api.wait(opener, timeout=self._engine.patience_s)
-        finally:
-            self._engine.remove(opener)
+    def _take_back(self, container: str, runs: bool) -> int:
+        """Have what was written on this machine, once; the bytes that were copied for it."""
+        if self._files is None or not self._placed or self._engine.closed:
+            return 0
+        self._placed = False
+        return self._files.take_back(container, runs)
 
     def _check_usable(self) -> None:
         self._engine.check_open()
@@ -259,28 +259,55 @@ class DockerSandbox:
             try:
                 # Commands beside it have no capabilities that the container's process has not.
                 idle = (ROOT, ROOT_IDLE) if self._spec.root else (IDLE_USER, IDLE)
-                container = self._launch(self._spec, *idle)
+                container = self._launch(*idle)
                 self._engine.start(container)
+                self._complete(container)
             except BaseException:
                 self.stop()
                 raise
         return container
 
-    def _launch(self, spec: SandboxSpec, user: str, command: Sequence[str]) -> str:
-        """Create the container, in a namespace that is kept for those without a network."""
-        kept = None
+    def _complete(self, container: str) -> None:
+        """Run what has to be run before the first command."""
+        assert self._files is not None
+        if first := self._files.command(()):
+            with self._engine.errors("starting a sandbox"):
+                _, raw = self._exec(container, first, {}, "/")
+                with contextlib.closing(ExecStream(raw)) as stream:
+                    stream.rest(self._engine.patience_s)
+
+    def _launch(
+        self,
+        user: str,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+    ) -> str:
+        """Create the container, with its files, in a namespace that is kept for those without a
+        network."""
+        assert self._files is not None
+        files, kept = self._files, None
+        spec = replace(
+            files.spec,
+            env={**home_of(self._ids[0]), **self._spec.env, **(env or {})},
+            workdir=workdir or self._spec.workdir,
+        )
         if spec.network == "none":
             # Without the project's image the engine makes a namespace for this container alone.
             with contextlib.suppress(ImageMissingError):
                 kept = self._engine.namespaces.take()
                 spec = replace(spec, network=kept.network)
         try:
-            made = self._engine.launch(spec, kind=SANDBOX_KIND, user=user, command=command)
+            made = self._engine.launch(
+                spec, kind=SANDBOX_KIND, user=user, command=command, in_memory=files.in_memory
+            )
         except BaseException:
             if kept is not None:
                 self._engine.namespaces.give_back(kept)
             raise
         self._container, self._namespace = made, kept
+        files.place(made)
+        self._placed = True
         return made
 
     def _exec(
@@ -305,15 +332,8 @@ class DockerSandbox:
         return exec_id, api.exec_start(exec_id, tty=tty, socket=True)
 
     def _guard(self) -> DiskGuard:
-        writable = [Path(m.source) for m in self._spec.mounts if not m.read_only and is_bind(m)]
-        layers = Path(self._engine.info["DockerRootDir"])
-        return DiskGuard(
-            writable,
-            self._spec.limits.disk_mb,
-            lambda since: self._engine.layer_bytes(self._container or "", since),
-            self._processes,
-            [layers],
-        )
+        assert self._files is not None
+        return self._files.guard(self._container or "", self._processes)
 
     def _processes(self) -> list[int]:
         """The numbers of the container's processes on this machine, as far as it has them."""
@@ -337,8 +357,3 @@ class DockerSandbox:
             raise SandboxError(
                 f"container {container[:12]} {why} but still runs; restart the engine"
             )
-
-    def _archive_of(self, container: str, source: str) -> Iterator[bytes]:
-        with self._engine.errors(f"copying {source} out of a sandbox"):
-            chunks, _ = self._engine.api.get_archive(container, source)
-            yield from chunks

@@ -50,13 +50,13 @@ def is_bind(mount: Mount) -> bool:
 
 
 def engine_mount(mount: Mount) -> Any:
-    """A mount as the engine wants it."""
+    """A mount as the engine wants it. A volume without a name is the container's own."""
     import docker.types
 
     bind = is_bind(mount)
     return docker.types.Mount(
         target=mount.target,
-        source=mount.source,
+        source=mount.source or None,
         type="bind" if bind else "volume",
         read_only=mount.read_only,
         no_copy=not bind,

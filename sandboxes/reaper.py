@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sandboxes.base import HANDED
+from sandboxes.content import CONTENT_KIND
 from sandboxes.docker import KEPT_KIND, KIND_LABEL, OWNER_LABEL, DockerEngine
 from sandboxes.owner import Owner, is_dead
 from sandboxes.volumes import CONTENT_LABEL, IMAGE_LABEL, TOOLCHAIN_KIND, remove_volume
@@ -56,7 +57,8 @@ def _dead_images(engine: DockerEngine) -> Iterator[tuple[str, str]]:
 
 
 def _stale_volumes(engine: DockerEngine) -> list[str]:
-    """Toolchain volumes whose image is gone, and those that a dead process did not finish."""
+    """Toolchain volumes whose image is gone, those that a dead process did not finish, and dead
+    processes' volumes with files of this machine."""
     with engine.errors("listing volumes"):
         filters = {"label": f"{KIND_LABEL}={TOOLCHAIN_KIND}"}
         found = engine.api.volumes(filters=filters)["Volumes"] or []
@@ -68,7 +70,10 @@ def _stale_volumes(engine: DockerEngine) -> list[str]:
         finished = CONTENT_LABEL in labels or name in announced
         if labels[IMAGE_LABEL] not in images or (not finished and _dead(labels[OWNER_LABEL])):
             stale.append(name)
-    return stale
+    with engine.errors("listing volumes"):
+        mine = {"label": f"{KIND_LABEL}={CONTENT_KIND}"}
+        copies = engine.api.volumes(filters=mine)["Volumes"] or []
+    return stale + [str(one["Name"]) for one in copies if _dead(one["Labels"][OWNER_LABEL])]
 
 
 def _dead(owner: str) -> bool:

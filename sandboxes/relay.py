@@ -15,6 +15,7 @@ from sandboxes.base import Limits, Mount, SandboxError, SandboxSpec
 from sandboxes.docker import RELAY_KIND, DockerEngine
 from sandboxes.execution import ExecStream
 from sandboxes.images import RELAY_IMAGE
+from sandboxes.mounts import agent_ids
 
 RELAY_PORT = 8377
 PROXY_PORT = 8378
@@ -79,20 +80,7 @@ class Relay:
 
     def start(self) -> None:
         """Start the relay, and wait until it listens."""
-        engine = self._engine
-        (folder,) = {socket.parent for socket in self._sockets.values()}
-        folder.chmod(0o711)
-        spec = SandboxSpec(
-            image=self._image,
-            workdir="/",
-            mounts=(Mount(str(folder), _SOCKETS),),
-            limits=_LIMITS,
-            network=self._network,
-        )
-        pairs = [f"{port}={_SOCKETS}/{socket.name}" for port, socket in self._sockets.items()]
-        command = ("bash", "-c", _FORWARD, "relay", *pairs)
-        user = f"{engine.uid}:{engine.gid}"
-        self._container = engine.launch(spec, kind=RELAY_KIND, user=user, command=command)
+        self._container = self._create()
         try:
             self._start_and_wait(self._container)
         except BaseException:
@@ -114,6 +102,23 @@ class Relay:
         if self._container is not None:
             self._engine.remove(self._container)
             self._container = None
+
+    def _create(self) -> str:
+        """Make the relay's container."""
+        engine = self._engine
+        (folder,) = {socket.parent for socket in self._sockets.values()}
+        folder.chmod(0o711)
+        spec = SandboxSpec(
+            image=self._image,
+            workdir="/",
+            mounts=(Mount(str(folder), _SOCKETS),),
+            limits=_LIMITS,
+            network=self._network,
+        )
+        pairs = [f"{port}={_SOCKETS}/{socket.name}" for port, socket in self._sockets.items()]
+        command = ("bash", "-c", _FORWARD, "relay", *pairs)
+        user = "{}:{}".format(*agent_ids())
+        return engine.launch(spec, kind=RELAY_KIND, user=user, command=command)
 
     def _start_and_wait(self, container: str) -> None:
         """Wait for socat's messages that it listens, which is quicker than to try the ports."""

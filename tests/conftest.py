@@ -79,6 +79,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if "not engine" in config.getoption("markexpr") and _keeps_in_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    host, patience_s, _, *others = DockerBackend.__init__.__defaults__ or ()
+    DockerBackend.__init__.__defaults__ = (host, patience_s, FILES, *others)
     # Images of Python often set it; hundreds of programs would each compile the project anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
@@ -95,6 +97,9 @@ def _weights_error() -> str:
         return str(error)
     return "" if find_spec("xllamacpp") else "llama.cpp is not installed"
 
+
+FILES = os.environ.get("SKILLOPT_TEST_FILES", "auto")
+"""How files get into the containers of tests that do not say it: see ``DockerBackend``."""
 
 NEEDS = {"engine": _engine_error, "browser": _browser_error, "weights": _weights_error}
 """By marker: what is wrong with what its tests need; empty when nothing is."""

@@ -26,7 +26,7 @@ from harnesses.protocols.base import Conversation, Message, Reply
 from sandboxes.base import ExecResult, Mount, SandboxError, SandboxSpec
 from sandboxes.images import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
-from sandboxes.trees import remove_tree
+from sandboxes.trees import make_harmless, remove_tree
 
 SLACK_S = 60.0
 """Seconds for its start and end, besides the model's thinking."""
@@ -131,7 +131,7 @@ class AgentChat:
                 image=AGENT_BASE_IMAGE,
                 workdir=HOME,
                 mounts=(
-                    Mount(str(home), HOME, read_only=False),
+                    Mount(str(home), HOME, read_only=False, returned=False),
                     Mount(self.site.volume(toolchain.image), toolchain.target),
                 ),
                 env={"LANG": "C.UTF-8", "HOME": HOME, **launch.env},
@@ -147,14 +147,16 @@ class AgentChat:
                     uncounted=clock.uncounted(),
                 )
         finally:
+            make_harmless(home, links=False)
             remove_tree(home)
 
     def _read(self, result: ExecResult) -> Reply:
         if result.timed_out or result.limit:
             why = f"was stopped at its {result.limit} limit" if result.limit else "did not end"
             raise self._error(f"it {why} ({result.duration_s:.0f} s)")
+        said = self.session.scrub.raw(result.stdout).decode("utf-8", "replace")
         try:
-            text = self.agent.asking.read(result.stdout.decode("utf-8", "replace"))
+            text = self.agent.asking.read(said)
         except AgentReportedError as error:
             more = "" if result.stdout else result.stderr.decode("utf-8", "replace").strip()[-500:]
             what = f"exit code {result.exit_code}: {error}{more and f'; {more}'}"

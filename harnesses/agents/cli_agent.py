@@ -25,7 +25,15 @@ from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
 from harnesses.json_values import loads
 from harnesses.skills import SKILL_FILES, as_instructions, sandbox_copy
-from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec, Terminal
+from sandboxes.base import (
+    CopyRefusedError,
+    ExecResult,
+    Mount,
+    Sandbox,
+    SandboxError,
+    SandboxSpec,
+    Terminal,
+)
 from sandboxes.disk import SMALLEST_ENTRY
 from sandboxes.errors import SkillOptError
 from sandboxes.trees import make_harmless, remove_tree, shown_name
@@ -241,6 +249,8 @@ class CliHarness:
                 end = (self._batch if self.mode == "batch" else self._interactive)(
                     box, launch, request, session
                 )
+        except CopyRefusedError as error:
+            return Status.AGENT_ERROR, f"agent was stopped at its disk limit: {error}"
         except SandboxError as error:
             return Status.INFRA_ERROR, f"sandbox: {error}"
         finally:

@@ -30,7 +30,7 @@ from harnesses.protocols.base import (
     ToolResult,
 )
 from harnesses.skills import SKILL_FILES, as_instructions, headline, sandbox_copy, skill_text
-from sandboxes.base import ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
+from sandboxes.base import CopyRefusedError, ExecResult, Mount, Sandbox, SandboxError, SandboxSpec
 
 SHELL = Tool(
     "shell",
@@ -97,6 +97,8 @@ class Direct:
                 spec = _shell_spec(request, request.workspace, site, session)
                 with _starting(site.sandbox(spec)) as shell:
                     return self._chat(request, session, client, shell)
+        except CopyRefusedError as error:
+            return Status.AGENT_ERROR, f"agent was stopped at its disk limit: {error}"
         except SandboxError as error:
             return Status.INFRA_ERROR, f"sandbox: {error}"
         except ChatError as error:

@@ -79,7 +79,7 @@ class AwsLogin:
                 "AWS login: there are no credentials: run 'aws configure' or 'aws sso login', or "
                 "set key_env to a variable with an API key of Bedrock"
             )
-        name = "bedrock-mantle" if "//bedrock-mantle" in url else "bedrock"
+        name = "bedrock-mantle" if re.match(r"\w+://[^/]*bedrock-mantle", url) else "bedrock"
         signed = {
             "content-type": "application/json",
             "x-amz-content-sha256": hashlib.sha256(content).hexdigest(),

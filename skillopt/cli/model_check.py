@@ -21,7 +21,7 @@ from harnesses.gateway.session import Grant, Session
 from harnesses.protocols.base import Conversation, Message
 from sandboxes.owner import scratch_dir
 from skillopt.config.loading import ConfigError, load_config
-from skillopt.config.prices import Prices, load_prices, price_table
+from skillopt.config.prices import Prices, default_table, load_prices, price_table
 from skillopt.config.schema import Config
 from skillopt.config.upstreams import UpstreamConfig, UpstreamsConfig
 from skillopt.core.resources import resource
@@ -89,7 +89,7 @@ def named_model(
     file = resource("configs") / "upstreams.yaml" if config is None else Path(config)
     if config is None or _has_upstreams_alone(file):
         upstreams = load_config(file, UpstreamsConfig).upstreams
-        prices = load_prices(resource("configs") / "prices.yaml")
+        prices = load_prices(default_table())
         upstream, colon, model = name.partition(":")
         if not colon or upstream not in upstreams:
             raise ConfigError(

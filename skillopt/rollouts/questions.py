@@ -13,15 +13,21 @@ from typing import Any, Protocol
 
 from harnesses.agents.asking import AgentChat, AskedAgent, asked_agent
 from harnesses.agents.registry import check_backend
+from harnesses.base import Budget
 from harnesses.gateway.chat import ChatClient
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Session
 from harnesses.protocols.base import Conversation, Reply
+from sandboxes.backend import Backend
+from sandboxes.base import SandboxError
 from skillopt.config.schema import Config
 from skillopt.rollouts.slots import SandboxSlots, open_backend
 
 SILENCE_S = 1800.0
 """Seconds for which a reply may think in silence, unless it is said."""
+REQUESTS = 24
+"""The most model requests for one reply: Claude Code asks six times for one that fits, and the
+project twice. A model that calls tools which are not there would go on for ever."""
 
 
 class Chat(Protocol):
@@ -50,7 +56,9 @@ class Questions:
         name = config.optimizer.harness
         self._config, self._gateway = config, gateway
         self._agent: AskedAgent | None = asked_agent(name) if name else None
+        self._backend: Backend | None = None
         self._slots: SandboxSlots | None = None
+        self._cancelled = False
         self._lock = threading.Lock()
         self._stack = ExitStack()
 
@@ -79,9 +87,11 @@ class Questions:
 
     def _sandboxes(self) -> SandboxSlots:
         with self._lock:
+            if self._cancelled:
+                raise SandboxError("the run is being ended")
             if self._slots is None:
                 with ExitStack() as stack:
-                    backend = open_backend(self._config.sandbox)
+                    self._backend = backend = open_backend(self._config.sandbox)
                     stack.callback(backend.close)
                     assert self._agent is not None
                     check_backend(self._agent.name, backend, "optimizer.harness")
@@ -90,6 +100,18 @@ class Questions:
                     self._stack = stack.pop_all()
             return self._slots
 
+    @property
+    def budget(self) -> Budget:
+        """What one reply may take."""
+        return Budget(requests=REQUESTS) if self._agent else Budget()
+
+    def cancel(self) -> None:
+        """Kill what runs, from any thread. Nothing can be asked by an agent afterwards."""
+        with self._lock:
+            self._cancelled = True
+        if self._backend is not None:
+            self._backend.close()
+
     def close(self) -> None:
-        """End what runs. Calling it again does nothing."""
+        """Remove the sandboxes. Calling it again does nothing."""
         self._stack.close()

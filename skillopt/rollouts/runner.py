@@ -149,7 +149,7 @@ class RolloutRunner:
         """Kill everything that runs, from any thread. Nothing can be run here afterwards."""
         self._cancelled.set()
         self.gateway.close()
-        self.questions.close()
+        self.questions.cancel()
         if self._executor is not None:
             self._executor.cancel()
 

@@ -20,6 +20,9 @@ from skillopt.core.import_path import PluginError, make
 from skillopt.rollouts.identity import without_later
 from skillopt.tasks.judging import Answers, VerifierSite, verifier_site
 
+NO_PART = ("files", "without_limits")
+"""Options of ``docker`` that are no part of what a rollout is."""
+
 
 def open_backend(sandbox: SandboxConfig) -> Backend:
     """The backend that a config names, which the caller closes. A user's own is a class or function
@@ -46,7 +49,11 @@ def sandbox_identity(config: Config, parts: Mapping[str, str]) -> dict[str, Any]
         parts: from :func:`skillopt.rollouts.plugins.identities`, for a user's own backend.
     """
     own = {"own": parts["sandbox"]} if "sandbox" in parts else {}
-    return without_later("sandbox", config.sandbox.model_dump(mode="json")) | own
+    section = config.sandbox.model_dump(mode="json")
+    if config.sandbox.kind == "docker":
+        options = section["options"].items()
+        section["options"] = {name: value for name, value in options if name not in NO_PART}
+    return without_later("sandbox", section) | own
 
 
 class SandboxSlots:

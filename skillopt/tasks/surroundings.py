@@ -83,14 +83,18 @@ class Surroundings:
         files = (e for e in entries_below(self.task.folder / "tests") if e.is_file())
         return sum(entry.stat().st_size for entry in files) // MEGABYTE + 1
 
-    def mounts(self) -> Iterator[Mount]:
-        """All mounts but that of the workspace."""
+    def mounts(self, keep_home: bool) -> Iterator[Mount]:
+        """All mounts but that of the workspace.
+
+        Args:
+            keep_home: whether the home is wanted as the tests leave it.
+        """
         if self.tests == TESTS:
             yield Mount(str(self.folder / "hidden"), TESTS)
         else:
             yield Mount(str(self.folder / "hidden"), HIDDEN)
         yield Mount(str(INSIDE), SCRIPTS)
-        yield Mount(str(self.home), HOME, read_only=False)
+        yield Mount(str(self.home), HOME, read_only=False, returned=keep_home)
         yield Mount(str(self.logs), LOGS, read_only=False)
         if self.task.untrusted_programs:
             yield Mount(str(self.folder / "untrusted"), UNTRUSTED, read_only=False)

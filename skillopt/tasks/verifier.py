@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from sandboxes.base import ExecResult, Limits, Mount, SandboxFactory, SandboxSpec
+from sandboxes.base import CopyRefusedError, ExecResult, Limits, Mount, SandboxFactory, SandboxSpec
 from skillopt.core.import_path import own_code, takes
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.repositories import quiet_repositories
@@ -164,16 +164,19 @@ def _verify(
     spec = SandboxSpec(
         image=start.image,
         workdir=task.workdir,
-        mounts=(Mount(str(workspace), task.workdir, read_only=False), *around.mounts()),
+        mounts=(_judged(workspace, task), *around.mounts(start.keep_home is not None)),
         env=dict(task.env),
         limits=Limits(agents.memory_mb, agents.cpus, agents.pids, disk_mb),
         single_command=not task.untrusted_programs,
         root=task.verifier_root,
         keep_as=start.keep_as,
     )
-    with sandbox_factory(spec) as box:
-        env = around.env(box)
-        result = box.run(around.argv(box), deadline_s=task.verifier_timeout_s, env=env)
+    try:
+        with sandbox_factory(spec) as box:
+            env = around.env(box)
+            result = box.run(around.argv(box), deadline_s=task.verifier_timeout_s, env=env)
+    except CopyRefusedError as error:
+        raise VerifierError(f"{task.name}: tests/test.sh: {error} ({_RAISE['disk']})") from error
     (folder / "test-stdout.txt").write_bytes(result.stdout + result.stderr)
     (folder / ERRORS).write_bytes(result.stderr)
     if attacked := around.attacked:
@@ -194,6 +197,10 @@ def _verify(
             f"{_advice(task, result)}{_last_lines(result)}"
         ) from None
     return write_verdict(folder, Reward(soft, metrics, read_feedback(around.logs, result)))
+
+
+def _judged(workspace: Path, task: Task) -> Mount:
+    return Mount(str(workspace), task.workdir, read_only=False, returned=False)
 
 
 def write_verdict(folder: Path, reward: Reward) -> Reward:

@@ -351,6 +351,7 @@ class Training:
             self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
             service_of(config, config.optimizer, self.runner.parts) | asked_by(config),
             silence_of(config), self.runner.questions.open, config.caller("optimizer"),
+            self.runner.questions.budget,
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from harnesses.agents.asking import PromptTooLongError
-from harnesses.base import ModelSpec, Usage
+from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.clock import now
 from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.gateway import Gateway
@@ -54,6 +54,7 @@ class GatewayModel:
         silence_s: seconds for which a reply may think in silence.
         open: opens the chat of a session; by default with the model itself.
         program: name of the agent that asks; empty if this process does.
+        budget: of one reply.
     """
 
     gateway: Gateway
@@ -69,6 +70,7 @@ class GatewayModel:
     silence_s: float | None = None
     open: Callable[[Session], AbstractContextManager[Chat]] = ChatClient
     program: str = ""
+    budget: Budget = Budget()
     _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -103,7 +105,10 @@ class GatewayModel:
     ) -> Replied:
         """A new reply, recorded before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
-        grant = Grant(self.spec, seed, self.record, silence_s=self.silence_s, program=self.program)
+        grant = Grant(
+            self.spec, seed, self.record, self.budget, silence_s=self.silence_s,
+            program=self.program,
+        )  # fmt: skip
         value, error, refused = None, "", False
         notes: list[str] = []
         with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
@@ -130,12 +135,14 @@ class GatewayModel:
             except ChatError as unavailable:
                 last = session.exchanges[-1] if session.exchanges else None
                 raise_own_error(self.gateway, self.spec.upstream)
-                if last is None or last.blame != "agent":
+                used_up = bool(session.exhausted) and not session.failure
+                if not used_up and (last is None or last.blame != "agent"):
                     advice = _advice(str(unavailable), self.silence_s)
                     raise OptimizerUnavailableError(
                         f"optimizer: {unavailable}{advice}"
                     ) from unavailable
-                refused, error = True, f"the service refuses the prompt: {unavailable}"
+                refused = not used_up
+                error = f"{'the service refuses the prompt: ' if refused else ''}{unavailable}"
             except OptimizerReplyError as malformed:
                 neglected = sorted({f for e in session.exchanges for f in e.ignored})
                 note = f" (the service ignored {', '.join(neglected)})" if neglected else ""

@@ -169,7 +169,7 @@ def test_doctor_starts_the_real_clis() -> None:
 def test_images_are_listed() -> None:
     tags = [tag for image in json.loads(skillopt("images", "list", "--json").stdout)
             for tag in image["tags"]]  # fmt: skip
-    assert {"skillopt/agent-base:1", "skillopt/relay:1"} <= set(tags)
+    assert {"skillopt/agent-base:1", "skillopt/relay:2"} <= set(tags)
 
 
 @pytest.mark.slow

@@ -276,6 +276,7 @@ CHANGES: dict[str, list[Change]] = {
     "target.name": [Change("sim-2")],
     "optimizer.upstream": [Change("same-o", same=True), Change("t")],
     "optimizer.name": [Change("sim-2")],
+    "optimizer.harness": [Change("codex", under={"sandbox": {"kind": "docker"}})],
     "optimizer.prompts": [Change("moved-prompts", same=True), Change("other-prompts")],
     "verifier": [Change("own:judge_again")],
     "prices": [Change("other-prices.yaml")],

@@ -23,9 +23,17 @@ subprocess.run([sys.executable, "-c", "import docker, httpx2, pydantic, pytest, 
 """
 
 
+FAR = "/mnt/far"
+"""The user's folder where only the user sees it."""
+_HIDE = f'mount -t tmpfs none /mnt && mkdir {FAR} && mount --bind "$0" {FAR} && cd {FAR}/project'
+
+
 @contextmanager
-def ordinary_user() -> Iterator[OrdinaryUser]:
+def ordinary_user(far: bool = False) -> Iterator[OrdinaryUser]:
     """A user with a copy of the project, a home and a temporary folder, who may use the engine.
+
+    Args:
+        far: whether the engine sees nothing of the user's files, as one on another machine.
 
     Raises:
         LookupError: there is no interpreter that such a user can run, or no way to the engine.
@@ -44,7 +52,7 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
             (folder / name).mkdir()
         for path in (folder, *folder.rglob("*")):
             os.chown(path, UID, UID, follow_symlinks=False)
-        user = OrdinaryUser(folder)
+        user = OrdinaryUser(folder, far)
         user.find_python()
         yield user
     finally:
@@ -54,15 +62,17 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
 class OrdinaryUser:
     """Runs commands as :data:`UID` in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, far: bool = False) -> None:
         self.folder = folder
+        self.far = far
         self.python = ""
+        seen = Path(FAR) if far else folder
         packages = [path for path in sys.path if path.endswith("site-packages")]
         self.env = {
             "PATH": os.defpath,
-            "HOME": str(folder / "home"),
-            "TMPDIR": str(folder / "tmp"),
-            "PYTHONPATH": os.pathsep.join([str(folder / "project"), *packages]),
+            "HOME": str(seen / "home"),
+            "TMPDIR": str(seen / "tmp"),
+            "PYTHONPATH": os.pathsep.join([str(seen / "project"), *packages]),
         } | {name: value for name, value in os.environ.items() if name.startswith("SKILLOPT_")}
 
     def find_python(self) -> None:
@@ -74,8 +84,16 @@ class OrdinaryUser:
         raise LookupError(f"an ordinary user can run no {name} with this project's packages")
 
     def run(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        hidden = ["unshare", "--mount", "sh", "-c", f'{_HIDE} && exec "$@"', str(self.folder)]
         return subprocess.run(
-            ["setpriv", f"--reuid={UID}", f"--regid={UID}", f"--groups={_group()}", *argv],
+            [
+                *(hidden if self.far else ()),
+                "setpriv",
+                f"--reuid={UID}",
+                f"--regid={UID}",
+                f"--groups={_group()}",
+                *argv,
+            ],
             cwd=self.folder / "project",
             env=self.env,
             stdin=subprocess.DEVNULL,

@@ -25,8 +25,10 @@ class OwnEngine:
         remap_users: bool = False,
         arguments: Sequence[str] = (),
         hidden: Sequence[str] = (),
+        covered: Sequence[str] = (),
     ) -> None:
         self.root = root
+        self.covered = covered
         self.remap_users = remap_users
         self.arguments = arguments
         self.hidden = hidden
@@ -57,6 +59,8 @@ class OwnEngine:
         if self.hidden:
             script = "".join(f"umount {place} && " for place in self.hidden) + 'exec "$@"'
             command = ["unshare", "--mount", "sh", "-c", script, "sh", *command]
+        if self.covered:
+            command = self._far(command)
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         end = time.monotonic() + 60
@@ -66,6 +70,15 @@ class OwnEngine:
                     return
             time.sleep(0.2)
         raise AssertionError((self.root / "log").read_text()[-2000:])
+
+    def _far(self, command: list[str]) -> list[str]:
+        """The command where the covered folders are empty, but for the engine's own."""
+        covers = "".join(f"mount -t tmpfs none {place} && " for place in self.covered)
+        script = (
+            f"mount --bind {self.root} /mnt && {covers}"
+            f'mkdir -p {self.root} && mount --move /mnt {self.root} && exec "$@"'
+        )
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *command]
 
     def _remapped(self, command: list[str]) -> list[str]:
         """The command with a range of users to map to, which only it sees in /etc."""
@@ -122,6 +135,7 @@ def own_engine(
     remap_users: bool = False,
     arguments: Sequence[str] = (),
     hidden: Sequence[str] = (),
+    covered: Sequence[str] = (),
 ) -> Iterator[OwnEngine]:
     """An engine that has one image, and maps the users of containers to others if asked to.
 
@@ -130,9 +144,10 @@ def own_engine(
         remap_users: whether users are mapped.
         arguments: more of dockerd's.
         hidden: mounted file systems that it does not see.
+        covered: folders of which it sees only its own below them, as one on another machine.
     """
     root = Path(mkdtemp(prefix="so-engine-"))
-    engine = OwnEngine(root, remap_users, arguments, hidden)
+    engine = OwnEngine(root, remap_users, arguments, hidden, covered)
     try:
         engine.start()
         engine.load(image)

@@ -29,7 +29,7 @@ from tests.helpers.scripted_model import ScriptedAgentModel
 from tests.helpers.small import small_config
 from tests.helpers.tasks import make_task
 
-IMAGE = "skillopt/relay:1"
+IMAGE = "skillopt/relay:2"
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(

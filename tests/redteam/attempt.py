@@ -13,6 +13,7 @@ from pathlib import Path
 from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, Status
 from sandboxes.base import Limits
+from sandboxes.copied import Copied
 from skillopt.core.types import Rollout
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.rollout import Job, run_job
@@ -84,6 +85,8 @@ class Attempt:
     skill: Path
     folder: Path
     """The rollout's record: trajectory, wire log, kept files."""
+    copied: bool
+    """Whether the files of its sandboxes were copied, not mounted."""
 
     @property
     def said(self) -> str:
@@ -120,7 +123,8 @@ def attempt(case: Case, here: Lab, model: ScriptedAgentModel) -> Attempt:
     )
     environments = Environments(here.backend)
     result = run_job(job, here.site, environments, here.verifier, folder)
-    return Attempt(result, list(model.outputs), skill, folder)
+    copied = isinstance(here.backend.files(), Copied)
+    return Attempt(result, list(model.outputs), skill, folder, copied)
 
 
 def _task(case: Case, folder: Path) -> Path:

@@ -31,6 +31,11 @@ def _stopped(word: str) -> Callable[[Attempt], None]:
     return check
 
 
+def _stopped_or_left(attempt: Attempt) -> None:
+    """Archives have no more of it than a path can be long."""
+    (_lost if attempt.copied else _stopped("disk limit"))(attempt)
+
+
 def _kept(attempt: Attempt) -> list[Path]:
     """The files that were kept of the agent's workspace."""
     return sorted((attempt.folder / "workspace").rglob("*"))
@@ -145,9 +150,9 @@ LEAVING = [
     Case(
         "folders too deep",
         "workspace",
-        "a tree beyond every path limit is stopped",
+        "a tree beyond every path limit is stopped, or not copied",
         (DEEP,),
-        _stopped("disk limit"),
+        _stopped_or_left,
     ),
     Case(
         "archive bomb",

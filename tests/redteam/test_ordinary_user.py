@@ -26,9 +26,10 @@ RIGHTS = "test_trees or cannot or entered or unread or (redteam and (host or roo
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(os.getuid() != 0, reason="all tests are run by an ordinary user already")
-def test_the_set_has_the_same_outcomes_for_an_ordinary_user() -> None:
+@pytest.mark.parametrize("far", [False, True], ids=["mounts", "copy"])
+def test_the_set_has_the_same_outcomes_for_an_ordinary_user(far: bool) -> None:
     try:
-        with ordinary_user() as user:
+        with ordinary_user(far) as user:
             said = user.pytest("-n", "2", *([] if ALL_CELLS else ["-k", RIGHTS]), *TESTS)
     except LookupError as error:
         pytest.skip(str(error))

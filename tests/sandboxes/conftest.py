@@ -5,7 +5,7 @@ from __future__ import annotations
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ import pytest
 
 from harnesses.agents.toolchains import image_specs
 from sandboxes.base import Sandbox, SandboxSpec
+from sandboxes.copied import Copied
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, build
 from sandboxes.local import local_sandbox
 
 MakeSandbox = Callable[..., Sandbox]
-KINDS = ("docker", "single")
+KINDS = ("docker", "copied")
+SINGLE = ("single", "copied_single")
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +53,31 @@ def docker(engine: DockerEngine, image: str) -> Iterator[MakeSandbox]:
         yield make
 
 
+@pytest.fixture(scope="session")
+def copied_files(engine: DockerEngine) -> Iterator[Copied]:
+    """The way to move files that needs nothing of this machine."""
+    with closing(Copied(engine)) as files:
+        yield files
+
+
+@pytest.fixture
+def copied(engine: DockerEngine, image: str, copied_files: Copied) -> Iterator[MakeSandbox]:
+    """Container sandboxes of an engine that is not shown this machine's files."""
+    with ExitStack() as stack:
+
+        def make(**fields: Any) -> Sandbox:
+            spec = SandboxSpec(**{"image": image, **fields})
+            return stack.enter_context(DockerSandbox(engine, spec, lambda: copied_files))
+
+        yield make
+
+
+@pytest.fixture
+def copied_single(copied: MakeSandbox) -> MakeSandbox:
+    """The same for a single command."""
+    return partial(copied, single_command=True)
+
+
 @pytest.fixture
 def local() -> Iterator[MakeSandbox]:
     """The same with local sandboxes."""
@@ -68,14 +95,23 @@ def single(docker: MakeSandbox) -> MakeSandbox:
     return partial(docker, single_command=True)
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.engine), "local"])
+@pytest.fixture(params=[*(pytest.param(n, marks=pytest.mark.engine) for n in KINDS), "local"])
 def make(request: pytest.FixtureRequest) -> MakeSandbox:
     """Either kind: for what every sandbox must do."""
     made: MakeSandbox = request.getfixturevalue(request.param)
     return made
 
 
-@pytest.fixture(params=[*(pytest.param(n, marks=pytest.mark.engine) for n in KINDS), "local"])
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.engine), "local"])
+def make_here(request: pytest.FixtureRequest) -> MakeSandbox:
+    """Those whose mounts are folders of this machine, not copies."""
+    made: MakeSandbox = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture(
+    params=[*(pytest.param(n, marks=pytest.mark.engine) for n in (*KINDS, *SINGLE)), "local"]
+)
 def make_once(request: pytest.FixtureRequest) -> MakeSandbox:
     """Every kind, those for a single command too: for what a command must find."""
     made: MakeSandbox = request.getfixturevalue(request.param)

@@ -132,11 +132,11 @@ def test_a_disk_that_was_nearly_full_before_is_not_blamed_on_a_command(small_dis
 
 @pytest.mark.slow
 def test_a_disk_that_becomes_nearly_full_ends_the_command(
-    make: MakeSandbox, small_disk: Path
+    make_here: MakeSandbox, small_disk: Path
 ) -> None:
     small_disk.chmod(0o777)
     mounts = (Mount(str(small_disk), "/work", False),)
-    sandbox = make(mounts=mounts, limits=Limits(disk_mb=500))
+    sandbox = make_here(mounts=mounts, limits=Limits(disk_mb=500))
     fill = f"cd {sandbox.path('/work')}; head -c 65000000 /dev/zero > x; sleep 30"
     with pytest.raises(SandboxError, match="is nearly full"):
         sandbox.run(["bash", "-c", fill], deadline_s=60)

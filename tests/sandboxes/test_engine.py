@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from sandboxes.access import Access
-from sandboxes.base import EngineUnavailableError, SandboxError
+from sandboxes.base import EngineUnavailableError
 from sandboxes.docker import DockerEngine
-from sandboxes.docker_backend import DockerBackend
-from sandboxes.engine_trial import NAME, likely_cause, try_mounts
-from sandboxes.images import RELAY_IMAGE
-from tests.helpers.own_engine import own_engine
+from sandboxes.engine_trial import likely_cause, try_mounts
 
 
 @pytest.mark.parametrize(
@@ -98,19 +93,3 @@ def test_the_likely_cause_is_what_the_engine_tells(
 def test_this_engine_mounts_folders_and_sockets(engine: DockerEngine, relay_image: str) -> None:
     check = try_mounts(engine)
     assert check.ok, check
-
-
-@pytest.mark.engine
-@pytest.mark.skipif(os.getuid() != 0, reason="starts an engine: needs root")
-def test_an_engine_that_maps_users_is_refused_before_a_rollout(
-    relay_image: str, tmp_path: Path
-) -> None:
-    with (
-        own_engine(RELAY_IMAGE, remap_users=True) as mapped,
-        closing(DockerBackend(mapped.host)) as backend,
-    ):
-        found = {check.name: check for check in backend.examine()}
-        assert found["Docker engine"].ok and not found[NAME].ok
-        assert "Permission denied" in found[NAME].detail
-        with pytest.raises(SandboxError, match=r"mounted folders: .*remove 'userns-remap'"):
-            backend.outlet(Access(), tmp_path / "gateway.sock").connect()

@@ -126,7 +126,7 @@ def test_pinned_toolchains() -> None:
     tags = [spec.tag for spec in image_specs(toolchains({"codex": "1.2.3"}))]
     assert tags == [
         "skillopt/agent-base:1",
-        "skillopt/relay:1",
+        "skillopt/relay:2",
         "skillopt/toolchain-codex:1.2.3",
         f"skillopt/toolchain-claude-code:{claude_code.VERSION}",
         f"skillopt/toolchain-opencode:{opencode.VERSION}",

@@ -99,6 +99,7 @@ def test_working_directory(make: MakeSandbox) -> None:
 def test_writable_mount_reaches_the_host(make_once: MakeSandbox, writable: Path) -> None:
     sandbox = make_once(mounts=(Mount(str(writable), "/app", read_only=False),))
     assert sandbox.run(["sh", "-c", "echo hello > file"], deadline_s=10).exit_code == 0
+    sandbox.stop()
     assert (writable / "file").read_text() == "hello\n"
 
 
@@ -161,10 +162,10 @@ def test_copy_out_takes_files_and_folders_only(
 
 
 def test_copy_out_refuses_what_is_too_large(
-    make: MakeSandbox, writable: Path, tmp_path: Path
+    make_here: MakeSandbox, writable: Path, tmp_path: Path
 ) -> None:
     mounts = (Mount(str(writable), "/app", read_only=False),)
-    sandbox = make(mounts=mounts, limits=Limits(disk_mb=10))
+    sandbox = make_here(mounts=mounts, limits=Limits(disk_mb=10))
     # Sparse: takes no space where it is, and would take 9 MB twice where it goes.
     script = "truncate -s 9M one two"
     assert sandbox.run(["sh", "-c", script], deadline_s=10).exit_code == 0
@@ -224,4 +225,5 @@ def test_one_file_cannot_outgrow_the_limit(make: MakeSandbox, writable: Path) ->
     sandbox = make(mounts=mounts, limits=Limits(disk_mb=5))
     sandbox.run(["head", "-c", "50M", "/dev/zero"], deadline_s=10)
     sandbox.run(["sh", "-c", "head -c 50M /dev/zero > big"], deadline_s=10)
+    sandbox.stop()
     assert (writable / "big").stat().st_size <= 5 * 1024 * 1024

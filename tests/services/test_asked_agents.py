@@ -21,6 +21,7 @@ from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.upstreams import HttpUpstream
 from harnesses.protocols.base import Conversation, Message
+from sandboxes.base import SandboxError
 from skillopt import train
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
@@ -188,7 +189,7 @@ def asker(request: pytest.FixtureRequest, tmp_path: Path, quick_retries: None) -
                 service.scenario = scenario
                 model = GatewayModel(
                     gateway, ModelSpec("up", "m", {}), "1", 1, tmp_path, records.append, Meter(),
-                    {}, silence_s=20.0, open=questions.open,
+                    {}, silence_s=20.0, open=questions.open, budget=questions.budget,
                 )  # fmt: skip
                 return model.ask("rank", "2 edits", "be good", "rank them", Ranking)
 
@@ -196,6 +197,15 @@ def asker(request: pytest.FixtureRequest, tmp_path: Path, quick_retries: None) -
                 yield Asker(service, records, ask)
             finally:
                 questions.close()
+
+
+def test_nothing_is_asked_once_a_run_is_being_ended(tmp_path: Path) -> None:
+    own = {"sandbox": {"kind": "docker"}, "optimizer.harness": "codex"}
+    with Gateway({"up": SimUpstream()}, tmp_path / "s", lambda *_: 0.0) as gateway:
+        questions = Questions(small_config(tmp_path, **own), gateway)
+        questions.cancel()
+        with pytest.raises(SandboxError, match="being ended"):
+            questions.check()
 
 
 def by_tool(asked: Asked, arguments: str) -> Said:
@@ -235,6 +245,11 @@ def down(asked: Asked) -> Any:
     return refused(401, "invalid x-api-key", "authentication_error")
 
 
+def tools_for_ever(asked: Asked) -> Any:
+    """A model that calls a tool which was not offered, whatever it is told."""
+    return reply(asked, Said(calls=[(f"call_{asked.number}", "shell", '{"command": "id"}')]))
+
+
 CASES: dict[str, tuple[Scenario, type[Exception] | None, str]] = {
     "good": (good, None, ""),
     "in prose": (in_prose, None, ""),
@@ -242,6 +257,7 @@ CASES: dict[str, tuple[Scenario, type[Exception] | None, str]] = {
     "nonsense first": (nonsense_first, None, ""),
     "nonsense": (lambda asked: reply(asked, Said("Hm.")), OptimizerReplyError, "malformed reply"),
     "too long": (too_long, OptimizerRefusedError, "prompt is too long"),
+    "tools for ever": (tools_for_ever, OptimizerReplyError, "budget of 24 model requests"),
     "no key": (down, OptimizerUnavailableError, "invalid x-api-key"),
     "no credit": (used_up, OptimizerUnavailableError, "credit balance is too low"),
 }
@@ -252,6 +268,7 @@ CELLS = [
     for at, name in enumerate(AGENTS)
     for protocol in (OWN[name], "chat")
     if ALL_CELLS or ((protocol == "chat") == (number % 3 == 2) and at == number % 2)
+    if ALL_CELLS or case != "tools for ever"  # It takes ten seconds.
 ]
 
 
@@ -289,7 +306,7 @@ def test_every_form_of_reply_gets_through(name: str, tmp_path: Path) -> None:
     assert len(forms) == len(FORMS)
     with Gateway({"up": SimUpstream()}, tmp_path / "s", lambda *_: 0.0) as gateway:
         questions = Questions(config, gateway)
-        for form in forms if ALL_CELLS else forms[AGENTS.index(name) :: 2]:
+        for form in forms if ALL_CELLS else forms[AGENTS.index(name) :: 4]:
             model = GatewayModel(
                 gateway, ModelSpec("up", "sim-1"), "1", 1, tmp_path, lambda event: None, Meter(),
                 {}, open=questions.open,
@@ -310,12 +327,13 @@ FORMS = (
 @pytest.mark.parametrize("name", AGENTS if ALL_CELLS else AGENTS[:1])
 def test_a_training_ends_as_when_the_model_is_asked_directly(name: str, tmp_path: Path) -> None:
     def settings(folder: str, **others: Any) -> Config:
-        (tmp_path / folder).mkdir(exist_ok=True)
-        base = {"sandbox": {"kind": "docker"}, "train.epochs": 1, "final.test": False}
+        (tmp_path / folder).mkdir()
+        base = {"train.epochs": 1, "final.test": False}
         return small_config(tmp_path / folder, **base, **others)
 
     plain = train(settings("plain"))
-    config = settings("asked", **{"optimizer.harness": name})
+    own = {"sandbox": {"kind": "docker"}, "optimizer.harness": name}
+    config = settings("asked", **own)
     asked = train(config)
     assert asked.best.digest == plain.best.digest != plain.initial.digest
     log = asked.folder / "events.jsonl"

@@ -196,7 +196,13 @@ _BEDROCK_CLAUDE = replace(
     bad_key=_BEDROCK.bad_key, said=("API Key is valid", "model: gone-1", "Not Found"),
     sources=("anthropic/lib/bedrock/_mantle.py of PyPI's anthropic",),
 )  # fmt: skip
-_SIGNED = as_json({"message": "The security token included in the request is invalid."}, 403)
+_SIGNED = as_json(
+    {
+        "message": "The security token included in the request is invalid: "
+        + AWS["AWS_SESSION_TOKEN"]
+    },
+    403,
+)
 _PLACE = "aiplatform.googleapis.com/v1/projects/PROJECT/locations"
 _VERTEX_404 = google("Publisher Model `gone-1` was not found or your project does not have access")
 _VERTEX = Vendor(
