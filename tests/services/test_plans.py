@@ -379,7 +379,11 @@ def test_a_hostile_task_leaves_the_token_nowhere(
         return reply(asked, said)
 
     service.scenario = claude(scenario, Window(100, 3600))
-    (rollout,) = ran(on_claude(tmp_path, service))
+    settings = on_claude(tmp_path, service)
+    for tests in tmp_path.glob("tasks/test/*/tests/test.sh"):
+        look = "env; cat /proc/*/environ /proc/*/cmdline; cat -- * */* 2>/dev/null\n"
+        tests.write_text(look + tests.read_text())
+    (rollout,) = ran(settings)
     assert rollout.reward.hard, rollout.message
     seen = json.dumps(service.asked[-1].body)
     assert CLAUDE_TOKEN in seen, "the attack has worked inside the sandbox"
