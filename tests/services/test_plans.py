@@ -383,6 +383,8 @@ def test_a_hostile_task_leaves_the_token_nowhere(
     for tests in tmp_path.glob("tasks/test/*/tests/test.sh"):
         look = "env; cat /proc/*/environ /proc/*/cmdline; cat -- * */* 2>/dev/null\n"
         tests.write_text(look + tests.read_text())
+    for image in tmp_path.glob("tasks/test/*/environment/Dockerfile"):
+        image.write_text(image.read_text() + "ENV ANTHROPIC_API_KEY=sk-x ANTHROPIC_AUTH_TOKEN=y\n")
     (rollout,) = ran(settings)
     assert rollout.reward.hard, rollout.message
     seen = json.dumps(service.asked[-1].body)
