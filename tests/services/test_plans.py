@@ -246,6 +246,37 @@ def test_a_limit_that_resets_is_waited_for(
     assert told[0].name == "plan" and told[0].exhausted
 
 
+@pytest.mark.parametrize("headers", [True, False])
+def test_codexs_own_limit_is_read_in_headers_and_bodies(
+    headers: bool, service: Service, tokens: Tokens, tmp_path: Path
+) -> None:
+    """As ChatGPT's Codex backend tells it."""
+
+    def scenario(asked: Asked) -> Answer:
+        if asked.number > 1:
+            return agent(asked)
+        error = {
+            "type": "usage_limit_reached", "message": "The usage limit has been reached",
+            "plan_type": "plus", "resets_in_seconds": 1, "resets_at": time.time() + 1,
+        }  # fmt: skip
+        told = {
+            "x-codex-primary-used-percent": "100", "x-codex-primary-window-minutes": "300",
+            "x-codex-primary-reset-after-seconds": "1", "retry-after": "0",
+            "x-codex-secondary-used-percent": "37", "x-codex-secondary-window-minutes": "10080",
+        }  # fmt: skip
+        raw = json.dumps({"error": error}).encode()
+        return Answer(429, raw, headers=told if headers else {})
+
+    service.scenario = chatgpt(scenario, tokens)
+    seen: list[Event] = []
+    (rollout,) = ran(on_chatgpt(tmp_path, service, patience=30), [seen.append])
+    assert rollout.reward.hard and rollout.service_s >= 1
+    assert service.times[1] - service.times[0] >= 1
+    first = next(event.windows for event in seen if isinstance(event, PlanUsed))
+    names = ["five_hour", "seven_day"] if headers else ["plan"]
+    assert [window.name for window in first] == names and first[0].exhausted
+
+
 @pytest.mark.slow
 def test_a_training_on_a_plan_ends_the_same_with_and_without_limits(
     service: Service, tokens: Tokens, tmp_path: Path, home: Path
