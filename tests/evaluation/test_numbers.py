@@ -80,7 +80,8 @@ def test_what_a_plan_pays_is_neither_free_nor_unknown() -> None:
 def test_progress_shows_the_windows_of_plans() -> None:
     progress, paid = Progress(), Usage(1, 900, 0, 100, 0.0, included=True)
     progress.update(RolloutStarted("t"))
-    progress.update(RolloutFinished(a_rollout(usage=paid), stored=False))
+    rollout = a_rollout().model_copy(update={"usage": paid})
+    progress.update(RolloutFinished(rollout, stored=False))
     windows = (PlanWindow("five_hour", 0.42), PlanWindow("seven_day", 0.1))
     progress.update(PlanUsed(service="claude", windows=windows))
     text = progress.text()
