@@ -149,6 +149,11 @@ class HttpUpstream:
             )
         return key
 
+    def secrets(self) -> tuple[str, ...]:
+        """What no answer may show to a client."""
+        key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
+        return (key,) if key else ()
+
     def _headers(self, call: Call, key: str) -> dict[str, str]:
         headers = request_headers(call.headers) | {"accept-encoding": "identity"}
         if self.kind == "vertex":  # It has the version in the body.
