@@ -23,9 +23,10 @@ import httpx2
 import psutil
 
 from harnesses.base import ModelSpec
+from harnesses.gateway.addresses import protocols_of
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.upstreams import HttpUpstream, protocols_of
+from harnesses.gateway.upstreams import HttpUpstream
 
 SESSIONS = 200
 SECONDS = 30

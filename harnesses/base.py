@@ -72,6 +72,8 @@ class Usage:
     """Written to it for an hour or more."""
     estimated: bool = False
     """Whether the service did not report some of the counts, so that they are estimates."""
+    included: bool = False
+    """Whether a plan pays for some of the calls, which then have no cost of their own."""
 
     def __add__(self, other: Usage) -> Usage:
         unknown = self.cost_usd is None or other.cost_usd is None
@@ -84,6 +86,7 @@ class Usage:
             self.cache_write_tokens + other.cache_write_tokens,
             self.cache_write_long_tokens + other.cache_write_long_tokens,
             self.estimated or other.estimated,
+            self.included or other.included,
         )
 
     @classmethod

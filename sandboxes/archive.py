@@ -221,9 +221,10 @@ def _check_member(error: OSError) -> None:
 
 
 def _inner_name(name: str) -> str | None:
-    """The name below what was copied, whose own name is the first part; None if it leads out."""
+    """The name below what was copied, whose own name is the first part, or, of a volume in a dead
+    container of Podman's, a slash; None if it leads out."""
     parts = PurePosixPath(name).parts
-    return None if name.startswith("/") or ".." in parts else "/".join(parts[1:])
+    return None if ".." in parts else "/".join(parts[1:])
 
 
 def _is_below(name: str, folders: Collection[str]) -> bool:

@@ -101,6 +101,13 @@ class DockerEngine:
             return dict(self.api.info())
 
     @cached_property
+    def is_podman(self) -> bool:
+        """Whether it is Podman, by its interface as Docker's."""
+        with self.errors("asking the engine for its version"):
+            components = self.api.version().get("Components") or ()
+        return any("Podman" in str(component.get("Name")) for component in components)
+
+    @cached_property
     def limits_layer_size(self) -> bool:
         """Whether the storage driver can limit what a container writes outside its mounts."""
         backing = dict(self.info.get("DriverStatus") or ()).get("Backing Filesystem")

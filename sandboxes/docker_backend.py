@@ -145,6 +145,9 @@ class DockerBackend:
         self._works = False
 
     def sandbox(self, spec: SandboxSpec) -> Sandbox:
+        if spec.single_command and self.engine.is_podman:
+            # It does not say what the kernel has killed in a container that has ended.
+            spec = replace(spec, single_command=False)
         return DockerSandbox(self.engine, spec, lambda: self.files(spec.image))
 
     def outlet(self, access: Access, gateway: Path | None) -> Outlet:
@@ -222,10 +225,7 @@ class DockerBackend:
     def _kind_check(self) -> Check:
         """What kind of engine it is."""
         options = security_options(self.engine)
-        with self.engine.errors("asking the engine for its version"):
-            components = self.engine.api.version().get("Components") or ()
-        podman = any("Podman" in str(component.get("Name")) for component in components)
-        kinds = ["Podman" if podman else "Docker"]
+        kinds = ["Podman" if self.engine.is_podman else "Docker"]
         kinds += ["rootless"] * ("name=rootless" in options)
         kinds += ["users are mapped to others (userns-remap)"] * ("name=userns" in options)
         return Check("kind of engine", True, ", ".join(kinds))

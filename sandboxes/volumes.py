@@ -7,15 +7,19 @@ that is atomic, so that a half-filled volume is never used.
 from __future__ import annotations
 
 import uuid
+from contextlib import closing, suppress
 
+from sandboxes.archive import names_in
 from sandboxes.base import ImageMissingError, SandboxError
 from sandboxes.docker import DockerEngine
+from sandboxes.packing import archive_of
 
 IMAGE_LABEL = "skillopt.image"
 CONTENT_LABEL = "skillopt.content"
 TOOLCHAIN_KIND = "toolchain"
 
 _CONTENT = "/toolchain"
+_NO_PROGRAM = "never-started"
 
 
 def toolchain_volume(engine: DockerEngine, image: str) -> str:
@@ -67,15 +71,34 @@ def _content(engine: DockerEngine, announced: str) -> str | None:
 
 
 def _fill(engine: DockerEngine, image_id: str, name: str) -> str:
-    """The engine copies an image's content into an empty volume when a container is created."""
+    """The engine copies an image's content into an empty volume when a container is created, or,
+    as Podman does, when it is started, although there is nothing that it could run."""
+    from docker.errors import APIError
+
     with engine.errors(f"filling volume {name}"):
         engine.api.create_volume(name, labels=_labels(engine, image_id))
         config = engine.api.create_host_config(binds=[f"{name}:{_CONTENT}"], network_mode="none")
         container = engine.api.create_container(
-            image_id, ["never-started"], host_config=config, labels=engine.labels("fill")
-        )
-    engine.remove(container["Id"])
+            image_id, [_NO_PROGRAM], host_config=config, labels=engine.labels("fill")
+        )["Id"]
+    try:
+        if not _is_filled(engine, container):
+            with engine.errors(f"filling volume {name}"), suppress(APIError):
+                engine.api.start(container)
+            if not _is_filled(engine, container):
+                raise SandboxError(
+                    f"the engine at {engine.host} does not copy the content of an image into a "
+                    "volume; use another one (DOCKER_HOST)"
+                )
+    finally:
+        engine.remove(container)
     return name
+
+
+def _is_filled(engine: DockerEngine, container: str) -> bool:
+    """Whether there is anything in the volume of a container."""
+    with closing(archive_of(engine, container, _CONTENT)) as chunks:
+        return any(names_in(chunks))
 
 
 def _announce(engine: DockerEngine, announced: str, image_id: str, filled: str) -> str:

@@ -36,6 +36,8 @@ PAGES: list[Any] = [
     ]},
     {"Models": [
         {"Models and their services": "models.md"},
+        {"Services": "services.md"},
+        {"Plans in place of API keys": "accounts.md"},
         {"Any agent on any model": "translation.md"},
         {"A real local model": "local-model.md"},
     ]},

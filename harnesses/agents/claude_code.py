@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harnesses.agents.cli_agent import (
     HOME,
+    PROMPT_FILE,
+    SYSTEM_FILE,
     TERMINAL_ENV,
     AgentKind,
+    AgentReportedError,
+    Asking,
     Launch,
+    Question,
     events,
     text_at,
 )
@@ -19,6 +24,7 @@ from harnesses.agents.options import CONTAINER, MODEL, RECORD, Options, Rules, a
 from harnesses.agents.terminal_profile import Page, TerminalProfile
 from harnesses.agents.toolchains import NpmBuild, Toolchain
 from harnesses.base import Mode, Request
+from harnesses.gateway.plan_upstreams import ProgramToken
 
 VERSION = "2.1.332"
 
@@ -56,6 +62,9 @@ MODEL_VARIABLES = (
 )
 """Variables that give side requests and sub-agents the rollout's model: its token works for no
 other."""
+
+KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+"""Variables with a key, or with another token than that of a plan."""
 
 MCP_FILE = ".claude/mcp-servers.json"
 
@@ -168,6 +177,28 @@ def _started(token: str, workdir: str) -> dict[str, Any]:
     }
 
 
+def _environment(model: str, token: str, base_url: str) -> dict[str, str]:
+    return {
+        "ANTHROPIC_BASE_URL": base_url,
+        "ANTHROPIC_API_KEY": token,
+        "CLAUDE_CONFIG_DIR": f"{HOME}/.claude",
+        # Rollouts must not learn from each other.
+        "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+        # Not every model service knows tools that are loaded later; settings.env can allow it.
+        "ENABLE_TOOL_SEARCH": "false",
+        **dict.fromkeys(MODEL_VARIABLES, model),
+    }
+
+
+def _on_plan(launch: Launch, token: ProgramToken, base_url: str) -> Launch:
+    """Any key would come before the token (code.claude.com/docs/en/authentication)."""
+    env = {name: value for name, value in launch.env.items() if name not in KEYS}
+    env |= {"ANTHROPIC_BASE_URL": base_url, token.variable: token.value}
+    return replace(launch, env=env, unset=KEYS)
+
+
 @dataclass(frozen=True)
 class ClaudeCode:
     """See :class:`harnesses.agents.cli_agent.CliAgent`."""
@@ -181,19 +212,9 @@ class ClaudeCode:
     terminal_profile: TerminalProfile = TERMINAL_PROFILE
 
     def launch(self, request: Request, token: str, base_url: str, mode: Mode) -> Launch:
-        env = {
-            "ANTHROPIC_BASE_URL": base_url,
-            "ANTHROPIC_API_KEY": token,
-            "CLAUDE_CONFIG_DIR": f"{HOME}/.claude",
-            # Rollouts must not learn from each other.
-            "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "DISABLE_AUTOUPDATER": "1",
-            # Not every model service knows tools that are loaded later; settings.env can allow it.
-            "ENABLE_TOOL_SEARCH": "false",
-            **({"IS_SANDBOX": "1"} if request.root else {}),  # Without it, root is refused.
-            **dict.fromkeys(MODEL_VARIABLES, request.model.name),
-        }
+        env = _environment(request.model.name, token, base_url)
+        if request.root:
+            env["IS_SANDBOX"] = "1"  # Without it, root is refused.
         settings = dict(self.options.settings)
         if mode == "interactive":
             # Answers the page about it beforehand.
@@ -207,6 +228,10 @@ class ClaudeCode:
             env |= TERMINAL_ENV | {"DISABLE_INSTALLATION_CHECKS": "1"}
             files[".claude/.claude.json"] = json.dumps(_started(token, request.workdir))
         return Launch(self._commands(request, mode), env, files, self.toolchain.target)
+
+    def on_plan(self, launch: Launch, token: ProgramToken, base_url: str) -> Launch:
+        """See :class:`harnesses.agents.cli_agent.PlanAgent`."""
+        return _on_plan(launch, token, base_url)
 
     def _commands(self, request: Request, mode: Mode) -> list[list[str]]:
         model = ["--model", request.model.name]
@@ -239,4 +264,39 @@ class ClaudeCode:
         return text_at(results[-1], "result") or "an error without a text"
 
 
-KIND = AgentKind(ClaudeCode, toolchain, RULES, FOLDERS)
+_SCHEMA_BYTES = 120_000
+"""The longest schema that is given as an argument, which Linux limits to 128 KiB."""
+
+
+def _asked(toolchain: Toolchain, question: Question) -> Launch:
+    """Measured with 2.1.332: one request, the schema in it as a tool's, and 2.5 kB of its own."""
+    command = [toolchain.binary, "-p", "--model", question.model, "--output-format", "json"]
+    command += ["--tools", "", "--system-prompt-file", f"{HOME}/{SYSTEM_FILE}"]
+    command += ["--disable-slash-commands", "--strict-mcp-config", "--setting-sources", ""]
+    command += ["--no-session-persistence"]
+    schema = json.dumps(question.schema) if question.schema is not None else ""
+    if schema and len(schema.encode()) <= _SCHEMA_BYTES:
+        command += ["--json-schema", schema]
+    env = _environment(question.model, question.token, question.base_url)
+    env["API_TIMEOUT_MS"] = str(int(question.silence_s * 1000))
+    env["CLAUDE_STREAM_IDLE_TIMEOUT_MS"] = env["API_TIMEOUT_MS"]
+    files = {SYSTEM_FILE: question.system, PROMPT_FILE: question.prompt}
+    return Launch([["sh", "-c", f'exec "$@" < {HOME}/{PROMPT_FILE}', "sh", *command]], env, files)
+
+
+def _replied(stdout: str) -> str:
+    """A reply by the schema is in a field of its own, which is not there if the model ended with
+    a text; then the exit code is 0 too, and the text may have what was asked for."""
+    results = [event for event in events(stdout) if event.get("type") == "result"]
+    last = results[-1] if results else {"is_error": True, "result": "no result was printed"}
+    if last.get("structured_output") is not None:
+        return json.dumps(last["structured_output"])
+    gave_up = last.get("subtype") == "error_max_structured_output_retries"
+    if last.get("is_error") and not gave_up:  # What does not fit is for whoever asked.
+        raise AgentReportedError(text_at(last, "result") or f"an error: {last.get('subtype')}")
+    return text_at(last, "result")
+
+
+KIND = AgentKind(
+    ClaudeCode, toolchain, RULES, FOLDERS, Asking(_asked, _replied, 2_500_000, _on_plan)
+)

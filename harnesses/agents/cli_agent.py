@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from harnesses.agents.agent_clock import AgentClock
 from harnesses.agents.folders import Folders
@@ -20,6 +20,7 @@ from harnesses.agents.terminal_profile import TerminalProfile
 from harnesses.agents.toolchains import Toolchain
 from harnesses.base import Mode, Outcome, Request, Status
 from harnesses.companion import companion_env
+from harnesses.gateway.plan_upstreams import CLAUDE_ONLY, CONTAINER_HOLDS_TOKEN, ProgramToken
 from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
 from harnesses.json_values import loads
@@ -34,9 +35,12 @@ from sandboxes.base import (
     Terminal,
 )
 from sandboxes.disk import SMALLEST_ENTRY
+from sandboxes.errors import SkillOptError
 from sandboxes.trees import make_harmless, remove_tree, shown_name
 
 HOME = "/home/agent"
+SYSTEM_FILE, PROMPT_FILE, SCHEMA_FILE = (f"question/{n}" for n in ("system", "prompt", "schema"))
+"""The parts of a question, in the agent's home."""
 TRANSCRIPT_BYTES = 16 * 1024 * 1024
 """The most bytes that are kept of one rollout's transcripts."""
 CUT_TRANSCRIPTS = "cut.txt"
@@ -57,15 +61,34 @@ class Launch:
     """
 
     commands: Sequence[Sequence[str]]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     files: Mapping[str, str]
     path: str = ""
+    unset: tuple[str, ...] = ()
+    """Variables that the image or the task may have set, and that the agent must not see."""
 
     def started(self, command: Sequence[str]) -> list[str]:
         """A command as it is run."""
-        if not self.path:
+        if not self.path and not self.unset:
             return list(command)
-        return ["sh", "-c", 'PATH="$0:$PATH" exec "$@"', self.path, *command]
+        without = f"unset {' '.join(self.unset)}; " if self.unset else ""
+        if not self.path:
+            return ["sh", "-c", f'{without}exec "$@"', "sh", *command]
+        return ["sh", "-c", without + 'PATH="$0:$PATH" exec "$@"', self.path, *command]
+
+
+@runtime_checkable
+class PlanAgent(Protocol):
+    """A command-line agent that can use its user's plan, whose token it sends by itself."""
+
+    def on_plan(self, launch: Launch, token: ProgramToken, base_url: str) -> Launch:
+        """How to start it with the token of a plan, in place of a session's.
+
+        Args:
+            launch: with a session's token.
+            token: of the plan.
+            base_url: of the gateway, for calls that pass as they are.
+        """
 
 
 class CliAgent(Protocol):
@@ -100,6 +123,52 @@ class CliAgent(Protocol):
         """The error that the agent itself reports at its end; empty if it reports none."""
 
 
+class AgentReportedError(SkillOptError):
+    """There is no reply; with what the agent itself reports."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an agent is asked in place of a task, see :mod:`harnesses.agents.asking`.
+
+    Args:
+        model: its name.
+        system: the whole system prompt.
+        prompt: the rest.
+        schema: JSON schema of the reply; None for any.
+        token: of the session.
+        base_url: the gateway's address inside the sandbox, without ``/v1``.
+        silence_s: seconds for which a reply may think in silence.
+    """
+
+    model: str
+    system: str
+    prompt: str
+    schema: Mapping[str, Any] | None
+    token: str
+    base_url: str
+    silence_s: float
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How an agent is asked one question, without tools.
+
+    Args:
+        launch: the start, from its toolchain; its one command reads :data:`PROMPT_FILE`.
+        read: from what it printed to the reply, whatever its exit code; raises AgentReportedError.
+        most_chars: characters of the longest prompt that it takes.
+        on_plan: as that of :class:`PlanAgent`; None if it can use no plan.
+    """
+
+    launch: Callable[[Toolchain, Question], Launch]
+    read: Callable[[str], str]
+    most_chars: int
+    on_plan: Callable[[Launch, ProgramToken, str], Launch] | None = None
+
+
 @dataclass(frozen=True)
 class AgentKind:
     """All that the project has to know of a command-line agent: its module's ``KIND``.
@@ -109,12 +178,14 @@ class AgentKind:
         toolchain: makes its toolchain from a version (None for the pinned one).
         rules: the options that it takes.
         folders: in which it finds skills and instructions.
+        asking: how it is asked a question; None if it cannot be.
     """
 
     agent: Callable[[Toolchain, Options], CliAgent]
     toolchain: Callable[[str | None], Toolchain]
     rules: Rules
     folders: Folders
+    asking: Asking | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +224,13 @@ class CliHarness:
         try:
             network = site.network()
             launch = self.agent.launch(request, session.token, site.base_url, self.mode)
+            if session.login is not None:
+                if not isinstance(self.agent, PlanAgent):
+                    return Status.INFRA_ERROR, CLAUDE_ONLY
+                if site.outside or request.keep_as:
+                    return Status.INFRA_ERROR, CONTAINER_HOLDS_TOKEN
+                address = f"{site.base_url}{session.path}"
+                launch = self.agent.on_plan(launch, session.login, address)
             for name, text in launch.files.items():
                 _write(home / name, text)
             env = {"LANG": "C.UTF-8", **request.env, "HOME": HOME, **launch.env}
@@ -190,8 +268,8 @@ class CliHarness:
                 result = box.run(
                     launch.started(command), deadline_s=left_s, uncounted=clock.uncounted()
                 )
-                out.write(result.stdout)
-                err.write(result.stderr)
+                out.write(session.scrub.raw(result.stdout))
+                err.write(session.scrub.raw(result.stderr))
                 over = session.failure or session.exhausted or session.over
                 if result.exit_code != 0 or over:
                     break

@@ -56,7 +56,7 @@ def gave_up(session: Session) -> str:
     return services_fault(session)
 
 
-def _opened(request: Request, site: RolloutSite) -> Session:
+def _opened(request: Request, site: RolloutSite, agent: str) -> Session:
     companion = request.companion
     grant = Grant(
         request.model,
@@ -67,6 +67,7 @@ def _opened(request: Request, site: RolloutSite) -> Session:
         companion,
         over=OpeningWatch(request) if request.openings else None,
         first_byte_s=HURRIED * request.timeout_s,
+        program=agent,
     )
     try:
         return site.gateway.open(grant)
@@ -92,7 +93,7 @@ def recorded(
     """
     started = time.monotonic()
     try:
-        with _opened(request, site) as session:
+        with _opened(request, site, agent) as session:
             status, message = act(session)
             service_s = session.service_time.seconds
     finally:
@@ -104,6 +105,8 @@ def recorded(
     # An agent that could no longer reach its model has not failed, however it ended.
     if status is not Status.COMPLETED and (broken := site.broken()):
         status, message = Status.INFRA_ERROR, broken
+    message = session.scrub.text(message)
+    session.scrub.folder(request.record)
     found = Turns(request.record / WIRE).so_far()
     return Outcome(
         status=status,

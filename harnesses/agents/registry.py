@@ -78,18 +78,23 @@ def make_harness(
     return CliHarness(kind.agent(kind.toolchain(version), options or Options()), mode)
 
 
-def check_backend(agent: str, backend: Traits) -> None:
+def check_backend(agent: str, backend: Traits, key: str = "harness.name") -> None:
     """Check that a command-line agent can run in the sandboxes of a backend: its program comes
     from an image, and is started without asking for permissions.
+
+    Args:
+        agent: its name.
+        backend: or its traits.
+        key: of the config, by which the agent is named.
 
     Raises:
         BackendError: it cannot.
     """
     if not (backend.isolated and backend.images):
+        other = "harness.name to direct" if key == "harness.name" else f"remove {key}"
         raise BackendError(
-            f"harness.name: {agent!r} needs sandboxes that are isolated and run images, and those "
-            f"of {backend.name!r} are not or do not: set sandbox.kind to docker, or harness.name "
-            "to direct"
+            f"{key}: {agent!r} needs sandboxes that are isolated and run images, and those "
+            f"of {backend.name!r} are not or do not: set sandbox.kind to docker, or {other}"
         )
 
 

@@ -43,6 +43,28 @@ _QUOTA = re.compile(
 )
 
 
+HINTS = {
+    "subscription_sharing_usage_limit_exceeded":
+        "the plan's limit, or the one for this app, is reached; see chatgpt.com/settings/usage",
+    "subscription_sharing_user_not_eligible":
+        "this ChatGPT account may not use its plan here: it takes Plus or Pro, and a workspace "
+        "that allows it",
+    "subscription_sharing_unsupported_capability":
+        "a ChatGPT plan does not offer a part of the request; use an API key for it",
+    "subscription_sharing_route_not_supported":
+        "a ChatGPT plan does not offer this model or address; name another model, or use an API "
+        "key",
+    "subscription_sharing_invalid_user":
+        "the sign-in is no longer valid: run 'skillopt login chatgpt' again",
+    "subscription_sharing_usage_unavailable":
+        "the service cannot say now how much of the plan is left; it is asked again",
+}  # fmt: skip
+"""What a refusal of the route means and what to do, by its code (errors-and-recovery, same pages).
+"""
+
+_PLAN_LIMIT = re.compile(r"usage_limit_(reached|exceeded)", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """What a service said when it refused a request.
@@ -79,9 +101,14 @@ class Refusal:
         return self.status not in (401, 404, 429) and bool(_CONTENT.search(self.said))
 
     @property
+    def plan_limit(self) -> bool:
+        """Whether a window of a plan is used up, by the code of the refusal."""
+        return bool(_PLAN_LIMIT.search(self.kind))
+
+    @property
     def quota(self) -> bool:
         """Whether credit or quota is used up, which no short wait mends."""
-        return bool(_QUOTA.search(self.said))
+        return self.plan_limit or bool(_QUOTA.search(self.said))
 
     @property
     def blame(self) -> Blame:
@@ -102,12 +129,26 @@ def refusal_of(status: int, raw: bytes) -> Refusal:
     try:
         body = loads(raw[: 1024 * 1024])
     except ValueError:
-        return Refusal(status, text)
+        return Refusal(status, _page_title(text))
+    if isinstance(body, list) and len(body) == 1:  # As Gemini answers.
+        body = body[0]
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         kinds = [error.get(key) for key in ("code", "type", "status")]
-        return Refusal(status, _message(error, text), " ".join(str(k) for k in kinds if k))
+        message = _message(error, text)
+        if hint := HINTS.get(str(error.get("code"))):
+            message = f"{message} ({hint})"
+        return Refusal(status, message, " ".join(str(k) for k in kinds if k))
     return Refusal(status, error if isinstance(error, str) else text)
+
+
+def _page_title(text: str) -> str:
+    """What a page of a web site is about: the site is no model service, or not at this address."""
+    if not re.match(r"<(!doctype|html)", text, re.IGNORECASE):
+        return text
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    words = " ".join(re.sub(r"<[^>]*>", " ", title[1] if title else "").split())
+    return f"a web page ({words or 'without a title'})"
 
 
 def _message(error: dict[str, Any], text: str) -> str:

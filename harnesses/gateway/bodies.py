@@ -46,8 +46,11 @@ class Bodies:
         self._freed = asyncio.Condition()
 
     @asynccontextmanager
-    async def read(self, request: Request, session: Session) -> AsyncIterator[Any]:
-        """A request's body as JSON. A large one waits for room, and keeps it until it is answered.
+    async def read(
+        self, request: Request, session: Session
+    ) -> AsyncIterator[tuple[Any, bytes | None]]:
+        """A request's body as JSON, and as it came if it is to pass as it is. A large one waits for
+        room, and keeps it until it is answered.
 
         Args:
             request: to read.
@@ -67,8 +70,9 @@ class Bodies:
                     taken = await self._take(cost)
                     session.service_time.end(spool)
                 spool.seek(0)
-                value = _parsed(spool.read())
-            yield value
+                raw = spool.read()
+                value = _parsed(raw)
+            yield value, raw if session.login else None
         finally:
             if taken:
                 await self._give_back(taken)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harnesses.companion import PATH
+from harnesses.gateway.addresses import ANTHROPIC_VERSION
 from harnesses.gateway.door import EVENTS, StreamRead
 from harnesses.gateway.session import Session
 from harnesses.protocols.base import Codec, Conversation, ProtocolError, Reply
@@ -92,6 +93,8 @@ class ChatClient:
             base_url=BASE_URL,
             http_client=self._http,
             max_retries=0,
+            # The SDK's is newer than what other services than its vendor's know.
+            default_headers={"anthropic-version": ANTHROPIC_VERSION},
         )
 
         def create(shown: Conversation) -> Reply:
@@ -118,7 +121,9 @@ class ChatClient:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> ChatError:
-        known = self.session.failure or self.session.exhausted
+        last = self.session.exchanges[-1] if self.session.exchanges else None
+        refused = self.session.refused if last and last.blame == "service" else ""
+        known = self.session.failure or self.session.exhausted or refused
         return ChatError(known or f"{type(error).__name__}: {error}")
 
     @property

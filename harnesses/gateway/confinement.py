@@ -156,6 +156,12 @@ def _own_parts(protocol: ProtocolName, items: list[Any]) -> tuple[list[Any], lis
         if isinstance(item, dict) and item.get("type") == "item_reference":
             taken.append("input: item_reference")
             continue
+        if isinstance(item, dict) and item.get("type") == "additional_tools":
+            given = item.get("tools")
+            own, others = _own_tools(protocol, given if isinstance(given, list) else [])
+            taken += others
+            kept.append({**item, "tools": own})
+            continue
         if isinstance(item, dict) and _is_kept_file(item):
             taken.append(f"file of the service: {item.get('type')}")
             kept.append({"type": _TEXT[protocol], "text": _NOTE})

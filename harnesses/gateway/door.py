@@ -7,7 +7,9 @@ an error in the place of a reply, a stream that ends or breaks off before it say
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from harnesses.gateway.blame import Refusal
 from harnesses.gateway.upstreams import Answer, UpstreamError
@@ -110,9 +112,12 @@ async def opened(
         first += chunk
         if first.strip(_BLANK):
             break
-    if streamed and not first.strip(_BLANK).startswith((b"{", b"<", b"[")):
-        return await _begun(chunks, first, protocol)
+    looks_whole = first.strip(_BLANK).startswith((b"{", b"<", b"["))
+    if streamed and not looks_whole:
+        return replace(await _begun(chunks, first, protocol), headers=answer.headers)
     raw = await _whole(first, chunks, progress)
+    if not streamed and EVENTS in answer.content_type and not looks_whole:
+        return _joined(raw, protocol, answer)
     try:
         body = object_in(raw, "the answer")
         reply = CODECS[protocol].read_response(body)
@@ -122,8 +127,22 @@ async def opened(
         raise NoReplyError(refusal, Answer(400, JSON, _again(said))) from error
     if streamed:
         events = CODECS[protocol].write_stream(reply, reply.model, str(body.get("id") or "reply"))
-        return Answer(200, EVENTS, _again(b"".join(events)))
-    return Answer(200, JSON, _again(raw))
+        return Answer(200, EVENTS, _again(b"".join(events)), headers=answer.headers)
+    return Answer(200, JSON, _again(raw), headers=answer.headers)
+
+
+def _joined(raw: bytes, protocol: ProtocolName, answer: Answer) -> Answer:
+    """The whole reply of a stream that a service gave to a client that wants none."""
+    read = StreamRead(protocol)
+    try:
+        read.feed(raw)
+        reply = read.end()
+    except ProtocolError as error:
+        refusal = _refusal(error)
+        said = json.dumps(error_body(protocol, 400, refusal.text)).encode()
+        raise NoReplyError(refusal, Answer(400, JSON, _again(said))) from error
+    body = CODECS[protocol].write_response(reply, reply.model, secrets.token_hex(12))
+    return replace(answer, content_type=JSON, chunks=_again(json.dumps(body).encode()))
 
 
 async def _whole(first: bytes, chunks: AsyncIterator[bytes], progress: Progress) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from harnesses.protocols.base import ProtocolName, Reply
 
 _CLAUDE_AGENT = "x-claude-code-agent-id"
 _SESSION, _PARENT = "x-session-id", "x-parent-session-id"
+Adapt = Callable[[Call], tuple[Call, tuple[str, ...]]]
 MAIN = ""
 """The thread of the main conversation."""
 GONE = "the client went away before the reply was complete"
@@ -68,18 +69,37 @@ class Route:
     ids: CallIds
     """The ids of the session's tool calls; a translation changes them by itself."""
     translated: Translated | None = None
+    adapt: Adapt | None = None
+    """Makes of a call what the service takes, and names what is left out."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the client asked for a stream."""
+        return (
+            self.translated.shown.stream if self.translated else bool(self.call.body.get("stream"))
+        )
 
     @cached_property
+    def _sent(self) -> tuple[Call, tuple[str, ...]]:
+        call = self.call
+        if self.translated:
+            call = self.translated.call
+        elif call.raw is None:
+            call = replace(call, body=self.ids.request(call.body))
+        return self.adapt(call) if self.adapt else (call, ())
+
+    @property
     def sent(self) -> Call:
         """The call as its service gets it."""
-        if self.translated:
-            return self.translated.call
-        return replace(self.call, body=self.ids.request(self.call.body))
+        return self._sent[0]
 
     def back(self, answer: Answer) -> Answer:
         """An answer of the service as the client gets it."""
         if self.translated:
-            return self.translated.answer(answer)
+            # The headers are of another protocol than the client's.
+            return self.translated.answer(replace(answer, headers={}))
+        if self.call.raw is not None:
+            return answer
         return self.ids.answer(self.call.protocol, answer)
 
     def exchange(
@@ -96,7 +116,7 @@ class Route:
         return Exchange(
             self.call.protocol, self.call.body, reply, status, error, started, now(),
             other.call.protocol if other else None,
-            self.taken_out + (other.left_out if other else ()),
+            self.taken_out + (other.left_out if other else ()) + self._sent[1],
             ignored_fields(self.sent.protocol, self.sent.body, reply) if reply else (),
             _thread(self.call.headers), self.part, blame, tries,
         )  # fmt: skip

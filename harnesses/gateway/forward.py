@@ -13,6 +13,7 @@ from harnesses.clock import now
 from harnesses.gateway.blame import Blame, Refusal
 from harnesses.gateway.door import EVENTS, StreamRead
 from harnesses.gateway.exchange import GONE, Route, estimated
+from harnesses.gateway.headers import reply_headers
 from harnesses.gateway.readable import readable
 from harnesses.gateway.service import Service
 from harnesses.gateway.session import BACK_OFF, Session
@@ -164,6 +165,7 @@ class Forward:
             session.service_time,
             first_byte_s,
             grant.silence_s,
+            route.streamed,
         )
         self._started = now()
         self._sending = math.inf
@@ -199,8 +201,12 @@ class Forward:
     async def _pass_on(self, answer: Answer, send: Send) -> None:
         """Pass an answer on as it comes, and record it as far as it came."""
         passing = Passing(self._route.call.protocol, answer, self._tries.refusal)
-        head = [(b"content-type", answer.content_type.encode())]
+        passed = reply_headers(answer.headers, self._service.secrets())
+        head = [(name.encode(), value.encode()) for name, value in passed.items()]
+        head.append((b"content-type", answer.content_type.encode()))
         silent, plain = now(), readable(self._route.call.protocol)
+        if self._route.call.raw is not None:
+            plain = _as_it_is
         try:
             await send({"type": "http.response.start", "status": answer.status, "headers": head})
             async for chunk in answer.chunks:
@@ -278,6 +284,10 @@ class Forward:
             reply, status, error, self._started, blame, self._tries.count
         )
         self._session.add(exchange, usage)
+
+
+def _as_it_is(chunk: bytes) -> bytes:
+    return chunk
 
 
 async def answer_whole(send: Send, status: int, body: object) -> None:

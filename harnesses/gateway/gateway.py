@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harnesses.base import Usage
+from harnesses.base import ModelSpec, Usage
 from harnesses.companion import PATH as COMPANION_PATH
 from harnesses.gateway.bodies import MAX_BODY, Bodies, BodyError
 from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
@@ -24,13 +24,16 @@ from harnesses.gateway.confinement import confined, remote_address
 from harnesses.gateway.exchange import Route, unanswered
 from harnesses.gateway.forward import OVER, Forward
 from harnesses.gateway.patience import Patience
-from harnesses.gateway.service import OnWait, Service
-from harnesses.gateway.session import Expired, Grant, Session
+from harnesses.gateway.plan_upstreams import login_of, program_token, secrets_of
+from harnesses.gateway.plan_windows import PlanWindow
+from harnesses.gateway.service import OnPlan, OnWait, Service
+from harnesses.gateway.session import PASSING, Expired, Grant, Session
 from harnesses.gateway.translation import pick_protocol, translate
 from harnesses.gateway.upstreams import Call, Upstream
 from harnesses.protocols.base import ProtocolError, ProtocolName
 from harnesses.protocols.errors import error_body
 from harnesses.protocols.registry import PATHS
+from harnesses.scrubbing import Scrubber
 from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 _EXPIRY_S = 0.25
 """Seconds between two looks whether the time of a call's agent is over."""
 
+Written = tuple[bytes, str]
+"""A request's body and query as they came."""
 Price = Callable[[str, Usage], float | None]
 """A function from a model and a usage to the cost in USD; None if the price is not known."""
 
@@ -61,6 +66,7 @@ class Gateway:
         patience: how long the services are waited for.
         on_wait: called from the gateway's thread when a service is waited for.
         reply_s: seconds that a companion may take for a reply.
+        on_plan: called from the gateway's thread when more is known of a service's plan.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Gateway:
         patience: Patience = Patience(),  # noqa: B008  # It is frozen.
         on_wait: OnWait = lambda wait: None,
         reply_s: float = REPLY_S,
+        on_plan: OnPlan = lambda use: None,
     ) -> None:
         self.socket = socket
         self.upstreams = upstreams
@@ -78,6 +85,7 @@ class Gateway:
         self._patience = patience
         self._on_wait = on_wait
         self._reply_s = reply_s
+        self._on_plan = on_plan
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._services: dict[str, Service] = {}
@@ -127,19 +135,27 @@ class Gateway:
         return thread is not None and thread.is_alive() and not self._server.should_exit
 
     def open(self, grant: Grant) -> Session:
-        """Begin a session; raises GatewayError if its upstream is not configured."""
+        """Begin a session.
+
+        Raises:
+            GatewayError: its upstream is not configured.
+            PlanError: the upstream is a plan that may not be used so.
+        """
         if grant.model.upstream not in self.upstreams:
             known = ", ".join(sorted(self.upstreams))
             raise GatewayError(f"no upstream named {grant.model.upstream!r}; there are: {known}")
         companion = None
         if grant.companion is not None:
             companion = CompanionChannel(grant.companion, grant.record, self._reply_s)
+        upstream = self.upstreams[grant.model.upstream]
         session = Session(
             token="so-" + secrets.token_urlsafe(32),
+            login=program_token(upstream, grant.program),
+            scrub=self.scrubber,
             grant=grant,
             revoke=self.revoke,
             socket=self.socket,
-            protocols=self.upstreams[grant.model.upstream].protocols,
+            protocols=upstream.protocols,
             companion=companion,
         )
         with self._lock:
@@ -150,6 +166,16 @@ class Gateway:
         """Revoke a token; its running calls get no further byte."""
         with self._lock:
             self._sessions.pop(token, None)
+
+    @property
+    def scrubber(self) -> Scrubber:
+        """Takes the tokens that sandboxes get out of what is kept."""
+        return Scrubber(secrets_of(self.upstreams.values()))
+
+    def windows(self, upstream: str) -> tuple[PlanWindow, ...]:
+        """What the answers of an upstream have told of its plan."""
+        service = self._services.get(upstream)
+        return service.windows if service else ()
 
     def blocked(self, upstream: str) -> str:
         """Why an upstream need not be asked any more in this process: its credit is used up, or it
@@ -175,7 +201,7 @@ class Gateway:
         @asynccontextmanager
         async def lifespan(_: object) -> AsyncIterator[None]:
             self._services = {
-                name: Service(name, upstream, self._patience, self._on_wait)
+                name: Service(name, upstream, self._patience, self._on_wait, self._on_plan)
                 for name, upstream in self.upstreams.items()
             }
             yield
@@ -184,8 +210,9 @@ class Gateway:
 
         posts = {"/v1/messages/count_tokens": self._count, **dict.fromkeys(PATHS, self._call)}
         routes = [
-            routing.Route(path, endpoint, methods=["POST"], max_body_size=MAX_BODY)
+            routing.Route(begin + path, endpoint, methods=["POST"], max_body_size=MAX_BODY)
             for path, endpoint in posts.items()
+            for begin in ("", PASSING + "/{session}")
         ]
         routes.append(routing.Route("/v1/models", self._models, methods=["GET"]))
         routes.append(
@@ -198,8 +225,13 @@ class Gateway:
     def _session(self, request: Request) -> Session | None:
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         token = request.headers.get("x-api-key") or bearer
+        place = request.path_params.get("session")
         with self._lock:
-            return self._sessions.get(token)
+            session = self._sessions.get(token if place is None else str(place))
+        if session is None or place is None:
+            return session
+        # Whoever passes by as it is has the token of its plan.
+        return session if session.login is not None and session.login.fits(bearer) else None
 
     async def _models(self, request: Request) -> Response:
         from starlette.responses import JSONResponse
@@ -235,16 +267,19 @@ class Gateway:
         from starlette.exceptions import HTTPException
         from starlette.requests import ClientDisconnect
 
-        protocol = PATHS[request.url.path]
+        passing = "session" in request.path_params
+        path = request.url.path
+        protocol = PATHS["/" + path.split("/", 3)[3] if passing else path]
         session = self._session(request)
-        if session is None:
+        if session is None or passing != (session.login is not None):
             return _error(protocol, 401, "this token does not belong to a running rollout")
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             """Keeps the body's room until the call is answered."""
             try:
-                async with session.calls, self._bodies.read(request, session) as body:
-                    answer = self._answer(session, protocol, body, request.headers)
+                async with session.calls, self._bodies.read(request, session) as (body, raw):
+                    written = None if raw is None else (raw, request.url.query)
+                    answer = self._answer(session, protocol, body, request.headers, written)
                     await answer(scope, receive, send)
             except BodyError as error:
                 await _error(protocol, error.status, f"request: {error}")(scope, receive, send)
@@ -259,7 +294,12 @@ class Gateway:
         return respond
 
     def _answer(
-        self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
+        self,
+        session: Session,
+        protocol: ProtocolName,
+        body: Any,
+        headers: Mapping[str, str],
+        written: Written | None,
     ) -> ASGIApp:
         refusal = self._refusal(session, protocol, body)
         if refusal is None and self._is_over(session, protocol, body, headers):
@@ -269,7 +309,10 @@ class Gateway:
         session.requests += 1
         try:
             lower = {k.lower(): v for k, v in headers.items()}
-            route = self._route(session, protocol, body, lower)
+            if written is None:
+                route = self._route(session, protocol, body, lower)
+            else:
+                route = _passing(session, protocol, body, lower, written)
         except ProtocolError as error:
             return _error(protocol, 400, str(error))
         model = session.grant.model
@@ -277,7 +320,7 @@ class Gateway:
             session,
             route,
             self._services[model.upstream],
-            partial(self._priced, model.name),
+            partial(self._priced, model),
             partial(self._alive, session),
         )
         return _until_disconnected(forward, lambda: session.expired() or forward.unread)
@@ -298,14 +341,16 @@ class Gateway:
         taken: tuple[str, ...] = ()
         if not session.grant.outside:
             body, taken = confined(protocol, body)
-        spoken = pick_protocol(protocol, self.upstreams[model.upstream].protocols)
+        upstream = self.upstreams[model.upstream]
+        spoken = pick_protocol(protocol, upstream.protocols)
+        adapt = getattr(upstream, "adapt", None)
         if spoken == protocol:
             body = {**body, **sampling}
             call = Call(protocol, path, body, headers, seed, silence_s)
-            return Route(call, session.part, taken, session.call_ids)
+            return Route(call, session.part, taken, session.call_ids, adapt=adapt)
         call = Call(protocol, path, body, headers, seed, silence_s)
         other = translate(call, spoken, sampling, session.thoughts, session.call_ids)
-        return Route(call, session.part, taken, session.call_ids, other)
+        return Route(call, session.part, taken, session.call_ids, other, adapt)
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any
@@ -338,8 +383,37 @@ class Gateway:
             session.add(unanswered(protocol, body, headers, session.part, session.over), None)
         return bool(session.over)
 
-    def _priced(self, model: str, usage: Usage) -> Usage:
-        return replace(usage, cost_usd=self._price(model, usage))
+    def _priced(self, model: ModelSpec, usage: Usage) -> Usage:
+        if login_of(self.upstreams[model.upstream]):
+            return replace(usage, cost_usd=0.0, included=True)
+        return replace(usage, cost_usd=self._price(model.name, usage))
+
+
+def _passing(
+    session: Session,
+    protocol: ProtocolName,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+    written: Written,
+) -> Route:
+    """A call that passes as it is, or not at all.
+
+    Raises:
+        ProtocolError: the service would act outside for the agent.
+    """
+    if not session.grant.outside:
+        _, taken = confined(protocol, body)
+        if taken:
+            raise ProtocolError(
+                f"not passed on, as the service would act outside the sandbox: {', '.join(taken)}"
+            )
+    grant, bearer = session.grant, session.login.value if session.login else ""
+    path = next(path for path, name in PATHS.items() if name == protocol)
+    raw, query = written
+    headers = {name: value for name, value in headers.items() if name != "authorization"}
+    path += f"?{query}" if query else ""
+    call = Call(protocol, path, body, headers, grant.seed, grant.silence_s, raw, bearer)
+    return Route(call, session.part, (), session.call_ids)
 
 
 def _until_disconnected(reply: ASGIApp, expired: Expired) -> ASGIApp:

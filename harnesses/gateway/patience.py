@@ -164,8 +164,8 @@ def told_pause(headers: Mapping[str, str], body: str) -> float | None:
     if field:
         return float(field[1]) * (0.001 if field[2] == "ms" else 1.0)
     at = _AT_FIELD.search(body)
-    moment = at[1] if at else headers.get("x-ratelimit-reset")
-    if moment and (seconds := _until(moment)) is not None:
+    reset = at[1] if at else headers.get("x-ratelimit-reset")
+    if reset and (seconds := _until(reset)) is not None:
         return seconds
     resets = [
         span
@@ -202,19 +202,26 @@ def _span(text: str) -> float | None:
 _SHORT = {"milli": "ms", "second": "s", "minute": "m", "hour": "h", "day": "d"}
 
 
-def _until(moment: str) -> float | None:
-    """Seconds until a moment: seconds or milliseconds since 1970, or an RFC 3339 date."""
+def moment(text: str) -> float | None:
+    """A time in seconds since the epoch, from seconds or milliseconds since then or an RFC 3339
+    date; None for anything else."""
     import datetime
 
-    text = moment.strip().strip('"')
+    text = text.strip().strip('"')
     try:
         value = float(text)
         at = value / 1000 if value > 1e11 else value
-        if at < 1e9:
-            return value  # A number of seconds, not a moment.
     except ValueError:
         try:
             at = datetime.datetime.fromisoformat(text).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
-    return max(0.0, at - time.time())
+    return at if 1e9 <= at < 1e11 else None
+
+
+def _until(text: str) -> float | None:
+    """Seconds until a moment."""
+    at = moment(text)
+    if at is not None:
+        return max(0.0, at - time.time())
+    return _number(text.strip().strip('"'), 1.0)  # A number of seconds, not a moment.

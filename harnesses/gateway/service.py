@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harnesses.clock import now
 from harnesses.gateway.blame import Refusal
 from harnesses.gateway.patience import Health, Patience
+from harnesses.gateway.plan_windows import (
+    PlanWindow,
+    exhausted_until,
+    merged,
+    refused_window,
+    windows_in,
+)
 from harnesses.gateway.slots import Slots
 from harnesses.gateway.upstreams import Upstream
 
@@ -42,6 +50,22 @@ class Wait:
 OnWait = Callable[[Wait], None]
 
 
+@dataclass(frozen=True)
+class PlanUse:
+    """What is known of the plan that pays for a service.
+
+    Args:
+        service: its name in the config.
+        windows: of the plan.
+    """
+
+    service: str
+    windows: tuple[PlanWindow, ...]
+
+
+OnPlan = Callable[[PlanUse], None]
+
+
 @dataclass
 class Service:
     """One upstream of a gateway. Used from the gateway's event loop only.
@@ -50,12 +74,16 @@ class Service:
         name: of the upstream in the config.
         patience: how long it is waited for.
         on_wait: called when it is waited for.
+        on_plan: called when more, or something else, is known of its plan.
     """
 
     name: str
     upstream: Upstream
     patience: Patience
     on_wait: OnWait
+    on_plan: OnPlan = lambda use: None
+    windows: tuple[PlanWindow, ...] = ()
+    """Of its plan, as far as its answers have told."""
     health: Health = field(default_factory=Health)
     blocked: str = ""
     """Why no request has any chance; empty as long as one may have."""
@@ -66,6 +94,15 @@ class Service:
 
     def __post_init__(self) -> None:
         self.slots = Slots(self.upstream.max_concurrency)
+
+    def secrets(self) -> list[str]:
+        """The keys and tokens with which it is called."""
+        name = getattr(self.upstream, "key_env", "")
+        held = (
+            os.environ.get(name, "").strip() if name else "",
+            getattr(self.upstream, "_token", ""),
+        )
+        return [secret for secret in held if secret]
 
     def replied(self) -> None:
         """Note a good reply."""
@@ -80,6 +117,45 @@ class Service:
         if max(pause_s, self.health.down_s) >= _WORTH_TELLING_S:
             self._told = Wait(self.name, reason, since, now() + pause_s)
             self.on_wait(self._told)
+
+    def plan_told(self, headers: Mapping[str, str]) -> None:
+        """Note what the headers of an answer say of its plan."""
+        at = now()
+        if told := windows_in(headers, at):
+            self._windows(merged(self.windows, told, at))
+
+    def plan_refused(
+        self, said: Refusal, headers: Mapping[str, str], told_s: float | None
+    ) -> float | None:
+        """Note a refusal, which may be for the limit of its plan.
+
+        Args:
+            said: what the service said.
+            headers: of its answer.
+            told_s: the seconds to wait that it has, by what any service says.
+
+        Returns:
+            The seconds to wait: to the reset of its plan if that is what it was refused for.
+        """
+        at = now()
+        windows = windows_in(headers, at)
+        closed = said.status in (0, 429) and any(w.exhausted for w in windows)
+        if not closed and not said.plan_limit:
+            return told_s
+        windows = refused_window(windows, told_s, at)
+        self._windows(merged(self.windows, windows, at))
+        until = exhausted_until(windows, at)
+        return told_s if until is None else max(0.0, until - at)
+
+    def plan_is_used_up(self, said: Refusal) -> bool:
+        """Whether a window of its plan is used up now."""
+        at = now()
+        return said.plan_limit or any(w.exhausted and w.share(at) > 0 for w in self.windows)
+
+    def _windows(self, windows: tuple[PlanWindow, ...]) -> None:
+        if windows != self.windows:
+            self.windows = windows
+            self.on_plan(PlanUse(self.name, windows))
 
     def refused(self, text: str, rollout: int) -> str:
         """Note that a request was refused for a reason that no wait mends.
@@ -110,7 +186,10 @@ class Service:
         if wait_s is not None:
             at = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + wait_s))
             when = f"; it is to be there again at {at}, which is longer than patience allows"
-        self.blocked = (
-            f"model service {self.name}: credit or quota is used up: {said.text[:_TEXT]}{when}"
-        )
+        what = "credit or quota is used up"
+        if self.plan_is_used_up(said):
+            known = ", ".join(window.text(now()) for window in self.windows)
+            what = "the plan's limit is reached" + (f" ({known})" if known else "")
+            when = when or "; it does not say until when: run the same command again later"
+        self.blocked = f"model service {self.name}: {what}: {said.text[:_TEXT]}{when}"
         return self.blocked

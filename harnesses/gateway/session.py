@@ -14,11 +14,15 @@ from harnesses.companion import Companion
 from harnesses.gateway.call_ids import CallIds
 from harnesses.gateway.companion_channel import CompanionChannel
 from harnesses.gateway.exchange import Exchange
+from harnesses.gateway.plan_upstreams import ProgramToken
 from harnesses.gateway.service_time import ServiceTime
 from harnesses.gateway.translation import Thoughts
 from harnesses.gateway.wire import WIRE, WireWriter
 from harnesses.protocols.base import ProtocolName
+from harnesses.scrubbing import NOTHING, Scrubber
 
+PASSING = "/passing"
+"""The beginning of the paths of calls that pass as they are."""
 CALLS = 16
 """The most calls of one session at the same time; agents with many sub-agents make a few."""
 RECORDED_BYTES = 128 * 1024 * 1024
@@ -52,6 +56,8 @@ class Grant:
     first_byte_s: float = math.inf
     """The most seconds to the first byte of a reply that are the agent's; ``patience`` may have
     less."""
+    program: str = ""
+    """Name of the harness whose program makes the calls; empty for calls of this process."""
 
 
 @dataclass
@@ -95,13 +101,17 @@ class Session:
     companion: CompanionChannel | None = None
     _bytes: int = 0
     """What has been recorded."""
+    login: ProgramToken | None = None
+    """The token that the program sends by itself: its calls then pass as they are."""
+    scrub: Scrubber = NOTHING
+    """Takes out of what is recorded what nobody may read."""
     expired: Expired = lambda: False
     """Whether the agent's time is over: set by a harness whose agent cannot be stopped while it
     waits for a reply. Calls that are running then end."""
 
     def __post_init__(self) -> None:
         record = self.grant.record
-        self._wire = WireWriter(record / WIRE) if record is not None else None
+        self._wire = WireWriter(record / WIRE, self.scrub.raw) if record is not None else None
 
     def __enter__(self) -> Session:
         return self
@@ -111,8 +121,15 @@ class Session:
         if self.companion is not None:
             self.companion.close()
 
+    @property
+    def path(self) -> str:
+        """What stands before the paths of the calls that pass as they are. They have the program's
+        own token, so that the session's is in their address."""
+        return f"{PASSING}/{self.token}" if self.login else ""
+
     def add(self, exchange: Exchange, usage: Usage | None) -> None:
         """Record one exchange, and keep it without its request."""
+        exchange = replace(exchange, error=self.scrub.text(exchange.error))
         if usage is not None:
             self.usage += usage
         if self._wire is not None:

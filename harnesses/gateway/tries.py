@@ -45,6 +45,7 @@ class Tries:
         waited: the session's time for the service; the call's own interval is kept up to date.
         first_byte_s: seconds to the first byte of a reply that are the agent's.
         thinking_s: seconds of silence within a reply that are; None for the patience's.
+        streamed: whether the client asked for a stream; a service may stream in any case.
     """
 
     service: Service
@@ -55,6 +56,7 @@ class Tries:
     waited: ServiceTime
     first_byte_s: float
     thinking_s: float | None = None
+    streamed: bool = False
     refusal: Refusal | None = None
     """What the service said, if the answer is no reply."""
     count: int = 0
@@ -127,6 +129,7 @@ class Tries:
                 told = answer.retry_after_s
                 if told is None:
                     told = told_pause(answer.headers, raw.decode("utf-8", "replace"))
+                told = self.service.plan_refused(said, answer.headers, told)
                 self._check_account(said, told)
                 if said.blame == "agent" or (status not in RETRIED and last):
                     return replace(answer, chunks=_again(raw))
@@ -136,6 +139,10 @@ class Tries:
                 if none.refusal.blame == "agent":
                     return none.answer
                 status, error = 200, str(none)
+                if none.refusal.plan_limit and answer is not None:
+                    status = 429  # Said in a stream that had begun.
+                    told = self.service.plan_refused(none.refusal, answer.headers, None)
+                    self._check_account(none.refusal, told)
             except UpstreamError as broke:
                 if isinstance(broke, UnusableUpstreamError):
                     raise GivenUpError(f"model service failed: {broke}") from broke
@@ -171,12 +178,12 @@ class Tries:
             raise self.impatient("no reply began") from None
         if not isinstance(answer, Answer):
             raise TypeError(f"send() returned {answer!r}; return an Answer")
+        self.service.plan_told(answer.headers)
         return replace(answer, chunks=self._patient(answer.chunks))
 
     async def _opened(self, answer: Answer) -> Answer:
         self.content()
-        streamed = bool(self.call.body.get("stream"))
-        return await opened(answer, self.call.protocol, streamed, self.content)
+        return await opened(answer, self.call.protocol, self.streamed, self.content)
 
     async def _patient(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks of an answer, as long as there is patience."""
@@ -218,11 +225,16 @@ class Tries:
         if pause is not None:
             self.service.waited_for(error, pause)
             await asyncio.sleep(pause)
-        elif told is not None and told > self.service.patience.total_s and self.refusal:
+        elif told is not None and self.refusal and self._too_long(told):
             raise GivenUpError(self.service.used_up(self.refusal, told))
         else:
             tries = f" (after {self.count} tries)" if self.count > 1 else ""
             raise GivenUpError(f"model service failed: {error}{tries}")
+
+    def _too_long(self, told: float) -> bool:
+        """Whether a service is to be used again only when all patience is over."""
+        plan = self.refusal is not None and self.service.plan_is_used_up(self.refusal)
+        return plan or told > self.service.patience.total_s
 
 
 async def _start_of(chunks: AsyncIterator[bytes]) -> bytes:

@@ -6,21 +6,31 @@ The simulated model is an upstream too, but knows of training, so it is in :mod:
 from __future__ import annotations
 
 import asyncio
-import math
 import os
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from harnesses.gateway.addresses import (
+    ANTHROPIC_VERSION,
+    KINDS,
+    address,
+    fitted_body,
+    key_headers,
+)
+from harnesses.gateway.cloud_logins import AwsLogin, CloudLoginError, GoogleLogin
+from harnesses.gateway.fast_streams import gathered
+from harnesses.gateway.headers import request_headers
+from harnesses.gateway.refused_parts import RefusedParts
 from harnesses.protocols.base import ProtocolName
 from sandboxes.errors import SkillOptError
 
 if TYPE_CHECKING:
     import httpx2
-    from httpcore2 import AsyncNetworkStream
+
+
+T = TypeVar("T")
 
 
 class UpstreamError(SkillOptError):
@@ -46,6 +56,10 @@ class Call:
     seed: int
     silence_s: float | None = None
     """Seconds for which the service may be silent; None for the upstream's own limit."""
+    raw: bytes | None = None
+    """The body as the client wrote it, to be sent as it is; None if it was made here."""
+    bearer: str = field(default="", repr=False)
+    """The client's own token, which the service gets in place of a key; empty without."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class Answer:
     retry_after_s: float | None = None
     """The seconds to wait before the next try, if the upstream knows them."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """The headers, with names in lower case, in which a service may say how long to wait."""
+    """The service's headers, with names in lower case."""
 
 
 class Upstream(Protocol):
@@ -76,31 +90,18 @@ class Upstream(Protocol):
     async def close(self) -> None: ...
 
 
-PASSED_HEADERS = ("anthropic-beta", "anthropic-version", "openai-beta")
-
-PROTOCOLS: dict[str, frozenset[ProtocolName]] = {
-    "openai": frozenset({"responses", "chat"}),
-    "azure-openai": frozenset({"responses", "chat"}),
-    "anthropic": frozenset({"messages"}),
-    "openai-compatible": frozenset({"chat"}),
-}
-
-GATHER_S = 0.007
-"""Seconds for which nothing is read of a fast stream, after something has been."""
-_HELD_BYTES = 256 * 1024
-
-BASE_URLS = {"openai": "https://api.openai.com", "anthropic": "https://api.anthropic.com"}
+_ERROR_BYTES = 64 * 1024
 
 
 @dataclass
 class HttpUpstream:
-    """A service over HTTP. Bodies are not changed, except for one field that OpenAI renamed.
+    """A service over HTTP. Bodies are not changed, except for what :func:`fitted_body` says.
 
     Args:
-        kind: ``openai``, ``azure-openai``, ``anthropic`` or ``openai-compatible``.
-        base_url: without ``/v1``; for Azure that of the resource.
-        key_env: environment variable that holds the key; empty for a server without keys.
-            It is read at each call and used for nothing else.
+        kind: one of :data:`harnesses.gateway.addresses.KINDS`.
+        base_url: see :func:`harnesses.gateway.addresses.address`.
+        key_env: environment variable that holds the key; empty for a server without keys, or to use
+            the cloud's login. It is read at each call and used for nothing else.
         protocols: that the service speaks.
         api_version: Azure's dated one; empty for its ``v1`` interface.
     """
@@ -113,6 +114,9 @@ class HttpUpstream:
     timeout_s: float = 600.0
     api_version: str = ""
     _clients: list[httpx2.AsyncClient] = field(default_factory=list, repr=False)
+    _aws: AwsLogin = field(default_factory=AwsLogin, repr=False)
+    _google: GoogleLogin = field(default_factory=GoogleLogin, repr=False)
+    _refused: RefusedParts = field(default_factory=RefusedParts, repr=False)
 
     def _client(self) -> httpx2.AsyncClient:
         import httpx2
@@ -121,7 +125,13 @@ class HttpUpstream:
             self._clients.append(httpx2.AsyncClient())
         return self._clients[0]
 
-    def _key(self) -> str:
+    @property
+    def _login(self) -> str:
+        return "" if self.key_env else KINDS[self.kind].login
+
+    async def _key(self) -> str:
+        if self._login == "google":
+            return await _logged_in(asyncio.to_thread(self._google.token))
         if not self.key_env:
             return ""
         key = os.environ.get(self.key_env, "").strip()
@@ -137,46 +147,58 @@ class HttpUpstream:
         return key
 
     def _headers(self, call: Call, key: str) -> dict[str, str]:
-        headers = {k: v for k, v in call.headers.items() if k in PASSED_HEADERS}
-        headers["accept-encoding"] = "identity"
-        if call.protocol == "messages":
-            headers.setdefault("anthropic-version", "2023-06-01")
-        if key:
-            name = {"anthropic": "x-api-key", "azure-openai": "api-key"}.get(self.kind)
-            headers |= {name: key} if name else {"authorization": f"Bearer {key}"}
-        return headers
+        headers = request_headers(call.headers) | {"accept-encoding": "identity"}
+        if self.kind == "vertex":  # It has the version in the body.
+            headers.pop("anthropic-version", None)
+        elif call.protocol == "messages":
+            headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
+        return headers | key_headers(self.kind, key)
 
     def _url(self, call: Call) -> str:
-        base = self.base_url.rstrip("/")
-        if self.kind != "azure-openai":
-            return base + call.path
-        if not self.api_version:
-            return f"{base}/openai{call.path}"
-        path = call.path.removeprefix("/v1")
-        if call.protocol == "chat":  # The dated interface has the deployment in its address.
-            path = f"/deployments/{quote(str(call.body.get('model')), safe='')}{path}"
-        return f"{base}/openai{path}?api-version={quote(self.api_version)}"
-
-    def _body(self, call: Call) -> dict[str, Any]:
-        body = dict(call.body)
-        if call.protocol == "chat" and self.kind in ("openai", "azure-openai"):
-            limit = body.pop("max_tokens", None)
-            if limit is not None:
-                body.setdefault("max_completion_tokens", limit)
-        return body
+        model, stream = str(call.body.get("model")), bool(call.body.get("stream"))
+        return address(self.kind, self.base_url, call.protocol, model, stream, self.api_version)
 
     async def send(self, call: Call) -> Answer:
+        key, url = await self._key(), self._url(call)
+        while True:
+            headers = self._refused.headers(self._headers(call, key))
+            body = fitted_body(self.kind, call.protocol, call.body)
+            body = self._refused.body(call.protocol, body)
+            response = await self._response(call, url, headers, body)
+            chunks = _chunks(response, url)
+            if response.status_code == 400:
+                raw = await _start_of(chunks)
+                if self._refused.learn(raw.decode("utf-8", "replace"), headers, body):
+                    continue
+                chunks = _again(raw)
+            kind = response.headers.get("content-type", "application/json")
+            if "event-stream" in kind and "network_stream" in response.extensions:
+                chunks = gathered(chunks, response.extensions["network_stream"])
+            # A service may repeat what it was sent.
+            secret = response.request.headers.get("x-amz-security-token", key)
+            return Answer(
+                response.status_code,
+                kind,
+                _without(secret.encode(), chunks),
+                headers={name.lower(): value for name, value in response.headers.items()},
+            )
+
+    async def _response(
+        self, call: Call, url: str, headers: Mapping[str, str], body: Mapping[str, Any]
+    ) -> httpx2.Response:
+        """The beginning of an answer; raises UpstreamError if there is none."""
         import httpx2
 
-        key, client, url = self._key(), self._client(), self._url(call)
-        headers = self._headers(call, key)
-        limit = max(self.timeout_s, call.silence_s or 0.0)
+        client, limit = self._client(), max(self.timeout_s, call.silence_s or 0.0)
         request = client.build_request(
-            "POST", url, json=self._body(call), headers=headers,
+            "POST", url, json=body, headers=headers,
             timeout=httpx2.Timeout(limit, connect=10.0),
         )  # fmt: skip
+        if self._login == "aws":
+            signed = asyncio.to_thread(self._aws.headers, str(request.url), request.content)
+            request.headers.update(await _logged_in(signed))
         try:
-            response = await client.send(request, stream=True)
+            return await client.send(request, stream=True)
         except httpx2.ReadTimeout as error:
             raise UpstreamError(f"{url}: no byte of a reply within {limit:g} s") from error
         except httpx2.HTTPError as error:
@@ -184,21 +206,56 @@ class HttpUpstream:
                 f"{url}: {type(error).__name__}: {error}; is the service running, and is "
                 "base_url right?"
             ) from error
-        kind = response.headers.get("content-type", "application/json")
-        chunks = _chunks(response, url)
-        if "event-stream" in kind and "network_stream" in response.extensions:
-            chunks = gathered(chunks, response.extensions["network_stream"])
-        return Answer(
-            response.status_code,
-            kind,
-            _without(key.encode(), chunks),
-            headers={name.lower(): value for name, value in response.headers.items()},
-        )
 
     async def close(self) -> None:
         for client in self._clients:
             await client.aclose()
         self._clients.clear()
+
+
+async def answer_of(
+    client: httpx2.AsyncClient,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    silence_s: float,
+    secret: str,
+) -> Answer:
+    """A service's answer to a request that is sent as it is.
+
+    Args:
+        client: that sends it.
+        url: where it goes.
+        headers: all that it has.
+        body: its bytes.
+        silence_s: seconds for which the service may be silent.
+        secret: that the answer may not have in it.
+
+    Raises:
+        UpstreamError: there is no answer.
+    """
+    import httpx2
+
+    timeout = httpx2.Timeout(silence_s, connect=10.0)
+    request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
+    try:
+        response = await client.send(request, stream=True)
+    except httpx2.HTTPError as error:
+        raise UpstreamError(f"{url}: {type(error).__name__}: {error}") from error
+    kind = response.headers.get("content-type", "application/json")
+    chunks = _chunks(response, url)
+    if "event-stream" in kind and "network_stream" in response.extensions:
+        chunks = gathered(chunks, response.extensions["network_stream"])
+    named = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, kind, _without(secret.encode(), chunks), headers=named)
+
+
+async def _logged_in(login: Awaitable[T]) -> T:
+    """The result of a cloud's login, whose failures become those of the service."""
+    try:
+        return await login
+    except CloudLoginError as error:
+        raise (UnusableUpstreamError if error.lasting else UpstreamError)(str(error)) from error
 
 
 async def _chunks(response: httpx2.Response, url: str) -> AsyncGenerator[bytes]:
@@ -218,103 +275,19 @@ async def _chunks(response: httpx2.Response, url: str) -> AsyncGenerator[bytes]:
         await response.aclose()
 
 
-class _Gathering:
-    """What has been read of a stream and not been taken yet."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-        self._ended = False
-        self._ready, self._taken = asyncio.Event(), asyncio.Event()
-        self._last, self._gap_s = -math.inf, math.inf
-
-    async def pause(self) -> None:
-        """To be awaited before each read of the connection: what was read before can be taken. If
-        the stream is a fast one, nothing is read for a while, so that what the service sends
-        meanwhile is read, judged and passed on at once."""
-        self._ready.set()
-        if self._gap_s < 1.5 * GATHER_S:
-            await asyncio.sleep(GATHER_S)
-
-    def came(self) -> None:
-        """To be called after each read."""
-        now = time.monotonic()
-        self._last, self._gap_s = now, now - self._last
-
-    async def read(self, chunks: AsyncGenerator[bytes]) -> None:
-        """Read to the end."""
-        try:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    self._held += chunk
-                    while len(self._held) > _HELD_BYTES:
-                        self._ready.set()
-                        self._taken.clear()
-                        await self._taken.wait()
-        finally:
-            self._ended = True
-            self._ready.set()
-
-    async def take(self) -> bytes:
-        """What is there, once it is to be passed on; nothing at the end."""
-        while not self._ended:
-            await self._ready.wait()
-            self._ready.clear()
-            if self._held:
+async def _start_of(chunks: AsyncGenerator[bytes]) -> bytes:
+    """The first bytes of an answer, which is then closed."""
+    raw = b""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            raw += chunk
+            if len(raw) > _ERROR_BYTES:
                 break
-        taken = bytes(self._held)
-        self._held.clear()
-        self._taken.set()
-        return taken
+    return raw
 
 
-async def gathered(
-    chunks: AsyncGenerator[bytes], connection: AsyncNetworkStream
-) -> AsyncGenerator[bytes]:
-    """The bytes of a stream in fewer chunks. The first after a pause of the service is passed on at
-    once, and none is kept back for longer than :data:`GATHER_S`.
-
-    Args:
-        chunks: of the stream.
-        connection: that they are read from.
-    """
-    gathering = _Gathering()
-
-    async def read() -> None:
-        with _read_by(connection, gathering):
-            await gathering.read(chunks)
-
-    reading = asyncio.ensure_future(read())
-    try:
-        while taken := await gathering.take():
-            yield taken
-        await reading
-    finally:
-        reading.cancel()
-        await asyncio.wait({reading})
-
-
-@contextmanager
-def _read_by(connection: AsyncNetworkStream, gathering: _Gathering) -> Iterator[None]:
-    """Pause before the reads of a connection: it alone knows when all has been read that has come.
-
-    At the end of a stream others may use the connection already, and gather by themselves.
-    """
-    original = type(connection).read
-
-    async def paced(max_bytes: int, timeout: float | None = None) -> bytes:
-        await gathering.pause()
-        try:
-            return await original(connection, max_bytes, timeout)
-        finally:
-            gathering.came()
-
-    methods = vars(connection)
-    methods["read"] = paced
-    try:
-        yield
-    finally:
-        if methods.get("read") is paced:
-            del methods["read"]
+async def _again(raw: bytes) -> AsyncGenerator[bytes]:
+    yield raw
 
 
 async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -334,19 +307,17 @@ async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
         yield rest
 
 
-def protocols_of(kind: str, given: Sequence[ProtocolName] = ()) -> frozenset[ProtocolName]:
-    """The protocols of an upstream of this kind, unless its config names others."""
-    return frozenset(given) or PROTOCOLS[kind]
-
-
 def refused_advice(status: int, text: str, model: str, upstream: Upstream) -> str:
     """The message for a service that answered 401, 403 or 404, with advice."""
     answer = f"status {status}: {text}"
     if status == 404:
+        base = getattr(upstream, "base_url", "").partition("?")[0]
         return (
             f"model service does not know {model!r} or has no such address: {answer}; check "
-            "the model's name (for Azure that of the deployment) and base_url"
+            f"the model's name (for Azure that of the deployment) and base_url {base}".rstrip()
         )
+    if getattr(upstream, "login", ""):
+        return f"model service refused the sign-in: {answer}"
     key = getattr(upstream, "key_env", "")
     advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
     return f"model service refused the key: {answer}; {advice}, and its permissions"

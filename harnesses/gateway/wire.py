@@ -8,7 +8,7 @@ Every request can be put together again as it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
@@ -31,10 +31,11 @@ class WireWriter:
 
     Args:
         file: to append to.
+        scrub: takes secrets out of a line.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, scrub: Callable[[bytes], bytes] = lambda line: line) -> None:
+        self._file, self._scrub = file, scrub
         self._known: set[str] = set()
         """The digests of what the session has written: parts, and lists up to each of their
         items."""
@@ -57,7 +58,7 @@ class WireWriter:
                 shared[key] = {"part": self._part(value, text, parts)}
         line = _line_of(exchange) | {"request": request, "shared": shared}
         line |= {"parts": parts, "lists": lists}
-        raw = _text(line) + b"\n"
+        raw = self._scrub(_text(line)) + b"\n"
         with self._file.open("ab") as log:
             log.write(raw)
         self._known.update(parts)

@@ -38,7 +38,10 @@ COMMANDS = {
     "review": "Go through drafts of tasks: accept, edit, reject.",
     "images": "Build, list and remove the container images.",
     "agents": "Show the versions of the agents, or try one.",
+    "login": "Sign in to an account whose plan pays for model calls.",
+    "logout": "Sign out of an account: remove its tokens from this machine.",
     "doctor": "Check what works on this machine, and how to fix the rest.",
+    "prices": "Show the price table of models, or renew it.",
     "clean": "Remove what dead runs left behind.",
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,9 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from harnesses.accounts.chatgpt import ChatGptAccount, SignedIn
+from harnesses.accounts.vault import AccountError
 from harnesses.agents.registry import toolchains
 from harnesses.agents.releases import ReleaseError, newest_release
 from harnesses.agents.toolchains import Toolchain, image_specs
+from harnesses.gateway.plan_upstreams import CLAUDE_TOKEN
 from sandboxes.backend import Backend, Check
 from sandboxes.base import Mount, SandboxError, SandboxSpec
 from sandboxes.docker import DockerEngine
@@ -69,6 +74,32 @@ def examine() -> Iterator[Check]:
             for toolchain in toolchains():
                 if there[toolchain.image]:
                     yield _program(backend, toolchain)
+
+
+def accounts() -> Iterator[Check]:
+    """Which plans can pay for model calls here. None of them has to; nobody is asked."""
+    title = "ChatGPT plan"
+    try:
+        state = ChatGptAccount().state()
+    except AccountError as error:
+        yield Check(title, False, str(error), "run 'skillopt login chatgpt'")
+    else:
+        yield _chatgpt(title, state)
+    name = CLAUDE_TOKEN
+    there = bool(os.environ.get(name, "").strip())
+    yield Check("Claude plan", True, f"{name} is {'set' if there else 'not set'}")
+
+
+def _chatgpt(title: str, state: SignedIn | None) -> Check:
+    if state is None:
+        return Check(title, True, "not signed in ('skillopt login chatgpt' signs in)")
+    who = f"signed in{f' as {state.email}' if state.email else ''}, kept in {state.place}"
+    if state.problem:
+        return Check(title, False, f"{who}: {state.problem}", "run 'skillopt login chatgpt' again")
+    ends = datetime.fromtimestamp(state.expires_at).strftime("%Y-%m-%d %H:%M")
+    valid = state.expires_at > time.time()
+    token = f"valid until {ends}" if valid else f"expired at {ends}, renewed with the next call"
+    return Check(title, True, f"{who}; its token is {token}")
 
 
 def environment(name: str) -> Check:

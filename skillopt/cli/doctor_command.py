@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 from itertools import chain
 
@@ -30,6 +31,7 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
         _try_model(model, config, as_json)
         return
     from skillopt.cli.doctor import (
+        accounts,
         engine_answers,
         environment,
         examine,
@@ -40,7 +42,7 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
 
     checks = []
     of_config = [] if config is None else [environment(config)]
-    everything = chain([installation()], of_config, examine(), release_checks())
+    everything = chain([installation()], of_config, accounts(), examine(), release_checks())
     for check in [engine_answers()] if engine_only else everything:
         checks.append(check)
         if not as_json:
@@ -57,6 +59,7 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
 def _try_model(model: str, config: str | None, as_json: bool) -> None:
     """Print the result of one request to a model."""
     from skillopt.cli.model_check import check_model
+    from skillopt.config.prices import cost_text
     from skillopt.core.files import to_json
 
     check = check_model(model, config)
@@ -73,11 +76,14 @@ def _try_model(model: str, config: str | None, as_json: bool) -> None:
             ("tokens", f"{usage.prompt_tokens} in ({usage.cached_tokens} cached), "
                        f"{usage.completion_tokens} out"),
             ("price", "unknown: add the model to a price table (key 'prices')"
-                      if cost is None else f"{cost:.6f} USD"),
+                      if cost is None else cost_text(usage) if usage.included else
+                      f"{cost:.6f} USD"),
             ("JSON schema", "kept" if check.schema_kept else
              f"not kept: {', '.join(check.ignored) or 'the reply does not fit it'}; as optimizer "
              "it will have to be asked again"),
         ):  # fmt: skip
             show_text(output(), f"ok  {name}: {value}")
+        for window in check.plan:
+            show_text(output(), f"ok  plan: {window.text(time.time())}")
     if check.error:
         sys.exit(EXIT_FAILED)

@@ -41,7 +41,7 @@ def check(config: str, settings: tuple[str, ...], runs: int, dry_run: bool, as_j
     """
     from skillopt.cli.progress import Display
     from skillopt.config.inputs import read_config
-    from skillopt.config.prices import money
+    from skillopt.config.prices import cost_text
     from skillopt.core.files import to_json
     from skillopt.training.gate_check import check_cost, check_gate
 
@@ -55,7 +55,7 @@ def check(config: str, settings: tuple[str, ...], runs: int, dry_run: bool, as_j
         else:
             click.echo(
                 f"at most {cost.rollouts} rollouts, about {tokens / 1000:,.0f}k tokens, "
-                f"{money(cost.usage.cost_usd)}; stored rollouts are free"
+                f"{cost_text(cost.usage)}; stored rollouts are free"
             )
         return
     warn_of_network(checked)

@@ -157,7 +157,7 @@ def _write_with_model(
     as_json: bool,
 ) -> dict[str, str]:
     """Have a model write new drafts; returns those that it did not, with the reason."""
-    from skillopt.config.prices import money
+    from skillopt.config.prices import cost_text
     from skillopt.evaluation.draft_writer import tokens_of, write_with_model
     from skillopt.tasks.drafts.drafts import write_draft
 
@@ -178,7 +178,7 @@ def _write_with_model(
         drafts, service, prices, spec, lambda draft: write_draft(draft, out)
     )
     if not as_json:
-        click.echo(f"{spec.name} wrote {len(drafts) - len(left)} drafts: {money(usage.cost_usd)}")
+        click.echo(f"{spec.name} wrote {len(drafts) - len(left)} drafts: {cost_text(usage)}")
     return left
 
 

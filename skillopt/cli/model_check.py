@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
 from pydantic import ValidationError
 
 from harnesses.base import ModelSpec, Usage
@@ -15,11 +16,12 @@ from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.exchange import Exchange
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.patience import Patience
+from harnesses.gateway.plan_windows import PlanWindow
 from harnesses.gateway.session import Grant, Session
 from harnesses.protocols.base import Conversation, Message
 from sandboxes.owner import scratch_dir
 from skillopt.config.loading import ConfigError, load_config
-from skillopt.config.prices import Prices, load_prices, price_table
+from skillopt.config.prices import Prices, default_table, load_prices, price_table
 from skillopt.config.schema import Config
 from skillopt.config.upstreams import UpstreamConfig, UpstreamsConfig
 from skillopt.core.resources import resource
@@ -50,6 +52,8 @@ class ModelCheck:
     """Whether the reply fits the JSON schema that was asked for."""
     ignored: tuple[str, ...] = ()
     """Features of the request that the service silently ignored."""
+    plan: tuple[PlanWindow, ...] = ()
+    """What the service told of the plan that pays."""
 
 
 def check_model(name: str, config: str | None = None) -> ModelCheck:
@@ -57,8 +61,8 @@ def check_model(name: str, config: str | None = None) -> ModelCheck:
 
     Args:
         name: ``UPSTREAM:NAME``, or with a config ``NAME`` alone, for its target's upstream.
-        config: the config with the upstreams and prices; by default the project's
-            ``configs/upstreams.yaml``.
+        config: the config with the upstreams and prices, or a file that has upstreams alone; by
+            default the project's ``configs/upstreams.yaml``.
 
     Raises:
         ConfigError: there is no such upstream, or the config cannot be used.
@@ -74,7 +78,7 @@ def check_model(name: str, config: str | None = None) -> ModelCheck:
     ):
         found = _ask(session, spec)
         raise_own_error(gateway, spec.upstream)
-        return found
+        return replace(found, plan=gateway.windows(spec.upstream))
 
 
 def named_model(
@@ -82,10 +86,10 @@ def named_model(
 ) -> tuple[Mapping[str, UpstreamConfig], Prices, ModelSpec]:
     """The services, the prices and the model that a name means; arguments and errors as for
     :func:`check_model`."""
-    if config is None:
-        file = resource("configs") / "upstreams.yaml"
+    file = resource("configs") / "upstreams.yaml" if config is None else Path(config)
+    if config is None or _has_upstreams_alone(file):
         upstreams = load_config(file, UpstreamsConfig).upstreams
-        prices = load_prices(resource("configs") / "prices.yaml")
+        prices = load_prices(default_table())
         upstream, colon, model = name.partition(":")
         if not colon or upstream not in upstreams:
             raise ConfigError(
@@ -99,6 +103,14 @@ def named_model(
     read: Config = read_config(config)
     spec = model_spec(with_target(read, name).target)
     return read.upstreams, price_table(read), spec
+
+
+def _has_upstreams_alone(file: Path) -> bool:
+    """Whether a file is no whole config, but has some services; what cannot be read is neither."""
+    try:
+        return list(yaml.safe_load(file.read_text("utf-8"))) == ["upstreams"]
+    except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError):
+        return False
 
 
 def _ask(session: Session, spec: ModelSpec) -> ModelCheck:

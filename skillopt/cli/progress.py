@@ -9,14 +9,17 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from harnesses.base import Usage
 from harnesses.clock import now
+from harnesses.gateway.plan_windows import PlanWindow
 from harnesses.gateway.service import Wait
 from skillopt.cli.common import show_text
-from skillopt.config.prices import money
+from skillopt.config.prices import cost_text
 from skillopt.core.text import printable
 from skillopt.run.events import (
     EvaluationStarted,
@@ -31,6 +34,7 @@ from skillopt.run.records import (
     CreditDone,
     EpochDone,
     Noted,
+    PlanUsed,
     RaceDone,
     RemovalDone,
     Replied,
@@ -75,6 +79,10 @@ class Progress:
     """The model services that are waited for, by name."""
     tokens: int = 0
     cost_usd: float | None = 0.0
+    included: bool = False
+    """Whether a plan has paid for some of it."""
+    plans: dict[str, tuple[PlanWindow, ...]] = field(default_factory=dict)
+    """What is known of plans, by the service's name."""
     started: float = field(default_factory=time.monotonic)
     finished: deque[float] = field(default_factory=lambda: deque(maxlen=PACE))
     """Times at which the last rollouts ended."""
@@ -98,8 +106,9 @@ class Progress:
                 self._finished(event)
             case Replied():
                 self.stage_done += 1
-                usage = event.usage
-                self._spend(usage.prompt_tokens + usage.completion_tokens, usage.cost_usd)
+                self._spend(event.usage)
+            case PlanUsed():
+                self.plans[event.service] = event.windows
             case ServiceWaited(wait) if wait.until is None:
                 self.waits.pop(wait.service, None)
             case ServiceWaited(wait):
@@ -127,11 +136,12 @@ class Progress:
         self.finished.append(time.monotonic())
         self.running -= 1
         self.failed += not event.rollout.status.scored
-        usage = event.rollout.usage
-        self._spend(usage.prompt_tokens + usage.completion_tokens, usage.cost_usd)
+        self._spend(event.rollout.usage)
 
-    def _spend(self, tokens: int, cost: float | None) -> None:
-        self.tokens += tokens
+    def _spend(self, usage: Usage) -> None:
+        self.tokens += usage.prompt_tokens + usage.completion_tokens
+        self.included = self.included or usage.included
+        cost = usage.cost_usd
         self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
 
     def seconds_left(self) -> float | None:
@@ -155,7 +165,10 @@ class Progress:
         parts.append(f"rollouts {self.done} done, {self.running} running, {self.failed} failed")
         if self.current is not None and self.best is not None:
             parts.append(f"score {self.current:.2f}, best {self.best:.2f}")
-        parts.append(f"{self.tokens / 1000:,.0f}k tokens, {money(self.cost_usd)}")
+        spent = Usage(cost_usd=self.cost_usd, included=self.included)
+        parts.append(f"{self.tokens / 1000:,.0f}k tokens, {cost_text(spent)}")
+        for service, windows in self.plans.items():
+            parts.append(plan_text(service, windows))
         for wait in self.waits.values():
             parts.append(waiting(wait))
         left = self.seconds_left()
@@ -260,6 +273,11 @@ class Display:
             took = clock(time.monotonic() - progress.started)
             shown = Text(printable(progress.text().replace(" · ", "\n")))
             return Panel(shown, title=Text(printable(progress.name)), subtitle=took)
+
+
+def plan_text(service: str, windows: Sequence[PlanWindow]) -> str:
+    """What is known of the plan that pays for a service."""
+    return f"plan of {service}: {', '.join(window.text(now()) for window in windows)}"
 
 
 def waiting(wait: Wait) -> str:

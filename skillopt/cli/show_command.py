@@ -41,7 +41,8 @@ def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> 
 
     RUN is a run's folder, or its name below ``runs``. The run may still be running.
     """
-    from skillopt.config.prices import money
+    from skillopt.cli.progress import plan_text
+    from skillopt.config.prices import cost_text
     from skillopt.core.files import to_json
     from skillopt.run.folder import read_state
     from skillopt.run.spending import JUDGE
@@ -63,7 +64,15 @@ def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> 
     _print_history(state)
     if spent := meter.stages.get(JUDGE):
         console = output()
-        show_text(console, f"judge: {spent.tokens:,} tokens, {money(spent.usage.cost_usd)}")
+        show_text(
+            console,
+            f"judge: {spent.tokens:,} tokens, {cost_text(spent.usage)}",
+        )
+    for service, windows in meter.plans.items():
+        show_text(output(), plan_text(service, windows))
+    if meter.total.usage.included:
+        spent = meter.total
+        show_text(output(), f"{spent.tokens:,} tokens, {cost_text(spent.usage)}")
     _print_diff(state)
 
 

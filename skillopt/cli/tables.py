@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from skillopt.cli.common import show_text
-from skillopt.config.prices import money
+from skillopt.config.prices import cost_text
 from skillopt.core.metric import Scorer
 from skillopt.core.text import printable
 from skillopt.evaluation.scoring import OnTask, Opening, Part, Row
@@ -39,7 +39,7 @@ TEXT_WIDTH = 10
 def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     """Print one line per skill and harness."""
     several = len({row.model for row in rows}) > 1
-    priced = any(row.usage.cost_usd != 0 for row in rows)
+    priced = any(row.usage.cost_usd != 0 or row.usage.included for row in rows)
     texts = ["harness", "model", "skill"] if several else ["harness", "skill"]
     word = rows[0].scorer.word if rows else "solved"
     numbers = [word, "gain, points", "opened", "s/task", "tokens", *["cost"] * priced]
@@ -57,7 +57,7 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
             f"{sum(r.duration_s for r in row.rollouts) / count:.1f}",
             f"{(usage.prompt_tokens + usage.completion_tokens) / 1000:,.0f}k",
         ]
-        _row(table, *cells, *([money(usage.cost_usd)] if priced else []))
+        _row(table, *cells, *([cost_text(usage)] if priced else []))
     _print(console, table)
     console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %, over")
     console.print("tasks; gains are paired by task, see docs/statistics.md.")
@@ -173,7 +173,12 @@ def print_plan(console: Console, plan: Plan) -> None:
     rows.append(("all", plan.rollouts, sum(s.calls for s in plan.stages), plan.usage))
     for name, rollouts, calls, usage in rows:
         tokens = usage.prompt_tokens + usage.completion_tokens
-        numbers = (f"{rollouts:,}", f"{calls:,}", f"{tokens / 1000:,.0f}k", money(usage.cost_usd))
+        numbers = (
+            f"{rollouts:,}",
+            f"{calls:,}",
+            f"{tokens / 1000:,.0f}k",
+            cost_text(usage),
+        )
         _row(table, name, *numbers)
     _print(console, table)
     console.print(f"edits at most, by step: {budgets}", soft_wrap=True)

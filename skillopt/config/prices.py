@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harnesses.base import Usage
 from skillopt.config.schema import Config
-from skillopt.core.resources import resource
+from skillopt.core.resources import resource, state_folder
 
 _DATE = re.compile(r"[-@](\d{8}|\d{4}-\d{2}-\d{2})$")
 """The date of a release at the end of a model's name."""
@@ -87,12 +87,30 @@ class Prices(BaseModel):
 
 
 def price_table(config: Config) -> Prices:
-    """The price table of a config: its own, or the project's.
+    """The price table of a config: its own, or the default.
 
     Raises:
         ConfigError: the file is missing or does not fit.
     """
-    return load_prices(config.prices or resource("configs") / "prices.yaml")
+    return load_prices(config.prices or default_table())
+
+
+def own_table() -> Path:
+    """Where ``skillopt prices`` writes a renewed table, which need not be there."""
+    return state_folder() / "prices.yaml"
+
+
+def default_table() -> Path:
+    """The file of the table that is used if a config names none: the renewed one, unless the
+    project's is of a later date.
+
+    Raises:
+        ConfigError: the renewed one does not fit.
+    """
+    packaged, own = resource("configs") / "prices.yaml", own_table()
+    if own.is_file() and load_prices(own).date >= load_prices(packaged).date:
+        return own
+    return packaged
 
 
 def load_prices(path: Path) -> Prices:
@@ -105,3 +123,10 @@ def load_prices(path: Path) -> Prices:
 def money(cost: float | None) -> str:
     """A cost as text for people, ``cost unknown`` if it is None."""
     return "cost unknown" if cost is None else f"${cost:,.2f}"
+
+
+def cost_text(usage: Usage) -> str:
+    """What some usage has cost, as text for people: neither 0 nor unknown if a plan has paid."""
+    if usage.included and usage.cost_usd is not None:
+        return f"{money(usage.cost_usd)} and a plan" if usage.cost_usd else "included in a plan"
+    return money(usage.cost_usd)

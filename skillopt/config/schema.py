@@ -20,6 +20,7 @@ from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from sandboxes.registry import BACKENDS, check_options, traits_of
 from skillopt.config.kinds import EXECUTORS, GATES, METHODS
+from skillopt.config.logins import check_logins
 from skillopt.config.network import Network
 from skillopt.config.section import Section
 from skillopt.config.upstreams import UpstreamConfig
@@ -233,6 +234,9 @@ class ModelConfig(Section):
 class OptimizerConfig(ModelConfig):
     """The model that reads trajectories and proposes edits."""
 
+    harness: Literal["claude-code", "codex"] | None = None
+    """Command-line agent that asks the model, one reply at a time and without tools, in a sandbox;
+    by default the model is asked directly."""
     sees_answers: bool = False
     """Whether the optimizer is shown the expected answers of training tasks."""
     prompts: Path | None = None
@@ -425,8 +429,11 @@ class SpendingConfig(Section):
 class RunLimitsConfig(SpendingConfig):
     """Limits of a run. A run that reaches one stops in a consistent state; raise it to resume."""
 
+    plan_share: float | None = Field(None, gt=0, le=1)
+    """Share of a plan's window (five hours, a week), as its service reports it, at which the run
+    stops; what you use otherwise counts too."""
     stages: dict[StageName, SpendingConfig] = Field(default_factory=dict)
-    """The same limits for single stages."""
+    """The same limits for single stages, without ``plan_share``."""
 
 
 class NoAcceptConfig(Section):
@@ -581,8 +588,12 @@ class Config(Section):
             check_options(self.sandbox.kind, self.sandbox.options)
             if self.names_cli_agent:
                 check_backend(self.harness.name, traits_of(self.sandbox.kind))
+            if self.optimizer.harness:
+                traits = traits_of(self.sandbox.kind)
+                check_backend(self.optimizer.harness, traits, "optimizer.harness")
         for text in self.transfer.to:
             self.place(text)
+        check_logins(self)
         return self
 
     @property
@@ -590,6 +601,13 @@ class Config(Section):
         """Whether the config names a command-line agent: without a section ``harness``, an object
         may take its place."""
         return self.harness.name in CLI_AGENTS and "harness" in self.model_fields_set
+
+    def caller(self, role: str) -> str:
+        """Who makes the model calls of ``target``, ``optimizer`` or ``judge``: the name of a
+        harness, ``direct`` for the project itself."""
+        if role == "target":
+            return self.harness.name
+        return (self.optimizer.harness if role == "optimizer" else None) or "direct"
 
     def place(self, text: str) -> tuple[str, str]:
         """Harness and model (``NAME``, or ``UPSTREAM:NAME`` for an upstream other than the

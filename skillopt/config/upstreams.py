@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
+from harnesses.gateway.addresses import KINDS, is_place
+from harnesses.gateway.plan_upstreams import Login
 from harnesses.protocols.base import ProtocolName
 from skillopt.config.section import Section
 from skillopt.core.import_path import PATH
@@ -37,18 +40,25 @@ class SimConfig(Section):
 class HttpConfig(Section):
     """A model service over HTTP."""
 
-    kind: Literal["openai", "azure-openai", "anthropic", "openai-compatible"]
-    base_url: str | None = Field(None, pattern=r"^https?://")
-    """Address of the service without ``/v1``; for Azure, that of the resource. The default for
-    ``openai`` and ``anthropic`` is the vendor's address."""
+    kind: Literal["openai", "azure-openai", "anthropic", "openai-compatible", "bedrock", "vertex"]
+    base_url: str | None = Field(None, pattern=r"^https?://[^/]")
+    """Address of the service, as its own pages give it: with or without ``/v1``; for Azure, that of
+    the resource; for Vertex, that of the project and location. The default for ``openai`` and
+    ``anthropic`` is the vendor's address."""
     key_env: str = ""
-    """Environment variable that contains the API key; never the key itself."""
+    """Environment variable that contains the API key; never the key itself. Without it, ``bedrock``
+    uses the AWS login of this machine, and ``vertex`` its Google login."""
     protocols: tuple[ProtocolName, ...] = ()
     """Protocols that the service supports, if not the usual ones of its kind (``[chat]`` for
-    ``openai-compatible``)."""
+    ``openai-compatible``, ``bedrock`` and ``vertex``, the last two of which have Claude at
+    ``[messages]``)."""
     api_version: str = ""
     """Version of Azure's dated interface, such as ``2025-04-01-preview``; by default its ``v1``
     interface is used."""
+    login: Login | None = None
+    """Who pays if there is no key: ``chatgpt`` for the ChatGPT plan that ``skillopt login chatgpt``
+    has signed in to (kind ``openai``), ``claude-plan`` for your own Claude plan (kind
+    ``anthropic``), in the agent ``claude-code`` only."""
     max_concurrency: int = Field(16, ge=1)
     """Most requests at the same time."""
 
@@ -64,20 +74,36 @@ class HttpConfig(Section):
             )
         return name
 
-    @field_validator("base_url")
-    @classmethod
-    def _is_without_v1(cls, url: str | None) -> str | None:
-        if url is not None and url.rstrip("/").endswith("/v1"):
-            raise ValueError("ends with /v1, which is added automatically; remove it")
-        return url
-
     @model_validator(mode="after")
     def _fits_its_kind(self) -> HttpConfig:
-        if self.kind in ("openai-compatible", "azure-openai") and not self.base_url:
+        if not self.base_url and not KINDS[self.kind].base_url:
             raise ValueError(f"base_url is required for an upstream of kind {self.kind}")
+        if self.kind == "vertex" and not is_place(self.base_url or ""):
+            raise ValueError(
+                "base_url: an address of Vertex ends in /projects/PROJECT/locations/LOCATION"
+            )
         if self.api_version and self.kind != "azure-openai":
             raise ValueError("api_version: only azure-openai has one; remove it")
+        if self.login is not None:
+            self._check_login(self.login)
         return self
+
+    def _check_login(self, login: Login) -> None:
+        kind = {"chatgpt": "openai", "claude-plan": "anthropic"}[login]
+        if self.kind != kind:
+            raise ValueError(f"login: {login} is for kind {kind}; change one of them")
+        if login == "chatgpt" and self.key_env:
+            raise ValueError("key_env: login: chatgpt takes the place of a key; remove one of them")
+        if self.protocols:
+            raise ValueError(f"protocols: with login: {login} there is only one; remove it")
+        given, own = urlsplit(self.base_url or KINDS[kind].base_url), urlsplit(KINDS[kind].base_url)
+        here = given.hostname in ("127.0.0.1", "::1", "localhost")
+        if not here and (given.scheme, given.netloc) != (own.scheme, own.netloc):
+            # The token of a person's account is sent nowhere else.
+            raise ValueError(
+                f"base_url: login: {login} sends your token to the vendor's own address or to this "
+                "machine only; remove it"
+            )
 
 
 class LlamaConfig(Section):
@@ -127,8 +153,8 @@ UpstreamConfig = Annotated[
     Discriminator(
         _tag,
         custom_error_type="upstream_kind",
-        custom_error_message="kind must be one of openai, azure-openai, anthropic, "
-        "openai-compatible, llamacpp, sim, or an import path like 'my_package.module:MyUpstream'",
+        custom_error_message=f"kind must be one of {', '.join(KINDS)}, llamacpp, sim, or an import "
+        "path like 'my_package.module:MyUpstream'",
     ),
 ]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from harnesses.base import Usage
 from skillopt.config.loading import ConfigError
-from skillopt.config.prices import money
+from skillopt.config.prices import cost_text
 from skillopt.config.schema import Config
 from skillopt.core.errors import FileError
 from skillopt.core.files import digest_of, read_json, to_json, write_atomic
@@ -148,7 +148,7 @@ class CheckedJudge:
     def cost(self) -> str:
         """What the judge has cost, in one line."""
         tokens = self.usage.prompt_tokens + self.usage.completion_tokens
-        return f"judge: {tokens:,} tokens, {money(self.usage.cost_usd)}"
+        return f"judge: {tokens:,} tokens, {cost_text(self.usage)}"
 
     @property
     def words(self) -> str:

@@ -286,6 +286,7 @@ class Row:
             **self._openings(),
             "tokens": usage.prompt_tokens + usage.completion_tokens,
             "cost_usd": usage.cost_usd,
+            **({"included": True} if usage.included else {}),
             "seconds": math.fsum({r.key: r.duration_s for r in self.rollouts}.values()),
             "fixed": self.fixed,
             "broken": self.broken,

@@ -28,7 +28,7 @@ KEYS_ADDED_LATER: dict[str, dict[str, Any]] = {
     "tasks": {"exclude": [], "options": {}, "duplicates": "refuse", "environment": ""},
     "gate": {"kind": "strict", "options": {}},
     "sim": {"protocols": []},
-    "upstream": {"api_version": ""},
+    "upstream": {"api_version": "", "login": None},
 }
 """Keys that were added after the first runs, by section, with the values that change nothing. With
 these values they are left out, so that rollouts from before are still found."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from harnesses.agents.registry import CLI_AGENTS, NAMES, check_backend, make_harness
 from harnesses.base import Usage
+from harnesses.gateway.plan_upstreams import CONTAINER_HOLDS_TOKEN
 from sandboxes.errors import BackendError
 from sandboxes.registry import BACKENDS, traits_of
 from skillopt.config.inputs import initial_skill, skills_beside
 from skillopt.config.loading import ConfigError
+from skillopt.config.logins import check_program, login, models
 from skillopt.config.prices import Prices, price_table
 from skillopt.config.schema import AllConfig, Config, SpendingConfig, SpentConfig, StopConfig
 from skillopt.core.import_path import check
@@ -114,6 +116,7 @@ def prepare(
     check_executor(config)
     for name, upstream in config.upstreams.items():
         check_upstream(name, upstream)
+    _check_plan(config, loaded, splits, harnesses)
     beside = skills_beside(config)
     for name in (config.harness.name, *harnesses):
         for skill in beside:
@@ -211,14 +214,33 @@ def _check_triggers(config: Config, splits: Splits, harnesses: Sequence[str]) ->
         )
 
 
+def _check_plan(config: Config, plugins: Plugins, splits: Splits, others: Sequence[str]) -> None:
+    """Raise if an agent may not use the plan of the target's upstream, or not with these tasks."""
+    if login(config, config.target.upstream) != "claude-plan":
+        return
+    own = "" if plugins.harness is not None else config.harness.name
+    try:
+        for name in (own, *others):
+            check_program(config, name, "harness")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    handed = next((t for tasks in splits.values() for t in tasks if t.handover), None)
+    if handed is not None and config.sandbox.handover != "workdir":
+        raise ConfigError(
+            f"task {handed.name}: its tests look at the agent's whole container; "
+            f"{CONTAINER_HOLDS_TOKEN}: leave the task out (tasks.exclude), set sandbox.handover: "
+            "workdir, or use an API key (key_env)"
+        )
+
+
 def _check_prices(config: Config, prices: Prices) -> None:
     """Raise ConfigError if there is a limit on money and a model has no price."""
     limits = [config.limits, *config.limits.stages.values(), *_spent_conditions(config.stop)]
     if all(limit.usd is None for limit in limits):
         return
-    judge = [config.judge.name] if config.judge else []
-    for model in (config.target.name, config.optimizer.name, *judge):
-        if prices.cost(model, Usage()) is None:
+    for _, used in models(config):
+        model = used.name
+        if not login(config, used.upstream) and prices.cost(model, Usage()) is None:
             where = config.prices or "configs/prices.yaml"
             raise ConfigError(
                 f"{where}: no price for {model!r}, which a limit in usd needs: add one to a "

@@ -203,6 +203,7 @@ def _act(
         more = f" and {len(removed) - 5} more" if len(removed) > 5 else ""
         what = f"{REMOVED}: {', '.join(removed[:5])}{more}"
         outcome = replace(outcome, message=what)
+    site.gateway.scrubber.folder(workspace)
     altered = before.altered(workspace)
     _keep_changes(altered, workspace, folder / "workspace")
     if handed:

@@ -15,16 +15,19 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from harnesses.accounts.terms import TERMS, first_use
 from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, Openings, Status, Usage
 from harnesses.clock import now
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.patience import Patience
-from harnesses.gateway.service import Wait
+from harnesses.gateway.plan_windows import PlanWindow, differ
+from harnesses.gateway.service import PlanUse, Wait
 from harnesses.harness import Harness
 from sandboxes.base import Limits, SandboxError
 from sandboxes.owner import scratch_dir
 from skillopt.config.kinds import EXECUTORS
+from skillopt.config.logins import login, models
 from skillopt.core.errors import RESUME_HINT, PausedError
 from skillopt.core.import_path import OwnCodeError, own_code
 from skillopt.core.skill import (
@@ -41,17 +44,19 @@ from skillopt.rollouts.executors import Executor, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.judge.asking import JudgeSpec
 from skillopt.rollouts.judge.question import expectations_of
+from skillopt.rollouts.questions import Questions
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.store import OUTCOME, RolloutStore
 from skillopt.rollouts.upstreams import (
+    check_signed_in,
     model_spec,
     open_upstream,
     raise_own_error,
     service_of,
 )
 from skillopt.run.events import Listener, RolloutFinished, RolloutStarted, ServiceWaited
-from skillopt.run.records import JudgeAsked, Noted, RolloutRan
+from skillopt.run.records import JudgeAsked, Noted, PlanUsed, RolloutRan
 from skillopt.run.spending import JUDGE, LimitReachedError
 from skillopt.tasks.evals.hiding import without_evals
 from skillopt.tasks.evals.reading import eval_files
@@ -91,6 +96,8 @@ class RolloutRunner:
         self._ahead: Ahead | None = None
         self._outages: set[str] = set()
         """The model services that are waited for."""
+        self._plans: dict[str, tuple[PlanWindow, ...]] = {}
+        """What was recorded of plans, by the service's name."""
         self._own_error: OwnCodeError | None = None
         """The first exception from a user's own part; nothing is started after it."""
 
@@ -110,8 +117,13 @@ class RolloutRunner:
                     self.prepared.prices.cost,
                     Patience(patience.total, first_byte_s=patience.first_byte),
                     self._waited,
+                    on_plan=self._plan_used,
                 )
             )
+            check_signed_in(self.config)
+            self._tell_terms()
+            self.questions = Questions(self.config, self.gateway)
+            stack.callback(self.questions.close)
             self._executor = stack.enter_context(
                 plugins.executor or make_executor(self.config, self.gateway)
             )
@@ -137,6 +149,7 @@ class RolloutRunner:
         """Kill everything that runs, from any thread. Nothing can be run here afterwards."""
         self._cancelled.set()
         self.gateway.close()
+        self.questions.cancel()
         if self._executor is not None:
             self._executor.cancel()
 
@@ -151,6 +164,21 @@ class RolloutRunner:
         elif began:
             self._outages.add(name)
             self.listener(Noted(text=f"waiting for model service {name}: {wait.reason}"))
+
+    def _plan_used(self, use: PlanUse) -> None:
+        """Count what is known of a service's plan; record it if it is more than a little."""
+        record = PlanUsed(service=use.service, windows=use.windows)
+        self.meter.add(record)
+        told = self._plans.get(use.service, ())
+        if len(told) != len(use.windows) or any(map(differ, told, use.windows)):
+            self._plans[use.service] = use.windows
+            self.listener(record)
+
+    def _tell_terms(self) -> None:
+        """Tell the terms of a Claude plan, once on a machine."""
+        used = (login(self.config, model.upstream) for _, model in models(self.config))
+        if "claude-plan" in used and first_use(TERMS):
+            self.listener(Noted(text=TERMS))
 
     def harness(self, name: str) -> Harness:
         """The harness of that name, at the config's version if it is the config's."""

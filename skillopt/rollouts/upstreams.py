@@ -10,11 +10,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from harnesses.accounts.chatgpt import ChatGptAccount
+from harnesses.accounts.vault import AccountError
 from harnesses.base import ModelSpec
+from harnesses.gateway.addresses import KINDS, protocols_of
 from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.upstreams import BASE_URLS, HttpUpstream, Upstream, protocols_of
+from harnesses.gateway.plan_upstreams import CLAUDE_TOKEN, ChatGptPlan, ClaudePlan, token_in
+from harnesses.gateway.upstreams import HttpUpstream, Upstream
+from skillopt.config.logins import login, models
 from skillopt.config.schema import Config, ModelConfig
-from skillopt.config.upstreams import LlamaConfig, OwnUpstreamConfig, SimConfig, UpstreamConfig
+from skillopt.config.upstreams import (
+    HttpConfig,
+    LlamaConfig,
+    OwnUpstreamConfig,
+    SimConfig,
+    UpstreamConfig,
+)
 from skillopt.core.import_path import check, is_ours, make, own_code
 from skillopt.rollouts.identity import without_later
 
@@ -42,15 +53,26 @@ def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
             yield upstream
     elif isinstance(config, OwnUpstreamConfig):
         yield from _own(config)
+    elif config.login == "chatgpt":
+        yield ChatGptPlan(tokens=ChatGptAccount(), **_settings(config))
+    elif config.login == "claude-plan":
+        name = config.key_env or CLAUDE_TOKEN
+        yield ClaudePlan(**_settings(config) | {"key_env": name})
     else:
-        yield HttpUpstream(
-            kind=config.kind,
-            base_url=config.base_url or BASE_URLS[config.kind],
-            key_env=config.key_env,
-            protocols=protocols_of(config.kind, config.protocols),
-            max_concurrency=config.max_concurrency,
-            api_version=config.api_version,
-        )
+        yield HttpUpstream(**_settings(config))
+
+
+def _settings(config: HttpConfig) -> dict[str, Any]:
+    """The arguments of an upstream over HTTP."""
+    spoken = frozenset({"responses"}) if config.login == "chatgpt" else None
+    return {
+        "kind": config.kind,
+        "base_url": config.base_url or KINDS[config.kind].base_url,
+        "key_env": config.key_env,
+        "protocols": spoken or protocols_of(config.kind, config.protocols),
+        "max_concurrency": config.max_concurrency,
+        "api_version": config.api_version,
+    }
 
 
 def raise_own_error(gateway: Gateway, name: str) -> None:
@@ -65,6 +87,20 @@ def check_upstream(name: str, config: UpstreamConfig) -> None:
     """Raise PluginError if a user's own upstream cannot be used."""
     if isinstance(config, OwnUpstreamConfig):
         check(config.kind, f"upstreams.{name}", "send")
+
+
+def check_signed_in(config: Config) -> None:
+    """Raise AccountError or PlanError if a plan is to pay for a model, and nobody is signed in."""
+    for _, model in models(config):
+        upstream = config.upstreams[model.upstream]
+        kind = login(config, model.upstream)
+        if kind == "claude-plan" and isinstance(upstream, HttpConfig):
+            token_in(upstream.key_env or CLAUDE_TOKEN)
+        if kind == "chatgpt":
+            state = ChatGptAccount().state()
+            if state is None or state.problem:
+                why = "nobody is signed in" if state is None else state.problem
+                raise AccountError(f"ChatGPT: {why}: run 'skillopt login chatgpt'")
 
 
 def _own(config: OwnUpstreamConfig) -> Iterator[Upstream]:

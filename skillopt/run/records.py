@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harnesses.base import Status, Usage
 from harnesses.clock import now
+from harnesses.gateway.plan_windows import PlanWindow
 from skillopt.core.skill import Layout, Skill
 from skillopt.core.types import (
     Edit,
@@ -122,6 +123,15 @@ class Noted(Record):
     text: str
     step: int = 0
     """The step that the note is about; 0 for the run."""
+
+
+class PlanUsed(Record):
+    """What is known of the plan that pays for a model service."""
+
+    kind: Literal["plan_used"] = "plan_used"
+    service: str
+    """Its name in the config."""
+    windows: tuple[PlanWindow, ...]
 
 
 class Replied(Record):
@@ -378,8 +388,8 @@ class RunStopped(Record):
 
 AnyRecord = Annotated[
     RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | JudgeAsked | Noted
-    | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone | StepDone
-    | CreditDone | RemovalDone | EpochDone | Remarked | RunDone | RunStopped,
+    | PlanUsed | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone
+    | StepDone | CreditDone | RemovalDone | EpochDone | Remarked | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

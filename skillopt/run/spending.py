@@ -6,15 +6,17 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harnesses.base import Usage
+from harnesses.gateway.plan_windows import PlanWindow
 from skillopt.config.schema import RunLimitsConfig, SpendingConfig
 from skillopt.core.errors import SkillOptError
 from skillopt.run.records import (
     AnyRecord,
     JudgeAsked,
+    PlanUsed,
     Replied,
     RolloutRan,
     RunStarted,
@@ -49,6 +51,7 @@ class Spent:
             "rollouts": self.rollouts,
             "tokens": self.tokens,
             "usd": self.usage.cost_usd,
+            **({"included": True} if self.usage.included else {}),
             "seconds": round(self.seconds, 3),
         }
 
@@ -63,6 +66,8 @@ class Meter:
 
     limits: RunLimitsConfig = field(default_factory=RunLimitsConfig)
     stages: defaultdict[str, Spent] = field(default_factory=lambda: defaultdict(Spent))
+    plans: dict[str, tuple[PlanWindow, ...]] = field(default_factory=dict)
+    """What is known of the plans that pay, by the service's name."""
     _running: Counter[str] = field(default_factory=Counter)
     _stage: str = ""
     _last: float | None = None
@@ -83,6 +88,8 @@ class Meter:
                     spent = self.stages[record.stage]
                     spent.rollouts += 1
                     spent.usage += record.usage
+                case PlanUsed():
+                    self.plans[record.service] = record.windows
                 case JudgeAsked():
                     self.stages[JUDGE].usage += record.usage
                 case Replied() if not record.inherited:
@@ -118,6 +125,7 @@ class Meter:
             running = sum(self._running.values())
             reason = _over(self.limits, self.total, used, running if rollout else 0, "limits")
             own = self.limits.stages.get(stage)  # type: ignore[call-overload]  # any stage may ask
+            reason = reason or self._over_plan(now)
             if not reason and own is not None:
                 since = used if stage == self._stage else 0.0
                 key = f"limits.stages.{stage}"
@@ -132,6 +140,18 @@ class Meter:
             with self._lock:
                 self._running[stage] -= rollout
 
+    def _over_plan(self, now: float) -> str:
+        """The plan of which as much is used as the config allows, in words; empty if none is."""
+        share = self.limits.plan_share
+        for service, windows in self.plans.items():
+            for window in windows:
+                if share is not None and window.share(now) >= share:
+                    return (
+                        f"limits.plan_share: {share:.0%} of a window may be used; {service}: "
+                        f"{window.text(now)}; start the same command again after that"
+                    )
+        return ""
+
     def _since(self, now: float) -> float:
         """Seconds since the last record, not counted yet."""
         return max(0.0, now - self._last) if self._last is not None else 0.0
@@ -140,7 +160,9 @@ class Meter:
         """The spending for ``summary.json``, in total and by stage."""
         with self._lock:
             stages = {name: self.stages[name].to_json() for name in sorted(self.stages) if name}
-            return self.total.to_json() | {"stages": stages}
+            plans = {name: [asdict(w) for w in found] for name, found in self.plans.items()}
+            told = {"plans": plans} if plans else {}
+            return self.total.to_json() | {"stages": stages} | told
 
 
 def spending_reached(limits: SpendingConfig, spent: Spent, key: str) -> str:

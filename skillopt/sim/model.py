@@ -12,20 +12,32 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harnesses.base import Usage
 from harnesses.gateway.upstreams import Answer, Call, UpstreamError
-from harnesses.protocols.base import Codec, Conversation, ProtocolError, ProtocolName, Reply
+from harnesses.protocols.base import (
+    Codec,
+    Conversation,
+    ProtocolError,
+    ProtocolName,
+    Reply,
+    Tool,
+    ToolCall,
+)
 from harnesses.protocols.registry import CODECS
+from skillopt.sim.prompt import call_id
 
 _DURATION = re.compile(r"\d+\.\d+")
 ALL: frozenset[ProtocolName] = frozenset({"responses", "chat", "messages"})
 
 
 AGENTS_OWN = frozenset({"codex_output_schema"})
-"""Names of the schemas by which agents ask for what they need themselves, such as a title."""
+"""Names of the schemas of agents: by the first Codex asks for a title, or passes a question on."""
+REPLY_TOOL = "StructuredOutput"
+"""The tool by which Claude Code passes a question with a schema on."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +84,23 @@ class SimUpstream:
     def _reply(self, shown: Conversation, call: Call) -> Reply:
         # From the seeds alone, as transcripts contain durations, which differ from run to run.
         rng = random.Random(f"{self.seed}/{call.seed}")
-        if shown.schema_name in AGENTS_OWN:
+        tool = next((tool for tool in shown.tools if tool.name == REPLY_TOOL), None)
+        name = _title(tool.parameters) if tool else shown.schema_name
+        if name in AGENTS_OWN:
+            name = _title(shown.schema)
+        if shown.schema_name in AGENTS_OWN and not name:
             reply = Reply(text=json.dumps({"title": "A task"}))
-        elif shown.schema_name:
+        elif name:
             from skillopt.sim import judge, optimizer
 
             system = "\n".join(m.text for m in shown.messages if m.role == "system")
             prompt = "\n".join(m.text for m in shown.messages if m.role == "user")
-            if shown.schema_name == judge.SCHEMA:
+            if name == judge.SCHEMA:
                 return _used(Reply(text=judge.reply(prompt)), shown)
             text = optimizer.reply(
-                system, prompt, shown.schema_name, rng, malformed=self.malformed, harm=self.harm
+                system, prompt, name, rng, malformed=self.malformed, harm=self.harm
             )
-            reply = Reply(text=text)
+            reply = _by_tool(text, tool, shown) if tool else Reply(text=text)
         else:
             from skillopt.sim import target
 
@@ -93,6 +109,34 @@ class SimUpstream:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def _title(schema: Mapping[str, Any] | None) -> str:
+    """The name of a reply's form as its schema has it; empty for an agent's own."""
+    return str((schema or {}).get("title") or "")
+
+
+def _by_tool(text: str, tool: Tool, shown: Conversation) -> Reply:
+    """A reply as Claude Code wants it: a call of its tool. What is no object is said as it is."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return Reply(text=text)
+    arguments = _offered(said, tool.parameters, tool.parameters.get("$defs", {}))
+    return Reply(calls=(ToolCall(call_id(shown), tool.name, arguments),), stop="tool_calls")
+
+
+def _offered(value: Any, schema: Mapping[str, Any], parts: Mapping[str, Any]) -> Any:
+    """A value without the fields that a schema does not offer: the agent checks its arguments."""
+    schema = parts.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    if isinstance(value, list):
+        return [_offered(item, schema.get("items", {}), parts) for item in value]
+    if not isinstance(value, dict) or "properties" not in schema:
+        return value
+    fields = {key: one for key, one in schema["properties"].items() if key in value}
+    if len(fields) < len(value) and not fields:
+        return value  # Nothing of it is what was asked for.
+    return {key: _offered(value[key], one, parts) for key, one in fields.items()}
 
 
 def _used(reply: Reply, shown: Conversation) -> Reply:

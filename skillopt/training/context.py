@@ -32,6 +32,7 @@ from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
 from skillopt.optimizer.stages import Stages
 from skillopt.optimizer.templates import Prompts
+from skillopt.rollouts.questions import asked_by
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.upstreams import service_of
 from skillopt.run.recorder import Recorder
@@ -348,7 +349,9 @@ class Training:
         model = GatewayModel(
             self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
             self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
-            service_of(config, config.optimizer, self.runner.parts), silence_of(config),
+            service_of(config, config.optimizer, self.runner.parts) | asked_by(config),
+            silence_of(config), self.runner.questions.open, config.caller("optimizer"),
+            self.runner.questions.budget,
         )  # fmt: skip
         briefing = Briefing(
             skill=skill,

@@ -18,6 +18,7 @@ from skillopt.core.skill import Skill
 from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.identity import without_later
 from skillopt.rollouts.prepare import Prepared
+from skillopt.rollouts.questions import asked_by
 from skillopt.rollouts.slots import sandbox_identity
 from skillopt.rollouts.upstreams import service_of
 from skillopt.run.state import State
@@ -122,6 +123,7 @@ def fingerprint(
             "target": _model(config, "target", parts),
             "optimizer": _model(config, "optimizer", parts)
             | {"sees_answers": config.optimizer.sees_answers, "prompts": prompts.digest}
+            | asked_by(config)
             # Keys that came later are there only if they are set.
             | {k: v for k, v in settings["optimizer"].items() if k in BUDGETS and v is not None},
             "edits": {

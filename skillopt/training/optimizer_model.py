@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from harnesses.base import ModelSpec, Usage
+from harnesses.agents.asking import PromptTooLongError
+from harnesses.base import Budget, ModelSpec, Usage
 from harnesses.clock import now
 from harnesses.gateway.chat import ChatClient, ChatError
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
 from harnesses.protocols.base import Conversation, Message
+from sandboxes.base import SandboxError
 from skillopt.core.files import digest_of, end_whole
 from skillopt.optimizer.model import (
     OptimizerRefusedError,
@@ -24,6 +27,7 @@ from skillopt.optimizer.model import (
     OptimizerUnavailableError,
     ask_with_repair,
 )
+from skillopt.rollouts.questions import Chat
 from skillopt.rollouts.upstreams import raise_own_error
 from skillopt.run.events import Listener
 from skillopt.run.records import Noted, Replied
@@ -48,6 +52,9 @@ class GatewayModel:
             here when they are first used, and cost nothing.
         service: what else decides the replies, such as the service's address.
         silence_s: seconds for which a reply may think in silence.
+        open: opens the chat of a session; by default with the model itself.
+        program: name of the agent that asks; empty if this process does.
+        budget: of one reply.
     """
 
     gateway: Gateway
@@ -61,6 +68,9 @@ class GatewayModel:
     inherited: Mapping[str, Replied] = field(default_factory=dict)
     service: Mapping[str, Any] = field(default_factory=dict)
     silence_s: float | None = None
+    open: Callable[[Session], AbstractContextManager[Chat]] = ChatClient
+    program: str = ""
+    budget: Budget = Budget()
     _replies: dict[str, Replied] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -95,12 +105,15 @@ class GatewayModel:
     ) -> Replied:
         """A new reply, recorded before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
-        grant = Grant(self.spec, seed, self.record, silence_s=self.silence_s)
+        grant = Grant(
+            self.spec, seed, self.record, self.budget, silence_s=self.silence_s,
+            program=self.program,
+        )  # fmt: skip
         value, error, refused = None, "", False
         notes: list[str] = []
         with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
             try:
-                with ChatClient(session) as client:
+                with self.open(session) as client:
 
                     def send(messages: Sequence[Message]) -> str:
                         shown = Conversation(
@@ -115,15 +128,21 @@ class GatewayModel:
 
                     made = ask_with_repair(send, system, prompt, schema, notes.append)
                     value = made.model_dump_json()
+            except SandboxError as broken:  # Of an agent that asks.
+                raise OptimizerUnavailableError(f"optimizer: sandbox: {broken}") from broken
+            except PromptTooLongError as long:
+                refused, error = True, str(long)
             except ChatError as unavailable:
                 last = session.exchanges[-1] if session.exchanges else None
                 raise_own_error(self.gateway, self.spec.upstream)
-                if last is None or last.blame != "agent":
+                used_up = bool(session.exhausted) and not session.failure
+                if not used_up and (last is None or last.blame != "agent"):
                     advice = _advice(str(unavailable), self.silence_s)
                     raise OptimizerUnavailableError(
                         f"optimizer: {unavailable}{advice}"
                     ) from unavailable
-                refused, error = True, f"the service refuses the prompt: {unavailable}"
+                refused = not used_up
+                error = f"{'the service refuses the prompt: ' if refused else ''}{unavailable}"
             except OptimizerReplyError as malformed:
                 neglected = sorted({f for e in session.exchanges for f in e.ignored})
                 note = f" (the service ignored {', '.join(neglected)})" if neglected else ""

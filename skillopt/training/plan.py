@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harnesses.base import Usage
 from skillopt.config.loading import ConfigError
+from skillopt.config.logins import login
 from skillopt.config.prices import Prices
-from skillopt.config.schema import Arm, Config, SkillConfig
+from skillopt.config.schema import Arm, Config, ModelConfig, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Split, Task
@@ -204,6 +205,7 @@ class Plan:
                 "calls": s.calls,
                 "tokens": s.usage.prompt_tokens + s.usage.completion_tokens,
                 "usd": s.usage.cost_usd,
+                **({"included": True} if s.usage.included else {}),
             }
             for s in self.stages
         ]
@@ -217,6 +219,7 @@ class Plan:
             "rollouts": self.rollouts,
             "tokens": total.prompt_tokens + total.completion_tokens,
             "usd": total.cost_usd,
+            **({"included": True} if total.included else {}),
             "prices_of": self.priced,
             "skill_tokens": self.skill_tokens,
             "max_tokens": self.max_tokens,
@@ -398,10 +401,10 @@ def _expected(
     if stage == JUDGE and config.judge is not None:
         shown = calls * (FRAME_TOKENS + config.judge.evidence_tokens)
         usage = Usage(calls, shown, 0, calls * REPLY_TOKENS)
-        return _priced(usage, prices, config.judge.name)
+        return _priced(usage, prices, config, config.judge)
     asked = calls * (FRAME_TOKENS + limit + MEMORY_TOKENS + _material(config, stage, limit))
     optimizer = Usage(calls, asked, 0, calls * REPLY_TOKENS)
-    own = _priced(optimizer, prices, config.optimizer.name) if calls else Usage(cost_usd=0.0)
+    own = _priced(optimizer, prices, config, config.optimizer) if calls else Usage(cost_usd=0.0)
     return Usage.total([rollout_usage(config, rollouts, prices), own])
 
 
@@ -418,12 +421,14 @@ def rollout_usage(config: Config, rollouts: int, prices: Prices) -> Usage:
     prompt, completion = ROLLOUT_TOKENS[_assumed(config)]
     # The least number of requests: prices depend on how long the prompt of one is.
     target = Usage(rollouts, rollouts * prompt, 0, rollouts * completion)
-    return _priced(target, prices, config.target.name)
+    return _priced(target, prices, config, config.target)
 
 
-def _priced(usage: Usage, prices: Prices, model: str) -> Usage:
-    cost = prices.cost(model, usage)
-    return Usage(0, usage.prompt_tokens, 0, usage.completion_tokens, cost)
+def _priced(usage: Usage, prices: Prices, config: Config, model: ModelConfig) -> Usage:
+    included = bool(login(config, model.upstream))
+    cost = 0.0 if included else prices.cost(model.name, usage)
+    tokens = Usage(0, usage.prompt_tokens, 0, usage.completion_tokens, cost)
+    return replace(tokens, included=included)
 
 
 def _assumed(config: Config) -> str:

@@ -228,6 +228,7 @@ def _train(
         record.listener = tell_all([*trackers, record.listener], record.note)
         runner = stack.enter_context(prepared.runner(record))
         if state.done is None:
+            runner.questions.check()
             training = Training(
                 config=config,
                 splits=prepared.splits,

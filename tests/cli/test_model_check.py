@@ -138,7 +138,8 @@ def test_the_example_blocks_are_valid() -> None:
     [
         ("{kind: openai, key_env: sk-secret-1}", "not the key itself"),
         ("{kind: azure-openai}", "base_url is required for an upstream of kind azure-openai"),
-        ('{kind: openai, base_url: "https://x.example/v1/"}', "ends with /v1"),
+        ('{kind: vertex, base_url: "https://x.example/v1"}', "/projects/PROJECT/locations/"),
+        ("{kind: bedrock}", "base_url is required for an upstream of kind bedrock"),
         ("{kind: openai, base_url: x.example}", "base_url"),
         ("{kind: openai, api_version: '2024-10-21'}", "only azure-openai has one"),
         ("{kind: sim, protocols: [chatt]}", "did you mean 'chat'?"),

@@ -12,9 +12,14 @@ FOREIGN = {
     "headers of HTTP": {"authorization: Bearer"},
     "names in the protocols of services and agents": {"multi_agent_v1"},
     "made by 'make docs'": {"build/site"},
+    "ends of addresses of services": {"/api/v3"},
+    "options and variables of model servers and clouds": {
+        "--enable-auto-tool-choice", "--tool-call-parser", "OLLAMA_CONTEXT_LENGTH",
+        "GOOGLE_APPLICATION_CREDENTIALS", "model_list", "models: read",
+    },
     "left by agents": {"solution.py"},
     "files of projects of Python": {"setup.py"},
-    "placeholders": {"GROUP__TOOL", "HARNESS"},
+    "placeholders": {"GROUP__TOOL", "HARNESS", "RESOURCE"},
     "parts of what a command prints": {"BAD", "price: unknown"},
 }  # fmt: skip
 """Not the project's own, or not names: why, and which."""

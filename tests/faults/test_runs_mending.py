@@ -276,11 +276,14 @@ CHANGES: dict[str, list[Change]] = {
     "target.name": [Change("sim-2")],
     "optimizer.upstream": [Change("same-o", same=True), Change("t")],
     "optimizer.name": [Change("sim-2")],
+    "optimizer.harness": [Change("codex", under={"sandbox": {"kind": "docker"}})],
     "optimizer.prompts": [Change("moved-prompts", same=True), Change("other-prompts")],
     "verifier": [Change("own:judge_again")],
     "prices": [Change("other-prices.yaml")],
     "notify": [Change("true")],
     "limits.stages": [Change({"gate": {"rollouts": 900}})],
+    "limits.plan_share": [Change(0.5, under={"upstreams": {
+        "p": {"kind": "openai", "login": "chatgpt"}}})],
     "stop": [Change([{"kind": "no_accept", "steps": 50}]),
              Change([{"kind": "custom", "path": "own:enough"}])],
     "train.stages.slow": [Change("own:slow_again")],
@@ -309,7 +312,9 @@ UPSTREAMS: dict[str, dict[str, Any]] = {
 OF_UPSTREAMS: dict[str, Any] = {
     "base_url": "http://127.0.0.1:10", "key_env": "OTHER", "protocols": ["messages"],
     "api_version": "2025-04-01-preview", "model": "other.gguf", "template": "{{ messages }}",
+    "login": "chatgpt",
 }  # fmt: skip
+PLAN = {"kind": "openai"}
 AZURE = {"kind": "azure-openai", "base_url": "http://127.0.0.1:9", "api_version": "2024-10-21"}
 
 
@@ -346,7 +351,7 @@ def upstream_changes() -> Iterator[tuple[str, Change]]:
     for kind in found:
         for name, field in kind.model_fields.items():
             for role in ("t", "o", "u") if kind.__name__ == "SimConfig" else ("t",):
-                usual = AZURE if name == "api_version" else UPSTREAMS[kind.__name__]
+                usual = {"api_version": AZURE, "login": PLAN}.get(name, UPSTREAMS[kind.__name__])
                 key, default = f"upstreams.{role}.{name}", usual.get(name, field.get_default())
                 if name == "kind":
                     continue  # Another kind has other settings.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from skillopt.config.loading import load_config
@@ -53,3 +54,12 @@ def config(folder: Path, service: Service, protocol: Protocol, **settings: objec
     file = folder / "config.yaml"
     file.write_text("{}")
     return load_config(file, Config, values)
+
+
+def more_tasks(folder: Path, count: int) -> None:
+    """Tasks besides, in the split that is evaluated."""
+    split = folder / "tasks" / "test"
+    for number in range(count):
+        copy = split / f"write-{number}"
+        shutil.copytree(split / "write-test", copy)
+        (copy / "instruction.md").write_text(f"Write 42 into answer.txt (number {number}).\n")

@@ -24,6 +24,8 @@ class Service(ThreadingHTTPServer):
         self.scenario = scenario
         self.asked: list[Asked] = []
         self.times: list[float] = []
+        self.paths: list[str] = []
+        self.raw: list[bytes] = []
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -31,9 +33,12 @@ class Service(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def answer(self, path: str, raw: bytes) -> Answer | None:
+    def answer(self, path: str, raw: bytes, headers: dict[str, str]) -> Answer | None:
         with self._lock:
-            asked = Asked(PATHS[path.partition("?")[0]], json.loads(raw), len(self.asked) + 1)
+            self.paths.append(path)
+            self.raw.append(raw)
+            protocol = PATHS[path.partition("?")[0]]
+            asked = Asked(protocol, json.loads(raw), len(self.asked) + 1, headers)
             self.asked.append(asked)
             self.times.append(time.monotonic())
         return self.scenario(asked)
@@ -51,7 +56,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-        answer = self.server.answer(self.path, raw)
+        heard = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.server.answer(self.path, raw, heard)
         self.close_connection = True
         if answer is None:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from skillopt.core.errors import PausedError
 from skillopt.run.events import Event, ServiceWaited
 from skillopt.run.spending import LimitReachedError
 from tests.helpers.tiny import Tiny, command, tiny
-from tests.services.a_task import config
+from tests.services.a_task import config, more_tasks
 from tests.services.scenarios import after_first, always, each_twice, no_usage, said, slow, status
 from tests.services.service import Service, serving
 from tests.services.wire import good
@@ -30,14 +29,6 @@ __all__ = ["tiny"]
 def service() -> Iterator[Service]:
     with serving(good) as running:
         yield running
-
-
-def more_tasks(folder: Path, count: int) -> None:
-    split = folder / "tasks" / "test"
-    for number in range(count):
-        copy = split / f"write-{number}"
-        shutil.copytree(split / "write-test", copy)
-        (copy / "instruction.md").write_text(f"Write 42 into answer.txt (number {number}).\n")
 
 
 def test_a_refusal_that_no_wait_mends_stops_the_run_with_its_text(

@@ -31,6 +31,12 @@ class Asked:
     protocol: Protocol
     body: Json
     number: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """With names in lower case."""
+
+    @property
+    def bearer(self) -> str:
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
 
     @property
     def streamed(self) -> bool:

@@ -22,10 +22,11 @@ from benchmarks.sessions import requests
 from harnesses.base import ModelSpec, Usage
 from harnesses.gateway.door import EVENTS as STREAM
 from harnesses.gateway.door import StreamRead
+from harnesses.gateway.fast_streams import gathered
 from harnesses.gateway.forward import PARSE_S, Passing
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.upstreams import Answer, HttpUpstream, UpstreamError, gathered
+from harnesses.gateway.upstreams import Answer, HttpUpstream, UpstreamError
 from harnesses.gateway.wire import WIRE
 from harnesses.protocols.base import Piece, Reply
 from harnesses.protocols.registry import CODECS

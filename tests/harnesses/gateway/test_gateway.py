@@ -20,11 +20,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from harnesses.base import Budget, ModelSpec, Usage
+from harnesses.gateway.addresses import protocols_of
 from harnesses.gateway.exchange import GONE
 from harnesses.gateway.gateway import Gateway, GatewayError
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.upstreams import Answer, Call, HttpUpstream, protocols_of
+from harnesses.gateway.upstreams import Answer, Call, HttpUpstream
 from harnesses.gateway.wire import read_wire
 from harnesses.protocols.base import ProtocolName, Reply, ToolCall
 from harnesses.protocols.chat import ChatCodec

@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from harnesses.base import ModelSpec, Usage
+from harnesses.gateway.addresses import protocols_of
 from harnesses.gateway.chat import ChatClient
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.upstreams import HttpUpstream, protocols_of
+from harnesses.gateway.upstreams import HttpUpstream
 from harnesses.protocols.base import Conversation, GenerationOptions, Message, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
 from tests.helpers.patience import QUICK

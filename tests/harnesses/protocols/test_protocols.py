@@ -14,6 +14,7 @@ from harnesses.base import Usage
 from harnesses.protocols.base import Codec, ProtocolError, Reply, ToolCall
 from harnesses.protocols.registry import CODECS
 from harnesses.protocols.sse import read_events
+from harnesses.protocols.tagged_thoughts import split_thoughts
 from tests.helpers.strategies import names, texts
 
 arguments = st.dictionaries(names, texts | st.integers() | st.lists(texts, max_size=3), max_size=3)
@@ -24,7 +25,8 @@ def replies(draw: Any) -> Reply:
     calls = draw(st.lists(st.tuples(names, arguments), max_size=3))
     prompt = draw(st.integers(0, 10**6))
     return Reply(
-        text=draw(texts),
+        # One that begins with the tag of a thought is read as a thought.
+        text=draw(texts.filter(lambda text: split_thoughts([text])[1] == text)),
         calls=tuple(ToolCall(f"call_{i}", n, a) for i, (n, a) in enumerate(calls)),
         usage=Usage(1, prompt, draw(st.integers(0, prompt)), draw(st.integers(0, 10**6))),
         stop="tool_calls" if calls else "end",

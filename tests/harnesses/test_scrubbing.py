@@ -1,0 +1,115 @@
+"""Secrets are taken out of what is kept, in the forms in which they are usual."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harnesses.scrubbing import NOTHING, Scrubber
+
+TOKEN = "sk-ant-oat01-Marker_0815/abc+def?=xyz"
+SCRUB = Scrubber([TOKEN])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        TOKEN, TOKEN[::-1], TOKEN.encode().hex(), TOKEN.encode().hex().upper(),
+        quote(TOKEN, safe=""),
+    ],
+)  # fmt: skip
+def test_a_secret_is_found_in_each_form(form: str) -> None:
+    text = f"before {form} after"
+    found = SCRUB.text(text)
+    assert form not in found and len(found) == len(text)
+    assert found.startswith("before [removed-secret]") and found.endswith(" after")
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.booleans())
+def test_a_secret_is_found_in_base64_at_any_place(before: bytes, after: bytes, url: bool) -> None:
+    encode = base64.urlsafe_b64encode if url else base64.b64encode
+    text = encode(before + TOKEN.encode() + after).decode()
+    found = SCRUB.text(text)
+    assert "[removed-secret]" in found and len(found) == len(text)
+    assert TOKEN.encode() not in base64.b64decode(
+        found.replace("[", "A").replace("]", "A").replace("-", "+").replace("_", "/")
+    )
+
+
+@given(st.binary(max_size=200))
+def test_all_else_stays(data: bytes) -> None:
+    assert SCRUB.raw(data) == data and NOTHING.raw(data) == data
+
+
+def test_nothing_is_taken_out_without_a_secret() -> None:
+    assert not NOTHING and not Scrubber(["", "short"])
+    assert TOKEN not in repr(SCRUB)
+
+
+def test_files_and_names_and_links(tmp_path: Path) -> None:
+    (tmp_path / "a" / TOKEN.replace("/", "_")).mkdir(parents=True)
+    plain = tmp_path / "a" / "text"
+    plain.write_text(f"x{TOKEN}y")
+    plain.chmod(0o400)
+    os.utime(plain, ns=(1, 2))
+    (tmp_path / "other").write_bytes(b"\0\xff binary")
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.write_text(TOKEN)
+    (tmp_path / "link").symlink_to(outside)
+    (tmp_path / "told").symlink_to(f"/nowhere/{TOKEN}")
+    scrub = Scrubber([TOKEN, TOKEN.replace("/", "_")])
+    scrub.folder(tmp_path)
+    assert plain.read_text() == "x" + ("[removed-secret]" * 3)[: len(TOKEN)] + "y"
+    assert plain.stat().st_mode & 0o777 == 0o400 and plain.stat().st_mtime_ns == 2
+    assert (tmp_path / "other").read_bytes() == b"\0\xff binary"
+    assert outside.read_text() == TOKEN, "no link is followed"
+    assert not (tmp_path / "told").is_symlink() and (tmp_path / "link").is_symlink()
+    assert "Marker" not in str(list(tmp_path.rglob("*")))
+    outside.unlink()
+
+
+def test_a_secret_across_the_pieces_of_a_large_file(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    for at in ((1 << 20) - 5, (1 << 21) - len(TOKEN), 1 << 20):
+        file.write_bytes(b"x" * at + TOKEN.encode() + b"y" * 100)
+        SCRUB.folder(tmp_path)
+        data = file.read_bytes()
+        assert TOKEN.encode() not in data and len(data) == at + len(TOKEN) + 100
+        assert data.startswith(b"x" * at + b"[removed") and data.endswith(b"y" * 100)
+
+
+def test_holes_are_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "sparse"
+    with file.open("wb") as out:
+        out.seek(1 << 42)  # Four terabytes.
+        out.write(TOKEN.encode())
+    SCRUB.folder(tmp_path)
+    with file.open("rb") as found:
+        found.seek(1 << 42)
+        assert found.read().startswith(b"[removed")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's rights are root's to take")
+def test_as_an_ordinary_user(tmp_path: Path) -> None:
+    (tmp_path / "closed").write_text(TOKEN)
+    (tmp_path / "closed").chmod(0)
+    os.chown(tmp_path, 1000, 1000)
+    os.chown(tmp_path / "closed", 1000, 1000)
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "from harnesses.scrubbing import Scrubber\n"
+        f"os.setuid(1000); Scrubber([{TOKEN!r}]).folder(Path(sys.argv[1]))"
+    )
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert "Marker" not in (tmp_path / "closed").read_text()
