@@ -132,7 +132,7 @@ def restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collection
         chunks: the archive of one file or folder.
         target: what it replaces; made harmless before anybody reads it.
         room: how much may be written; what was is added to it.
-        leave: names below it that are left out, with all that is in them.
+        leave: names below it of which what is in them is left out; they are folders.
 
     Raises:
         CopyRefusedError: the stream is not an archive, or the disk fails.
@@ -165,7 +165,7 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
             name = _inner_name(member.name)
             if room.stream < 0 or room.left < 0:
                 break
-            if name is None or _is_below(name, leave):
+            if name is None or (_is_below(name, leave) and not (name in leave and member.isdir())):
                 continue
             place = target / name
             try:
