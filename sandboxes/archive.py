@@ -177,7 +177,7 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
                 elif member.isfifo():
                     os.mkfifo(place)
                 elif content := tar.extractfile(member) if member.isreg() else None:
-                    _write(content, place, room)
+                    _write(content, place, target, room)
                     _stamp(place, member, 0o600)
             except OSError as error:
                 _check_member(error)
@@ -194,9 +194,9 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
         _stamp(place, member, 0o700)
 
 
-def _write(content: IO[bytes], place: Path, room: Room) -> None:
+def _write(content: IO[bytes], place: Path, target: Path, room: Room) -> None:
     """Write a file; stretches of zeros become holes."""
-    with place.open("wb") as file:
+    with place.open("wb" if place == target else "xb") as file:
         while room.left >= 0 and (data := content.read(MEGABYTE)):
             if data.count(0) == len(data):
                 file.seek(len(data), os.SEEK_CUR)

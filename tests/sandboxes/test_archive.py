@@ -112,6 +112,7 @@ def test_what_comes_back_stays_where_it_belongs(tmp_path: Path) -> None:
         member("app/pipe", tarfile.FIFOTYPE),
         member("app/mine", tarfile.DIRTYPE, mode=0o755),
         member("app/mine/inner"),
+        member("app/pipe"),
     )
     room = Room(MEGABYTE, MEGABYTE)
     restore(chunks, target, room, ["mine"])
@@ -139,6 +140,6 @@ def test_holes_take_no_room_and_what_is_beyond_the_room_is_left_out(tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "app").iterdir()) == []
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_what_comes_back_as_no_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CopyRefusedError, match="cannot copy out"):
         restore([b"x" * 2000], tmp_path / "new", Room(MEGABYTE, MEGABYTE))
