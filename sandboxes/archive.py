@@ -132,7 +132,7 @@ def restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collection
         chunks: the archive of one file or folder.
         target: what it replaces; made harmless before anybody reads it.
         room: how much may be written; what was is added to it.
-        leave: names below it that are left out, with all that is in them.
+        leave: names below it of which what is in them is left out; they are folders.
 
     Raises:
         CopyRefusedError: the stream is not an archive, or the disk fails.
@@ -165,7 +165,7 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
             name = _inner_name(member.name)
             if room.stream < 0 or room.left < 0:
                 break
-            if name is None or _is_below(name, leave):
+            if name is None or (_is_below(name, leave) and not (name in leave and member.isdir())):
                 continue
             place = target / name
             try:
@@ -177,7 +177,7 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
                 elif member.isfifo():
                     os.mkfifo(place)
                 elif content := tar.extractfile(member) if member.isreg() else None:
-                    _write(content, place, room)
+                    _write(content, place, target, room)
                     _stamp(place, member, 0o600)
             except OSError as error:
                 _check_member(error)
@@ -194,9 +194,9 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
         _stamp(place, member, 0o700)
 
 
-def _write(content: IO[bytes], place: Path, room: Room) -> None:
+def _write(content: IO[bytes], place: Path, target: Path, room: Room) -> None:
     """Write a file; stretches of zeros become holes."""
-    with place.open("wb") as file:
+    with place.open("wb" if place == target else "xb") as file:
         while room.left >= 0 and (data := content.read(MEGABYTE)):
             if data.count(0) == len(data):
                 file.seek(len(data), os.SEEK_CUR)

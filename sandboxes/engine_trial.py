@@ -41,6 +41,8 @@ _STEPS = {
     1: "an agent cannot read and write a folder of this machine",
     2: "a container cannot reach a socket of this machine, as the gateway's",
 }
+_UNSEEN = ("bind source path does not exist", "no such file or directory")
+"""What engines say of a folder that they do not find."""
 _TIME_S = 30.0
 _SOCKET_S = 5.0
 _KEPT = {"MemoryLimit": "memory", "PidsLimit": "processes", "CpuCfsQuota": "processor time"}
@@ -62,7 +64,12 @@ def try_mounts(engine: DockerEngine, image: str = RELAY_IMAGE) -> Check:
 
     def trial(folder: Path, token: str) -> str:
         mount = Mount(str(folder), _PLACE, read_only=False)
-        return _trial(engine, Mounted(engine), image, mount, script, token)
+        try:
+            return _trial(engine, Mounted(engine), image, mount, script, token)
+        except SandboxError as error:
+            if any(sign in str(error) for sign in _UNSEEN):
+                return "this engine does not see this machine's files"
+            raise
 
     done = "an agent can write them, and reach a socket in them"
     return _tried(MOUNTS, trial, done, likely_cause(engine))

@@ -274,6 +274,11 @@ def _in_time(
         raise too_long() from error
 
 
+def _network(engine: DockerEngine) -> str | None:
+    """The host's network has the host's way out; containers of mapped users cannot share it."""
+    return None if "name=userns" in " ".join(engine.info.get("SecurityOptions") or ()) else "host"
+
+
 def _run_build(
     engine: DockerEngine,
     tag: str,
@@ -301,7 +306,7 @@ def _run_build(
             tag=tag,
             buildargs={**proxies, **args},
             labels=dict(labels),
-            network_mode="host",
+            network_mode=_network(engine),
             rm=True,
             forcerm=True,
             decode=True,

@@ -56,6 +56,7 @@ PAGES: list[Any] = [
         {"Add a sandbox": "add-a-sandbox.md"},
         {"Add an upstream": "add-an-upstream.md"},
     ]},
+    {"Engines": "engines.md"},
     {"Compatibility": "compatibility.md"},
     {"Design": "design.md"},
     {"Security": "security.md"},

@@ -65,14 +65,15 @@ def examine() -> Iterator[Check]:
         return
     with closing(backend):
         yield from backend.examine()
-        missing = False
+        there = {}
         for spec in image_specs(toolchains()):
-            there = image_id(backend.engine, spec.tag) is not None
-            missing = missing or not there
-            yield Check(f"image {spec.tag}", there, "there" if there else "missing", BUILD)
-        if not missing:
+            found = there[spec.tag] = image_id(backend.engine, spec.tag) is not None
+            yield Check(f"image {spec.tag}", found, "there" if found else "missing", BUILD)
+        if there[AGENT_BASE_IMAGE]:
+            yield _sandbox(backend)
             for toolchain in toolchains():
-                yield _program(backend, toolchain)
+                if there[toolchain.image]:
+                    yield _program(backend, toolchain)
 
 
 def accounts() -> Iterator[Check]:
@@ -185,6 +186,21 @@ def _trial(tried: Mapping[str, Any] | None) -> str:
         return "none"
     day = datetime.fromtimestamp(tried["at"]).strftime("%Y-%m-%d")
     return f"{tried['version']} on {day}, which {'worked' if tried['works'] else 'did not work'}"
+
+
+def _sandbox(backend: Backend) -> Check:
+    """Whether a sandbox like an agent's runs a command, without a network and as nobody special."""
+    script = "id -u; ls /sys/class/net; grep CapEff /proc/self/status"
+    try:
+        with backend.sandbox(SandboxSpec(AGENT_BASE_IMAGE, "/tmp")) as box:
+            result = box.run(["sh", "-c", script], deadline_s=60)
+    except SandboxError as error:
+        return Check("sandbox", False, *_split(error))
+    said = result.stdout.decode("utf-8", "replace").split()
+    ok = said[:1] != ["0"] and said[1:2] == ["lo"] and said[-1:] == ["0000000000000000"]
+    detail = "an ordinary user, without a network and without capabilities"
+    wrong = (result.stdout + result.stderr).decode("utf-8", "replace").strip()[-300:]
+    return Check("sandbox", ok, detail if ok else wrong or f"exit code {result.exit_code}", BUILD)
 
 
 def _program(backend: Backend, toolchain: Toolchain) -> Check:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandboxes.endpoint import engine_endpoint
+from tests.helpers.small import COMMON
 
 UID = 1000
 PROJECT = Path(__file__).parents[2]
@@ -73,7 +74,10 @@ class OrdinaryUser:
             "HOME": str(seen / "home"),
             "TMPDIR": str(seen / "tmp"),
             "PYTHONPATH": os.pathsep.join([str(seen / "project"), *packages]),
-        } | {name: value for name, value in os.environ.items() if name.startswith("SKILLOPT_")}
+        }
+        shared = {name: v for name, v in os.environ.items() if name.startswith("SKILLOPT_")}
+        shared.pop(COMMON, None)  # Another user's folder.
+        self.env |= shared
 
     def find_python(self) -> None:
         name = f"python3.{sys.version_info.minor}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -15,6 +17,9 @@ import psutil
 from docker import APIClient
 from docker.errors import DockerException
 
+UID = 1000
+"""Whose a rootless engine is."""
+
 
 class OwnEngine:
     """Starts in :meth:`start`, dies without a word in :meth:`kill`; its images stay."""
@@ -26,8 +31,10 @@ class OwnEngine:
         arguments: Sequence[str] = (),
         hidden: Sequence[str] = (),
         covered: Sequence[str] = (),
+        rootless: bool = False,
     ) -> None:
         self.root = root
+        self.rootless = rootless
         self.covered = covered
         self.remap_users = remap_users
         self.arguments = arguments
@@ -43,8 +50,7 @@ class OwnEngine:
         places = ["data-root", "exec-root"]
         # In a network of its own: without a bridge it would take away that of the machine's engine.
         command = [
-            "unshare",
-            "--net",
+            *(() if self.rootless else ("unshare", "--net")),
             "dockerd",
             "--host",
             self.host,
@@ -59,6 +65,8 @@ class OwnEngine:
         if self.hidden:
             script = "".join(f"umount {place} && " for place in self.hidden) + 'exec "$@"'
             command = ["unshare", "--mount", "sh", "-c", script, "sh", *command]
+        if self.rootless:
+            command = self._rootless(command)
         if self.covered:
             command = self._far(command)
         with (self.root / "log").open("ab") as log:
@@ -73,12 +81,30 @@ class OwnEngine:
 
     def _far(self, command: list[str]) -> list[str]:
         """The command where the covered folders are empty, but for the engine's own."""
-        covers = "".join(f"mount -t tmpfs none {place} && " for place in self.covered)
+        covers = "".join(f"mount -t tmpfs -o mode=1777 none {at} && " for at in self.covered)
         script = (
             f"mount --bind {self.root} /mnt && {covers}"
             f'mkdir -p {self.root} && mount --move /mnt {self.root} && exec "$@"'
         )
         return ["unshare", "--mount", "sh", "-c", script, "sh", *command]
+
+    def _rootless(self, command: list[str]) -> list[str]:
+        """The command as an ordinary user's, with a range of users that only it sees in /etc."""
+        home = self.root / "home"
+        home.mkdir(exist_ok=True)
+        ranges = self.root / "ranges"
+        ranges.write_text(f"{pwd.getpwuid(UID).pw_name}:300000:65536\n")
+        for path in (self.root, *self.root.iterdir()):
+            os.chown(path, UID, UID)
+        binds = "".join(f"mount --bind {ranges} /etc/{name} && " for name in ("subuid", "subgid"))
+        as_user = f"setpriv --reuid {UID} --regid {UID} --clear-groups env HOME={home} "
+        kit = f"rootlesskit --state-dir={home}/kit --net=host --copy-up=/etc --copy-up=/run "
+        inner = 'rm -rf /run/docker /run/containerd /run/xtables.lock && exec unshare --net "$@"'
+        script = (
+            f"touch /etc/subuid /etc/subgid && {binds} export XDG_RUNTIME_DIR={home} && "
+            f"exec {as_user} {kit} sh -c '{inner}' sh \"$@\""
+        )
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *command, "--rootless"]
 
     def _remapped(self, command: list[str]) -> list[str]:
         """The command with a range of users to map to, which only it sees in /etc."""
@@ -136,6 +162,7 @@ def own_engine(
     arguments: Sequence[str] = (),
     hidden: Sequence[str] = (),
     covered: Sequence[str] = (),
+    rootless: bool = False,
 ) -> Iterator[OwnEngine]:
     """An engine that has one image, and maps the users of containers to others if asked to.
 
@@ -144,10 +171,11 @@ def own_engine(
         remap_users: whether users are mapped.
         arguments: more of dockerd's.
         hidden: mounted file systems that it does not see.
+        rootless: whether it is an ordinary user's; needs rootlesskit and newuidmap.
         covered: folders of which it sees only its own below them, as one on another machine.
     """
     root = Path(mkdtemp(prefix="so-engine-"))
-    engine = OwnEngine(root, remap_users, arguments, hidden, covered)
+    engine = OwnEngine(root, remap_users, arguments, hidden, covered, rootless)
     try:
         engine.start()
         engine.load(image)

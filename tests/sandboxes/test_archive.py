@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandboxes.archive import unpack
+from sandboxes.archive import Room, restore, unpack
 from sandboxes.base import CopyRefusedError
 
 MEGABYTE = 1024 * 1024
@@ -93,3 +93,53 @@ def test_an_existing_target_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         unpack(archive(member("f")), tmp_path / "out", max_bytes=MEGABYTE)
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_what_comes_back_stays_where_it_belongs(tmp_path: Path) -> None:
+    outside, target = tmp_path / "outside", tmp_path / "work"
+    outside.mkdir()
+    target.mkdir()
+    (target / "before").write_text("x")
+    chunks = archive(
+        member("app", tarfile.DIRTYPE, mode=0o755),
+        member("app/plain", mode=0o4640),
+        member("app/../evil"),
+        member("app/to", tarfile.SYMTYPE, linkname=str(outside)),
+        member("app/to/evil"),
+        member("app/device", tarfile.CHRTYPE, devmajor=1, devminor=3),
+        member("app/twin", tarfile.LNKTYPE, linkname="app/plain"),
+        member("app/stolen", tarfile.LNKTYPE, linkname="../../etc/passwd"),
+        member("app/pipe", tarfile.FIFOTYPE),
+        member("app/mine", tarfile.DIRTYPE, mode=0o755),
+        member("app/mine/inner"),
+        member("app/pipe"),
+    )
+    room = Room(MEGABYTE, MEGABYTE)
+    restore(chunks, target, room, ["mine"])
+    assert sorted(path.name for path in target.iterdir()) == ["mine", "pipe", "plain", "to", "twin"]
+    assert list(outside.iterdir()) == [] == list((target / "mine").iterdir())
+    assert not (tmp_path / "evil").exists() and (target / "to").is_symlink()
+    assert (target / "plain").stat().st_mode & 0o7777 == 0o640
+    assert (target / "twin").samefile(target / "plain") and (target / "pipe").is_fifo()
+    assert room.used < 64 * 1024
+
+
+def test_holes_take_no_room_and_what_is_beyond_the_room_is_left_out(tmp_path: Path) -> None:
+    chunks = archive(
+        member("app", tarfile.DIRTYPE, mode=0o755),
+        member("app/holes", size=8 * MEGABYTE),
+        member("app/last"),
+        content=b"",
+    )
+    room = Room(MEGABYTE, 20 * MEGABYTE)
+    (tmp_path / "app").mkdir()
+    restore(chunks, tmp_path / "app", room)
+    assert (tmp_path / "app/holes").stat().st_size == 8 * MEGABYTE
+    assert (tmp_path / "app/holes").stat().st_blocks * 512 < MEGABYTE > room.used
+    restore(chunks, tmp_path / "app", Room(MEGABYTE, 4 * MEGABYTE))
+    assert sorted(path.name for path in (tmp_path / "app").iterdir()) == []
+
+
+def test_what_comes_back_as_no_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CopyRefusedError, match="cannot copy out"):
+        restore([b"x" * 2000], tmp_path / "new", Room(MEGABYTE, MEGABYTE))

@@ -183,6 +183,15 @@ def test_the_version_of_an_own_backend_makes_other_rollouts(
     assert prepared.runner(print).key(task, skill) != before
 
 
+def test_how_files_are_moved_is_no_part_of_what_a_rollout_is(tmp_path: Path) -> None:
+    docker = small_config(tmp_path, "direct")
+    options = {"files": "copy", "without_limits": True}
+    copied = small_config(tmp_path, "direct", **{"sandbox.options": options})
+    assert sandbox_identity(docker, {}) == sandbox_identity(copied, {})
+    slow = small_config(tmp_path, "direct", **{"sandbox.options": {"patience_s": 5}})
+    assert sandbox_identity(docker, {}) != sandbox_identity(slow, {})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -54,6 +54,21 @@ def killed_child(*arguments: str) -> Owner:
     return owner
 
 
+@pytest.mark.engine
+def test_volumes_with_copies_go_with_their_process(engine: DockerEngine, image: str) -> None:
+    code = (
+        "import sys, tempfile; from pathlib import Path; from sandboxes.copied import Copied;"
+        "from sandboxes.docker import DockerEngine;"
+        "folder = Path(tempfile.mkdtemp()); (folder / 'x').write_text('x');"
+        "print(Copied(DockerEngine()).contents.volume(folder, sys.argv[1]))"
+    )
+    argv = [sys.executable, "-c", code, image]
+    made = subprocess.run(argv, cwd=TOP, capture_output=True, text=True, check=True).stdout.strip()
+    assert f"volume {made}" in clean(engine, dry_run=True)
+    assert f"volume {made}" in clean(engine)
+    assert f"volume {made}" not in clean(engine, dry_run=True)
+
+
 def test_owners_are_told_apart() -> None:
     me = current_owner()
     assert Owner.parse(str(me)) == me and not is_dead(me)
