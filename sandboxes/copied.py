@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -37,6 +38,7 @@ _SMALL_BYTES, _SMALL_ENTRIES = 4 * MEGABYTE, 500
 _SLACK_BYTES = 64 * MEGABYTE
 _ZEROS = 8
 """How many times the disk limit an archive may have, most of it zeros."""
+_IMAGE_S = 60.0
 _NOWHERE = Path("/nonexistent/another machine")
 _CLEAR = 'while [ -n "$1" ]; do rm -rf -- "$1"; shift; done; shift; exec "$@"'
 
@@ -52,6 +54,7 @@ class Copied:
         self._engine = engine
         self.ids = (IMAGE_UID, IMAGE_UID)
         self.contents = Contents(engine, IMAGE_UID)
+        self._images: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._known: dict[tuple[str, str], Mapping[str, bool] | None] = {}
 
     def of(self, spec: SandboxSpec) -> CopiedFiles:
@@ -59,6 +62,15 @@ class Copied:
 
     def close(self) -> None:
         self.contents.close()
+
+    def image(self, name: str) -> Mapping[str, Any]:
+        """The engine's data about an image, empty if it has none; asked for once in a while."""
+        now = time.monotonic()
+        asked, found = self._images.get(name, (-_IMAGE_S, {}))
+        if not found or now - asked > _IMAGE_S:
+            found = self._engine.inspect_image(name) or {}
+            self._images[name] = now, found
+        return found
 
     def look(self, image: str, key: str, folders: Collection[str], paths: Collection[str]) -> None:
         """Find out what an image has, if it is not known: in a container that is never started.
@@ -200,7 +212,7 @@ class CopiedFiles:
 
     @cached_property
     def _found(self) -> Mapping[str, Any]:
-        return self._engine.inspect_image(self._given.image) or {}
+        return self._files.image(self._given.image)
 
     @property
     def _image_volumes(self) -> list[str]:
@@ -283,7 +295,7 @@ class CopiedFiles:
     def _put(self, container: str, doing: str) -> Iterator[tarfile.TarFile]:
         """An archive that is put into a container at the end of the block."""
         try:
-            with tempfile.TemporaryFile() as archive:
+            with tempfile.SpooledTemporaryFile(_SMALL_BYTES) as archive:
                 with tarfile.open(fileobj=archive, mode="w") as tar:
                     yield tar
                 archive.seek(0)
