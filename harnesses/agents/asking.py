@@ -102,6 +102,7 @@ class AgentChat:
                 f"{self.agent.name} takes prompts of {self.agent.asking.most_chars:,} characters, "
                 f"and this one has {len(prompt):,}"
             )
+        before = len(self.session.exchanges)
         try:
             network = self.site.network()
             question = Question(
@@ -117,7 +118,7 @@ class AgentChat:
             result = self._run(launch, network)
         except SandboxError as error:
             raise self._error(f"sandbox: {error}") from error
-        return self._read(result)
+        return self._read(result, before)
 
     def _run(self, launch: Launch, network: str) -> ExecResult:
         home = Path(mkdtemp(prefix="question-", dir=scratch_dir()))
@@ -150,7 +151,13 @@ class AgentChat:
             make_harmless(home, links=False)
             remove_tree(home)
 
-    def _read(self, result: ExecResult) -> Reply:
+    def _read(self, result: ExecResult, before: int) -> Reply:
+        """The reply that an agent printed.
+
+        Args:
+            result: how it ended.
+            before: number of the session's exchanges when it was started.
+        """
         if result.timed_out or result.limit:
             why = f"was stopped at its {result.limit} limit" if result.limit else "did not end"
             raise self._error(f"it {why} ({result.duration_s:.0f} s)")
@@ -161,7 +168,8 @@ class AgentChat:
             more = "" if result.stdout else result.stderr.decode("utf-8", "replace").strip()[-500:]
             what = f"exit code {result.exit_code}: {error}{more and f'; {more}'}"
             raise self._error(what) from error
-        last = next((e.reply for e in reversed(self.session.exchanges) if e.reply), Reply())
+        own = [exchange.reply for exchange in self.session.exchanges[before:] if exchange.reply]
+        last = own[-1] if own else Reply()
         if not text.strip() and last.calls:
             # The agent refused to pass it on, as it did not fit the schema to the letter.
             text = json.dumps(dict(last.calls[-1].arguments))

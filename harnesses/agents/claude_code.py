@@ -66,6 +66,10 @@ other."""
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 """Variables with a key, or with another token than that of a plan."""
 
+HELD_MS = str(7 * 24 * 3600 * 1000)
+"""How long a call may be held that waits for a window of a plan; JavaScript's timers take 24 days.
+"""
+
 MCP_FILE = ".claude/mcp-servers.json"
 
 _KEY = "the rollout uses a key of its own, through the gateway"
@@ -196,6 +200,8 @@ def _on_plan(launch: Launch, token: ProgramToken, base_url: str) -> Launch:
     """Any key would come before the token (code.claude.com/docs/en/authentication)."""
     env = {name: value for name, value in launch.env.items() if name not in KEYS}
     env |= {"ANTHROPIC_BASE_URL": base_url, token.variable: token.value}
+    # The gateway holds a call until a window has reset. 2.1.332 would ask anew after 6 minutes.
+    env |= dict.fromkeys(("API_TIMEOUT_MS", "CLAUDE_STREAM_IDLE_TIMEOUT_MS"), HELD_MS)
     return replace(launch, env=env, unset=KEYS)
 
 
@@ -280,6 +286,8 @@ def _asked(toolchain: Toolchain, question: Question) -> Launch:
     env = _environment(question.model, question.token, question.base_url)
     env["API_TIMEOUT_MS"] = str(int(question.silence_s * 1000))
     env["CLAUDE_STREAM_IDLE_TIMEOUT_MS"] = env["API_TIMEOUT_MS"]
+    # Whoever asked reads what does not fit to the letter, and asks again.
+    env["MAX_STRUCTURED_OUTPUT_RETRIES"] = "1"
     files = {SYSTEM_FILE: question.system, PROMPT_FILE: question.prompt}
     return Launch([["sh", "-c", f'exec "$@" < {HOME}/{PROMPT_FILE}', "sh", *command]], env, files)
 

@@ -98,6 +98,7 @@ def recorded(
             service_s = session.service_time.seconds
     finally:
         shutil.rmtree(request.record / BESIDE, ignore_errors=True)
+        site.gateway.scrubber.folder(request.record)  # However it ended.
     if failure := gave_up(session) if status is Status.COMPLETED else session.failure:
         status, message = Status.INFRA_ERROR, failure
     if status is Status.INFRA_ERROR and service_s >= 1:
@@ -106,7 +107,6 @@ def recorded(
     if status is not Status.COMPLETED and (broken := site.broken()):
         status, message = Status.INFRA_ERROR, broken
     message = session.scrub.text(message)
-    session.scrub.folder(request.record)
     found = Turns(request.record / WIRE).so_far()
     return Outcome(
         status=status,

@@ -20,16 +20,16 @@ from harnesses.base import ModelSpec, Usage
 from harnesses.companion import PATH as COMPANION_PATH
 from harnesses.gateway.bodies import MAX_BODY, Bodies, BodyError
 from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
-from harnesses.gateway.confinement import confined, remote_address
-from harnesses.gateway.exchange import Route, unanswered
+from harnesses.gateway.confinement import remote_address
+from harnesses.gateway.exchange import unanswered
 from harnesses.gateway.forward import OVER, Forward
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.plan_upstreams import login_of, program_token, secrets_of
 from harnesses.gateway.plan_windows import PlanWindow
+from harnesses.gateway.routes import Written, passing, route_of
 from harnesses.gateway.service import OnPlan, OnWait, Service
 from harnesses.gateway.session import PASSING, Expired, Grant, Session
-from harnesses.gateway.translation import pick_protocol, translate
-from harnesses.gateway.upstreams import Call, Upstream
+from harnesses.gateway.upstreams import Upstream
 from harnesses.protocols.base import ProtocolError, ProtocolName
 from harnesses.protocols.errors import error_body
 from harnesses.protocols.registry import PATHS
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 _EXPIRY_S = 0.25
 """Seconds between two looks whether the time of a call's agent is over."""
 
-Written = tuple[bytes, str]
-"""A request's body and query as they came."""
 Price = Callable[[str, Usage], float | None]
 """A function from a model and a usage to the cost in USD; None if the price is not known."""
 
@@ -267,11 +265,11 @@ class Gateway:
         from starlette.exceptions import HTTPException
         from starlette.requests import ClientDisconnect
 
-        passing = "session" in request.path_params
+        as_it_is = "session" in request.path_params
         path = request.url.path
-        protocol = PATHS["/" + path.split("/", 3)[3] if passing else path]
+        protocol = PATHS["/" + path.split("/", 3)[3] if as_it_is else path]
         session = self._session(request)
-        if session is None or passing != (session.login is not None):
+        if session is None or as_it_is != (session.login is not None):
             return _error(protocol, 401, "this token does not belong to a running rollout")
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -309,10 +307,11 @@ class Gateway:
         session.requests += 1
         try:
             lower = {k.lower(): v for k, v in headers.items()}
+            upstream = self.upstreams[session.grant.model.upstream]
             if written is None:
-                route = self._route(session, protocol, body, lower)
+                route = route_of(session, upstream, protocol, body, lower)
             else:
-                route = _passing(session, protocol, body, lower, written)
+                route = passing(session, protocol, body, lower, written)
         except ProtocolError as error:
             return _error(protocol, 400, str(error))
         model = session.grant.model
@@ -324,33 +323,6 @@ class Gateway:
             partial(self._alive, session),
         )
         return _until_disconnected(forward, lambda: session.expired() or forward.unread)
-
-    def _route(
-        self, session: Session, protocol: ProtocolName, body: Any, headers: Mapping[str, str]
-    ) -> Route:
-        """A call as the client made it, and as the upstream gets it.
-
-        Raises:
-            ProtocolError: it has to be translated and cannot be.
-        """
-        model, seed = session.grant.model, session.grant.seed
-        silence_s = session.grant.silence_s
-        # Whether a reply is a stream is the client's to say.
-        sampling = {key: value for key, value in model.sampling.items() if key != "stream"}
-        path = next(path for path, name in PATHS.items() if name == protocol)
-        taken: tuple[str, ...] = ()
-        if not session.grant.outside:
-            body, taken = confined(protocol, body)
-        upstream = self.upstreams[model.upstream]
-        spoken = pick_protocol(protocol, upstream.protocols)
-        adapt = getattr(upstream, "adapt", None)
-        if spoken == protocol:
-            body = {**body, **sampling}
-            call = Call(protocol, path, body, headers, seed, silence_s)
-            return Route(call, session.part, taken, session.call_ids, adapt=adapt)
-        call = Call(protocol, path, body, headers, seed, silence_s)
-        other = translate(call, spoken, sampling, session.thoughts, session.call_ids)
-        return Route(call, session.part, taken, session.call_ids, other, adapt)
 
     def _refusal(
         self, session: Session, protocol: ProtocolName, body: Any
@@ -387,33 +359,6 @@ class Gateway:
         if login_of(self.upstreams[model.upstream]):
             return replace(usage, cost_usd=0.0, included=True)
         return replace(usage, cost_usd=self._price(model.name, usage))
-
-
-def _passing(
-    session: Session,
-    protocol: ProtocolName,
-    body: Mapping[str, Any],
-    headers: Mapping[str, str],
-    written: Written,
-) -> Route:
-    """A call that passes as it is, or not at all.
-
-    Raises:
-        ProtocolError: the service would act outside for the agent.
-    """
-    if not session.grant.outside:
-        _, taken = confined(protocol, body)
-        if taken:
-            raise ProtocolError(
-                f"not passed on, as the service would act outside the sandbox: {', '.join(taken)}"
-            )
-    grant, bearer = session.grant, session.login.value if session.login else ""
-    path = next(path for path, name in PATHS.items() if name == protocol)
-    raw, query = written
-    headers = {name: value for name, value in headers.items() if name != "authorization"}
-    path += f"?{query}" if query else ""
-    call = Call(protocol, path, body, headers, grant.seed, grant.silence_s, raw, bearer)
-    return Route(call, session.part, (), session.call_ids)
 
 
 def _until_disconnected(reply: ASGIApp, expired: Expired) -> ASGIApp:

@@ -77,6 +77,9 @@ class ChatGptPlan(HttpUpstream):
 
     adapt = staticmethod(on_chatgpt_plan)
 
+    def secrets(self) -> tuple[str, ...]:
+        return (self._token,) if self._token else ()
+
     async def _key(self) -> str:
         try:
             self._token = await self.tokens.token()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 import traceback
@@ -95,14 +94,10 @@ class Service:
     def __post_init__(self) -> None:
         self.slots = Slots(self.upstream.max_concurrency)
 
-    def secrets(self) -> list[str]:
-        """The keys and tokens with which it is called."""
-        name = getattr(self.upstream, "key_env", "")
-        held = (
-            os.environ.get(name, "").strip() if name else "",
-            getattr(self.upstream, "_token", ""),
-        )
-        return [secret for secret in held if secret]
+    def secrets(self) -> tuple[str, ...]:
+        """The keys and tokens with which it is called, as far as its upstream tells them."""
+        told = getattr(self.upstream, "secrets", None)
+        return tuple(told()) if callable(told) else ()
 
     def replied(self) -> None:
         """Note a good reply."""

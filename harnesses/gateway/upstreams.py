@@ -113,6 +113,8 @@ class HttpUpstream:
     max_concurrency: int = 16
     timeout_s: float = 600.0
     api_version: str = ""
+    called: str = field(default="", init=False)
+    """The address of the last call, without its query."""
     _clients: list[httpx2.AsyncClient] = field(default_factory=list, repr=False)
     _aws: AwsLogin = field(default_factory=AwsLogin, repr=False)
     _google: GoogleLogin = field(default_factory=GoogleLogin, repr=False)
@@ -126,11 +128,12 @@ class HttpUpstream:
         return self._clients[0]
 
     @property
-    def _login(self) -> str:
+    def cloud_login(self) -> str:
+        """The cloud whose login is used in place of a key; empty if there is none."""
         return "" if self.key_env else KINDS[self.kind].login
 
     async def _key(self) -> str:
-        if self._login == "google":
+        if self.cloud_login == "google":
             return await _logged_in(asyncio.to_thread(self._google.token))
         if not self.key_env:
             return ""
@@ -146,6 +149,11 @@ class HttpUpstream:
             )
         return key
 
+    def secrets(self) -> tuple[str, ...]:
+        """What no answer may show to a client."""
+        key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
+        return (key,) if key else ()
+
     def _headers(self, call: Call, key: str) -> dict[str, str]:
         headers = request_headers(call.headers) | {"accept-encoding": "identity"}
         if self.kind == "vertex":  # It has the version in the body.
@@ -160,6 +168,7 @@ class HttpUpstream:
 
     async def send(self, call: Call) -> Answer:
         key, url = await self._key(), self._url(call)
+        self.called = url.partition("?")[0]
         while True:
             headers = self._refused.headers(self._headers(call, key))
             body = fitted_body(self.kind, call.protocol, call.body)
@@ -194,7 +203,7 @@ class HttpUpstream:
             "POST", url, json=body, headers=headers,
             timeout=httpx2.Timeout(limit, connect=10.0),
         )  # fmt: skip
-        if self._login == "aws":
+        if self.cloud_login == "aws":
             signed = asyncio.to_thread(self._aws.headers, str(request.url), request.content)
             request.headers.update(await _logged_in(signed))
         try:
@@ -311,13 +320,14 @@ def refused_advice(status: int, text: str, model: str, upstream: Upstream) -> st
     """The message for a service that answered 401, 403 or 404, with advice."""
     answer = f"status {status}: {text}"
     if status == 404:
-        base = getattr(upstream, "base_url", "").partition("?")[0]
+        called = getattr(upstream, "called", "")
+        at = f" at {called}" if called else ""
         return (
-            f"model service does not know {model!r} or has no such address: {answer}; check "
-            f"the model's name (for Azure that of the deployment) and base_url {base}".rstrip()
+            f"model service{at} does not know {model!r} or has no such address: {answer}; check "
+            "the model's name (for Azure that of the deployment) and base_url"
         )
-    if getattr(upstream, "login", ""):
-        return f"model service refused the sign-in: {answer}"
+    if cloud := getattr(upstream, "cloud_login", ""):
+        return f"model service refused the {cloud} login: {answer}; check its permissions"
     key = getattr(upstream, "key_env", "")
     advice = f"check the key in {key}" if key else "set key_env to the variable that holds the key"
     return f"model service refused the key: {answer}; {advice}, and its permissions"

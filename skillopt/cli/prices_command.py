@@ -16,7 +16,12 @@ from skillopt.cli import guarded
     metavar="litellm|FILE",
     help="Renew the table from the installed LiteLLM, or a file with its list of prices.",
 )
-@click.option("--add", multiple=True, metavar="MODEL", help="Add a model from there.")
+@click.option(
+    "--add",
+    multiple=True,
+    metavar="MODEL[=ENTRY]",
+    help="Add a model from there, that of an entry of another name.",
+)
 @click.option(
     "--table",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

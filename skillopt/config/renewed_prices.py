@@ -21,7 +21,10 @@ from skillopt.core.errors import SkillOptError
 
 LIST = "litellm/model_prices_and_context_window_backup.json"
 """The list in LiteLLM's package (MIT licence, BerriAI)."""
-VENDORS = ("openai", "anthropic", "minimax", "dashscope", "gemini", "xai", "deepseek", "mistral")
+VENDORS = (
+    "openai", "anthropic", "minimax", "dashscope", "gemini", "xai", "deepseek", "mistral",
+    "openrouter", "vertex_ai", "bedrock", "azure", "azure_ai",
+)  # fmt: skip
 """Whose price counts for a model that is in the list with a vendor before its name, in order."""
 MOST_BYTES = 64 * 1024 * 1024
 
@@ -111,7 +114,8 @@ def renewed(
     Args:
         table: of which each model that the list has is renewed; all others stay.
         known: the list.
-        add: further models, by the names that requests use; or as the list has them.
+        add: further models, by the names that requests use; as ``NAME=ENTRY`` those that the list
+            has by another name.
         today: the date of the new table.
 
     Raises:
@@ -120,12 +124,13 @@ def renewed(
     models = dict(table.models)
     changed: dict[str, str] = {}
     kept, notes = [], []
-    for name in dict.fromkeys([*models, *add]):
-        found = _entry(known.models, name)
+    added = dict(_named(text) for text in add)
+    for name in dict.fromkeys([*models, *added]):
+        found = _entry(known.models, added.get(name, name))
         price, note = _price(found) if found is not None else (None, "")
         if price is None:
             if name not in models:
-                raise PriceListError(f"{known.source}: has no price for {name!r}")
+                raise PriceListError(f"{known.source}: has no price for {added[name]!r}")
             kept.append(name)
             continue
         if note:
@@ -151,6 +156,12 @@ def written(new: Renewed) -> str:
         values = price.model_dump(exclude_none=True)
         lines.append(f"  {json.dumps(name)}: {json.dumps(values)}")
     return "\n".join(lines) + "\n"
+
+
+def _named(text: str) -> tuple[str, str]:
+    """A model's name in requests and in the list."""
+    name, _, entry = text.partition("=")
+    return name, entry or name
 
 
 def _entry(models: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

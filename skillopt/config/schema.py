@@ -622,10 +622,16 @@ class Config(Section):
                 f"transfer to {text!r}: {harness!r} is not one of {', '.join(HARNESSES)}"
                 f"{_hint(harness, HARNESSES)}"
             )
+        if model == self.target.name:  # Which may have a colon in it.
+            return harness, model
         upstream, colon, name = model.partition(":")
         if colon and upstream not in self.upstreams:
             known = ", ".join(sorted(self.upstreams))
             raise ValueError(f"transfer to {text!r}: {upstream!r} is not in upstreams ({known})")
-        if colon and upstream == self.target.upstream:
+        if (
+            colon
+            and upstream == self.target.upstream
+            and (":" not in name or name == self.target.name)
+        ):
             return harness, name
         return harness, model or self.target.name

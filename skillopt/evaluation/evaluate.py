@@ -101,11 +101,14 @@ def with_target(config: Config, model: str) -> Config:
 
     Args:
         config: its upstreams are known.
-        model: ``NAME``, or ``UPSTREAM:NAME``, which is required if the name has a colon in it.
+        model: ``NAME``, or ``UPSTREAM:NAME``, which is required if the name has a colon in it and
+            is not that of the config's target.
 
     Raises:
         ConfigError: there is no such upstream.
     """
+    if model == config.target.name:
+        return config
     upstream, colon, name = model.partition(":")
     if not colon:
         upstream, name = config.target.upstream, model

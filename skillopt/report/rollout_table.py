@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harnesses.base import Usage
 from skillopt.core.types import RolloutRow
 
 STATUSES = ("completed", "agent_timeout", "agent_error")
@@ -71,8 +72,7 @@ class RolloutTable:
             columns.status.append(STATUSES.index(row.status.value))
             columns.opened.append(-1 if row.skill_activated is None else int(row.skill_activated))
             columns.tokens.append(row.usage.prompt_tokens + row.usage.completion_tokens)
-            usd = row.usage.cost_usd
-            columns.cost.append(-1 if usd is None else round(usd, 6))
+            columns.cost.append(_cost(row.usage))
         return use
 
     def about(self, key: str) -> dict[str, str] | None:
@@ -99,3 +99,10 @@ class RolloutTable:
             self._numbers[name] = len(self.tasks)
             self.tasks.append({"name": name, "family": family, "split": split})
         return self._numbers[name]
+
+
+def _cost(usage: Usage) -> float:
+    """A cost in USD; -1 if it is not known, -2 if a plan has paid."""
+    if usage.cost_usd is None:
+        return -1
+    return -2 if usage.included and not usage.cost_usd else round(usage.cost_usd, 6)

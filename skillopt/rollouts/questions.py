@@ -26,8 +26,8 @@ from skillopt.rollouts.slots import SandboxSlots, open_backend
 SILENCE_S = 1800.0
 """Seconds for which a reply may think in silence, unless it is said."""
 REQUESTS = 24
-"""The most model requests for one reply: Claude Code asks six times for one that fits, and the
-project twice. A model that calls tools which are not there would go on for ever."""
+"""The most model requests for one reply. An agent asks again if a stream breaks off or a reply does
+not fit, and the project once more; a model that calls tools which are not there would go on."""
 
 
 class Chat(Protocol):

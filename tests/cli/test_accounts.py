@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,15 @@ from pathlib import Path
 import keyring
 import keyring.backends.fail
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from harnesses.accounts.chatgpt import ChatGptAccount
 from skillopt.cli import doctor, main
+from skillopt.config.loading import load_config
+from skillopt.config.upstreams import HttpConfig, UpstreamsConfig
+from skillopt.core.resources import resource
+from tests.helpers.documents import ROOT
 from tests.services.plans import Tokens, agent, browse, chatgpt, signing_in, simulated
 from tests.services.service import serving
 from tests.services.wire import Answer, Asked
@@ -140,6 +146,14 @@ def test_doctor_asks_a_model_on_a_plan_and_shows_its_windows(
     assert "price: included in a plan" in done.output
     assert "plan: five hours 42% used" in done.output
     assert "marker" not in done.output
+
+
+def test_the_documents_blocks_are_those_that_come_with_the_project() -> None:
+    packaged = load_config(resource("configs") / "upstreams.yaml", UpstreamsConfig).upstreams
+    text = (ROOT / "docs" / "accounts.md").read_text("utf-8")
+    blocks = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    chatgpt, claude = (HttpConfig(**next(iter(b["upstreams"].values()))) for b in blocks)
+    assert (chatgpt, claude.login) == (packaged["chatgpt"], "claude-plan")
 
 
 def test_doctor_asks_nothing_on_a_claude_plan(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

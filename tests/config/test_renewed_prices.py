@@ -104,6 +104,14 @@ def test_tiers_and_steps_become_what_long_prompts_cost() -> None:
     assert new.changed["qwen-flash"].startswith("new: prompt 0.05")
 
 
+def test_a_model_may_have_another_name_in_the_list() -> None:
+    new = renewed(TABLE, KNOWN, ["google/flash=qwen-flash", "my-deployment=gpt-5.5"])
+    assert new.table.models["google/flash"].prompt == 0.05
+    assert new.table.models["my-deployment"] == TABLE.models["gpt-5.5"]
+    with pytest.raises(PriceListError, match="has no price for 'gone'"):
+        renewed(TABLE, KNOWN, ["gpt-5.5=gone2", "x=gone"])
+
+
 @pytest.mark.parametrize("name", ["gone", "free-of-charge", "broken", "sample_spec"])
 def test_no_price_is_not_a_price_of_nothing(name: str) -> None:
     with pytest.raises(PriceListError, match=f"has no price for '{name}'"):

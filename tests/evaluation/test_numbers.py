@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from harnesses.base import Status, Usage
+from harnesses.gateway.plan_windows import PlanWindow
 from skillopt.cli.progress import Progress, clock
 from skillopt.config.loading import ConfigError
-from skillopt.config.prices import load_prices, money
+from skillopt.config.prices import cost_text, load_prices, money
 from skillopt.core.resources import resource
 from skillopt.core.text import printable
 from skillopt.evaluation.stats import Estimate, percent, points, rate
 from skillopt.run.events import EvaluationStarted, RolloutFinished, RolloutStarted
-from skillopt.run.records import Replied
+from skillopt.run.records import PlanUsed, Replied
 from tests.helpers.values import a_rollout
 
 
@@ -66,3 +67,23 @@ def test_progress_counts_what_ran_and_what_was_stored_apart() -> None:
         Replied(id="i", stage="reflect", step=1, about="", reply="{}", usage=Usage(cost_usd=None))
     )
     assert "cost unknown" in progress.text()
+
+
+def test_what_a_plan_pays_is_neither_free_nor_unknown() -> None:
+    paid, key = Usage(1, 10, 0, 5, 0.0, included=True), Usage(1, 10, 0, 5, 0.25)
+    assert cost_text(paid) == "included in a plan" and cost_text(key) == "$0.25"
+    assert cost_text(Usage.total([paid, key])) == cost_text(key + paid) == "$0.25 and a plan"
+    assert cost_text(paid + Usage(cost_usd=None)) == "cost unknown"
+    assert cost_text(Usage()) == "$0.00"
+
+
+def test_progress_shows_the_windows_of_plans() -> None:
+    progress, paid = Progress(), Usage(1, 900, 0, 100, 0.0, included=True)
+    progress.update(RolloutStarted("t"))
+    rollout = a_rollout().model_copy(update={"usage": paid})
+    progress.update(RolloutFinished(rollout, stored=False))
+    windows = (PlanWindow("five_hour", 0.42), PlanWindow("seven_day", 0.1))
+    progress.update(PlanUsed(service="claude", windows=windows))
+    text = progress.text()
+    assert "1k tokens, included in a plan" in text
+    assert "plan of claude: five hours 42% used, week 10% used" in text

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import pytest
@@ -98,18 +99,18 @@ def test_holes_are_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user's rights are root's to take")
-def test_as_an_ordinary_user(tmp_path: Path) -> None:
-    (tmp_path / "closed").write_text(TOKEN)
-    (tmp_path / "closed").chmod(0)
-    os.chown(tmp_path, 1000, 1000)
-    os.chown(tmp_path / "closed", 1000, 1000)
+def test_as_an_ordinary_user() -> None:
     script = (
         "import os, sys; from pathlib import Path\n"
         "from harnesses.scrubbing import Scrubber\n"
         f"os.setuid(1000); Scrubber([{TOKEN!r}]).folder(Path(sys.argv[1]))"
     )
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert "Marker" not in (tmp_path / "closed").read_text()
+    with TemporaryDirectory() as made:
+        closed = Path(made) / "closed"
+        closed.write_text(TOKEN)
+        closed.chmod(0)
+        os.chown(made, 1000, 1000)
+        os.chown(closed, 1000, 1000)
+        done = subprocess.run([sys.executable, "-c", script, made], capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert "Marker" not in closed.read_text()

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harnesses.base import Status, Usage
+from harnesses.gateway.plan_windows import PlanWindow
 from skillopt import RunResult, train
 from skillopt.config.loading import ConfigError
 from skillopt.config.prices import load_prices, price_table
@@ -25,7 +26,9 @@ from skillopt.config.schema import (
     TargetScoreConfig,
 )
 from skillopt.run.records import (
+    RECORD,
     AnyRecord,
+    PlanUsed,
     Replied,
     RolloutRan,
     RunStarted,
@@ -285,3 +288,20 @@ def test_a_limit_of_nothing_is_refused(folder: Path) -> None:
         small_config(folder, **{"limits.stages": {"gates": {"tokens": 1}}})
     assert SpendingConfig().usd is None
     assert load_prices(priced(folder)).cost("sim-1", Usage(1, 10_000, 0, 0)) == 1.0
+
+
+def test_a_share_of_a_plans_window_is_known_after_a_restart_and_free_after_its_reset() -> None:
+    window = PlanWindow("five_hour", 0.5, resets_at=1000.0)
+    record = PlanUsed(at=1.0, service="claude", windows=(window,))
+    kept = RECORD.validate_json(record.model_dump_json())
+    meter = Meter(RunLimitsConfig(plan_share=0.5))
+    meter.add(kept)
+    with pytest.raises(LimitReachedError, match=r"limits\.plan_share: 50% of a window"):
+        meter.admit("rollout", 999.0).__enter__()
+    with meter.admit("rollout", 1000.0):
+        pass
+    meter = Meter(RunLimitsConfig(plan_share=0.6))
+    meter.add(kept)
+    with meter.admit("rollout", 999.0):
+        pass
+    assert meter.to_json()["plans"]["claude"][0]["used"] == 0.5

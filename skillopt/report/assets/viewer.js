@@ -88,7 +88,7 @@ function rolloutDetail(found) {
   const complaint = found.feedback || (found.scored ? "No complaint." : "There is no verdict.");
   return [
     note(`${[found.agent, found.model, opened, reward].filter(Boolean).join(" · ")} · ${plural(found.usage.requests, "request")} · `
-      + `${tokens(found.usage.prompt_tokens + found.usage.completion_tokens)} tokens · ${money(found.usage.cost_usd)} · ${duration(found.seconds)}`),
+      + `${tokens(found.usage.prompt_tokens + found.usage.completion_tokens)} tokens · ${money(found.usage.cost_usd, found.usage.included)} · ${duration(found.seconds)}`),
     found.message && h("pre", { class: "card refused" }, found.message),
     section("Verifier", h("p", {}, complaint), found.verifier.map(fileCard)),
     found.frames.length > 0 && section("Terminal", terminal(found.frames)),

@@ -37,6 +37,22 @@ def test_tools_that_the_service_would_run_are_taken_out(
     assert len(body["tools"]) == len(tools) - len(taken)
 
 
+def test_tools_in_the_conversation_are_taken_out_too() -> None:
+    """GPT-6 models get theirs from Codex in such an item, in namespaces or alone."""
+    space = {"type": "namespace", "name": "n", "tools": [FUNCTION, {"type": "mcp"}]}
+    item = {
+        "type": "additional_tools",
+        "role": "developer",
+        "tools": [space, {"type": "web_search"}],
+    }
+    body, out = confined("responses", {"input": [item, {"role": "user", "content": "hi"}]})
+    assert out == ("tool mcp", "tool web_search")
+    kept = {**space, "tools": [FUNCTION]}
+    assert body["input"][0] == {**item, "tools": [kept]} and len(body["input"]) == 2
+    odd = {"type": "additional_tools", "tools": "web_search"}
+    assert confined("responses", {"input": [odd]})[0]["input"][0]["tools"] == []
+
+
 def test_fields_that_let_it_work_outside_too() -> None:
     assert confined("chat", {"web_search_options": {}, "n": 1}) == (
         {"n": 1},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from harnesses.accounts.chatgpt import ChatGptAccount
 from harnesses.accounts.vault import Vault
+from harnesses.agents import claude_code
+from harnesses.agents.claude_code import ClaudeCode
 from harnesses.agents.cli_agent import Launch
 from harnesses.base import Budget, ModelSpec
 from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.plan_upstreams import ChatGptPlan, ClaudePlan, PlanError
+from harnesses.gateway.plan_upstreams import CLAUDE_TOKEN as CLAUDE_TOKEN_NAME
+from harnesses.gateway.plan_upstreams import ChatGptPlan, ClaudePlan, PlanError, ProgramToken
 from harnesses.gateway.session import Grant, Session
 from harnesses.gateway.upstreams import HttpUpstream, Upstream
 from harnesses.protocols.base import ProtocolName
@@ -249,3 +253,17 @@ def test_no_object_shows_a_token_in_a_crash_report(vendor: Vendor, folder: Path)
     with session(vendor, folder, plan=True) as opened:
         shown = repr([account, plan, launch, opened, opened.login, opened.scrub])
     assert "Marker_0815" not in shown
+
+
+def test_claude_code_gets_nothing_that_comes_before_the_token() -> None:
+    agent = ClaudeCode(claude_code.toolchain())
+    key = Launch([["claude", "-p"]], {"ANTHROPIC_API_KEY": "so-1", "A": "b"}, {}, "/opt/claude")
+    token = ProgramToken(CLAUDE_TOKEN_NAME, CLAUDE_TOKEN)
+    launch = agent.on_plan(key, token, "http://g/passing/so-1")
+    assert launch.env[CLAUDE_TOKEN_NAME] == CLAUDE_TOKEN and launch.env["A"] == "b"
+    assert launch.env["ANTHROPIC_BASE_URL"] == "http://g/passing/so-1"
+    assert not {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"} & set(launch.env)
+    for path in ("/opt/claude", ""):
+        (_, _, script, *rest) = replace(launch, path=path).started(launch.commands[0])
+        assert script.startswith("unset ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN; ")
+        assert rest[1:] == ["claude", "-p"] and CLAUDE_TOKEN not in script
