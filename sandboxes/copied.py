@@ -55,7 +55,7 @@ class Copied:
         self.ids = (IMAGE_UID, IMAGE_UID)
         self.contents = Contents(engine, IMAGE_UID)
         self._images: dict[str, tuple[float, Mapping[str, Any]]] = {}
-        self._known: dict[tuple[str, str], Mapping[str, bool] | None] = {}
+        self._known: dict[tuple[str, str, bool], Mapping[str, bool] | None] = {}
 
     def of(self, spec: SandboxSpec) -> CopiedFiles:
         return CopiedFiles(self._engine, self, spec)
@@ -81,31 +81,32 @@ class Copied:
             folders: for :meth:`below`.
             paths: for :meth:`has`.
         """
-        wanted = {(key, path) for path in (*folders, *paths)} - self._known.keys()
+        asked = {(key, path, True) for path in folders} | {(key, path, False) for path in paths}
+        wanted = asked - self._known.keys()
         if not wanted:
             return
         engine = self._engine
         spec = SandboxSpec(image, "/")
         looked_at = engine.launch(spec, kind="look", user=IDLE_USER, command=IDLE)
         try:
-            for _, path in sorted(wanted):
+            for _, path, whole in sorted(wanted):
                 names: Mapping[str, bool] | None = None
                 if exists_in(engine, looked_at, path):
                     names = {}
-                    if path in folders:
+                    if whole:
                         with closing(archive_of(engine, looked_at, path)) as chunks:
                             names = dict(names_in(chunks))
-                self._known[key, path] = names
+                self._known[key, path, whole] = names
         finally:
             engine.remove(looked_at)
 
     def has(self, key: str, path: str) -> bool:
         """Whether the image has something at a path."""
-        return self._known[key, path] is not None
+        return self._known[key, path, False] is not None
 
     def below(self, key: str, folder: str) -> Mapping[str, bool]:
         """The names below a folder of the image, and whether they are folders."""
-        return self._known[key, folder] or {}
+        return self._known[key, folder, True] or {}
 
 
 class CopiedFiles:
