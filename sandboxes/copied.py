@@ -28,7 +28,7 @@ from sandboxes.docker import IDLE, IDLE_USER, DockerEngine
 from sandboxes.files import Processes
 from sandboxes.mounts import is_bind
 from sandboxes.packing import add_folder, add_in_place, add_tree, archive_of, exists_in
-from sandboxes.trees import entries_below
+from sandboxes.trees import entries_below, remove_tree
 
 _OURS = ("/skillopt", "/opt/skillopt")
 """Folders that images do not have, above what a sandbox is given."""
@@ -185,13 +185,29 @@ class CopiedFiles:
         for mount in self._writable:
             if not mount.returned:
                 continue
-            leave = [_inner(place, mount) for place in self._inside if _below(place, mount.target)]
             try:
-                with closing(archive_of(self._engine, container, mount.target)) as chunks:
-                    restore(chunks, Path(mount.source), room, leave)
+                self._restore(mount, container, room)
             except CopyRefusedError as error:  # It is no fault of the command's.
                 raise SandboxError(f"{mount.target} cannot be copied back: {error}") from error
         return room.used
+
+    def _restore(self, mount: Mount, container: str, room: Room) -> None:
+        from docker.errors import NotFound
+
+        target, source = mount.target, Path(mount.source)
+        if mount.wanted:
+            target, source = f"{target}/{mount.wanted}", source / mount.wanted
+            remove_tree(Path(mount.source) / mount.wanted.split("/")[0])
+            source.mkdir(parents=True)
+        leave = [
+            place.removeprefix(f"{target}/") for place in self._inside if _below(place, target)
+        ]
+        try:
+            with closing(archive_of(self._engine, container, target)) as chunks:
+                restore(chunks, source, room, leave)
+        except SandboxError as error:
+            if not (mount.wanted and isinstance(error.__cause__, NotFound)):
+                raise
 
     def forget(self, container: str) -> None:
         with self._put(container, "emptying a sandbox before an image is made of it") as tar:
