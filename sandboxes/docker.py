@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
@@ -387,10 +387,11 @@ class DockerEngine:
         self._closed.set()
         with self.errors("closing: `skillopt clean` removes what is left"):
             mine = {"label": f"{ENGINE_LABEL}={self.id}"}
-            containers = [found["Id"] for found in self.api.containers(all=True, filters=mine)]
+            containers = self.api.containers(all=True, filters=mine)
         try:
             with ThreadPoolExecutor(_TURNS) as pool:
-                list(pool.map(self.remove, containers))
+                for group in by_dependence(containers):
+                    list(pool.map(self.remove, group))
         finally:
             self._disconnect()
 
@@ -429,6 +430,21 @@ class DockerEngine:
                 self.limits_layer_size = False
         config = self.api.create_host_config(**options)
         return str(self.api.create_container(**arguments, host_config=config)["Id"])
+
+
+def by_dependence(containers: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """The ids of containers: those that join others' networks, then the rest. Podman removes none
+    that another depends on.
+
+    Args:
+        containers: as the engine lists them.
+    """
+    joined: list[str] = []
+    joining: list[str] = []
+    for found in containers:
+        kind = (found.get("Labels") or {}).get(KIND_LABEL)
+        (joined if kind in _JOINED else joining).append(str(found["Id"]))
+    return joining, joined
 
 
 def _refuse_volumes(container: Mapping[str, Any], apart: Collection[str]) -> None:

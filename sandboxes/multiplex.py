@@ -28,10 +28,6 @@ _CHUNK = 64 * 1024
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class NotAFrameError(ValueError):
-    """The other end does not speak this protocol."""
-
-
 class _Stream:
     """One connection."""
 
@@ -85,7 +81,7 @@ class Multiplexer:
         """Take what the other end has sent.
 
         Raises:
-            NotAFrameError: it is no frame, or more than may be under way.
+            ValueError: it is no frame, or more than may be under way.
         """
         self._pending += received
         at, end = 0, len(self._pending)
@@ -93,7 +89,7 @@ class Multiplexer:
             kind, number, length = _HEADER.unpack_from(self._pending, at)
             size = 0 if kind == CREDIT else length
             if kind > CREDIT or size > WINDOW:
-                raise NotAFrameError(f"a frame of type {kind} with {length} bytes")
+                raise ValueError(f"a frame of type {kind} with {length} bytes")
             if end - at - _HEADER.size < size:
                 break
             at += _HEADER.size
@@ -123,7 +119,7 @@ class Multiplexer:
         if kind == DATA:
             found.owed += len(data)
             if found.owed > WINDOW:
-                raise NotAFrameError("more bytes than there was room for")
+                raise ValueError("more bytes than there was room for")
             found.incoming.put_nowait(data)
         elif kind == EOF:
             found.incoming.put_nowait(None)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from sandboxes.base import HANDED
 from sandboxes.content import CONTENT_KIND
-from sandboxes.docker import KEPT_KIND, KIND_LABEL, OWNER_LABEL, DockerEngine
+from sandboxes.docker import KEPT_KIND, KIND_LABEL, OWNER_LABEL, DockerEngine, by_dependence
 from sandboxes.owner import Owner, is_dead
 from sandboxes.volumes import CONTENT_LABEL, IMAGE_LABEL, TOOLCHAIN_KIND, remove_volume
 
@@ -40,10 +40,10 @@ def clean(engine: DockerEngine, *, dry_run: bool = False) -> list[str]:
 def _dead_containers(engine: DockerEngine) -> Iterator[tuple[str, str]]:
     with engine.errors("listing containers"):
         found = engine.api.containers(all=True, filters={"label": OWNER_LABEL})
-    for container in found:
-        labels = container["Labels"]
-        if _dead(labels[OWNER_LABEL]):
-            yield str(container["Id"]), str(labels.get(KIND_LABEL, "unknown"))
+    dead = [one for one in found if _dead(one["Labels"][OWNER_LABEL])]
+    kinds = {one["Id"]: str(one["Labels"].get(KIND_LABEL, "unknown")) for one in dead}
+    for group in by_dependence(dead):
+        yield from ((container, kinds[container]) for container in group)
 
 
 def _dead_images(engine: DockerEngine) -> Iterator[tuple[str, str]]:

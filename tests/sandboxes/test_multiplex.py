@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sandboxes.multiplex import WINDOW, Connection, Multiplexer, NotAFrameError
+from sandboxes.multiplex import WINDOW, Connection, Multiplexer
 from sandboxes.stdio_relay import _plain
 
 PORT = 8377
@@ -166,7 +166,7 @@ def test_what_nobody_serves_is_closed() -> None:
 )
 def test_what_is_no_frame_is_refused(frame: bytes) -> None:
     async def main() -> None:
-        with pytest.raises(NotAFrameError):
+        with pytest.raises(ValueError, match="frame of type"):
             Multiplexer(lambda _: asyncio.sleep(0)).feed(frame)
 
     asyncio.run(main())
@@ -178,7 +178,7 @@ def test_more_than_a_window_is_refused() -> None:
         mux.feed(b"\x01" + (1).to_bytes(4, "big") + (2).to_bytes(4, "big") + b"\0\1")
         part = b"\x02" + (1).to_bytes(4, "big") + WINDOW.to_bytes(4, "big") + bytes(WINDOW)
         mux.feed(part)
-        with pytest.raises(NotAFrameError, match="room"):
+        with pytest.raises(ValueError, match="room"):
             mux.feed(part)
         mux.close()
 
