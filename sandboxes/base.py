@@ -61,12 +61,14 @@ class Mount:
         read_only: whether nothing can be written there.
         returned: whether what was written is wanted. Otherwise the host has afterwards what it had
             before, or what was written.
+        wanted: the path below it of what is wanted of that, if it is not all.
     """
 
     source: str
     target: str
     read_only: bool = True
     returned: bool = True
+    wanted: str = ""
 
 
 HANDED = "skillopt/handed"

@@ -25,6 +25,7 @@ from sandboxes.volumes import remove_volume
 CONTENT_KIND = "content"
 MOST = 64
 """Volumes that are kept at most, so that many contents that come once do not pile up."""
+_MOST_DIGESTS = 1000
 _PLACE = "/skillopt-content"
 
 
@@ -41,6 +42,7 @@ class Contents:
         self._gid = gid
         self._lock = threading.Lock()
         self._names: dict[str, str] = {}
+        self._digests: dict[Path, tuple[str, str]] = {}
 
     def volume(self, source: Path, image: str) -> str:
         """The name of the volume with a folder's content.
@@ -52,8 +54,14 @@ class Contents:
         Raises:
             SandboxError: the engine fails, or does not put the files into the volume.
         """
-        key = content_digest(source)
+        stamp = _stamp(source)
         with self._lock:
+            known = self._digests.get(source)
+            # A large folder that many sandboxes share is read once.
+            key = known[1] if known and known[0] == stamp else content_digest(source)
+            if len(self._digests) > _MOST_DIGESTS:
+                self._digests.clear()
+            self._digests[source] = stamp, key
             name = self._names.pop(key, "") or self._filled(source, image)
             self._names[key] = name
             if len(self._names) > MOST:
@@ -125,6 +133,17 @@ class Contents:
             return use(str(made["Id"]))
         finally:
             engine.remove(str(made["Id"]))
+
+
+def _stamp(source: Path) -> str:
+    """What changes with a folder's content, without reading it."""
+    digest = hashlib.sha256()
+    for path in (os.fspath(source), *sorted(entry.path for entry in entries_below(source))):
+        status = os.lstat(path)
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        seen = (status.st_ino, status.st_mode, status.st_size, *times)
+        digest.update(os.fsencode(path) + repr(seen).encode())
+    return digest.hexdigest()
 
 
 def content_digest(source: Path) -> str:

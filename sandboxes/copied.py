@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -27,7 +28,7 @@ from sandboxes.docker import IDLE, IDLE_USER, DockerEngine
 from sandboxes.files import Processes
 from sandboxes.mounts import is_bind
 from sandboxes.packing import add_folder, add_in_place, add_tree, archive_of, exists_in
-from sandboxes.trees import entries_below
+from sandboxes.trees import entries_below, remove_tree
 
 _OURS = ("/skillopt", "/opt/skillopt")
 """Folders that images do not have, above what a sandbox is given."""
@@ -37,6 +38,7 @@ _SMALL_BYTES, _SMALL_ENTRIES = 4 * MEGABYTE, 500
 _SLACK_BYTES = 64 * MEGABYTE
 _ZEROS = 8
 """How many times the disk limit an archive may have, most of it zeros."""
+_IMAGE_S = 60.0
 _NOWHERE = Path("/nonexistent/another machine")
 _CLEAR = 'while [ -n "$1" ]; do rm -rf -- "$1"; shift; done; shift; exec "$@"'
 
@@ -52,13 +54,23 @@ class Copied:
         self._engine = engine
         self.ids = (IMAGE_UID, IMAGE_UID)
         self.contents = Contents(engine, IMAGE_UID)
-        self._known: dict[tuple[str, str], Mapping[str, bool] | None] = {}
+        self._images: dict[str, tuple[float, Mapping[str, Any]]] = {}
+        self._known: dict[tuple[str, str, bool], Mapping[str, bool] | None] = {}
 
     def of(self, spec: SandboxSpec) -> CopiedFiles:
         return CopiedFiles(self._engine, self, spec)
 
     def close(self) -> None:
         self.contents.close()
+
+    def image(self, name: str) -> Mapping[str, Any]:
+        """The engine's data about an image, empty if it has none; asked for once in a while."""
+        now = time.monotonic()
+        asked, found = self._images.get(name, (-_IMAGE_S, {}))
+        if not found or now - asked > _IMAGE_S:
+            found = self._engine.inspect_image(name) or {}
+            self._images[name] = now, found
+        return found
 
     def look(self, image: str, key: str, folders: Collection[str], paths: Collection[str]) -> None:
         """Find out what an image has, if it is not known: in a container that is never started.
@@ -69,31 +81,32 @@ class Copied:
             folders: for :meth:`below`.
             paths: for :meth:`has`.
         """
-        wanted = {(key, path) for path in (*folders, *paths)} - self._known.keys()
+        asked = {(key, path, True) for path in folders} | {(key, path, False) for path in paths}
+        wanted = asked - self._known.keys()
         if not wanted:
             return
         engine = self._engine
         spec = SandboxSpec(image, "/")
         looked_at = engine.launch(spec, kind="look", user=IDLE_USER, command=IDLE)
         try:
-            for _, path in sorted(wanted):
+            for _, path, whole in sorted(wanted):
                 names: Mapping[str, bool] | None = None
                 if exists_in(engine, looked_at, path):
                     names = {}
-                    if path in folders:
+                    if whole:
                         with closing(archive_of(engine, looked_at, path)) as chunks:
                             names = dict(names_in(chunks))
-                self._known[key, path] = names
+                self._known[key, path, whole] = names
         finally:
             engine.remove(looked_at)
 
     def has(self, key: str, path: str) -> bool:
         """Whether the image has something at a path."""
-        return self._known[key, path] is not None
+        return self._known[key, path, False] is not None
 
     def below(self, key: str, folder: str) -> Mapping[str, bool]:
         """The names below a folder of the image, and whether they are folders."""
-        return self._known[key, folder] or {}
+        return self._known[key, folder, True] or {}
 
 
 class CopiedFiles:
@@ -172,13 +185,29 @@ class CopiedFiles:
         for mount in self._writable:
             if not mount.returned:
                 continue
-            leave = [_inner(place, mount) for place in self._inside if _below(place, mount.target)]
             try:
-                with closing(archive_of(self._engine, container, mount.target)) as chunks:
-                    restore(chunks, Path(mount.source), room, leave)
+                self._restore(mount, container, room)
             except CopyRefusedError as error:  # It is no fault of the command's.
                 raise SandboxError(f"{mount.target} cannot be copied back: {error}") from error
         return room.used
+
+    def _restore(self, mount: Mount, container: str, room: Room) -> None:
+        from docker.errors import NotFound
+
+        target, source = mount.target, Path(mount.source)
+        if mount.wanted:
+            target, source = f"{target}/{mount.wanted}", source / mount.wanted
+            remove_tree(Path(mount.source) / mount.wanted.split("/")[0])
+            source.mkdir(parents=True)
+        leave = [
+            place.removeprefix(f"{target}/") for place in self._inside if _below(place, target)
+        ]
+        try:
+            with closing(archive_of(self._engine, container, target)) as chunks:
+                restore(chunks, source, room, leave)
+        except SandboxError as error:
+            if not (mount.wanted and isinstance(error.__cause__, NotFound)):
+                raise
 
     def forget(self, container: str) -> None:
         with self._put(container, "emptying a sandbox before an image is made of it") as tar:
@@ -200,7 +229,7 @@ class CopiedFiles:
 
     @cached_property
     def _found(self) -> Mapping[str, Any]:
-        return self._engine.inspect_image(self._given.image) or {}
+        return self._files.image(self._given.image)
 
     @property
     def _image_volumes(self) -> list[str]:
@@ -283,7 +312,7 @@ class CopiedFiles:
     def _put(self, container: str, doing: str) -> Iterator[tarfile.TarFile]:
         """An archive that is put into a container at the end of the block."""
         try:
-            with tempfile.TemporaryFile() as archive:
+            with tempfile.SpooledTemporaryFile(_SMALL_BYTES) as archive:
                 with tarfile.open(fileobj=archive, mode="w") as tar:
                     yield tar
                 archive.seek(0)

@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
@@ -329,14 +329,20 @@ class DockerEngine:
             self._abandoned.add(container)
             raise
 
-    def keep(self, container: str, name: str) -> None:
+    def keep(self, container: str, name: str, apart: Collection[str] = ()) -> None:
         """Make an image of what a container has changed, which ends; raises SandboxError, also if
-        its own image has volumes, of which an image keeps nothing."""
+        its own image has volumes, of which an image keeps nothing.
+
+        Args:
+            container: its id.
+            name: of the image.
+            apart: folders in it whose content is not wanted.
+        """
         from docker.errors import NotFound
 
         with self._turns, self.errors(f"keeping container {container[:12]} as {name}"):
             try:
-                _refuse_volumes(self.api.inspect_container(container))
+                _refuse_volumes(self.api.inspect_container(container), apart)
                 self.api.commit(container, name, conf={"Labels": self.labels(KEPT_KIND)})
             except NotFound:
                 return  # It ended with the engine's own restart.
@@ -441,11 +447,10 @@ def by_dependence(containers: Iterable[Mapping[str, Any]]) -> tuple[list[str], l
     return joining, joined
 
 
-def _refuse_volumes(container: Mapping[str, Any]) -> None:
-    """Raise SandboxError if a container has volumes of its image's: an image of it would have what
-    they contained at first."""
-    binds = {mount["Destination"] for mount in container["Mounts"] if mount["Type"] == "bind"}
-    if volumes := set(container["Config"].get("Volumes") or ()) - binds:
+def _refuse_volumes(container: Mapping[str, Any], apart: Collection[str]) -> None:
+    """Raise SandboxError if a container has volumes of its image's, except for some folders: an
+    image of it would have what they contained at first."""
+    if volumes := set(container["Config"].get("Volumes") or ()) - set(apart):
         raise SandboxError(
             f"{container['Config']['Image']}: VOLUME {', '.join(sorted(volumes))}: what is changed "
             "there cannot be kept; leave it out of the Dockerfile, or set sandbox.handover: workdir"

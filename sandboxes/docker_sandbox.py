@@ -228,7 +228,8 @@ class DockerSandbox:
                 used = self._take_back(container, runs=not was_killed)
                 if self._spec.keep_as and self._files is not None:
                     self._files.forget(container)
-                    self._engine.keep(container, self._spec.keep_as)
+                    given = [mount.target for mount in self._spec.mounts]
+                    self._engine.keep(container, self._spec.keep_as, given)
             finally:
                 self._engine.remove(container)
             if self._files is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -312,7 +313,7 @@ class CliHarness:
     def _mounts(self, request: Request, site: RolloutSite, home: Path) -> tuple[Mount, ...]:
         toolchain = self.agent.toolchain
         mounts = [
-            Mount(str(home), HOME, read_only=False),
+            Mount(str(home), HOME, read_only=False, wanted=_fixed_part(self.agent.transcripts)),
             Mount(site.volume(toolchain.image), toolchain.target),
         ]
         if request.workspace is not None:
@@ -406,6 +407,11 @@ class _End:
     complaint: str
     lost: bool = False
     done: bool = False
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folders that a glob names before its first wildcard."""
+    return "/".join(takewhile(lambda part: "*" not in part, pattern.split("/")[:-1]))
 
 
 def events(stdout: str) -> Iterator[dict[str, Any]]:
