@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from skillopt.cli import COMMANDS
-from skillopt.config import schema, upstreams
+from skillopt.config import methods, schema, upstreams
 from skillopt.config.schema import Config
 
 PAGES: list[Any] = [
@@ -238,7 +238,7 @@ def _type(annotation: Any) -> str:
 def _notes() -> dict[str, dict[str, str]]:
     """The docstrings below the fields of the configuration's models."""
     found: dict[str, dict[str, str]] = {}
-    trees = [ast.parse(inspect.getsource(module)) for module in (schema, upstreams)]
+    trees = [ast.parse(inspect.getsource(module)) for module in (schema, methods, upstreams)]
     nodes = [node for tree in trees for node in tree.body]
     for model in (node for node in nodes if isinstance(node, ast.ClassDef)):
         own = found.setdefault(model.name, {})

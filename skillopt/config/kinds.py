@@ -13,8 +13,18 @@ GATES = {
 }
 """Values of ``gate.kind``."""
 
-METHODS = {"skillopt": "skillopt.training.trainer:SkillOpt"}
+METHODS = {
+    "skillopt": "skillopt.training.trainer:SkillOpt",
+    "none": "skillopt.methods.given:NoTraining",
+    "human": "skillopt.methods.given:Human",
+    "one_shot": "skillopt.methods.one_shot:OneShot",
+    "gepa": "skillopt.methods.gepa:Gepa",
+    "textgrad": "skillopt.methods.textgrad:TextGrad",
+}
 """Values of ``method.kind``."""
+
+METHOD_PACKAGES = {"gepa": "gepa"}
+"""Packages that run a method, whose version its result depends on."""
 
 EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
 """Values of ``executor.kind``."""

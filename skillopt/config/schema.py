@@ -6,25 +6,22 @@ The docstrings of the sections and keys are the reference in the documentation. 
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from harnesses.agents.options import Options, OptionsError, check
 from harnesses.agents.registry import CLI_AGENTS, agent_kind, check_backend
 from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from sandboxes.registry import BACKENDS, check_options, traits_of
-from skillopt.config.kinds import EXECUTORS, GATES, METHODS
+from skillopt.config.kinds import EXECUTORS, GATES
 from skillopt.config.logins import check_logins
+from skillopt.config.methods import AnyMethodConfig, MethodConfig
 from skillopt.config.network import Network
-from skillopt.config.section import Section
+from skillopt.config.section import Section, hint, one_of
 from skillopt.config.upstreams import UpstreamConfig
-from skillopt.core.import_path import PATH
 from skillopt.core.metric import Metric as Metric
 from skillopt.core.metric import Scorer
 from skillopt.core.types import Split
@@ -44,25 +41,6 @@ FEW_TESTS = 100
 """The most test tasks on which no skill is scored without being asked for."""
 OwnStage = Literal["reflect", "merge", "rank", "apply", "slow", "meta"]
 """The stages that a user's own function can replace."""
-
-
-def _one_of(known: Iterable[str]) -> AfterValidator:
-    """Accepts one of the project's own names, or an import path."""
-
-    def check(word: str) -> str:
-        if word in known or re.match(PATH, word):
-            return word
-        raise ValueError(
-            f"{word!r} is not one of {', '.join(known)}, nor an import path like "
-            f"'my_package.module:name'{_hint(word, known)}"
-        )
-
-    return AfterValidator(check)
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 class TasksConfig(Section):
@@ -146,7 +124,7 @@ class LimitsConfig(Section):
 class HarnessConfig(Section):
     """The agent that uses the skill."""
 
-    name: Annotated[str, _one_of(HARNESSES)] = "codex"
+    name: Annotated[str, one_of(HARNESSES)] = "codex"
     """``direct``, ``codex``, ``claude-code``, ``opencode``, or the import path of your own
     harness, ``module:name``."""
     version: str | None = None
@@ -188,7 +166,7 @@ class HarnessConfig(Section):
 class SandboxConfig(Section):
     """Where agents and verifiers run."""
 
-    kind: Annotated[str, _one_of(BACKENDS)] = "docker"
+    kind: Annotated[str, one_of(BACKENDS)] = "docker"
     """``docker``, ``local`` (processes on this machine, without isolation), or the import path of
     your own backend, ``module:name``."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
@@ -376,7 +354,7 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """The gate on the selection split."""
 
-    kind: Annotated[str, _one_of(GATES)] = "auto"
+    kind: Annotated[str, one_of(GATES)] = "auto"
     """``fresh`` (uses all outcomes of both skills, and repeats what is in doubt), ``strict`` (the
     paper's gate), ``auto`` (``fresh`` for fewer than 64 selection tasks, else ``strict``), or the
     import path of your own gate."""
@@ -395,19 +373,10 @@ class GateConfig(Section):
         return Scorer(self.metric, self.mix)
 
 
-class MethodConfig(Section):
-    """The training method."""
-
-    kind: Annotated[str, _one_of(METHODS)] = "skillopt"
-    """``skillopt`` (the paper's loop), or the import path of your own method."""
-    options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Keyword arguments for your own method."""
-
-
 class ExecutorConfig(Section):
     """Where attempts at rollouts run."""
 
-    kind: Annotated[str, _one_of(EXECUTORS)] = "local"
+    kind: Annotated[str, one_of(EXECUTORS)] = "local"
     """``local`` for this machine, or the import path of your own executor."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Options for your own executor, which reads them from the config that it is given."""
@@ -550,7 +519,7 @@ class Config(Section):
     optimizer: OptimizerConfig
     upstreams: dict[str, UpstreamConfig]
     train: TrainConfig = TrainConfig()
-    method: MethodConfig = MethodConfig()
+    method: AnyMethodConfig = MethodConfig()
     executor: ExecutorConfig = ExecutorConfig()
     gate: GateConfig = GateConfig()
     final: FinalConfig = FinalConfig()
@@ -620,7 +589,7 @@ class Config(Section):
         if harness not in (own, *HARNESSES):
             raise ValueError(
                 f"transfer to {text!r}: {harness!r} is not one of {', '.join(HARNESSES)}"
-                f"{_hint(harness, HARNESSES)}"
+                f"{hint(harness, HARNESSES)}"
             )
         if model == self.target.name:  # Which may have a colon in it.
             return harness, model

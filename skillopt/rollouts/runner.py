@@ -56,7 +56,7 @@ from skillopt.rollouts.upstreams import (
     service_of,
 )
 from skillopt.run.events import Listener, RolloutFinished, RolloutStarted, ServiceWaited
-from skillopt.run.records import JudgeAsked, Noted, PlanUsed, RolloutRan
+from skillopt.run.records import JudgeAsked, Noted, PlanUsed, RolloutRan, RolloutsAsked
 from skillopt.run.spending import JUDGE, LimitReachedError
 from skillopt.tasks.evals.hiding import without_evals
 from skillopt.tasks.evals.reading import eval_files
@@ -232,25 +232,31 @@ class RolloutRunner:
         return self._run(jobs, stage, max_infra_share)
 
     def rollouts_of_each(
-        self, runs: Sequence[tuple[Skill, Task]], *, stage: str = "eval"
+        self, runs: Sequence[tuple[Skill, Task, int]], *, stage: str = "eval"
     ) -> list[Rollout]:
         """Run several skills, all at once, or take the rollouts from the store.
 
         Args:
-            runs: skills and tasks, one rollout each; the result has the same order.
+            runs: skills, tasks and numbers of the repetition, one rollout each; the result has the
+                same order.
             stage: the stage that they are run for.
 
         Raises:
             PausedError, LimitReachedError, OwnCodeError: as :meth:`rollouts`.
         """
         agent = self.harness(self.config.harness.name)
-        for skill in {skill.digest: skill for skill, _ in runs}.values():
+        for skill in {skill.digest: skill for skill, _, _ in runs}.values():
             self._check_skill(skill, agent.name)
-        jobs = [self._job(task, skill, self._skill_folder(skill), agent, 0) for skill, task in runs]
+        jobs = [
+            self._job(task, skill, self._skill_folder(skill), agent, replicate)
+            for skill, task, replicate in runs
+        ]
         return self._run(jobs, stage, 0.0)
 
     def _run(self, jobs: Sequence[Job], stage: str, max_infra_share: float) -> list[Rollout]:
         """The rollouts of some jobs; those with the same key share one."""
+        if new := self.meter.ask(stage, [job.key for job in jobs]):
+            self.listener(RolloutsAsked(stage=stage, keys=new))
         running: dict[str, Future[Rollout]] = {}
         for job in jobs:
             if job.key not in running:
@@ -390,6 +396,10 @@ class RolloutRunner:
             service=service_of(self.config, self.config.target, parts),
             replicate=replicate,
         )
+
+    def check_skill(self, skill: Skill) -> None:
+        """Raise SkillError if the agent would not load a skill that rollouts would be run with."""
+        self._check_skill(skill, self.harness(self.config.harness.name).name)
 
     def _check_skill(self, skill: Skill | None, agent: str) -> None:
         """Raise SkillError if the agent would not load a skill, or only one of two."""

@@ -14,10 +14,12 @@ from skillopt.run.records import (
     CreditDone,
     EpochDone,
     JudgeAsked,
+    MethodDone,
     Noted,
     Record,
     RemovalDone,
     RolloutRan,
+    RolloutsAsked,
     RunDone,
     RunStarted,
     RunStopped,
@@ -28,7 +30,7 @@ from skillopt.run.state import State
 
 STANDING = (
     RunStarted | BaselineDone | CompressionDone | StepDone | CreditDone | RemovalDone | EpochDone
-    | RunDone | RunStopped
+    | MethodDone | RunDone | RunStopped
 )  # fmt: skip
 """Records after which the files with the run's current state are written."""
 
@@ -55,7 +57,8 @@ class Recorder:
             with self._lock:
                 self.journal.append(event)
                 self.state.apply(event)
-                if not isinstance(event, RolloutRan | JudgeAsked):  # The runner has counted it.
+                # The runner has counted these.
+                if not isinstance(event, RolloutsAsked | RolloutRan | JudgeAsked):
                     self.meter.add(event)
                 self.folder.write(event, self.state)
                 if isinstance(event, STANDING):

@@ -107,6 +107,15 @@ class RolloutRan(Record):
     """Seconds of these that were lost to the model service."""
 
 
+class RolloutsAsked(Record):
+    """Rollouts were asked for that nobody had asked for before in the run. Those that the store
+    has are among them, so that the number does not depend on who ran first."""
+
+    kind: Literal["rollouts_asked"] = "rollouts_asked"
+    stage: str
+    keys: list[str]
+
+
 class JudgeAsked(Record):
     """A judge was asked about a rollout, with its cost, which the rollout's own does not have."""
 
@@ -144,7 +153,7 @@ class Replied(Record):
     step: int
     about: str
     reply: str | None
-    """The reply as checked JSON; None if it was malformed twice."""
+    """The reply as checked JSON, free text as a JSON string; None if it was malformed twice."""
     error: str = ""
     refused: bool = False
     """Whether the service refused the prompt, which it would do again."""
@@ -335,6 +344,22 @@ class EpochDone(Record):
     """Its row in the history, at the epoch's last step."""
 
 
+class MethodDone(Record):
+    """A method that decides by itself has ended: its result, whatever the gate would say of it."""
+
+    kind: Literal["method_done"] = "method_done"
+    skill: str
+    """Digest of the skill that it has chosen."""
+    score: float | None
+    """Its score on the selection split as the method knows it; None if it did not ask."""
+    asked: int
+    """Distinct rollouts that the method has asked for."""
+    budget: int | None
+    """``method.rollouts``; None for no limit."""
+    reason: str
+    """Why it has ended."""
+
+
 class Remarked(Record):
     """A person's remark on a rollout, on two rollouts side by side, or on a step."""
 
@@ -387,9 +412,9 @@ class RunStopped(Record):
 
 
 AnyRecord = Annotated[
-    RunCreated | RunChanged | RunStarted | StageStarted | RolloutRan | JudgeAsked | Noted
-    | PlanUsed | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone
-    | StepDone | CreditDone | RemovalDone | EpochDone | Remarked | RunDone | RunStopped,
+    RunCreated | RunChanged | RunStarted | StageStarted | RolloutsAsked | RolloutRan | JudgeAsked
+    | Noted | PlanUsed | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone
+    | StepDone | CreditDone | RemovalDone | EpochDone | MethodDone | Remarked | RunDone | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

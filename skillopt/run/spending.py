@@ -19,6 +19,7 @@ from skillopt.run.records import (
     PlanUsed,
     Replied,
     RolloutRan,
+    RolloutsAsked,
     RunStarted,
     RunStopped,
     StageStarted,
@@ -38,7 +39,10 @@ class LimitReachedError(SkillOptError):
 class Spent:
     """The cost of one stage or all stages so far."""
 
+    asked: int = 0
+    """Distinct rollouts that were asked for, those from the store included."""
     rollouts: int = 0
+    """Rollouts that were run."""
     usage: Usage = Usage()
     seconds: float = 0.0
 
@@ -48,6 +52,7 @@ class Spent:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "rollouts_asked": self.asked,
             "rollouts": self.rollouts,
             "tokens": self.tokens,
             "usd": self.usage.cost_usd,
@@ -68,6 +73,8 @@ class Meter:
     stages: defaultdict[str, Spent] = field(default_factory=lambda: defaultdict(Spent))
     plans: dict[str, tuple[PlanWindow, ...]] = field(default_factory=dict)
     """What is known of the plans that pay, by the service's name."""
+    _asked: set[str] = field(default_factory=set, repr=False)
+    """Keys of the rollouts that were asked for."""
     _running: Counter[str] = field(default_factory=Counter)
     _stage: str = ""
     _last: float | None = None
@@ -84,6 +91,8 @@ class Meter:
             match record:
                 case StageStarted():
                     self._stage = record.stage
+                case RolloutsAsked():
+                    self._ask(record.stage, record.keys)
                 case RolloutRan():
                     spent = self.stages[record.stage]
                     spent.rollouts += 1
@@ -96,6 +105,25 @@ class Meter:
                     self.stages[record.stage].usage += record.usage
                 case RunStopped():
                     self._last = None
+
+    def ask(self, stage: str, keys: Iterable[str]) -> list[str]:
+        """Count rollouts that are asked for, each distinct one once.
+
+        Args:
+            stage: the stage that asks for them.
+            keys: their addresses in the store.
+
+        Returns:
+            Those that had not been asked for before, in their order.
+        """
+        with self._lock:
+            return self._ask(stage, keys)
+
+    def _ask(self, stage: str, keys: Iterable[str]) -> list[str]:
+        new = [key for key in dict.fromkeys(keys) if key not in self._asked]
+        self._asked.update(new)
+        self.stages[stage].asked += len(new)
+        return new
 
     def _tick(self, now: float) -> None:
         if self._last is not None:
@@ -188,6 +216,7 @@ def _over(limits: SpendingConfig, spent: Spent, since: float, running: int, key:
 def _sum(parts: Iterable[Spent]) -> Spent:
     total = Spent()
     for part in parts:
+        total.asked += part.asked
         total.rollouts += part.rollouts
         total.usage += part.usage
         total.seconds += part.seconds

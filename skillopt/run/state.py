@@ -26,6 +26,7 @@ from skillopt.run.records import (
     CompressionDone,
     CreditDone,
     EpochDone,
+    MethodDone,
     Noted,
     RacedCandidate,
     RaceDone,
@@ -33,6 +34,7 @@ from skillopt.run.records import (
     RemovalDone,
     Replied,
     RolloutRan,
+    RolloutsAsked,
     RunChanged,
     RunCreated,
     RunDone,
@@ -45,6 +47,8 @@ from skillopt.run.records import (
 
 UNTRIED = 24
 """The most proposals that are kept for later steps."""
+SETTLING = BaselineDone | StepDone | CreditDone | RemovalDone | EpochDone
+"""Records after which nothing is half done: a run that is resumed counts the same there."""
 OVER_BUDGET = "over the budget"
 """The beginning of the reason why an edit was not applied for want of room."""
 
@@ -131,6 +135,13 @@ class State:
     spent_on: dict[str, int] = field(default_factory=dict)
     """Rollouts on the selection split: ``gate`` for decisions on the steps' changes, ``race`` to
     choose one of several, ``credit`` and ``prune`` for single edits."""
+    asked_so_far: int = 0
+    """Distinct rollouts that were asked for."""
+    asked: int = 0
+    """Those of them until the last step, epoch's end or judgement of single edits, or by the method
+    alone if it counts them itself: what ``method.rollouts`` limits."""
+    chosen: MethodDone | None = None
+    """The result of a method that decides by itself; the gate's decisions do not matter then."""
     paired: bool = False
     """Whether an epoch's end has begun to compare two epochs' skills."""
     notes_of_run: list[Noted] = field(default_factory=list)
@@ -160,6 +171,8 @@ class State:
                 self.paired = self.paired or record.stage == "pairs"
             case Noted():
                 self.notes_of_run.append(record)
+            case RolloutsAsked():
+                self.asked_so_far += len(record.keys)
             case RolloutRan() if record.status is not Status.CANCELLED:
                 self.failures.pop(record.key, None)
                 if not record.status.scored:
@@ -193,16 +206,33 @@ class State:
                 self._removal(record)
             case EpochDone():
                 self._epoch(record)
+            case MethodDone():
+                self._choose(record)
             case RunDone():
                 self.done, self.stopped = record, ""
                 self.best = self.best_with(record.final_selection)
                 self.best_score = max(self.best_score, record.final_selection)
+                if self.chosen is not None:
+                    self.best_score = self.current_score = record.final_selection
             case RunStopped():
                 self.stopped = record.reason
+        if isinstance(record, SETTLING):
+            self.asked = self.asked_so_far
 
     def best_with(self, final: float) -> str:
         """The digest of the best skill once the current one has its final selection score."""
+        if self.chosen is not None:
+            return self.chosen.skill
         return self.current if final > self.best_score else self.best
+
+    def _choose(self, record: MethodDone) -> None:
+        """Take a method's result: it may score less than another skill that was measured."""
+        self.chosen, self.asked = record, record.asked
+        if record.skill != self.current:
+            self.accepted.append(record.skill)
+        self.current = self.best = record.skill
+        if record.score is not None:
+            self.current_score = self.best_score = record.score
 
     def _raced(self, record: RaceDone) -> None:
         self.race = record
@@ -423,6 +453,7 @@ class State:
             "current_score": self.current_score if scored else None,
             "best_score": self.best_score if scored else None,
             "accepted": len(self.accepted),
+            "rollouts_asked": self.asked,
             "initial_skill": self.initial,
             "best_skill": self.best,
             "harness": config.get("harness", {}).get("name", ""),

@@ -132,7 +132,8 @@ class Training:
 
     def stopping(self) -> str:
         """Why a stop condition of the config ends the training now; empty if none does."""
-        return self.stop(self.state, self.record.meter.total)
+        reason = self.stop(self.state, self.record.meter.total)
+        return reason or budget_used(self.state.asked, self.config.method.rollouts)
 
     def baseline(self, initial: Skill | None) -> None:
         """Score the initial skill on the selection split, before the first step.
@@ -140,7 +141,7 @@ class Training:
         Args:
             initial: None if the optimizer drafts it.
         """
-        val, skill = self.splits["val"], initial or self._draft()
+        val, skill = self.splits["val"], initial or self.draft()
         with self.stage("baseline", len(val)):
             rollouts = self.runner.rollouts(val, skill, stage="baseline")
         score = self._score(rollouts)
@@ -313,7 +314,7 @@ class Training:
                 skills[arm] = None
                 continue
             try:
-                skills[arm] = made = self._draft()
+                skills[arm] = made = self.draft()
                 self.record(skill_made(made))
             except OptimizerReplyError as error:
                 self.record.note(f"no draft to compare with: {error}")
@@ -346,13 +347,7 @@ class Training:
         config, state, step = self.config, self.state, plan.step if plan else 0
         train, seed = config.train, f"{config.seed}/{about}"
         remarks = self._remarks(step) if plan else ""
-        model = GatewayModel(
-            self.runner.gateway, self.spec, seed, step, self.record.folder.step(step),
-            self.record, self.record.meter, _answered(state.replies, state.steps), self.replies,
-            service_of(config, config.optimizer, self.runner.parts) | asked_by(config),
-            silence_of(config), self.runner.questions.open, config.caller("optimizer"),
-            self.runner.questions.budget,
-        )  # fmt: skip
+        model = self.model(about, step)
         briefing = Briefing(
             skill=skill,
             budget=plan.budget if plan else None,
@@ -374,6 +369,23 @@ class Training:
             trajectory_tokens=trajectory_tokens(config, self.max_tokens),
         )
         return Asking(briefing, model)
+
+    def model(self, about: str, step: int) -> GatewayModel:
+        """The optimizer model, as a step asks it.
+
+        Args:
+            about: the step, for its seed: ``step/3``.
+            step: its number; 0 before the first.
+        """
+        config, state = self.config, self.state
+        return GatewayModel(
+            self.runner.gateway, self.spec, f"{config.seed}/{about}", step,
+            self.record.folder.step(step), self.record, self.record.meter,
+            _answered(state.replies, state.steps), self.replies,
+            service_of(config, config.optimizer, self.runner.parts) | asked_by(config),
+            silence_of(config), self.runner.questions.open, config.caller("optimizer"),
+            self.runner.questions.budget,
+        )  # fmt: skip
 
     def _remarks(self, step: int) -> str:
         """What people have said of the run, for a step's prompts."""
@@ -407,7 +419,7 @@ class Training:
         if problem:
             raise OptimizerUnavailableError(problem)
 
-    def _draft(self) -> Skill:
+    def draft(self) -> Skill:
         """The optimizer's one-shot draft."""
         own, named = self.config.skill, self.state.skills.get(self.state.initial)
         name = own.name or (named.name if named else "")
@@ -447,6 +459,19 @@ class Training:
         rewards = [known.get(rollout.task.name, [rollout.reward]) for rollout in rollouts]
         scores = [scorer.mean(found) for found in rewards]
         return math.fsum(scores) / len(scores)
+
+
+def budget_used(asked: int, budget: int | None) -> str:
+    """Why a method ends as its budget of rollouts is used; empty if it is not.
+
+    Args:
+        asked: distinct rollouts that it has asked for.
+        budget: ``method.rollouts``; None for no limit.
+    """
+    if budget is None or asked < budget:
+        return ""
+    over = f", {asked - budget} more than allowed" if asked > budget else ""
+    return f"method.rollouts: {asked} of {budget} rollouts asked for{over}"
 
 
 def _useless(replies: Iterable[Replied], last: bool) -> str:

@@ -12,6 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from harnesses.harness import Harness
+from skillopt.config.inputs import read_skill_or_run
+from skillopt.config.kinds import METHOD_PACKAGES
+from skillopt.config.methods import HumanConfig
 from skillopt.config.schema import Config, FinalConfig
 from skillopt.core.errors import SkillOptError
 from skillopt.core.skill import Skill
@@ -134,7 +137,7 @@ def fingerprint(
             **({"triggers": settings["triggers"]} if any_triggers else {}),
             "seed": config.seed,
             "train": train,
-            "method": settings["method"],
+            "method": _method(config),
             "gate": settings["gate"],
             "final": _final(settings["final"]),
             "own": {k: v for k, v in parts.items() if not k.startswith(PLACED)},
@@ -219,12 +222,26 @@ def _judges(keys: Iterable[str]) -> bool:
     return any(key == "own.verifier" or key.startswith(("tasks.", "judge.")) for key in keys)
 
 
-def package_version() -> str:
-    """The version of this project; ``unknown`` if it is not installed."""
+def package_version(name: str = "skillopt-harness") -> str:
+    """The version of a package, by default of this project; ``unknown`` if it is not installed."""
     try:
-        return version("skillopt-harness")
+        return version(name)
     except PackageNotFoundError:
         return "unknown"
+
+
+def _method(config: Config) -> dict[str, Any]:
+    """The settings of the method, with the package that runs it and the skill that it is given."""
+    section = config.method
+    found = section.model_dump(mode="json")
+    if section.rollouts is None:  # This key came later.
+        del found["rollouts"]
+    if (package := METHOD_PACKAGES.get(section.kind)) is not None:
+        found["package"] = f"{package} {package_version(package)}"
+    if isinstance(section, HumanConfig):
+        given = read_skill_or_run(section.skill)
+        found["skill"] = given.digest if given else None
+    return found
 
 
 def _final(settings: Mapping[str, Any]) -> dict[str, Any]:

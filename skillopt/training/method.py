@@ -1,8 +1,9 @@
-"""What a training method is: it proposes candidates, from the rollouts of training tasks.
+"""What a training method is: it makes skills, from the rollouts of training tasks.
 
-SkillOpt's loop (:mod:`skillopt.training.trainer`) is one. A method of your own is a class with the
-methods of :class:`Method`, named by import path in ``method.kind`` or given as
-``Plugins(method=…)``; ``method.options`` are its keyword arguments.
+SkillOpt's loop (:mod:`skillopt.training.trainer`) is one, the others of the project are in
+:mod:`skillopt.methods`. A method of your own is a class with the methods of :class:`Method`, named
+by import path in ``method.kind`` or given as ``Plugins(method=…)``; ``method.options`` are its
+keyword arguments.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from skillopt.config.kinds import METHODS
-from skillopt.config.schema import Config, MethodConfig
+from skillopt.config.methods import MethodConfig, MethodSection
+from skillopt.config.schema import Config
 from skillopt.core.import_path import make
 from skillopt.core.types import Split, Task
 
 if TYPE_CHECKING:
-    from skillopt.training.context import Training
+    from skillopt.training.sealed import SealedTraining
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,15 @@ class Method(Protocol):
     """Runs a training between the baseline and the final scores."""
 
     def estimate(self, config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
-        """Upper bounds for what it will do. Nothing is run or requested."""
+        """Upper bounds for what it will do. Nothing is run or requested.
 
-    def run(self, training: Training) -> str:
+        Args:
+            config: the run's.
+            splits: the training tasks; of the others there is only the number, as tasks without
+                content.
+        """
+
+    def run(self, training: SealedTraining) -> str:
         """Train, and return why training ended.
 
         An interrupted run calls this again: what has happened is in ``training.state``, and earlier
@@ -50,12 +58,17 @@ class Method(Protocol):
         """
 
 
-def make_method(config: MethodConfig) -> Method:
-    """The method that a config names.
+def make_method(config: MethodSection) -> Method:
+    """The method that a config names. Those with settings of their own get their section.
 
     Raises:
         PluginError: an import path leads nowhere, or the class does not take the options.
     """
-    path = METHODS.get(config.kind, config.kind)
-    method: Method = make(path, "method.kind", "run", **config.options)
-    return method
+    kind: str = getattr(config, "kind")  # noqa: B009  # Each section has one of its own type.
+    path, method = METHODS.get(kind, kind), "run"
+    made: Method = (
+        make(path, "method.kind", method, **config.options)
+        if isinstance(config, MethodConfig)
+        else make(path, "method.kind", method, config)
+    )
+    return made

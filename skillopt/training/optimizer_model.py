@@ -1,7 +1,9 @@
-"""The optimizer model over the gateway: structured replies, recorded, priced, requested once."""
+"""The optimizer model over the gateway: structured replies and free text, recorded, priced,
+requested once."""
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +36,8 @@ from skillopt.run.records import Noted, Replied
 from skillopt.run.spending import Meter
 
 T = TypeVar("T", bound=BaseModel)
+Answer = Callable[[Chat, Callable[[str], None]], str]
+"""Asks with a chat, and returns the reply as JSON; notes go to the second argument."""
 
 
 @dataclass
@@ -78,18 +82,71 @@ class GatewayModel:
         end_whole(self.record / "wire.jsonl")
 
     def ask(self, stage: str, about: str, system: str, prompt: str, schema: type[T]) -> T:
+        def answer(client: Chat, note: Callable[[str], None]) -> str:
+            def send(messages: Sequence[Message]) -> str:
+                return self._send(client, messages, schema)
+
+            return ask_with_repair(send, system, prompt, schema, note).model_dump_json()
+
+        form = schema.model_json_schema()
+        return schema.model_validate_json(self._reply(stage, about, system, prompt, form, answer))
+
+    def say(self, stage: str, about: str, system: str, prompt: str) -> str:
+        """Ask for free text, as :meth:`ask` asks for a value of a given shape.
+
+        Args:
+            stage, about, system, prompt: as for :meth:`ask`; an empty system prompt is left out.
+
+        Raises:
+            OptimizerReplyError: the reply was empty.
+            OptimizerRefusedError: the service refuses the prompt.
+            OptimizerUnavailableError: no reply at all.
+        """
+        said = [("system", system)] if system else []
+        messages = [Message(role, text) for role, text in (*said, ("user", prompt))]
+
+        def answer(client: Chat, note: Callable[[str], None]) -> str:
+            text = self._send(client, messages)
+            if not text.strip():
+                raise OptimizerReplyError("the reply was empty")
+            return json.dumps(text)
+
+        return str(json.loads(self._reply(stage, about, system, prompt, None, answer)))
+
+    def _send(
+        self, client: Chat, messages: Sequence[Message], schema: type[BaseModel] | None = None
+    ) -> str:
+        """The text of the reply to some messages."""
+        shown = Conversation(
+            self.spec.name,
+            tuple(messages),
+            schema_name=schema.__name__ if schema else None,
+            stream=True,
+        )
+        reply = client.say(shown, schema.model_json_schema() if schema else None)
+        # Some servers take all for a thought.
+        return reply.text if reply.text.strip() else reply.reasoning
+
+    def _reply(
+        self, stage: str, about: str, system: str, prompt: str, form: Any, answer: Answer
+    ) -> str:
+        """The reply to a question as JSON, requested once in a run.
+
+        Args:
+            stage, about, system, prompt: the question.
+            form: JSON schema of the reply; None for free text.
+            answer: asks it, and returns the reply as JSON.
+        """
         model = [self.spec.name, dict(self.spec.sampling), dict(self.service)]
-        question = [self.seed, stage, about, system, prompt, schema.model_json_schema(), model]
-        id = digest_of(question)
-        reply = self.known.get(id) or self._taken(id)
-        reply = reply or self._asked(id, stage, about, system, prompt, schema)
+        id = digest_of([self.seed, stage, about, system, prompt, form, model])
+        reply = self.known.get(id) or self._taken(id) or self._asked(id, stage, about, answer)
         with self._lock:
             self._replies[id] = reply
         if reply.refused:
             raise OptimizerRefusedError(reply.error)
         if reply.reply is None:
             raise OptimizerReplyError(reply.error)
-        return schema.model_validate_json(reply.reply)
+        return reply.reply
 
     def _taken(self, id: str) -> Replied | None:
         """A reply of the run that this one was forked from, as one of this run."""
@@ -100,9 +157,7 @@ class GatewayModel:
         self.listener(reply)
         return reply
 
-    def _asked(
-        self, id: str, stage: str, about: str, system: str, prompt: str, schema: type[T]
-    ) -> Replied:
+    def _asked(self, id: str, stage: str, about: str, answer: Answer) -> Replied:
         """A new reply, recorded before it is used."""
         seed = int(digest_of([self.seed, stage, about])[:12], 16)
         grant = Grant(
@@ -114,20 +169,7 @@ class GatewayModel:
         with self.meter.admit(stage, now()), self.gateway.open(grant) as session:
             try:
                 with self.open(session) as client:
-
-                    def send(messages: Sequence[Message]) -> str:
-                        shown = Conversation(
-                            self.spec.name,
-                            tuple(messages),
-                            schema_name=schema.__name__,
-                            stream=True,
-                        )
-                        reply = client.say(shown, schema.model_json_schema())
-                        # Some servers take all for a thought.
-                        return reply.text if reply.text.strip() else reply.reasoning
-
-                    made = ask_with_repair(send, system, prompt, schema, notes.append)
-                    value = made.model_dump_json()
+                    value = answer(client, notes.append)
             except SandboxError as broken:  # Of an agent that asks.
                 raise OptimizerUnavailableError(f"optimizer: sandbox: {broken}") from broken
             except PromptTooLongError as long:

@@ -18,7 +18,7 @@ from skillopt.config.prices import Prices
 from skillopt.config.schema import Arm, Config, ModelConfig, SkillConfig
 from skillopt.core.skill import Skill
 from skillopt.core.text import estimate_tokens
-from skillopt.core.types import Split, Task
+from skillopt.core.types import Split, Task, named_task
 from skillopt.gates.auto import LARGE
 from skillopt.gates.power import told_of_tasks, visible_gain
 from skillopt.gates.race import most_rollouts
@@ -249,7 +249,7 @@ def make_plan(
     limit = token_limit(config.skill, initial)
     every = [task for tasks in splits.values() for task in tasks]
     needs = count_needs(every)
-    expected = method.estimate(config, splits)
+    expected = method.estimate(config, sealed_splits(splits))
     counts: dict[str, int] = {name: len(tasks) for name, tasks in splits.items()}
     rollouts = rollouts_by_stage(config, splits, expected)
     tested = len(splits["test"]) if config.final.test else 0
@@ -288,6 +288,14 @@ def make_plan(
         needed="\n".join([*filter(None, [told_of_needs(config, needs)]), *told_of_base(every)]),
         confirms=told_of_claim(config, splits),
     )
+
+
+def sealed_splits(splits: Mapping[Split, Sequence[Task]]) -> dict[Split, tuple[Task, ...]]:
+    """The splits as a method may see them: of tasks that decide there is only the name."""
+    return {
+        split: tuple(tasks) if split == "train" else tuple(named_task(task.name) for task in tasks)
+        for split, tasks in splits.items()
+    }
 
 
 def test_arms(config: Config, tests: int) -> tuple[Arm, ...]:

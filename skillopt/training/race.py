@@ -61,7 +61,7 @@ def _race(training: Training, plan: StepPlan, racing: Sequence[Proposal], clock:
         training.record(skill_made(skill))
 
     def measure(runs: Sequence[Run]) -> list[Rollout]:
-        wanted = [(skills[number], task) for number, task in runs]
+        wanted = [(skills[number], task, 0) for number, task in runs]
         return training.runner.rollouts_of_each(wanted, stage="race")
 
     with training.stage("race", most_rollouts(len(val), len(skills)), plan, clock):

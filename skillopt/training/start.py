@@ -54,7 +54,14 @@ from skillopt.run.trackers import check_trackers, tracking
 from skillopt.training.context import Training
 from skillopt.training.fingerprint import changes, fingerprint
 from skillopt.training.method import Method, make_method
-from skillopt.training.plan import Plan, check_length, make_plan, rollouts_by_stage
+from skillopt.training.plan import (
+    Plan,
+    check_length,
+    make_plan,
+    rollouts_by_stage,
+    sealed_splits,
+)
+from skillopt.training.sealed import SealedTraining
 
 
 @dataclass(frozen=True)
@@ -328,7 +335,7 @@ def _differences(
 def _run(training: Training, parts: TrainingParts) -> None:
     """Run, and record the reason if it ends before it is done."""
     config, record = training.config, training.record
-    expected = parts.method.estimate(config, training.splits)
+    expected = parts.method.estimate(config, sealed_splits(training.splits))
     record(
         RunStarted(
             name=config.name,
@@ -344,18 +351,16 @@ def _run(training: Training, parts: TrainingParts) -> None:
     try:
         if state.initial_score is None:
             training.baseline(parts.initial)
-        with own_code("method", parts.method):
-            reason = parts.method.run(training)
-            if not isinstance(reason, str):
-                raise TypeError(f"it returned {reason!r}; return why training has ended")
         if state.done is None:
-            training.finish(reason)
+            training.finish(_ended(training, parts.method))
     except OptimizerUnavailableError as error:
         record(RunStopped(reason=str(error)))
         where = f"step {state.stage.step}" if state.stage and state.stage.step else "before step 1"
         raise PausedError(f"{where}: {error}\n{RESUME_HINT}") from error
     except OptimizerReplyError as error:
         record(RunStopped(reason=str(error)))
+        if state.initial_score is not None:
+            raise PausedError(f"method: {error}\n{RESUME_HINT}") from error
         raise SkillError(
             f"skill.init: {error}; start from an empty skill or one of yours"
         ) from error
@@ -367,6 +372,17 @@ def _run(training: Training, parts: TrainingParts) -> None:
     except Exception as error:
         record(RunStopped(reason=str(error) or type(error).__name__))
         raise
+
+
+def _ended(training: Training, method: Method) -> str:
+    """Let the method train; why training has ended."""
+    if training.state.chosen is not None:
+        return training.state.chosen.reason  # Only the final scores are missing.
+    with own_code("method", method):
+        reason = method.run(SealedTraining(training))
+        if not isinstance(reason, str):
+            raise TypeError(f"it returned {reason!r}; return why training has ended")
+    return reason
 
 
 def _notify(record: Recorder, config: Config) -> None:

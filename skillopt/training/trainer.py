@@ -25,6 +25,7 @@ from skillopt.training.method import Estimate
 from skillopt.training.plan import estimate
 from skillopt.training.proposal import Proposal, propose
 from skillopt.training.race import choose
+from skillopt.training.sealed import SealedTraining, opened
 from skillopt.training.single_edits import prune, settle
 from skillopt.training.steps import StepPlan, compared_tasks, plan_steps
 
@@ -54,12 +55,15 @@ class SkillOpt:
     def estimate(self, config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
         return estimate(config, splits)
 
-    def run(self, training: Training) -> str:
+    def run(self, training: SealedTraining) -> str:
         """The algorithm.
 
         Raises:
             LimitReachedError, PausedError, OptimizerUnavailableError: what ends it early.
         """
+        return self._train(opened(training))
+
+    def _train(self, training: Training) -> str:
         config, state = training.config, training.state
         last = None
         for plan in plan_steps(training.splits["train"], config.train, config.seed):
