@@ -1,4 +1,4 @@
-"""The base of every section of a config: strict and frozen; and names of the project's own parts."""
+"""The base of every section of a config, strict and frozen; names of the project's own parts."""
 
 from __future__ import annotations
 

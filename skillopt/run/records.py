@@ -414,7 +414,8 @@ class RunStopped(Record):
 AnyRecord = Annotated[
     RunCreated | RunChanged | RunStarted | StageStarted | RolloutsAsked | RolloutRan | JudgeAsked
     | Noted | PlanUsed | Replied | SkillMade | BaselineDone | BatchDone | CompressionDone | RaceDone
-    | StepDone | CreditDone | RemovalDone | EpochDone | MethodDone | Remarked | RunDone | RunStopped,
+    | StepDone | CreditDone | RemovalDone | EpochDone | MethodDone | Remarked | RunDone
+    | RunStopped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

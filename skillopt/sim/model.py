@@ -2,7 +2,7 @@
 
 A test instrument, not a language model: it knows the quickstart's kinds of chores and how people
 do them badly and well, but no task's answer. Its two roles, target and optimizer, are modules of
-this package.
+this package; :mod:`skillopt.sim.plain` is the second one asked in free text.
 """
 
 from __future__ import annotations
@@ -102,9 +102,13 @@ class SimUpstream:
             )
             reply = _by_tool(text, tool, shown) if tool else Reply(text=text)
         else:
-            from skillopt.sim import target
+            from skillopt.sim import plain, target
 
-            reply = target.reply(shown, rng, self.noise)
+            asked = plain.wanted(shown)
+            if asked is not None:
+                reply = Reply(text=plain.reply(asked, rng, self.harm))
+            else:
+                reply = target.reply(shown, rng, self.noise)
         return _used(reply, shown)
 
     async def close(self) -> None:

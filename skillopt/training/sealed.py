@@ -415,7 +415,9 @@ class SealedTraining:
         return 0 < self.step_number <= self._training.state.steps
 
     def _plan(self) -> StepPlan:
-        return StepPlan(1, self.step_number, budget=None, parts=(), ends_epoch=False)
+        return StepPlan(
+            1 if self.step_number else 0, self.step_number, budget=None, parts=(), ends_epoch=False
+        )
 
     def _run(self, skill: Skill, tasks: Sequence[Task], fresh: bool, stage: str) -> list[Rollout]:
         wanted = []
