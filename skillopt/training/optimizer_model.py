@@ -102,8 +102,8 @@ class GatewayModel:
             OptimizerRefusedError: the service refuses the prompt.
             OptimizerUnavailableError: no reply at all.
         """
-        said = [("system", system)] if system else []
-        messages = [Message(role, text) for role, text in (*said, ("user", prompt))]
+        own = (Message("system", system),) if system else ()
+        messages = (*own, Message("user", prompt))
 
         def answer(client: Chat, note: Callable[[str], None]) -> str:
             text = self._send(client, messages)

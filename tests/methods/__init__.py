@@ -1,1 +1,0 @@
-"""Tests of the training methods other than SkillOpt."""
