@@ -20,6 +20,8 @@ METHODS = {
     "one_shot": "skillopt.methods.one_shot:OneShot",
     "gepa": "skillopt.methods.gepa:Gepa",
     "textgrad": "skillopt.methods.textgrad:TextGrad",
+    "evoskill": "skillopt.methods.evoskill:EvoSkill",
+    "trace2skill": "skillopt.methods.trace2skill:Trace2Skill",
 }
 """Values of ``method.kind``."""
 

@@ -89,12 +89,45 @@ class TextGradConfig(MethodSection):
     Their script does it with ``--run_validation``. Without it nothing is selected."""
 
 
+class EvoSkillConfig(MethodSection):
+    """EvoSkill: a frontier of skills that grows by proposals from failures. Defaults are those of
+    its ``LoopConfig``, the number of iterations that of its API."""
+
+    kind: Literal["evoskill"]
+    iterations: int = Field(20, ge=1)
+    """The most iterations (``max_iterations``)."""
+    frontier: int = Field(3, ge=1)
+    """The most skills of the frontier (``frontier_size``)."""
+    families: int = Field(3, ge=1)
+    """Families of tasks that an iteration samples (``categories_per_batch``)."""
+    per_family: int = Field(2, ge=1)
+    """Tasks of each of them (``samples_per_category``)."""
+    solved: float = Field(0.8, gt=0, le=1)
+    """The score from which a task has not failed, 0.8 in its loop."""
+    patience: int = Field(5, ge=1)
+    """Iterations in a row without a new member of the frontier after which it ends
+    (``no_improvement_limit``)."""
+
+
+class Trace2SkillConfig(MethodSection):
+    """Trace2Skill: one pass over all training runs, whose lessons are merged. Defaults are those of
+    its command line."""
+
+    kind: Literal["trace2skill"]
+    merge_batch: int = Field(5, ge=2)
+    """Patches in one merge."""
+    skills: int = Field(3, ge=1)
+    """Skills that are made, of which the best on the training tasks is taken (its seeds)."""
+
+
 SECTIONS: dict[str, type[MethodSection]] = {
     "none": NoMethodConfig,
     "human": HumanConfig,
     "one_shot": OneShotConfig,
     "gepa": GepaConfig,
     "textgrad": TextGradConfig,
+    "evoskill": EvoSkillConfig,
+    "trace2skill": Trace2SkillConfig,
 }
 """The kinds with settings of their own."""
 
@@ -111,6 +144,8 @@ AnyMethodConfig = Annotated[
     | Annotated[HumanConfig, Tag("human")]
     | Annotated[OneShotConfig, Tag("one_shot")]
     | Annotated[GepaConfig, Tag("gepa")]
-    | Annotated[TextGradConfig, Tag("textgrad")],
+    | Annotated[TextGradConfig, Tag("textgrad")]
+    | Annotated[EvoSkillConfig, Tag("evoskill")]
+    | Annotated[Trace2SkillConfig, Tag("trace2skill")],
     Discriminator(_tag),
 ]

@@ -28,7 +28,7 @@ _CRITICISES = re.compile(
 _TAG = re.compile(r"<([A-Za-z][\w-]*)>(.*?)</\1>", re.DOTALL)
 _FENCE = re.compile(r"^(`{3,})[^\n`]*\n(.*?)\n?^\1$", re.DOTALL | re.MULTILINE)
 _FENCED = re.compile(r"(within|inside|between|in) (a )?(triple backticks|```)", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"|\{.*\}|\[.*\]|\.\.\.|…", re.DOTALL)
+_PLACEHOLDER = re.compile(r"\{.*\}|\[.*\]|\.\.\.|…", re.DOTALL)
 """What stands between tags that only show the form of a reply."""
 
 
@@ -109,17 +109,17 @@ def _said(match: re.Match[str]) -> str:
 
 def _tag_of(prompt: str) -> str:
     """The tag that the reply is to stand in: the last one that the prompt shows with a placeholder
-    or nothing in it."""
+    in it."""
     forms = [m[1] for m in _TAG.finditer(prompt) if _PLACEHOLDER.fullmatch(m[2].strip())]
     named = re.findall(r"between (?:the )?<([A-Za-z][\w-]*)> (?:and </\1> )?tags", prompt)
     return str((named or forms or [""])[-1])
 
 
 def _text_in(prompt: str, tag: str) -> str:
-    """The text that a prompt is about: what stands first in tags and looks like a document if the
-    reply is to stand in tags too, else what stands in the first fence."""
+    """The text that a prompt is about: of what stands in tags the first that looks like a document,
+    or an empty one; else, or if the reply is not to stand in tags, what is in the first fence."""
     tagged = [m[2].strip() for m in _TAG.finditer(prompt) if m[1] != tag]
-    documents = [text for text in tagged if re.search(r"^(#|- )", text, re.MULTILINE)]
+    documents = [text for text in tagged if not text or re.search(r"^(#|- )", text, re.MULTILINE)]
     fences = [m[2] for m in _FENCE.finditer(prompt)]
     found = [*documents, *fences] if tag else [*fences, *documents]
     return next(iter([*found, *tagged]), "")

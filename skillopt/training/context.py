@@ -256,7 +256,8 @@ class Training:
         """
         for problem in proposal.errors:
             self.record.note(f"step {plan.step}: {problem}", step=plan.step)
-        self._check_answered(plan)
+        steps = plan_steps(self.splits["train"], self.config.train, self.config.seed)
+        self.check_answered(last=plan.step >= len(steps))
         decision = self.judge(plan, proposal.candidate, asking.clock)
         action = action_of(decision)
         used, took = asking.usage, asking.clock.seconds
@@ -284,8 +285,8 @@ class Training:
         state, val, test = self.state, self.splits["val"], self.splits["test"]
         if state.unused:
             self.record.note(f"rollouts that were run ahead and not used: {len(state.unused)}")
-        if problem := _useless(state.replies.values(), last=True):
-            raise OptimizerUnavailableError(problem)
+        if state.chosen is None:  # A method that decides by itself was told after each step.
+            self.check_answered(last=True)
         with self.stage("final", len(val)):
             final = self._all_known(self.runner.rollouts(val, self.current, stage="final"))
         rows: list[Row] = []
@@ -344,11 +345,22 @@ class Training:
             skill: the skill that it starts from.
             plan: the step's; None before the first.
         """
+        model = self.model(about, plan.step if plan else 0)
+        return Asking(self.briefing(about, skill, model, plan), model)
+
+    def briefing(
+        self, about: str, skill: Skill, model: GatewayModel, plan: StepPlan | None = None
+    ) -> Briefing:
+        """What the stages of a step share, see :meth:`asking`.
+
+        Args:
+            about, skill, plan: as for :meth:`asking`.
+            model: the optimizer model.
+        """
         config, state, step = self.config, self.state, plan.step if plan else 0
         train, seed = config.train, f"{config.seed}/{about}"
         remarks = self._remarks(step) if plan else ""
-        model = self.model(about, step)
-        briefing = Briefing(
+        return Briefing(
             skill=skill,
             budget=plan.budget if plan else None,
             model=model,
@@ -368,7 +380,6 @@ class Training:
             scorer=config.gate.scorer,
             trajectory_tokens=trajectory_tokens(config, self.max_tokens),
         )
-        return Asking(briefing, model)
 
     def model(self, about: str, step: int) -> GatewayModel:
         """The optimizer model, as a step asks it.
@@ -411,12 +422,14 @@ class Training:
         with (clock or Clock()).measure(name):
             yield
 
-    def _check_answered(self, plan: StepPlan) -> None:
+    def check_answered(self, last: bool) -> None:
         """Raise if the optimizer's replies are of no use: it is set up wrongly, and further
-        rollouts would be wasted."""
-        steps = plan_steps(self.splits["train"], self.config.train, self.config.seed)
-        problem = _useless(self.state.replies.values(), last=plan.step >= len(steps))
-        if problem:
+        rollouts would be wasted.
+
+        Args:
+            last: whether no step comes after this one.
+        """
+        if problem := _useless(self.state.replies.values(), last):
             raise OptimizerUnavailableError(problem)
 
     def draft(self) -> Skill:

@@ -208,7 +208,8 @@ def _used(key: str, state: State) -> bool:
         case Since.STEPS if key.startswith("optimizer."):
             return any(reply.reply is not None for reply in state.replies.values())
         case Since.STEPS:
-            return state.steps > 0 or (state.stage is not None and state.stage.step > 0)
+            begun = state.stage is not None and state.stage.step > 0
+            return state.steps > 0 or begun or state.chosen is not None
         case Since.EPOCH_ENDS:
             noted = bool(state.notes) and key in NOTES  # They are written from epoch 1 on.
             return noted or state.epochs > 1 or state.paired

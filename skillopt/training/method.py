@@ -26,12 +26,14 @@ class Estimate:
     """Upper bounds for what a method will do, for ``--dry-run``, the display and limits.
 
     Args:
-        steps: number of steps of the whole training.
+        epochs: number of epochs of the whole training.
+        steps: number of its steps.
         budgets: edits that each step may make; None for no limit.
         rollouts: number of rollouts by stage.
         calls: number of optimizer calls by stage.
     """
 
+    epochs: int = 1
     steps: int = 0
     budgets: tuple[int | None, ...] = ()
     rollouts: tuple[tuple[str, int], ...] = ()

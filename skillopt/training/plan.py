@@ -270,7 +270,7 @@ def make_plan(
     )
     return Plan(
         name=config.name,
-        epochs=config.train.epochs,
+        epochs=expected.epochs,
         steps=expected.steps,
         budgets=expected.budgets,
         tasks=counts,
@@ -338,6 +338,7 @@ def estimate(config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
     if ends:
         rollouts["pairs"] = ends * 2 * min(train.slow_tasks, len(splits["train"]))
     return Estimate(
+        epochs=train.epochs,
         steps=len(steps),
         budgets=tuple(plan.budget for plan in steps),
         rollouts=tuple(rollouts.items()),

@@ -25,7 +25,6 @@ from pydantic import BaseModel
 
 from skillopt.core.metric import Scorer
 from skillopt.core.skill import Skill, SkillError
-from skillopt.core.skill_rules import made_worse
 from skillopt.core.types import Edit, GateDecision, Rollout, Split, Task
 from skillopt.optimizer.briefing import Briefing
 from skillopt.optimizer.memory import rejection
@@ -168,24 +167,30 @@ class SealedTraining:
         shows them (``optimizer.sees_answers``); then they follow it."""
         return self._seen(rollout.task, rollout.reward.feedback, answers=True)
 
-    def show(self, rollout: Rollout, skill: Skill) -> str:
+    def show(self, rollout: Rollout, skill: Skill, share: float = 1.0) -> str:
         """A rollout of a training task as text, as the optimizer may see it.
 
         Args:
             rollout: what to show.
             skill: the skill that it was run with.
+            share: of the usual tokens, in [0, 1].
         """
-        return self._briefing(skill).show_all([rollout])[0]
+        return self.briefing(skill).show_all([rollout], share)[0]
+
+    def briefing(self, skill: Skill) -> Briefing:
+        """What the project's own stages (:mod:`skillopt.optimizer`) need to work on a skill in this
+        step: the model, the prompts and the rules for edits, without memory of earlier steps."""
+        return self._training.briefing(f"method/{self.step_number}", skill, self._model)
 
     def problem(self, skill: Skill) -> str:
-        """Why rollouts cannot be run with a skill: the agent would not load it, or it is no valid
-        skill while the initial one is; empty if they can."""
+        """Why rollouts cannot be run with a skill, as the agent would not load it or it cannot be
+        written; empty if they can. What this project's own edits may not do is no reason."""
         try:
+            _ = skill.digest  # Its text has to be written for that.
             self._training.runner.check_skill(skill)
-            worse = made_worse(self.initial, skill)
         except SkillError as error:
             return str(error)
-        return f"not a valid skill: {'; '.join(worse)}" if worse else ""
+        return ""
 
     # What a method may have done.
 
@@ -327,9 +332,13 @@ class SealedTraining:
             before: the score that the method compares with.
             errors: what went wrong and was handled.
             edits: what the candidate changes, in words.
+
+        Raises:
+            OptimizerUnavailableError: the optimizer's replies are of no use.
         """
         if self._is_recorded:
             return
+        self._training.check_answered(last=False)
         training, plan = self._training, self._plan()
         decision = self._decision(candidate, accepted, reason, before)
         made = Proposal(
@@ -375,8 +384,8 @@ class SealedTraining:
         if problem := self.problem(skill):
             training.record.note(f"the method's result cannot be used: {problem}")
             skill, score = training.current, None
-        if refusal := training.guard.refusal(self.initial, skill):
-            training.record.note(f"the method's result: {refusal}")
+        if refusal := self.briefing(skill).refusal(self.initial, skill):
+            training.record.note(f"the method's result, which an edit could not have: {refusal}")
         training.record(skill_made(skill))
         budget = training.config.method.rollouts
         done = MethodDone(
@@ -442,9 +451,6 @@ class SealedTraining:
             expected = guard.answers(task, 300)
             return f"{feedback}\nExpected:\n{expected}" if expected else feedback
         return guard.redact(task, feedback)
-
-    def _briefing(self, skill: Skill) -> Briefing:
-        return self._training.asking(f"method/{self.step_number}", skill).briefing
 
     def _decision(
         self, candidate: Skill, accepted: bool | None, reason: str, before: float

@@ -342,7 +342,7 @@ def _run(training: Training, parts: TrainingParts) -> None:
             pid=os.getpid(),
             host=socket.gethostname(),
             owner=str(current_owner()),
-            epochs=config.train.epochs,
+            epochs=expected.epochs,
             steps=expected.steps,
             rollouts=sum(rollouts_by_stage(config, training.splits, expected).values()),
         )
