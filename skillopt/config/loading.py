@@ -161,6 +161,8 @@ def _explain(item: Any, places: Mapping[Key, Where], path: Path, kind: type[Base
         known = _fields(kind, key[:-1])
         close = difflib.get_close_matches(str(key[-1]), known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        if str(key[-1]) in known:
+            hint = "it is one of another kind"
         return f"{where}: unknown key; {hint}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "literal_error":

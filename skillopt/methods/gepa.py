@@ -139,13 +139,13 @@ class SkillAdapter:
         return EvaluationBatch(
             outputs=[None] * len(batch),
             scores=scores,
-            trajectories=rollouts if capture_traces else None,
+            trajectories=list(rollouts) if capture_traces else None,
             num_metric_calls=len(batch),
         )
 
     def _measured(
         self, batch: Sequence[Task | str], skill: Skill
-    ) -> tuple[list[float], list[Rollout | str]]:
+    ) -> tuple[list[float], Sequence[Rollout | str]]:
         names = [example for example in batch if isinstance(example, str)]
         if names:
             found = self.training.select(skill, names, fresh=True)
@@ -155,7 +155,7 @@ class SkillAdapter:
             return [0.0] * len(tasks), [problem] * len(tasks)
         done = self.training.rollouts(skill, tasks, fresh=True)
         score = self.training.scorer.score
-        return [float(score(rollout.reward)) for rollout in done], list(done)
+        return [float(score(rollout.reward)) for rollout in done], done
 
     def make_reflective_dataset(
         self, candidate: Mapping[str, str], eval_batch: Any, components_to_update: Sequence[str]

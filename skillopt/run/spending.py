@@ -39,12 +39,12 @@ class LimitReachedError(SkillOptError):
 class Spent:
     """The cost of one stage or all stages so far."""
 
-    asked: int = 0
-    """Distinct rollouts that were asked for, those from the store included."""
     rollouts: int = 0
     """Rollouts that were run."""
     usage: Usage = Usage()
     seconds: float = 0.0
+    asked: int = 0
+    """Distinct rollouts that were asked for, those from the store included."""
 
     @property
     def tokens(self) -> int:

@@ -23,6 +23,7 @@ from harnesses.gateway.session import Grant, Session
 from harnesses.protocols.base import Conversation, Message
 from sandboxes.base import SandboxError
 from skillopt.core.files import digest_of, end_whole
+from skillopt.core.text import without_escapes
 from skillopt.optimizer.model import (
     OptimizerRefusedError,
     OptimizerReplyError,
@@ -92,7 +93,8 @@ class GatewayModel:
         return schema.model_validate_json(self._reply(stage, about, system, prompt, form, answer))
 
     def say(self, stage: str, about: str, system: str, prompt: str) -> str:
-        """Ask for free text, as :meth:`ask` asks for a value of a given shape.
+        """Ask for free text, as :meth:`ask` asks for a value of a given shape. Terminal escapes and
+        control characters are left out of it.
 
         Args:
             stage, about, system, prompt: as for :meth:`ask`; an empty system prompt is left out.
@@ -106,7 +108,7 @@ class GatewayModel:
         messages = (*own, Message("user", prompt))
 
         def answer(client: Chat, note: Callable[[str], None]) -> str:
-            text = self._send(client, messages)
+            text = without_escapes(self._send(client, messages))
             if not text.strip():
                 raise OptimizerReplyError("the reply was empty")
             return json.dumps(text)
@@ -139,7 +141,8 @@ class GatewayModel:
         """
         model = [self.spec.name, dict(self.spec.sampling), dict(self.service)]
         id = digest_of([self.seed, stage, about, system, prompt, form, model])
-        reply = self.known.get(id) or self._taken(id) or self._asked(id, stage, about, answer)
+        reply = self.known.get(id) or self._replies.get(id) or self._taken(id)
+        reply = reply or self._asked(id, stage, about, answer)
         with self._lock:
             self._replies[id] = reply
         if reply.refused:

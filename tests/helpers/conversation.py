@@ -4,6 +4,7 @@ decided."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,3 +68,17 @@ def order_of(run: Path) -> list[list[Any]]:
             case MethodDone():
                 found.append(["end", record.asked])
     return found
+
+
+def one_rule_more(prompt: str) -> str:
+    """An optimizer in free text whose replies depend on the prompt alone: to what asks for a text
+    in a tag or a fence, the text with the next of three rules; to all else, criticism."""
+    form = re.search(r"<(\w+)>\{", prompt)
+    fenced = "within ``` blocks" in prompt
+    if form is None and not fenced:
+        return "It lacks a rule."
+    pattern = r"```\n(.*?)\n```" if fenced else r"<[A-Z_]+>\n(.*?)\n</"
+    found = re.search(pattern, prompt, re.DOTALL)
+    body = found[1] if found else ""
+    made = f"{body}\n- rule {min(body.count('- rule'), 2)}"
+    return f"```\n{made}\n```" if fenced or form is None else f"<{form[1]}>\n{made}\n</{form[1]}>"

@@ -129,11 +129,12 @@ def test_an_error_in_a_reflection_ends_the_run_and_not_the_iteration(tiny: Tiny)
     assert len(says.prompts) == 1
 
 
-def test_an_empty_reply_changes_nothing(tiny: Tiny) -> None:
-    says = Says(lambda prompt: " ")
-    with pytest.raises(Exception, match="not one of"):  # No reply was of use.
-        run(tiny, says)
-    assert tiny.events("method_done")[0]["skill"] == tiny.summary["initial_skill"]
+def test_replies_of_no_use_pause_the_run_and_are_asked_for_again(tiny: Tiny) -> None:
+    with pytest.raises(PausedError, match="not one of 3 replies could be used"):
+        run(tiny, Says(lambda prompt: " "))
+    assert len(tiny.events("step_done")) == 2 and not tiny.events("method_done")
+    result = run(tiny, Says(answer))
+    assert result.done and result.summary["accepted"]
 
 
 def test_failing_infrastructure_pauses_it(tiny: Tiny) -> None:

@@ -20,6 +20,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "one_shot": {},
     "textgrad": {"epochs": 3},
     "gepa": {"rollouts": 40},
+    "evoskill": {"iterations": 4},
+    "trace2skill": {"skills": 2},
 }
 
 

@@ -79,8 +79,8 @@ def test_the_meter_adds_up_by_stage_and_over_starts() -> None:
         ),
     ]  # fmt: skip
     meter = meter_of(RunLimitsConfig(), records)
-    assert meter.stages["rollout"] == Spent(0, 1, Usage(1, 10, 0, 0, 0.5), 5.0)
-    assert meter.stages["gate"] == Spent(0, 1, Usage(1, 30, 0, 0, 1.0), 10.0)
+    assert meter.stages["rollout"] == Spent(1, Usage(1, 10, 0, 0, 0.5), 5.0)
+    assert meter.stages["gate"] == Spent(1, Usage(1, 30, 0, 0, 1.0), 10.0)
     total = meter.total
     assert (total.rollouts, total.tokens, total.usage.cost_usd) == (2, 50, 1.75)
     assert total.seconds == pytest.approx(1.0 + 5.0 + 1.0 + 10.0)
