@@ -113,7 +113,7 @@ function replyCard(reply) {
     kinds.length > 0 && h("p", {}, "Failures: ", kinds.join(", ")),
     patterns.length > 0 && h("p", {}, "Patterns: ", patterns.map((p) => (typeof p === "string" ? p : `${p.name} × ${p.count}`)).join("; ")),
     value?.reasoning && h("p", {}, value.reasoning),
-    value !== null && h("details", {}, h("summary", {}, "the whole reply"), h("pre", {}, JSON.stringify(value, null, 2))));
+    value !== null && h("details", {}, h("summary", {}, "the whole reply"), h("pre", {}, typeof value === "string" ? value : JSON.stringify(value, null, 2))));
 }
 
 /** The rejected-edit memory, with the harm that was measured. */
