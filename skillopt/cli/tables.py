@@ -181,7 +181,8 @@ def print_plan(console: Console, plan: Plan) -> None:
         )
         _row(table, name, *numbers)
     _print(console, table)
-    console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
+    if any(budget is not None for budget in plan.budgets):
+        console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(plan.length, soft_wrap=True)
     console.print(plan.selection, soft_wrap=True)
     console.print(plan.confirms, soft_wrap=True)

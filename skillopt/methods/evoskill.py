@@ -30,7 +30,7 @@ from skillopt.core.types import Rollout, Split, Task
 from skillopt.methods.prompting import render
 from skillopt.optimizer.model import OptimizerReplyError
 from skillopt.training.method import Estimate
-from skillopt.training.sealed import SealedTraining
+from skillopt.training.sealed import SealedTraining, mean_score
 
 NEW_SKILL = re.compile(r"<NEW_SKILL>(.*?)</NEW_SKILL>", re.DOTALL)
 SHARES = (1.0, 0.5, 0.2)
@@ -87,7 +87,7 @@ class EvoSkill:
             LimitReachedError, PausedError, OptimizerUnavailableError: what ends it early.
         """
         own = self.settings
-        frontier = [Member(training.initial, _score(training, training.initial))]
+        frontier = [Member(training.initial, mean_score(training.select(training.initial)))]
         history: list[Tried] = []
         samples, vain = _sampled(training.train, own.families, own.per_family), 0
         for _ in range(own.iterations):
@@ -122,7 +122,7 @@ class EvoSkill:
             training.end_step(parent.skill, None, "no proposal could be used", errors=errors)
             return False
         proposal, skill = made
-        score, best = _score(training, skill), frontier[0].score
+        score, best = mean_score(training.select(skill)), frontier[0].score
         entered = _entered(frontier, Member(skill, score), self.settings.frontier)
         outcome = "improved" if entered else "discarded"
         history.append(Tried(proposal, outcome, score, parent.score))
@@ -130,11 +130,6 @@ class EvoSkill:
         reason = f"{score:.3f} on the selection split, best before {best:.3f}{place}"
         training.end_step(skill, score > best, reason, before=best, errors=errors)
         return entered
-
-
-def _score(training: SealedTraining, skill: Skill) -> float:
-    found = training.select(skill)
-    return sum(one.score for one in found) / len(found)
 
 
 def _sampled(tasks: Sequence[Task], families: int, each: int) -> Iterator[list[Task]]:

@@ -32,7 +32,7 @@ from skillopt.core.types import Rollout, Split, Task
 from skillopt.methods.prompting import render
 from skillopt.optimizer.model import OptimizerReplyError
 from skillopt.training.method import Estimate
-from skillopt.training.sealed import SealedTraining
+from skillopt.training.sealed import SealedTraining, mean_score
 from skillopt.training.steps import batches
 
 IMPROVED = re.compile(r"<IMPROVED_VARIABLE>(.*?)</IMPROVED_VARIABLE>", re.DOTALL)
@@ -83,7 +83,7 @@ class TextGrad:
             LimitReachedError, PausedError, OptimizerUnavailableError: what ends it early.
         """
         skill = training.initial
-        score = _score(training, skill) if self.settings.validation else None
+        score = mean_score(training.select(skill)) if self.settings.validation else None
         for batch in self._batches(training.train, training.seed):
             if reason := training.begin_step():
                 return training.choose(skill, reason, score)
@@ -110,17 +110,12 @@ class TextGrad:
         if before is None:
             training.end_step(made, None, "not scored (method.validation: false)", errors=errors)
             return made, None
-        after = _score(training, made)
+        after = mean_score(training.select(made))
         kept = after >= before
         words = "kept" if kept else "undone"
         reason = f"{after:.3f} on the selection split after {before:.3f}: {words}"
         training.end_step(made, kept, reason, before=before, errors=errors)
         return (made, after) if kept else (skill, before)
-
-
-def _score(training: SealedTraining, skill: Skill) -> float:
-    found = training.select(skill)
-    return sum(one.score for one in found) / len(found)
 
 
 def _criticism(training: SealedTraining, skill: Skill, number: int, rollout: Rollout) -> Criticism:

@@ -456,6 +456,7 @@ class State:
             "rollouts_asked": self.asked,
             "initial_skill": self.initial,
             "best_skill": self.best,
+            "method": config.get("method", {}).get("kind", "skillopt"),
             "harness": config.get("harness", {}).get("name", ""),
             "target": config.get("target", {}).get("name", ""),
             "optimizer": config.get("optimizer", {}).get("name", ""),

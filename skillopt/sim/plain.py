@@ -21,9 +21,9 @@ _NOUNS = r"(instruction|skill|prompt|variable|document|guide|text)s?\b"
 _REWRITES = re.compile(
     rf"\b(improv|rewrit|revis|updat|new\b|better\b)\w*\W+(\w+\W+){{0,4}}?{_NOUNS}", re.IGNORECASE
 )
+_SUBJECTS = rf"({_NOUNS}|(agent|response|output)\b)"
 _CRITICISES = re.compile(
-    rf"\b(feedback|critici[sz]\w*|critiqu\w*)\W+(\w+\W+){{0,6}}?({_NOUNS}|(agent|response|output)\b)",
-    re.IGNORECASE,
+    rf"\b(feedback|critici[sz]\w*|critiqu\w*)\W+(\w+\W+){{0,6}}?{_SUBJECTS}", re.IGNORECASE
 )
 _TAG = re.compile(r"<([A-Za-z][\w-]*)>(.*?)</\1>", re.DOTALL)
 _FENCE = re.compile(r"^(`{3,})[^\n`]*\n(.*?)\n?^\1$", re.DOTALL | re.MULTILINE)

@@ -14,6 +14,7 @@ method that leaves decisions to the gate uses :meth:`~SealedTraining.stopping`,
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,11 +28,10 @@ from skillopt.core.metric import Scorer
 from skillopt.core.skill import Skill, SkillError
 from skillopt.core.types import Edit, GateDecision, Rollout, Split, Task
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.memory import rejection
 from skillopt.optimizer.model import ParallelMap
-from skillopt.run.records import MethodDone, StepDone, rows_of, skill_made
+from skillopt.run.records import MethodDone, skill_made
 from skillopt.training.context import Asking, Clock, Training, budget_used
-from skillopt.training.history import history_row
+from skillopt.training.method_steps import MethodStep
 from skillopt.training.proposal import Proposal
 from skillopt.training.steps import StepPlan
 
@@ -78,8 +78,6 @@ class SealedTraining:
 
     Attributes:
         step_number: number of the step that the method is in; 0 before its first.
-        asked: distinct rollouts that the method has asked for in this process, which is those of
-            the whole run, as a resumed method asks again.
     """
 
     def __init__(self, training: Training) -> None:
@@ -160,6 +158,8 @@ class SealedTraining:
 
     @property
     def asked(self) -> int:
+        """Distinct rollouts that the method has asked for: of the whole run, although only this
+        process counts, as a method that is resumed asks again."""
         return len(self._keys)
 
     def feedback(self, rollout: Rollout) -> str:
@@ -320,7 +320,7 @@ class SealedTraining:
         *,
         before: float = 0.0,
         errors: Sequence[str] = (),
-        edits: Sequence[Edit] = (),
+        edits: Sequence[Edit] | None = None,
     ) -> None:
         """Record the step, unless an earlier process has.
 
@@ -331,41 +331,24 @@ class SealedTraining:
             reason: of the decision, or why there is none.
             before: the score that the method compares with.
             errors: what went wrong and was handled.
-            edits: what the candidate changes, in words.
+            edits: what the candidate changes; by default the whole text.
 
         Raises:
             OptimizerUnavailableError: the optimizer's replies are of no use.
         """
         if self._is_recorded:
             return
-        self._training.check_answered(last=False)
-        training, plan = self._training, self._plan()
-        decision = self._decision(candidate, accepted, reason, before)
-        made = Proposal(
-            candidate, tuple(edits), errors=tuple(errors), skipped="" if decision else reason
-        )
+        training, plan, scorer = self._training, self._plan(), self.scorer
+        training.check_answered(last=False)
         for problem in errors:
             training.record.note(f"step {plan.step}: {problem}", step=plan.step)
+        made = None if edits is None else tuple(edits)
+        step = MethodStep(candidate, accepted, reason, before, tuple(errors), made)
+        selected = self._rows.get(candidate.digest, [])
+        decision = step.decision(selected, training.state.rewards, len(self.selection), scorer)
+        used, took = self._model.usage, self._clock.seconds
         training.record(skill_made(candidate))
-        action = "skip" if decision is None else "accept" if decision.accepted else "reject"
-        training.record(
-            StepDone(
-                step=plan.step,
-                epoch=plan.epoch,
-                action=action,
-                row=history_row(
-                    plan, action, self._in_step, made, decision, self._model.usage,
-                    self._clock.seconds, self.scorer,
-                ),
-                rollouts=rows_of(self._in_step),
-                patches=[],
-                report=[],
-                skipped="" if decision else reason,
-                candidate=candidate.digest if decision else None,
-                gate=decision,
-                rejected=rejection(plan.step, made.edits, decision),
-            )
-        )  # fmt: skip
+        training.record(step.record(plan, self._in_step, decision, used, took, scorer))
 
     def choose(self, skill: Skill, reason: str, score: float | None = None) -> str:
         """Record the method's result, which the final scores are measured of, whatever the gate
@@ -452,28 +435,10 @@ class SealedTraining:
             return f"{feedback}\nExpected:\n{expected}" if expected else feedback
         return guard.redact(task, feedback)
 
-    def _decision(
-        self, candidate: Skill, accepted: bool | None, reason: str, before: float
-    ) -> GateDecision | None:
-        """A method's decision as the gate's is recorded."""
-        if accepted is None:
-            return None
-        done, current = self._rows.get(candidate.digest, []), self._training.state.rewards
-        score = self.scorer.score
-        after = {r.task.name: score(r.reward) for r in done}
-        old = {n: score(found[-1]) for n, found in current.items() if n in after}
-        mean = float(sum(after.values()) / len(after)) if after else 0.0
-        return GateDecision(
-            accepted=accepted,
-            score_before=before,
-            score_after=mean,
-            upper_bound=mean,
-            total=len(self.selection),
-            broken=tuple(n for n in old if after[n] < old[n]),
-            fixed=tuple(n for n in old if after[n] > old[n]),
-            reason=reason,
-            rollouts=tuple(rows_of(done)),
-        )
+
+def mean_score(found: Sequence[Selected]) -> float:
+    """The mean score on some selection tasks, at least one; the same in every order."""
+    return math.fsum(one.score for one in found) / len(found)
 
 
 def opened(sealed: SealedTraining) -> Training:

@@ -41,7 +41,7 @@ def config(folder: Path, method: str) -> Config:
         ("{kind: textgrad, batch_size: 0}", "method.batch_size"),
         ("{kind: evoskill, solved: 2}", "method.solved"),
         ("{kind: trace2skill, merge_batch: 1}", "method.merge_batch"),
-        ("{kind: one_shot, options: {a: 1}}", "method.options: unknown key; it is one of another kind"),
+        ("{kind: one_shot, options: {a: 1}}", "method.options: unknown key; it is one of another"),
         ("{kind: skillopt, rollouts: -1}", "method.rollouts"),
         ("{kind: skillopt, epochs: 3}", "method.epochs: unknown key"),
     ],

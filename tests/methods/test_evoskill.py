@@ -39,9 +39,7 @@ def test_the_order_of_calls_and_decisions_is_that_of_the_published_code(tiny: Ti
     result = train(read_config(tiny.config), plugins=Plugins(upstreams={"says": says}))
     assert order_of(tiny.run) == FIXTURE["order"]
     assert "- rule 0" in result.best.body
-    assert tiny.summary["stopped"] == (
-        "2 iterations in a row without a new member of the frontier"
-    )
+    assert tiny.summary["stopped"] == ("2 iterations in a row without a new member of the frontier")
     proposals = [prompt for prompt in says.prompts if "<NEW_SKILL>" not in prompt]
     assert "Earlier proposals" not in proposals[0]
     # Only what was scored is in the history.
@@ -51,7 +49,8 @@ def test_the_order_of_calls_and_decisions_is_that_of_the_published_code(tiny: Ti
 
 @pytest.mark.slow
 def test_solved_tasks_are_no_reason_to_propose(tiny: Tiny) -> None:
-    tiny.put("my-skill/SKILL.md", "---\nname: my-skill\ndescription: d\n---\n\n- rule 0\n- rule 1\n- rule 2\n")
+    rules = "".join(f"- rule {number}\n" for number in range(3))
+    tiny.put("my-skill/SKILL.md", f"---\nname: my-skill\ndescription: d\n---\n\n{rules}")
     says = Says(lambda prompt: "never")
     tiny.write(method={**SETTINGS, "iterations": 3}, optimizer={"upstream": "says", "name": "m"})
     tiny.write(upstreams__says={"kind": "sim"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ __all__ = ["tiny"]
 
 pytestmark = pytest.mark.slow
 
+FIXTURE = json.loads((Path(__file__).parent / "fixtures" / "gepa.json").read_text())
 BUDGET = 40
 Calls = list[tuple[str, list[str], bool]]
 
@@ -96,6 +99,7 @@ def test_the_same_replies_give_the_same_calls_and_the_same_result(
     says = Says(answer)
     result = run(tiny, says)
     expected, theirs = by_itself()
+    assert [list(call) for call in expected] == FIXTURE["calls"]
     assert calls == expected and len(theirs.candidates) > 2
     assert result.best.body == theirs.best_candidate["body"]
     assert result.summary["best_score"] == max(theirs.val_aggregate_scores)

@@ -27,9 +27,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "gepa": {"rollouts": 30, "minibatch": 2},
 }
 WITHOUT_GEPA = pytest.mark.skipif(find_spec("gepa") is None, reason="needs the extra methods")
-KINDS = [
-    pytest.param(kind, marks=[WITHOUT_GEPA] if kind == "gepa" else []) for kind in METHODS
-]
+KINDS = [pytest.param(kind, marks=[WITHOUT_GEPA] if kind == "gepa" else []) for kind in METHODS]
 
 
 def run(tiny: Tiny, kind: str, says: Says, **settings: Any) -> RunResult:

@@ -83,7 +83,7 @@ return training.choose(better, "done", 0.5)
 
 
 def test_feedback_on_tasks_that_decide_has_no_answers(tiny: Tiny) -> None:
-    source = '''
+    source = """
 import hashlib
 
 
@@ -102,7 +102,7 @@ def source(config, folder):
         )
 
     return {split: [task(split, n) for n in range(3)] for split in ("train", "val", "test")}
-'''
+"""
     body = """
 SEEN["val"] = [one.feedback for one in training.select(training.initial)]
 done = training.rollouts(training.initial, training.train)
