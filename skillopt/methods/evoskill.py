@@ -14,7 +14,10 @@ The package needs another Python and several agents' SDKs, so it is written anew
 - Of two with the same score the older one is the better, as in their sorted list.
 - The number of iterations has three defaults, 5 in ``LoopConfig``, 20 in the API, 7 in the command
   line's config; this is the API's.
-- A new skill without tags or that no agent would load counts as a failed proposal.
+- A proposal fails if the reply is empty or refused. Then it is asked for with less of each run, at
+  last from the shortest failure alone, as theirs is.
+- A generator that writes nothing of use (no tags, or a skill that no agent would load) leaves the
+  parent as it is, which then is the child, as in theirs.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ class EvoSkill:
         own, val = self.settings, len(splits["val"])
         families = len({task.family for task in splits["train"]})
         tasks = min(own.families, families) * own.per_family
-        calls = len(SHARES) + 1
+        proposals = own.iterations * (len(SHARES) + 1)
         return Estimate(
             steps=own.iterations,
             budgets=(None,) * own.iterations,
@@ -77,7 +80,7 @@ class EvoSkill:
                 ("rollout", own.iterations * tasks),
                 ("gate", (own.iterations + 1) * val),
             ),
-            calls=(("reflect", own.iterations * calls), ("apply", own.iterations * calls)),
+            calls=(("reflect", proposals), ("apply", own.iterations)),
         )
 
     def run(self, training: SealedTraining) -> str:
@@ -112,7 +115,7 @@ class EvoSkill:
         """One iteration: whether a skill has entered the frontier; None if no task failed."""
         parent, scorer = frontier[0], training.scorer
         rollouts = training.rollouts(parent.skill, tasks, fresh=True)
-        failed = [r for r in rollouts if scorer.score(r.reward) < self.settings.solved]
+        failed = [r for r in rollouts if float(scorer.score(r.reward)) < self.settings.solved]
         if not failed:
             training.end_step(parent.skill, None, "all sampled tasks were solved")
             return None
@@ -174,50 +177,55 @@ def _mutated(
     history: Sequence[Tried],
     errors: list[str],
 ) -> tuple[str, Skill] | None:
-    """A proposal and the skill that it led to, from all failures with less and less of each, at
-    last from the shortest one alone; None if nothing could be used."""
+    """A proposal and the skill that it led to; None if no proposal could be had, from all failures
+    with less and less of each, nor from the shortest one alone."""
     attempts = [(failed, share) for share in SHARES]
     if len(failed) > 1:
         shortest = min(failed, key=lambda one: len(training.show(one, parent)))
         attempts.append(([shortest], SHARES[-1]))
     for number, (rollouts, share) in enumerate(attempts, start=1):
+        failures = [_shown(training, parent, one, share) for one in rollouts]
+        prompt = render("evoskill_propose", skill=parent.body, failures=failures, history=history)
         try:
-            return _attempt(training, parent, rollouts, history, share, number)
-        except (OptimizerReplyError, ValueError) as error:
+            with training.stage("reflect", 1):
+                proposal = training.say("", prompt, about=f"proposal {number}")
+        except OptimizerReplyError as error:
             errors.append(f"proposal {number}: {error}")
+            continue
+        return proposal, _generated(training, parent, proposal, errors)
     return None
 
 
-def _attempt(
-    training: SealedTraining,
-    parent: Skill,
-    failed: Sequence[Rollout],
-    history: Sequence[Tried],
-    share: float,
-    number: int,
-) -> tuple[str, Skill]:
-    """Raises ValueError if the new skill cannot be used."""
-    score = training.scorer.score
-    failures = [
-        {
-            "family": one.task.family,
-            "task": one.task.instruction,
-            "shown": training.show(one, parent, share),
-            "feedback": training.feedback(one),
-            "score": float(score(one.reward)),
-        }
-        for one in failed
-    ]
-    prompt = render("evoskill_propose", skill=parent.body, failures=failures, history=history)
-    with training.stage("reflect", 1):
-        proposal = training.say("", prompt, about=f"proposal {number}")
+def _shown(
+    training: SealedTraining, parent: Skill, rollout: Rollout, share: float
+) -> dict[str, object]:
+    """A failure as the proposer is shown it."""
+    return {
+        "family": rollout.task.family,
+        "task": rollout.task.instruction,
+        "shown": training.show(rollout, parent, share),
+        "feedback": training.feedback(rollout),
+        "score": float(training.scorer.score(rollout.reward)),
+    }
+
+
+def _generated(
+    training: SealedTraining, parent: Skill, proposal: str, errors: list[str]
+) -> Skill:
+    """The new skill; the parent, with an error more, if nothing of use was written."""
     prompt = render("evoskill_generate", skill=parent.body, proposal=proposal)
-    with training.stage("apply", 1):
-        reply = training.say("", prompt, stage="apply", about=f"new skill {number}")
+    try:
+        with training.stage("apply", 1):
+            reply = training.say("", prompt, stage="apply", about="new skill")
+    except OptimizerReplyError as error:
+        errors.append(f"new skill: {error}")
+        return parent
     found = NEW_SKILL.search(reply)
     if found is None:
-        raise ValueError("the new skill has no <NEW_SKILL> tags")
+        errors.append("new skill: the reply has no <NEW_SKILL> tags")
+        return parent
     made = replace(parent, body=canonical_body(found[1].strip()))
     if problem := training.problem(made):
-        raise ValueError(problem)
-    return proposal, made
+        errors.append(f"new skill: {problem}")
+        return parent
+    return made

@@ -28,12 +28,8 @@ def form(body: str) -> str:
 
 @pytest.mark.slow
 def test_the_order_of_calls_and_decisions_is_that_of_the_published_code(tiny: Tiny) -> None:
-    skills = [form("# Rules\n- rule 0"), *["no tags"] * 3, form("# Rules")]
-
-    def answer(prompt: str) -> str:
-        return skills.pop(0) if "<NEW_SKILL>" in prompt else "Create a rule."
-
-    says = Says(answer)
+    said = ["Create a rule.", form("# Rules\n- rule 0"), "", " ", "", "Again.", form("# Rules")]
+    says = Says(lambda prompt: said.pop(0))
     tiny.write(method=SETTINGS, optimizer={"upstream": "says", "name": "m"})
     tiny.write(upstreams__says={"kind": "sim"})
     result = train(read_config(tiny.config), plugins=Plugins(upstreams={"says": says}))
@@ -42,9 +38,24 @@ def test_the_order_of_calls_and_decisions_is_that_of_the_published_code(tiny: Ti
     assert tiny.summary["stopped"] == ("2 iterations in a row without a new member of the frontier")
     proposals = [prompt for prompt in says.prompts if "<NEW_SKILL>" not in prompt]
     assert "Earlier proposals" not in proposals[0]
+    assert len(proposals) == 1 + 3 + 1
     # Only what was scored is in the history.
     assert "Proposal 1, improved (0.333 on the selection tasks" in proposals[-1]
     assert "Proposal 2" not in proposals[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reply", ["no tags", " ", "<NEW_SKILL>cut"])
+def test_a_generator_that_writes_nothing_leaves_the_parent(tiny: Tiny, reply: str) -> None:
+    """The child is scored as it is, and may enter the frontier, where it changes nothing."""
+    says = Says(lambda prompt: reply if "<NEW_SKILL>" in prompt else "Create a rule.")
+    tiny.write(method={**SETTINGS, "iterations": 1}, optimizer={"upstream": "says", "name": "m"})
+    tiny.write(upstreams__says={"kind": "sim"})
+    result = train(read_config(tiny.config), plugins=Plugins(upstreams={"says": says}))
+    assert result.best == result.initial and len(says.prompts) == 2
+    (row,) = result.history
+    assert "number 2 of the frontier" in row["gate"] and row["optimizer_errors"]
+    assert result.summary["rollouts_asked"] == 3 + 2  # Its scores are known.
 
 
 @pytest.mark.slow
