@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from skillopt.core.types import Rollout
     from skillopt.deploy.actions import Standing
+    from skillopt.evaluation.run_table import RunRow
     from skillopt.evaluation.transfer import Cell
     from skillopt.gates.simulation import Cell as SimulatedCell
     from skillopt.rollouts.contents import Contents
@@ -70,6 +71,41 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
             where = f"{row.harness} with {row.model}" if several else row.harness
             show_text(console, f"{row.skill} in {where}: {row.opening.words}")
     _print_unopened(console, [row.activation for row in rows])
+
+
+def print_runs_compared(console: Console, rows: Sequence[RunRow]) -> None:
+    """Print one line per finished run, and what the test tasks say of each."""
+    texts = ["run", "method"]
+    numbers = [
+        "test", "over the start", "over no skill", "over the first", "asked", "run",
+        "optimizer", "target", "cost", "skill",
+    ]  # fmt: skip
+    table = _table("finished runs", [*texts, *numbers], texts)
+    for row in rows:
+        claims = (row.over_start, row.over_none, row.over_first)
+        _row(
+            table,
+            row.run,
+            row.method,
+            percent(row.score),
+            *(points(found.gain) if found else "" for found in claims),
+            f"{row.asked:,}" + (f" of {row.budget:,}" if row.budget else ""),
+            f"{row.rollouts:,}",
+            f"{row.optimizer / 1000:,.0f}k",
+            f"{row.target / 1000:,.0f}k",
+            "unknown" if row.usd is None else f"${row.usd:,.2f}",
+            f"{row.skill_tokens:,}",
+        )
+    _print(console, table)
+    console.print("Points are differences paired by task, with 95 % intervals. Asked: distinct")
+    console.print(
+        "rollouts that the method asked for; run: those that were not in the store, final"
+    )
+    console.print("scores included. Optimizer, target and skill are tokens.")
+    for row in rows:
+        show_text(console, f"{row.run} against its start: {row.over_start.words}")
+        if row.over_first:
+            show_text(console, f"{row.run} against {rows[0].run}: {row.over_first.words}")
 
 
 def _opened(share: float | None) -> str:

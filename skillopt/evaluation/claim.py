@@ -125,7 +125,7 @@ def claim_of_run(state: State) -> dict[str, Any] | None:
     sides = [done.test_rollouts.get(name) for name in ("initial", role)]
     if not all(sides):
         return None
-    before, after = (_scores(rows or [], scorer) for rows in sides)
+    before, after = (scores_by_task(rows or [], scorer) for rows in sides)
     alike: dict[str, list[str]] = {}
     for row in sides[0] or []:
         alike.setdefault(row.key, []).append(row.task)
@@ -150,7 +150,8 @@ def scorer_of(state: State) -> Scorer:
     return Scorer(gate.get("metric", "hard"), gate.get("mix", 0.5))
 
 
-def _scores(rows: Sequence[RolloutRow], scorer: Scorer) -> Mapping[str, list[float]]:
+def scores_by_task(rows: Sequence[RolloutRow], scorer: Scorer) -> Mapping[str, list[float]]:
+    """The scores of some rollouts, by task."""
     found: dict[str, list[float]] = {}
     for row in rows:
         found.setdefault(row.task, []).append(float(scorer.score(row.reward)))

@@ -209,9 +209,7 @@ def _shown(
     }
 
 
-def _generated(
-    training: SealedTraining, parent: Skill, proposal: str, errors: list[str]
-) -> Skill:
+def _generated(training: SealedTraining, parent: Skill, proposal: str, errors: list[str]) -> Skill:
     """The new skill; the parent, with an error more, if nothing of use was written."""
     prompt = render("evoskill_generate", skill=parent.body, proposal=proposal)
     try:

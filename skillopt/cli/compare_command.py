@@ -1,0 +1,32 @@
+"""``skillopt compare``: finished runs side by side, whatever their method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from skillopt.cli import guarded
+from skillopt.cli.common import output, runs_argument
+
+
+@click.command("compare")
+@runs_argument
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@guarded
+def command(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Compare finished RUNs, whatever their method, on the same test tasks.
+
+    Each is compared with the skill that it started from, with no skill, and with the first RUN.
+    Nothing is run. RUN is a run's folder, or its name below ``runs``.
+    """
+    from skillopt.core.files import to_json
+    from skillopt.evaluation.run_table import compare_runs
+
+    rows = compare_runs(runs)
+    if as_json:
+        click.echo(to_json([row.to_json() for row in rows]), nl=False)
+        return
+    from skillopt.cli.tables import print_runs_compared
+
+    print_runs_compared(output(), rows)
