@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harnesses.base import Usage
-from skillopt.core.errors import SkillOptError
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import RolloutRow
 from skillopt.evaluation.claim import Claim, claim, means_of, scorer_of, scores_by_task
 from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean
+from skillopt.run.folder import RunError
 from skillopt.run.journal import read_records
 from skillopt.run.records import Replied, RolloutRan, RunCreated
 from skillopt.run.spending import Meter
@@ -24,10 +24,6 @@ SAME = {
     "config.gate.metric": "metrics",
 }  # fmt: skip
 """What runs must have in common for their scores to be compared, and what it is called."""
-
-
-class NotComparableError(SkillOptError):
-    """Runs cannot be compared. The message names them and what to do."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ def compare_runs(roots: Sequence[Path]) -> list[RunRow]:
     """The rows of some runs, in their order.
 
     Raises:
-        NotComparableError: one is not finished or has no scores on the test split, or they differ
+        RunError: one is not finished or has no scores on the test split, or they differ
             in what scores depend on besides the skill.
     """
     runs = [_read(root) for root in roots]
@@ -107,7 +103,7 @@ def compare_runs(roots: Sequence[Path]) -> list[RunRow]:
     for run in runs:
         for key, what in SAME.items():
             if _at(run.created, key) != _at(first.created, key):
-                raise NotComparableError(
+                raise RunError(
                     f"{run.name} has other {what} than {first.name}: their scores cannot be "
                     "compared; train both with the same"
                 )
@@ -161,14 +157,14 @@ def _read(root: Path) -> _Read:
     for record in records:
         meter.add(record)
     if state.created is None or state.done is None:
-        raise NotComparableError(f"{root}: is not finished; 'skillopt train' goes on with it")
+        raise RunError(f"{root}: is not finished; 'skillopt train' goes on with it")
     replies = [r.usage for r in records if isinstance(r, Replied) and not r.inherited]
     rollouts = [r.usage for r in records if isinstance(r, RolloutRan)]
     found = _Read(
         root.name, state.created, state, meter, Usage.total(replies), Usage.total(rollouts)
     )
     if not found.best or not found.rows("initial"):
-        raise NotComparableError(
+        raise RunError(
             f"{root}: has no scores on a test split; train with final.test and test tasks"
         )
     return found

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from skillopt.cli import EXIT_USAGE
-from skillopt.evaluation.run_table import NotComparableError, compare_runs
+from skillopt.evaluation.run_table import compare_runs
+from skillopt.run.folder import RunError
 from tests.helpers.tiny import Tiny, command, refused, tiny
 
 __all__ = ["tiny"]
@@ -73,6 +74,6 @@ def test_what_cannot_be_compared_is_refused(
     first = tiny.run
     tiny.write(name="other", runs="runs", **settings)
     assert tiny.train().returncode in (0, 4)
-    with pytest.raises(NotComparableError, match=said):
+    with pytest.raises(RunError, match=said):
         compare_runs([first, tiny.run])
     refused(command("compare", first, tiny.run), said, code=EXIT_USAGE)
