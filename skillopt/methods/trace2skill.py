@@ -1,4 +1,4 @@
-"""Trace2Skill: one pass over all training runs, each analysed by itself, all lessons merged.
+"""Trace2Skill (arXiv 2603.25158): one pass over all training runs, each analysed by itself.
 
 The algorithm of Qwen-Applications/Trace2Skill (commit 3d0b52a, ``skill_evolver``): the training
 tasks are run with the initial skill; each run gives one patch against it; patches are merged five

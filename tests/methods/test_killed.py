@@ -14,7 +14,7 @@ from tests.helpers.small import small_config, small_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-KILLS = 30 if ALL_CELLS else 6
+KILLS = 30 if ALL_CELLS else 4
 NOISY: dict[str, Any] = {"upstreams.sim.harm": 0.5, "upstreams.sim.noise": 0.2, "workers": 3}
 METHODS: dict[str, dict[str, Any]] = {
     "one_shot": {},
