@@ -13,13 +13,11 @@ import pytest
 import trustme
 
 from sandboxes.base import EngineUnavailableError, SandboxSpec
-from sandboxes.docker import DockerEngine
+from sandboxes.docker import RELAY_IMAGE, DockerEngine
 from sandboxes.docker_sandbox import DockerSandbox
 from sandboxes.endpoint import engine_endpoint
 from tests.helpers.forwarding import forwarded
 from tests.helpers.own_sshd import SSH, SSHD, OwnSshd, own_sshd
-
-IMAGE = "skillopt/relay:1"
 
 
 @pytest.fixture
@@ -102,7 +100,7 @@ def certified(tmp_path: Path) -> Iterator[Callable[[Path], int]]:
 
 
 def run_echo(engine: DockerEngine) -> bytes:
-    with DockerSandbox(engine, SandboxSpec(IMAGE, "/")) as sandbox:
+    with DockerSandbox(engine, SandboxSpec(RELAY_IMAGE, "/")) as sandbox:
         return sandbox.run(["echo", "works"], deadline_s=20).stdout
 
 
