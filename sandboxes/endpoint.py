@@ -43,15 +43,16 @@ def engine_endpoint(host: str | None = None) -> Endpoint:
 
 def _context_endpoint(name: str | None) -> Endpoint:
     from docker.context import ContextAPI
+    from docker.context.config import get_current_context_name
     from docker.errors import DockerException
 
     called = f"Docker context {name!r} (DOCKER_CONTEXT)" if name else "current Docker context"
     try:
-        found = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
-        if found is None and name:
-            raise LookupError("none of this name is beside a config.json of Docker's")
-        host = str((found.Host if found else None) or _DEFAULT).replace("http+unix:", "unix:")
-        tls = found.TLSConfig if found else None
+        name = name or get_current_context_name() or "default"
+        if (found := ContextAPI.get_context(name)) is None:
+            raise LookupError(f"none called {name!r} is beside a config.json of Docker's")
+        host = str(found.Host or _DEFAULT).replace("http+unix:", "unix:")
+        tls = found.TLSConfig
     except (DockerException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise EngineUnavailableError(
             f"the {called} cannot be read ({root_cause(error)}); choose another "
@@ -80,7 +81,7 @@ def _environment_tls(address: str) -> dict[str, Any]:
 
 def root_cause(error: BaseException) -> str:
     """The words of the first error of a chain."""
-    while (cause := error.__cause__ or error.__context__) is not None:
+    while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = cause
     if isinstance(error, OSError) and error.errno is not None:
         return error.strerror or os.strerror(error.errno)
