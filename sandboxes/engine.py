@@ -49,7 +49,7 @@ def connect(endpoint: Endpoint, patience_s: int, called: str) -> APIClient:
             raise _unavailable("connecting", called, error) from error
         except (InvalidConfigFile, AttributeError, TypeError, LookupError) as error:
             raise EngineUnavailableError(
-                f"connecting: Docker's configuration {find_config_file()} cannot be used "
+                f"connecting: Docker's configuration {find_config_file()!r} cannot be used "
                 f"({root_cause(error)}); correct it, or set DOCKER_CONFIG to another folder"
             ) from error
     if address.startswith("unix:"):

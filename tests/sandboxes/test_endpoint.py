@@ -95,7 +95,7 @@ def test_a_config_of_dockers_that_cannot_be_used_is_named(
     text: str, add_context: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     (tmp_path / "docker/config.json").write_text(text)
-    with pytest.raises(EngineUnavailableError, match=r"docker/config\.json cannot be used"):
+    with pytest.raises(EngineUnavailableError, match=r"docker/config\.json' cannot be used"):
         DockerEngine("tcp://127.0.0.1:1", patience_s=5)
 
 
