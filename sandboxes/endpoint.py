@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.base import EngineUnavailableError
+from sandboxes.errors import SkillOptError
 
 _DEFAULT = "unix:///var/run/docker.sock"
 _CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
@@ -80,9 +81,15 @@ def _environment_tls(address: str) -> dict[str, Any]:
 
 
 def root_cause(error: BaseException) -> str:
-    """The words of the first error of a chain."""
+    """The words of the first error of a chain: of the system, if it is one, else the first that has
+    any. What one of our own errors came from was told with that."""
+    chain = [error]
     while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        if isinstance(cause, SkillOptError):
+            break
         error = cause
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.strerror or os.strerror(error.errno)
-    return str(error) or type(error).__name__
+        chain.insert(0, error)
+    for one in chain:
+        if isinstance(one, OSError) and one.errno is not None:
+            return one.strerror or os.strerror(one.errno)
+    return next(filter(None, map(str, chain)), type(chain[0]).__name__)

@@ -8,16 +8,18 @@ import ssl
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
+from queue import Empty
 from threading import Thread
 
 import pytest
 import trustme
 
-from sandboxes.base import EngineUnavailableError, SandboxSpec
+from sandboxes.base import EngineUnavailableError, SandboxError, SandboxSpec
 from sandboxes.docker import RELAY_IMAGE, DockerEngine
 from sandboxes.docker_sandbox import DockerSandbox
-from sandboxes.endpoint import engine_endpoint
+from sandboxes.endpoint import engine_endpoint, root_cause
 from tests.helpers.forwarding import forwarded
 from tests.helpers.own_sshd import SSH, SSHD, OwnSshd, own_sshd
 
@@ -79,6 +81,31 @@ def test_a_context_that_is_not_there_is_named(
     monkeypatch.setenv("DOCKER_CONTEXT", "far")
     with pytest.raises(EngineUnavailableError, match=r"context 'far' \(DOCKER_CONTEXT\)"):
         engine_endpoint()
+
+
+def chained(*errors: Exception) -> Exception:
+    for later, earlier in pairwise(errors):
+        later.__context__ = earlier
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        (
+            (RuntimeError("wrapped"), ConnectionRefusedError(111, "Connection refused")),
+            "Connection refused",
+        ),
+        ((RuntimeError("no answer"), Empty()), "no answer"),
+        ((OSError(2, "gone"), Empty()), "gone"),
+        ((RuntimeError("closing"), SandboxError("20 of 20 failed")), "closing"),
+        ((KeyError(),), "KeyError"),
+    ],
+)
+def test_the_cause_is_what_says_most_of_the_connection(
+    errors: tuple[Exception, ...], words: str
+) -> None:
+    assert root_cause(chained(*errors)) == words
 
 
 def test_a_current_context_that_is_not_there_is_not_another_one(
