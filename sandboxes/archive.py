@@ -212,7 +212,8 @@ def _write(content: IO[bytes], place: Path, target: Path, room: Room) -> None:
 
 def _stamp(place: Path, member: tarfile.TarInfo, kept: int, wanted: int) -> None:
     place.chmod(member.mode & kept | wanted)
-    os.utime(place, (member.mtime, member.mtime))
+    with suppress(OverflowError):  # A time that this machine has no number for.
+        os.utime(place, (member.mtime, member.mtime))
 
 
 def _check_member(error: OSError) -> None:
