@@ -1,8 +1,8 @@
 """Takes secrets out of what is kept: text, and everything in a folder.
 
 A secret that a sandbox holds can be written by whatever runs there, in plain or encoded. Found is
-what is there in one piece: plain, reversed, in hexadecimal, percent-encoded, or in base64 at any
-place of a text.
+what is there in one piece, or wrapped into lines as by ``base64``: plain, reversed, in hexadecimal,
+percent-encoded, or in base64 at any place of a text; in any of these also as UTF-16.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +21,10 @@ parts of it refer to stay where they are."""
 _LEAST = 8
 """Shorter values are no secrets, and would be found everywhere."""
 _CHUNK = 1 << 20
+_BETWEEN = rb"(?:[\s\0]|\\{1,4}(?:[nrt]|u00[0-2][0-9a-fA-F])){0,16}"
+"""What may stand between two characters: a line's end, as it is or as an escape in JSON, or spaces;
+or the other byte of UTF-16."""
+_BETWEEN_BYTES = 16 * 9
 
 
 class Scrubber:
@@ -33,8 +38,8 @@ class Scrubber:
         forms = {form for secret in secrets if len(secret) >= _LEAST for form in _forms(secret)}
         # The longest first, as a form may have another one in it.
         ordered = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(map(re.escape, ordered))) if ordered else None
-        self._longest = max(map(len, ordered), default=0)
+        self._pattern = re.compile(b"|".join(map(_wrapped, ordered))) if ordered else None
+        self._longest = (1 + _BETWEEN_BYTES) * max(map(len, ordered), default=0)
 
     def __bool__(self) -> bool:
         return self._pattern is not None
@@ -70,7 +75,11 @@ class Scrubber:
             self._file(path)
         name = os.fsencode(path.name)
         if self._found(name):
-            path.rename(path.with_name(os.fsdecode(self.raw(name))))
+            new = path.with_name(os.fsdecode(self.raw(name)))
+            numbers = count(2)
+            while os.path.lexists(new):  # No other entry is replaced.
+                new = path.with_name(f"{SHOWN.decode()}-{next(numbers)}")
+            path.rename(new)
 
     def _found(self, data: bytes) -> bool:
         return self._pattern is not None and self._pattern.search(data) is not None
@@ -125,6 +134,11 @@ NOTHING = Scrubber()
 def _masked(found: re.Match[bytes]) -> bytes:
     size = len(found[0])
     return (SHOWN * (size // len(SHOWN) + 1))[:size]
+
+
+def _wrapped(form: bytes) -> bytes:
+    """The pattern of a form, which may be wrapped into lines."""
+    return _BETWEEN.join(re.escape(bytes([character])) for character in form)
 
 
 def _forms(secret: str) -> Iterator[bytes]:

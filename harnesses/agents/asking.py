@@ -126,7 +126,8 @@ class AgentChat:
             for name, text in launch.files.items():
                 file = home / name
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, "utf-8")
+                # Half a pair of surrogates, from a reply's JSON, has no UTF-8.
+                file.write_bytes(text.encode("utf-8", "replace"))
             toolchain = self.agent.toolchain
             spec = SandboxSpec(
                 image=AGENT_BASE_IMAGE,
@@ -182,7 +183,8 @@ class AgentChat:
         if last is not None and last.blame:  # The service's words, not the agent's about them.
             refused = session.refused if last.blame == "service" else last.error
         known = session.failure or session.exhausted or refused or self.site.broken()
-        return ChatError(known or f"{self.agent.name} {self.agent.toolchain.version}: {what}")
+        own = f"{self.agent.name} {self.agent.toolchain.version}: {what}"
+        return ChatError(session.scrub.text(known or own))
 
 
 def _as_one(messages: Sequence[Message]) -> tuple[str, str]:

@@ -174,7 +174,7 @@ class HttpUpstream:
             body = fitted_body(self.kind, call.protocol, call.body)
             body = self._refused.body(call.protocol, body)
             response = await self._response(call, url, headers, body)
-            chunks = _chunks(response, url)
+            chunks = _chunks(response, self.called)
             if response.status_code == 400:
                 raw = await _start_of(chunks)
                 if self._refused.learn(raw.decode("utf-8", "replace"), headers, body):
@@ -209,10 +209,10 @@ class HttpUpstream:
         try:
             return await client.send(request, stream=True)
         except httpx2.ReadTimeout as error:
-            raise UpstreamError(f"{url}: no byte of a reply within {limit:g} s") from error
+            raise UpstreamError(f"{self.called}: no byte of a reply within {limit:g} s") from error
         except httpx2.HTTPError as error:
             raise UpstreamError(
-                f"{url}: {type(error).__name__}: {error}; is the service running, and is "
+                f"{self.called}: {type(error).__name__}: {error}; is the service running, and is "
                 "base_url right?"
             ) from error
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +45,48 @@ def test_a_secret_is_found_in_base64_at_any_place(before: bytes, after: bytes, u
     assert TOKEN.encode() not in base64.b64decode(
         found.replace("[", "A").replace("]", "A").replace("-", "+").replace("_", "/")
     )
+
+
+LONG = "sk-ant-oat01-" + "Marker0815" * 9
+
+
+@pytest.mark.parametrize("columns", [16, 60, 76])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n    "])
+@pytest.mark.parametrize(
+    "form",
+    [
+        LONG, LONG.encode().hex(), base64.b64encode(LONG.encode()).decode(),
+        base64.b64encode(f"A=1\nB={LONG}\n".encode()).decode(),
+    ],
+)  # fmt: skip
+def test_a_secret_is_found_if_its_lines_are_wrapped(form: str, end: str, columns: int) -> None:
+    wrapped = end.join(form[at : at + columns] for at in range(0, len(form), columns))
+    scrub = Scrubber([LONG])
+    for text in (wrapped, json.dumps({"output": wrapped}), json.dumps(json.dumps([wrapped]))):
+        found = scrub.text(text)
+        assert "[removed-secret]" in found and len(found) == len(text)
+        left = re.sub(r"\[removed-secret\]|\s|\\+[nr]", "", found)
+        assert "Marker" not in left and LONG.encode()[:30].hex() not in left
+        assert base64.b64encode(b"Marker0815" * 3).decode()[4:-4] not in left
+    json.loads(scrub.text(json.dumps([wrapped])))
+
+
+def test_a_secret_is_found_in_utf_16() -> None:
+    for code in ("utf-16-le", "utf-16-be"):
+        found = SCRUB.raw(f"before {TOKEN} after".encode(code))
+        assert b"[removed-secret]" in found and b"M\0a\0r\0k" not in found
+
+
+def test_no_entry_is_replaced_by_one_whose_name_had_a_secret(tmp_path: Path) -> None:
+    names = (LONG, LONG[::-1], "x" + LONG, "x" + LONG[::-1])
+    for name in names[:2]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name[:1])
+    for name in names[2:]:
+        (tmp_path / name).write_text(name[:2])
+    Scrubber([LONG]).folder(tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 4 and "Marker" not in str(files) and "rekraM" not in str(files)
 
 
 @given(st.binary(max_size=200))

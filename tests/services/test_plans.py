@@ -570,7 +570,7 @@ def test_wrong_pairings_are_refused_with_the_reason(
         ({"limits": {"usd": 5}}, "limits.usd: plans pay for all model calls"),
         ({"limits": {"stages": {"gate": {"usd": 5}}}}, "limits.stages.gate.usd: plans pay"),
         ({"limits": {"plan_share": 0.5}, "target": SIM, "optimizer": SIM,
-          "upstreams": {"sim": {"kind": "sim"}}}, "limits.plan_share: no upstream has a plan"),
+          "upstreams": {"sim": {"kind": "sim"}}}, "limits.plan_share: no model is paid by a plan"),
         ({"limits": {"plan_share": 1.5}}, "plan_share"),
     ],
 )  # fmt: skip
