@@ -8,9 +8,12 @@ percent-encoded, or in base64 at any place of a text; in any of these also as UT
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
@@ -59,12 +62,19 @@ class Scrubber:
 
     def folder(self, folder: Path) -> None:
         """Take the secrets out of all files in a folder, and out of their names. A link whose
-        target has one is removed; no link is followed. Raises OSError."""
+        target has one is removed; no link is followed. Closed folders of this user are opened for
+        that. What is nested deeper than a path can be long stays: nobody can read it by its path.
+        Raises OSError."""
         if self._pattern is None or not folder.is_dir():
             return
+        _open_folders(folder)
         for parent, folders, files in os.walk(folder, topdown=False):
             for name in (*files, *folders):
-                self._entry(Path(parent) / name)
+                try:
+                    self._entry(Path(parent) / name)
+                except OSError as error:
+                    if error.errno != errno.ENAMETOOLONG:
+                        raise
 
     def _entry(self, path: Path) -> None:
         if path.is_symlink():
@@ -113,6 +123,16 @@ class Scrubber:
                     for found in self._pattern.finditer(held):
                         yield at - len(held) + found.start(), _masked(found)
                     held = held[-(self._longest - 1) :]
+
+
+def _open_folders(root: Path) -> None:
+    """Give this user all rights to its folders in a folder, from the top down."""
+    for parent, folders, _ in os.walk(root):
+        for path in (Path(parent) / name for name in folders):
+            with suppress(OSError):  # It is another user's, and stays as it is.
+                mode = path.lstat().st_mode
+                if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                    path.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
 
 
 def _written(file: int) -> Iterator[tuple[int, int]]:

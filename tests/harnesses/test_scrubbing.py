@@ -153,8 +153,33 @@ def test_as_an_ordinary_user() -> None:
         closed = Path(made) / "closed"
         closed.write_text(TOKEN)
         closed.chmod(0)
-        os.chown(made, 1000, 1000)
-        os.chown(closed, 1000, 1000)
+        name = TOKEN.replace("/", "_").encode().hex()
+        inner = Path(made) / "folder" / "inner"
+        inner.mkdir(parents=True)
+        (inner / name).write_text(TOKEN)
+        for path in (Path(made), *Path(made).rglob("*")):
+            os.chown(path, 1000, 1000)
+        inner.chmod(0o555)
+        inner.parent.chmod(0)
+        secrets = f"[{TOKEN!r}, {TOKEN.replace('/', '_')!r}]"
+        script = script.replace(f"[{TOKEN!r}]", secrets)
         done = subprocess.run([sys.executable, "-c", script, made], capture_output=True)
         assert done.returncode == 0, done.stderr
         assert "Marker" not in closed.read_text()
+        (left,) = inner.iterdir()
+        assert name not in left.name and "Marker" not in left.read_text()
+
+
+def test_what_has_no_path_is_passed_over(tmp_path: Path) -> None:
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(tmp_path)
+        for _ in range(30):
+            os.mkdir("x" * 200)
+            os.chdir("x" * 200)
+    finally:
+        os.chdir(before)
+        os.close(before)
+    (tmp_path / "text").write_text(TOKEN)
+    SCRUB.folder(tmp_path)
+    assert "Marker" not in (tmp_path / "text").read_text()

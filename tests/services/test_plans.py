@@ -393,6 +393,7 @@ HOSTILE = (
     "T=$(cat /proc/*/environ | tr '\\0' '\\n' | sed -n s/^CLAUDE_CODE_OAUTH_TOKEN=//p | head -1);"
     ' echo "$T" > plain.txt; echo 42 > answer.txt; echo "$T"; echo "$T" >&2;'
     ' printf "x%s" "$T" | base64 -w0 > "$T"; printf %s "$T" | rev > back;'
+    ' mkfifo "$T.pipe"; mkdir "$T.d" "$(printf %s "$T" | rev).d";'
     ' mkdir closed; echo "$T" > closed/t; chmod 0 closed; cat /proc/*/cmdline | tr "\\0" " "'
 )
 """What a hostile task has its agent do with the token that is in its environment."""
