@@ -167,7 +167,10 @@ class HttpUpstream:
         return address(self.kind, self.base_url, call.protocol, model, stream, self.api_version)
 
     async def send(self, call: Call) -> Answer:
-        key, url = await self._key(), self._url(call)
+        return await self._sent(call, await self._key())
+
+    async def _sent(self, call: Call, key: str) -> Answer:
+        url = self._url(call)
         self.called = url.partition("?")[0]
         while True:
             headers = self._refused.headers(self._headers(call, key))

@@ -5,9 +5,11 @@ Vendors are played on loopback (:mod:`tests.services.plans`); the agents are the
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +25,8 @@ from harnesses.accounts.chatgpt import ChatGptAccount
 from harnesses.accounts.vault import AccountError
 from harnesses.base import ModelSpec, Status
 from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.plan_upstreams import PlanError
+from harnesses.gateway.plan_upstreams import ChatGptPlan, PlanError
+from harnesses.gateway.upstreams import Call
 from skillopt import evaluate, train
 from skillopt.cli import main
 from skillopt.config.loading import ConfigError
@@ -191,6 +194,47 @@ def test_a_token_that_ends_is_renewed_during_a_run(
     assert [asked.bearer for asked in service.asked[1:]] == sorted(
         (asked.bearer for asked in service.asked[1:]), key=lambda bearer: bearer in tokens.valid
     )
+
+
+def test_calls_whose_token_is_refused_renew_it_once_however_late_they_hear(
+    service: Service, tokens: Tokens
+) -> None:
+    late = threading.Event()
+
+    def scenario(asked: Asked) -> Answer | None:
+        if asked.bearer not in tokens.valid and asked.number == 1:
+            late.wait(10)  # Its refusal comes when another call has the new token.
+        return chatgpt(good, tokens)(asked)
+
+    service.scenario = scenario
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+    body = {"model": "m", "input": [item], "store": False, "stream": True}
+    call = Call("responses", "/v1/responses", body, {}, 1)
+
+    async def both() -> list[int]:
+        upstream = ChatGptPlan(
+            "openai", service.url, "", frozenset({"responses"}), tokens=ChatGptAccount()
+        )
+        await upstream.tokens.token()
+        tokens.valid.clear()
+
+        async def status() -> int:
+            answer = await upstream.send(call)
+            async for _ in answer.chunks:
+                pass
+            return answer.status
+
+        first = asyncio.create_task(status())
+        while not service.asked:
+            await asyncio.sleep(0.01)
+        second = await status()
+        late.set()
+        statuses = [await first, second]
+        await upstream.close()
+        return statuses
+
+    assert asyncio.run(both()) == [200, 200]
+    assert tokens.refreshed == 1
 
 
 @pytest.mark.parametrize(
