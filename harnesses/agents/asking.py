@@ -123,11 +123,7 @@ class AgentChat:
     def _run(self, launch: Launch, network: str) -> ExecResult:
         home = Path(mkdtemp(prefix="question-", dir=scratch_dir()))
         try:
-            for name, text in launch.files.items():
-                file = home / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                # Half a pair of surrogates, from a reply's JSON, has no UTF-8.
-                file.write_bytes(text.encode("utf-8", "replace"))
+            launch.write_files(home)
             toolchain = self.agent.toolchain
             spec = SandboxSpec(
                 image=AGENT_BASE_IMAGE,
