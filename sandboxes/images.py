@@ -255,7 +255,11 @@ def _discard_leftovers(engine: DockerEngine, tag: str, replaced: str | None) -> 
 
     with engine.errors(f"tidying up after building {tag}"):
         stages = {"dangling": True, "label": f"{STAGE_LABEL}={tag}"}
-        engine.api.prune_images(filters=stages)  # type: ignore[no-untyped-call]
+        try:
+            engine.api.prune_images(filters=stages)  # type: ignore[no-untyped-call]
+        except APIError as error:
+            if error.status_code != 409:  # Another build tidies up just now; the next does it.
+                raise
         if replaced is not None and not (engine.inspect_image(replaced) or {}).get("RepoTags"):
             with contextlib.suppress(APIError):
                 engine.api.remove_image(replaced)

@@ -83,8 +83,9 @@ def test_a_rollout_keeps_its_budget(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # How often the disk guard looks depends on how long the machine takes.
+    # How often the disk guard looks depends on how long the machine takes, and what its disk loses.
     monkeypatch.setattr("sandboxes.disk._SHORTEST_S", 100.0)
+    monkeypatch.setattr("sandboxes.disk._TICK_S", 100.0)
     folder = make_task(tmp_path / "task", JUDGE)
     with (folder / "task.toml").open("a") as settings:
         settings.write(extra)
