@@ -102,8 +102,11 @@ class ChatGptAccount:
         )
 
     def begin(self) -> AuthorizationRequest:
-        """The request that the user's browser makes to sign in, which may be done later."""
-        package, kept = _package(), self._kept_or_nothing()
+        """The request that the user's browser makes to sign in, which may be done later. Raises
+        AccountError if nothing could be kept of it."""
+        package = _package()
+        with self.vault.lock():
+            kept = self._kept_or_nothing()
         # Once signed in with, it stays the same for this machine, whoever signs in and out.
         host = kept.get("host_id") or package.create_ext_agent_host_id()
         request: AuthorizationRequest = package.create_authorization_request(

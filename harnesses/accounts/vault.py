@@ -35,11 +35,12 @@ class AccountUnreachableError(AccountError):
 
 def config_folder() -> Path:
     """``$XDG_CONFIG_HOME/skillopt``, by default ``~/.config/skillopt``; raises AccountError."""
+    base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
     try:
-        base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+        # One that is relative is to be ignored (XDG Base Directory Specification).
+        return (base if base.is_absolute() else Path.home() / ".config") / "skillopt"
     except RuntimeError as error:
         raise AccountError("there is no home directory: set HOME or XDG_CONFIG_HOME") from error
-    return Path(base) / "skillopt"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import keyring.errors
 import pytest
 
 from harnesses.accounts.chatgpt import Callback, ChatGptAccount
-from harnesses.accounts.vault import AccountError, AccountUnreachableError, Vault
+from harnesses.accounts.vault import AccountError, AccountUnreachableError, Vault, config_folder
 from tests.services.plans import Tokens, browse, signing_in
 
 
@@ -333,3 +333,18 @@ def test_no_link_is_followed_when_a_token_is_written(
     with pytest.raises(AccountError, match="cannot be written"):
         account.vault.write({"host_id": "x"})
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_browser_opens(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AccountError, match="file/skillopt: cannot be written"):
+        ChatGptAccount(Vault("chatgpt", tmp_path / "file" / "skillopt")).begin()
+
+
+@pytest.mark.parametrize("base", ["", "relative", "./x"])
+def test_no_sign_in_is_kept_in_the_working_folder(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", base)
+    assert config_folder() == tmp_path / ".config" / "skillopt"
