@@ -25,8 +25,9 @@ from harnesses.accounts.chatgpt import ChatGptAccount
 from harnesses.accounts.vault import AccountError
 from harnesses.base import ModelSpec, Status
 from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.plan_upstreams import ChatGptPlan, PlanError
+from harnesses.gateway.plan_upstreams import ChatGptPlan, ClaudePlan, PlanError
 from harnesses.gateway.upstreams import Call
+from sandboxes.base import SandboxError
 from skillopt import evaluate, train
 from skillopt.cli import main
 from skillopt.config.loading import ConfigError
@@ -35,12 +36,15 @@ from skillopt.core.errors import PausedError
 from skillopt.core.types import Rollout
 from skillopt.optimizer.replies import Ranking
 from skillopt.rollouts.questions import Questions
+from skillopt.rollouts.rollout import _without_secrets
 from skillopt.rollouts.upstreams import open_upstream
 from skillopt.run.events import Event
 from skillopt.run.records import Noted, PlanUsed
 from skillopt.run.spending import LimitReachedError, Meter
+from skillopt.sim.model import SimUpstream
 from skillopt.training.optimizer_model import GatewayModel
 from tests.helpers.cells import ALL_CELLS
+from tests.helpers.lab import place
 from tests.helpers.small import small_config
 from tests.services.a_task import config, more_tasks
 from tests.services.plans import (
@@ -472,6 +476,23 @@ def test_a_hostile_task_leaves_the_token_nowhere(
     for image in _images() - images:
         shown = subprocess.run(["docker", "inspect", image], capture_output=True, text=True).stdout
         assert "Marker" not in shown
+
+
+@pytest.mark.parametrize("on_plan", [True, False])
+def test_work_that_breaks_off_is_not_kept_with_a_token_in_it(on_plan: bool, tmp_path: Path) -> None:
+    plan = ClaudePlan(
+        "anthropic", "http://127.0.0.1:1", "CLAUDE_CODE_OAUTH_TOKEN", frozenset({"messages"})
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    with place(plan if on_plan else SimUpstream()) as site:
+        (work / "file").write_text(CLAUDE_TOKEN)
+        with _without_secrets(site, work):
+            pass
+        assert bool(leaks(work)) is not on_plan and (work / "file").is_file()
+        with pytest.raises(SandboxError), _without_secrets(site, work):
+            raise SandboxError("the engine is gone")
+        assert work.exists() is not on_plan
 
 
 def _images() -> set[str]:
