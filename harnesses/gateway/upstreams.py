@@ -180,7 +180,8 @@ class HttpUpstream:
             chunks = _chunks(response, self.called)
             if response.status_code == 400:
                 raw = await _start_of(chunks)
-                if self._refused.learn(raw.decode("utf-8", "replace"), headers, body):
+                said = raw.decode("utf-8", "replace")
+                if self._refused.learn(call.protocol, said, headers, body):
                     continue
                 chunks = _again(raw)
             kind = response.headers.get("content-type", "application/json")

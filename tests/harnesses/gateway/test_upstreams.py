@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from harnesses.gateway.addresses import address, protocols_of
 from harnesses.gateway.chat import ChatClient
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.upstreams import HttpUpstream
+from harnesses.gateway.upstreams import Call, HttpUpstream
 from harnesses.protocols.base import Conversation, GenerationOptions, Message, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
 from skillopt.config.upstreams import HttpConfig
@@ -124,6 +125,30 @@ def test_openai_gets_the_token_limit_by_its_new_name(folder: Path) -> None:
     assert (
         service.seen[0][1]["max_completion_tokens"] == 7 and "max_tokens" not in service.seen[0][1]
     )
+
+
+@pytest.mark.parametrize(("protocol", "requests"), [("chat", 2), ("messages", 1), ("responses", 1)])
+def test_a_refusal_that_no_change_ends_is_not_asked_for_again(
+    protocol: ProtocolName, requests: int
+) -> None:
+    asked: list[Any] = []
+
+    async def answer(request: Request) -> Response:
+        asked.append(await request.json())
+        said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+        return JSONResponse({"error": {"message": said}}, 400)
+
+    async def sent(url: str) -> int:
+        upstream = HttpUpstream("openai-compatible", url, "TEST_KEY", frozenset({protocol}))
+        async with asyncio.timeout(10):
+            call = Call(protocol, "/v1", {"model": "m", "max_tokens": 7}, {}, 1)
+            status = (await upstream.send(call)).status
+        await upstream.close()
+        return status
+
+    with serve(answer, "/{path:path}") as url:
+        assert asyncio.run(sent(url)) == 400
+    assert len(asked) == requests
 
 
 @pytest.mark.parametrize("kind", ["openai", "azure-openai", "anthropic", "openai-compatible"])
