@@ -26,7 +26,8 @@ VERTEX_VERSION = "vertex-2023-10-16"
 _ENDPOINT = re.compile(rf"({'|'.join(ENDPOINTS.values())})$", re.IGNORECASE)
 _COMPLETE = re.compile(r"/v\d+\w*$|/v\d+\w*/(.*/)?open(ai|api)$", re.IGNORECASE)
 _SECRET = re.compile(
-    r"(^|[-_])(api)?(key|token|sig|signature|secret|password|code|credential)$", re.IGNORECASE
+    r"(^|[-_]|api|access|auth)(key|token|sig|signature|secret|password|code|credential)$",
+    re.IGNORECASE,
 )
 """Names of a query's values that are secrets."""
 _VERTEX_MODEL = re.compile(r"/(endpoints/openapi|publishers/anthropic(/models(/[^/]*)?)?)$")

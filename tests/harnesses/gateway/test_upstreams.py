@@ -190,6 +190,7 @@ def test_what_is_no_key_is_not_sent_and_not_told(
         ("https://h.example/v1?key=marker", "has a password or a key"),
         ("https://h.example/v1?a=b&subscription-key=marker", "has a password or a key"),
         ("https://h.example?apiKey=marker", "has a password or a key"),
+        ("https://h.example?accessToken=marker", "has a password or a key"),
         ("http://[::1", "its host or port"),
         ("http://h.example:port/v1", "its host or port"),
         ("http://h.example:99999", "its host or port"),
