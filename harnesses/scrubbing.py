@@ -1,16 +1,20 @@
 """Takes secrets out of what is kept: text, and everything in a folder.
 
 A secret that a sandbox holds can be written by whatever runs there, in plain or encoded. Found is
-what is there in one piece: plain, reversed, in hexadecimal, percent-encoded, or in base64 at any
-place of a text.
+what is there in one piece, or wrapped into lines as by ``base64``: plain, reversed, in hexadecimal,
+percent-encoded, or in base64 at any place of a text; in any of these also as UTF-16.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +24,10 @@ parts of it refer to stay where they are."""
 _LEAST = 8
 """Shorter values are no secrets, and would be found everywhere."""
 _CHUNK = 1 << 20
+_BETWEEN = rb"(?:[\s\0]|\\{1,4}(?:[nrt]|u00[0-2][0-9a-fA-F])){0,16}"
+"""What may stand between two characters: a line's end, as it is or as an escape in JSON, or spaces;
+or the other byte of UTF-16."""
+_BETWEEN_BYTES = 16 * 9
 
 
 class Scrubber:
@@ -33,8 +41,8 @@ class Scrubber:
         forms = {form for secret in secrets if len(secret) >= _LEAST for form in _forms(secret)}
         # The longest first, as a form may have another one in it.
         ordered = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(map(re.escape, ordered))) if ordered else None
-        self._longest = max(map(len, ordered), default=0)
+        self._pattern = re.compile(b"|".join(map(_wrapped, ordered))) if ordered else None
+        self._longest = (1 + _BETWEEN_BYTES) * max(map(len, ordered), default=0)
 
     def __bool__(self) -> bool:
         return self._pattern is not None
@@ -54,12 +62,19 @@ class Scrubber:
 
     def folder(self, folder: Path) -> None:
         """Take the secrets out of all files in a folder, and out of their names. A link whose
-        target has one is removed; no link is followed. Raises OSError."""
+        target has one is removed; no link is followed. Closed folders of this user are opened for
+        that. What is nested deeper than a path can be long stays: nobody can read it by its path.
+        Raises OSError."""
         if self._pattern is None or not folder.is_dir():
             return
+        _open_folders(folder)
         for parent, folders, files in os.walk(folder, topdown=False):
             for name in (*files, *folders):
-                self._entry(Path(parent) / name)
+                try:
+                    self._entry(Path(parent) / name)
+                except OSError as error:
+                    if error.errno != errno.ENAMETOOLONG:
+                        raise
 
     def _entry(self, path: Path) -> None:
         if path.is_symlink():
@@ -70,7 +85,11 @@ class Scrubber:
             self._file(path)
         name = os.fsencode(path.name)
         if self._found(name):
-            path.rename(path.with_name(os.fsdecode(self.raw(name))))
+            new = path.with_name(os.fsdecode(self.raw(name)))
+            numbers = count(2)
+            while os.path.lexists(new):  # No other entry is replaced.
+                new = path.with_name(f"{SHOWN.decode()}-{next(numbers)}")
+            path.rename(new)
 
     def _found(self, data: bytes) -> bool:
         return self._pattern is not None and self._pattern.search(data) is not None
@@ -106,6 +125,16 @@ class Scrubber:
                     held = held[-(self._longest - 1) :]
 
 
+def _open_folders(root: Path) -> None:
+    """Give this user all rights to its folders in a folder, from the top down."""
+    for parent, folders, _ in os.walk(root):
+        for path in (Path(parent) / name for name in folders):
+            with suppress(OSError):  # It is another user's, and stays as it is.
+                mode = path.lstat().st_mode
+                if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                    path.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
 def _written(file: int) -> Iterator[tuple[int, int]]:
     """The parts of an open file that are not holes: an agent can make a file of any length."""
     size, end = os.fstat(file).st_size, 0
@@ -125,6 +154,11 @@ NOTHING = Scrubber()
 def _masked(found: re.Match[bytes]) -> bytes:
     size = len(found[0])
     return (SHOWN * (size // len(SHOWN) + 1))[:size]
+
+
+def _wrapped(form: bytes) -> bytes:
+    """The pattern of a form, which may be wrapped into lines."""
+    return _BETWEEN.join(re.escape(bytes([character])) for character in form)
 
 
 def _forms(secret: str) -> Iterator[bytes]:

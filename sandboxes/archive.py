@@ -17,6 +17,9 @@ from sandboxes.base import CopyRefusedError
 from sandboxes.disk import MEGABYTE, SMALLEST_ENTRY
 from sandboxes.trees import remove_tree
 
+FILE_RIGHTS, FOLDER_RIGHTS = 0o777, 0o3777
+"""Bits of permissions that are copied: those of a folder say whose is what is made in it."""
+
 
 def pack(
     source: Path,
@@ -178,7 +181,7 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
                     os.mkfifo(place)
                 elif content := tar.extractfile(member) if member.isreg() else None:
                     _write(content, place, target, room)
-                    _stamp(place, member, 0o600)
+                    _stamp(place, member, FILE_RIGHTS, 0o600)
             except OSError as error:
                 _check_member(error)
             room.left -= SMALLEST_ENTRY
@@ -191,7 +194,7 @@ def _restore(chunks: Iterable[bytes], target: Path, room: Room, leave: Collectio
             elif (name := _inner_name(member.linkname)) is not None:
                 os.link(target / name, place, follow_symlinks=False)
     for member, place in reversed(folders):
-        _stamp(place, member, 0o700)
+        _stamp(place, member, FOLDER_RIGHTS, 0o700)
 
 
 def _write(content: IO[bytes], place: Path, target: Path, room: Room) -> None:
@@ -207,9 +210,10 @@ def _write(content: IO[bytes], place: Path, target: Path, room: Room) -> None:
         file.truncate()
 
 
-def _stamp(place: Path, member: tarfile.TarInfo, wanted: int) -> None:
-    place.chmod(member.mode & 0o777 | wanted)
-    os.utime(place, (member.mtime, member.mtime))
+def _stamp(place: Path, member: tarfile.TarInfo, kept: int, wanted: int) -> None:
+    place.chmod(member.mode & kept | wanted)
+    with suppress(OverflowError):  # A time that this machine has no number for.
+        os.utime(place, (member.mtime, member.mtime))
 
 
 def _check_member(error: OSError) -> None:

@@ -192,7 +192,7 @@ class CopiedFiles:
         return room.used
 
     def _restore(self, mount: Mount, container: str, room: Room) -> None:
-        from docker.errors import NotFound
+        from docker.errors import APIError, NotFound
 
         target, source = mount.target, Path(mount.source)
         if mount.wanted:
@@ -202,12 +202,30 @@ class CopiedFiles:
         leave = [
             place.removeprefix(f"{target}/") for place in self._inside if _below(place, target)
         ]
-        try:
+
+        def copy() -> None:
             with closing(archive_of(self._engine, container, target)) as chunks:
                 restore(chunks, source, room, leave)
+
+        try:
+            copy()
         except SandboxError as error:
-            if not (mount.wanted and isinstance(error.__cause__, NotFound)):
+            if not isinstance(error.__cause__, APIError):
                 raise
+            if not (mount.wanted and isinstance(error.__cause__, NotFound)):
+                self._clear_way(mount, container)
+                copy()
+
+    def _clear_way(self, mount: Mount, container: str) -> None:
+        """Make empty what has no archive in a dead container: what root has removed, or what a
+        link leads to that leads to itself."""
+        is_folder = Path(mount.source).is_dir()
+        with self._put(container, f"looking for {mount.target} in a sandbox") as tar:
+            (add_folder if is_folder else add_in_place)(tar, mount.target)
+            path = PurePosixPath(mount.target)
+            for part in PurePosixPath(mount.wanted).parts:
+                path /= part
+                add_folder(tar, str(path))
 
     def forget(self, container: str) -> None:
         with self._put(container, "emptying a sandbox before an image is made of it") as tar:

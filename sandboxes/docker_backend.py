@@ -161,7 +161,8 @@ class DockerBackend:
 
         Raises:
             ImageMissingError: the engine has neither image.
-            SandboxError: the engine does not keep the limits of sandboxes, or fails.
+            SandboxError: the engine does not keep the limits of sandboxes, cannot mount although it
+                has to, or fails.
         """
         with self._trying:
             if self._files is None:
@@ -170,15 +171,18 @@ class DockerBackend:
             return self._files
 
     def _copies(self, image: str) -> bool:
-        """Whether files have to be copied."""
-        if self._way != "auto":
-            return self._way == "copy"
+        """Whether files have to be copied; raises SandboxError if mounts are wanted and do not
+        work."""
+        if self._way == "copy":
+            return True
         tried = RELAY_IMAGE if image_id(self.engine, RELAY_IMAGE) is not None else image
-        self._mounts = try_mounts(self.engine, tried)
-        self._works = self._mounts.ok and tried == RELAY_IMAGE
-        if not self._mounts.ok:
-            _LOG.info("files are copied into sandboxes: %s", self._mounts.detail)
-        return not self._mounts.ok
+        self._mounts = mounts = try_mounts(self.engine, tried)
+        self._works = mounts.ok and tried == RELAY_IMAGE
+        if not mounts.ok and self._way == "mounts":
+            raise SandboxError(f"{mounts.name}: {mounts.detail}; {mounts.advice}")
+        if not mounts.ok:
+            _LOG.info("files are copied into sandboxes: %s", mounts.detail)
+        return not mounts.ok
 
     def _check_limits(self) -> None:
         """Raise SandboxError if the engine does not keep what is promised of sandboxes."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.base import EngineUnavailableError
+from sandboxes.errors import SkillOptError
 
 _DEFAULT = "unix:///var/run/docker.sock"
 _CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
@@ -43,15 +44,16 @@ def engine_endpoint(host: str | None = None) -> Endpoint:
 
 def _context_endpoint(name: str | None) -> Endpoint:
     from docker.context import ContextAPI
+    from docker.context.config import get_current_context_name
     from docker.errors import DockerException
 
     called = f"Docker context {name!r} (DOCKER_CONTEXT)" if name else "current Docker context"
     try:
-        found = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
-        if found is None and name:
-            raise LookupError("none of this name is beside a config.json of Docker's")
-        host = str((found.Host if found else None) or _DEFAULT).replace("http+unix:", "unix:")
-        tls = found.TLSConfig if found else None
+        name = name or get_current_context_name() or "default"
+        if (found := ContextAPI.get_context(name)) is None:
+            raise LookupError(f"none called {name!r} is beside a config.json of Docker's")
+        host = str(found.Host or _DEFAULT).replace("http+unix:", "unix:")
+        tls = found.TLSConfig
     except (DockerException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise EngineUnavailableError(
             f"the {called} cannot be read ({root_cause(error)}); choose another "
@@ -79,9 +81,15 @@ def _environment_tls(address: str) -> dict[str, Any]:
 
 
 def root_cause(error: BaseException) -> str:
-    """The words of the first error of a chain."""
-    while (cause := error.__cause__ or error.__context__) is not None:
+    """The words of the first error of a chain: of the system, if it is one, else the first that has
+    any. What one of our own errors came from was told with that."""
+    chain = [error]
+    while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        if isinstance(cause, SkillOptError):
+            break
         error = cause
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.strerror or os.strerror(error.errno)
-    return str(error) or type(error).__name__
+        chain.insert(0, error)
+    for one in chain:
+        if isinstance(one, OSError) and one.errno is not None:
+            return one.strerror or os.strerror(one.errno)
+    return next(filter(None, map(str, chain)), type(chain[0]).__name__)

@@ -33,6 +33,9 @@ def connect(endpoint: Endpoint, patience_s: int, called: str) -> APIClient:
     Raises:
         EngineUnavailableError: no engine answers there, or none that can be used.
     """
+    from docker.errors import InvalidConfigFile
+    from docker.utils.config import find_config_file
+
     from sandboxes.engine_client import EngineClient
 
     address = endpoint.host
@@ -44,6 +47,11 @@ def connect(endpoint: Endpoint, patience_s: int, called: str) -> APIClient:
             )  # fmt: skip
         except (OSError, ValueError) as error:  # Of the address itself, or of TLS files.
             raise _unavailable("connecting", called, error) from error
+        except (InvalidConfigFile, AttributeError, TypeError, LookupError) as error:
+            raise EngineUnavailableError(
+                f"connecting: Docker's configuration {find_config_file()!r} cannot be used "
+                f"({root_cause(error)}); correct it, or set DOCKER_CONFIG to another folder"
+            ) from error
     if address.startswith("unix:"):
         client.trust_env = False  # No proxy is on the way, and each request would look for one.
     return client

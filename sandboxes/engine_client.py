@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docker import APIClient
+from docker.errors import APIError, DockerException
+from requests.exceptions import JSONDecodeError
+
+_VERSION = re.compile(r"\d+\.\d+")
+_MOST_SAID = 200
 
 
 class EngineClient(APIClient):
-    """One that trusts the certificates that it was given, whatever the environment says."""
+    """One that trusts the certificates that it was given, whatever the environment says, and tells
+    an engine from another server."""
+
+    def _retrieve_server_version(self) -> str:
+        try:
+            answer = self.version(api_version=False)
+            found = answer.get("ApiVersion") if isinstance(answer, dict) else None
+        except JSONDecodeError:
+            found = None
+        except APIError as error:
+            said = f"{error.status_code} {str(error.explanation or '')[:_MOST_SAID]}".strip()
+            raise DockerException(f"its server answers {said}") from None
+        if not isinstance(found, str) or _VERSION.fullmatch(found) is None:
+            raise DockerException("its server answers, but not as an engine does")
+        return found
 
     def merge_environment_settings(
         self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any

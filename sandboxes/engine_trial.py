@@ -189,4 +189,7 @@ def likely_cause(engine: DockerEngine) -> str:
             f"perhaps in a virtual machine; share {scratch_dir()} with it, or set sandbox.options: "
             "{files: copy}"
         )
-    return f"see that containers may use {scratch_dir()}: its file system, rights and policies"
+    return (
+        f"see that containers may use {scratch_dir()}: its file system, rights and policies, or "
+        "set sandbox.options: {files: copy}"
+    )

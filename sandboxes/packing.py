@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from sandboxes.archive import FILE_RIGHTS, FOLDER_RIGHTS
 from sandboxes.docker import DockerEngine
 
 _CHUNK = 2 * 1024 * 1024
@@ -49,7 +50,9 @@ def add_tree(
             info.mode = (info.mode & 0o755) | (info.mode >> 3 & 0o050)
             info.mtime = int(info.mtime)
         else:
-            info.mode = (info.mode & 0o777) | (0o700 if info.isdir() else 0o600)
+            kept, needed = (FOLDER_RIGHTS, 0o700) if info.isdir() else (FILE_RIGHTS, 0o600)
+            info.mode = (info.mode & kept) | needed
+            info.pax_headers = {"mtime": f"{info.mtime:.9f}"}  # Engines refuse 1e-09.
         if info.isreg():
             with open(path, "rb") as file:  # noqa: PTH123
                 tar.addfile(info, file)

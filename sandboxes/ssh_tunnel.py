@@ -123,6 +123,7 @@ def _place(address: str) -> SplitResult:
     try:
         place = urlsplit(address)
         usable = bool(place.hostname) and (place.port is None or place.port > 0)
+        usable = usable and unquote(address).isprintable()
     except ValueError:
         usable = False
     if not usable or (place.hostname or "").startswith("-") or place.password:

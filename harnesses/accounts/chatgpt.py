@@ -102,12 +102,13 @@ class ChatGptAccount:
         )
 
     def begin(self) -> AuthorizationRequest:
-        """The request that the user's browser makes to sign in, which may be done later."""
-        package, kept = _package(), self.vault.read() or {}
+        """The request that the user's browser makes to sign in, which may be done later. Raises
+        AccountError if nothing could be kept of it."""
+        package = _package()
+        with self.vault.lock():
+            kept = self._kept_or_nothing()
+        # Once signed in with, it stays the same for this machine, whoever signs in and out.
         host = kept.get("host_id") or package.create_ext_agent_host_id()
-        if kept.get("host_id") != host:
-            # It stays the same for this machine, whoever signs in and out.
-            self.vault.write({**kept, "host_id": host})
         request: AuthorizationRequest = package.create_authorization_request(
             client_id=kept.get("client_id"), ext_agent_host_id=host, agent_name_hint=APP
         )
@@ -240,11 +241,24 @@ class ChatGptAccount:
             raise AccountError(f"ChatGPT: the sign-in has ended ({error}): {AGAIN}") from error
 
     def _keep(self, credentials: ChatGPTCredentials) -> None:
-        kept = self.vault.read() or {}
+        kept = self._kept_or_nothing()
         kept.pop("ended", None)
-        values = credentials.as_entry_data()
-        self.vault.write({**kept, "client_id": credentials.client_id, "credentials": values})
+        self.vault.write(
+            {
+                **kept,
+                "host_id": credentials.ext_agent_host_id or kept.get("host_id"),
+                "client_id": credentials.client_id,
+                "credentials": credentials.as_entry_data(),
+            }
+        )
         self._known = credentials
+
+    def _kept_or_nothing(self) -> dict[str, Any]:
+        """What is kept, for a new sign-in, which takes the place of one that cannot be read."""
+        try:
+            return self.vault.read() or {}
+        except AccountError:
+            return {}
 
     def _credentials(self, kept: Mapping[str, Any]) -> ChatGPTCredentials:
         try:

@@ -35,11 +35,12 @@ class AccountUnreachableError(AccountError):
 
 def config_folder() -> Path:
     """``$XDG_CONFIG_HOME/skillopt``, by default ``~/.config/skillopt``; raises AccountError."""
+    base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
     try:
-        base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+        # One that is relative is to be ignored (XDG Base Directory Specification).
+        return (base if base.is_absolute() else Path.home() / ".config") / "skillopt"
     except RuntimeError as error:
         raise AccountError("there is no home directory: set HOME or XDG_CONFIG_HOME") from error
-    return Path(base) / "skillopt"
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,23 @@ class Vault:
 
     def place(self) -> str:
         """Where it is, in words; empty if nowhere."""
-        if self._from_keyring() is not None:
-            return "the system's keyring"
-        return str(self.file) if self.file.is_file() else ""
+        if self.file.is_file():
+            return str(self.file)
+        return "the system's keyring" if self._from_keyring() is not None else ""
 
     def read(self) -> dict[str, Any] | None:
         """What is kept; None if there is nothing. Raises AccountError if it cannot be read."""
-        text = self._from_keyring()
+        text: str | None
+        try:
+            # It is there only if the keyring did not take what was written last.
+            _check_private(self.file)
+            text = self.file.read_text("utf-8")
+        except FileNotFoundError:
+            text = self._from_keyring()
+        except (OSError, UnicodeError) as error:
+            raise AccountError(f"{self.file}: cannot be read: {error}") from error
         if text is None:
-            try:
-                _check_private(self.file)
-                text = self.file.read_text("utf-8")
-            except FileNotFoundError:
-                return None
-            except (OSError, UnicodeError) as error:
-                raise AccountError(f"{self.file}: cannot be read: {error}") from error
+            return None
         try:
             value = loads(text)
         except ValueError:
@@ -128,8 +131,12 @@ class Vault:
             return None
         try:
             found = keyring.get_password(SERVICE, self.name)
+        except keyring.errors.KeyringLocked as error:
+            raise AccountError(
+                "the system's keyring is locked: unlock it, and start the same command again"
+            ) from error
         except keyring.errors.KeyringError:
-            return None  # It is locked, or has no session: then the file counts.
+            return None  # It has no session.
         return found if isinstance(found, str) else None
 
     def _to_keyring(self, text: str) -> bool:
@@ -139,9 +146,6 @@ class Vault:
         try:
             keyring.set_password(SERVICE, self.name, text)
         except keyring.errors.KeyringError:
-            # An old entry would be read before the file.
-            with contextlib.suppress(keyring.errors.KeyringError):
-                keyring.delete_password(SERVICE, self.name)
             return False
         return True
 
@@ -151,9 +155,10 @@ def _keyring() -> Any:
     try:
         import keyring
         import keyring.errors
-    except ImportError:
-        return None
-    backend = keyring.get_keyring()
+
+        backend = keyring.get_keyring()
+    except (ImportError, AttributeError, RuntimeError):
+        return None  # Without the package, or with a backend that is not there or does not work.
     return keyring if getattr(backend, "priority", 0) > 0 else None
 
 

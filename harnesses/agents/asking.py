@@ -123,10 +123,7 @@ class AgentChat:
     def _run(self, launch: Launch, network: str) -> ExecResult:
         home = Path(mkdtemp(prefix="question-", dir=scratch_dir()))
         try:
-            for name, text in launch.files.items():
-                file = home / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, "utf-8")
+            launch.write_files(home)
             toolchain = self.agent.toolchain
             spec = SandboxSpec(
                 image=AGENT_BASE_IMAGE,
@@ -182,7 +179,8 @@ class AgentChat:
         if last is not None and last.blame:  # The service's words, not the agent's about them.
             refused = session.refused if last.blame == "service" else last.error
         known = session.failure or session.exhausted or refused or self.site.broken()
-        return ChatError(known or f"{self.agent.name} {self.agent.toolchain.version}: {what}")
+        own = f"{self.agent.name} {self.agent.toolchain.version}: {what}"
+        return ChatError(session.scrub.text(known or own))
 
 
 def _as_one(messages: Sequence[Message]) -> tuple[str, str]:

@@ -77,6 +77,11 @@ class Launch:
             return ["sh", "-c", f'{without}exec "$@"', "sh", *command]
         return ["sh", "-c", without + 'PATH="$0:$PATH" exec "$@"', self.path, *command]
 
+    def write_files(self, home: Path) -> None:
+        """Write its files into a home."""
+        for name, text in self.files.items():
+            _write(home / name, text)
+
 
 @runtime_checkable
 class PlanAgent(Protocol):
@@ -232,8 +237,7 @@ class CliHarness:
                     return Status.INFRA_ERROR, CONTAINER_HOLDS_TOKEN
                 address = f"{site.base_url}{session.path}"
                 launch = self.agent.on_plan(launch, session.login, address)
-            for name, text in launch.files.items():
-                _write(home / name, text)
+            launch.write_files(home)
             env = {"LANG": "C.UTF-8", **request.env, "HOME": HOME, **launch.env}
             spec = SandboxSpec(
                 image=request.image,
@@ -435,4 +439,5 @@ def text_at(event: Any, *keys: str) -> str:
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, "utf-8")
+    # Half of a surrogate pair, which JSON can have, has no UTF-8.
+    file.write_bytes(text.encode("utf-8", "replace"))

@@ -23,8 +23,13 @@ ANTHROPIC_VERSION = "2023-06-01"
 VERTEX_VERSION = "vertex-2023-10-16"
 """What Vertex wants in the body of a request for Claude, in place of a header."""
 
-_ENDPOINT = re.compile(rf"({'|'.join(ENDPOINTS.values())})$")
-_COMPLETE = re.compile(r"/v\d+\w*$|/v\d+\w*/(.*/)?open(ai|api)$")
+_ENDPOINT = re.compile(rf"({'|'.join(ENDPOINTS.values())})$", re.IGNORECASE)
+_COMPLETE = re.compile(r"/v\d+\w*$|/v\d+\w*/(.*/)?open(ai|api)$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(^|[-_]|api|access|auth)(key|token|sig|signature|secret|password|code|credential)$",
+    re.IGNORECASE,
+)
+"""Names of a query's values that are secrets."""
 _VERTEX_MODEL = re.compile(r"/(endpoints/openapi|publishers/anthropic(/models(/[^/]*)?)?)$")
 _PLACE = re.compile(r"/projects/[^/]+/locations/[^/]+$")
 
@@ -69,6 +74,26 @@ KINDS: dict[str, ServiceKind] = {
 def protocols_of(kind: str, given: Sequence[ProtocolName] = ()) -> frozenset[ProtocolName]:
     """The protocols of an upstream of this kind, unless its config names others."""
     return frozenset(given) or KINDS[kind].protocols
+
+
+def why_no_address(base_url: str) -> str:
+    """Why a ``base_url`` cannot be used, without its text, which may have a secret in it; empty if
+    it can."""
+    try:
+        parts = urlsplit(base_url)
+        host, port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:  # UnicodeError too.
+        return "is no address: its host or port is not one"
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        return "must begin with http:// or https:// and a host"
+    if not base_url.isprintable() or re.search(r"[\s\\#]", base_url):
+        return "has a space, a backslash, or a '#' in it; remove it"
+    if "@" in parts.netloc or any(map(_SECRET.search, dict(parse_qsl(parts.query, True)))):
+        return (
+            "has a password or a key in it, which a config is not for; remove it, and name the "
+            "environment variable that contains the key in key_env"
+        )
+    return ""
 
 
 def is_place(base_url: str) -> bool:

@@ -88,16 +88,17 @@ class ChatGptPlan(HttpUpstream):
         return self._token
 
     async def send(self, call: Call) -> Answer:
-        answer = await super().send(call)
+        used = await self._key()
+        answer = await self._sent(call, used)
         if answer.status != 401:
             return answer
-        # It may have been revoked, or renewed elsewhere.
+        # It may have been revoked, or renewed elsewhere: by another call, too.
         await _closed(answer)
         try:
-            await self.tokens.renewed(self._token)
+            self._token = await self.tokens.renewed(used)
         except AccountError as error:
             raise _as_upstream(error) from error
-        return await super().send(call)
+        return await self._sent(call, self._token)
 
 
 @dataclass(kw_only=True)

@@ -29,6 +29,8 @@ _CODEX = re.compile(
     r"(used-percent|window-minutes|reset-at|reset-after-seconds)"
 )
 _LONGEST_S = 366 * 86400.0
+_MOST_USED = 10.0
+"""More is no share: with what is paid for besides, it may be above 1."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def merged(
         before = kept.get(window.name)
         if before is not None and window.used is None:
             window = replace(window, used=before.used)
+        if before is not None and window.resets_at is None:
+            window = replace(window, resets_at=before.resets_at)
         kept[window.name] = window
     return tuple(kept[name] for name in sorted(kept))
 
@@ -163,25 +167,30 @@ def _of_codex(headers: Mapping[str, str], at: float) -> dict[str, PlanWindow]:
         if matched := _CODEX.fullmatch(header):
             family, place, what = matched.groups()
             parts.setdefault((family or "", place), {})[what] = value
-    found = {}
+    found: dict[str, PlanWindow] = {}
     for (family, place), part in parts.items():
         used = _share(part.get("used-percent"), 0.01)
         if used is None:
             continue
         minutes = part.get("window-minutes", "").strip()
-        name = _NAMES.get(minutes, f"{minutes}_minutes" if minutes.isdigit() else place)
+        known = re.fullmatch(r"[1-9][0-9]{0,6}", minutes)
+        name = _NAMES.get(minutes, f"{minutes}_minutes" if known else place)
         name = f"{family}_{name}" if family else name
         after = _number(part.get("reset-after-seconds"))
         ends = _time(part.get("reset-at"), at)
         if ends is None and after is not None and 0 <= after < _LONGEST_S:
             ends = at + after
-        found[name] = PlanWindow(name, used, ends, used >= 1.0)
+        window = PlanWindow(name, used, ends, used >= 1.0)
+        # Two of one length: the fuller one counts.
+        found[name] = max(window, found.get(name, window), key=lambda one: one.used or 0.0)
     return found
 
 
 def _share(text: str | None, unit: float) -> float | None:
     value = _number(text)
-    return None if value is None or value < 0 else round(value * unit, 4)
+    if value is None or not 0 <= value * unit <= _MOST_USED:
+        return None
+    return round(value * unit, 4)
 
 
 def _number(text: str | None) -> float | None:

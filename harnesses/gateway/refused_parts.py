@@ -31,17 +31,24 @@ class RefusedParts:
         self._betas: set[str] = set()
         self._no_betas = self._new_limit = False
 
-    def learn(self, said: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> bool:
+    def learn(
+        self,
+        protocol: ProtocolName,
+        said: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any],
+    ) -> bool:
         """Whether a request that was refused can be sent again without what was refused.
 
         Args:
+            protocol: of the request.
             said: the service's words.
             headers, body: of the request, as they were sent.
         """
         sent = _betas(headers)
         refused = set(re.findall(r"[\w.-]+", " ".join(_REFUSED_BETAS.findall(said)))) & sent
         every = bool(sent and _ANY_BETA.search(said))
-        renamed = "max_tokens" in body and bool(_OLD_LIMIT.search(said))
+        renamed = protocol == "chat" and "max_tokens" in body and bool(_OLD_LIMIT.search(said))
         if refused or every:
             _LOG.warning("a model service refuses %s: %s", BETAS, ", ".join(refused or sent))
         self._betas |= refused

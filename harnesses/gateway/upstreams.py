@@ -167,17 +167,21 @@ class HttpUpstream:
         return address(self.kind, self.base_url, call.protocol, model, stream, self.api_version)
 
     async def send(self, call: Call) -> Answer:
-        key, url = await self._key(), self._url(call)
-        self.called = url.partition("?")[0]
+        return await self._sent(call, await self._key())
+
+    async def _sent(self, call: Call, key: str) -> Answer:
+        url = self._url(call)
+        at = self.called = url.partition("?")[0]
         while True:
             headers = self._refused.headers(self._headers(call, key))
             body = fitted_body(self.kind, call.protocol, call.body)
             body = self._refused.body(call.protocol, body)
             response = await self._response(call, url, headers, body)
-            chunks = _chunks(response, url)
+            chunks = _chunks(response, at)
             if response.status_code == 400:
                 raw = await _start_of(chunks)
-                if self._refused.learn(raw.decode("utf-8", "replace"), headers, body):
+                said = raw.decode("utf-8", "replace")
+                if self._refused.learn(call.protocol, said, headers, body):
                     continue
                 chunks = _again(raw)
             kind = response.headers.get("content-type", "application/json")
@@ -198,6 +202,7 @@ class HttpUpstream:
         """The beginning of an answer; raises UpstreamError if there is none."""
         import httpx2
 
+        at = url.partition("?")[0]
         client, limit = self._client(), max(self.timeout_s, call.silence_s or 0.0)
         request = client.build_request(
             "POST", url, json=body, headers=headers,
@@ -209,10 +214,10 @@ class HttpUpstream:
         try:
             return await client.send(request, stream=True)
         except httpx2.ReadTimeout as error:
-            raise UpstreamError(f"{url}: no byte of a reply within {limit:g} s") from error
+            raise UpstreamError(f"{at}: no byte of a reply within {limit:g} s") from error
         except httpx2.HTTPError as error:
             raise UpstreamError(
-                f"{url}: {type(error).__name__}: {error}; is the service running, and is "
+                f"{at}: {type(error).__name__}: {error}; is the service running, and is "
                 "base_url right?"
             ) from error
 

@@ -91,5 +91,7 @@ def _check_limits(config: Config) -> None:
                 f"{key}usd: plans pay for all model calls, which have no cost of their own; use "
                 "tokens, or limits.plan_share"
             )
-    if limits.plan_share is not None and not any(login(config, name) for name in config.upstreams):
-        raise ValueError("limits.plan_share: no upstream has a plan (login); remove it")
+    if limits.plan_share is None:
+        return
+    if not any(login(config, model.upstream) for _, model in models(config)):
+        raise ValueError("limits.plan_share: no model is paid by a plan (login); remove it")

@@ -6,8 +6,9 @@ import datetime
 import fnmatch
 import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from harnesses.base import Usage
 from skillopt.config.schema import Config
@@ -17,16 +18,20 @@ _DATE = re.compile(r"[-@](\d{8}|\d{4}-\d{2}-\d{2})$")
 """The date of a release at the end of a model's name."""
 
 
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""USD, or a factor of them."""
+
+
 class LongPrompt(BaseModel):
     """Factors for all prices of a request with a long prompt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tokens: int
+    tokens: int = Field(ge=0)
     """The factors apply if the prompt is longer than this."""
-    prompt: float
+    prompt: Amount
     """Factor for prompt, cached and cache-write tokens."""
-    completion: float
+    completion: Amount
 
 
 class Price(BaseModel):
@@ -34,14 +39,14 @@ class Price(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompt: float
-    cached: float
+    prompt: Amount
+    cached: Amount
     """Prompt tokens that are read from the provider's cache."""
-    cache_write: float | None = None
+    cache_write: Amount | None = None
     """Prompt tokens that are cached for some minutes; by default as other prompt tokens."""
-    cache_write_long: float | None = None
+    cache_write_long: Amount | None = None
     """Prompt tokens that are cached for an hour or more; by default as ``cache_write``."""
-    completion: float
+    completion: Amount
     above: LongPrompt | None = None
 
     def cost(self, usage: Usage) -> float:

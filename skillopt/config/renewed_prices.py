@@ -27,8 +27,11 @@ VENDORS = (
 )  # fmt: skip
 """Whose price counts for a model that is in the list with a vendor before its name, in order."""
 MOST_BYTES = 64 * 1024 * 1024
+_MOST_TOKENS = 10**10
+_MOST_USD = 1e6
+"""More for a million tokens is no price."""
 
-_ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+_ABOVE = re.compile(r"input_cost_per_token_above_([1-9]\d{0,6})k_tokens")
 
 
 class PriceListError(SkillOptError):
@@ -222,9 +225,10 @@ def _above(entry: Mapping[str, Any]) -> LongPrompt | None:
 def _tiers(tiers: list[dict[str, Any]]) -> tuple[dict[str, Any], LongPrompt | None, str]:
     """The prices of the first tier, and those of the second as what long prompts cost."""
     first, second = tiers[:2]
-    start = second.get("range", [None])[0]
+    limits = second.get("range")
+    start = limits[0] if isinstance(limits, list) and limits else None
     note = f"of {len(tiers)} tiers, the first two are taken" if len(tiers) > 2 else ""
-    if not isinstance(start, int | float):
+    if not isinstance(start, int | float) or not 1 <= start < _MOST_TOKENS:
         return first, None, "its tiers have no ranges"
     pairs = [(_cost(first, side), _cost(second, side)) for side in ("input", "output")]
     return first, _factors(int(start), *pairs), note
@@ -238,7 +242,8 @@ def _factors(
     """What prices are multiplied by above a length, from those below and above it."""
     found = []
     for below, above in (prompt, completion):
-        found.append(round(above / below, 6) if below and above else 1.0)
+        factor = round(above / below, 6) if below and above else 1.0
+        found.append(factor if 0 < factor < math.inf else 1.0)
     if found == [1.0, 1.0]:
         return None
     return LongPrompt(tokens=tokens, prompt=found[0], completion=found[1])
@@ -254,7 +259,7 @@ def _number(entry: Mapping[str, Any], *keys: str) -> float | None:
         value = entry.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if math.isfinite(value) and value >= 0:
+        if 0 <= value <= _MOST_USD / 1_000_000:  # Not for NaN either.
             return float(Decimal(str(value)) * 1_000_000)
     return None
 

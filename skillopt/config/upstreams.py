@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
-from harnesses.gateway.addresses import KINDS, is_place
+from harnesses.gateway.addresses import KINDS, is_place, why_no_address
 from harnesses.gateway.plan_upstreams import Login
 from harnesses.protocols.base import ProtocolName
 from skillopt.config.section import Section
@@ -41,7 +41,7 @@ class HttpConfig(Section):
     """A model service over HTTP."""
 
     kind: Literal["openai", "azure-openai", "anthropic", "openai-compatible", "bedrock", "vertex"]
-    base_url: str | None = Field(None, pattern=r"^https?://[^/]")
+    base_url: str | None = None
     """Address of the service, as its own pages give it: with or without ``/v1``; for Azure, that of
     the resource; for Vertex, that of the project and location. The default for ``openai`` and
     ``anthropic`` is the vendor's address."""
@@ -61,6 +61,14 @@ class HttpConfig(Section):
     ``anthropic``), in the agent ``claude-code`` only."""
     max_concurrency: int = Field(16, ge=1)
     """Most requests at the same time."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, base_url: str | None) -> str | None:
+        base_url = base_url.strip() if base_url is not None else None
+        if base_url is not None and (why := why_no_address(base_url)):
+            raise ValueError(why)
+        return base_url
 
     @field_validator("key_env")
     @classmethod

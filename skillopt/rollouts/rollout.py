@@ -155,7 +155,8 @@ def run_job(
         # rollout. That of a full disk stops the run, see RolloutStore.check_room.
         kept = folder / "verifier"
         see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
-        failed = job.failed(f"{type(error).__name__}: {error}{see}", folder)
+        what = site.gateway.scrubber.text(f"{type(error).__name__}: {error}{see}")
+        failed = job.failed(what, folder)
         if isinstance(error, JudgeError) and job.judge is not None:
             spent = Judgement(model=job.judge.model.name, usage=error.usage)
             failed = failed.model_copy(update={"judgement": spent})
@@ -188,22 +189,22 @@ def _act(
         image, place = environments.prepare(job.task, workspace), workspace
     before = snapshot(workspace)
     request = replace(_request(job, image, place, folder, site.env), keep_as=handed)
-    running = own_code(f"harness {job.harness.name}", job.harness)
-    with _companion(job.task, folder) as companion, running:
-        outcome = job.harness.run(replace(request, companion=companion), site)
-        if not isinstance(outcome, Outcome):
-            raise TypeError(f"it returned {outcome!r}; return an Outcome")
-    _keep_visits(site, folder)
-    if outcome.trajectory is not None:
-        trajectory = to_json(outcome.trajectory.to_json_dict())
-        (folder / "trajectory.json").write_text(trajectory, "utf-8")
-    own = (job.verifier or job.task.verify) is not None
-    removed = clean_workspace(workspace, job.task.workdir, programs=not own)
+    with _without_secrets(site, workspace):
+        running = own_code(f"harness {job.harness.name}", job.harness)
+        with _companion(job.task, folder) as companion, running:
+            outcome = job.harness.run(replace(request, companion=companion), site)
+            if not isinstance(outcome, Outcome):
+                raise TypeError(f"it returned {outcome!r}; return an Outcome")
+        _keep_visits(site, folder)
+        if outcome.trajectory is not None:
+            trajectory = to_json(outcome.trajectory.to_json_dict())
+            (folder / "trajectory.json").write_text(trajectory, "utf-8")
+        own = (job.verifier or job.task.verify) is not None
+        removed = clean_workspace(workspace, job.task.workdir, programs=not own)
     if removed and outcome.status is Status.COMPLETED:
         more = f" and {len(removed) - 5} more" if len(removed) > 5 else ""
         what = f"{REMOVED}: {', '.join(removed[:5])}{more}"
-        outcome = replace(outcome, message=what)
-    site.gateway.scrubber.folder(workspace)
+        outcome = replace(outcome, message=site.gateway.scrubber.text(what))
     altered = before.altered(workspace)
     _keep_changes(altered, workspace, folder / "workspace")
     if handed:
@@ -213,6 +214,18 @@ def _act(
     if outcome.status is Status.COMPLETED:
         keep_outcome(outcome, folder)
     return image, outcome
+
+
+@contextmanager
+def _without_secrets(site: RolloutSite, workspace: Path) -> Iterator[None]:
+    """Take secrets that the agent's sandbox has out of a workspace, however the work in it ends."""
+    try:
+        yield
+        site.gateway.scrubber.folder(workspace)
+    except BaseException:
+        if site.gateway.scrubber:  # Some of it may not even be readable, and all is done again.
+            remove_tree(workspace)
+        raise
 
 
 @contextmanager

@@ -87,6 +87,7 @@ class Meter:
             if isinstance(record, RunStarted):
                 # Nothing was spent between the end of one process and the start of the next.
                 self._last, self._stage = None, ""
+                self.plans = {name: _dated(windows) for name, windows in self.plans.items()}
             self._tick(record.at)
             match record:
                 case StageStarted():
@@ -174,9 +175,10 @@ class Meter:
         for service, windows in self.plans.items():
             for window in windows:
                 if share is not None and window.share(now) >= share:
+                    when = "after that" if window.resets_at is not None else "later"
                     return (
                         f"limits.plan_share: {share:.0%} of a window may be used; {service}: "
-                        f"{window.text(now)}; start the same command again after that"
+                        f"{window.text(now)}; start the same command again {when}"
                     )
         return ""
 
@@ -211,6 +213,12 @@ def _over(limits: SpendingConfig, spent: Spent, since: float, running: int, key:
     if limits.seconds is not None and spent.seconds + since >= limits.seconds:
         return f"{key}.seconds: {spent.seconds + since:,.0f} of {limits.seconds:,g} used"
     return ""
+
+
+def _dated(windows: Iterable[PlanWindow]) -> tuple[PlanWindow, ...]:
+    """The windows that say when they begin anew. Of the others a new process learns only by asking
+    again, and would never ask."""
+    return tuple(window for window in windows if window.resets_at is not None)
 
 
 def _sum(parts: Iterable[Spent]) -> Spent:

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from harnesses.base import Usage
 from skillopt.cli import main
-from skillopt.config.prices import default_table, load_prices, own_table
+from skillopt.config.loading import ConfigError
+from skillopt.config.prices import Price, default_table, load_prices, own_table
 from skillopt.config.renewed_prices import PriceList, PriceListError, read_list, renewed, written
 
 # The entries of litellm 1.110.2 for these models, but for what is not about text.
@@ -116,6 +117,46 @@ def test_a_model_may_have_another_name_in_the_list() -> None:
 def test_no_price_is_not_a_price_of_nothing(name: str) -> None:
     with pytest.raises(PriceListError, match=f"has no price for '{name}'"):
         renewed(TABLE, KNOWN, [name])
+
+
+PLAIN = {"input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"tiered_pricing": [PLAIN, {**PLAIN, "range": limits}]}
+        for limits in (None, [], [float("inf")], [0, 1], "x")
+    ]
+    + [
+        {"input_cost_per_token_above_0k_tokens": 3e-06},
+        {f"input_cost_per_token_above_{'9' * 5000}k_tokens": 3e-06},
+        {"input_cost_per_token_above_200k_tokens": 1e-20},
+        {"cache_read_input_token_cost": 10**400},
+        {"cache_read_input_token_cost": float("nan")},
+    ],
+)
+def test_a_broken_part_of_an_entry_is_left_out(broken: dict[str, Any], tmp_path: Path) -> None:
+    new = renewed(TABLE, PriceList("list", {"m": PLAIN | broken}), ["m"])
+    assert new.table.models["m"] == Price(prompt=1, cached=1, completion=1)
+    (tmp_path / "t.yaml").write_text(written(new))
+    assert load_prices(tmp_path / "t.yaml") == new.table
+
+
+@pytest.mark.parametrize("cost", [1e305, 10**400, float("inf"), -1e-06, True])
+def test_an_absurd_cost_is_no_price(cost: float) -> None:
+    entry = PLAIN | {"input_cost_per_token": cost}
+    with pytest.raises(PriceListError, match="has no price for 'm'"):
+        renewed(TABLE, PriceList("list", {"m": entry}), ["m"])
+
+
+@pytest.mark.parametrize("price", ["-1", ".inf", ".nan"])
+def test_a_table_with_an_absurd_price_is_refused(price: str, tmp_path: Path) -> None:
+    table = tmp_path / "t.yaml"
+    models = f"{{m: {{prompt: {price}, cached: 1, completion: 1}}}}"
+    table.write_text(f"date: 2026-01-01\nmodels: {models}\n")
+    with pytest.raises(ConfigError, match=r"t\.yaml:2: models\.m\.prompt"):
+        load_prices(table)
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:

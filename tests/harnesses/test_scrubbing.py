@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +45,48 @@ def test_a_secret_is_found_in_base64_at_any_place(before: bytes, after: bytes, u
     assert TOKEN.encode() not in base64.b64decode(
         found.replace("[", "A").replace("]", "A").replace("-", "+").replace("_", "/")
     )
+
+
+LONG = "sk-ant-oat01-" + "Marker0815" * 9
+
+
+@pytest.mark.parametrize("columns", [16, 60, 76])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n    "])
+@pytest.mark.parametrize(
+    "form",
+    [
+        LONG, LONG.encode().hex(), base64.b64encode(LONG.encode()).decode(),
+        base64.b64encode(f"A=1\nB={LONG}\n".encode()).decode(),
+    ],
+)  # fmt: skip
+def test_a_secret_is_found_if_its_lines_are_wrapped(form: str, end: str, columns: int) -> None:
+    wrapped = end.join(form[at : at + columns] for at in range(0, len(form), columns))
+    scrub = Scrubber([LONG])
+    for text in (wrapped, json.dumps({"output": wrapped}), json.dumps(json.dumps([wrapped]))):
+        found = scrub.text(text)
+        assert "[removed-secret]" in found and len(found) == len(text)
+        left = re.sub(r"\[removed-secret\]|\s|\\+[nr]", "", found)
+        assert "Marker" not in left and LONG.encode()[:30].hex() not in left
+        assert base64.b64encode(b"Marker0815" * 3).decode()[4:-4] not in left
+    json.loads(scrub.text(json.dumps([wrapped])))
+
+
+def test_a_secret_is_found_in_utf_16() -> None:
+    for code in ("utf-16-le", "utf-16-be"):
+        found = SCRUB.raw(f"before {TOKEN} after".encode(code))
+        assert b"[removed-secret]" in found and b"M\0a\0r\0k" not in found
+
+
+def test_no_entry_is_replaced_by_one_whose_name_had_a_secret(tmp_path: Path) -> None:
+    names = (LONG, LONG[::-1], "x" + LONG, "x" + LONG[::-1])
+    for name in names[:2]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name[:1])
+    for name in names[2:]:
+        (tmp_path / name).write_text(name[:2])
+    Scrubber([LONG]).folder(tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 4 and "Marker" not in str(files) and "rekraM" not in str(files)
 
 
 @given(st.binary(max_size=200))
@@ -109,8 +153,33 @@ def test_as_an_ordinary_user() -> None:
         closed = Path(made) / "closed"
         closed.write_text(TOKEN)
         closed.chmod(0)
-        os.chown(made, 1000, 1000)
-        os.chown(closed, 1000, 1000)
+        name = TOKEN.replace("/", "_").encode().hex()
+        inner = Path(made) / "folder" / "inner"
+        inner.mkdir(parents=True)
+        (inner / name).write_text(TOKEN)
+        for path in (Path(made), *Path(made).rglob("*")):
+            os.chown(path, 1000, 1000)
+        inner.chmod(0o555)
+        inner.parent.chmod(0)
+        secrets = f"[{TOKEN!r}, {TOKEN.replace('/', '_')!r}]"
+        script = script.replace(f"[{TOKEN!r}]", secrets)
         done = subprocess.run([sys.executable, "-c", script, made], capture_output=True)
         assert done.returncode == 0, done.stderr
         assert "Marker" not in closed.read_text()
+        (left,) = inner.iterdir()
+        assert name not in left.name and "Marker" not in left.read_text()
+
+
+def test_what_has_no_path_is_passed_over(tmp_path: Path) -> None:
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(tmp_path)
+        for _ in range(30):
+            os.mkdir("x" * 200)
+            os.chdir("x" * 200)
+    finally:
+        os.chdir(before)
+        os.close(before)
+    (tmp_path / "text").write_text(TOKEN)
+    SCRUB.folder(tmp_path)
+    assert "Marker" not in (tmp_path / "text").read_text()

@@ -106,6 +106,15 @@ def test_doctor_says_that_files_are_copied_and_why(
     }[request.node.callspec.params["other"]]
 
 
+def test_mounts_that_are_wanted_and_do_not_work_are_explained(other: OwnEngine) -> None:
+    wanted = DockerBackend(other.host, files="mounts", without_limits=True)
+    with (
+        closing(wanted) as backend,
+        pytest.raises(SandboxError, match=r"^mounted folders: .*;.*copy"),
+    ):
+        backend.sandbox(SandboxSpec(RELAY_IMAGE, "/")).start()
+
+
 def test_the_limits_hold_and_what_was_written_is_kept(
     other: OwnEngine, there: DockerBackend, tmp_path: Path
 ) -> None:

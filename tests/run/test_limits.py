@@ -305,3 +305,17 @@ def test_a_share_of_a_plans_window_is_known_after_a_restart_and_free_after_its_r
     with meter.admit("rollout", 999.0):
         pass
     assert meter.to_json()["plans"]["claude"][0]["used"] == 0.5
+
+
+def test_a_plans_window_without_a_reset_stops_one_process_and_not_the_next() -> None:
+    meter = Meter(RunLimitsConfig(plan_share=0.5))
+    later = PlanWindow("seven_day", 0.2, 1e9)
+    meter.add(PlanUsed(service="claude", windows=(PlanWindow("plan", 1.0), later)))
+    with (
+        pytest.raises(LimitReachedError, match="the same command again later"),
+        meter.admit("gate", 0.0),
+    ):
+        pass
+    meter.add(started(2.0))
+    with meter.admit("gate", 0.0):
+        assert meter.plans["claude"] == (later,)

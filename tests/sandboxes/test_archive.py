@@ -110,13 +110,15 @@ def test_what_comes_back_stays_where_it_belongs(tmp_path: Path) -> None:
         member("app/twin", tarfile.LNKTYPE, linkname="app/plain"),
         member("app/stolen", tarfile.LNKTYPE, linkname="../../etc/passwd"),
         member("app/pipe", tarfile.FIFOTYPE),
+        member("app/late", mtime=1e30),
         member("app/mine", tarfile.DIRTYPE, mode=0o755),
         member("app/mine/inner"),
         member("app/pipe"),
     )
     room = Room(MEGABYTE, MEGABYTE)
     restore(chunks, target, room, ["mine"])
-    assert sorted(path.name for path in target.iterdir()) == ["mine", "pipe", "plain", "to", "twin"]
+    left = ["late", "mine", "pipe", "plain", "to", "twin"]
+    assert sorted(path.name for path in target.iterdir()) == left
     assert list(outside.iterdir()) == [] == list((target / "mine").iterdir())
     assert not (tmp_path / "evil").exists() and (target / "to").is_symlink()
     assert (target / "plain").stat().st_mode & 0o7777 == 0o640

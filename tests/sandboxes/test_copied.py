@@ -129,6 +129,44 @@ def test_work_comes_back_as_it_was_left(either: MakeSandbox, tmp_path: Path) -> 
     assert (app / "run").stat().st_mode & 0o777 == 0o600
 
 
+def test_odd_times_and_the_rights_of_folders_are_kept(either: MakeSandbox, tmp_path: Path) -> None:
+    app = folder(tmp_path / "app", old="x")
+    os.utime(app / "old", ns=(1, 1))
+    (app / "shared").mkdir()
+    (app / "shared").chmod(0o1777)
+    box = either(mounts=(Mount(str(app), "/app", False),))
+    script = "stat -c %a shared; mkdir made; chmod 3775 made; stat -c %Y old"
+    assert output(box, script).split() == ["1777", "0"]
+    box.stop()
+    assert [(app / n).stat().st_mode & 0o7777 for n in ("shared", "made")] == [0o1777, 0o3775]
+
+
+@pytest.mark.parametrize(
+    "script", ["rm -rf /app", "rm -rf /app; ln -s app /app", "rm -rf /app; echo x > /app"]
+)
+def test_a_workspace_that_root_takes_away_comes_back_empty(
+    script: str, copied: MakeSandbox, tmp_path: Path
+) -> None:
+    app = folder(tmp_path / "app", file="x")
+    box = copied(mounts=(Mount(str(app), "/app", False),), root=True)
+    output(box, f"cd /; {script}")
+    box.stop()
+    assert os.listdir(app) == []
+
+
+@pytest.mark.parametrize(
+    "script", ["ln -s .log .log", "echo x > .log", "mkdir .log; ln -s own .log/own", "true"]
+)
+def test_what_is_in_the_way_of_what_is_wanted_is_no_fault_of_the_engines(
+    script: str, copied: MakeSandbox, tmp_path: Path
+) -> None:
+    home = folder(tmp_path / "home", file="x")
+    box = copied(mounts=(Mount(str(home), "/home/agent", False, wanted=".log/own"),))
+    output(box, f"cd; {script}")
+    box.stop()
+    assert os.listdir(home / ".log/own") == [] and (home / "file").read_text() == "x"
+
+
 def test_more_files_than_the_limit_allows_are_the_commands_fault(
     copied: MakeSandbox, copied_single: MakeSandbox, tmp_path: Path
 ) -> None:

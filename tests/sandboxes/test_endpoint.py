@@ -7,19 +7,21 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
+from queue import Empty
+from threading import Thread
 
 import pytest
 import trustme
 
-from sandboxes.base import EngineUnavailableError, SandboxSpec
-from sandboxes.docker import DockerEngine
+from sandboxes.base import EngineUnavailableError, SandboxError, SandboxSpec
+from sandboxes.docker import RELAY_IMAGE, DockerEngine
 from sandboxes.docker_sandbox import DockerSandbox
-from sandboxes.endpoint import engine_endpoint
+from sandboxes.endpoint import engine_endpoint, root_cause
 from tests.helpers.forwarding import forwarded
 from tests.helpers.own_sshd import SSH, SSHD, OwnSshd, own_sshd
-
-IMAGE = "skillopt/relay:1"
 
 
 @pytest.fixture
@@ -81,6 +83,49 @@ def test_a_context_that_is_not_there_is_named(
         engine_endpoint()
 
 
+def chained(*errors: Exception) -> Exception:
+    for later, earlier in pairwise(errors):
+        later.__context__ = earlier
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        (
+            (RuntimeError("wrapped"), ConnectionRefusedError(111, "Connection refused")),
+            "Connection refused",
+        ),
+        ((RuntimeError("no answer"), Empty()), "no answer"),
+        ((OSError(2, "gone"), Empty()), "gone"),
+        ((RuntimeError("closing"), SandboxError("20 of 20 failed")), "closing"),
+        ((KeyError(),), "KeyError"),
+    ],
+)
+def test_the_cause_is_what_says_most_of_the_connection(
+    errors: tuple[Exception, ...], words: str
+) -> None:
+    assert root_cause(chained(*errors)) == words
+
+
+def test_a_current_context_that_is_not_there_is_not_another_one(
+    add_context: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    add_context("one", "unix:///one.sock")
+    (tmp_path / "docker/config.json").write_text('{"currentContext": "far"}')
+    with pytest.raises(EngineUnavailableError, match=r"current Docker context .*'far'"):
+        engine_endpoint()
+
+
+@pytest.mark.parametrize("text", ["[]", '{"auths": {"a": 5}}', '{"proxies": 3}'])
+def test_a_config_of_dockers_that_cannot_be_used_is_named(
+    text: str, add_context: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "docker/config.json").write_text(text)
+    with pytest.raises(EngineUnavailableError, match=r"docker/config\.json' cannot be used"):
+        DockerEngine("tcp://127.0.0.1:1", patience_s=5)
+
+
 @pytest.fixture
 def certified(tmp_path: Path) -> Iterator[Callable[[Path], int]]:
     """Writes a client's certificates into a folder; gives the port of an engine that wants them."""
@@ -102,7 +147,7 @@ def certified(tmp_path: Path) -> Iterator[Callable[[Path], int]]:
 
 
 def run_echo(engine: DockerEngine) -> bytes:
-    with DockerSandbox(engine, SandboxSpec(IMAGE, "/")) as sandbox:
+    with DockerSandbox(engine, SandboxSpec(RELAY_IMAGE, "/")) as sandbox:
         return sandbox.run(["echo", "works"], deadline_s=20).stdout
 
 
@@ -141,6 +186,38 @@ def test_an_engine_over_tls_that_another_authority_vouches_for_is_refused(
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
     with pytest.raises(EngineUnavailableError, match=r"(?i)certificate verify failed"):
         DockerEngine(patience_s=5)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (200, "<html>hello</html>", "answers, but not as an engine does"),
+        (200, "[]", "answers, but not as an engine does"),
+        (200, "null", "answers, but not as an engine does"),
+        (200, "{}", "answers, but not as an engine does"),
+        (200, '{"ApiVersion": 3}', "answers, but not as an engine does"),
+        (403, '{"message": "a plugin denies it"}', r"answers 403 a plugin denies it\)"),
+        (502, "x" * 10_000, r"answers 502 x{200}\)"),
+    ],
+)
+def test_a_server_that_is_no_engine_is_said_to_be_none(
+    status: int, body: str, message: str
+) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(EngineUnavailableError, match=message):
+            DockerEngine(f"tcp://127.0.0.1:{server.server_port}", patience_s=5)
+        server.shutdown()
 
 
 @pytest.fixture
@@ -182,7 +259,8 @@ def test_an_ssh_that_does_not_get_there_is_explained(
 
 
 @pytest.mark.parametrize(
-    "address", ["ssh://", "ssh://me:secret@far", "ssh://-oProxyCommand=x", "ssh://far:abc"]
+    "address",
+    ["ssh://", "ssh://me:secret@far", "ssh://-oProxyCommand=x", "ssh://far:abc", "ssh://a%00@b"],
 )
 def test_an_address_that_is_none_never_reaches_ssh(address: str) -> None:
     with pytest.raises(EngineUnavailableError, match="is not an address as ssh://user@host"):

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from harnesses.agents.asking import AgentChat, PromptTooLongError, asked_agent
-from harnesses.agents.cli_agent import PROMPT_FILE, SCHEMA_FILE, AgentReportedError, Question
+from harnesses.agents.cli_agent import (
+    PROMPT_FILE,
+    SCHEMA_FILE,
+    AgentReportedError,
+    Launch,
+    Question,
+)
 from harnesses.agents.codex import strict
 from harnesses.agents.registry import HarnessError
 from harnesses.base import ModelSpec
@@ -65,6 +71,11 @@ def test_a_prompt_of_any_length_is_no_argument(name: str) -> None:
     assert max(map(len, command)) < 128 * 1024
     assert files[PROMPT_FILE] == "p" * 300_000 and f"< /home/agent/{PROMPT_FILE}" in command[2]
     assert "be good" in files.values()
+
+
+def test_half_a_character_of_a_reply_does_no_harm_in_a_prompt(tmp_path: Path) -> None:
+    Launch([], {}, {"a/prompt.txt": "é \ud83d."}).write_files(tmp_path)
+    assert (tmp_path / "a" / "prompt.txt").read_text("utf-8") == "é ?."
 
 
 def test_claude_code_gets_no_tools_no_settings_and_the_schema_if_it_fits() -> None:

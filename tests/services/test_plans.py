@@ -5,9 +5,11 @@ Vendors are played on loopback (:mod:`tests.services.plans`); the agents are the
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +25,9 @@ from harnesses.accounts.chatgpt import ChatGptAccount
 from harnesses.accounts.vault import AccountError
 from harnesses.base import ModelSpec, Status
 from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.plan_upstreams import PlanError
+from harnesses.gateway.plan_upstreams import ChatGptPlan, ClaudePlan, PlanError
+from harnesses.gateway.upstreams import Call
+from sandboxes.base import SandboxError
 from skillopt import evaluate, train
 from skillopt.cli import main
 from skillopt.config.loading import ConfigError
@@ -32,12 +36,15 @@ from skillopt.core.errors import PausedError
 from skillopt.core.types import Rollout
 from skillopt.optimizer.replies import Ranking
 from skillopt.rollouts.questions import Questions
+from skillopt.rollouts.rollout import _without_secrets
 from skillopt.rollouts.upstreams import open_upstream
 from skillopt.run.events import Event
 from skillopt.run.records import Noted, PlanUsed
 from skillopt.run.spending import LimitReachedError, Meter
+from skillopt.sim.model import SimUpstream
 from skillopt.training.optimizer_model import GatewayModel
 from tests.helpers.cells import ALL_CELLS
+from tests.helpers.lab import place
 from tests.helpers.small import small_config
 from tests.services.a_task import config, more_tasks
 from tests.services.plans import (
@@ -191,6 +198,47 @@ def test_a_token_that_ends_is_renewed_during_a_run(
     assert [asked.bearer for asked in service.asked[1:]] == sorted(
         (asked.bearer for asked in service.asked[1:]), key=lambda bearer: bearer in tokens.valid
     )
+
+
+def test_calls_whose_token_is_refused_renew_it_once_however_late_they_hear(
+    service: Service, tokens: Tokens
+) -> None:
+    late = threading.Event()
+
+    def scenario(asked: Asked) -> Answer | None:
+        if asked.bearer not in tokens.valid and asked.number == 1:
+            late.wait(10)  # Its refusal comes when another call has the new token.
+        return chatgpt(good, tokens)(asked)
+
+    service.scenario = scenario
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+    body = {"model": "m", "input": [item], "store": False, "stream": True}
+    call = Call("responses", "/v1/responses", body, {}, 1)
+
+    async def both() -> list[int]:
+        upstream = ChatGptPlan(
+            "openai", service.url, "", frozenset({"responses"}), tokens=ChatGptAccount()
+        )
+        await upstream.tokens.token()
+        tokens.valid.clear()
+
+        async def status() -> int:
+            answer = await upstream.send(call)
+            async for _ in answer.chunks:
+                pass
+            return answer.status
+
+        first = asyncio.create_task(status())
+        while not service.asked:
+            await asyncio.sleep(0.01)
+        second = await status()
+        late.set()
+        statuses = [await first, second]
+        await upstream.close()
+        return statuses
+
+    assert asyncio.run(both()) == [200, 200]
+    assert tokens.refreshed == 1
 
 
 @pytest.mark.parametrize(
@@ -393,6 +441,7 @@ HOSTILE = (
     "T=$(cat /proc/*/environ | tr '\\0' '\\n' | sed -n s/^CLAUDE_CODE_OAUTH_TOKEN=//p | head -1);"
     ' echo "$T" > plain.txt; echo 42 > answer.txt; echo "$T"; echo "$T" >&2;'
     ' printf "x%s" "$T" | base64 -w0 > "$T"; printf %s "$T" | rev > back;'
+    ' mkfifo "$T.pipe"; mkdir "$T.d" "$(printf %s "$T" | rev).d";'
     ' mkdir closed; echo "$T" > closed/t; chmod 0 closed; cat /proc/*/cmdline | tr "\\0" " "'
 )
 """What a hostile task has its agent do with the token that is in its environment."""
@@ -427,6 +476,23 @@ def test_a_hostile_task_leaves_the_token_nowhere(
     for image in _images() - images:
         shown = subprocess.run(["docker", "inspect", image], capture_output=True, text=True).stdout
         assert "Marker" not in shown
+
+
+@pytest.mark.parametrize("on_plan", [True, False])
+def test_work_that_breaks_off_is_not_kept_with_a_token_in_it(on_plan: bool, tmp_path: Path) -> None:
+    plan = ClaudePlan(
+        "anthropic", "http://127.0.0.1:1", "CLAUDE_CODE_OAUTH_TOKEN", frozenset({"messages"})
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    with place(plan if on_plan else SimUpstream()) as site:
+        (work / "file").write_text(CLAUDE_TOKEN)
+        with _without_secrets(site, work):
+            pass
+        assert bool(leaks(work)) is not on_plan and (work / "file").is_file()
+        with pytest.raises(SandboxError), _without_secrets(site, work):
+            raise SandboxError("the engine is gone")
+        assert work.exists() is not on_plan
 
 
 def _images() -> set[str]:
@@ -570,7 +636,7 @@ def test_wrong_pairings_are_refused_with_the_reason(
         ({"limits": {"usd": 5}}, "limits.usd: plans pay for all model calls"),
         ({"limits": {"stages": {"gate": {"usd": 5}}}}, "limits.stages.gate.usd: plans pay"),
         ({"limits": {"plan_share": 0.5}, "target": SIM, "optimizer": SIM,
-          "upstreams": {"sim": {"kind": "sim"}}}, "limits.plan_share: no upstream has a plan"),
+          "upstreams": {"sim": {"kind": "sim"}}}, "limits.plan_share: no model is paid by a plan"),
         ({"limits": {"plan_share": 1.5}}, "plan_share"),
     ],
 )  # fmt: skip

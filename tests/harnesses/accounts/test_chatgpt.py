@@ -18,7 +18,7 @@ import keyring.errors
 import pytest
 
 from harnesses.accounts.chatgpt import Callback, ChatGptAccount
-from harnesses.accounts.vault import AccountError, AccountUnreachableError, Vault
+from harnesses.accounts.vault import AccountError, AccountUnreachableError, Vault, config_folder
 from tests.services.plans import Tokens, browse, signing_in
 
 
@@ -43,6 +43,8 @@ class Ring(keyring.backend.KeyringBackend):  # type: ignore[misc]  # Untyped whe
         self.kept[service, username] = password
 
     def delete_password(self, service: str, username: str) -> None:
+        if self.locked:
+            raise keyring.errors.KeyringLocked
         self.kept.pop((service, username), None)
 
 
@@ -270,10 +272,37 @@ def test_a_locked_keyring_is_no_reason_to_lose_a_token(
     old = token(signed_in(account))
     kept = account.vault.read() or {}
     ring.locked = True
-    account.vault.write(kept)
-    assert account.vault.file.is_file()
+    account.vault.write({**kept, "newer": True})
+    assert account.vault.place() == str(account.vault.file)
     ring.locked = False
+    # The keyring still has the old one, whose refresh token may be used up.
+    assert (account.vault.read() or {})["newer"]
     assert asyncio.run(again(account).renewed(old)) in vendor.valid
+    assert account.vault.place() == "the system's keyring"
+
+
+def test_a_locked_keyring_is_named_and_a_new_sign_in_needs_none(
+    account: ChatGptAccount, vendor: Tokens
+) -> None:
+    ring = Ring()
+    keyring.set_keyring(ring)
+    signed_in(account)
+    ring.locked = True
+    with pytest.raises(AccountError, match="keyring is locked: unlock it"):
+        again(account).state()
+    with pytest.raises(AccountError, match="keyring is locked: unlock it"):
+        again(account).end()
+    assert token(again(signed_in(account))) in vendor.valid
+
+
+@pytest.mark.parametrize("backend", ["no_such.Keyring", "keyring.backends.fail.No", "keyring.no.X"])
+def test_a_keyring_that_is_not_there_is_none(
+    backend: str, account: ChatGptAccount, vendor: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
+    monkeypatch.setattr(keyring.core, "_keyring_backend", None)
+    assert token(again(signed_in(account))) in vendor.valid
+    assert account.vault.file.is_file()
 
 
 def test_a_file_that_others_may_read_is_refused(account: ChatGptAccount, vendor: Tokens) -> None:
@@ -284,12 +313,15 @@ def test_a_file_that_others_may_read_is_refused(account: ChatGptAccount, vendor:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"credentials": {"client_id": 1}}'])
-def test_what_is_damaged_is_named(text: str, account: ChatGptAccount) -> None:
+def test_what_is_damaged_is_named_and_replaced(
+    text: str, account: ChatGptAccount, vendor: Tokens
+) -> None:
     account.vault.folder.mkdir(parents=True)
     account.vault.file.write_text(text)
     account.vault.file.chmod(0o600)
-    with pytest.raises(AccountError, match="damaged"):
+    with pytest.raises(AccountError, match=r"damaged.* run 'skillopt login chatgpt' again"):
         token(account)
+    assert token(again(signed_in(account))) in vendor.valid
 
 
 def test_no_link_is_followed_when_a_token_is_written(
@@ -299,5 +331,20 @@ def test_no_link_is_followed_when_a_token_is_written(
     new = account.vault.folder / f".chatgpt.json.{os.getpid()}.new"
     new.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(AccountError, match="cannot be written"):
-        account.begin()
+        account.vault.write({"host_id": "x"})
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_browser_opens(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AccountError, match="file/skillopt: cannot be written"):
+        ChatGptAccount(Vault("chatgpt", tmp_path / "file" / "skillopt")).begin()
+
+
+@pytest.mark.parametrize("base", ["", "relative", "./x"])
+def test_no_sign_in_is_kept_in_the_working_folder(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", base)
+    assert config_folder() == tmp_path / ".config" / "skillopt"

@@ -77,7 +77,14 @@ def window(name: str, used: float | None, reset: str | None, exhausted: bool = F
          [window("seven_day", 1.0, str(NOW + 600), True)]),
         ({"x-codex-primary-used-percent": "5", "x-codex-primary-window-minutes": "garbage"},
          [window("primary", 0.05, None)]),
+        ({"x-codex-primary-used-percent": "5", "x-codex-primary-window-minutes": "9" * 400},
+         [window("primary", 0.05, None)]),
+        ({"x-codex-primary-used-percent": "90", "x-codex-primary-window-minutes": "300",
+          "x-codex-secondary-used-percent": "10", "x-codex-secondary-window-minutes": "300"},
+         [window("five_hour", 0.9, None)]),
         ({"x-codex-primary-window-minutes": "300"}, []),
+        ({"x-codex-primary-used-percent": "1e11"}, []),
+        ({f"{U}-5h-utilization": "999999"}, [window("five_hour", None, None)]),
         ({"x-codex-primary-used-percent": "nan"}, []),
         ({f"{U}-5h-utilization": "-1", f"{U}-5h-reset": "99999999999999999"},
          [window("five_hour", None, None)]),
@@ -109,6 +116,9 @@ def test_what_is_not_told_stays_until_its_reset() -> None:
     new = (window("five_hour", None, SOON, True),)
     assert merged(known, new, NOW) == (window("five_hour", 0.3, SOON, True), known[1])
     assert merged(known, (), NOW + 700) == (known[1],)
+    later = (window("five_hour", 0.4, None),)
+    assert merged(known, later, NOW) == (window("five_hour", 0.4, SOON), known[1])
+    assert merged(known, later, NOW + 700) == (later[0], known[1])
 
 
 def test_a_refusal_closes_the_fullest_window() -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from harnesses.base import ModelSpec, Usage
-from harnesses.gateway.addresses import protocols_of
+from harnesses.gateway.addresses import address, protocols_of
 from harnesses.gateway.chat import ChatClient
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.upstreams import HttpUpstream
+from harnesses.gateway.upstreams import Call, HttpUpstream
 from harnesses.protocols.base import Conversation, GenerationOptions, Message, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
+from skillopt.config.upstreams import HttpConfig
 from tests.helpers.patience import QUICK
 from tests.helpers.services import KEY, ask, client, serve
 
@@ -124,6 +127,30 @@ def test_openai_gets_the_token_limit_by_its_new_name(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("protocol", "requests"), [("chat", 2), ("messages", 1), ("responses", 1)])
+def test_a_refusal_that_no_change_ends_is_not_asked_for_again(
+    protocol: ProtocolName, requests: int
+) -> None:
+    asked: list[Any] = []
+
+    async def answer(request: Request) -> Response:
+        asked.append(await request.json())
+        said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+        return JSONResponse({"error": {"message": said}}, 400)
+
+    async def sent(url: str) -> int:
+        upstream = HttpUpstream("openai-compatible", url, "TEST_KEY", frozenset({protocol}))
+        async with asyncio.timeout(10):
+            call = Call(protocol, "/v1", {"model": "m", "max_tokens": 7}, {}, 1)
+            status = (await upstream.send(call)).status
+        await upstream.close()
+        return status
+
+    with serve(answer, "/{path:path}") as url:
+        assert asyncio.run(sent(url)) == 400
+    assert len(asked) == requests
+
+
 @pytest.mark.parametrize("kind", ["openai", "azure-openai", "anthropic", "openai-compatible"])
 def test_a_refused_key_is_named_by_its_variable_and_never_told(kind: str, folder: Path) -> None:
     service = Service("authorization", "never ")
@@ -153,6 +180,54 @@ def test_what_is_no_key_is_not_sent_and_not_told(
         ask(opened)
     assert "TEST_KEY contains characters" in opened.failure and value not in opened.failure
     assert service.seen == []
+
+
+@pytest.mark.parametrize(
+    ("base_url", "why"),
+    [
+        ("https://me:marker-pass@h.example/v1", "has a password or a key in it.* key_env"),
+        ("https://marker-token@h.example", "has a password or a key"),
+        ("https://h.example/v1?key=marker", "has a password or a key"),
+        ("https://h.example/v1?a=b&subscription-key=marker", "has a password or a key"),
+        ("https://h.example?apiKey=marker", "has a password or a key"),
+        ("https://h.example?accessToken=marker", "has a password or a key"),
+        ("http://[::1", "its host or port"),
+        ("http://h.example:port/v1", "its host or port"),
+        ("http://h.example:99999", "its host or port"),
+        ("https://ü..example", "its host or port"),
+        ("ftp://h.example", "must begin with http"),
+        ("h.example/v1", "must begin with http"),
+        ("http://:8000", "must begin with http"),
+        ("", "must begin with http"),
+        ("https://h.example\\v1", "a backslash"),
+        ("https://h.example/v1#marker", "a '#'"),
+        ("https://h.example/\u200b/v1", "has a space"),
+    ],
+)
+def test_what_is_no_address_is_refused_and_not_told(base_url: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as refused:
+        HttpConfig(kind="openai-compatible", base_url=base_url)
+    (problem,) = cast("ValidationError", refused.value).errors()
+    assert problem["loc"] == ("base_url",) and "marker" not in problem["msg"]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "called"),
+    [
+        ("HTTPS://H.example/V1", "https://H.example/V1/chat/completions"),
+        (" https://h.example/v1/ ", "https://h.example/v1/chat/completions"),
+        ("http://[::1]:8000", "http://[::1]:8000/v1/chat/completions"),
+        ("https://bücher.example", "https://bücher.example/v1/chat/completions"),
+        ("https://h.example/V1/Messages/", "https://h.example/V1/chat/completions"),
+        (
+            "https://h.example/v1?api-version=preview&a=",
+            "https://h.example/v1/chat/completions?api-version=preview&a=",
+        ),
+    ],
+)
+def test_an_address_may_be_written_in_other_ways(base_url: str, called: str) -> None:
+    config = HttpConfig(kind="openai-compatible", base_url=base_url)
+    assert address(config.kind, config.base_url or "", "chat", "m") == called
 
 
 def test_a_newline_at_the_end_of_a_key_does_no_harm(
