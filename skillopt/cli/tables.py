@@ -104,6 +104,8 @@ def print_runs_compared(console: Console, rows: Sequence[RunRow]) -> None:
     console.print("scores included. Optimizer, target and skill are tokens.")
     for row in rows:
         show_text(console, f"{row.run} against its start: {row.over_start.words}")
+        for finding in row.findings:
+            show_text(console, f"{row.run}: {finding}")
         if row.over_first:
             show_text(console, f"{row.run} against {rows[0].run}: {row.over_first.words}")
 

@@ -43,6 +43,7 @@ class RunRow:
         usd: what they have cost; None if a price is not known.
         seconds: that the run took.
         skill_tokens: the best skill's estimated length.
+        findings: what it has that SkillOpt's own edits may not.
     """
 
     run: str
@@ -60,6 +61,7 @@ class RunRow:
     usd: float | None
     seconds: float
     skill_tokens: int
+    findings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
@@ -131,6 +133,7 @@ def _row(run: _Read, first: _Read | None) -> RunRow:
         usd=spent.usage.cost_usd,
         seconds=round(spent.seconds, 3),
         skill_tokens=estimate_tokens(run.state.skills[run.state.best].text),
+        findings=tuple(run.state.chosen.findings) if run.state.chosen else (),
     )
 
 

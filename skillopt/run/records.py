@@ -358,6 +358,9 @@ class MethodDone(Record):
     """``method.rollouts``; None for no limit."""
     reason: str
     """Why it has ended."""
+    findings: list[str] = []
+    """What the skill has that this project's own edits may not: its length, what belongs to a
+    single task."""
 
 
 class Remarked(Record):

@@ -122,8 +122,9 @@ class Meter:
 
     def _ask(self, stage: str, keys: Iterable[str]) -> list[str]:
         new = [key for key in dict.fromkeys(keys) if key not in self._asked]
-        self._asked.update(new)
-        self.stages[stage].asked += len(new)
+        if new:
+            self._asked.update(new)
+            self.stages[stage].asked += len(new)
         return new
 
     def _tick(self, now: float) -> None:

@@ -367,14 +367,20 @@ class SealedTraining:
         if problem := self.problem(skill):
             training.record.note(f"the method's result cannot be used: {problem}")
             skill, score = training.current, None
-        if refusal := self.briefing(skill).refusal(self.initial, skill):
+        refusal = self.briefing(skill).refusal(self.initial, skill)
+        if refusal:
             training.record.note(f"the method's result, which an edit could not have: {refusal}")
         training.record(skill_made(skill))
-        budget = training.config.method.rollouts
-        done = MethodDone(
-            skill=skill.digest, score=score, asked=self.asked, budget=budget, reason=reason
+        training.record(
+            MethodDone(
+                skill=skill.digest,
+                score=score,
+                asked=self.asked,
+                budget=training.config.method.rollouts,
+                reason=reason,
+                findings=[refusal] if refusal else [],
+            )
         )
-        training.record(done)
         return reason
 
     # What the gate decides.

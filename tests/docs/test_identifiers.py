@@ -20,6 +20,7 @@ FOREIGN = {
     "left by agents": {"solution.py"},
     "files of projects of Python": {"setup.py"},
     "placeholders": {"GROUP__TOOL", "HARNESS", "RESOURCE"},
+    "arguments of other packages": {"max_metric_calls"},
     "parts of what a command prints": {"BAD", "price: unknown"},
 }  # fmt: skip
 """Not the project's own, or not names: why, and which."""

@@ -247,6 +247,7 @@ return training.choose(long, "done")
     assert "- word" in result.best.body  # Published methods know no limit.
     notes = json.dumps(tiny.events("noted"))
     assert "which an edit could not have" in notes and "skill.max_tokens" in notes
+    assert "skill.max_tokens" in tiny.events("method_done")[0]["findings"][0]
 
 
 @pytest.mark.parametrize("budget", [1, 9, 10])
