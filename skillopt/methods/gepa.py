@@ -248,7 +248,7 @@ class Watch:
 
     def on_evaluation_skipped(self, event: Mapping[str, Any]) -> None:
         """There was nothing to learn from the minibatch."""
-        self._said = f"no proposal: {event['reason']}"
+        self._said = f"no proposal: {str(event['reason']).replace('_', ' ')}"
 
     def finish(self) -> None:
         """Record the iteration that has ended."""

@@ -17,8 +17,8 @@ from skillopt.training.sealed import SealedTraining
 class NoTraining:
     """Keeps the initial skill. Implements :class:`skillopt.training.method.Method`."""
 
-    def __init__(self, settings: NoMethodConfig) -> None:
-        self.settings = settings
+    def __init__(self, _: NoMethodConfig) -> None:
+        """It has no settings."""
 
     def estimate(self, config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
         return Estimate()

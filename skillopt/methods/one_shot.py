@@ -17,8 +17,8 @@ from skillopt.training.sealed import SealedTraining
 class OneShot:
     """Implements :class:`skillopt.training.method.Method`."""
 
-    def __init__(self, settings: OneShotConfig) -> None:
-        self.settings = settings
+    def __init__(self, _: OneShotConfig) -> None:
+        """It has no settings."""
 
     def estimate(self, config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
         return Estimate(steps=1, budgets=(None,), calls=(("draft", 1),))
