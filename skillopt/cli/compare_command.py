@@ -21,11 +21,13 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
     Nothing is run. RUN is a run's folder, or its name below ``runs``.
     """
     from skillopt.core.files import to_json
-    from skillopt.evaluation.run_table import compare_runs
+    from skillopt.evaluation.run_table import by_method, compare_runs
 
     rows = compare_runs(runs)
     if as_json:
-        click.echo(to_json([row.to_json() for row in rows]), nl=False)
+        several = [vars(found) for found in by_method(rows)]
+        told = {"runs": [row.to_json() for row in rows], "methods": several}
+        click.echo(to_json(told), nl=False)
         return
     from skillopt.cli.tables import print_runs_compared
 

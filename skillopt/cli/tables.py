@@ -11,6 +11,7 @@ from skillopt.cli.common import show_text
 from skillopt.config.prices import cost_text
 from skillopt.core.metric import Scorer
 from skillopt.core.text import printable
+from skillopt.evaluation.run_table import RunRow, by_method
 from skillopt.evaluation.scoring import OnTask, Opening, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
 from skillopt.rollouts.catalogue import finished
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from skillopt.core.types import Rollout
     from skillopt.deploy.actions import Standing
-    from skillopt.evaluation.run_table import RunRow
     from skillopt.evaluation.transfer import Cell
     from skillopt.gates.simulation import Cell as SimulatedCell
     from skillopt.rollouts.contents import Contents
@@ -102,6 +102,8 @@ def print_runs_compared(console: Console, rows: Sequence[RunRow]) -> None:
         "rollouts that the method asked for; run: those that were not in the store, final"
     )
     console.print("scores included. Optimizer, target and skill are tokens.")
+    for several in by_method(rows):
+        show_text(console, several.words)
     for row in rows:
         show_text(console, f"{row.run} against its start: {row.over_start.words}")
         for finding in row.findings:

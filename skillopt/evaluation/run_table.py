@@ -3,6 +3,7 @@ paired by task, and what each has cost. Everything comes from their logs; nothin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,6 +111,42 @@ def compare_runs(roots: Sequence[Path]) -> list[RunRow]:
                     "compared; train both with the same"
                 )
     return [_row(run, None if run is first else first) for run in runs]
+
+
+@dataclass(frozen=True)
+class MethodMean:
+    """Several runs of one method, such as with different seeds.
+
+    Args:
+        method: which.
+        runs: how many.
+        mean, least, most: of their test scores.
+    """
+
+    method: str
+    runs: int
+    mean: float
+    least: float
+    most: float
+
+    @property
+    def words(self) -> str:
+        """In one line."""
+        found = (self.mean, self.least, self.most)
+        shown = [f"{100 * value:.0f}" for value in found]
+        return f"{self.method}: {self.runs} runs, {shown[0]} % on average, {shown[1]} to {shown[2]}"
+
+
+def by_method(rows: Sequence[RunRow]) -> list[MethodMean]:
+    """The methods that have several runs, in the order of their first ones."""
+    scores: dict[str, list[float]] = {}
+    for row in rows:
+        scores.setdefault(row.method, []).append(row.score.value)
+    return [
+        MethodMean(method, len(own), math.fsum(own) / len(own), min(own), max(own))
+        for method, own in scores.items()
+        if len(own) > 1
+    ]
 
 
 def _row(run: _Read, first: _Read | None) -> RunRow:

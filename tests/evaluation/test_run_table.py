@@ -52,8 +52,18 @@ def test_the_command_prints_them(tiny: Tiny) -> None:
     assert done.returncode == 0, done.stderr
     assert "given against tiny: not confirmed: -33" in done.stdout
     told = json.loads(command("compare", "runs/tiny", "runs/given", "--json").stdout)
-    assert [row["run"] for row in told] == ["tiny", "given"]
-    assert told[1]["over_first"]["verdict"] == "not confirmed"
+    assert [row["run"] for row in told["runs"]] == ["tiny", "given"]
+    assert told["runs"][1]["over_first"]["verdict"] == "not confirmed"
+    assert told["methods"] == []
+
+
+def test_runs_of_one_method_have_a_mean(tiny: Tiny) -> None:
+    tiny.write(method={"kind": "none"})
+    for seed in (1, 2):
+        tiny.write(name=f"seed-{seed}", seed=seed)
+        assert tiny.train().returncode == 0
+    done = command("compare", "runs/seed-1", "runs/seed-2")
+    assert "none: 2 runs, 0 % on average, 0 to 0" in done.stdout
 
 
 @pytest.mark.parametrize(
