@@ -10,6 +10,7 @@ import pytest
 from skillopt.cli import EXIT_USAGE
 from skillopt.evaluation.run_table import compare_runs
 from skillopt.run.folder import RunError
+from skillopt.run.journal import LOG
 from tests.helpers.tiny import Tiny, command, refused, tiny
 
 __all__ = ["tiny"]
@@ -73,10 +74,9 @@ def test_runs_of_one_method_have_a_mean(tiny: Tiny) -> None:
         ({"target": {"upstream": "sim", "name": "sim-2"}}, "other models"),
         ({"gate__metric": "soft"}, "other metrics"),
         ({"final__test": False}, "no scores on a test split"),
-        ({"limits": {"rollouts": 1}}, "is not finished"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(
+def test_runs_of_other_things_are_refused(
     tiny: Tiny, settings: dict[str, object], said: str
 ) -> None:
     tiny.write(method={"kind": "none"})
@@ -87,3 +87,12 @@ def test_what_cannot_be_compared_is_refused(
     with pytest.raises(RunError, match=said):
         compare_runs([first, tiny.run])
     refused(command("compare", first, tiny.run), said, code=EXIT_USAGE)
+
+
+def test_a_run_that_is_not_finished_is_refused(tiny: Tiny) -> None:
+    tiny.write(method={"kind": "none"})
+    assert tiny.train().returncode == 0
+    log = tiny.run / LOG
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(line for line in lines if '"kind":"run_done"' not in line))
+    refused(command("compare", tiny.run), "is not finished", code=EXIT_USAGE)

@@ -155,7 +155,7 @@ return training.choose(skill, "done")
 
 
 def test_what_is_said_is_recorded_priced_and_requested_once(tiny: Tiny) -> None:
-    says = Says(lambda prompt: f"reply\x1b[31m to\ud83d {prompt}")
+    says = Says(lambda prompt: f"reply\x1b[31m to {prompt}")
     body = """
 SEEN["replies"] = [
     training.say("", "a"),
