@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, JsonValue, Tag
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
 from skillopt.config.kinds import METHODS
 from skillopt.config.section import Section, one_of
@@ -17,6 +17,14 @@ class MethodSection(Section):
     """Budget in distinct rollouts that the method asks for, whether they are run or in the store. A
     method checks it before each of its steps, so the last one may go beyond it. By default there
     is none but the method's own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_options(cls, values: Any) -> Any:
+        """Leave out what a config below this one, or a run's own, has as its default."""
+        if isinstance(values, dict) and "options" not in cls.model_fields:
+            return {k: v for k, v in values.items() if k != "options" or v}
+        return values
 
 
 class MethodConfig(MethodSection):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_defaults_are_the_published_ones(
 ) -> None:
     found = config(tmp_path, method).method.model_dump()
     assert {key: found[key] for key in defaults} == defaults
+
+
+def test_a_method_takes_the_place_of_another_in_a_config_that_was_written(tmp_path: Path) -> None:
+    """``config.yaml`` of a run has all keys with their defaults."""
+    whole = config(tmp_path, "{kind: skillopt}").method.model_dump(mode="json")
+    assert whole["options"] == {}
+    assert config(tmp_path, json.dumps(whole | {"kind": "textgrad"})).method.kind == "textgrad"
 
 
 def test_defaults_of_gepa_are_those_of_its_package() -> None:
