@@ -58,16 +58,16 @@ class Gepa:
         self.settings = settings
 
     def estimate(self, config: Config, splits: dict[Split, tuple[Task, ...]]) -> Estimate:
-        """Of an iteration that ends early nothing is known before: all are taken to run the
-        minibatch twice, and every second candidate the selection split."""
+        """Of the budget the first scores take a part. An iteration runs its minibatch once if it
+        is solved, and twice if a text is proposed."""
         own, val = self.settings, len(splits["val"])
         left = max(own.rollouts - val, 0)
-        steps = -(-left // (2 * own.minibatch))
+        steps = -(-left // own.minibatch)
         return Estimate(
             steps=steps,
             budgets=(None,) * steps,
             rollouts=(("rollout", left), ("gate", val)),
-            calls=(("reflect", steps),),
+            calls=(("reflect", -(-left // (2 * own.minibatch))),),
         )
 
     def run(self, training: SealedTraining) -> str:
