@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from skillopt.config.kinds import METHODS
-from skillopt.config.methods import MethodConfig, MethodSection
+from skillopt.config.methods import AnyMethodConfig, MethodConfig
 from skillopt.config.schema import Config
 from skillopt.core.import_path import make
 from skillopt.core.types import Split, Task
@@ -60,17 +60,16 @@ class Method(Protocol):
         """
 
 
-def make_method(config: MethodSection) -> Method:
+def make_method(config: AnyMethodConfig) -> Method:
     """The method that a config names. Those with settings of their own get their section.
 
     Raises:
         PluginError: an import path leads nowhere, or the class does not take the options.
     """
-    kind: str = getattr(config, "kind")  # noqa: B009  # Each section has one of its own type.
-    path, method = METHODS.get(kind, kind), "run"
+    path = METHODS.get(config.kind, config.kind)
     made: Method = (
-        make(path, "method.kind", method, **config.options)
+        make(path, "method.kind", "run", **config.options)
         if isinstance(config, MethodConfig)
-        else make(path, "method.kind", method, config)
+        else make(path, "method.kind", "run", config)
     )
     return made
