@@ -29,8 +29,9 @@ install_missing() {
         || die "this machine has no apt-get; install ${missing[*]} by its own means"
     say "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq || die "apt-get update failed; are the package sources reachable?"
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 \
+    # The tests' own programs may be installed at the same time.
+    flock /var/lock/skillopt-apt apt-get update -qq || die "apt-get update failed; are the package sources reachable?"
+    flock /var/lock/skillopt-apt apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 \
         || die "apt-get could not install ${missing[*]}"
 }
 

@@ -15,8 +15,11 @@ look() {
 look
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then
     echo "install-test-programs: installing ${missing[*]}" >&2
-    { apt-get update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y \
-        --no-install-recommends "${missing[@]}"; } >/dev/null || true
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    # An engine may be installed at the same time.
+    { flock /var/lock/skillopt-apt apt-get update \
+        && flock /var/lock/skillopt-apt apt-get install -y --no-install-recommends "${missing[@]}"
+    } >/dev/null || true
     look
 fi
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -35,6 +35,7 @@ from tests.helpers.small import small_config, small_set
 
 VENV = Path(sys.prefix)
 
+SIGNED_IN = f"PYTHONPATH={ROOT} python -m tests.helpers.signed_in"
 SUBSTITUTIONS = (
     Substitution("README.md", "<this repository>", str(ROOT), "the clone is of this working tree"),
     Substitution("README.md", "<its folder>", ROOT.name, "as the clone is called"),
@@ -118,6 +119,35 @@ SUBSTITUTIONS = (
         "the simulated model",
     ),
     Substitution("docs/models.md", "my-upstream:my-model", "sim:sim-1", "the simulated model"),
+    Substitution(
+        "docs/accounts.md",
+        "pip install 'skillopt-harness[chatgpt]'",
+        "python -c 'import chatgpt_plan_auth'",
+        "the package is there already",
+    ),
+    Substitution(
+        "docs/accounts.md",
+        "--model chatgpt:gpt-6-sol",
+        "--model sim:sim-1 --config my-skill.yaml",
+        "the simulated model",
+    ),
+    Substitution("docs/accounts.md", "claude setup-token", "true", "nobody has a plan"),
+    Substitution(
+        "docs/accounts.md",
+        "harness: {name: claude-code}",
+        "sandbox: {kind: docker}\nharness: {name: claude-code}",
+        "the reader's config has local processes",
+    ),
+    Substitution(
+        "docs/commands/logout.md",
+        "skillopt logout",
+        f"{SIGNED_IN} login chatgpt && {SIGNED_IN} logout",
+        "a scripted vendor, and somebody is signed in",
+    ),
+    *(
+        Substitution(document, "skillopt login", f"{SIGNED_IN} login", "a scripted vendor")
+        for document in ("docs/accounts.md", "docs/commands/login.md")
+    ),
     Substitution(
         "docs/translation.md",
         "{upstream: openai, name: gpt-5.5",

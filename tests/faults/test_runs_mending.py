@@ -282,8 +282,9 @@ CHANGES: dict[str, list[Change]] = {
     "prices": [Change("other-prices.yaml")],
     "notify": [Change("true")],
     "limits.stages": [Change({"gate": {"rollouts": 900}})],
-    "limits.plan_share": [Change(0.5, under={"upstreams": {
-        "p": {"kind": "openai", "login": "chatgpt"}}})],
+    "limits.plan_share": [Change(0.5, under={
+        "upstreams": {"p": {"kind": "openai", "login": "chatgpt"}},
+        "judge": {**JUDGE, "model": {"upstream": "p", "name": "m"}}})],
     "stop": [Change([{"kind": "no_accept", "steps": 50}]),
              Change([{"kind": "custom", "path": "own:enough"}])],
     "train.stages.slow": [Change("own:slow_again")],

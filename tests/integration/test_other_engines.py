@@ -30,8 +30,10 @@ from tests.helpers.small import small_config
 from tests.helpers.tasks import make_task
 
 PROJECT = Path(__file__).parents[2]
+TEMPORARY = Path(tempfile.gettempdir())
+OURS = [TEMPORARY, *([] if PROJECT.is_relative_to(TEMPORARY) else [PROJECT])]
 KINDS = {
-    "far": {"covered": (tempfile.gettempdir(), str(PROJECT))},
+    "far": {"covered": tuple(map(str, OURS))},
     "remapped": {"remap_users": True},
     "rootless": {"rootless": True, "covered": (tempfile.gettempdir(),)},
 }

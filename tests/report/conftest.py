@@ -12,8 +12,9 @@ from tests.helpers.chromium import chromium
 from tests.helpers.small import trained
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
+    """Not for the session: as long as it is there, nothing else in its process can run asyncio."""
     from playwright.sync_api import sync_playwright
 
     quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

@@ -223,6 +223,7 @@ def test_the_block_as_documented_works(
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_stream_with_its_habits_is_whole(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +254,7 @@ def test_a_stream_with_its_habits_is_whole(
 
 @pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("name", [name for name in NAMES if VENDORS[name].said[0]])
+@pytest.mark.slow
 def test_a_refused_key_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vendor = VENDORS[name]
     with played(vendor, monkeypatch) as service:
@@ -266,6 +268,7 @@ def test_a_refused_key_is_told(name: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("name", SOME)
+@pytest.mark.slow
 def test_an_unknown_model_is_told(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +279,7 @@ def test_an_unknown_model_is_told(
 
 @pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("name", SOME)
+@pytest.mark.slow
 def test_a_wrong_address_is_told(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

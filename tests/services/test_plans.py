@@ -251,6 +251,7 @@ def test_calls_whose_token_is_refused_renew_it_once_however_late_they_hear(
         ("usage_unavailable", 503, "how much of the plan is left"),
     ],
 )
+@pytest.mark.slow
 def test_each_refusal_says_what_to_do(
     kind: str, status: int, told: str, service: Service, tokens: Tokens, tmp_path: Path
 ) -> None:
@@ -275,6 +276,7 @@ def test_a_limit_in_the_middle_of_a_stream_is_a_limit(
     assert len(service.asked) == 1, "it is not asked again"
 
 
+@pytest.mark.slow
 def test_a_limit_that_resets_is_waited_for(
     service: Service, tokens: Tokens, tmp_path: Path
 ) -> None:
@@ -295,6 +297,7 @@ def test_a_limit_that_resets_is_waited_for(
 
 
 @pytest.mark.parametrize("headers", [True, False])
+@pytest.mark.slow
 def test_codexs_own_limit_is_read_in_headers_and_bodies(
     headers: bool, service: Service, tokens: Tokens, tmp_path: Path
 ) -> None:
@@ -542,6 +545,7 @@ def test_a_window_that_resets_after_patience_pauses_with_the_time(
 # --- Budgets
 
 
+@pytest.mark.slow
 def test_a_share_of_the_window_can_be_budgeted(
     service: Service, tokens: Tokens, tmp_path: Path
 ) -> None:
