@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from sandboxes.base import SandboxError
-from sandboxes.docker import DockerEngine
+from sandboxes.docker import IDLE, DockerEngine
 from sandboxes.packing import add_tree, exists_in
 from sandboxes.trees import entries_below
-from sandboxes.volumes import remove_volume
+from sandboxes.volumes import filling, remove_volume
 
 CONTENT_KIND = "content"
 MOST = 64
@@ -117,22 +117,9 @@ class Contents:
 
     def _with(self, name: str, image: str, use: Callable[[str], bool]) -> bool:
         """Use a container that has the volume."""
-        engine = self._engine
-        with engine.errors(f"filling volume {name}", image):
-            config = engine.api.create_host_config(
-                binds=[f"{name}:{_PLACE}:nocopy"], network_mode="none"
-            )
-            made = engine.api.create_container(
-                image,
-                ["infinity"],
-                entrypoint=["sleep"],
-                host_config=config,
-                labels=engine.labels("fill"),
-            )
-        try:
-            return use(str(made["Id"]))
-        finally:
-            engine.remove(str(made["Id"]))
+        bind = f"{name}:{_PLACE}:nocopy"
+        with filling(self._engine, image, bind, IDLE) as container:
+            return use(container)
 
 
 def _stamp(source: Path) -> str:

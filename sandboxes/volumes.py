@@ -7,7 +7,8 @@ that is atomic, so that a half-filled volume is never used.
 from __future__ import annotations
 
 import uuid
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 
 from sandboxes.archive import names_in
 from sandboxes.base import ImageMissingError, SandboxError
@@ -19,7 +20,6 @@ CONTENT_LABEL = "skillopt.content"
 TOOLCHAIN_KIND = "toolchain"
 
 _CONTENT = "/toolchain"
-_NO_PROGRAM = "never-started"
 
 
 def toolchain_volume(engine: DockerEngine, image: str) -> str:
@@ -77,11 +77,7 @@ def _fill(engine: DockerEngine, image_id: str, name: str) -> str:
 
     with engine.errors(f"filling volume {name}"):
         engine.api.create_volume(name, labels=_labels(engine, image_id))
-        config = engine.api.create_host_config(binds=[f"{name}:{_CONTENT}"], network_mode="none")
-        container = engine.api.create_container(
-            image_id, [_NO_PROGRAM], host_config=config, labels=engine.labels("fill")
-        )["Id"]
-    try:
+    with filling(engine, image_id, f"{name}:{_CONTENT}", ["never-started"]) as container:
         if not _is_filled(engine, container):
             with engine.errors(f"filling volume {name}"), suppress(APIError):
                 engine.api.start(container)
@@ -90,9 +86,35 @@ def _fill(engine: DockerEngine, image_id: str, name: str) -> str:
                     f"the engine at {engine.host} does not copy the content of an image into a "
                     "volume; use another one (DOCKER_HOST)"
                 )
-    finally:
-        engine.remove(container)
     return name
+
+
+@contextmanager
+def filling(engine: DockerEngine, image: str, bind: str, command: Sequence[str]) -> Iterator[str]:
+    """A container, not started, by which a volume is filled or looked at; gone afterwards.
+
+    Args:
+        engine: has the volume.
+        image: of the container.
+        bind: the volume and its place, as ``docker run --volume`` takes them.
+        command: of the container, whatever the image's is.
+
+    Raises:
+        SandboxError: it cannot be made or removed.
+    """
+    with engine.errors(f"filling volume {bind.partition(':')[0]}", image):
+        config = engine.api.create_host_config(binds=[bind], network_mode="none")
+        made = engine.api.create_container(
+            image,
+            list(command[1:]),
+            entrypoint=[command[0]],
+            host_config=config,
+            labels=engine.labels("fill"),
+        )
+    try:
+        yield str(made["Id"])
+    finally:
+        engine.remove(str(made["Id"]))
 
 
 def _is_filled(engine: DockerEngine, container: str) -> bool:

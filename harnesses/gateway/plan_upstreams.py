@@ -41,9 +41,9 @@ CLAUDE_ONLY = (
 )
 """Why other programs are refused (code.claude.com/docs/en/legal-and-compliance, 2026-08-22)."""
 
+HOLDS_TOKEN = "with a Claude plan the agent's container holds your token"
 CONTAINER_HOLDS_TOKEN = (
-    "with a Claude plan the agent's container holds your token: it gets no network, and no image "
-    "is made of it for a verifier"
+    f"{HOLDS_TOKEN}: it gets no network, and no image is made of it for a verifier"
 )
 
 

@@ -74,23 +74,27 @@ def make_from_repo(
                 made.append(one)
                 if not as_json:
                     show_text(output(), _line(one))
-                if sum(each.folder is not None for each in made) == limit:
+                if _count(made) == limit:
                     break
     except KeyboardInterrupt:
-        kept = any(one.folder is not None for one in made)
-        advice = f"; they are in {folder}, which is to be removed to begin again" if kept else ""
+        again = f"; they are in {folder}, which is to be removed to begin again"
+        advice = again if _count(made) else ""
         click.echo(printable(f"interrupted: {_summary(made, folder)[0]}{advice}"), err=True)
         return EXIT_INTERRUPTED
     finally:
         if not any(folder.iterdir()):
             folder.rmdir()
-    tasks = [one for one in made if one.folder is not None]
     if as_json:
         click.echo(to_json(_json(repository, settings, made)), nl=False)
     else:
         for line in _summary(made, folder):
             show_text(output(), line)
-    return 0 if tasks else EXIT_FAILED
+    return 0 if _count(made) else EXIT_FAILED
+
+
+def _count(made: Sequence[Made]) -> int:
+    """How many commits have become tasks."""
+    return sum(one.folder is not None for one in made)
 
 
 def _each(

@@ -64,10 +64,7 @@ def command(run: Path, step: int | None, rollout: str | None, as_json: bool) -> 
     _print_history(state)
     if spent := meter.stages.get(JUDGE):
         console = output()
-        show_text(
-            console,
-            f"judge: {spent.tokens:,} tokens, {cost_text(spent.usage)}",
-        )
+        show_text(console, f"judge: {spent.tokens:,} tokens, {cost_text(spent.usage)}")
     for service, windows in meter.plans.items():
         show_text(output(), plan_text(service, windows))
     if meter.total.usage.included:

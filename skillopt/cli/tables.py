@@ -213,12 +213,7 @@ def print_plan(console: Console, plan: Plan) -> None:
     rows.append(("all", plan.rollouts, sum(s.calls for s in plan.stages), plan.usage))
     for name, rollouts, calls, usage in rows:
         tokens = usage.prompt_tokens + usage.completion_tokens
-        numbers = (
-            f"{rollouts:,}",
-            f"{calls:,}",
-            f"{tokens / 1000:,.0f}k",
-            cost_text(usage),
-        )
+        numbers = (f"{rollouts:,}", f"{calls:,}", f"{tokens / 1000:,.0f}k", cost_text(usage))
         _row(table, name, *numbers)
     _print(console, table)
     if any(budget is not None for budget in plan.budgets):

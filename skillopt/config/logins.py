@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harnesses.gateway.plan_route import UNSUPPORTED
-from harnesses.gateway.plan_upstreams import CLAUDE_CODE, CLAUDE_ONLY
+from harnesses.gateway.plan_upstreams import CLAUDE_CODE, CLAUDE_ONLY, HOLDS_TOKEN
 from sandboxes.registry import BACKENDS, traits_of
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def check_program(config: Config, program: str, key: str) -> None:
     if program != CLAUDE_CODE:
         named = f"{program}: " if program else ""
         raise ValueError(f"{key}: {named}{CLAUDE_ONLY}")
-    why = "with a Claude plan the agent's container holds your token"
-    sandbox = config.sandbox
+    why, sandbox = HOLDS_TOKEN, config.sandbox
     if sandbox.kind not in BACKENDS or not traits_of(sandbox.kind).isolated:
         raise ValueError(f"sandbox.kind: {sandbox.kind}: {why}, so it must be docker")
     for name in ("network", "verifier_network"):

@@ -128,11 +128,7 @@ def run_job(
         remove_tree(folder / "verifier")  # From an earlier attempt.
         if (folder / OUTCOME).is_file() and (workspace.is_dir() or not why_not(folder)):
             handed = ""
-            outcome = _read_outcome(folder)
-            image = environments.image(job.task)
-            if not workspace.is_dir():
-                environments.prepare(job.task, workspace)
-                restore_work(folder, workspace)
+            image, outcome = _kept(job, environments, folder, workspace)
         else:
             image, outcome = _act(job, site, environments, folder, handed)
         rollout = _rollout(job, outcome, folder)
@@ -153,13 +149,7 @@ def run_job(
     except (SandboxError, VerifierError, OSError, UnicodeError) as error:
         # The last two: whatever the file system answers to what an agent left is a failure of this
         # rollout. That of a full disk stops the run, see RolloutStore.check_room.
-        kept = folder / "verifier"
-        see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
-        what = site.gateway.scrubber.text(f"{type(error).__name__}: {error}{see}")
-        failed = job.failed(what, folder)
-        if isinstance(error, JudgeError) and job.judge is not None:
-            spent = Judgement(model=job.judge.model.name, usage=error.usage)
-            failed = failed.model_copy(update={"judgement": spent})
+        failed = _failed(job, site, folder, error)
         if handed:
             (folder / OUTCOME).unlink(missing_ok=True)
         return failed
@@ -167,6 +157,30 @@ def run_job(
         if handed:
             _discard(environments, handed)
     return rollout
+
+
+def _kept(
+    job: Job, environments: Environments, folder: Path, workspace: Path
+) -> tuple[str, Outcome]:
+    """The image and the outcome of an earlier attempt, whose work is in the workspace then."""
+    outcome = _read_outcome(folder)
+    image = environments.image(job.task)
+    if not workspace.is_dir():
+        environments.prepare(job.task, workspace)
+        restore_work(folder, workspace)
+    return image, outcome
+
+
+def _failed(job: Job, site: RolloutSite, folder: Path, error: Exception) -> Rollout:
+    """The rollout that an error has ended."""
+    kept = folder / "verifier"
+    see = f"; see {kept}" if isinstance(error, VerifierError) and kept.is_dir() else ""
+    what = site.gateway.scrubber.text(f"{type(error).__name__}: {error}{see}")
+    failed = job.failed(what, folder)
+    if isinstance(error, JudgeError) and job.judge is not None:
+        spent = Judgement(model=job.judge.model.name, usage=error.usage)
+        failed = failed.model_copy(update={"judgement": spent})
+    return failed
 
 
 def _discard(environments: Environments, image: str) -> None:

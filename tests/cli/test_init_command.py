@@ -309,6 +309,7 @@ def test_not_in_the_skills_own_folder(here: Path, monkeypatch: pytest.MonkeyPatc
     "name",
     ["a, b", "c: d", "e'f", 'g"h', "{i}", "[j]", "# k", "é日本", "l\nm", "%n", "o\x7fp", "-q"],
 )
+@pytest.mark.slow
 def test_odd_names_are_written_so_that_they_are_read_back(here: Path, name: str) -> None:
     evals(skill(here / "skills" / name, "notes"))
     found = done()

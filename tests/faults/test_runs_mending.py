@@ -284,7 +284,7 @@ CHANGES: dict[str, list[Change]] = {
     "limits.stages": [Change({"gate": {"rollouts": 900}})],
     "limits.plan_share": [Change(0.5, under={
         "upstreams": {"p": {"kind": "openai", "login": "chatgpt"}},
-        "judge": {**JUDGE, "model": {"upstream": "p", "name": "m"}}})],
+        "judge": {"upstream": "p", "name": "m"}})],
     "stop": [Change([{"kind": "no_accept", "steps": 50}]),
              Change([{"kind": "custom", "path": "own:enough"}])],
     "train.stages.slow": [Change("own:slow_again")],

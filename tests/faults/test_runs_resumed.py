@@ -57,6 +57,7 @@ def stop_by_a_failure(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("stop", [stop_by_a_limit, stop_by_ctrl_c, stop_by_a_failure])
+@pytest.mark.slow
 def test_a_run_that_was_started_again(tiny: Tiny, stop: Any) -> None:
     stop(tiny)
     for where, summary in views("tiny").items():

@@ -12,6 +12,7 @@ from skillopt.gates.power import power, told_of_tasks, visible_gain
 @pytest.mark.parametrize(
     ("tasks", "gain", "noise"), [(12, 0.6, 0.0), (40, 0.2, 0.2), (17, 0.4, 0.1)]
 )
+@pytest.mark.slow
 def test_the_power_is_that_of_scipys_test(tasks: int, gain: float, noise: float) -> None:
     rng = np.random.default_rng(0)
     chances = [gain + noise / 2, noise / 2, 1 - gain - noise]

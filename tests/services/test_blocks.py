@@ -292,7 +292,7 @@ def test_a_wrong_address_is_told(
         done = doctor(name, VENDORS[name].model, file)
     is_told(done, VENDORS[name].said[2])
     if "status 404" in done.output:
-        assert re.search(rf"at {re.escape(wrong.lower().rstrip('/'))[:20]}", done.output.lower())
+        assert f"at {wrong.lower().rstrip('/')[:20]}" in done.output.lower()
 
 
 AT = "https://h.example"

@@ -183,6 +183,7 @@ def test_batches_can_be_accumulated_into_one_step(tmp_path: Path) -> None:
     ],
     ids=lambda settings: ",".join(settings),
 )
+@pytest.mark.slow
 def test_every_variant_trains(settings: dict[str, Any], folder: Path) -> None:
     name = "-".join(str(value) for value in settings.values()).lower()
     result = train(small_config(folder, name=name, **settings))

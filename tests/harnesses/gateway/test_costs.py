@@ -132,8 +132,8 @@ def test_a_fast_stream_is_parsed_in_few_parts(
     ):
         found = writes(session)
     took = time.monotonic() - began
-    # Two at its begin, two at its end, and the first event twice: to know it is a reply.
-    assert len(parsed) <= took / PARSE_S + 5 < len(found)
+    # Four at its begin, where it must be known for a reply, two or three at its end.
+    assert len(parsed) <= took / PARSE_S + 8 < len(found)
     assert number <= sum(parsed) <= number + 20
     [exchange] = session.exchanges
     assert exchange.reply is not None and exchange.reply.text == "hello" * number

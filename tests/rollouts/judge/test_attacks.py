@@ -121,6 +121,7 @@ def trajectory(attack: str, place: str) -> Trajectory:
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.slow
 def test_a_judge_that_obeys_what_is_outside_of_the_field_stays_unmoved(
     place: str, attack: str, tmp_path: Path
 ) -> None:

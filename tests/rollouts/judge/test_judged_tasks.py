@@ -242,6 +242,7 @@ def labels(tiny: Tiny, verdicts: list[bool], name: str = "labels.jsonl") -> Path
         ([True, True, True], 0.0, False),
     ],
 )
+@pytest.mark.slow
 def test_a_judge_is_compared_with_people_and_a_worse_one_does_not_train(
     verdicts: list[bool], kappa: float, trains: bool, tiny: Tiny
 ) -> None:
