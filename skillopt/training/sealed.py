@@ -367,9 +367,9 @@ class SealedTraining:
         if problem := self.problem(skill):
             training.record.note(f"the method's result cannot be used: {problem}")
             skill, score = training.current, None
-        refusal = self.briefing(skill).refusal(self.initial, skill)
-        if refusal:
-            training.record.note(f"the method's result, which an edit could not have: {refusal}")
+        findings = self.briefing(skill).refusals(self.initial, skill)
+        for text in findings:
+            training.record.note(f"the method's result, which an edit could not have: {text}")
         training.record(skill_made(skill))
         training.record(
             MethodDone(
@@ -378,7 +378,7 @@ class SealedTraining:
                 asked=self.asked,
                 budget=training.config.method.rollouts,
                 reason=reason,
-                findings=[refusal] if refusal else [],
+                findings=findings,
             )
         )
         return reason

@@ -203,6 +203,30 @@ def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | N
     Raises:
         SkillOptError: as :func:`train` does before its first rollout.
     """
+    return planned_run(config, plugins=plugins, fork=fork).plan
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run before its next start.
+
+    Args:
+        root: its folder.
+        created: what it would be.
+        plan: upper bounds for it.
+        state: what is recorded of it.
+    """
+
+    root: Path
+    created: RunCreated
+    plan: Plan
+    state: State
+
+
+def planned_run(
+    config: Config, *, plugins: Plugins = Plugins(), fork: str | None = None
+) -> PlannedRun:
+    """As :func:`plan_training`, with what the run would be and what is recorded of it."""
     config = _forked(config, fork)
     with file_errors():
         root = config.runs / config.name
@@ -210,8 +234,8 @@ def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | N
         parts = prepare_training(config, plugins)
         state = fold(read_records(root))
         parts = _as_recorded(parts, state)
-        _differences(parts, state, root)
-        return parts.plan
+        created, _ = _differences(parts, state, root)
+        return PlannedRun(root, created, parts.plan, state)
 
 
 def _forked(config: Config, fork: str | None) -> Config:
@@ -284,44 +308,41 @@ def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
 
 def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
     """Record what the run is, or what has changed since its last start."""
-    prepared, state = parts.prepared, record.state
-    config = prepared.config
-    settings, items = config.model_dump(mode="json"), _items(prepared.splits)
-    print_, found = _differences(parts, state, record.journal.root)
+    state = record.state
+    new, found = _differences(parts, state, record.journal.root)
     if state.created is None:
-        record(
-            RunCreated(
-                format=FORMAT,
-                name=config.name,
-                config=settings,
-                fingerprint=print_,
-                splits=items,
-                forked_from=origin,
-            )
-        )
+        record(new.model_copy(update={"forked_from": origin}))
         if parts.judged:
             record.note(parts.judged)
-        for remark in _remarks_of(config, origin):
+        for remark in _remarks_of(parts.prepared.config, origin):
             record(remark)
         return
-    found |= _config_changes(state.created.config, settings)
+    found |= _config_changes(state.created.config, new.config)
     if found:
-        record(RunChanged(config=settings, fingerprint=print_, splits=items, changes=found))
+        now = new.model_dump(include={"config", "fingerprint", "splits"})
+        record(RunChanged(**now, changes=found))
         record.note(f"resumed with other inputs: {', '.join(sorted(found))}")
 
 
 def _differences(
     parts: TrainingParts, state: State, root: Path
-) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """The run's fingerprint, and its differences to that of the run's last start.
+) -> tuple[RunCreated, dict[str, list[Any]]]:
+    """What the run is now, and the differences to its last start.
 
     Raises:
         FingerprintError: the finished part of the run depends on one of them.
         FormatError: an older version started the run.
     """
-    print_ = fingerprint(parts.prepared, parts.initial, _harness(parts.prepared), parts.prompts)
+    prepared = parts.prepared
+    new = RunCreated(
+        format=FORMAT,
+        name=prepared.config.name,
+        config=prepared.config.model_dump(mode="json"),
+        fingerprint=fingerprint(prepared, parts.initial, _harness(prepared), parts.prompts),
+        splits=_items(prepared.splits),
+    )
     if state.created is None:
-        return print_, {}
+        return new, {}
     if state.created.format != FORMAT:
         raise FormatError(
             f"{root}: this run was started by a version whose logs had "
@@ -329,7 +350,7 @@ def _differences(
             f"and this one reads format {FORMAT}; start a new run, which takes the finished "
             "rollouts from the store: --fork NEW-NAME"
         )
-    return print_, changes(state.created.fingerprint, print_, state, str(root))
+    return new, changes(state.created.fingerprint, new.fingerprint, state, str(root))
 
 
 def _run(training: Training, parts: TrainingParts) -> None:
