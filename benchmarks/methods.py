@@ -72,6 +72,37 @@ def run(method: str, harness: str, seed: int, runs: Path) -> dict[str, Any]:
     }
 
 
+def table(rows: list[dict[str, Any]], harness: str) -> str:
+    """The table of ``docs/methods.md``: a line for each method, its seeds in one."""
+    lines = [
+        "| method | test, % | mean | over no skill, points | confirmed | asked | optimizer tokens "
+        "| agent's tokens | skill tokens |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for method in METHODS:
+        own = [row for row in rows if (row["method"], row["harness"]) == (method, harness)]
+        done = [row for row in own if "error" not in row]
+        if not done:
+            said = own[0]["error"] if own else "not run"
+            lines.append(f"| `{method}` | {said} | | | | | | | |")
+            continue
+        cells = [
+            f"`{method}`",
+            ", ".join(f"{100 * row['test']:.0f}" for row in done),
+            f"{_mean(done, 'test', 100):.0f}",
+            f"{_mean(done, 'over_none', 100):+.0f}",
+            f"{sum(row['verdict'] == 'confirmed' for row in done)} of {len(done)}",
+            *(f"{_mean(done, key):,.0f}" for key in ("asked", "optimizer", "target")),
+            f"{_mean(done, 'skill_tokens'):.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(rows: list[dict[str, Any]], key: str, factor: float = 1.0) -> float:
+    return factor * fmean(row[key] for row in rows)
+
+
 def main() -> None:
     runs = Path("runs") / "methods"
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
@@ -83,6 +114,7 @@ def main() -> None:
                 rows = [row for row in rows if not same.items() <= row.items()] + [found]
                 RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
                 print(json.dumps(found), file=sys.stderr, flush=True)
+        print(f"\n{harness}\n\n{table(rows, harness)}", flush=True)
 
 
 if __name__ == "__main__":
