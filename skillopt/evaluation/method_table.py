@@ -14,7 +14,7 @@ from typing import Any
 from skillopt.core.types import RolloutRow
 from skillopt.evaluation.claim import Claim, Verdict, claim, means_of, scorer_of
 from skillopt.evaluation.comparable import UNTRAINED, differences, method_of, setup_of
-from skillopt.evaluation.run_table import FinishedRun, RunRow, compare_runs
+from skillopt.evaluation.run_table import FinishedRun, RunRow, rows_of
 from skillopt.evaluation.stats import (
     Estimate,
     RunScores,
@@ -239,7 +239,7 @@ class Comparison:
         told = differences({method.name: method.runs[0].created for method in methods})
         about = _about(runs[0]) if runs else "no run is finished"
         pairs = method_pairs(methods)
-        return cls(about, compare_runs(runs), method_rows(methods), pairs, told, failed)
+        return cls(about, rows_of(runs), method_rows(methods), pairs, told, failed)
 
     @property
     def remarks(self) -> list[str]:

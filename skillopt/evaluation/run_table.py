@@ -118,8 +118,11 @@ class RunRow:
             for name in ("over_start", "over_none", "over_first")
         }
         told = {key: value for key, value in asdict(self).items() if key != "usage"}
+        parts = {"optimizer": self.optimizer, "target": self.target, "judge": self.judge}
+        tokens = {name: part.tokens for name, part in parts.items()}
+        calls = {f"{name}_calls": part.calls for name, part in parts.items()}
         more = {"overshoot": self.overshoot, "usd": self.usd, "included": self.usage.included}
-        return told | claims | more
+        return told | claims | tokens | calls | more
 
 
 @dataclass(frozen=True)
@@ -183,8 +186,17 @@ def read_finished(roots: Sequence[Path]) -> list[FinishedRun]:
     return runs
 
 
-def compare_runs(runs: Sequence[FinishedRun]) -> list[RunRow]:
-    """The rows of some runs, from :func:`read_finished`."""
+def compare_runs(roots: Sequence[Path]) -> list[RunRow]:
+    """The rows of some finished runs, in their order.
+
+    Raises:
+        RunError: as :func:`read_finished`.
+    """
+    return rows_of(read_finished(roots))
+
+
+def rows_of(runs: Sequence[FinishedRun]) -> list[RunRow]:
+    """The rows of runs that were read."""
     return [_row(run, None if run is runs[0] else runs[0]) for run in runs]
 
 

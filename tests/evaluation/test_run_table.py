@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from skillopt.cli import EXIT_USAGE
-from skillopt.evaluation.run_table import CostsOf, RunRow, compare_runs, read_finished, to_csv
+from skillopt.evaluation.run_table import CostsOf, RunRow, compare_runs, to_csv
 from skillopt.run.folder import RunError
 from skillopt.run.journal import LOG
 from tests.helpers.tiny import Tiny, command, refused, tiny
@@ -32,7 +32,7 @@ def two_runs(tiny: Tiny) -> list[Path]:
 
 
 def rows_of(*roots: Path) -> list[RunRow]:
-    return compare_runs(read_finished(roots))
+    return compare_runs(roots)
 
 
 def test_the_numbers_are_those_of_the_runs(tiny: Tiny) -> None:
@@ -95,7 +95,8 @@ def test_an_unknown_price_stays_unknown(tiny: Tiny) -> None:
     (row,) = rows_of(tiny.run)
     assert row.usd is None and row.target == CostsOf(row.rollouts, 10 * row.rollouts)
     assert "unknown" in command("compare", tiny.run).stdout
-    assert json.loads(command("compare", tiny.run, "--json").stdout)["runs"][0]["usd"] is None
+    told = json.loads(command("compare", tiny.run, "--json").stdout)["runs"][0]
+    assert told["usd"] is None and told["target"] == 10 * told["target_calls"] > 0
     (line,) = csv.DictReader(io.StringIO(to_csv([row])))
     assert line["usd"] == ""
 
@@ -118,7 +119,7 @@ def test_runs_of_other_things_are_refused(
     tiny.write(name="other", runs="runs", **settings)
     assert tiny.train().returncode in (0, 4)
     with pytest.raises(RunError, match=said):
-        read_finished([first, tiny.run])
+        compare_runs([first, tiny.run])
     refused(command("compare", first, tiny.run), said, code=EXIT_USAGE)
 
 
