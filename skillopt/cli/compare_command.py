@@ -20,7 +20,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):
-    """Numbers with commas between them."""
+    """Different numbers with commas between them."""
 
     name = "seeds"
 
@@ -28,7 +28,7 @@ class Seeds(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(int(part) for part in str(value).split(","))
+            return tuple(dict.fromkeys(int(part) for part in str(value).split(",")))
         except ValueError:
             self.fail(f"{value}: must be numbers with commas between them: 1,2,3", param, ctx)
 

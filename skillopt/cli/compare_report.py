@@ -79,10 +79,9 @@ def _print_scores(console: Console, rows: Sequence[RunRow]) -> None:
 
 
 def _print_costs(console: Console, rows: Sequence[RunRow]) -> None:
-    numbers = ["asked", "budget", "overshoot", "run", "optimizer calls", "tokens", "agent calls",
-               "tokens", "cost", "minutes"]  # fmt: skip
     judged = any(row.judge.calls for row in rows)
-    numbers[8:8] = ["judge calls", "tokens"] if judged else []
+    models = ["optimizer", "agents", *["judge"] * judged]
+    numbers = ["asked", "budget", "overshoot", "their tokens", "ran", *models, "cost", "minutes"]
     table = new_table("what they cost", ["run", *numbers], ["run"])
     for row in rows:
         parts = [row.optimizer, row.target, *([row.judge] if judged else [])]
@@ -92,14 +91,16 @@ def _print_costs(console: Console, rows: Sequence[RunRow]) -> None:
             f"{row.asked:,}",
             "" if row.budget is None else f"{row.budget:,}",
             f"{row.overshoot:,}",
+            "" if row.asked_tokens is None else _thousands(row.asked_tokens),
             f"{row.rollouts:,}",
-            *(cell for part in parts for cell in (f"{part.calls:,}", _thousands(part.tokens))),
+            *(f"{part.calls:,}, {_thousands(part.tokens)}" for part in parts),
             cost_text(row.usage),
             f"{row.seconds / 60:.1f}",
         )
     print_table(console, table)
-    console.print("Asked: distinct rollouts that the method asked for; run: those that were not in")
-    console.print("the store, final scores included.")
+    console.print("Asked: distinct rollouts that the method asked for, with the agents' tokens,")
+    console.print("whoever ran them; ran: those that were not in the store, final scores included.")
+    console.print("Optimizer and agents: calls and tokens that this run has paid for.")
 
 
 def _print_methods(console: Console, rows: Sequence[MethodRow]) -> None:

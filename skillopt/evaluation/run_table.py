@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,14 @@ from skillopt.evaluation.comparable import budget_of, check_comparable, method_o
 from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean
 from skillopt.run.folder import RunError
 from skillopt.run.journal import read_records
-from skillopt.run.records import AnyRecord, JudgeAsked, Replied, RolloutRan, RunCreated
+from skillopt.run.records import (
+    AnyRecord,
+    JudgeAsked,
+    Replied,
+    RolloutRan,
+    RolloutsAsked,
+    RunCreated,
+)
 from skillopt.run.spending import Meter
 from skillopt.run.state import SETTLING, State
 
@@ -71,6 +79,8 @@ class RunRow:
         over_first: against the best skill of the first run; None for that run itself.
         asked: distinct rollouts that the method has asked for.
         budget: ``method.rollouts``.
+        asked_tokens: of the agents in these, whichever run has run them; None if one of them was
+            run by none of the runs here.
         rollouts: rollouts that were run in all, for the final scores too.
         optimizer, target, judge: calls and tokens of the optimizer, of the agents' model, and of
             the judge if there is one.
@@ -91,6 +101,7 @@ class RunRow:
     over_first: Claim | None
     asked: int
     budget: int | None
+    asked_tokens: int | None
     rollouts: int
     optimizer: CostsOf
     target: CostsOf
@@ -137,6 +148,10 @@ class FinishedRun:
     target: CostsOf
     judge: CostsOf
     curve: tuple[Point, ...] = field(repr=False)
+    asked: frozenset[str] = field(repr=False)
+    """Keys of the rollouts that the method asked for."""
+    ran: Mapping[str, int] = field(repr=False)
+    """Tokens of the rollouts that were run, by key."""
 
     def rows(self, role: str) -> list[RolloutRow]:
         """The rollouts on the test split of ``initial``, ``none`` or another arm."""
@@ -197,7 +212,8 @@ def compare_runs(roots: Sequence[Path]) -> list[RunRow]:
 
 def rows_of(runs: Sequence[FinishedRun]) -> list[RunRow]:
     """The rows of runs that were read."""
-    return [_row(run, None if run is runs[0] else runs[0]) for run in runs]
+    ran = {key: tokens for run in runs for key, tokens in run.ran.items()}
+    return [_row(run, None if run is runs[0] else runs[0], ran) for run in runs]
 
 
 def to_csv(rows: Sequence[RunRow]) -> str:
@@ -223,6 +239,7 @@ def _flat(row: RunRow) -> dict[str, Any]:
         "budget": row.budget,
         "rollouts_asked": row.asked,
         "overshoot": row.overshoot,
+        "asked_tokens": row.asked_tokens,
         "rollouts_run": row.rollouts,
         **{f"{name}_calls": part.calls for name, part in parts.items()},
         **{f"{name}_tokens": part.tokens for name, part in parts.items()},
@@ -243,7 +260,7 @@ def _interval(name: str, found: Estimate | None) -> dict[str, float | None]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
-def _row(run: FinishedRun, first: FinishedRun | None) -> RunRow:
+def _row(run: FinishedRun, first: FinishedRun | None, ran: Mapping[str, int]) -> RunRow:
     scores, counts = run.scores(run.best), [*run.weights.values()]
     none, spent = run.rows("none"), run.meter.total
     return RunRow(
@@ -256,6 +273,7 @@ def _row(run: FinishedRun, first: FinishedRun | None) -> RunRow:
         over_first=run.claim(first.best) if first else None,
         asked=run.state.asked,
         budget=budget_of(run.created),
+        asked_tokens=sum(ran[key] for key in run.asked) if run.asked <= ran.keys() else None,
         rollouts=spent.rollouts,
         optimizer=run.optimizer,
         target=run.target,
@@ -279,8 +297,12 @@ def _read(root: Path, name: str) -> FinishedRun:
     if state.created is None or state.done is None:
         raise RunError(f"{root}: is not finished; 'skillopt train' goes on with it")
     optimizer, target, judge = map(CostsOf.of, _usages(records))
-    curve = _curve(points, state)
-    found = FinishedRun(name, state.created, state, meter, optimizer, target, judge, curve)
+    uncounted = points[-1].asked - state.asked if state.chosen and points else 0
+    curve = _curve(points, uncounted, state)
+    asked = _asked(records, {"final", "test", "baseline"} if uncounted else {"final", "test"})
+    found = FinishedRun(
+        name, state.created, state, meter, optimizer, target, judge, curve, asked, _ran(records)
+    )
     if not found.best or not found.rows("initial"):
         raise RunError(
             f"{root}: has no scores on a test split; train with final.test and test tasks"
@@ -297,14 +319,30 @@ def _usages(records: Sequence[AnyRecord]) -> tuple[list[Usage], list[Usage], lis
     )
 
 
-def _curve(points: Sequence[Point], state: State) -> tuple[Point, ...]:
+def _asked(records: Sequence[AnyRecord], besides: Collection[str]) -> frozenset[str]:
+    """Keys of the rollouts that were asked for, besides those of some stages."""
+    found = (r for r in records if isinstance(r, RolloutsAsked) and r.stage not in besides)
+    return frozenset(key for record in found for key in record.keys)
+
+
+def _ran(records: Sequence[AnyRecord]) -> dict[str, int]:
+    """Tokens of the rollouts that were run, by key: of all attempts together."""
+    found: Counter[str] = Counter()
+    for record in records:
+        if isinstance(record, RolloutRan):
+            found[record.key] += record.usage.prompt_tokens + record.usage.completion_tokens
+    return dict(found)
+
+
+def _curve(points: Sequence[Point], uncounted: int, state: State) -> tuple[Point, ...]:
     """The points at which the score has changed, and the end.
 
-    The log counts the baseline for every method. What the methods that do not ask for it have asked
-    for is less.
+    Args:
+        points: the scores after each step, by all rollouts asked for.
+        uncounted: those of the baseline, if the method has not asked for it.
+        state: the run's at its end.
     """
     final = Point(state.asked, state.best_score)
-    uncounted = points[-1].asked - state.asked if state.chosen and points else 0
     moved = [Point(max(0, point.asked - uncounted), point.score) for point in points]
     kept = [p for i, p in enumerate(moved) if not i or p.score != moved[i - 1].score]
     return (*kept, final) if not kept or kept[-1] != final else tuple(kept)

@@ -104,6 +104,7 @@ def _costs(rows: Sequence[RunRow]) -> Table:
             f"{row.asked:,}",
             "none" if row.budget is None else f"{row.budget:,}",
             f"{row.overshoot:,}",
+            "" if row.asked_tokens is None else f"{row.asked_tokens:,}",
             f"{row.rollouts:,}",
             *(
                 f"{count:,}"
@@ -115,8 +116,10 @@ def _costs(rows: Sequence[RunRow]) -> Table:
         )
         for row in rows
     ]
-    columns = ("run", "asked", "budget", "overshoot", "run", "optimizer calls", "tokens",
-               "agent calls", "tokens", "judge calls", "tokens", "cost", "minutes")  # fmt: skip
+    models = (f"{name} {what}" for name in ("optimizer", "agent", "judge")
+              for what in ("calls", "tokens"))  # fmt: skip
+    columns = ("run", "asked", "budget", "overshoot", "their tokens", "ran", *models, "cost",
+               "minutes")  # fmt: skip
     return Table("What they cost", columns, 1, cells)
 
 

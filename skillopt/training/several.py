@@ -46,12 +46,12 @@ class Trained:
 
 def with_seeds(configs: Sequence[Config], seeds: Sequence[int] = ()) -> list[Config]:
     """The configs of the runs to train: each config under its own name and seed, or with seeds one
-    run for each, named ``NAME-seed-SEED``.
+    run for each, named ``NAME-seed-SEED``, config by config.
 
     Raises:
         ConfigError: two of them would have the same folder.
     """
-    found = [_seeded(config, seed) for config in configs for seed in dict.fromkeys(seeds)]
+    found = [_seeded(config, seed) for config in configs for seed in seeds]
     found = found if seeds else list(configs)
     roots = [config.runs / config.name for config in found]
     for root in roots:

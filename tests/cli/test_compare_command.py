@@ -173,7 +173,7 @@ def test_what_else_differs_is_said(tiny: Tiny) -> None:
 
 def test_methods_with_other_settings_stay_apart(tiny: Tiny) -> None:
     short = config(tiny, "short", train__epochs=1)
-    found = told(tiny.config, short, "--seeds", "1,2")
+    found = told(tiny.config, short, "--seeds", "1,2,1")
     assert [row["method"] for row in found["methods"]] == [
         "skillopt (tiny-seed-1)", "skillopt (short-seed-1)",
     ]  # fmt: skip

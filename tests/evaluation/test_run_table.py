@@ -76,6 +76,27 @@ def test_what_a_method_asks_beyond_its_budget_is_shown(tiny: Tiny) -> None:
     assert float(line["test"]) == row.score.value and line["over_first"] == ""
 
 
+def test_what_was_asked_for_costs_the_same_whoever_ran_it(tiny: Tiny) -> None:
+    tiny.own(
+        "from dataclasses import replace\n\n\n"
+        "class Priced(Writer):\n"
+        "    def run(self, request, site):\n"
+        "        return replace(super().run(request, site), usage=Usage(1, 5, 0, 5, 0.1))\n"
+    )
+    tiny.write(harness={"name": "own:Priced"})
+    assert tiny.train().returncode == 0
+    first = tiny.run
+    tiny.write(name="again")
+    assert tiny.train().returncode == 0
+    tiny.write(name="none", method={"kind": "none"})
+    assert tiny.train().returncode == 0
+    one, same, none = rows_of(first, first.parent / "again", tiny.run)
+    assert one.asked_tokens == same.asked_tokens == 10 * one.asked > 0
+    assert same.rollouts == 0 and (none.asked, none.asked_tokens) == (0, 0)
+    (alone,) = rows_of(first.parent / "again")
+    assert alone.asked_tokens is None
+
+
 def test_a_run_counts_once_and_names_stay_apart(tiny: Tiny) -> None:
     first, _ = two_runs(tiny)
     shutil.copytree(first, tiny.folder / "copies" / first.name)

@@ -26,6 +26,7 @@ def comparison(findings: tuple[str, ...] = (), remark: str = "") -> Comparison:
         RunRow(
             run=f"{method}-seed-{seed}", method=method, seed=seed, score=Estimate(0.5, 0.2, 0.8),
             over_start=gain, over_none=gain, over_first=None, asked=100 * seed, budget=250,
+            asked_tokens=None,
             rollouts=120, optimizer=CostsOf(3, 1234), target=CostsOf(400, 567_890),
             judge=CostsOf(0, 0), usage=Usage(cost_usd=None), seconds=90.0, skill_tokens=321,
             findings=findings, curve=(Point(10, 0.25), Point(60, 0.5), Point(100 * seed, 0.5)),
