@@ -13,7 +13,8 @@ from skillopt.core.errors import SkillOptError
 from skillopt.evaluation.comparable import check_comparable
 from skillopt.run.events import Listener
 from skillopt.run.records import RunCreated
-from skillopt.training.start import PlannedRun, planned_run, train
+from skillopt.training.prepared import PlannedRun, planned_run
+from skillopt.training.start import train
 
 
 @dataclass(frozen=True)
