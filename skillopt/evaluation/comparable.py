@@ -19,6 +19,7 @@ JUDGING = {"own.verifier": "verifiers", "judge": "judges"}
 """The same, by the beginning of keys of the fingerprint."""
 OF_SKILLOPT = ("train", "gate", "edits")
 """Sections that only SkillOpt's own loop obeys, and those that let the gate decide."""
+SPLIT_HINT = " (runs with different seeds have, if tasks.split_seed is given)"
 UNTRAINED = ("none", "human")
 """Kinds of methods that end with the same skill whatever the seed: one run shows all of them."""
 SHOWN = 60
@@ -49,9 +50,11 @@ def check_comparable(first: RunCreated, other: RunCreated, names: tuple[str, str
     old, new = _deciding(first), _deciding(other)
     for what in old:
         if old[what] != new[what]:
+            seeds = [int(created.config["seed"]) for created in (first, other)]
+            hint = "" if what != "test tasks" or seeds[0] == seeds[1] else SPLIT_HINT
             raise RunError(
                 f"{names[1]} has other {what} than {names[0]}: their scores cannot be "
-                "compared; train both with the same"
+                f"compared; train both with the same{hint}"
             )
 
 
@@ -80,12 +83,18 @@ def differences(methods: Mapping[str, RunCreated]) -> list[str]:
     found = {name: _told(created) for name, created in methods.items()}
     lines = []
     for key in dict.fromkeys(key for told in found.values() for key in told):
-        values: dict[str, list[str]] = {}
+        values: list[tuple[Any, list[str]]] = []
         for name, created in methods.items():
-            if _matters(key, method_of(created)):
-                values.setdefault(_shown(found[name].get(key)), []).append(name)
+            value = found[name].get(key)
+            if not _matters(key, method_of(created)):
+                continue
+            alike = next((names for known, names in values if known == value), None)
+            if alike is None:
+                values.append((value, [name]))
+            else:
+                alike.append(name)
         if len(values) > 1:
-            said = (f"{value} for {', '.join(names)}" for value, names in values.items())
+            said = (f"{_shown(value)} for {', '.join(names)}" for value, names in values)
             lines.append(f"{key} differs: {'; '.join(said)}")
     return lines
 

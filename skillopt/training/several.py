@@ -64,8 +64,11 @@ def with_seeds(configs: Sequence[Config], seeds: Sequence[int] = ()) -> list[Con
 
 
 def _seeded(config: Config, seed: int) -> Config:
+    """The config with another seed, and the tasks split as they are without it."""
     own = config.model_dump(exclude_unset=True)
-    return Config.model_validate(own | {"name": f"{config.name}-seed-{seed}", "seed": seed})
+    tasks = own["tasks"] | {"split_seed": config.split_seed}
+    named = {"name": f"{config.name}-seed-{seed}", "seed": seed, "tasks": tasks}
+    return Config.model_validate(own | named)
 
 
 def plan_runs(configs: Sequence[Config], among: Sequence[tuple[str, RunCreated]]) -> list[Wanted]:

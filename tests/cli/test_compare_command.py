@@ -13,7 +13,7 @@ import pytest
 
 from skillopt.cli import EXIT_INTERRUPTED, EXIT_LIMIT, EXIT_PAUSED, EXIT_USAGE
 from skillopt.run.folder import read_state
-from tests.helpers.tiny import Tiny, command, program, refused, refused_as_json, tiny
+from tests.helpers.tiny import SOLVED, Tiny, command, program, refused, refused_as_json, tiny
 
 __all__ = ["tiny"]
 
@@ -73,6 +73,20 @@ def test_configs_are_trained_under_each_seed_and_compared(tiny: Tiny) -> None:
     assert len(logs) == 6
     assert told(base, loop, "--seeds", "1,2,3") == found
     assert {log: log.read_bytes() for log in logs} == logs  # Nothing was run again.
+
+
+def test_all_seeds_have_the_same_tasks_in_each_split(tiny: Tiny) -> None:
+    """Of a folder without splits, which the run's seed would split."""
+    for number in range(12):
+        tiny.task("../flat", f"task-{number}", SOLVED)
+    base = config(tiny, "base", method={"kind": "none"}, tasks={"source": "flat"})
+    found = told(base, "--seeds", "1,2")
+    assert [row["run"] for row in found["runs"]] == ["base-seed-1", "base-seed-2"]
+    for seed in (1, 2):
+        alone = config(tiny, f"alone-{seed}", method={"kind": "none"}, tasks={"source": "flat"},
+                       seed=seed)  # fmt: skip
+        assert command("train", alone).returncode == 0
+    refused(command("compare", "alone-1", "alone-2"), "other test tasks", "tasks.split_seed")
 
 
 def test_runs_and_configs_keep_the_order_of_the_arguments(tiny: Tiny) -> None:
