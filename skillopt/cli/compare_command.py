@@ -123,16 +123,16 @@ def _given(names: Sequence[str], settings: Mapping[str, Any]) -> list[Path | Con
             try:
                 found.append(read_config(name, settings))
             except ConfigError as no_config:
-                # Only a file that is there can be wrong in another way.
-                raise no_config if _is_shipped(name) else no_run from None
+                raise no_config if _names_config(name) else no_run from None
     return found
 
 
-def _is_shipped(name: str) -> bool:
+def _names_config(name: str) -> bool:
+    """Whether a name that is no file's is meant as a config's."""
     from skillopt.core.resources import resource
 
     file = resource("configs") / name.removeprefix("configs/")
-    return file.is_file() or file.with_suffix(".yaml").is_file()
+    return Path(name).suffix in (".yaml", ".yml") or file.with_suffix(".yaml").is_file()
 
 
 def _train(wanted: Sequence[Wanted]) -> list[Trained]:

@@ -217,6 +217,8 @@ def test_the_files_have_what_was_compared(tiny: Tiny) -> None:
     ("argv", "said"),
     [
         (["nowhere"], "nowhere: no such run"),
+        (["nowhere.yaml"], "nowhere.yaml: "),
+        (["quickstart/local", "--set", "workers=x"], "workers"),
         (["runs/tiny", "--seeds", "1"], "are for a CONFIG"),
         (["tiny.yaml", "--seeds", "1,x"], "must be numbers"),
         (["tiny.yaml", "tiny.yaml"], "give each a name of its own"),
