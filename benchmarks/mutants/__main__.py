@@ -1,0 +1,169 @@
+"""``python -m benchmarks.mutants``: see docs/mutants.md.
+
+What came of each mutant is kept below ``build/mutants``, and tried again when its module or a test
+that runs it changes; so is what the tests cover. The table is printed, survivors with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import re
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from benchmarks.mutants.covering import BUILD, Covering, digest
+from benchmarks.mutants.operators import Mutant, mutants_of
+from benchmarks.mutants.trying import copy_of_project, share
+
+AREAS = (
+    "skillopt/core",
+    "skillopt/gates",
+    "skillopt/evaluation",
+    "skillopt/run",
+    "skillopt/rollouts",
+    "skillopt/tasks",
+    "skillopt/deploy",
+    "harnesses/gateway",
+    "harnesses/trajectories",
+    "harnesses/protocols",
+    "sandboxes/proxy.py",
+    "sandboxes/relay.py",
+    "sandboxes/stdio_relay.py",
+    "sandboxes/multiplex.py",
+    "sandboxes/forwarder.py",
+    "sandboxes/http_head.py",
+)
+"""What decides scores, statuses, permissions, costs, keys and bytes on disk."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__)
+    parser.add_argument("areas", nargs="*", default=AREAS, help="modules or folders of them")
+    parser.add_argument("--changed", metavar="REV", help="only lines that differ from a commit")
+    parser.add_argument("--tests", nargs="+", default=["tests"], help="of these folders or files")
+    parser.add_argument("--sample", type=int, default=1, help="one of so many mutants")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--sure", action="store_true", help="try survivors again, in new processes")
+    chosen = parser.parse_args(arguments)
+    covering = Covering(chosen.tests)
+    print("| module | mutants | killed | survived | no test | timeouts | killed of run | branches |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    survivors: list[str] = []
+    area = Area(covering, chosen.workers, chosen.sure)
+    for module in _modules(chosen.areas):
+        lines = _changed_lines(module, chosen.changed) if chosen.changed else None
+        source = module.read_text()
+        mutants = [
+            mutant
+            for mutant in mutants_of(source)
+            if (lines is None or mutant.line in lines) and _drawn(module, mutant, chosen.sample)
+        ]
+        if mutants:
+            found = area.tried(module, source, mutants)
+            print(_row(str(module), found, covering.branches(module)), flush=True)
+            survivors += _shown(module, source, found)
+    (BUILD / "survivors.txt").write_text("\n".join(survivors) + "\n")
+    print(f"\nSurvivors: {BUILD / 'survivors.txt'}")
+
+
+def _modules(areas: Sequence[str]) -> Iterator[Path]:
+    for area in map(Path, areas):
+        yield from [area] if area.is_file() else sorted(area.rglob("*.py"))
+
+
+def _drawn(module: Path, mutant: Mutant, sample: int) -> bool:
+    """Whether a mutant is among one of so many, the same ones each time."""
+    name = f"{module} {mutant.operator} {mutant.occurrence}"
+    return zlib.crc32(name.encode()) % sample == 0
+
+
+def _changed_lines(module: Path, revision: str) -> set[int]:
+    command = ["git", "diff", "-U0", revision, "--", str(module)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: set[int] = set()
+    for first, count in re.findall(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", said, re.MULTILINE):
+        found |= set(range(int(first), int(first) + int(count or 1)))
+    return found
+
+
+class Area:
+    """What came of the mutants of each module, and what is known of it from earlier.
+
+    Args:
+        covering: the tests that run each line.
+        workers: how many processes try mutants.
+        sure: try each survivor once more in a new process.
+    """
+
+    def __init__(self, covering: Covering, workers: int, sure: bool) -> None:
+        self._covering, self._workers, self._sure = covering, workers, sure
+        self._folder = Path(mkdtemp(prefix="mutants-", dir=_memory()))
+        self._copies = [copy_of_project(self._folder / str(n)) for n in range(workers)]
+
+    def tried(self, module: Path, source: str, mutants: Sequence[Mutant]) -> list[dict[str, Any]]:
+        """What came of some mutants of a module."""
+        tests = self._covering.tests(module, source)
+        files = {Path(test.partition("::")[0]) for own in tests.values() for test in own}
+        state = f"{digest([module])}-{digest(files)}"
+        kept = BUILD / "tried" / f"{module}.json".replace("/", "-")
+        known: dict[str, Any] = {}
+        if kept.exists():
+            saved = json.loads(kept.read_text())
+            known = saved["tried"] if saved["state"] == state else {}
+        missing = [mutant for mutant in mutants if mutant.name not in known]
+        if missing:
+            shares = [missing[n :: self._workers] for n in range(self._workers)]
+            jobs = [
+                (copy, module, tests, self._covering.seconds, self._sure, share)
+                for copy, share in zip(self._copies, shares, strict=True)
+                if share
+            ]
+            with ProcessPoolExecutor(len(jobs), get_context("spawn")) as pool:
+                for part in pool.map(share, jobs):
+                    known |= part
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps({"state": state, "tried": known}, indent=0))
+        found = [known[mutant.name] for mutant in mutants]
+        return [one for one in found if one is not None]
+
+
+def _memory() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _row(name: str, found: Sequence[dict[str, Any]], branches: tuple[int, int]) -> str:
+    count = Counter(one["outcome"] for one in found)
+    killed = count["killed"] + count["timeout"]
+    share = f"{100 * killed / len(found):.0f} %" if found else ""
+    taken = f"{branches[0]} of {branches[1]}"
+    return (
+        f"| {name} | {len(found)} | {count['killed']} | {count['survived']} | {count['no test']} "
+        f"| {count['timeout']} | {share} | {taken} |"
+    )
+
+
+def _shown(module: Path, source: str, found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Each mutant that no test noticed, as a difference of lines."""
+    for one in found:
+        if one["outcome"] in ("survived", "no test"):
+            mutant = Mutant(**one["mutant"])
+            yield f"{module}:{mutant.line} {mutant.name}: {one['outcome']}"
+            new = mutant.source(source) or ""
+            lines = difflib.unified_diff(source.splitlines(), new.splitlines(), n=0, lineterm="")
+            yield from (f"    {line}" for line in list(lines)[3:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
