@@ -17,70 +17,102 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.mutants.covering import BUILD, Covering, digest
 from benchmarks.mutants.operators import Mutant, mutants_of
 from benchmarks.mutants.trying import copy_of_project, share
 
-AREAS = (
-    "skillopt/core",
-    "skillopt/gates",
-    "skillopt/evaluation",
-    "skillopt/run",
-    "skillopt/rollouts",
-    "skillopt/tasks",
-    "skillopt/deploy",
-    "harnesses/gateway",
-    "harnesses/trajectories",
-    "harnesses/protocols",
-    "sandboxes/proxy.py",
-    "sandboxes/relay.py",
-    "sandboxes/stdio_relay.py",
-    "sandboxes/multiplex.py",
-    "sandboxes/forwarder.py",
-    "sandboxes/http_head.py",
-)
-"""What decides scores, statuses, permissions, costs, keys and bytes on disk."""
+AREAS = {
+    "skillopt/core": ("tests/core", "tests/optimizer", "tests/tasks/test_scorers.py"),
+    "skillopt/gates": ("tests/gates",),
+    "skillopt/evaluation": ("tests/evaluation",),
+    "skillopt/run": ("tests/run", "tests/training"),
+    "skillopt/rollouts": ("tests/rollouts", "tests/tasks"),
+    "skillopt/tasks": ("tests/tasks",),
+    "skillopt/deploy": ("tests/deploy",),
+    "harnesses/gateway": ("tests/harnesses", "tests/config"),
+    "harnesses/trajectories": ("tests/harnesses/trajectories",),
+    "harnesses/protocols": ("tests/harnesses/protocols", "tests/harnesses/gateway", "tests/config"),
+    "sandboxes/access.py": ("tests/sandboxes",),
+    "sandboxes/forwarder.py": ("tests/sandboxes",),
+    "sandboxes/http_head.py": ("tests/sandboxes",),
+    "sandboxes/multiplex.py": ("tests/sandboxes",),
+    "sandboxes/proxy.py": ("tests/sandboxes",),
+    "sandboxes/relay.py": ("tests/sandboxes",),
+    "sandboxes/stdio_relay.py": ("tests/sandboxes",),
+    "sandboxes/tls.py": ("tests/sandboxes",),
+}
+"""What decides scores, statuses, permissions, costs, keys and bytes on disk; and the tests that are
+for it. Others may run it too, and would notice more."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__)
-    parser.add_argument("areas", nargs="*", default=AREAS, help="modules or folders of them")
+    parser.add_argument("areas", nargs="*", default=[*AREAS], help="modules or folders of them")
     parser.add_argument("--changed", metavar="REV", help="only lines that differ from a commit")
-    parser.add_argument("--tests", nargs="+", default=["tests"], help="of these folders or files")
+    parser.add_argument("--tests", nargs="+", help="folders or files, in place of the area's own")
     parser.add_argument("--sample", type=int, default=1, help="one of so many mutants")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--sure", action="store_true", help="try survivors again, in new processes")
     chosen = parser.parse_args(arguments)
-    covering = Covering(chosen.tests)
-    print("| module | mutants | killed | survived | no test | timeouts | killed of run | branches |")
+    print(
+        "| module | mutants | killed | survived | no test | timeouts | killed of run | branches |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
-    survivors: list[str] = []
-    area = Area(covering, chosen.workers, chosen.sure)
-    for module in _modules(chosen.areas):
-        lines = _changed_lines(module, chosen.changed) if chosen.changed else None
-        source = module.read_text()
-        mutants = [
-            mutant
-            for mutant in mutants_of(source)
-            if (lines is None or mutant.line in lines) and _drawn(module, mutant, chosen.sample)
-        ]
-        if mutants:
-            found = area.tried(module, source, mutants)
-            print(_row(str(module), found, covering.branches(module)), flush=True)
-            survivors += _shown(module, source, found)
-    (BUILD / "survivors.txt").write_text("\n".join(survivors) + "\n")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (
+        (BUILD / "survivors.txt").open("w") as survivors,
+        TemporaryDirectory(prefix="mutants-", dir=_memory()) as folder,
+    ):
+        copies = [copy_of_project(Path(folder, str(n))) for n in range(chosen.workers)]
+        for area in chosen.areas:
+            found = []
+            for module, lines in _modules(area, chosen.changed):
+                source = module.read_text()
+                mutants = [
+                    mutant
+                    for mutant in mutants_of(source)
+                    if (lines is None or mutant.line in lines)
+                    and _drawn(module, mutant, chosen.sample)
+                ]
+                if mutants:
+                    tests = chosen.tests or _tests_of(str(module))
+                    known = Known(covering(tuple(tests)), copies, chosen.sure)
+                    came = known.tried(module, source, mutants)
+                    branches = known.covering.branches(module)
+                    print(_row(str(module), came, branches), flush=True)
+                    survivors.writelines(line + "\n" for line in _shown(module, source, came))
+                    survivors.flush()
+                    found.append((came, branches))
+            if len(found) > 1:
+                taken, there = (sum(one[1][n] for one in found) for n in (0, 1))
+                whole = [one for came, _ in found for one in came]
+                print(_row(f"**{area}**", whole, (taken, there)), flush=True)
     print(f"\nSurvivors: {BUILD / 'survivors.txt'}")
 
 
-def _modules(areas: Sequence[str]) -> Iterator[Path]:
-    for area in map(Path, areas):
-        yield from [area] if area.is_file() else sorted(area.rglob("*.py"))
+def _tests_of(module: str) -> tuple[str, ...]:
+    return next((tests for area, tests in AREAS.items() if module.startswith(area)), ("tests",))
+
+
+@cache
+def covering(tests: tuple[str, ...]) -> Covering:
+    """What some tests cover, measured once."""
+    return Covering(tests)
+
+
+def _modules(area: str, revision: str | None) -> Iterator[tuple[Path, set[int] | None]]:
+    """The modules of an area, with the lines that differ from a commit; all without one."""
+    for module in [Path(area)] if Path(area).is_file() else sorted(Path(area).rglob("*.py")):
+        lines = _changed_lines(module, revision) if revision else None
+        if lines is None or lines:
+            yield module, lines
 
 
 def _drawn(module: Path, mutant: Mutant, sample: int) -> bool:
@@ -98,23 +130,21 @@ def _changed_lines(module: Path, revision: str) -> set[int]:
     return found
 
 
-class Area:
-    """What came of the mutants of each module, and what is known of it from earlier.
+class Known:
+    """What came of the mutants of modules, also in earlier runs.
 
     Args:
         covering: the tests that run each line.
-        workers: how many processes try mutants.
+        copies: of the project; so many processes try mutants.
         sure: try each survivor once more in a new process.
     """
 
-    def __init__(self, covering: Covering, workers: int, sure: bool) -> None:
-        self._covering, self._workers, self._sure = covering, workers, sure
-        self._folder = Path(mkdtemp(prefix="mutants-", dir=_memory()))
-        self._copies = [copy_of_project(self._folder / str(n)) for n in range(workers)]
+    def __init__(self, covering: Covering, copies: Sequence[Path], sure: bool) -> None:
+        self.covering, self._copies, self._sure = covering, copies, sure
 
     def tried(self, module: Path, source: str, mutants: Sequence[Mutant]) -> list[dict[str, Any]]:
         """What came of some mutants of a module."""
-        tests = self._covering.tests(module, source)
+        tests = self.covering.tests(module, source)
         files = {Path(test.partition("::")[0]) for own in tests.values() for test in own}
         state = f"{digest([module])}-{digest(files)}"
         kept = BUILD / "tried" / f"{module}.json".replace("/", "-")
@@ -124,9 +154,9 @@ class Area:
             known = saved["tried"] if saved["state"] == state else {}
         missing = [mutant for mutant in mutants if mutant.name not in known]
         if missing:
-            shares = [missing[n :: self._workers] for n in range(self._workers)]
+            shares = [missing[n :: len(self._copies)] for n in range(len(self._copies))]
             jobs = [
-                (copy, module, tests, self._covering.seconds, self._sure, share)
+                (copy, module, tests, self.covering.seconds, self._sure, share)
                 for copy, share in zip(self._copies, shares, strict=True)
                 if share
             ]

@@ -23,7 +23,9 @@ Position = tuple[tuple[int, int], tuple[int, int]]
 _COMPARISONS = (
     "Eq_NotEq NotEq_Eq Lt_LtE Lt_GtE LtE_Lt LtE_Gt Gt_GtE Gt_LtE GtE_Gt GtE_Lt Is_IsNot IsNot_Is"
 )
-_ARITHMETIC = "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Mul Mod_Mul Pow_Mul BitOr_BitAnd BitAnd_BitOr"
+_ARITHMETIC = (
+    "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Mul Mod_Mul Pow_Mul BitOr_BitAnd BitAnd_BitOr"
+)
 _OTHERS = (
     "AddNot ReplaceTrueWithFalse ReplaceFalseWithTrue ReplaceAndWithOr ReplaceOrWithAnd "
     "ReplaceBreakWithContinue ReplaceContinueWithBreak ExceptionReplacer NumberReplacer "
@@ -203,9 +205,7 @@ def _unseen(source: str) -> list[Position]:
             parts += node.decorator_list
         if isinstance(node, ast.keyword) and node.arg == "strict":
             parts.append(node.value)
-        elif isinstance(node, ast.AnnAssign):
-            parts.append(node.annotation)
-        elif isinstance(node, ast.arg):
+        elif isinstance(node, ast.AnnAssign) or isinstance(node, ast.arg):
             parts.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             parts.append(node.returns)

@@ -181,8 +181,10 @@ def test_an_opening_counts_tasks_by_their_mean_and_not_their_runs() -> None:
     assert found is not None and (found.tasks, found.calls) == (3, 4.0)
     assert found.precision == rate(1.75, 2.75) and found.recall == rate(1.75, 2.0)
     assert Row("s", "h", "m", tuple(runs)).to_json()["opening"] == found.to_json()
-    assert Opening(1, None, None, 2.0).words == "openings: no precision, no recall, 2.0 model calls " \
+    assert (
+        Opening(1, None, None, 2.0).words == "openings: no precision, no recall, 2.0 model calls "
         "a rollout"
+    )
 
 
 @pytest.mark.parametrize(

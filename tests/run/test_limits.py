@@ -389,10 +389,20 @@ def test_a_rollout_that_is_asked_for_twice_is_one() -> None:
         # A model call is stopped by the rollouts that were run, not by those that run.
         ({"rollouts": 2}, "reflect", False, "limits.rollouts: 2 run or running"),
         # A stage's own limit counts what that stage has spent.
-        ({"stages": {"gate": {"tokens": 30}}}, "gate", False, "limits.stages.gate.tokens: 30 of 30"),
+        (
+            {"stages": {"gate": {"tokens": 30}}},
+            "gate",
+            False,
+            "limits.stages.gate.tokens: 30 of 30",
+        ),
         ({"stages": {"gate": {"tokens": 31}}}, "gate", False, ""),
         ({"stages": {"gate": {"tokens": 30}}}, "rollout", True, ""),
-        ({"stages": {"gate": {"usd": 1.0}}}, "gate", False, "limits.stages.gate.usd: $1.0000 of $1"),
+        (
+            {"stages": {"gate": {"usd": 1.0}}},
+            "gate",
+            False,
+            "limits.stages.gate.usd: $1.0000 of $1",
+        ),
         ({"stages": {"gate": {"seconds": 5}}}, "gate", False, "limits.stages.gate.seconds: 5 of 5"),
         ({"stages": {"gate": {"seconds": 6}}}, "gate", False, ""),
         # The seconds since the last record are those of the stage that runs.

@@ -130,16 +130,12 @@ def test_what_is_current_and_best_after_some_steps(
 def test_patience_begins_anew_with_each_accepted_change(
     accepted_at: list[int], now: int, stops: bool
 ) -> None:
-    records = [
-        step(n, f"s{n}", decision(n in accepted_at, 0.5, 0.5)) for n in range(1, now + 1)
-    ]
+    records = [step(n, f"s{n}", decision(n in accepted_at, 0.5, 0.5)) for n in range(1, now + 1)]
     stop = make_stop([NoAcceptConfig(kind="no_accept", steps=2)])
     assert bool(stop(fold([baseline(), *records]), Spent())) is stops
 
 
-@pytest.mark.parametrize(
-    ("gain", "best"), [(0.1, "s1"), (0.0, "s0"), (-0.1, "s0"), (None, "s1")]
-)
+@pytest.mark.parametrize(("gain", "best"), [(0.1, "s1"), (0.0, "s0"), (-0.1, "s0"), (None, "s1")])
 def test_the_gates_own_estimate_says_whether_a_candidate_is_best(
     gain: float | None, best: str
 ) -> None:

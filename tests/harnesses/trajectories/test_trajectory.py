@@ -323,9 +323,7 @@ def claude(
 ) -> Exchange:
     body = claude_body("x") | {"messages": [{"role": r, "content": t} for r, t in messages]}
     said = Reply(reply, calls)
-    return Exchange(
-        "messages", body, said, 200, "", time, time + 0.5, thread=thread, part=part
-    )
+    return Exchange("messages", body, said, 200, "", time, time + 0.5, thread=thread, part=part)
 
 
 def test_replies_that_end_out_of_order_are_in_the_order_of_their_requests() -> None:
