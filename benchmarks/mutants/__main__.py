@@ -51,6 +51,20 @@ AREAS = {
 for it. Others may run it too, and would notice more."""
 
 
+HEAD = """\
+| module | mutants | killed | survived | no test | timeouts | killed of all | branches |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+LEFT_OUT = (
+    "skillopt/gates/rivals.py",
+    "skillopt/gates/search.py",
+    "skillopt/gates/simulation.py",
+    "skillopt/tasks/quickstart/",
+    "skillopt/tasks/words/",
+)
+"""What decides in no run: simulations that compare gates, and generators of example tasks. They are
+tried if they are named."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__)
@@ -59,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tests", nargs="+", help="folders or files, in place of the area's own")
     parser.add_argument("--sample", type=int, default=1, help="one of so many mutants")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--sure", action="store_true", help="try survivors again, in new processes")
+    parser.add_argument("--sure", action="store_true", help="try survivors twice")
     chosen = parser.parse_args(arguments)
     print(
         "| module | mutants | killed | survived | no test | timeouts | killed of run | branches |"
@@ -109,7 +123,8 @@ def covering(tests: tuple[str, ...]) -> Covering:
 
 def _modules(area: str, revision: str | None) -> Iterator[tuple[Path, set[int] | None]]:
     """The modules of an area, with the lines that differ from a commit; all without one."""
-    for module in [Path(area)] if Path(area).is_file() else sorted(Path(area).rglob("*.py")):
+    below = (one for one in sorted(Path(area).rglob("*.py")) if not str(one).startswith(LEFT_OUT))
+    for module in [Path(area)] if Path(area).is_file() else below:
         lines = _changed_lines(module, revision) if revision else None
         if lines is None or lines:
             yield module, lines

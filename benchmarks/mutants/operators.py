@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import parso
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -81,9 +81,9 @@ class DropArgument(_Own):
     def _named(node: Any) -> Iterator[Any]:
         if node.type == "arglist" or (node.type == "trailer" and len(node.children) == 3):
             for child in node.children:
-                if child.type == "argument" and getattr(child.children[1], "value", "") == "=":
-                    if child.children[0].value != "strict":
-                        yield child
+                named = child.type == "argument" and getattr(child.children[1], "value", "") == "="
+                if named and child.children[0].value != "strict":
+                    yield child
 
 
 class DropCall(_Own):
@@ -124,7 +124,7 @@ class SwapName(_Own):
         ("+=", "-="),
         ("|=", "&="),
     )
-    SWAPS = {**dict(_PAIRS), **{b: a for a, b in _PAIRS}}
+    SWAPS: ClassVar = {**dict(_PAIRS), **{b: a for a, b in _PAIRS}}
 
     def mutation_positions(self, node: Any) -> Iterator[Position]:
         if node.type in ("name", "operator") and node.value in self.SWAPS:
@@ -205,7 +205,7 @@ def _unseen(source: str) -> list[Position]:
             parts += node.decorator_list
         if isinstance(node, ast.keyword) and node.arg == "strict":
             parts.append(node.value)
-        elif isinstance(node, ast.AnnAssign) or isinstance(node, ast.arg):
+        elif isinstance(node, ast.AnnAssign | ast.arg):
             parts.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             parts.append(node.returns)

@@ -269,10 +269,22 @@ class Ends(LocalSandbox):
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        (ExecResult(None, b"", b"", 1.0, timed_out=True), "stopped at 20 s (raise verifier.timeout"),
-        (ExecResult(None, b"", b"", 1.0, limit="memory"), "its memory limit (raise environment.mem"),
-        (ExecResult(None, b"", b"", 1.0, limit="disk"), "its disk limit (raise environment.storage"),
-        (ExecResult(None, b"", b"", 1.0, limit="pids"), "its pids limit (raise sandbox.limits.pids)"),
+        (
+            ExecResult(None, b"", b"", 1.0, timed_out=True),
+            "stopped at 20 s (raise verifier.timeout",
+        ),
+        (
+            ExecResult(None, b"", b"", 1.0, limit="memory"),
+            "its memory limit (raise environment.mem",
+        ),
+        (
+            ExecResult(None, b"", b"", 1.0, limit="disk"),
+            "its disk limit (raise environment.storage",
+        ),
+        (
+            ExecResult(None, b"", b"", 1.0, limit="pids"),
+            "its pids limit (raise sandbox.limits.pids)",
+        ),
         (ExecResult(None, b"", b"", 1.0, limit="other"), "its other limit (raise it)"),
         # The kernel killed a program of the tests, which went on.
         (ExecResult(1, b"", b"", 1.0, limit="memory"), "its memory limit"),
