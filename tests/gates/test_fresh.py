@@ -249,7 +249,7 @@ SOFT = FreshGate("soft")
         ([0, 0], [1], [], True, 0.5, [(NEW, 0)]),
         # Of the initial skill one more is wanted; the second of two.
         ([0], [1], [0], True, 0.5, [(NOW, 1), (NEW, 0)]),
-        # Close, twice: each repetition is one of the candidate, and of the current skill up to three.
+        # Close, twice: one more of the candidate each time, of the current skill up to three.
         ([0, 1], [1], [0], True, 2 / 3, [(NEW, 0), (NEW, 1), (NOW, 2), (NEW, 2)]),
         # The first repetition settles it.
         ([0, 1], [1, 0], [1], False, -1 / 9, [(NEW, 0), (NEW, 1), (NOW, 2)]),

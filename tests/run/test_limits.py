@@ -343,7 +343,7 @@ def test_a_clock_that_goes_back_takes_no_time_back() -> None:
     assert meter.total.seconds == 1.0
     with meter.admit("gate", 80.0):
         pass
-    with pytest.raises(LimitReachedError, match="limits.seconds: 2 of 2"):
+    with pytest.raises(LimitReachedError, match=r"limits\.seconds: 2 of 2"):
         meter.admit("gate", 91.0).__enter__()
 
 

@@ -115,7 +115,8 @@ class Site:
 def request_(tmp_path: Path) -> Request:
     return Request(
         id="r", instruction="x", image="i", workspace=None, workdir="/app", skill=None,
-        model=ModelSpec("up", "m"), timeout_s=60.0, limits=Limits(), budget=Budget(), seed=1, env={},
+        model=ModelSpec("up", "m"), timeout_s=60.0, limits=Limits(), budget=Budget(), seed=1,
+        env={},
         record=tmp_path,
     )  # fmt: skip
 
