@@ -397,3 +397,17 @@ def test_a_rejected_candidate_with_a_chance_is_undecided(
 def test_the_mixed_metric_is_half_and_half_by_default() -> None:
     decision, _ = scripted({"t": [0.4, 0.4]}, {"t": [1.0]}, gate=FreshGate("mixed"))
     assert (decision.score_before, decision.score_after) == (0.2, 1.0)
+
+
+def test_a_reward_says_itself_whether_a_task_is_solved_and_words_are_of_the_whole_split() -> None:
+    """Half of the points can be a pass; and all but a few none."""
+    tasks = [a_task("a"), a_task("b")]
+
+    def measure(side: Side, part: Sequence[Task], repetition: int) -> list[Rollout]:
+        passed = Reward(0.5, solved=True)
+        return [a_rollout(task).model_copy(update={"reward": passed}) for task in part]
+
+    known = {task.name: [Reward(0.9, solved=False)] * 2 for task in tasks}
+    decision = GATE.decide(Trial(tasks, known, measure))
+    assert (decision.score_before, decision.score_after, decision.accepted) == (0.0, 1.0, True)
+    assert decision.reason == "estimated gain +0.5000 from all outcomes, 1.0000 against 0.0000"

@@ -71,6 +71,7 @@ def test_the_mixed_metric_weighs_both_rewards() -> None:
     rewards = [Reward(1.0), Reward(0.5), Reward(0.0)]
     assert mean_score(rewards, "hard") == pytest.approx(1 / 3)
     assert mean_score(rewards, "soft") == 0.5
+    assert mean_score(rewards[:2], "mixed") == pytest.approx((1.0 + 0.25) / 2)
     assert mean_score(rewards, "mixed", 0.25) == pytest.approx(0.25 * 0.5 + 0.75 / 3)
     # More partial credit, nothing more solved: seen by soft and mixed, not by hard.
     assert not decide([0.2, 1.0], [0.8, 1.0], "hard")[0].accepted

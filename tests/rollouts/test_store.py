@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,11 @@ def test_a_store_that_has_gone_is_an_error_with_its_name(tmp_path: Path) -> None
 
 
 def test_each_repetition_task_and_skill_has_a_seed_of_its_own() -> None:
-    cells = [{"skill": skill, "task": task, "replicate": replicate}
-             for skill in (None, "s1", "s2") for task in ("t1", "t2") for replicate in range(3)]  # fmt: skip
-    identities = [an_identity(**cell) for cell in cells]
+    cells = [*product((None, "s1", "s2"), ("t1", "t2"), range(3))]
+    identities = [an_identity(skill=s, task=t, replicate=n) for s, t, n in cells]
     assert len({one.seed for one in identities}) == len({one.key for one in identities}) == 18
     assert all(0 <= one.seed < 2**48 for one in identities)
-    again = an_identity(**cells[0])
+    again = an_identity(skill=None, task="t1", replicate=0)
     assert again.seed == identities[0].seed == int(again.key[:12], 16)
 
 
