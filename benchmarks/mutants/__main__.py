@@ -12,7 +12,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -211,4 +210,4 @@ def _shown(module: Path, source: str, found: Sequence[dict[str, Any]]) -> Iterat
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

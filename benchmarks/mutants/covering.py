@@ -58,7 +58,7 @@ class Covering:
         BUILD.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {
             "COVERAGE_FILE": str(self.file),
-            "MUTANTS_TIMING": str(self._times.resolve()),
+            "TESTS_TIMING": str(self._times.resolve()),
             "PYTHONPATH": str(Path.cwd()),
         }
         command = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.mutants.timing"]

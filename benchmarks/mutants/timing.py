@@ -23,4 +23,4 @@ def pytest_sessionfinish() -> None:
     """Of several processes the first hears of all tests."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         found = {"seconds": _seconds, "failed": sorted(_failed)}
-        Path(os.environ["MUTANTS_TIMING"]).write_text(json.dumps(found))
+        Path(os.environ["TESTS_TIMING"]).write_text(json.dumps(found))

@@ -105,7 +105,8 @@ class Worker:
         gc.freeze()
 
     def _chosen(self, line: int) -> list[str]:
-        chosen, whole = [], 0.0
+        chosen: list[str] = []
+        whole = 0.0
         for test in self._tests.get(line, ()):
             whole += self._seconds.get(test, 0.0)
             if chosen and whole > _LONGEST_S:
@@ -251,8 +252,8 @@ def share(
     job: tuple[Path, Path, dict[int, list[str]], dict[str, float], bool, list[Mutant]],
 ) -> dict[str, Any]:
     """What comes of some mutants of a module, by name, as JSON has it; for a process of its own."""
-    *known, mutants = job
-    worker = Worker(*known)
+    copy, module, tests, seconds, sure, mutants = job
+    worker = Worker(copy, module, tests, seconds, sure)
     found = {}
     for mutant in mutants:
         tried = worker.tried(mutant)
