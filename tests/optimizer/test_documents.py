@@ -361,3 +361,14 @@ def test_a_change_may_not_make_a_skill_longer_than_allowed(
     briefing = a_briefing(ScriptedOptimizer(), max_tokens=max_tokens)
     old, new = replace(SKILL, body=before), replace(SKILL, body=after)
     assert bool(briefing.refusal(old, new)) is refused
+
+
+@pytest.mark.parametrize(("tokens", "refused"), [(800, False), (801, True)])
+def test_guidance_may_be_twice_as_long_as_was_asked_for(tokens: int, refused: bool) -> None:
+    text = "abc " * 4000
+    guidance = next(
+        cut for n in range(len(text)) if estimate_tokens(cut := text[:n] + "x") == tokens
+    )
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": guidance})
+    result = slow_update(PAIRS, a_briefing(model))
+    assert (result.value == SKILL) is refused and bool(result.errors) is refused
