@@ -29,8 +29,8 @@ from benchmarks.mutants.trying import copy_of_project, share
 AREAS = {
     "skillopt/core": ("tests/core", "tests/optimizer", "tests/tasks/test_scorers.py"),
     "skillopt/gates": ("tests/gates",),
-    "skillopt/evaluation": ("tests/evaluation",),
-    "skillopt/run": ("tests/run", "tests/training"),
+    "skillopt/evaluation": ("tests/evaluation", "tests/rollouts/judge", "tests/setup", "tests/cli"),
+    "skillopt/run": ("tests/run", "tests/training", "tests/report", "tests/faults"),
     "skillopt/rollouts": ("tests/rollouts", "tests/tasks"),
     "skillopt/tasks": ("tests/tasks",),
     "skillopt/deploy": ("tests/deploy",),

@@ -93,6 +93,7 @@ def test_the_interval_of_repetitions_is_over_tasks() -> None:
     whole = rate(18, 27)
     assert once.score.low is not None and mixed.score.low is not None and whole.low is not None
     assert once.score.low < mixed.score.low <= whole.low, "at most as much as so many runs"
+    assert mixed.score == mean([2 / 3] * 9, [1.0] * 9, 27) != mean([2 / 3] * 9, [1.0] * 9)
 
 
 def test_the_gain_of_repetitions_takes_no_more_trials_than_there_are_runs() -> None:

@@ -122,9 +122,10 @@ def test_a_record_that_is_not_wholly_kept_is_taken_back(
 
 def test_a_log_that_cannot_be_opened_keeps_no_lock(tmp_path: Path) -> None:
     (tmp_path / LOG).write_text("no record\n{}\n")
-    for _ in range(2):
+    kept = [Journal(tmp_path), Journal(tmp_path)]
+    for journal in kept:
         with pytest.raises(JournalError, match=r"events\.jsonl:1: not a record"):
-            Journal(tmp_path).__enter__()
+            journal.__enter__()
     (tmp_path / LOG).unlink()
     with Journal(tmp_path) as journal:
         assert journal.records == []

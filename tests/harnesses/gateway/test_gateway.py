@@ -213,6 +213,7 @@ def test_a_missing_key_is_named(socket: Path, monkeypatch: pytest.MonkeyPatch) -
         answer = ask(session)
         assert (answer.status_code, "TEST_KEY" in answer.text) == (400, False)
         assert "TEST_KEY is not set" in session.failure
+        assert session.exchanges[0].tries == 1, "to ask again is no use"
 
 
 def test_streams_that_break_again_and_again_fail_the_session(socket: Path) -> None:
