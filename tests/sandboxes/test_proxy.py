@@ -478,3 +478,23 @@ def test_closing_with_open_tunnels_is_silent(
         waiting.close()
     gc.collect()
     assert caplog.records == [] and capfd.readouterr().err == ""
+
+
+def test_a_tunnel_that_is_refused_leaves_no_connection_behind(
+    tmp_path: Path, everywhere_is_outside: None
+) -> None:
+    """It is closed at once, and not when somebody collects what is left of it."""
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        port = far.getsockname()[1]
+        with Proxy(tmp_path / "s", [HostRule("localhost", port)]) as proxy:
+            gc.disable()
+            try:
+                tunnel = Tunnel(proxy, "localhost", port)
+                tunnel.say(BAD)
+                served, _ = far.accept()
+                with served:
+                    served.settimeout(5)
+                    assert served.recv(1) == b""
+                assert tunnel.rest() == UNRECOGNIZED_NAME
+            finally:
+                gc.enable()
