@@ -411,3 +411,24 @@ def test_a_reward_says_itself_whether_a_task_is_solved_and_words_are_of_the_whol
     decision = GATE.decide(Trial(tasks, known, measure))
     assert (decision.score_before, decision.score_after, decision.accepted) == (0.0, 1.0, True)
     assert decision.reason == "estimated gain +0.5000 from all outcomes, 1.0000 against 0.0000"
+
+
+def test_a_candidate_that_is_known_to_lose_is_not_run_again() -> None:
+    known = {name: [0.0, 1.0] for name in "abcd"}
+    new = {name: [1.0] for name in "abcd"}
+    tried = _rewards({"a": [0.0], "b": [0.0]})
+    decision, asked = scripted(known, new, tried=tried)
+    assert asked == [] and decision.cost == 0 and decision.evaluated == 0
+    assert decision.reason.startswith("ended after 2 of 4 tasks: it cannot exceed")
+
+
+@pytest.mark.parametrize(
+    ("first", "ended"),
+    # By hand: -0.9 and -0.7 in standard deviations of sqrt(0.3 + 2 * 0.25) are 16 % and 22 %.
+    [(0.1, True), (0.3, False)],
+)
+def test_the_chance_is_of_the_uncertain_rest(first: float, ended: bool) -> None:
+    known = {name: [0.0, 1.0] for name in "abcd"}
+    new = {"a": [first], "b": [0.0], "c": [0.5], "d": [0.5]}
+    decision, _ = scripted(known, new, {n: [0.5] for n in "abcd"}, gate=SOFT, ties=True)
+    assert ("less than 20 % chance" in decision.reason) is ended
