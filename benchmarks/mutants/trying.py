@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -101,6 +102,10 @@ class Worker:
             if isinstance(one, FunctionType) and one.__code__.co_filename == str(copy / module):
                 key = one.__code__.co_qualname, one.__code__.co_firstlineno
                 self._functions.setdefault(key, []).append(one)
+        remembering = (one for one in gc.get_objects() if isinstance(one, _lru_cache_wrapper))
+        self._caches = [
+            one for one in remembering if str(one.__module__).startswith((*PACKAGES, "tests"))
+        ]
         gc.collect()
         gc.freeze()
 
@@ -149,6 +154,8 @@ class Worker:
     def _exchange_and_run(
         self, changes: Sequence[tuple[FunctionType, CodeType]], tests: Sequence[str]
     ) -> int:
+        for cache in self._caches:  # What was found while the tests were loaded is of the original.
+            cache.cache_clear()
         for function, code in changes:
             function.__code__ = code
         return self._run(tests)

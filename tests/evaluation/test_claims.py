@@ -37,8 +37,8 @@ from skillopt.run.state import State
         ),
         (
             Claim("not confirmed", Estimate(0.1, -0.2, 0.4), 0.5, 12, 0.4, "test"),
-            "not confirmed: +10 [-20, +40] points on 12 test tasks (exact p = 0.5); these tasks show "
-            "gains of 40 points or more",
+            "not confirmed: +10 [-20, +40] points on 12 test tasks (exact p = 0.5); these tasks "
+            "show gains of 40 points or more",
         ),
         (
             Claim("not confirmed", Estimate(1.0), 1.0, 1, None, "test"),
