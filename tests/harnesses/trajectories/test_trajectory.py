@@ -14,8 +14,8 @@ from atif import Trajectory
 from harnesses.base import Usage
 from harnesses.gateway.exchange import MAIN, Exchange
 from harnesses.gateway.wire import read_wire
-from harnesses.protocols.base import Reply, ToolCall
-from harnesses.trajectories.threads import turns
+from harnesses.protocols.base import Reply, Thought, ToolCall
+from harnesses.trajectories.threads import main_conversation, turns
 from harnesses.trajectories.trajectory import (
     body_lines,
     build_trajectory,
@@ -467,3 +467,36 @@ def test_two_calls_start_two_sub_agents_though_they_say_the_same() -> None:
     refs = [one["subagent_trajectory_ref"][0]["trajectory_id"]
             for one in step["observation"]["results"]]  # fmt: skip
     assert refs == ["a1", "a2"]
+
+
+def test_the_last_word_of_a_sub_agent_is_not_the_answer() -> None:
+    main, sub = claude([("user", "do it")], "done", 1.0), claude([("user", "x")], "seen", 2.0, "a1")
+    found = turns([main, sub])
+    assert final_answer(found) == "done"
+    assert [turn.reply.text for turn in main_conversation(found) if turn.reply] == ["done"]
+
+
+def test_a_trajectory_has_the_first_requests_tools_and_the_whole_usage() -> None:
+    exchanges = conversation()
+    last = exchanges[-1]
+    other = [{"function": {"name": "other", "parameters": {}}}]
+    exchanges[-1] = replace(last, request={**last.request, "tools": other})
+    document = build(exchanges)
+    assert document["agent"]["tool_definitions"] == [
+        {"type": "function", "function": {"name": "shell", "description": "", "parameters": {}}}
+    ]
+    metrics = document["final_metrics"]
+    assert metrics["total_prompt_tokens"] == 30 and metrics["total_completion_tokens"] == 5
+    assert metrics["total_cached_tokens"] == 10 and metrics["total_steps"] == 5
+    alone = [Exchange("chat", chat_body("hi", tools=False), Reply("ok"), 200, "", 1.0, 2.0)]
+    assert "tool_definitions" not in build(alone)["agent"], "none is not an empty list"
+
+
+def test_what_the_model_thought_is_kept_apart_and_nothing_is_no_empty_list() -> None:
+    body = claude_body("x") | {"messages": [{"role": "user", "content": "do it"}]}
+    reply = Reply("done", thoughts=(Thought("first"), Thought("then")))
+    document = build([Exchange("messages", body, reply, 200, "", 1.0, 2.0, thread="")])
+    agent = document["steps"][-1]
+    assert (agent["message"], agent["reasoning_content"]) == ("done", "first\nthen")
+    assert "subagent_trajectories" not in document
+    assert "tool_calls" not in agent and "observation" not in agent
