@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from harnesses.base import Usage
 from skillopt.core.metric import Scorer
 from skillopt.core.types import Reward, Rollout
-from skillopt.evaluation.scoring import Opening, Row
+from skillopt.evaluation.scoring import Opening, Row, compare
 from skillopt.evaluation.stats import (
     Estimate,
     all_or_nothing_runs,
@@ -245,3 +246,28 @@ def test_estimates_in_words() -> None:
     assert points(Estimate(0.6, 0.4, 0.8)) == "+60 [+40, +80]"
     assert points(Estimate(-0.6, -0.8, 0.1)) == "-60 [-80, +10]"
     assert points(Estimate(0.0)) == "+0"
+
+
+def test_each_skill_is_compared_with_the_first_and_each_task_runs_as_often_as_asked() -> None:
+    asked: list[tuple[Any, str, str | None, int]] = []
+
+    def run(tasks: Any, skill: Any, *, stage: str, harness: str | None, replicate: int) -> Any:
+        asked.append((skill, stage, harness, replicate))
+        return rollouts({task.name: [float(skill is not None)] for task in tasks})
+
+    config = SimpleNamespace(
+        harness=SimpleNamespace(name="codex"),
+        target=SimpleNamespace(name="m"),
+        gate=SimpleNamespace(scorer=Scorer("soft")),
+    )
+    runner: Any = SimpleNamespace(config=config, rollouts=run)
+    skills: Any = {"none": None, "one": "s1", "two": "s2"}
+    found = compare(runner, skills, [a_task("a"), a_task("b")], replicates=2, stage="test")
+    assert [(row.skill, row.harness, row.model) for row in found] == [
+        ("none", "codex", "m"), ("one", "codex", "m"), ("two", "codex", "m"),
+    ]  # fmt: skip
+    assert [row.first for row in found] == [None, found[0], found[0]]
+    assert all(len(row.rollouts) == 4 and row.scorer == Scorer("soft") for row in found)
+    assert asked == [(skill, "test", None, n) for skill in (None, "s1", "s2") for n in (0, 1)]
+    (other,) = compare(runner, {"none": None}, [a_task("a")], harness="direct")
+    assert other.harness == "direct" and asked[-1] == (None, "eval", "direct", 0)
