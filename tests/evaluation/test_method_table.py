@@ -83,7 +83,7 @@ def test_intervals_over_runs_hold(rate: float, spread: float) -> None:
         ("seed", True),
         ("optimizer.service.seed", True),
         ("target.sampling.seed", True),
-        ("tasks.split_seed", False),
+        ("runner.seeds", False),
         ("target.name", False),
     ],
 )
