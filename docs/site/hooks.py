@@ -62,6 +62,7 @@ PAGES: list[Any] = [
     {"Security": "security.md"},
     {"Figures": "figures.md"},
     {"Gates": "gates.md"},
+    {"Mutants": "mutants.md"},
     {"Methods": "methods.md"},
     {"Statistics": "statistics.md"},
     {"Ablations": "ablations.md"},
