@@ -18,6 +18,8 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator
 
+_parse: Any = parso.parse  # Its types say less than mypy wants, where it is installed.
+
 Position = tuple[tuple[int, int], tuple[int, int]]
 
 _COMPARISONS = (
@@ -97,7 +99,7 @@ class DropCall(_Own):
         call = node.children[0]
         lines = call.get_code(include_prefix=False).count("\n")
         # As many lines as before, so that all others keep their numbers.
-        node.children[0] = parso.parse(call.get_first_leaf().prefix + "pass" + " \\\n" * lines)
+        node.children[0] = _parse(call.get_first_leaf().prefix + "pass" + " \\\n" * lines)
         return node
 
     @staticmethod
