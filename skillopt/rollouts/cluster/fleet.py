@@ -37,6 +37,8 @@ _AGAIN_S = 30.0
 """Seconds after which a node that could not be used is tried again."""
 _START_S = 120.0
 """Seconds that Ray may take to start a process on a node."""
+_CLOSE_S = 2.5
+"""Seconds that nodes may take to end all; afterwards their guards clean up."""
 _LATE_S = 10.0
 """Seconds after its silence that a lost node may still make requests: until it has ended itself."""
 _LOG = logging.getLogger(__name__)
@@ -160,7 +162,8 @@ class Fleet:
         self._numbers = itertools.count()
         self._beating = threading.Thread(target=self._beat, name="cluster-beats", daemon=True)
         self._scanning = threading.Thread(target=self._scan, name="cluster-scan", daemon=True)
-        self._empty_since = time.monotonic()
+        self._empty_since = self._cancelled = time.monotonic()
+        self._closing: list[tuple[Member, Future[None]]] = []
 
     def __enter__(self) -> Fleet:
         self._beating.start()
@@ -169,24 +172,23 @@ class Fleet:
 
     def __exit__(self, *exc: object) -> None:
         self.cancel()
-        with self._changed:
-            members = list(self._members.values())
-        closing = [(member, member.link.call("close")) for member in members]
-        until = time.monotonic() + 3.0
-        for member, closed in closing:
+        for member, closed in self._closing:
             try:
-                closed.result(max(0.0, until - time.monotonic()))
+                closed.result(max(0.0, self._cancelled + _CLOSE_S - time.monotonic()))
             except Exception as error:  # noqa: BLE001  # Whatever it is, the node is ended.
                 _LOG.info("node %s was not closed: %s", member.name, error)
-        for member in members:
             member.link.kill()
 
     def cancel(self) -> None:
         """End all attempts at once, from any thread."""
-        self._ended.set()
         with self._changed:
+            if self._ended.is_set():
+                return
+            self._ended.set()
+            self._cancelled = time.monotonic()
             members = list(self._members.values())
             self._changed.notify_all()
+        self._closing = [(member, member.link.call("close")) for member in members]
         for member in members:
             for running in list(member.running.values()):
                 running.fail(SandboxError("the run is being ended"))

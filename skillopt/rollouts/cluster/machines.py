@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 LOCAL = "local"
 """The address that starts a cluster on this machine."""
+_LOG = logging.getLogger(__name__)
 _CONTROL = 8
 """Calls at the same time besides attempts: beats, parcels, the end."""
 _HEALTH = {
@@ -218,6 +219,8 @@ def _attach(address: str) -> None:
     import ray
 
     # What nodes print, and Ray's own accounts of failures, are in its session's folder.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+    _hush(ray)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -243,6 +246,17 @@ def _attach(address: str) -> None:
                 signal.signal(number, handler)
 
 
+def _hush(ray: Any) -> None:
+    """Have Ray's accounts of failures, which it prints whatever it is told, in the log."""
+
+    def log(data: Mapping[str, Any], *_: Any, **__: Any) -> None:
+        _LOG.info("%s", " ".join(map(str, data.get("lines", ()))))
+
+    worker = ray._private.worker
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = log
+
+
 def _unreachable(address: str, error: Exception) -> ClusterError:
     what = _first_line(error)
     where = address or os.environ.get("RAY_ADDRESS") or "this machine"
@@ -251,7 +265,8 @@ def _unreachable(address: str, error: Exception) -> ClusterError:
         return ClusterError(f"executor.address: {where}: {text}; {ADVICE}, and the same Ray")
     return ClusterError(
         f"executor.address: {where}: no Ray cluster can be reached: {what}; start one with "
-        "'ray start --head', or set executor.address to 'local'"
+        "'ray start --head', or set executor.address to 'local'; a cluster with a token needs "
+        "RAY_AUTH_MODE=token and the token here too"
     )
 
 
