@@ -57,7 +57,7 @@ class RayNode:
         return [process for process in self.seen.values() if process.is_running()]
 
     def send(self, number: signal.Signals) -> None:
-        """Send all of them a signal: SIGKILL for a machine that dies, SIGSTOP for one that freezes."""
+        """Send all of them a signal: SIGKILL is a machine's death, SIGSTOP freezes it."""
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
