@@ -107,12 +107,18 @@ def make_executor(
 def check_executor(config: Config) -> None:
     """Raise PluginError if the executor that a config names cannot be used."""
     kind = config.executor.kind
-    if kind == "ray" and importlib.util.find_spec("ray") is None:
+    if kind == "ray":
+        check_ray()
+    check(EXECUTORS.get(kind, kind), "executor.kind", "attempt")
+
+
+def check_ray() -> None:
+    """Raise PluginError if Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
         raise PluginError(
             "executor.kind: ray: the package is not installed: run 'pip install "
             "skillopt-harness[ray]'"
         )
-    check(EXECUTORS.get(kind, kind), "executor.kind", "attempt")
 
 
 class LocalExecutor:

@@ -31,8 +31,8 @@ from tests.helpers.cluster import (
     other_network,
     ray_cluster,
 )
-from tests.helpers.command_line import SKILLOPT
-from tests.helpers.small import small_options, small_set, untimed
+from tests.helpers.command_line import SKILLOPT, small_options
+from tests.helpers.small import small_set, untimed
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(400)]
 
@@ -217,7 +217,7 @@ def test_a_kill_a_freeze_and_a_cut_in_one_run(two: Two, tmp_path: Path) -> None:
         said = driver.end()
     assert "(raylet)" not in said
     assert noticed.keys() >= {"killed", "frozen"} and max(noticed.values()) < NOTICED_S, noticed
-    history, skill, rollouts = outcome(other, "quickstart-local")
+    history, skill, _ = outcome(other, "quickstart-local")
     expected = outcome(one, "quickstart-local")
     assert [row["action"] for row in history] == [row["action"] for row in expected[0]]
     assert skill == expected[1]

@@ -6,18 +6,16 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from skillopt.config.executors import RayConfig
 from skillopt.core.errors import SkillOptError
 from skillopt.rollouts.cluster.node import Node
 from skillopt.rollouts.cluster.sameness import ADVICE
-
-T = TypeVar("T")
 
 LOCAL = "local"
 """The address that starts a cluster on this machine."""
@@ -150,14 +148,14 @@ class _RayLink:
             elif isinstance(error, RayTaskError):
                 done.set_exception(error.cause if error.cause is not None else error)
             elif isinstance(error, RayError):
-                done.set_exception(GoneError(_first_line(error)))
+                done.set_exception(GoneError(first_line(error)))
             else:
                 done.set_exception(error)
 
         try:
             getattr(self.handle, method).remote(*arguments).future().add_done_callback(finish)
         except (RayError, ray.exceptions.RaySystemError) as error:
-            done.set_exception(GoneError(_first_line(error)))
+            done.set_exception(GoneError(first_line(error)))
         return done
 
     def kill(self) -> None:
@@ -168,50 +166,6 @@ class _RayLink:
                 ray.kill(self.handle)
 
         threading.Thread(target=end, name="end-node", daemon=True).start()
-
-
-def on_each_node(config: RayConfig, function: Callable[[], T]) -> Iterator[tuple[str, T | str]]:
-    """Call a function of the project on each node of a cluster.
-
-    Args:
-        config: has its address.
-        function: at the top of a module, so that nodes find it by its name.
-
-    Yields:
-        The node's name, and the result; or why there is none, as text.
-
-    Raises:
-        ClusterError: there is no cluster.
-    """
-    import ray
-    from ray.exceptions import RayError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    with _attached(config) as machines:
-        calls = {
-            name: ray.remote(function)
-            .options(
-                num_cpus=0,
-                max_retries=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            )
-            .remote()
-            for node, name in machines.alive().items()
-        }
-        for name, call in calls.items():
-            try:
-                yield name, ray.get(call)
-            except RayError as error:
-                yield name, _first_line(error)
-
-
-@contextmanager
-def _attached(config: RayConfig) -> Iterator[RayMachines]:
-    machines = RayMachines(config)
-    try:
-        yield machines
-    finally:
-        machines.close()
 
 
 def _attach(address: str) -> None:
@@ -258,7 +212,7 @@ def _hush(ray: Any) -> None:
 
 
 def _unreachable(address: str, error: Exception) -> ClusterError:
-    what = _first_line(error)
+    what = first_line(error)
     where = address or os.environ.get("RAY_ADDRESS") or "this machine"
     if "version mismatch" in str(error).lower():
         text = " ".join(str(error).split())
@@ -270,7 +224,7 @@ def _unreachable(address: str, error: Exception) -> ClusterError:
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """What a failure of Ray says first; its other lines are a dump of the state."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
