@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
 from skillopt.config.kinds import EXECUTORS
 from skillopt.config.section import Section, one_of
@@ -44,6 +44,15 @@ class RayConfig(Section):
     keys_file: str = ""
     """File on each node with the API keys, one ``NAME=value`` per line, such as a mounted secret.
     By default they are read from the environment of Ray's processes there."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_no_client(cls, address: str) -> str:
+        if "//" in address:
+            raise ValueError(
+                "an address such as ray:// is that of Ray's client; give the head's own, HOST:6379"
+            )
+        return address
 
     @model_validator(mode="before")
     @classmethod

@@ -80,7 +80,7 @@ class RayCluster:
     def start(
         self, *options: str, env: Mapping[str, str] | None = None, inside: str = ""
     ) -> RayNode:
-        """Start a node; it takes some seconds until it is part of the cluster."""
+        """Start a node, and wait until it is part of the cluster."""
         before = ["ip", "netns", "exec", inside] if inside else []
         log = self.folder / f"ray-{next(_numbers)}.log"
         with log.open("wb") as out:
@@ -95,6 +95,11 @@ class RayCluster:
             )
         node = RayNode(process, inside)
         self.nodes.append(node)
+        # Two that start at once on a machine get into each other's way.
+        until = time.monotonic() + 60
+        while "block forever" not in log.read_text():
+            assert time.monotonic() < until and process.poll() is None, log.read_text()
+            time.sleep(0.1)
         return node
 
     def add(
@@ -140,19 +145,10 @@ def ray_cluster(address: str = "127.0.0.1") -> Iterator[RayCluster]:
             f"--object-store-memory={80 * 2**20}",
         )  # fmt: skip
         cluster.address = f"{address}:{port}"
-        _wait_until_up(cluster)
         yield cluster
     finally:
         cluster.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_until_up(cluster: RayCluster) -> None:
-    until = time.monotonic() + 60
-    while not list(cluster.folder.glob("session_2*/sockets/raylet*")):
-        log = cluster.folder / f"ray-{next(_numbers) - 1}.log"
-        assert time.monotonic() < until, log.read_text() if log.exists() else "no head"
-        time.sleep(0.1)
 
 
 def _free_port() -> int:

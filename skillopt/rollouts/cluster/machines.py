@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -30,6 +31,7 @@ _HEALTH = {
 }
 """Of a cluster that is started here. Others have their own; a node that is silent counts as gone
 whatever Ray says of it."""
+_CONNECT_S = 10.0
 _STORE_BYTES = 256 * 1024 * 1024
 """Memory for what travels, in a cluster that is started here."""
 
@@ -76,13 +78,14 @@ class RayMachines:
 
     Args:
         config: has its address.
+        kind: what is started on nodes.
 
     Raises:
         ClusterError: there is none, or it runs another version of Ray or Python.
     """
 
-    def __init__(self, config: RayConfig) -> None:
-        self._config = config
+    def __init__(self, config: RayConfig, kind: type[Any] = Node) -> None:
+        self._config, self._kind = config, kind
         _attach(config.address)
 
     def alive(self) -> Mapping[str, str]:
@@ -105,7 +108,7 @@ class RayMachines:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        kind = ray.remote(Node).options(
+        kind = ray.remote(self._kind).options(
             num_cpus=0,
             max_concurrency=slots + _CONTROL,
             max_restarts=0,
@@ -173,8 +176,8 @@ def _attach(address: str) -> None:
     import ray
 
     # What nodes print, and Ray's own accounts of failures, are in its session's folder.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     _hush(ray)
+    _check_port(address or os.environ.get("RAY_ADDRESS", ""))
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -198,6 +201,17 @@ def _attach(address: str) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+
+def _check_port(address: str) -> None:
+    """Raise ClusterError if nothing listens at an address: Ray would take its time to say so."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except OSError as error:
+        raise _unreachable(address, error) from error
 
 
 def _hush(ray: Any) -> None:
