@@ -2,8 +2,8 @@
 replies of 2,000 events.
 
 A service, the gateway and the agents, each a process of its own. Each agent asks again as soon as
-a reply has ended; a reply lasts ``REPLY_S`` if nothing is late. What ends first shows: the gateway's
-processor time (a whole core), its memory, or the delay of its streams.
+a reply has ended; a reply lasts ``REPLY_S`` if nothing is late. What ends first shows: the
+gateway's processor time (a whole core), its memory, or the delay of its streams.
 """
 
 from __future__ import annotations

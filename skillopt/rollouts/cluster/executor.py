@@ -5,6 +5,7 @@ The driver needs no engine. It sends jobs, and puts what comes back into the rol
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from contextlib import ExitStack
@@ -119,8 +120,7 @@ class RayExecutor:
                 raise self._lost(member, running) from gone
             running.end()
         self._fleet.blocked(reply.blocked)
-        emptied(folder, leave=_KEPT)
-        unpacked(reply.parcel, folder)
+        _unpack(reply, folder)
         rollout = _rollout(reply, job, folder)
         self._count(rollout, time.monotonic() - running.began)
         return rollout
@@ -177,6 +177,22 @@ def _check_objects(setup: ExecutorSetup) -> None:
             f"executor.kind: ray: upstream {name!r} is an object of this process; give it a class "
             f"that nodes can import, in upstreams.{name}.kind"
         )
+
+
+def _unpack(reply: Reply, folder: Path) -> None:
+    """Put what a node sends into a rollout's folder, in place of what is there.
+
+    Raises:
+        SandboxError: it cannot be there, as with names that are too long here.
+        OSError: the disk is full.
+    """
+    try:
+        emptied(folder, leave=_KEPT)
+        unpacked(reply.parcel, folder)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise SandboxError(f"what a node sent cannot be written: {error}") from error
 
 
 def _rollout(reply: Reply, job: Job, folder: Path) -> Rollout:

@@ -74,8 +74,11 @@ class Running:
             self.usage, self.known = progress.usage, time.monotonic()
             if progress.wire:
                 data = zstandard.ZstdDecompressor().decompress(progress.wire)
-                with (self.folder / WIRE).open("ab") as file:
-                    file.write(data)
+                try:
+                    with (self.folder / WIRE).open("ab") as file:
+                        file.write(data)
+                except OSError as error:  # That of a full disk stops the run at the next result.
+                    _LOG.warning("%s: %s", self.folder, error)
 
     def end(self) -> None:
         """Add nothing more to its folder."""
@@ -309,8 +312,9 @@ class Fleet:
             at = time.monotonic()
             for node, name in alive.items():
                 with self._changed:
-                    tried, _ = self._refused.get(node, (at - _AGAIN_S, ""))
-                    new = node not in self._members and at - tried >= _AGAIN_S
+                    refused = self._refused.get(node)
+                    again = refused is None or at - refused[0] >= _AGAIN_S
+                    new = node not in self._members and again
                 if new and not self._ended.is_set():
                     self._take_in(node, name)
             with self._changed:
@@ -318,7 +322,13 @@ class Fleet:
             self._ended.wait(_SCAN_S)
 
     def _take_in(self, node: str, name: str) -> None:
-        link = self._machines.start(node, self._orders.slots)
+        try:
+            link = self._machines.start(node, self._orders.slots)
+        except Exception as error:  # noqa: BLE001  # The node is tried again later.
+            _LOG.warning("node %s: %s", name, error)
+            with self._changed:
+                self._refused[node] = (time.monotonic(), f"{name}: {_words(error)}")
+            return
         member = Member(node, name, link)
         with self._changed:
             self._members[node] = member

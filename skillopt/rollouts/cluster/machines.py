@@ -32,6 +32,7 @@ _HEALTH = {
 """Of a cluster that is started here. Others have their own; a node that is silent counts as gone
 whatever Ray says of it."""
 _CONNECT_S = 10.0
+_HELD = 0.001
 _STORE_BYTES = 256 * 1024 * 1024
 """Memory for what travels, in a cluster that is started here."""
 
@@ -86,6 +87,9 @@ class RayMachines:
 
     def __init__(self, config: RayConfig, kind: type[Any] = Node) -> None:
         self._config, self._kind = config, kind
+        self._holds: dict[str, dict[str, Any]] = {}
+        """What is held of nodes while they are used, so that no autoscaler takes them away."""
+        self._asked = False
         _attach(config.address)
 
     def alive(self) -> Mapping[str, str]:
@@ -100,6 +104,8 @@ class RayMachines:
             ]
         except Exception as error:
             raise ClusterError(f"the cluster does not answer: {error}") from error
+        for node in found:
+            self._holds[node["NodeID"]] = _hold(node["Resources"], wanted)
         return {
             node["NodeID"]: f"{node['NodeManagerHostname']}-{node['NodeID'][:6]}" for node in found
         }
@@ -109,7 +115,7 @@ class RayMachines:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         kind = ray.remote(self._kind).options(
-            num_cpus=0,
+            **self._holds.get(node, {"num_cpus": 0}),
             max_concurrency=slots + _CONTROL,
             max_restarts=0,
             max_task_retries=0,
@@ -121,13 +127,23 @@ class RayMachines:
         from ray.autoscaler.sdk import request_resources
 
         bundle = {self._config.resource: 1} if self._config.resource else {"CPU": 1}
+        self._asked = nodes > 0
         with suppress(Exception):  # Without an autoscaler there is nobody to ask.
             request_resources(bundles=[bundle] * nodes)
 
     def close(self) -> None:
         import ray
 
+        if self._asked:
+            self.want(0)
         ray.shutdown()
+
+
+def _hold(resources: Mapping[str, float], wanted: str) -> dict[str, Any]:
+    """What an actor takes of a node: next to nothing, but not nothing."""
+    if wanted:
+        return {"num_cpus": 0, "resources": {wanted: _HELD}}
+    return {"num_cpus": _HELD if resources.get("CPU") else 0}
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,6 @@ class _Open:
     executor: LocalExecutor
     receiver: Receiver
     root: Path
-    guard: Guard
     shares: dict[str, int] = field(default_factory=dict)
     images: set[str] = field(default_factory=set)
 
@@ -85,6 +84,7 @@ class Node:
         self._attempts: dict[int, _Attempt] = {}
         self._news: list[Wait | PlanUse] = []
         self._heard = _clock()
+        self._guard: Guard | None = None
         self._closed = threading.Event()
 
     def about(self) -> Mapping[str, str]:
@@ -116,7 +116,7 @@ class Node:
                 raise SandboxError(problem)
             sandbox = config.sandbox
             guard = Guard(sandbox.kind, sandbox.options, orders.silence_s + _GUARD_S)
-            stack.enter_context(guard)
+            self._guard = stack.enter_context(guard)
             watch = threading.Thread(target=self._watch, args=(orders.silence_s,), daemon=True)
             watch.start()
             if sandbox.kind == "docker":
@@ -132,7 +132,7 @@ class Node:
             with self._lock:
                 if self._closed.is_set():
                     raise SandboxError("the node is being closed")
-                self._open = _Open(config, gateway, executor, receiver, root, guard)
+                self._open = _Open(config, gateway, executor, receiver, root)
                 self._stack = stack.pop_all()
 
     def _build(self, config: Config, tags: list[str], chosen: list[Toolchain]) -> None:
@@ -210,10 +210,11 @@ class Node:
     def beat(self, beat: Beat) -> Pulse:
         """Take the driver's sign of life and give one."""
         self._heard = _clock()
+        if self._guard is not None:
+            self._guard.alive()
         opened = self._open
         if opened is None:
             return Pulse({}, {}, (), {}, {})
-        opened.guard.alive()
         gateway = opened.gateway
         for name, share in beat.shares.items():
             opened.shares[name] = gateway.share(name, share, beat.holds.get(name, 0.0))

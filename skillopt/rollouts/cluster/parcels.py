@@ -13,6 +13,7 @@ import os
 import pickle
 import tarfile
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from skillopt.core.packed import LEVEL, add, inside, remove
 MAX_BYTES = 4 * 1024**3
 """The most bytes of a folder, before compression."""
 MAX_ENTRIES = 1_000_000
+KEPT_BYTES = 256 * 1024**2
+"""Bytes of packed folders that the driver keeps in memory."""
 _CHUNK = 1024 * 1024
 
 
@@ -147,8 +150,10 @@ class Sender:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._parcels: dict[str, Parcel] = {}
         self._digests: dict[Path, str] = {}
+        self._places: dict[str, Path] = {}
+        self._packed: OrderedDict[str, Parcel] = OrderedDict()
+        """The last ones; others are packed again for a node that comes later."""
 
     def dumps(self, value: Any) -> tuple[bytes, frozenset[str]]:
         """An object as bytes, with the digests of the parcels that it refers to.
@@ -182,7 +187,17 @@ class Sender:
     def parcel(self, digest: str) -> Parcel:
         """A parcel that an object from :meth:`dumps` refers to."""
         with self._lock:
-            return self._parcels[digest]
+            place = self._places[digest]
+            if digest not in self._packed and self._read(place) != digest:
+                raise ParcelError(f"{place} has changed while the run is under way; start it again")
+            self._packed.move_to_end(digest)
+            found = self._packed[digest]
+            while len(self._packed) > 1 and self._bytes() > KEPT_BYTES:
+                self._packed.popitem(last=False)
+            return found
+
+    def _bytes(self) -> int:
+        return sum(len(parcel.data) for parcel in self._packed.values())
 
     def _digest(self, path: Path) -> str:
         """The digest of what is at a path; empty if there is no file or folder."""
@@ -197,7 +212,8 @@ class Sender:
             return ""
         data = packed(whole, path.name)
         digest = hashlib.sha256(f"{path.name}\n".encode() + data).hexdigest()
-        self._parcels.setdefault(digest, Parcel(digest, path.name, data, whole.is_file()))
+        self._places[digest] = path
+        self._packed[digest] = Parcel(digest, path.name, data, whole.is_file())
         return digest
 
 
