@@ -18,8 +18,23 @@ NOTICE = (
 )
 
 
+class Account(click.Choice[str]):
+    """An account that one can sign in to here; of the others, where one does."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value.lower().startswith(("claude", "anthropic")):
+            self.fail(
+                "Claude Code signs in by itself: run 'claude setup-token', put the token into the "
+                "environment variable CLAUDE_CODE_OAUTH_TOKEN, and give the upstream "
+                "login: claude-plan",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 @click.command("login")
-@click.argument("account", type=click.Choice(["chatgpt"]))
+@click.argument("account", type=Account(["chatgpt"]))
 @click.option(
     "--paste",
     is_flag=True,

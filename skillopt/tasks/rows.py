@@ -21,7 +21,7 @@ from skillopt.tasks.columns import Row, RowOptions, read, split_of
 from skillopt.tasks.harbor import SPLITS, TaskError
 from skillopt.tasks.programs import Asked, ProgramOptions, program_tasks
 from skillopt.tasks.records import SUFFIXES
-from skillopt.tasks.scorers import ByScorer, Scorer, make_scorer
+from skillopt.tasks.scorers import AnswerScorer, ByScorer, make_scorer
 from skillopt.tasks.tables import checked_options
 
 
@@ -112,7 +112,7 @@ def _judge(options: RowOptions) -> Callable[[Row], Judge]:
     return judge
 
 
-def _choice_of(row: Row) -> Scorer:
+def _choice_of(row: Row) -> AnswerScorer:
     """The scorer of a multiple choice whose options are the row's own."""
     return make_scorer("choice", {"choices": dict(row.choices)}, row.place)
 

@@ -303,7 +303,7 @@ def choice(reply: str, expected: Any, options: ChoiceOptions) -> Scored:
 
 
 @dataclass(frozen=True)
-class Scorer:
+class AnswerScorer:
     """A scorer with its options.
 
     Args:
@@ -328,7 +328,7 @@ class ByScorer:
         expected: what it wants; JSON.
     """
 
-    scorer: Scorer
+    scorer: AnswerScorer
     expected: Any
 
     @property
@@ -357,7 +357,7 @@ SCORERS: Mapping[str, tuple[type[Options], Callable[[str, Any, Any], Scored]]] =
 """The scorers by name, each with its options."""
 
 
-def make_scorer(name: str, options: Mapping[str, Any], where: str) -> Scorer:
+def make_scorer(name: str, options: Mapping[str, Any], where: str) -> AnswerScorer:
     """A scorer by name.
 
     Args:
@@ -370,7 +370,7 @@ def make_scorer(name: str, options: Mapping[str, Any], where: str) -> Scorer:
     """
     if name not in SCORERS:
         raise TaskError(f"{where}: {name!r} is not one of {', '.join(SCORERS)}")
-    return Scorer(name, checked_options(SCORERS[name][0], options, f"{where}: ", name))
+    return AnswerScorer(name, checked_options(SCORERS[name][0], options, f"{where}: ", name))
 
 
 def _best(answer: str, expected: Any, score: Callable[[str, str], float]) -> Scored:

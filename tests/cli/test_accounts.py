@@ -163,3 +163,17 @@ def test_doctor_asks_nothing_on_a_claude_plan(home: Path, monkeypatch: pytest.Mo
         done = run("doctor", "--model", "claude:m", "--config", str(home / "c.yaml"))
         assert not service.asked
     assert done.exit_code == 2 and "a Claude plan is for Claude Code itself" in done.output
+
+
+@pytest.mark.parametrize(
+    ("account", "said"),
+    [
+        ("claude", "claude setup-token"),
+        ("claude-plan", "login: claude-plan"),
+        ("Anthropic", "CLAUDE_CODE_OAUTH_TOKEN"),
+        ("openai", "'openai' is not 'chatgpt'"),
+    ],
+)
+def test_who_cannot_sign_in_here_is_told_where(account: str, said: str) -> None:
+    done = CliRunner().invoke(main, ["login", account])
+    assert done.exit_code == 2 and said in done.output
