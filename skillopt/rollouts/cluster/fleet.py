@@ -160,6 +160,8 @@ class Fleet:
         self._members: dict[str, Member] = {}
         self._refused: dict[str, tuple[float, str]] = {}
         """When nodes could not be used, and why."""
+        self._scanned = False
+        """Whether all nodes that there are have been seen."""
         self._changed = threading.Condition()
         self._ended = threading.Event()
         self._numbers = itertools.count()
@@ -218,7 +220,7 @@ class Fleet:
         """Whether so many are ready, or no other can be."""
         known = len(self._members) + len(self._refused)
         settled = known >= nodes and all(member.ready for member in self._members.values())
-        return len(self._ready()) >= nodes or (settled and bool(known))
+        return len(self._ready()) >= nodes or (settled and self._scanned)
 
     def _ready(self) -> list[Member]:
         return [member for member in self._members.values() if member.ready]
@@ -318,6 +320,7 @@ class Fleet:
                 if new and not self._ended.is_set():
                     self._take_in(node, name)
             with self._changed:
+                self._scanned = bool(alive)
                 self._changed.notify_all()
             self._ended.wait(_SCAN_S)
 
