@@ -83,7 +83,11 @@ def everything(made: RolloutRunner, replicates: int = 1) -> list[Rollout]:
 
 
 def facts(rollouts: list[Rollout]) -> list[Any]:
-    return [(r.key, r.status, r.reward, r.answer, r.usage, r.task.name) for r in rollouts]
+    """What must be the same. Prompts are not: tools print the names of temporary folders."""
+    return [
+        (r.key, r.status, r.reward, r.answer, r.usage.requests, r.usage.completion_tokens,
+         r.task.name) for r in rollouts
+    ]  # fmt: skip
 
 
 def files(rollout: Rollout) -> set[str]:
