@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from sandboxes.docker import OWNER_LABEL, DockerEngine
+from skillopt.core.resources import resource
 from tests.helpers.cells import ALL_CELLS
 from tests.helpers.cluster import (
     AGENTS,
@@ -319,7 +320,8 @@ def test_doctor_and_clean_look_at_each_node(two: Two, tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     words = two.options()[1::2]
     executor = dict(word.removeprefix("executor.").split("=", 1) for word in words)
-    content = {"base": "quickstart/local", "name": "c", "executor": executor}
+    base = resource("configs") / "quickstart" / "local.yaml"
+    content = {"base": str(base), "name": "c", "executor": executor}
     file.write_text(json.dumps(content))
     env = {**os.environ, **two.cluster.env}
     done = subprocess.run(

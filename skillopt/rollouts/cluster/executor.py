@@ -36,6 +36,8 @@ from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.store import UNDER_WAY
 from skillopt.run.records import Noted
 
+_AT_ONCE = threading.BoundedSemaphore(8)
+"""Those that unpack what a node has sent; thousands of rollouts may end together."""
 _KEPT = frozenset({UNDER_WAY})
 """What in a rollout's folder is the driver's own."""
 
@@ -187,8 +189,9 @@ def _unpack(reply: Reply, folder: Path) -> None:
         OSError: the disk is full.
     """
     try:
-        emptied(folder, leave=_KEPT)
-        unpacked(reply.parcel, folder)
+        with _AT_ONCE:
+            emptied(folder, leave=_KEPT)
+            unpacked(reply.parcel, folder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
