@@ -59,6 +59,7 @@ def pack(folder: Path) -> None:
             ):
                 for name, path in _entries(folder):
                     add(tar, name, path)
+                forget(tar)
             file.flush()
             os.fsync(file.fileno())
     except PermissionError:
@@ -164,6 +165,12 @@ def add(tar: tarfile.TarFile, name: str, path: Path) -> None:
             tar.addfile(info, file)
     else:
         tar.addfile(info)
+
+
+def forget(tar: tarfile.TarFile) -> None:
+    """Drop what an archive knows of its entries, which refer to it: it would keep its compressor
+    until garbage is collected."""
+    tar.members = []  # type: ignore[attr-defined]  # Not in the types.
 
 
 def inside(root: Path, name: str) -> Path:

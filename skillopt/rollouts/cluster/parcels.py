@@ -21,7 +21,7 @@ from typing import Any
 
 from sandboxes.base import SandboxError
 from sandboxes.trees import entries_below, remove_tree
-from skillopt.core.packed import LEVEL, add, inside, remove
+from skillopt.core.packed import LEVEL, add, forget, inside, remove
 
 MAX_BYTES = 4 * 1024**3
 """The most bytes of a folder, before compression."""
@@ -52,7 +52,7 @@ def packed(source: Path, name: str = "", *, leave: frozenset[str] = frozenset())
     data, size = io.BytesIO(), 0
     with (
         zstandard.ZstdCompressor(LEVEL).stream_writer(data, closefd=False) as stream,
-        tarfile.open(fileobj=stream, mode="w|", bufsize=_CHUNK) as tar,
+        tarfile.open(fileobj=stream, mode="w|") as tar,
     ):
         for entry, path in _entries(source, name, leave):
             if not path.is_symlink() and path.is_file():
@@ -60,6 +60,7 @@ def packed(source: Path, name: str = "", *, leave: frozenset[str] = frozenset())
             if size > MAX_BYTES:
                 raise ParcelError(f"{source} has more than {MAX_BYTES >> 30} GiB; make it smaller")
             add(tar, entry, path)
+        forget(tar)
     return data.getvalue()
 
 
@@ -77,13 +78,14 @@ def unpacked(data: bytes, target: Path) -> None:
     try:
         with (
             zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as stream,
-            tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as tar,
+            tarfile.open(fileobj=stream, mode="r|") as tar,
         ):
             for member in tar:
                 left, entries = left - member.size, entries + 1
                 if left < 0 or entries > MAX_ENTRIES:
                     raise ParcelError(f"an archive has more than {MAX_BYTES >> 30} GiB")
                 _write(tar, member, inside(target, member.name))
+            forget(tar)
     except (tarfile.TarError, EOFError, zstandard.ZstdError, ValueError) as error:
         raise ParcelError(f"an archive is damaged: {error}") from error
 
