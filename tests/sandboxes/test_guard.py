@@ -25,7 +25,8 @@ from sandboxes.owner import scratch_dir
 import threading
 box = LocalSandbox(SandboxSpec("", "/tmp"))
 box.start()
-threading.Thread(target=lambda: box.run(["sleep", "1000.{tag}"], deadline_s=900), daemon=True).start()
+sleep = ["sleep", "1000.{tag}"]
+threading.Thread(target=lambda: box.run(sleep, deadline_s=900), daemon=True).start()
 guard = Guard("local", {{}}, {silence})
 guard.__enter__()
 print(scratch_dir(), flush=True)
