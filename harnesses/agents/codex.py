@@ -228,6 +228,8 @@ def _complaint(stdout: str) -> str:
     return failure
 
 
+_NO_SYSTEM = "Reply to the message."
+"""In place of an empty system prompt: the program refuses an empty file of instructions."""
 _BARE: dict[str, Any] = {
     "model_instructions_file": f"{HOME}/{SYSTEM_FILE}",
     "include_permissions_instructions": False,
@@ -248,7 +250,7 @@ def _asked(toolchain: Toolchain, question: Question) -> Launch:
     command = [toolchain.binary, "exec", "--json", "--skip-git-repo-check"]
     files = {
         ".codex/config.toml": to_toml(config),
-        SYSTEM_FILE: question.system,
+        SYSTEM_FILE: question.system if question.system.strip() else _NO_SYSTEM,
         PROMPT_FILE: question.prompt,
     }
     if question.schema is not None:

@@ -23,7 +23,7 @@ COMMANDS = {
     "report": "Write an HTML file about runs: scores, edits, trajectories.",
     "ui": "Serve the same page on loopback, live while training runs.",
     "show": "Show a run: scores, decisions and how the skill changed.",
-    "compare": "Compare finished runs, whatever their method, on the same test tasks.",
+    "compare": "Compare runs of any method on the same test tasks; train what is missing.",
     "watch": "Score a skill after each save, or report when a deployed one changes.",
     "transfer": "Score skills in other agents and models than they were trained in.",
     "deploy": "Put a skill where an agent finds it, and prove that it does.",

@@ -35,7 +35,7 @@ def train_and_compare(
         draws: number of skills with random examples; one row has the rollouts of all of them.
     """
     result = train(config, listeners=listeners)
-    tasks = load_splits(config.tasks, config.seed, config.runs / "tasks")["train"]
+    tasks = load_splits(config.tasks, config.split_seed, config.runs / "tasks")["train"]
     count = result.best.body.count("Input: ") - result.initial.body.count("Input: ")
     controls = random_examples(result.initial, tasks, max(1, count), draws)
     skills: Mapping[str, Skill | None] = {

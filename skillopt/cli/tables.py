@@ -11,7 +11,6 @@ from skillopt.cli.common import show_text
 from skillopt.config.prices import cost_text
 from skillopt.core.metric import Scorer
 from skillopt.core.text import printable
-from skillopt.evaluation.run_table import RunRow, by_method
 from skillopt.evaluation.scoring import OnTask, Opening, Part, Row
 from skillopt.evaluation.stats import Estimate, percent, points
 from skillopt.rollouts.catalogue import finished
@@ -44,7 +43,7 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
     texts = ["harness", "model", "skill"] if several else ["harness", "skill"]
     word = rows[0].scorer.word if rows else "solved"
     numbers = [word, "gain, points", "opened", "s/task", "tokens", *["cost"] * priced]
-    table = _table(title, [*texts, *numbers], texts)
+    table = new_table(title, [*texts, *numbers], texts)
     for row in rows:
         usage = row.usage
         count = max(1, len(row.rollouts))
@@ -58,8 +57,8 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
             f"{sum(r.duration_s for r in row.rollouts) / count:.1f}",
             f"{(usage.prompt_tokens + usage.completion_tokens) / 1000:,.0f}k",
         ]
-        _row(table, *cells, *([cost_text(usage)] if priced else []))
-    _print(console, table)
+        add_row(table, *cells, *([cost_text(usage)] if priced else []))
+    print_table(console, table)
     console.print("Opened: rollouts in which the agent read the skill. Intervals are 95 %, over")
     console.print("tasks; gains are paired by task, see docs/statistics.md.")
     for row in rows:
@@ -71,45 +70,6 @@ def print_scores(console: Console, rows: Sequence[Row], title: str) -> None:
             where = f"{row.harness} with {row.model}" if several else row.harness
             show_text(console, f"{row.skill} in {where}: {row.opening.words}")
     _print_unopened(console, [row.activation for row in rows])
-
-
-def print_runs_compared(console: Console, rows: Sequence[RunRow]) -> None:
-    """Print one line per finished run, and what the test tasks say of each."""
-    texts = ["run", "method"]
-    numbers = [
-        "test", "over the start", "over no skill", "over the first", "asked", "run",
-        "optimizer", "target", "cost", "skill",
-    ]  # fmt: skip
-    table = _table("finished runs", [*texts, *numbers], texts)
-    for row in rows:
-        claims = (row.over_start, row.over_none, row.over_first)
-        _row(
-            table,
-            row.run,
-            row.method,
-            percent(row.score),
-            *(points(found.gain) if found else "" for found in claims),
-            f"{row.asked:,}" + (f" of {row.budget:,}" if row.budget else ""),
-            f"{row.rollouts:,}",
-            f"{row.optimizer / 1000:,.0f}k",
-            f"{row.target / 1000:,.0f}k",
-            "unknown" if row.usd is None else f"${row.usd:,.2f}",
-            f"{row.skill_tokens:,}",
-        )
-    _print(console, table)
-    console.print("Points are differences paired by task, with 95 % intervals. Asked: distinct")
-    console.print(
-        "rollouts that the method asked for; run: those that were not in the store, final"
-    )
-    console.print("scores included. Optimizer, target and skill are tokens.")
-    for several in by_method(rows):
-        show_text(console, several.words)
-    for row in rows:
-        show_text(console, f"{row.run} against its start: {row.over_start.words}")
-        for finding in row.findings:
-            show_text(console, f"{row.run}: {finding}")
-        if row.over_first:
-            show_text(console, f"{row.run} against {rows[0].run}: {row.over_first.words}")
 
 
 def _opened(share: float | None) -> str:
@@ -130,12 +90,12 @@ def print_details(console: Console, rows: Sequence[Row]) -> None:
         named = [family or "(none)" for family in families]
         texts = ["harness", "skill"]
         word = rows[0].scorer.word
-        table = _table(f"by family: {word}, and gain in points", [*texts, *named], texts)
+        table = new_table(f"by family: {word}, and gain in points", [*texts, *named], texts)
         for row in rows:
             parts = row.families
             where = f"{row.harness}, {row.model}" if several else row.harness
-            _row(table, where, row.skill, *(_part(parts[family]) for family in families))
-        _print(console, table)
+            add_row(table, where, row.skill, *(_part(parts[family]) for family in families))
+        print_table(console, table)
     for row in rows:
         for word, names in (("fixed", row.fixed), ("broken", row.broken)):
             if names:
@@ -157,12 +117,12 @@ def print_tasks(console: Console, rows: Sequence[Row]) -> None:
         word = here[0].scorer.word
         title = f"by task in {where[0]} with {where[1]}: {word}, and gain in points"
         texts = ["task", "family"]
-        table = _table(title, [*texts, *(row.skill for row in here)], texts)
+        table = new_table(title, [*texts, *(row.skill for row in here)], texts)
         found = [row.by_task for row in here]
         for name, one in found[0].items():
             cells = [_on_task(tasks[name]) for tasks in found]
-            _row(table, name, one.family, *cells)
-        _print(console, table)
+            add_row(table, name, one.family, *cells)
+        print_table(console, table)
 
 
 def _on_task(one: OnTask) -> str:
@@ -185,17 +145,17 @@ def print_diff(console: Console, before: str, after: str, names: tuple[str, str]
 def print_test_scores(console: Console, test: Mapping[str, Any]) -> None:
     """Print the test scores of a run's skills: one line by role, gains over the initial one."""
     word = Scorer(next((scores.get("metric", "hard") for scores in test.values()), "hard")).word
-    table = _table("test split", ["skill", word, "gain, points", "opened"], ["skill"])
+    table = new_table("test split", ["skill", word, "gain, points", "opened"], ["skill"])
     for role, scores in test.items():
         gain = scores["gain"]
-        _row(
+        add_row(
             table,
             role,
             percent(Estimate(**scores.get("score", scores["hard"]))),
             points(Estimate(**gain)) if gain else "",
             _opened(scores["skill_activated"]),
         )
-    _print(console, table)
+    print_table(console, table)
     for role, scores in test.items():
         if "opening" in scores:
             show_text(console, f"{role}: {Opening.read(scores['opening']).words}")
@@ -208,14 +168,14 @@ def print_plan(console: Console, plan: Plan) -> None:
     tasks = ", ".join(f"{count} {split}" for split, count in plan.tasks.items())
     title = f"{plan.name}: {plan.epochs} epochs, {plan.steps} steps, {tasks} tasks"
     columns = ["stage", "rollouts", "model calls", "tokens, about", "cost, about"]
-    table = _table(title, columns, ["stage"])
+    table = new_table(title, columns, ["stage"])
     rows = [(s.stage, s.rollouts, s.calls, s.usage) for s in plan.stages]
     rows.append(("all", plan.rollouts, sum(s.calls for s in plan.stages), plan.usage))
     for name, rollouts, calls, usage in rows:
         tokens = usage.prompt_tokens + usage.completion_tokens
         numbers = (f"{rollouts:,}", f"{calls:,}", f"{tokens / 1000:,.0f}k", cost_text(usage))
-        _row(table, name, *numbers)
-    _print(console, table)
+        add_row(table, name, *numbers)
+    print_table(console, table)
     if any(budget is not None for budget in plan.budgets):
         console.print(f"edits at most, by step: {budgets}", soft_wrap=True)
     console.print(plan.length, soft_wrap=True)
@@ -235,18 +195,18 @@ def print_simulation(console: Console, found: Sequence[SimulatedCell]) -> None:
     equal = any(cell.strict_at_equal is not None for cell in found)
     columns = ["tasks", "pool", "rule", "true gain", "gate rollouts", "all rollouts", "useful",
                "useless", "harmful", *["strict at equal"] * equal]  # fmt: skip
-    table = _table("", columns, ["pool", "rule"])
+    table = new_table("", columns, ["pool", "rule"])
     for cell in found:
         gain = f"{100 * cell.gain:.1f} ± {100 * cell.error:.1f}"
         counts = [cell.gate_rollouts, cell.rollouts]
         edits = [cell.useful, cell.useless, cell.harmful]
         same = cell.strict_at_equal
-        _row(
+        add_row(
             table, str(cell.tasks), cell.pool, cell.rule, gain,
             *(f"{count:,.0f}" for count in counts), *(f"{count:.2f}" for count in edits),
             *["" if same is None else f"{100 * same:.1f}"] * equal,
         )  # fmt: skip
-    _print(console, table)
+    print_table(console, table)
     console.print(f"Means of {found[0].runs} runs. Gains in points on unseen tasks, with standard")
     console.print("errors; edits are those in the delivered skill.")
 
@@ -254,10 +214,10 @@ def print_simulation(console: Console, found: Sequence[SimulatedCell]) -> None:
 def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Print one line per run."""
     columns = ["run", "harness", "target", "steps", "initial", "best", "state"]
-    table = _table("", columns, ["run", "harness", "target", "state"])
+    table = new_table("", columns, ["run", "harness", "target", "state"])
     for summary in summaries:
         scores = [summary[key] for key in ("initial_score", "best_score")]
-        _row(
+        add_row(
             table,
             summary["name"],
             summary["harness"],
@@ -266,17 +226,17 @@ def print_runs(console: Console, summaries: Sequence[Mapping[str, Any]]) -> None
             *("" if score is None else f"{score:.3f}" for score in scores),
             _state(summary),
         )
-    _print(console, table)
+    print_table(console, table)
 
 
 def print_stored(console: Console, rollouts: Sequence[Rollout]) -> None:
     """Print one line per stored rollout."""
     texts = ["key", "stored", "task", "skill", "agent", "model", "status"]
-    table = _table("", [*texts, "reward"], texts)
+    table = new_table("", [*texts, "reward"], texts)
     for rollout in rollouts:
         identity = rollout.identity
         when = datetime.fromtimestamp(finished(rollout)).strftime("%Y-%m-%d %H:%M")
-        _row(
+        add_row(
             table,
             rollout.key[:12],
             when,
@@ -287,7 +247,7 @@ def print_stored(console: Console, rollouts: Sequence[Rollout]) -> None:
             rollout.status.value,
             f"{rollout.reward.soft:.3g}",
         )
-    _print(console, table)
+    print_table(console, table)
 
 
 CONTENTS = 12
@@ -296,7 +256,7 @@ CONTENTS = 12
 
 def print_contents(console: Console, found: Contents) -> None:
     """Print what a store holds: one line per kind, and one per task, skill, status and age."""
-    table = _table("", ["", "name", "rollouts", "size"], ["", "name"])
+    table = new_table("", ["", "name", "rollouts", "size"], ["", "name"])
     whole = {"": found.scored, "no run refers to": found.unused}
     groups = {"scored": whole, "failed attempts": {"": found.failed}, "status": found.statuses,
               "age": found.ages, "task": found.tasks, "skill": found.skills}  # fmt: skip
@@ -305,8 +265,8 @@ def print_contents(console: Console, found: Contents) -> None:
         for number, (name, amount) in enumerate(ranked):
             shown = name[:12] if title == "skill" and len(name) == 64 else name
             size = size_text(amount.bytes)
-            _row(table, "" if number else title, shown, str(amount.rollouts), size)
-    _print(console, table)
+            add_row(table, "" if number else title, shown, str(amount.rollouts), size)
+    print_table(console, table)
 
 
 def size_text(size: float) -> str:
@@ -334,39 +294,39 @@ def print_history(
 ) -> None:
     """Print one line per step and per end of an epoch; below, why steps were skipped."""
     columns = ["step", "epoch", "action", "budget", "edits", "train", "selection", "best"]
-    table = _table(summary["name"], columns, ["action"])
+    table = new_table(summary["name"], columns, ["action"])
     why: list[str] = []
     for row in history:
         if short := row.get("compression"):
             name = f"compression: {short['action']}"
-            _row(table, "", str(row["epoch"]), name, "", "", "", *_selection(short))
+            add_row(table, "", str(row["epoch"]), name, "", "", "", *_selection(short))
             if short["action"] == "skip":
                 why.append(f"compression before step {row['step']} was skipped: {short['gate']}")
         if raced := row.get("race"):
             name = f"race: {raced['winner']} of {raced['candidates']}"
-            _row(table, "", str(row["epoch"]), name, "", "", "", "", "")
+            add_row(table, "", str(row["epoch"]), name, "", "", "", "", "")
         budget = "∞" if row["edit_budget"] is None else str(row["edit_budget"])
         trained = row.get("rollout_score", row["rollout_hard"])
         train = "" if trained is None else f"{trained:.3f}"
         numbers = (budget, str(row["edits_applied"]), train)
         where = (str(row["step"]), str(row["epoch"]))
-        _row(table, *where, row["action"], *numbers, *_selection(row))
+        add_row(table, *where, row["action"], *numbers, *_selection(row))
         if row["action"] == "skip":
             why.append(f"step {row['step']} was skipped: {row['gate']}")
         if credit := row.get("credit"):
             name = f"without harmful edits: {credit['action']}"
             edits = str(credit["edits_applied"])
-            _row(table, "", str(row["epoch"]), name, "", edits, "", *_selection(credit))
+            add_row(table, "", str(row["epoch"]), name, "", edits, "", *_selection(credit))
         for gone in row.get("removals", ()):
             name = f"without an edit of step {gone['of_step']}: {gone['action']}"
-            _row(table, "", str(row["epoch"]), name, "", "1", "", *_selection(gone))
+            add_row(table, "", str(row["epoch"]), name, "", "1", "", *_selection(gone))
         end = row.get("epoch_end")
         if end:
             name = f"slow update: {end['action']}"
-            _row(table, "", str(row["epoch"]), name, "", "", "", *_selection(end))
+            add_row(table, "", str(row["epoch"]), name, "", "", "", *_selection(end))
             if end["action"] == "skip":
                 why.append(f"slow update of epoch {row['epoch']} was skipped: {end['gate']}")
-    _print(console, table)
+    print_table(console, table)
     for line in why:
         show_text(console, line)
 
@@ -380,12 +340,12 @@ def _selection(row: Mapping[str, Any]) -> tuple[str, str]:
 def print_deployments(console: Console, found: Sequence[Standing]) -> None:
     """Print one line per deployment that has not been undone."""
     columns = ["skill", "at", "from run", "selection", "state"]
-    table = _table("", columns, columns)
+    table = new_table("", columns, columns)
     for standing in found:
         entry, source = standing.entry, standing.entry.source
         cells = [entry.name, entry.target, source.get("run", ""), source.get("selection", "")]
-        _row(table, *cells, standing.state)
-    _print(console, table)
+        add_row(table, *cells, standing.state)
+    print_table(console, table)
 
 
 def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
@@ -393,17 +353,17 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
     texts = ["skill", "split", "harness", "model"]
     word = next((cell.row.scorer.word for cell in cells if cell.row), "solved")
     numbers = ["none", word, "gain, points", "gain kept", "opened"]
-    table = _table("", [*texts, *numbers], texts)
+    table = new_table("", [*texts, *numbers], texts)
     shares: list[float | None] = []
     for cell in cells:
         row = cell.row
         where = [cell.subject, cell.split, cell.place.harness, cell.place.model]
         if row is None or row.first is None or row.gain is None:
-            _row(table, *where, "", "failed")
+            add_row(table, *where, "", "failed")
             continue
         shares.append(row.activation)
         kept = "trained here" if cell.is_source else percent(cell.kept) if cell.kept else ""
-        _row(
+        add_row(
             table,
             *where,
             f"{100 * row.first.score.value:.0f} %",
@@ -412,7 +372,7 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
             kept,
             _opened(row.activation),
         )
-    _print(console, table)
+    print_table(console, table)
     console.print("Gain: over no skill in the same place. Kept: share of the gain where it was")
     console.print("trained. Intervals are 95 %, over tasks.")
     for cell in cells:
@@ -422,7 +382,7 @@ def print_transfer(console: Console, cells: Sequence[Cell]) -> None:
     _print_unopened(console, shares)
 
 
-def _table(title: str, columns: Sequence[str], texts: Collection[str]) -> Table:
+def new_table(title: str, columns: Sequence[str], texts: Collection[str]) -> Table:
     """An empty table. The columns in ``texts`` may be folded; all others contain numbers, which are
     never cut."""
     from rich.box import SIMPLE_HEAD
@@ -437,14 +397,14 @@ def _table(title: str, columns: Sequence[str], texts: Collection[str]) -> Table:
     return table
 
 
-def _row(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     """Add a row of texts as they are, without markup."""
     from rich.text import Text
 
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
-def _print(console: Console, table: Table) -> None:
+def print_table(console: Console, table: Table) -> None:
     """Print a table. If its numbers do not fit, its lines are longer than the console's, and the
     terminal folds them."""
     for column in table.columns:

@@ -88,7 +88,7 @@ def _print(result: RunResult) -> None:
 def _print_plan(config: Config, fork: str | None, as_json: bool) -> None:
     from skillopt.cli.tables import print_plan
     from skillopt.core.files import to_json
-    from skillopt.training.start import plan_training
+    from skillopt.training.prepared import plan_training
 
     plan = plan_training(config, fork=fork)
     if as_json:

@@ -73,6 +73,9 @@ class TasksConfig(Section):
     split: tuple[int, int, int] = (2, 1, 7)
     """Proportions of train, val and test for eval files and for a folder without these
     subfolders."""
+    split_seed: int | None = None
+    """Seed of that split, and of what ``final.held_out`` keeps; by default the run's ``seed``. With
+    one, runs with different seeds have the same tasks in each split."""
 
 
 class SkillConfig(Section):
@@ -562,6 +565,12 @@ class Config(Section):
         """Whether the config names a command-line agent: without a section ``harness``, an object
         may take its place."""
         return self.harness.name in CLI_AGENTS and "harness" in self.model_fields_set
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of the split of the tasks."""
+        own = self.tasks.split_seed
+        return self.seed if own is None else own
 
     def caller(self, role: str) -> str:
         """Who makes the model calls of ``target``, ``optimizer`` or ``judge``: the name of a

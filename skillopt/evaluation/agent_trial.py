@@ -102,7 +102,7 @@ def _tried(
         "workers": 1,  # The programs start slowly side by side on a small machine.
     }
     config = read_config(f"quickstart/{agent}", settings)
-    tasks = _tasks(load_splits(config.tasks, config.seed, folder)["test"])
+    tasks = _tasks(load_splits(config.tasks, config.split_seed, folder)["test"])
     start = initial_skill(config)
     assert start is not None, "the quickstart has a skill to start from"
     skills = {"none": None, "skill": _taught(start)}

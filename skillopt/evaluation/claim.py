@@ -72,6 +72,7 @@ def claim(
     after: Sequence[Sequence[float]],
     weights: Sequence[float] | None = None,
     split: str = "",
+    runs: float | None = None,
 ) -> Claim:
     """Test one skill against another on the same tasks, in the same order.
 
@@ -79,9 +80,11 @@ def claim(
         before, after: the scores of each task's repetitions.
         weights: how often each task counts; by default once.
         split: the tasks' split.
+        runs: how many trials of all or nothing the repetitions are at most, if some of them are the
+            same stored rollout; by default all count.
     """
     old, new = (means_of(side) for side in (before, after))
-    gain = gain_of(before, after, weights)
+    gain = gain_of(before, after, weights, runs)
     changes = [b - a for a, b in zip(old, new, strict=True)]
     return Claim(
         _VERDICTS[gain.sign],
@@ -97,9 +100,11 @@ def gain_of(
     before: Sequence[Sequence[float]],
     after: Sequence[Sequence[float]],
     weights: Sequence[float] | None = None,
+    runs: float | None = None,
 ) -> Estimate:
     """The gain alone, as :func:`claim` has it, with the same arguments."""
-    runs = min(all_or_nothing_runs(side, weights) for side in (before, after))
+    if runs is None:
+        runs = min(all_or_nothing_runs(side, weights) for side in (before, after))
     return paired_difference(means_of(before), means_of(after), weights, runs)
 
 

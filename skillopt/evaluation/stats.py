@@ -143,6 +143,72 @@ def rate_difference(before: Sequence[float], after: Sequence[float]) -> Estimate
     return _combined(new, new_ends, old, old_ends, 0.0)
 
 
+@dataclass(frozen=True)
+class RunScores:
+    """Test scores of one method's runs, such as with different seeds, on the same tasks.
+
+    Args:
+        values: the score of each run.
+        trials: how many single rollouts a score rests on.
+        different: how many of the runs ended with a skill of their own: runs with the same skill
+            share their stored rollouts, and are one sample.
+    """
+
+    values: tuple[float, ...]
+    trials: float
+    different: int
+
+    @property
+    def mean(self) -> float:
+        """Over the runs."""
+        return math.fsum(self.values) / len(self.values)
+
+    @property
+    def chance(self) -> float:
+        """The variance that single rollouts alone give a run's score, at most. Half a success and
+        half a failure are added to one run's, so that those that solve everything are not taken
+        for sure."""
+        share = (self.mean * self.trials + 0.5) / (self.trials + 1)
+        return share * (1 - share) / self.trials
+
+    @property
+    def spread(self) -> float:
+        """The variance of the mean: that of the runs, which is not taken for less than chance."""
+        free = len(self.values) - 1
+        middle = self.mean
+        found = math.fsum((v - middle) ** 2 for v in self.values) / free if free else 0.0
+        return max(found, self.chance) / self.different
+
+    @property
+    def free(self) -> float:
+        """Degrees of freedom of :attr:`spread`; no limit if there is one skill, which only chance
+        moves."""
+        return math.inf if self.different == 1 else len(self.values) - 1
+
+
+def mean_of_runs(runs: RunScores) -> Estimate:
+    """The mean of several runs with Student's interval: the unit is the run, the tasks are given.
+
+    Returns:
+        No interval if all runs have ended with the same skill, as nothing is known of others.
+    """
+    if runs.different < 2:
+        return Estimate(runs.mean)
+    half = t_quantile(runs.free) * math.sqrt(runs.spread)
+    return Estimate(runs.mean, max(0.0, runs.mean - half), min(1.0, runs.mean + half))
+
+
+def difference_of_runs(before: RunScores, after: RunScores) -> Estimate:
+    """The difference of two methods' means with Welch's interval (Biometrika 34, 1947): the unit
+    is the run, the tasks are given."""
+    parts = [(runs.spread, runs.free) for runs in (before, after)]
+    total = math.fsum(spread for spread, _ in parts)
+    known = math.fsum(spread**2 / free for spread, free in parts)
+    quantile = t_quantile(total**2 / known) if known else _Z
+    half, value = quantile * math.sqrt(total), after.mean - before.mean
+    return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
+
+
 def smallest_gain(tasks: int) -> Estimate | None:
     """The smallest gain that this many tasks can tell from none: if each is run once with each of
     two skills, and the better one loses no task that the other solves.

@@ -33,7 +33,8 @@ from skillopt.core.types import Rollout, Split, Task
 from skillopt.methods.prompting import render
 from skillopt.optimizer.model import OptimizerReplyError
 from skillopt.training.method import Estimate
-from skillopt.training.sealed import SealedTraining, mean_score
+from skillopt.training.sealed import SealedTraining
+from skillopt.training.view import mean_score
 
 NEW_SKILL = re.compile(r"<NEW_SKILL>(.*?)</NEW_SKILL>", re.DOTALL)
 SHARES = (1.0, 0.5, 0.2)

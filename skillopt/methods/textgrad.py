@@ -32,8 +32,9 @@ from skillopt.core.types import Rollout, Split, Task
 from skillopt.methods.prompting import render
 from skillopt.optimizer.model import OptimizerReplyError
 from skillopt.training.method import Estimate
-from skillopt.training.sealed import SealedTraining, mean_score
+from skillopt.training.sealed import SealedTraining
 from skillopt.training.steps import batches
+from skillopt.training.view import mean_score
 
 IMPROVED = re.compile(r"<IMPROVED_VARIABLE>(.*?)</IMPROVED_VARIABLE>", re.DOTALL)
 DONE = "all steps are done"

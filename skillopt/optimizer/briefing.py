@@ -205,7 +205,12 @@ class Briefing:
     def refusal(self, before: Skill, after: Skill) -> str:
         """Why a change is refused, as it copies from a single task or makes the skill too long;
         empty if it is not."""
-        tokens = estimate_tokens(after.text)
+        return next(iter(self.refusals(before, after)), "")
+
+    def refusals(self, before: Skill, after: Skill) -> list[str]:
+        """All reasons of :meth:`refusal`."""
+        found, tokens = [], estimate_tokens(after.text)
         if tokens > max(self.max_tokens, estimate_tokens(before.text)):
-            return f"{TOO_LONG}: about {tokens} tokens, and {self.max_tokens} are allowed"
-        return self.guard.refusal(before, after) if self.guard else ""
+            found = [f"{TOO_LONG}: about {tokens} tokens, and {self.max_tokens} are allowed"]
+        copied = self.guard.refusal(before, after) if self.guard else ""
+        return [*found, copied] if copied else found

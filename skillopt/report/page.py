@@ -17,6 +17,8 @@ from typing import Any
 
 import jinja2
 
+from skillopt.core.text import printable
+
 SCRIPTS = (
     "dom",
     "format",
@@ -51,6 +53,30 @@ def render(data: Mapping[str, Any], title: str, *, live: bool = False) -> str:
         script=_verbatim(script),
         data=_verbatim(_json_block(data)),
     )
+
+
+def render_still(template: str, title: str, **values: object) -> str:
+    """A page in the same style without any script.
+
+    Args:
+        template: name of the asset.
+        title: the page's title.
+        values: for the template; texts are escaped.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["shown"] = lambda text: printable(str(text))
+    style = still_style()
+    allowed = f"default-src 'none'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
+    return environment.from_string(_asset(template)).render(
+        title=title, policy=allowed, style=_verbatim(style), **values
+    )
+
+
+def still_style() -> str:
+    """The style of :func:`render_still`."""
+    return _asset("style.css") + _asset("still.css")
 
 
 @cache

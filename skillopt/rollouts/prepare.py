@@ -102,9 +102,9 @@ def prepare(
     judge = make_judge(config, identities(config, loaded))
     own, made = loaded.verifier is not None, config.runs / "tasks"
     scored = Scored(verifier=own, judge=judge is not None)
-    splits = load_splits(config.tasks, config.seed, made, given=loaded.tasks, scored=scored)
+    splits = load_splits(config.tasks, config.split_seed, made, given=loaded.tasks, scored=scored)
     whole, final = splits, config.final
-    splits = hold_out(splits, final.held_out if final.test else 0.0, config.seed)
+    splits = hold_out(splits, final.held_out if final.test else 0.0, config.split_seed)
     for split in needs:
         if not splits[split]:
             raise TaskError(_without_tasks(config, splits, split))

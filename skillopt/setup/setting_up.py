@@ -23,7 +23,7 @@ from skillopt.setup.skills import FoundSkill, agents_of, find_skills
 from skillopt.setup.tasks import SetupError, TaskChoice, choose_tasks
 from skillopt.tasks.evals.reading import eval_files
 from skillopt.training.plan import ROLLOUT_TOKENS, Plan
-from skillopt.training.start import plan_training
+from skillopt.training.prepared import plan_training
 
 FORMAT = 1
 NO_ENVIRONMENT = "none"

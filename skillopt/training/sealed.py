@@ -14,63 +14,27 @@ method that leaves decisions to the gate uses :meth:`~SealedTraining.stopping`,
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from skillopt.core.metric import Scorer
-from skillopt.core.skill import Skill, SkillError
-from skillopt.core.types import Edit, GateDecision, Rollout, Split, Task
+from skillopt.core.skill import Skill
+from skillopt.core.types import Edit, GateDecision, Rollout, Task
 from skillopt.optimizer.briefing import Briefing
-from skillopt.optimizer.model import ParallelMap
 from skillopt.run.records import MethodDone, skill_made
 from skillopt.training.context import Asking, Clock, Training, budget_used
 from skillopt.training.method_steps import MethodStep
 from skillopt.training.proposal import Proposal
 from skillopt.training.steps import StepPlan
+from skillopt.training.view import Selected, TrainingView
 
 T = TypeVar("T", bound=BaseModel)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What has happened in a run before this process and in it.
-
-    Args:
-        steps: finished steps.
-        current, best: the skill that was accepted last, and the one with the highest score.
-        current_score, best_score: their scores on the selection split.
-    """
-
-    steps: int
-    current: Skill
-    best: Skill
-    current_score: float
-    best_score: float
-
-
-@dataclass(frozen=True)
-class Selected:
-    """What a method learns of a selection task.
-
-    Args:
-        task: its name.
-        score: of the skill on it, in [0, 1], as ``gate.metric`` says.
-        feedback: the verifier's, without expected answers.
-    """
-
-    task: str
-    score: float
-    feedback: str
-
-
-class SealedTraining:
+class SealedTraining(TrainingView):
     """A training as a method sees it.
 
     Args:
@@ -81,7 +45,7 @@ class SealedTraining:
     """
 
     def __init__(self, training: Training) -> None:
-        self._training = training
+        super().__init__(training)
         self._times: Counter[tuple[str, str]] = Counter()
         """How often a skill was asked for on a task, by their digests."""
         self._keys: set[tuple[str, str, int]] = set()
@@ -99,73 +63,10 @@ class SealedTraining:
     # What a method may know.
 
     @property
-    def splits(self) -> Mapping[Split, tuple[Task, ...]]:
-        """The training tasks, under ``train``."""
-        return {"train": self.train}
-
-    @property
-    def train(self) -> tuple[Task, ...]:
-        """The training tasks."""
-        return self._training.splits["train"]
-
-    @cached_property
-    def selection(self) -> tuple[str, ...]:
-        """Names of the selection tasks."""
-        return tuple(task.name for task in self._training.splits["val"])
-
-    @property
-    def initial(self) -> Skill:
-        """The skill that training starts from."""
-        return self._training.state.skills[self._training.state.initial]
-
-    @property
-    def current(self) -> Skill:
-        """The skill that was accepted last."""
-        return self._training.current
-
-    @property
-    def state(self) -> Progress:
-        """What has happened so far, by the records."""
-        state = self._training.state
-        skills = state.skills
-        return Progress(
-            state.steps,
-            skills[state.current],
-            skills[state.best],
-            state.current_score,
-            state.best_score,
-        )
-
-    @property
-    def seed(self) -> int:
-        """Seed of everything random."""
-        return self._training.config.seed
-
-    @property
-    def scorer(self) -> Scorer:
-        """From rewards to scores."""
-        return self._training.config.gate.scorer
-
-    @property
-    def max_tokens(self) -> int:
-        """The token limit for ``SKILL.md``, which published methods do not know."""
-        return self._training.max_tokens
-
-    @property
-    def parallel(self) -> ParallelMap:
-        """Runs calls that do not depend on each other."""
-        return self._training.runner.pool.map
-
-    @property
     def asked(self) -> int:
         """Distinct rollouts that the method has asked for: of the whole run, although only this
         process counts, as a method that is resumed asks again."""
         return len(self._keys)
-
-    def feedback(self, rollout: Rollout) -> str:
-        """A verifier's feedback on a training task, without expected answers unless the config
-        shows them (``optimizer.sees_answers``); then they follow it."""
-        return self._seen(rollout.task, rollout.reward.feedback, answers=True)
 
     def show(self, rollout: Rollout, skill: Skill, share: float = 1.0) -> str:
         """A rollout of a training task as text, as the optimizer may see it.
@@ -181,16 +82,6 @@ class SealedTraining:
         """What the project's own stages (:mod:`skillopt.optimizer`) need to work on a skill in this
         step: the model, the prompts and the rules for edits, without memory of earlier steps."""
         return self._training.briefing(f"method/{self.step_number}", skill, self._model)
-
-    def problem(self, skill: Skill) -> str:
-        """Why rollouts cannot be run with a skill, as the agent would not load it or it cannot be
-        written; empty if they can. What this project's own edits may not do is no reason."""
-        try:
-            _ = skill.digest  # Its text has to be written for that.
-            self._training.runner.check_skill(skill)
-        except SkillError as error:
-            return str(error)
-        return ""
 
     # What a method may have done.
 
@@ -367,9 +258,9 @@ class SealedTraining:
         if problem := self.problem(skill):
             training.record.note(f"the method's result cannot be used: {problem}")
             skill, score = training.current, None
-        refusal = self.briefing(skill).refusal(self.initial, skill)
-        if refusal:
-            training.record.note(f"the method's result, which an edit could not have: {refusal}")
+        findings = self.briefing(skill).refusals(self.initial, skill)
+        for text in findings:
+            training.record.note(f"the method's result, which an edit could not have: {text}")
         training.record(skill_made(skill))
         training.record(
             MethodDone(
@@ -378,7 +269,7 @@ class SealedTraining:
                 asked=self.asked,
                 budget=training.config.method.rollouts,
                 reason=reason,
-                findings=[refusal] if refusal else [],
+                findings=findings,
             )
         )
         return reason
@@ -433,18 +324,6 @@ class SealedTraining:
             return about
         self._calls += 1
         return f"call {self._calls}"
-
-    def _seen(self, task: Task, feedback: str, answers: bool = False) -> str:
-        guard = self._training.guard
-        if answers and self._training.config.optimizer.sees_answers:
-            expected = guard.answers(task, 300)
-            return f"{feedback}\nExpected:\n{expected}" if expected else feedback
-        return guard.redact(task, feedback)
-
-
-def mean_score(found: Sequence[Selected]) -> float:
-    """The mean score on some selection tasks, at least one; the same in every order."""
-    return math.fsum(one.score for one in found) / len(found)
 
 
 def opened(sealed: SealedTraining) -> Training:

@@ -7,30 +7,19 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harnesses.agents.registry import CLI_AGENTS, make_harness
-from harnesses.harness import Harness
 from sandboxes.owner import current_owner
 from skillopt.config.inputs import read_config
-from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
-from skillopt.core.errors import RESUME_HINT, FormatError, PausedError, file_errors
+from skillopt.core.errors import RESUME_HINT, PausedError, file_errors
 from skillopt.core.files import check_writable
 from skillopt.core.import_path import own_code
-from skillopt.core.skill import Skill, SkillError, earlier_form
-from skillopt.core.types import Task
-from skillopt.evaluation.agreement import told_of_judge
-from skillopt.gates import make_gate
-from skillopt.gates.base import Gate
-from skillopt.optimizer.describe import check_description
+from skillopt.core.skill import Skill, SkillError
 from skillopt.optimizer.model import OptimizerReplyError, OptimizerUnavailableError
-from skillopt.optimizer.stages import Stages, make_stages
-from skillopt.optimizer.templates import Prompts
 from skillopt.rollouts.plugins import Plugins
-from skillopt.rollouts.prepare import Prepared, Splits, prepare, prepared_skill
 from skillopt.rollouts.upstreams import model_spec
 from skillopt.run.events import Listener, nobody, tell_all
 from skillopt.run.folder import RunFolder, replay
@@ -38,28 +27,28 @@ from skillopt.run.journal import Journal, read_records
 from skillopt.run.notify import notify
 from skillopt.run.recorder import Recorder
 from skillopt.run.records import (
-    FORMAT,
     Remarked,
     Replied,
     RunChanged,
-    RunCreated,
     RunStarted,
     RunStopped,
 )
 from skillopt.run.remarks import queued
 from skillopt.run.spending import LimitReachedError, Meter
 from skillopt.run.state import State, fold
-from skillopt.run.stop import StopCondition, make_stop
-from skillopt.run.trackers import check_trackers, tracking
+from skillopt.run.trackers import tracking
 from skillopt.training.context import Training
-from skillopt.training.fingerprint import changes, fingerprint
-from skillopt.training.method import Method, make_method
+from skillopt.training.method import Method
 from skillopt.training.plan import (
-    Plan,
-    check_length,
-    make_plan,
     rollouts_by_stage,
     sealed_splits,
+)
+from skillopt.training.prepared import (
+    TrainingParts,
+    as_recorded,
+    compared_with_log,
+    forked,
+    prepare_training,
 )
 from skillopt.training.sealed import SealedTraining
 
@@ -87,68 +76,6 @@ class RunResult:
 
 
 INTERRUPTED = "interrupted"
-
-
-@dataclass(frozen=True)
-class TrainingParts:
-    """A prepared config with everything else that a training needs: gate, method, optimizer."""
-
-    prepared: Prepared
-    initial: Skill | None
-    gate: Gate
-    method: Method
-    stages: Stages
-    prompts: Prompts
-    stop: StopCondition
-    judged: str
-    """What is known of the judge's agreement with people; empty without a judge."""
-
-    @property
-    def plan(self) -> Plan:
-        """Upper bounds for the run."""
-        prepared = self.prepared
-        config, splits = prepared.config, prepared.splits
-        plan = make_plan(config, splits, self.method, prepared.prices, self.initial)
-        return replace(plan, judged=self.judged)
-
-
-def prepare_training(
-    config: Config, plugins: Plugins = Plugins(), meter: Meter | None = None
-) -> TrainingParts:
-    """Read and check everything that a training needs, as :func:`train` does before its first
-    rollout; ``--dry-run`` does only this.
-
-    Raises:
-        ConfigError, TaskError, SkillError, PromptError, PluginError: unusable input.
-    """
-    prepared = prepare(config, plugins=plugins, needs=("train", "val"), meter=meter)
-    check_trackers(config)
-    given = prepared.plugins
-    initial = prepared_skill(config)
-    check_length(config.skill, initial)
-    if config.train.only == "description":
-        _check_only_description(config, initial)
-    return TrainingParts(
-        prepared=prepared,
-        initial=initial,
-        gate=given.gate or make_gate(config.gate),
-        method=given.method or make_method(config.method),
-        stages=make_stages(given.stages),
-        prompts=Prompts(config.optimizer.prompts, prepared.beside),
-        stop=make_stop(config.stop, given.stop),
-        judged=told_of_judge(config, prepared.judge) if prepared.judge else "",
-    )
-
-
-def _check_only_description(config: Config, initial: Skill | None) -> None:
-    """Raise if nothing could depend on the description, or it cannot be replaced."""
-    if config.harness.name == "direct":
-        raise ConfigError(
-            "train.only: description: direct chat always has the whole skill, whatever its "
-            f"description says; use {', '.join(CLI_AGENTS)} (harness.name), or train all of it"
-        )
-    if initial is not None:
-        check_description(initial)
 
 
 def train(
@@ -183,7 +110,7 @@ def train(
     """
     config = config if isinstance(config, Config) else read_config(config)
     origin = config.name if fork else None
-    config = _forked(config, fork)
+    config = forked(config, fork)
     with file_errors():
         # Unusable input is refused before the folder is created.
         check_writable(config.runs / config.name)
@@ -193,39 +120,12 @@ def train(
             return _train(parts, journal, listeners, origin)
 
 
-def plan_training(config: Config, *, plugins: Plugins = Plugins(), fork: str | None = None) -> Plan:
-    """Upper bounds for :func:`train`. Refuses what that would refuse; nothing is run, requested or
-    recorded.
-
-    Args:
-        config, plugins, fork: as for :func:`train`.
-
-    Raises:
-        SkillOptError: as :func:`train` does before its first rollout.
-    """
-    config = _forked(config, fork)
-    with file_errors():
-        root = config.runs / config.name
-        check_writable(root)
-        parts = prepare_training(config, plugins)
-        state = fold(read_records(root))
-        parts = _as_recorded(parts, state)
-        _differences(parts, state, root)
-        return parts.plan
-
-
-def _forked(config: Config, fork: str | None) -> Config:
-    """A config under the name of the new run, if there is one."""
-    own = config.model_dump(exclude_unset=True)  # What is not set stays so: see _as_recorded.
-    return Config.model_validate(own | {"name": fork}) if fork else config
-
-
 def _train(
     parts: TrainingParts, journal: Journal, listeners: Sequence[Listener], origin: str | None
 ) -> RunResult:
     meter = parts.prepared.meter
     state = replay(journal.root, journal.records, meter)
-    parts = _as_recorded(parts, state)
+    parts = as_recorded(parts, state)
     prepared, config = parts.prepared, parts.prepared.config
     with ExitStack() as stack:
         record = Recorder(journal, RunFolder(journal.root), state, meter, nobody)
@@ -256,80 +156,22 @@ def _train(
     return _result(journal.root, state, meter, parts.initial)
 
 
-def _as_recorded(parts: TrainingParts, state: State) -> TrainingParts:
-    """What an earlier version began a run with: the skills in the form in which it read them, its
-    token limit, the strict gate, which was its default, and all selection tasks."""
-    recorded = state.created.fingerprint if state.created else {}
-
-    def form(skill: Skill, key: str) -> Skill:
-        earlier = earlier_form(skill)
-        return earlier if earlier and earlier.digest == recorded.get(key) else skill
-
-    beside = tuple(form(skill, f"beside.{skill.name}") for skill in parts.prepared.beside)
-    initial = form(parts.initial, "skill.digest") if parts.initial else None
-    config = parts.prepared.config
-    if state.earlier_limit is not None and config.skill.max_tokens is None:
-        limits = {"max_tokens": state.earlier_limit, "compress": True}
-        config = config.model_copy(update={"skill": config.skill.model_copy(update=limits)})
-    was_strict = state.created is not None and recorded.get("gate.kind", "strict") == "strict"
-    if was_strict and "kind" not in config.gate.model_fields_set:
-        strict = config.gate.model_copy(update={"kind": "strict"})
-        config = config.model_copy(update={"gate": strict})
-    gate = parts.prepared.plugins.gate or make_gate(config.gate)
-    prepared = replace(parts.prepared, beside=beside, config=config)
-    if prepared.whole and state.created and "held_out" not in state.created.config["final"]:
-        prepared = replace(prepared, splits=prepared.whole, whole=None)
-    return replace(parts, prepared=prepared, initial=initial, gate=gate)
-
-
 def _begin(parts: TrainingParts, record: Recorder, origin: str | None) -> None:
     """Record what the run is, or what has changed since its last start."""
-    prepared, state = parts.prepared, record.state
-    config = prepared.config
-    settings, items = config.model_dump(mode="json"), _items(prepared.splits)
-    print_, found = _differences(parts, state, record.journal.root)
+    state = record.state
+    new, found = compared_with_log(parts, state, record.journal.root)
     if state.created is None:
-        record(
-            RunCreated(
-                format=FORMAT,
-                name=config.name,
-                config=settings,
-                fingerprint=print_,
-                splits=items,
-                forked_from=origin,
-            )
-        )
+        record(new.model_copy(update={"forked_from": origin}))
         if parts.judged:
             record.note(parts.judged)
-        for remark in _remarks_of(config, origin):
+        for remark in _remarks_of(parts.prepared.config, origin):
             record(remark)
         return
-    found |= _config_changes(state.created.config, settings)
+    found |= _config_changes(state.created.config, new.config)
     if found:
-        record(RunChanged(config=settings, fingerprint=print_, splits=items, changes=found))
+        now = new.model_dump(include={"config", "fingerprint", "splits"})
+        record(RunChanged(**now, changes=found))
         record.note(f"resumed with other inputs: {', '.join(sorted(found))}")
-
-
-def _differences(
-    parts: TrainingParts, state: State, root: Path
-) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """The run's fingerprint, and its differences to that of the run's last start.
-
-    Raises:
-        FingerprintError: the finished part of the run depends on one of them.
-        FormatError: an older version started the run.
-    """
-    print_ = fingerprint(parts.prepared, parts.initial, _harness(parts.prepared), parts.prompts)
-    if state.created is None:
-        return print_, {}
-    if state.created.format != FORMAT:
-        raise FormatError(
-            f"{root}: this run was started by a version whose logs had "
-            f"{f'format {state.created.format}' if state.created.format else 'no format number'}, "
-            f"and this one reads format {FORMAT}; start a new run, which takes the finished "
-            "rollouts from the store: --fork NEW-NAME"
-        )
-    return print_, changes(state.created.fingerprint, print_, state, str(root))
 
 
 def _run(training: Training, parts: TrainingParts) -> None:
@@ -392,18 +234,6 @@ def _notify(record: Recorder, config: Config) -> None:
         status = "done" if state.done else "stopped"
         reason = state.done.reason if state.done else state.stopped
         notify(config.notify, str(record.journal.root), status, reason, record.note)
-
-
-def _harness(prepared: Prepared) -> Harness:
-    own = prepared.config.harness
-    return prepared.plugins.harness or make_harness(own.name, own.version, own.options, own.mode)
-
-
-def _items(splits: Splits) -> dict[str, list[dict[str, str]]]:
-    def rows(tasks: Sequence[Task]) -> list[dict[str, str]]:
-        return [{"id": t.name, "family": t.family, "digest": t.digest} for t in tasks]
-
-    return {split: rows(tasks) for split, tasks in splits.items()}
 
 
 def _config_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:

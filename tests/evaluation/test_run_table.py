@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from skillopt.cli import EXIT_USAGE
-from skillopt.evaluation.run_table import compare_runs
+from skillopt.evaluation.run_table import CostsOf, RunRow, compare_runs, to_csv
 from skillopt.run.folder import RunError
 from skillopt.run.journal import LOG
 from tests.helpers.tiny import Tiny, command, refused, tiny
@@ -28,9 +31,13 @@ def two_runs(tiny: Tiny) -> list[Path]:
     return [first, tiny.run]
 
 
+def rows_of(*roots: Path) -> list[RunRow]:
+    return compare_runs(roots)
+
+
 def test_the_numbers_are_those_of_the_runs(tiny: Tiny) -> None:
     roots = two_runs(tiny)
-    rows = compare_runs(roots)
+    rows = rows_of(*roots)
     for root, row in zip(roots, rows, strict=True):
         summary = json.loads((root / "summary.json").read_text())
         assert vars(row.score) == summary["test"]["best"]["score"]
@@ -38,7 +45,10 @@ def test_the_numbers_are_those_of_the_runs(tiny: Tiny) -> None:
         assert row.over_start.p == summary["claim"]["p"]
         assert (row.asked, row.method) == (summary["rollouts_asked"], summary["method"])
         spent = summary["spent"]
-        assert (row.rollouts, row.optimizer + row.target) == (spent["rollouts"], spent["tokens"])
+        tokens = row.optimizer.tokens + row.target.tokens + row.judge.tokens
+        assert (row.rollouts, tokens, row.usd) == (spent["rollouts"], spent["tokens"], spent["usd"])
+        ran = [r["usage"]["requests"] for r in tiny.events("rollout_ran", root)]
+        assert row.target.calls == sum(ran)
     assert [row.method for row in rows] == ["skillopt", "human"]
     assert [row.score.value for row in rows] == pytest.approx([2 / 3, 1 / 3])
     assert rows[0].over_first is None and rows[1].asked == 0
@@ -47,24 +57,69 @@ def test_the_numbers_are_those_of_the_runs(tiny: Tiny) -> None:
     assert rows[1].over_none is not None and rows[1].over_none.gain.value == pytest.approx(1 / 3)
 
 
-def test_the_command_prints_them(tiny: Tiny) -> None:
-    two_runs(tiny)
-    done = command("compare", "runs/tiny", "runs/given")
-    assert done.returncode == 0, done.stderr
-    assert "given against tiny: not confirmed: -33" in done.stdout
-    told = json.loads(command("compare", "runs/tiny", "runs/given", "--json").stdout)
-    assert [row["run"] for row in told["runs"]] == ["tiny", "given"]
-    assert told["runs"][1]["over_first"]["verdict"] == "not confirmed"
-    assert told["methods"] == []
+def test_the_curve_goes_from_the_baseline_to_the_end(tiny: Tiny) -> None:
+    first, given = rows_of(*two_runs(tiny))
+    assert [point.score for point in first.curve] == pytest.approx([0, 1 / 3, 2 / 3])
+    asked = [point.asked for point in first.curve]
+    assert asked[0] == 3 and asked == sorted(asked) and asked[-1] == first.asked
+    assert {point.asked for point in given.curve} == {0}  # The baseline is not its own.
+    assert given.curve[-1].score == pytest.approx(1 / 3)
 
 
-def test_runs_of_one_method_have_a_mean(tiny: Tiny) -> None:
-    tiny.write(method={"kind": "none"})
-    for seed in (1, 2):
-        tiny.write(name=f"seed-{seed}", seed=seed)
-        assert tiny.train().returncode == 0
-    done = command("compare", "runs/seed-1", "runs/seed-2")
-    assert "none: 2 runs, 0 % on average, 0 to 0" in done.stdout
+def test_what_a_method_asks_beyond_its_budget_is_shown(tiny: Tiny) -> None:
+    tiny.write(method={"kind": "textgrad", "batch_size": 2, "rollouts": 7})
+    assert tiny.train().returncode == 0
+    (row,) = rows_of(tiny.run)
+    assert row.overshoot == row.asked - 7 > 0
+    (line,) = csv.DictReader(io.StringIO(to_csv([row])))
+    assert (line["budget"], line["overshoot"]) == ("7", str(row.overshoot))
+    assert float(line["test"]) == row.score.value and line["over_first"] == ""
+
+
+def test_what_was_asked_for_costs_the_same_whoever_ran_it(tiny: Tiny) -> None:
+    tiny.own(
+        "from dataclasses import replace\n\n\n"
+        "class Priced(Writer):\n"
+        "    def run(self, request, site):\n"
+        "        return replace(super().run(request, site), usage=Usage(1, 5, 0, 5, 0.1))\n"
+    )
+    tiny.write(harness={"name": "own:Priced"})
+    assert tiny.train().returncode == 0
+    first = tiny.run
+    tiny.write(name="again")
+    assert tiny.train().returncode == 0
+    tiny.write(name="none", method={"kind": "none"})
+    assert tiny.train().returncode == 0
+    one, same, none = rows_of(first, first.parent / "again", tiny.run)
+    assert one.asked_tokens == same.asked_tokens == 10 * one.asked > 0
+    assert same.rollouts == 0 and (none.asked, none.asked_tokens) == (0, 0)
+    (alone,) = rows_of(first.parent / "again")
+    assert alone.asked_tokens is None
+
+
+def test_a_run_counts_once_and_names_stay_apart(tiny: Tiny) -> None:
+    first, _ = two_runs(tiny)
+    shutil.copytree(first, tiny.folder / "copies" / first.name)
+    rows = rows_of(first, first.parent / ".." / "runs" / first.name, tiny.folder / "copies/tiny")
+    assert [row.run for row in rows] == [str(first), str(tiny.folder / "copies/tiny")]
+
+
+def test_an_unknown_price_stays_unknown(tiny: Tiny) -> None:
+    tiny.own(
+        "class Unpriced(Writer):\n"
+        "    def run(self, request, site):\n"
+        "        return replace(super().run(request, site), usage=Usage(1, 5, 0, 5, None))\n"
+        "from dataclasses import replace\n"
+    )
+    tiny.write(method={"kind": "none"}, harness={"name": "own:Unpriced"})
+    assert tiny.train().returncode == 0
+    (row,) = rows_of(tiny.run)
+    assert row.usd is None and row.target == CostsOf(row.rollouts, 10 * row.rollouts)
+    assert "unknown" in command("compare", tiny.run).stdout
+    told = json.loads(command("compare", tiny.run, "--json").stdout)["runs"][0]
+    assert told["usd"] is None and told["target"] == 10 * told["target_calls"] > 0
+    (line,) = csv.DictReader(io.StringIO(to_csv([row])))
+    assert line["usd"] == ""
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from sandboxes.docker import OWNER_LABEL, DockerEngine
 from skillopt.core.files import to_json
 from skillopt.run.journal import LOG, read_records
 from skillopt.run.records import EpochDone, MethodDone, Replied, RolloutRan, RunStarted, StepDone
@@ -132,3 +133,27 @@ def killed_at_random(killer: Killer, parent: Path, kills: int, seed: int) -> Non
         nothing_twice(folder)
     # Not all kills before the first record, and not all after the last.
     assert interrupted >= done * 0.4, interrupted
+
+
+def killed_in_docker(
+    killer: Killer, parent: Path, kills: int, seed: int, engine: DockerEngine
+) -> None:
+    """Kill one run in containers at random instants. It ends in the bytes of an undisturbed one,
+    and of what the dead processes started nothing is left.
+
+    Args:
+        killer, parent, kills, seed: as for :func:`killed_at_random`.
+        engine: where the containers are.
+    """
+    undisturbed = killer.folder(parent, "undisturbed")
+    took = killer.finish(undisturbed)
+    folder = killer.folder(parent, "killed")
+    rng = random.Random(seed)
+    dead = [killer.kill_after(folder, rng.uniform(0.1, 0.35) * took).pid for _ in range(kills)]
+    assert starts_of(folder) > 0
+    killer.finish(folder)
+    assert result_of(folder) == result_of(undisturbed)
+    nothing_twice(folder)
+    left = engine.api.containers(all=True, filters={"label": OWNER_LABEL})
+    owners = [container["Labels"][OWNER_LABEL] for container in left]
+    assert not [owner for owner in owners if any(f"-{pid}-" in owner for pid in dead)]

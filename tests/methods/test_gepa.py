@@ -28,23 +28,33 @@ BUDGET = 40
 Calls = list[tuple[str, list[str], bool]]
 
 
-def answer(prompt: str) -> str:
-    """Of the instructions between the first fences: the same with one rule more, up to three, the
-    second of which loses the first."""
+def reflected_on(prompt: str) -> str:
+    """The instructions that a reflection is about: those between the first fences."""
     found = re.search(r"```\n(.*?)\n```", prompt, re.DOTALL)
     assert found is not None
-    body = found[1]
+    return found[1]
+
+
+def answer(prompt: str) -> str:
+    """The instructions with one rule more, up to three, the second of which loses the first."""
+    body = reflected_on(prompt)
     rules = len(re.findall(r"- rule \d", body))
     if rules == 1 and "- rule 0" in body and "once" not in body:
         body = body.replace("- rule 0", "- once")
     return f"So:\n```\n{body}\n- rule {min(rules, 2)}\n```"
 
 
-def by_itself() -> tuple[Calls, Any]:
-    """The package's own adapter and evaluator on the same items, as its first example shows it."""
+def by_itself() -> tuple[Calls, list[str], Any]:
+    """The package's own adapter and evaluator on the same items, as its first example shows it:
+    its evaluations, what its reflections were about, its result."""
     from gepa.adapters.default_adapter.default_adapter import DefaultAdapter
 
     calls: Calls = []
+    reflections: list[str] = []
+
+    def reflect(prompt: str) -> str:
+        reflections.append(reflected_on(prompt))
+        return answer(prompt)
 
     class Recording(DefaultAdapter):
         def evaluate(self, batch: Any, candidate: Any, capture_traces: bool = False) -> Any:
@@ -63,13 +73,13 @@ def by_itself() -> tuple[Calls, Any]:
         items("train"),
         items("val"),
         Recording(lambda messages: str(messages[0]["content"])),
-        reflection_lm=answer,
+        reflection_lm=reflect,
         reflection_minibatch_size=2,
         max_metric_calls=BUDGET,
         seed=42,
         raise_on_exception=True,
     )
-    return calls, result
+    return calls, reflections, result
 
 
 def run(tiny: Tiny, says: Says, **settings: Any) -> Any:
@@ -98,9 +108,10 @@ def test_the_same_replies_give_the_same_calls_and_the_same_result(
     monkeypatch.setattr(SkillAdapter, "evaluate", evaluate)
     says = Says(answer)
     result = run(tiny, says)
-    expected, theirs = by_itself()
+    expected, reflections, theirs = by_itself()
     assert [list(call) for call in expected] == FIXTURE["calls"]
     assert calls == expected and len(theirs.candidates) > 2
+    assert [reflected_on(prompt) for prompt in says.prompts] == reflections
     assert result.best.body == theirs.best_candidate["body"]
     assert result.summary["best_score"] == max(theirs.val_aggregate_scores)
     assert result.summary["rollouts_asked"] == theirs.total_metric_calls

@@ -1,61 +1,142 @@
-"""TextGrad asks and decides in the order of the published code."""
+"""TextGrad asks and decides as its package does, unmodified, in the same conversation."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import venv
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from skillopt import Plugins, train
 from skillopt.config.inputs import read_config
+from skillopt.run.journal import read_records
+from skillopt.run.records import RolloutRan, RolloutsAsked, StepDone
+from skillopt.run.state import State
+from tests.helpers.cells import ALL_CELLS
 from tests.helpers.conversation import Says, order_of
 from tests.helpers.tiny import Tiny, tiny
+from tests.methods.textgrad_conversation import BATCH, EPOCHS, Conversation, in_order
 
 __all__ = ["tiny"]
 
 pytestmark = pytest.mark.slow
 
-FIXTURE = json.loads((Path(__file__).parent / "fixtures" / "textgrad.json").read_text())
-REWRITES = (
-    "<IMPROVED_VARIABLE>\n# Rules\n- rule 0\n</IMPROVED_VARIABLE>",
-    "<IMPROVED_VARIABLE># Rules</IMPROVED_VARIABLE>",
-    "I think this is better: <IMPROVED_VARIABLE>\n# Rules\n- rule 1\n</IMPROVED_VARIABLE>",
-    "# Rules\n- rule 2",
-)
+HERE = Path(__file__).parent
+FIXTURE = json.loads((HERE / "fixtures" / "textgrad.json").read_text())
+DECISIONS = {"accept": "kept", "reject": "undone", "skip": "nothing changes"}
 
 
-def model() -> Says:
-    """Says the rewrites in their order, and criticism in between."""
-    left = list(REWRITES)
+class Talk:
+    """The conversation as our optimizer has it: a step ends with its rewrite."""
 
-    def answer(prompt: str) -> str:
-        return left.pop(0) if "<IMPROVED_VARIABLE>" in prompt else "It lacks a rule."
+    def __init__(self) -> None:
+        self.conversation = Conversation()
+        self.steps: list[dict[str, Any]] = []
+        self.says = Says(self.answer)
 
-    return Says(answer)
+    def answer(self, prompt: str) -> str:
+        if not self.steps or self.steps[-1]["update"]:
+            self.steps.append(self.conversation.begin())
+        return self.conversation.answer(prompt)
 
 
-def run(tiny: Tiny, **method: Any) -> Says:
+def run(tiny: Tiny, **method: Any) -> Talk:
     """Train with the conversation of the fixture."""
-    says = model()
-    tiny.write(method={"kind": "textgrad", "batch_size": 2, "epochs": 2, **method})
+    talk = Talk()
+    tiny.write(method={"kind": "textgrad", "batch_size": BATCH, "epochs": EPOCHS, **method})
     tiny.write(optimizer={"upstream": "says", "name": "m"}, upstreams__says={"kind": "sim"})
-    result = train(read_config(tiny.config), plugins=Plugins(upstreams={"says": says}))
+    result = train(read_config(tiny.config), plugins=Plugins(upstreams={"says": talk.says}))
     assert result.done
-    return says
+    return talk
 
 
-def test_the_order_of_calls_and_decisions_is_that_of_the_published_code(tiny: Tiny) -> None:
-    says = run(tiny)
-    assert order_of(tiny.run) == FIXTURE["order"]
+def steps_of(tiny: Tiny, talk: Talk) -> list[dict[str, Any]]:
+    """What a run asked and decided, as the recorder has it of the package."""
+    records, state = read_records(tiny.run), State()
+    task_of = {record.key: record.task for record in records if isinstance(record, RolloutRan)}
+    asked: dict[str, list[str]] = {"train": [], "val": []}
+    found: list[dict[str, Any]] = []
+    for record in records:
+        state.apply(record)
+        match record:
+            case RolloutsAsked() if record.stage in ("baseline", "rollout", "gate"):
+                for key in record.keys:
+                    asked[task_of[key].partition("-")[0]].append(task_of[key])
+                if record.stage == "baseline":
+                    found.append({"validated": sorted(asked["val"])})
+                    asked["val"] = []
+            case StepDone():
+                step = talk.steps[record.step - 1]
+                step |= {"ran": sorted(asked["train"]), "decision": DECISIONS[record.action]}
+                if record.gate:
+                    step |= {
+                        "validated": sorted(asked["val"]),
+                        "score": record.gate.score_after,
+                        "body": state.skills[state.current].body.strip(),
+                    }
+                asked = {"train": [], "val": []}
+                found.append(in_order(step))
+    found[0]["score"] = state.initial_score if state.chosen else None
+    return found
+
+
+def test_the_calls_and_decisions_are_those_of_the_package(tiny: Tiny) -> None:
+    """But for what docs/methods.md names: a rewrite without tags ends their program, and is a step
+    that changes nothing here; the order of tasks within a step; the wording."""
+    talk = run(tiny)
+    ours, theirs = steps_of(tiny, talk), FIXTURE["steps"]
+    assert [step["ran"] for step in ours[1:]] == [sorted(b) for b in by_cache(FIXTURE["batches"])]
+    assert theirs[-1].pop("decision") == "the program ends"
+    assert ours[-1].pop("decision") == "nothing changes"
+    assert ours == theirs
     # The last rewrite that was kept, though the one before scored the same.
     assert "- rule 1" in (tiny.run / "best_skill.md").read_text()
-    updates = [prompt for prompt in says.prompts if "<IMPROVED_VARIABLE>" in prompt]
-    assert "# Rules\n- rule 0" in updates[1] and "# Rules\n- rule 0" in updates[2]  # It was undone.
-    assert all(prompt.count("It lacks a rule.") in (1, 2) for prompt in updates)
     errors = tiny.events("noted")
     assert [e["step"] for e in errors if "no <IMPROVED_VARIABLE> tags" in e["text"]] == [4]
+    assert order_of(tiny.run)[-1] == ["end", 14]
+
+
+def by_cache(batches: list[list[str]]) -> list[list[str]]:
+    """The batches without what was run before with the same skill: the third has the task of the
+    second, which was undone."""
+    return [*batches[:2], [n for n in batches[2] if n not in batches[1]], *batches[3:]]
+
+
+@pytest.mark.skipif(not ALL_CELLS, reason="installs 750 MB: in make test-all")
+@pytest.mark.timeout(1500)
+def test_the_fixture_is_what_the_package_does_now() -> None:
+    program = environment() / "bin" / "python"
+    done = subprocess.run(
+        [program, "-B", HERE / "published_textgrad.py"],
+        input=json.dumps({key: FIXTURE[key] for key in ("batches", "val")}),
+        cwd=program.parent,  # It writes its own log there.
+        env=os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == FIXTURE["steps"]
+
+
+def environment() -> Path:
+    """An environment that has the package, made once for all runs of the tests."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skillopt-tests"
+    cache.mkdir(parents=True, exist_ok=True)
+    made = cache / FIXTURE["package"].replace("==", "-")
+    with FileLock(f"{made}.lock"):
+        if not (made / "whole").exists():
+            venv.create(made, clear=True, with_pip=True)
+            pip = [made / "bin" / "python", "-m", "pip", "install", "--quiet"]
+            subprocess.run([*pip, FIXTURE["package"]], check=True, timeout=1200, stdout=sys.stderr)
+            (made / "whole").touch()
+    return made
 
 
 def test_without_validation_nothing_is_selected(tiny: Tiny) -> None:

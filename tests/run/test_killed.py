@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandboxes.docker import OWNER_LABEL, DockerEngine
+from sandboxes.docker import DockerEngine
 from tests.helpers.cells import ALL_CELLS
-from tests.helpers.killer import Killer, killed_at_random, nothing_twice, result_of
+from tests.helpers.killer import Killer, killed_at_random, killed_in_docker
 from tests.helpers.small import small_config, small_set
 
 KILLS = 100 if ALL_CELLS else 15
@@ -41,16 +40,4 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(400)
 def test_kills_in_docker_change_nothing(engine: DockerEngine, tmp_path: Path) -> None:
     killer = Killer(train_in_codex, small_set(tmp_path))
-    undisturbed = killer.folder(tmp_path, "undisturbed")
-    took = killer.finish(undisturbed)
-    folder = killer.folder(tmp_path, "killed")
-    rng = random.Random(7)
-    dead = [
-        killer.kill_after(folder, rng.uniform(0.1, 0.35) * took).pid for _ in range(KILLS // 10)
-    ]
-    killer.finish(folder)
-    assert result_of(folder) == result_of(undisturbed)
-    nothing_twice(folder)
-    left = engine.api.containers(all=True, filters={"label": OWNER_LABEL})
-    owners = [container["Labels"][OWNER_LABEL] for container in left]
-    assert not [owner for owner in owners if any(f"-{pid}-" in owner for pid in dead)]
+    killed_in_docker(killer, tmp_path, KILLS // 10, 7, engine)

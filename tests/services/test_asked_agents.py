@@ -16,6 +16,7 @@ from harnesses.agents.asking import AgentChat, PromptTooLongError, asked_agent
 from harnesses.agents.cli_agent import (
     PROMPT_FILE,
     SCHEMA_FILE,
+    SYSTEM_FILE,
     AgentReportedError,
     Launch,
     Question,
@@ -63,6 +64,12 @@ def launched(name: str, **changes: Any) -> tuple[list[str], dict[str, str], dict
     }  # fmt: skip
     launch = agent.asking.launch(agent.toolchain, Question(**asked | changes))
     return list(launch.commands[0]), dict(launch.files), dict(launch.env)
+
+
+def test_codex_gets_instructions_where_there_is_no_system_prompt() -> None:
+    """It does not start with an empty file of them."""
+    _, files, _ = launched("codex", system=" ")
+    assert files[SYSTEM_FILE].strip() and "be good" not in files.values()
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -335,13 +342,31 @@ FORMS = (
 )  # fmt: skip
 
 
+TRAININGS: list[tuple[str, dict[str, Any]]] = [
+    ("claude-code", {"kind": "skillopt"}),  # Replies by a schema.
+    ("codex", {"kind": "textgrad", "epochs": 1, "batch_size": 2}),  # Free text, no system prompt.
+    ("codex", {"kind": "skillopt"}),
+    ("claude-code", {"kind": "textgrad", "epochs": 1, "batch_size": 2}),
+    ("codex", {"kind": "gepa", "rollouts": 10}),
+    ("claude-code", {"kind": "gepa", "rollouts": 10}),
+    ("codex", {"kind": "evoskill", "iterations": 2}),
+    ("codex", {"kind": "trace2skill", "skills": 1}),
+    ("codex", {"kind": "one_shot"}),
+]
+
+
 @pytest.mark.engine
 @pytest.mark.slow
-@pytest.mark.parametrize("name", AGENTS if ALL_CELLS else AGENTS[:1])
-def test_a_training_ends_as_when_the_model_is_asked_directly(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "method"), TRAININGS if ALL_CELLS else TRAININGS[:2])
+def test_a_training_ends_as_when_the_model_is_asked_directly(
+    name: str, method: dict[str, Any], tmp_path: Path
+) -> None:
+    if method["kind"] == "gepa":
+        pytest.importorskip("gepa")
+
     def settings(folder: str, **others: Any) -> Config:
         (tmp_path / folder).mkdir()
-        base = {"train.epochs": 1, "final.test": False}
+        base = {"train.epochs": 1, "final.test": False, "method": method}
         return small_config(tmp_path / folder, **base, **others)
 
     plain = train(settings("plain"))

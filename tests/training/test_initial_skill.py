@@ -17,7 +17,7 @@ from skillopt.core.skill import Skill, SkillError, read_skill, write_skill
 from skillopt.core.text import estimate_tokens
 from skillopt.report.view import read_run
 from skillopt.training.plan import token_limit
-from skillopt.training.start import plan_training
+from skillopt.training.prepared import plan_training
 from tests.helpers.small import small_config
 
 
