@@ -47,6 +47,7 @@ _EXPIRY_S = 0.25
 """Seconds between two looks whether the time of a call's agent is over."""
 
 _SHARE_S = 5.0
+"""Seconds that the gateway's loop may take to have another share."""
 
 Price = Callable[[str, Usage], float | None]
 """A function from a model and a usage to the cost in USD; None if the price is not known."""

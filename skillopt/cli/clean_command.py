@@ -43,12 +43,12 @@ def cleaned(dry_run: bool) -> tuple[list[str], str]:
     from sandboxes.local import clean_processes
     from sandboxes.registry import make_backend
 
-    processes = clean_processes(dry_run=dry_run)
     try:
         with closing(make_backend("docker")) as backend:
-            return processes + backend.clean(dry_run=dry_run), ""
+            removed = clean_processes(dry_run=dry_run)
+            return removed + backend.clean(dry_run=dry_run), ""
     except EngineUnavailableError as error:
-        return processes + make_backend("local").clean(dry_run=dry_run), str(error)
+        return make_backend("local").clean(dry_run=dry_run), str(error)
 
 
 def _nodes(config: str, dry_run: bool) -> list[str]:

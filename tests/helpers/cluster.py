@@ -34,6 +34,8 @@ _QUIET = {
     "RAY_enable_infeasible_task_early_exit": "0",
 }
 _numbers = count()
+_TOKEN = secrets.token_hex(32)
+"""Of all clusters of this process: Ray keeps the first one that it reads."""
 
 
 @dataclass
@@ -133,7 +135,7 @@ def ray_cluster(address: str = "127.0.0.1") -> Iterator[RayCluster]:
     # Ray's sockets have long names below this folder.
     folder = Path(tempfile.mkdtemp(prefix="rc", dir="/tmp"))
     token = folder / "token"
-    token.write_text(secrets.token_hex(32))
+    token.write_text(_TOKEN)
     token.chmod(0o600)
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     cluster = RayCluster(folder, env=own)
