@@ -292,7 +292,8 @@ def test_runs_are_listed_also_if_they_cannot_be_read(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "not a record of this version" in found[0]["stopped"]
     assert "no record in it yet" in found[2]["stopped"]
-    assert all(one["spent"] == Meter().to_json() for one in found)
+    spent = [{**one["spent"], "seconds": 0.0} for one in found]  # The records have their own times.
+    assert spent == [Meter().to_json()] * 3
     with pytest.raises(RunError, match="no record in it; is"):
         rebuild(tmp_path / "c")
     state, _ = read_state(tmp_path / "b")
