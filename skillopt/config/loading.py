@@ -44,7 +44,8 @@ def load_config(path: Path, kind: type[Model], overrides: Mapping[str, Any] | No
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(item, places, path, kind) for item in error.errors()]
+        given = frozenset(_keys(values, ()))
+        lines = [_explain(item, given, places, path, kind) for item in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
 
 
@@ -146,12 +147,26 @@ def _set(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     values[keys[-1]] = value
 
 
-def _explain(item: Any, places: Mapping[Key, Where], path: Path, kind: type[BaseModel]) -> str:
+def _keys(value: Any, above: Key) -> Iterator[Key]:
+    """The keys of all values below one, whether they are from a file or not."""
+    pairs = [(str(k), v) for k, v in value.items()] if isinstance(value, dict) else []
+    for part, below in enumerate(value) if isinstance(value, list) else pairs:
+        yield (*above, part)
+        yield from _keys(below, (*above, part))
+
+
+def _explain(
+    item: Any,
+    given: frozenset[Key],
+    places: Mapping[Key, Where],
+    path: Path,
+    kind: type[BaseModel],
+) -> str:
     location = tuple(part for part in item["loc"])
     # The discriminator of a union is part of pydantic's location but not of the file.
     # The same is true of the mark for a mapping's key.
     key = tuple(
-        p for i, p in enumerate(location) if p != "[key]" and not _is_tag(location, i, places)
+        p for i, p in enumerate(location) if p != "[key]" and not _is_tag(location, i, given)
     )
     at = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in places), ())
     file, line = places.get(at, (path, 1))
@@ -176,12 +191,12 @@ def _explain(item: Any, places: Mapping[Key, Where], path: Path, kind: type[Base
     return f"{where}: {message}, got {item['input']!r}"
 
 
-def _is_tag(location: Key, index: int, places: Mapping[Key, Where]) -> bool:
+def _is_tag(location: Key, index: int, given: frozenset[Key]) -> bool:
     before = location[:index]
     return (
         index > 0
-        and (*before, location[index]) not in places
-        and (*before, "kind") in places
+        and (*before, location[index]) not in given
+        and (*before, "kind") in given
         and index + 1 < len(location)
     )
 
