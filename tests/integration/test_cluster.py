@@ -188,11 +188,11 @@ def test_a_kill_a_freeze_and_a_cut_in_one_run(two: Two, tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     other.mkdir()
-    with training(one, "local", "--set", "train.epochs=2", env={}) as driver:
-        driver.end()
-
     noticed: dict[str, float] = {}
-    with training(other, "local", *slow, *two.options(), env=two.cluster.env) as driver:
+    with (
+        training(one, "local", "--set", "train.epochs=2", env={}) as alone,
+        training(other, "local", *slow, *two.options(), env=two.cluster.env) as driver,
+    ):
 
         def lost(how: str, act: Callable[[], None]) -> None:
             before, done = lines_about_nodes(driver), finished(other)
@@ -219,6 +219,7 @@ def test_a_kill_a_freeze_and_a_cut_in_one_run(two: Two, tmp_path: Path) -> None:
         )
         lost("frozen", lambda: frozen.send(signal.SIGSTOP))
         two.renew_near()
+        alone.end()
         said = driver.end()
     assert "(raylet)" not in said
     assert noticed.keys() >= {"killed", "frozen"} and max(noticed.values()) < NOTICED_S, noticed
