@@ -40,6 +40,18 @@ class Run(click.ParamType[Path]):
             self.fail(str(error), param, ctx)
 
 
+class FileToWrite(click.Path):
+    """A file that a command writes; it may be missing, or is replaced."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not str(value):
+            self.fail("the name is empty; give a file's name", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 run_argument = click.argument("run", type=Run(), metavar="RUN")
 runs_argument = click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=Run())
 set_option = click.option(

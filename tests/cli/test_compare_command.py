@@ -223,6 +223,9 @@ def test_the_files_have_what_was_compared(tiny: Tiny) -> None:
         (["tiny.yaml", "--seeds", "1,x"], "must be numbers"),
         (["tiny.yaml", "tiny.yaml"], "give each a name of its own"),
         (["tiny.yaml", "own.py"], "own.py"),
+        (["tiny.yaml", "--csv", ""], "the name is empty"),
+        (["tiny.yaml", "--csv", "own.py/all.csv"], "own.py"),
+        (["tiny.yaml", "--csv", "all", "--page", "./all"], "is to be written twice"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(tiny: Tiny, argv: list[str], said: str) -> None:
@@ -230,3 +233,5 @@ def test_arguments_that_cannot_be_used_are_refused(tiny: Tiny, argv: list[str], 
         assert tiny.train().returncode == 0
     refused(command("compare", *argv), said, code=EXIT_USAGE)
     assert said in refused_as_json(command("compare", *argv, "--json"))["message"]
+    if argv[0] != "runs/tiny":
+        assert not tiny.run.exists()  # Nothing was trained before it.
