@@ -104,10 +104,10 @@ def _print_costs(console: Console, rows: Sequence[RunRow]) -> None:
         add_row(
             table,
             row.run,
-            f"{row.asked:,}",
+            "unknown" if row.asked is None else f"{row.asked:,}",
             "" if row.budget is None else f"{row.budget:,}",
-            f"{row.overshoot:,}",
-            "" if row.asked_tokens is None else _thousands(row.asked_tokens),
+            "unknown" if row.overshoot is None else f"{row.overshoot:,}",
+            "unknown" if row.asked_tokens is None else _thousands(row.asked_tokens),
             f"{row.rollouts:,}",
             *(f"{part.calls:,}, {_thousands(part.tokens)}" for part in parts),
             cost_text(row.usage),

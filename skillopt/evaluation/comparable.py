@@ -7,14 +7,15 @@ from typing import Any
 
 from skillopt.config.kinds import METHODS
 from skillopt.core.files import digest_of
+from skillopt.evaluation.claim import scorer_in
 from skillopt.run.folder import RunError
 from skillopt.run.records import RunCreated
 
 SAME = {
     "splits.test": "test tasks", "config.harness.name": "agents", "config.target.name": "models",
-    "config.gate.metric": "metrics",
 }  # fmt: skip
-"""What runs must have in common for their scores to be compared, and what it is called."""
+"""What runs must have in common for their scores to be compared, and what it is called; besides the
+metric."""
 JUDGING = {"own.verifier": "verifiers", "judge": "judges"}
 """The same, by the beginning of keys of the fingerprint."""
 OF_SKILLOPT = ("train", "gate", "edits")
@@ -65,7 +66,9 @@ def _deciding(created: RunCreated) -> dict[str, Any]:
         what: {key: known[key] for key in known if key == start or key.startswith(f"{start}.")}
         for start, what in JUDGING.items()
     }
-    return {what: _at(created, key) for key, what in SAME.items()} | judging
+    scorer = scorer_in(created.config)
+    metric = (scorer.metric, scorer.mix if scorer.metric == "mixed" else None)
+    return {what: _at(created, key) for key, what in SAME.items()} | {"metrics": metric} | judging
 
 
 def setup_of(created: RunCreated) -> dict[str, Any]:

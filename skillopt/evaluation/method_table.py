@@ -38,7 +38,8 @@ class MethodRow:
             None for the latter if that was not scored in all of them.
         scores: of each run.
 
-    The intervals are over runs; there is none for a single run, or if all have the same skill.
+    The intervals are over runs. There is none for a single run of a method that other seeds may
+    change, none of the score if all have the same skill, and none of a gain of a skill over itself.
     """
 
     method: str
