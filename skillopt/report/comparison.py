@@ -23,6 +23,8 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 40
 COLOURS = 8
 LEGEND = 20
 """Height of a line of the legend."""
+LEGEND_TEXT = 80
+"""The most characters of a name in the legend, as more may not fit."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def _picture(found: Comparison, head: str = "") -> str:
             f'<line x1="{LEFT}" x2="{LEFT + 26}" y1="{at}" y2="{at}" '
             f'class="key {_colour(number)}"/>'
         )
-        parts.append(_text(LEFT + 34, at + 4, kind, "start"))
+        parts.append(_text(LEFT + 34, at + 4, _short(kind), "start"))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -209,6 +211,10 @@ def _colour(number: int) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x}" y="{y}" class="{anchor}">{_shown(text)}</text>'
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LEGEND_TEXT else f"{name[: LEGEND_TEXT - 1]}…"
 
 
 def _shown(text: str) -> str:
