@@ -32,6 +32,11 @@ def method_of(created: RunCreated) -> str:
     return str(created.config.get("method", {}).get("kind", "skillopt"))
 
 
+def seed_of(created: RunCreated) -> int:
+    """The run's seed."""
+    return int(created.config["seed"])
+
+
 def budget_of(created: RunCreated) -> int | None:
     """The run's ``method.rollouts``."""
     found: int | None = created.config.get("method", {}).get("rollouts")
@@ -51,8 +56,8 @@ def check_comparable(first: RunCreated, other: RunCreated, names: tuple[str, str
     old, new = _deciding(first), _deciding(other)
     for what in old:
         if old[what] != new[what]:
-            seeds = [int(created.config["seed"]) for created in (first, other)]
-            hint = "" if what != "test tasks" or seeds[0] == seeds[1] else SPLIT_HINT
+            same = seed_of(first) == seed_of(other)
+            hint = "" if what != "test tasks" or same else SPLIT_HINT
             raise RunError(
                 f"{names[1]} has other {what} than {names[0]}: their scores cannot be "
                 f"compared; train both with the same{hint}"

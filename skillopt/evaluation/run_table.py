@@ -19,7 +19,7 @@ from harnesses.base import Usage
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import RolloutRow
 from skillopt.evaluation.claim import Claim, claim, means_of, scorer_of, scores_by_task
-from skillopt.evaluation.comparable import budget_of, check_comparable, method_of
+from skillopt.evaluation.comparable import budget_of, check_comparable, method_of, seed_of
 from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean
 from skillopt.run.folder import RunError
 from skillopt.run.journal import read_records
@@ -274,7 +274,7 @@ def _row(run: FinishedRun, first: FinishedRun | None, ran: Mapping[str, int]) ->
     return RunRow(
         run=run.name,
         method=method_of(run.created),
-        seed=int(run.created.config["seed"]),
+        seed=seed_of(run.created),
         score=mean(means_of(scores), counts, all_or_nothing_runs(scores, counts)),
         over_start=run.claim(run.rows("initial")),
         over_none=run.claim(none) if none else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 from scipy.stats import t, ttest_ind
@@ -123,6 +124,14 @@ def test_runs_with_the_same_skill_are_one_sample(tiny: Tiny) -> None:
     (pair,) = compared.pairs
     assert pair.over_runs is not None
     assert pair.over_runs.value == pytest.approx(pair.over_tasks.gain.value)
+
+
+@pytest.mark.slow
+def test_a_copy_of_a_run_says_nothing_of_other_seeds(tiny: Tiny) -> None:
+    none = trained(tiny, "none", method={"kind": "none"})
+    loop = trained(tiny, "loop", method={"kind": "skillopt"})
+    (pair,) = Comparison.of([none, loop, replace(loop, name="copy")], {}).pairs
+    assert pair.over_runs is None and "says nothing about other seeds" in pair.words
 
 
 @pytest.mark.slow
