@@ -41,7 +41,8 @@ class Run(click.ParamType[Path]):
 
 
 class FileToWrite(click.Path):
-    """A file that a command writes; it may be missing, or is replaced."""
+    """A file that a command writes; it may be missing, or is replaced as a whole. So it is no
+    device or pipe, which would be replaced by a file; of a link, it is what it leads to."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path, dir_okay=False)
@@ -49,7 +50,10 @@ class FileToWrite(click.Path):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if not str(value):
             self.fail("the name is empty; give a file's name", param, ctx)
-        return super().convert(value, param, ctx)
+        path = Path(super().convert(value, param, ctx))
+        if path.exists() and not path.is_file():
+            self.fail(f"{path} is no file; give a file's name", param, ctx)
+        return path.resolve() if path.is_symlink() else path
 
 
 run_argument = click.argument("run", type=Run(), metavar="RUN")
