@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ class FileToWrite(click.Path):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if not str(value):
             self.fail("the name is empty; give a file's name", param, ctx)
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.exists() and not path.is_file():
             self.fail(f"{path} is no file; give a file's name", param, ctx)
         return path.resolve() if path.is_symlink() else path
