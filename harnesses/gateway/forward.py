@@ -277,7 +277,7 @@ class Forward:
         if self._done:
             return
         self._done = True
-        if error == GONE and usage is None:
+        if error == GONE and usage is None and self._tries.count:
             usage = estimated(self._route.call.body, 0)
         if usage is not None:
             usage = self._price(usage)
