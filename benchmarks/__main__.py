@@ -21,6 +21,7 @@ from benchmarks import (
     pages,
     peer,
     reports,
+    scale,
     sessions,
     soak,
     startup,
@@ -42,6 +43,7 @@ PARTS = {
     "sessions": sessions.run,
     "workspaces": workspaces.run,
     "concurrency": concurrency.run,
+    "scale": scale.run,
     "soak": soak.run,
     "hostile": hostile.run,
 }

@@ -1,9 +1,8 @@
 """Real trainings with a noisy target: the paper's gate and the project's, with one candidate a step
-and with three, with and without credit for single edits, on the same questions.
+and with three, on the same questions.
 
 The items and the scripted endpoint of :mod:`benchmarks.reference`, as questions in direct chat: the
-target forgets its skill in a fifth of the runs. ``python -m benchmarks gate_runs`` takes half an
-hour.
+target forgets its skill in a fifth of the runs. ``python -m benchmarks gate_runs`` takes minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -27,45 +25,33 @@ from skillopt.config.schema import Config
 
 GATES = ("strict", "fresh")
 CANDIDATES = (1, 3)
-CREDIT = (0.0, 0.5)
-"""Rollouts for the credit of single edits, as a share of the gate's."""
-ARMS = tuple(product(GATES, CANDIDATES, CREDIT))
-SEEDS = range(20)
+SEEDS = range(12)
 NOISE = 0.2
-EDITS = 3
-"""The most edits of a step."""
 SIZES = {"train": 24, "val": 20, "test": 60}
 
 
 def run() -> dict[str, Any]:
-    """A row for each seed and arm, and the means."""
-    with (
-        tempfile.TemporaryDirectory(prefix="skillopt-gates-") as scratch,
-        ProcessPoolExecutor(2) as pool,
-    ):
-        jobs = [
-            pool.submit(_run, Path(scratch) / f"{seed}-{number}", seed, *arm)
-            for seed in SEEDS
-            for number, arm in enumerate(ARMS)
-        ]
-        rows = []
-        for job in jobs:
-            rows.append(job.result())
-            print(rows[-1], file=sys.stderr, flush=True)
+    """A row for each seed, gate and number of candidates, and the means."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="skillopt-gates-") as scratch:
+        for seed in SEEDS:
+            for gate, many in product(GATES, CANDIDATES):
+                rows.append(_run(Path(scratch) / f"{seed}-{gate}-{many}", seed, gate, many))
+                print(rows[-1], file=sys.stderr, flush=True)
     return {"rows": rows, "means": means_of(rows)}
 
 
 def means_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The means over the seeds, by arm."""
-    found = []
-    for gate, many, credit in ARMS:
-        arm = {"gate": gate, "candidates": many, "credit": credit}
-        found.append(arm | _means([row for row in rows if arm.items() <= row.items()]))
-    return found
+    """The means over the seeds, by gate and number of candidates."""
+    return [
+        {"gate": gate, "candidates": many}
+        | _means([row for row in rows if (row["gate"], row["candidates"]) == (gate, many)])
+        for gate, many in product(GATES, CANDIDATES)
+    ]
 
 
-def _run(folder: Path, seed: int, gate: str, candidates: int, credit: float) -> dict[str, Any]:
-    """One training: the same tasks, replies and mistakes for all arms."""
+def _run(folder: Path, seed: int, gate: str, candidates: int) -> dict[str, Any]:
+    """One training: the same tasks, replies and mistakes for both gates."""
     write_questions(folder / "tasks", make_items(seed, SIZES))
     skill = folder / "searchqa"
     skill.mkdir()
@@ -91,8 +77,7 @@ def _run(folder: Path, seed: int, gate: str, candidates: int, credit: float) -> 
                 "batch_size": 8,
                 "minibatch": 4,
                 "candidates": candidates,
-                "learning_rate": {"start": EDITS, "end": EDITS, "schedule": "constant"},
-                "credit": credit,
+                "learning_rate": {"start": 1, "end": 1, "schedule": "constant"},
                 "slow_update": False,
                 "meta_skill": False,
             },
@@ -101,13 +86,11 @@ def _run(folder: Path, seed: int, gate: str, candidates: int, credit: float) -> 
         }
         result = train(Config.model_validate(config))
     test, stages = result.summary["test"], result.summary["spent"]["stages"]
-    judging = ("gate", "race", "credit", "prune")
-    judged = [stages.get(stage, {}).get("rollouts", 0) for stage in judging]
+    judged = [stages.get(stage, {}).get("rollouts", 0) for stage in ("gate", "race")]
     return {
         "seed": seed,
         "gate": gate,
         "candidates": candidates,
-        "credit": credit,
         "initial": test["initial"]["hard"]["value"],
         "test": test["best"]["hard"]["value"],
         "selection": result.summary["best_score"],
@@ -128,9 +111,9 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """The table of ``docs/gates.md``."""
     lines = [
-        "| gate | candidates | credit | test, % | gain, points | selection, % | accepted "
-        "| gate rollouts | rollouts |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| gate | candidates | test, % | gain, points | selection, % | accepted | gate rollouts "
+        "| rollouts |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for means in found["means"]:
         gain = means["gain"]
@@ -142,6 +125,5 @@ def table(found: dict[str, Any]) -> str:
             f"{means['gate_rollouts']:.0f}",
             f"{means['rollouts']:.0f}",
         ]
-        arm = [means["gate"], str(means["candidates"]), "yes" if means["credit"] else "no"]
-        lines.append(f"| {' | '.join(arm + shown)} |")
+        lines.append(f"| {means['gate']} | {means['candidates']} | {' | '.join(shown)} |")
     return "\n".join(lines)

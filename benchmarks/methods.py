@@ -27,6 +27,7 @@ SEEDS = (1, 2, 3)
 BUDGET = 160
 METHODS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"},
+    # The words' initial skill is written by hand as well, so that this is for the quickstart.
     "human": {"kind": "human", "skill": str(BY_HAND)},
     "one_shot": {"kind": "one_shot"},
     "trace2skill": {"kind": "trace2skill"},
@@ -46,7 +47,9 @@ def settings(method: str, harness: str, seed: int, runs: Path) -> dict[str, Any]
         "method": {**METHODS[method], "rollouts": BUDGET},
     }
     if harness == "smollm2":
-        return found | {"tasks.seed": 6 + seed}
+        # Its own stages ask for one example; whoever asks for a skill needs room for it.
+        room = {} if method == "skillopt" else {"optimizer.sampling.max_tokens": 400}
+        return found | room | {"tasks.seed": 6 + seed}
     return found | {"upstreams.sim.seed": seed, "workers": 2, "train.epochs": 4}
 
 

@@ -35,7 +35,7 @@ from sandboxes.base import (
 )
 from sandboxes.disk import MEGABYTE, DiskGuard
 from sandboxes.output import STREAMS, Output
-from sandboxes.owner import scratch_dir
+from sandboxes.owner import Owner, current_owner, is_dead, scratch_dir
 from sandboxes.trees import remove_tree
 
 _MARKER = "SKILLOPT_SANDBOX"
@@ -66,7 +66,7 @@ class LocalSandbox:
         self._spec = spec
         self._folder: Path | None = None
         self._sessions: set[int] = set()
-        self._mark = secrets.token_hex(16)
+        self._mark = f"{current_owner()}.{secrets.token_hex(16)}"
         self._dead: str | None = "has not been started"
         self._stopped = False
 
@@ -323,6 +323,19 @@ def _pass_on(
             output.add(key.data, chunk)
         else:
             selector.unregister(key.fileobj)
+
+
+def clean_processes(*, dry_run: bool = False) -> list[str]:
+    """Kill what dead processes' local sandboxes have left running; one line for each."""
+    removed = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            owner = Owner.parse(process.environ().get(_MARKER, "").partition(".")[0])
+            if owner is not None and is_dead(owner):
+                removed.append(f"process {process.pid} ({process.name()})")
+                if not dry_run:
+                    process.kill()
+    return removed
 
 
 def _signal(processes: set[psutil.Process], number: signal.Signals) -> None:

@@ -13,7 +13,7 @@ from sandboxes.access import Access, Visit
 from sandboxes.backend import Check, Outlet
 from sandboxes.base import Sandbox, SandboxError, SandboxSpec
 from sandboxes.forwarder import Forwarder
-from sandboxes.local import LocalSandbox
+from sandboxes.local import LocalSandbox, clean_processes
 from sandboxes.owner import clean_folders
 
 _Local = TypeVar("_Local", bound=LocalSandbox)
@@ -95,7 +95,7 @@ class LocalBackend:
         yield Check("local processes", True, "always there; they isolate nothing")
 
     def clean(self, *, dry_run: bool = False) -> list[str]:
-        return clean_folders(dry_run=dry_run)
+        return clean_processes(dry_run=dry_run) + clean_folders(dry_run=dry_run)
 
     def close(self) -> None:
         with self._lock:

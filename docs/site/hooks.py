@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from skillopt.cli import COMMANDS
-from skillopt.config import methods, schema, upstreams
+from skillopt.config import executors, methods, schema, upstreams
 from skillopt.config.schema import Config
 
 PAGES: list[Any] = [
@@ -57,11 +57,13 @@ PAGES: list[Any] = [
         {"Add an upstream": "add-an-upstream.md"},
     ]},
     {"Engines": "engines.md"},
+    {"More than one machine": "scale.md"},
     {"Compatibility": "compatibility.md"},
     {"Design": "design.md"},
     {"Security": "security.md"},
     {"Figures": "figures.md"},
     {"Gates": "gates.md"},
+    {"Mutants": "mutants.md"},
     {"Methods": "methods.md"},
     {"Statistics": "statistics.md"},
     {"Ablations": "ablations.md"},
@@ -239,7 +241,9 @@ def _type(annotation: Any) -> str:
 def _notes() -> dict[str, dict[str, str]]:
     """The docstrings below the fields of the configuration's models."""
     found: dict[str, dict[str, str]] = {}
-    trees = [ast.parse(inspect.getsource(module)) for module in (schema, methods, upstreams)]
+    trees = [
+        ast.parse(inspect.getsource(module)) for module in (schema, methods, executors, upstreams)
+    ]
     nodes = [node for tree in trees for node in tree.body]
     for model in (node for node in nodes if isinstance(node, ast.ClassDef)):
         own = found.setdefault(model.name, {})

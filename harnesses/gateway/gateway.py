@@ -11,12 +11,14 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnesses.base import ModelSpec, Usage
+from harnesses.clock import now
 from harnesses.companion import PATH as COMPANION_PATH
 from harnesses.gateway.bodies import MAX_BODY, Bodies, BodyError
 from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
@@ -27,7 +29,7 @@ from harnesses.gateway.patience import Patience
 from harnesses.gateway.plan_upstreams import login_of, program_token, secrets_of
 from harnesses.gateway.plan_windows import PlanWindow
 from harnesses.gateway.routes import Written, passing, route_of
-from harnesses.gateway.service import OnPlan, OnWait, Service
+from harnesses.gateway.service import OnPlan, OnWait, PlanUse, Service, Wait
 from harnesses.gateway.session import PASSING, Expired, Grant, Session
 from harnesses.gateway.upstreams import Upstream
 from harnesses.protocols.base import ProtocolError, ProtocolName
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
 _EXPIRY_S = 0.25
 """Seconds between two looks whether the time of a call's agent is over."""
+
+_SHARE_S = 5.0
+"""Seconds that the gateway's loop may take to have another share."""
 
 Price = Callable[[str, Usage], float | None]
 """A function from a model and a usage to the cost in USD; None if the price is not known."""
@@ -88,6 +93,7 @@ class Gateway:
         self._lock = threading.Lock()
         self._services: dict[str, Service] = {}
         self._bodies = Bodies()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -186,6 +192,58 @@ class Gateway:
         service = self._services.get(upstream)
         return service.raised if service else None
 
+    def used(self, record: Path) -> Usage:
+        """What the open sessions that are recorded in a folder have used so far."""
+        with self._lock:
+            return Usage.total(s.usage for s in self._sessions.values() if s.grant.record == record)
+
+    def limited_s(self, upstream: str) -> float:
+        """Seconds for which an upstream has asked for no more requests; at most 0 if it has not."""
+        service = self._services.get(upstream)
+        return service.limited_until - now() if service else 0.0
+
+    def block(self, upstream: str, why: str) -> None:
+        """Do not ask a service any more, as another gateway has found out."""
+        if service := self._services.get(upstream):
+            service.blocked = service.blocked or why
+
+    def share(self, upstream: str, requests: int, hold_s: float = 0.0) -> int:
+        """Use a service that other gateways use too.
+
+        Args:
+            upstream: its name.
+            requests: the most at the same time from here on; running ones are finished.
+            hold_s: seconds for which it has asked another gateway for no more requests.
+
+        Returns:
+            The most requests that it may have from here now: the running ones may be more.
+
+        Raises:
+            GatewayError: the gateway does not run.
+        """
+        held: Future[int] = Future()
+
+        def take(service: Service) -> None:
+            service.slots.resize(requests)
+            service.held_until = max(service.held_until, now() + hold_s)
+            held.set_result(max(requests, service.slots.held))
+
+        service, loop = self._services.get(upstream), self._loop
+        try:
+            if service is None or loop is None:
+                raise GatewayError(f"gateway: no upstream named {upstream!r} is open")
+            loop.call_soon_threadsafe(take, service)
+            return held.result(_SHARE_S)
+        except (RuntimeError, TimeoutError) as error:  # Its loop is closed, or stands still.
+            raise GatewayError("gateway: it has ended") from error
+
+    def heard(self, news: Wait | PlanUse) -> None:
+        """Pass on what another gateway tells of a service."""
+        if isinstance(news, Wait):
+            self._on_wait(news)
+        else:
+            self._on_plan(news)
+
     def _alive(self, session: Session) -> bool:
         with self._lock:
             return session.token in self._sessions
@@ -202,6 +260,7 @@ class Gateway:
                 name: Service(name, upstream, self._patience, self._on_wait, self._on_plan)
                 for name, upstream in self.upstreams.items()
             }
+            self._loop = asyncio.get_running_loop()
             yield
             for upstream in self.upstreams.values():
                 await upstream.close()

@@ -88,6 +88,10 @@ class Service:
     """Why no request has any chance; empty as long as one may have."""
     raised: Exception | None = None
     """What its code raised first that is none of its errors."""
+    limited_until: float = 0.0
+    """Until when it has asked for no more requests."""
+    held_until: float = 0.0
+    """Until when no request is begun, because it has asked another gateway for none."""
     _refusals: dict[str, set[int]] = field(default_factory=dict)
     _told: Wait | None = None
 

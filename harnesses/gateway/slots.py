@@ -17,8 +17,7 @@ class Slots:
     """
 
     def __init__(self, total: int) -> None:
-        self._free = total
-        self._share = max(1, (total + 1) // 2)
+        self._total = self._free = total
         self._held: Counter[str] = Counter()
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
 
@@ -45,6 +44,22 @@ class Slots:
                 self.give_back(session)
             raise
 
+    @property
+    def _share(self) -> int:
+        """The most slots of one session."""
+        return max(1, (self._total + 1) // 2)
+
+    @property
+    def held(self) -> int:
+        """The slots that are held now."""
+        return self._total - self._free
+
+    def resize(self, total: int) -> None:
+        """Have more slots, or fewer: those that are held then are given back first."""
+        self._free += total - self._total
+        self._total = total
+        self._admit()
+
     def give_back(self, session: str) -> None:
         """Give a slot back."""
         self._free += 1
@@ -54,7 +69,7 @@ class Slots:
         self._admit()
 
     def _admit(self) -> None:
-        while self._free:
+        while self._free > 0:
             allowed = [item for item in self._waiting if self._held[item[0]] < self._share]
             if not allowed:
                 return

@@ -10,7 +10,7 @@ from harnesses.base import ModelSpec
 from harnesses.clock import now
 from harnesses.gateway.blame import Refusal, refusal_of
 from harnesses.gateway.door import NoReplyError, opened
-from harnesses.gateway.patience import RETRIED, Attempts, told_pause
+from harnesses.gateway.patience import LIMITS, RETRIED, Attempts, told_pause
 from harnesses.gateway.service import Service
 from harnesses.gateway.service_time import ServiceTime
 from harnesses.gateway.upstreams import (
@@ -24,6 +24,7 @@ from sandboxes.errors import SkillOptError
 
 _TEXT = 600
 _ERROR_BYTES = 64 * 1024
+_HOLD_S = 1.0
 
 
 class GivenUpError(SkillOptError):
@@ -111,6 +112,7 @@ class Tries:
         """
         attempts = Attempts(self.service.patience, self.service.health)
         while True:
+            await self._hold()
             await self._take()
             if self.service.blocked:
                 raise GivenUpError(self.service.blocked)
@@ -152,6 +154,12 @@ class Tries:
             self.waited.add(began, now())
             self.give_back()  # While this call waits, others may be answered.
             await self._pause(attempts, status, told, error)
+
+    async def _hold(self) -> None:
+        """Wait as long as the service has asked another gateway to."""
+        while (pause := min(self.service.held_until - now(), self.left_s)) > 0:
+            self.waits()
+            await asyncio.sleep(min(pause, _HOLD_S))
 
     async def _take(self) -> None:
         """Wait for one of the service's places."""
@@ -222,6 +230,8 @@ class Tries:
             await asyncio.sleep(min(1.0, self.service.patience.pause(1, None)))
             return
         pause = attempts.failed(status, told, self.waited.seconds)
+        if status in LIMITS and told is not None:
+            self.service.limited_until = max(self.service.limited_until, now() + told)
         if pause is not None:
             self.service.waited_for(error, pause)
             await asyncio.sleep(pause)

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,7 @@ from sandboxes.base import Mount, SandboxError, SandboxSpec
 from sandboxes.docker import DockerEngine
 from sandboxes.docker_backend import DockerBackend
 from sandboxes.images import AGENT_BASE_IMAGE, image_id
+from skillopt.config.executors import RayConfig
 from skillopt.config.inputs import read_config
 from skillopt.core.errors import SkillOptError
 from skillopt.core.installation import OTHER, WAY_OUT, other_package
@@ -74,6 +75,33 @@ def examine() -> Iterator[Check]:
             for toolchain in toolchains():
                 if there[toolchain.image]:
                     yield _program(backend, toolchain)
+
+
+def examined() -> list[Check]:
+    """All results of :func:`examine`, as a node of a cluster sends them."""
+    return [installation(), *examine()]
+
+
+def nodes(name: str) -> Iterator[Check]:
+    """What works on the nodes of the cluster that a config names; nothing if it names none.
+
+    Args:
+        name: of the config.
+    """
+    from skillopt.rollouts.cluster.survey import survey
+
+    try:
+        executor = read_config(name).executor
+        if not isinstance(executor, RayConfig):
+            return
+        for node, found in survey(executor, examined):
+            if isinstance(found, str):
+                yield Check(f"node {node}", False, found, "see 'ray status' and Ray's logs there")
+                continue
+            for check in found:
+                yield replace(check, name=f"node {node}: {check.name}")
+    except SkillOptError as error:
+        yield Check("cluster", False, str(error), "see docs/scale.md")
 
 
 def accounts() -> Iterator[Check]:

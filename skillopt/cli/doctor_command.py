@@ -21,7 +21,9 @@ from skillopt.cli.common import output, show_text
     help="Only send this model one request; print its latency, tokens, price and protocol.",
 )
 @click.option(
-    "--config", help="Also check its tasks.environment; or, for --model, its upstreams and prices."
+    "--config",
+    help="Also check its tasks.environment and the nodes of its cluster; or, for --model, its "
+    "upstreams and prices.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @guarded
@@ -36,13 +38,17 @@ def command(engine_only: bool, model: str | None, config: str | None, as_json: b
         environment,
         examine,
         installation,
+        nodes,
         release_checks,
     )
     from skillopt.core.files import to_json
 
     checks = []
     of_config = [] if config is None else [environment(config)]
-    everything = chain([installation()], of_config, accounts(), examine(), release_checks())
+    of_cluster = () if config is None else nodes(config)
+    everything = chain(
+        [installation()], of_config, accounts(), examine(), release_checks(), of_cluster
+    )
     for check in [engine_answers()] if engine_only else everything:
         checks.append(check)
         if not as_json:

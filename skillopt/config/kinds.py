@@ -28,7 +28,10 @@ METHODS = {
 METHOD_PACKAGES = {"gepa": "gepa"}
 """Packages that run a method, whose version its result depends on."""
 
-EXECUTORS = {"local": "skillopt.rollouts.executors:LocalExecutor"}
+EXECUTORS = {
+    "local": "skillopt.rollouts.executors:LocalExecutor",
+    "ray": "skillopt.rollouts.cluster.executor:RayExecutor",
+}
 """Values of ``executor.kind``."""
 
 BENCHMARKS = {

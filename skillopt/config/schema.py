@@ -16,7 +16,8 @@ from harnesses.agents.registry import CLI_AGENTS, agent_kind, check_backend
 from harnesses.agents.registry import NAMES as HARNESSES
 from harnesses.base import Mode, MountMode
 from sandboxes.registry import BACKENDS, check_options, traits_of
-from skillopt.config.kinds import EXECUTORS, GATES
+from skillopt.config.executors import AnyExecutorConfig, ExecutorConfig
+from skillopt.config.kinds import GATES
 from skillopt.config.logins import check_logins
 from skillopt.config.methods import AnyMethodConfig, MethodConfig
 from skillopt.config.network import Network
@@ -376,15 +377,6 @@ class GateConfig(Section):
         return Scorer(self.metric, self.mix)
 
 
-class ExecutorConfig(Section):
-    """Where attempts at rollouts run."""
-
-    kind: Annotated[str, one_of(EXECUTORS)] = "local"
-    """``local`` for this machine, or the import path of your own executor."""
-    options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Options for your own executor, which reads them from the config that it is given."""
-
-
 class SpendingConfig(Section):
     """Limits on spending. They count over all starts of a run."""
 
@@ -523,7 +515,7 @@ class Config(Section):
     upstreams: dict[str, UpstreamConfig]
     train: TrainConfig = TrainConfig()
     method: AnyMethodConfig = MethodConfig()
-    executor: ExecutorConfig = ExecutorConfig()
+    executor: AnyExecutorConfig = ExecutorConfig()
     gate: GateConfig = GateConfig()
     final: FinalConfig = FinalConfig()
     transfer: TransferConfig = TransferConfig()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ LEVEL = 3
 """Higher ones save a tenth of the bytes at five times the work."""
 _LARGE = 1024 * 1024
 """Larger files come last in the archive, so that the others are found without reading them."""
+
+
+_AT_ONCE = threading.BoundedSemaphore(8)
+"""Each that packs takes megabytes; thousands of rollouts may end together."""
 
 
 class Source(Protocol):
@@ -46,7 +51,7 @@ def pack(folder: Path) -> None:
 
     unfinished = folder / _UNFINISHED
     try:
-        with unfinished.open("wb") as file:
+        with _AT_ONCE, unfinished.open("wb") as file:
             compressor = zstandard.ZstdCompressor(LEVEL, write_checksum=True)
             with (
                 compressor.stream_writer(file, closefd=False) as stream,
@@ -54,6 +59,7 @@ def pack(folder: Path) -> None:
             ):
                 for name, path in _entries(folder):
                     add(tar, name, path)
+                forget(tar)
             file.flush()
             os.fsync(file.fileno())
     except PermissionError:
@@ -159,6 +165,12 @@ def add(tar: tarfile.TarFile, name: str, path: Path) -> None:
             tar.addfile(info, file)
     else:
         tar.addfile(info)
+
+
+def forget(tar: tarfile.TarFile) -> None:
+    """Drop what an archive knows of its entries, which refer to it: it would keep its compressor
+    until garbage is collected."""
+    tar.members = []  # type: ignore[attr-defined]  # Not in the types.
 
 
 def inside(root: Path, name: str) -> Path:

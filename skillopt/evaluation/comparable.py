@@ -23,6 +23,8 @@ OF_SKILLOPT = ("train", "gate", "edits")
 SPLIT_HINT = " (runs with different seeds have, if tasks.split_seed is given)"
 UNTRAINED = ("none", "human")
 """Kinds of methods that end with the same skill whatever the seed: one run shows all of them."""
+SEED = "seed"
+"""The run's, and the last part of the keys of others: of a simulated service, of sampling."""
 SHOWN = 60
 """The most characters of a value."""
 
@@ -77,8 +79,9 @@ def _deciding(created: RunCreated) -> dict[str, Any]:
 
 
 def setup_of(created: RunCreated) -> dict[str, Any]:
-    """What decides a run's result, but for its seed: the same for the runs of one method."""
-    return {key: value for key, value in created.fingerprint.items() if key != "seed"}
+    """What decides a run's result, but for seeds: the same for the runs of one method."""
+    known = created.fingerprint
+    return {key: value for key, value in known.items() if key.rpartition(".")[2] != SEED}
 
 
 def differences(methods: Mapping[str, RunCreated]) -> list[str]:

@@ -1,11 +1,13 @@
 """Where an attempt at a rollout runs. The runner stores results, retries, and checks limits.
 
-``local`` runs agents in sandboxes of this machine. An executor of your own is a class that is
-called with an :class:`ExecutorSetup`, named by import path in ``executor.kind``.
+``local`` runs agents in sandboxes of this machine, ``ray`` on the nodes of a cluster. An executor
+of your own is a class that is called with an :class:`ExecutorSetup`, named by import path in
+``executor.kind``.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +16,19 @@ from typing import Protocol
 
 from harnesses.agents.cli_agent import CliHarness
 from harnesses.agents.registry import check_backend
+from harnesses.base import Usage
 from harnesses.gateway.gateway import Gateway
 from sandboxes.backend import Backend
+from sandboxes.base import SandboxError
 from skillopt.config.kinds import EXECUTORS
 from skillopt.config.schema import Config
 from skillopt.core.files import digest_of
-from skillopt.core.import_path import check, make
+from skillopt.core.import_path import PluginError, check, make
 from skillopt.core.types import Rollout
+from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.rollout import Job, run_job
 from skillopt.rollouts.slots import SandboxSlots, open_backend, sandbox_identity
+from skillopt.run.events import Listener, nobody
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.finishing import check_images
 from skillopt.tasks.folders import check_folders
@@ -36,10 +42,27 @@ class ExecutorSetup:
     Args:
         config: the run's.
         gateway: this process's open gateway; agents that run elsewhere need one of their own.
+        plugins: the user's own parts, loaded.
+        listener: receives what the executor has to tell, from any thread.
     """
 
     config: Config
     gateway: Gateway
+    plugins: Plugins = Plugins()
+    listener: Listener = nobody
+
+
+class LostAttemptError(SandboxError):
+    """An attempt was lost with the machine that it ran on. It may be repeated.
+
+    Args:
+        message: what happened.
+        usage: what it has used, as far as it is known or can be estimated.
+    """
+
+    def __init__(self, message: str, usage: Usage) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 class Executor(Protocol):
@@ -67,14 +90,16 @@ class Executor(Protocol):
         """End all attempts at once, from any thread. Later attempts fail."""
 
 
-def make_executor(config: Config, gateway: Gateway) -> Executor:
-    """The executor that a config names, not entered yet.
+def make_executor(
+    config: Config, gateway: Gateway, plugins: Plugins = Plugins(), listener: Listener = nobody
+) -> Executor:
+    """The executor that a config names, not entered yet; see :class:`ExecutorSetup`.
 
     Raises:
         PluginError: an import path leads nowhere.
     """
     kind = config.executor.kind
-    setup = ExecutorSetup(config, gateway)
+    setup = ExecutorSetup(config, gateway, plugins, listener)
     executor: Executor = make(EXECUTORS.get(kind, kind), "executor.kind", "attempt", setup)
     return executor
 
@@ -82,7 +107,18 @@ def make_executor(config: Config, gateway: Gateway) -> Executor:
 def check_executor(config: Config) -> None:
     """Raise PluginError if the executor that a config names cannot be used."""
     kind = config.executor.kind
+    if kind == "ray":
+        check_ray()
     check(EXECUTORS.get(kind, kind), "executor.kind", "attempt")
+
+
+def check_ray() -> None:
+    """Raise PluginError if Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise PluginError(
+            "executor.kind: ray: the package is not installed: run 'pip install "
+            "skillopt-harness[ray]'"
+        )
 
 
 class LocalExecutor:

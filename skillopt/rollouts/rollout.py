@@ -282,6 +282,14 @@ def _read_outcome(folder: Path) -> Outcome:
     return Outcome(**values | {"others_opened": tuple(values["others_opened"])})
 
 
+def read_usage(folder: Path) -> Usage | None:
+    """What the agent has used whose outcome waits to be judged; None if none does."""
+    try:
+        return _read_outcome(folder).usage
+    except FileNotFoundError:
+        return None
+
+
 def _copy_to_judge(workspace: Path, folder: Path) -> Path:
     """A copy of the agent's work for the verifier, whose tests may change files: if they fail, the
     work is still as the agent left it. The work itself if it cannot be copied."""

@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,10 @@ from harnesses.accounts.terms import TERMS, first_use
 from harnesses.agents.registry import make_harness
 from harnesses.base import Budget, Openings, Status, Usage
 from harnesses.clock import now
-from harnesses.gateway.gateway import Gateway
-from harnesses.gateway.patience import Patience
 from harnesses.gateway.plan_windows import PlanWindow, differ
 from harnesses.gateway.service import PlanUse, Wait
 from harnesses.harness import Harness
 from sandboxes.base import Limits, SandboxError
-from sandboxes.owner import scratch_dir
 from skillopt.config.kinds import EXECUTORS
 from skillopt.config.logins import login, models
 from skillopt.core.errors import RESUME_HINT, PausedError
@@ -40,7 +36,7 @@ from skillopt.core.skill import (
 from skillopt.core.skill_rules import check_loaded, check_names
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.ahead import Ahead
-from skillopt.rollouts.executors import Executor, make_executor
+from skillopt.rollouts.executors import Executor, LostAttemptError, make_executor
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.judge.asking import JudgeSpec
 from skillopt.rollouts.judge.question import expectations_of
@@ -51,7 +47,7 @@ from skillopt.rollouts.store import OUTCOME, RolloutStore
 from skillopt.rollouts.upstreams import (
     check_signed_in,
     model_spec,
-    open_upstream,
+    open_gateway,
     raise_own_error,
     service_of,
 )
@@ -102,30 +98,18 @@ class RolloutRunner:
         """The first exception from a user's own part; nothing is started after it."""
 
     def __enter__(self) -> RolloutRunner:
-        plugins, patience = self.prepared.plugins, self.config.patience
+        plugins = self.prepared.plugins
         with ExitStack() as stack:
-            upstreams = {
-                name: stack.enter_context(open_upstream(block))
-                for name, block in self.config.upstreams.items()
-                if name not in plugins.upstreams
-            } | dict(plugins.upstreams)
-            scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
+            price = self.prepared.prices.cost
             self.gateway = stack.enter_context(
-                Gateway(
-                    upstreams,
-                    scratch / "gateway.sock",
-                    self.prepared.prices.cost,
-                    Patience(patience.total, first_byte_s=patience.first_byte),
-                    self._waited,
-                    on_plan=self._plan_used,
-                )
+                open_gateway(self.config, plugins.upstreams, price, self._waited, self._plan_used)
             )
             check_signed_in(self.config)
             self._tell_terms()
             self.questions = Questions(self.config, self.gateway)
             stack.callback(self.questions.close)
             self._executor = stack.enter_context(
-                plugins.executor or make_executor(self.config, self.gateway)
+                plugins.executor or make_executor(self.config, self.gateway, plugins, self.listener)
             )
             self.pool = ThreadPoolExecutor(self.config.workers, "rollout")
             stack.callback(self.pool.shutdown, wait=True, cancel_futures=True)
@@ -465,6 +449,8 @@ class RolloutRunner:
                     raise_own_error(self.gateway, job.model.upstream)
             except SandboxError as error:
                 rollout = job.failed(str(error), folder)
+                if isinstance(error, LostAttemptError):
+                    rollout = rollout.model_copy(update={"usage": error.usage})
             except OwnCodeError as error:
                 # The first one stops the run; the agent's work is kept and judged again later.
                 rollout, own = job.failed(str(error), folder), error

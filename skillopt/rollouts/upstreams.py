@@ -7,16 +7,21 @@ own is named by import path: ``kind: my_package.module:MyUpstream``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from harnesses.accounts.chatgpt import ChatGptAccount
 from harnesses.accounts.vault import AccountError
 from harnesses.base import ModelSpec
 from harnesses.gateway.addresses import KINDS, protocols_of
-from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.gateway import Gateway, Price
+from harnesses.gateway.patience import Patience
 from harnesses.gateway.plan_upstreams import CLAUDE_TOKEN, ChatGptPlan, ClaudePlan, token_in
+from harnesses.gateway.service import OnPlan, OnWait
 from harnesses.gateway.upstreams import HttpUpstream, Upstream
+from sandboxes.owner import scratch_dir
 from skillopt.config.logins import login, models
 from skillopt.config.schema import Config, ModelConfig
 from skillopt.config.upstreams import (
@@ -60,6 +65,41 @@ def open_upstream(config: UpstreamConfig) -> Iterator[Upstream]:
         yield ClaudePlan(**_settings(config) | {"key_env": name})
     else:
         yield HttpUpstream(**_settings(config))
+
+
+@contextmanager
+def open_gateway(
+    config: Config,
+    given: Mapping[str, Upstream],
+    price: Price,
+    on_wait: OnWait,
+    on_plan: OnPlan,
+) -> Iterator[Gateway]:
+    """The gateway of one process, with the upstreams of a config.
+
+    Args:
+        config: has the upstreams.
+        given: objects that replace some of them.
+        price: computes the cost of a usage.
+        on_wait, on_plan: as :class:`Gateway` takes them.
+
+    Raises:
+        PluginError: the import path of a user's own upstream leads nowhere.
+        GatewayError: it does not start.
+    """
+    patience = config.patience
+    with ExitStack() as stack:
+        upstreams = {
+            name: stack.enter_context(open_upstream(block))
+            for name, block in config.upstreams.items()
+            if name not in given
+        } | dict(given)
+        scratch = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir())))
+        waits = Patience(patience.total, first_byte_s=patience.first_byte)
+        socket = scratch / "gateway.sock"
+        yield stack.enter_context(
+            Gateway(upstreams, socket, price, waits, on_wait, on_plan=on_plan)
+        )
 
 
 def _settings(config: HttpConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pytest
 from skillopt.core.errors import FormatError
 from skillopt.core.skill import Skill, read_skill, write_skill
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
-from skillopt.deploy.ledger import Ledger
+from skillopt.deploy.ledger import Deployment, Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
 from tests.helpers.command_line import skillopt
 from tests.helpers.small import trained
@@ -388,3 +388,103 @@ def test_a_log_of_deployments_that_cannot_be_read_is_named(tmp_path: Path, line:
         ledger.log.write_text(f"{line}\n")
         with pytest.raises(FormatError, match=r"deployments\.jsonl:1: not an entry of this"):
             ledger.entries()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o755])
+def test_a_file_of_instructions_keeps_its_mode(mode: int, home: Path) -> None:
+    """Notes that only their owner may read stay so, deployed and undone."""
+    file = home / "project" / "AGENTS.md"
+    file.write_text("# Ours\n")
+    file.chmod(mode)
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place_of("codex", "project", "instructions"), ledger, {})
+        assert file.stat().st_mode & 0o777 == mode
+        file.write_text(file.read_text() + "Added below.\n")
+        undo(entry, ledger)
+    assert file.stat().st_mode & 0o777 == mode
+    assert file.read_text() == "# Ours\n\nAdded below.\n"
+
+
+def test_a_new_file_of_instructions_may_be_read_by_all_and_written_by_its_owner(home: Path) -> None:
+    with Ledger() as ledger:
+        deploy(SKILL, place_of("codex", "project", "instructions"), ledger, {})
+    assert (home / "project" / "AGENTS.md").stat().st_mode & 0o777 == 0o644
+
+
+def entry(id: str, action: Any = "deploy", **values: Any) -> Deployment:
+    """A line of the log; an undo says what it undid."""
+    given: dict[str, Any] = {
+        "id": id, "action": action, "name": "mine", "agent": "codex", "scope": "user",
+        "form": "skill", "target": "/t", "before": "", "after": "x", "done": True, "at": 1.0,
+        "source": {},
+    }  # fmt: skip
+    return Deployment(**given | values)
+
+
+def undone(id: str, undoes: str, **values: Any) -> Deployment:
+    return entry(id, "undo", source={"undoes": undoes}, **values)
+
+
+@pytest.mark.parametrize(
+    ("lines", "chain", "standing"),
+    [
+        ([], [], []),
+        ([entry("a")], ["a"], ["a"]),
+        ([entry("a", done=False)], [], []),
+        ([entry("a", target="/other")], [], []),
+        # The last line of an id is what counts.
+        ([entry("a", done=False), entry("a")], ["a"], ["a"]),
+        ([entry("a"), entry("b")], ["a", "b"], ["a", "b"]),
+        ([entry("a"), undone("u", "a")], [], []),
+        ([entry("a"), entry("b"), undone("u", "a")], ["a", "b", "u"], ["b"]),
+        ([entry("a"), entry("b"), undone("u", "b")], ["a", "b", "u"], ["a"]),
+        ([entry("a"), undone("u", "a", done=False)], ["a"], ["a"]),
+        # After everything was undone the chain begins anew, a second time too.
+        ([entry("a"), undone("u", "a"), entry("b")], ["b"], ["b"]),
+        (
+            [entry("a"), undone("u", "a"), entry("b"), undone("v", "b"), entry("c")],
+            ["c"],
+            ["c"],
+        ),
+        ([entry("a"), entry("b"), undone("u", "a"), undone("v", "b")], [], []),
+    ],
+)
+def test_what_stands_at_a_target(
+    lines: list[Deployment], chain: list[str], standing: list[str], tmp_path: Path
+) -> None:
+    with Ledger(tmp_path) as ledger:
+        for line in lines:
+            ledger.write(line)
+        assert [one.id for one in ledger.chain(Path("/t"))] == chain
+        assert [one.id for one in ledger.standing(Path("/t"))] == standing
+        assert [one.id for one in ledger.entries()] == list(dict.fromkeys(o.id for o in lines))
+
+
+@pytest.mark.parametrize(
+    ("there", "before", "after", "done"),
+    [
+        ("new", "old", "new", True),
+        ("old", "old", "new", False),
+        ("else", "old", "new", False),
+        # What changes nothing cannot be seen to have been made.
+        ("old", "old", "old", False),
+    ],
+)
+def test_what_a_killed_process_had_done_is_found_out(
+    there: str, before: str, after: str, done: bool, tmp_path: Path
+) -> None:
+    target = tmp_path / "AGENTS.md"
+    digests = {}
+    for content in ("old", "new", "else"):
+        target.write_text(content)
+        digests[content] = tree_digest(target)
+    target.write_text(there)
+    half = tmp_path / ".skillopt-a.tmp"
+    half.mkdir()
+    (half / "x").write_text("half made")
+    begun = entry("a", target=str(target), before=digests[before], after=digests[after], done=False)
+    with Ledger(tmp_path / "log") as ledger:
+        ledger.write(begun)
+    with Ledger(tmp_path / "log") as ledger:
+        assert [one.done for one in ledger.entries()] == [done]
+    assert not half.exists() and target.read_text() == there

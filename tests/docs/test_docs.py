@@ -107,6 +107,12 @@ SUBSTITUTIONS = (
         "what it runs; the packages are there already",
     ),
     Substitution(
+        "docs/scale.md",
+        "pip install 'skillopt-harness[ray]'",
+        "python -c 'import ray'",
+        "the package is there already",
+    ),
+    Substitution(
         "docs/local-model.md",
         "pip install 'skillopt-harness[local]'",
         "python -c 'import xllamacpp'",

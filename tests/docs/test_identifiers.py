@@ -17,6 +17,10 @@ FOREIGN = {
         "--enable-auto-tool-choice", "--tool-call-parser", "OLLAMA_CONTEXT_LENGTH",
         "GOOGLE_APPLICATION_CREDENTIALS", "model_list", "models: read",
     },
+    "options, variables and files of Ray": {
+        "--include-dashboard=false", "--node-ip-address", "RAY_AUTH_TOKEN_PATH", "runtime_env",
+        "~/.ray/auth_token",
+    },
     "left by agents": {"solution.py"},
     "files of projects of Python": {"setup.py"},
     "placeholders": {"GROUP__TOOL", "HARNESS", "RESOURCE"},

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import t, ttest_ind
 
-from skillopt.evaluation.comparable import check_comparable
+from skillopt.evaluation.comparable import check_comparable, differences, setup_of
 from skillopt.evaluation.method_table import Comparison, methods_of
 from skillopt.evaluation.run_table import FinishedRun, read_finished
 from skillopt.evaluation.stats import Estimate, RunScores, difference_of_runs, mean_of_runs
@@ -99,6 +99,26 @@ def test_intervals_over_runs_hold(rate: float, spread: float) -> None:
         held += low <= truth <= high
         held_gain += difference_of_runs(first, second).sign == 0
     assert held / rounds >= 0.93 and held_gain / rounds >= 0.93
+
+
+@pytest.mark.parametrize(
+    ("key", "alike"),
+    [
+        ("seed", True),
+        ("optimizer.service.seed", True),
+        ("target.sampling.seed", True),
+        ("runner.seeds", False),
+        ("target.name", False),
+    ],
+)
+def test_runs_of_a_method_differ_in_seeds_alone(key: str, alike: bool) -> None:
+    one, other = (
+        RunCreated(name="a", config={}, splits={}, fingerprint={"agent": "direct", key: value})
+        for value in (1, 2)
+    )
+    assert (setup_of(one) == setup_of(other)) is alike
+    told = differences({"a": one, "b": other})
+    assert told == ([] if alike else [f"{key} differs: 1 for a; 2 for b"])
 
 
 def trained(tiny: Tiny, name: str, seed: int = 1, **settings: object) -> FinishedRun:

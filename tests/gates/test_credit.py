@@ -93,3 +93,41 @@ def test_credit_gains_with_bundles() -> None:
         return math.fsum(cell("", search, one, range(40)).gain for one in settings)
 
     assert gain(0.5) > gain(0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "fixed", "accepted", "edits", "found"),
+    [
+        # A win by one task is narrow, by two is none; any rejection is worth knowing.
+        ("", "a", True, 2, True),
+        ("", "ab", True, 2, False),
+        ("", "ab", False, 2, True),
+        ("x", "ab", True, 2, True),
+        ("x", "abc", True, 2, False),
+        ("x", "abc", False, 2, True),
+        ("xy", "a", True, 2, True),
+        ("x", "", False, 2, True),
+        ("", "a", True, 1, False),
+        ("", "a", False, 1, False),
+        ("", "", False, 2, False),
+        ("", "", True, 2, False),
+        ("", "a", True, 5, True),
+    ],
+)
+def test_each_arm_of_what_is_worth_knowing(
+    broken: str, fixed: str, accepted: bool, edits: int, found: bool
+) -> None:
+    assert wanted(decision(fixed, broken, accepted=accepted), edits) is found
+
+
+@pytest.mark.parametrize(
+    ("bundle", "without", "kept"),
+    [
+        (0.5, 0.5, True), (0.5, 0.5 + 1e-12, True), (0.5, 0.51, False), (0.5, 0.0, True),
+        (0.0, 0.0, True), (1.0, 1.0, True),
+    ],
+)  # fmt: skip
+def test_an_edit_did_harm_if_the_score_is_higher_without_it(
+    bundle: float, without: float, kept: bool
+) -> None:
+    assert kept_edits(1, bundle, {(0,): without}) == ([0] if kept else [])

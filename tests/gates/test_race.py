@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import pytest
 
 from skillopt.core.types import Reward, Rollout, Task, named_task
 from skillopt.gates.base import Side, Trial
-from skillopt.gates.race import SHARE, Race, Run, most_rollouts, race, round_ends
+from skillopt.gates.race import (
+    SHARE,
+    Race,
+    Run,
+    deciding_first,
+    most_rollouts,
+    race,
+    round_ends,
+)
 from skillopt.gates.rivals import search_of
 from skillopt.gates.simulation import Setting, World, _rollout, cell
 from skillopt.gates.strict import StrictGate
@@ -123,3 +132,58 @@ def test_one_candidate_is_as_before() -> None:
     world = World(Setting(17, candidates=1), 3)
     assert search_of("fresh").run(world) == search_of("fresh").run(World(Setting(17), 3))
     assert most_rollouts(17, 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("current", "order"),
+    [
+        # Two that fail, one that is solved; half counts as solved, and the worst come first.
+        ([0, 0, 0, 1, 1], "abdce"),
+        ([1, 1, 1, 0], "dabc"),
+        ([0.5, 0.4, 0.6, 0], "dbac"),
+        ([0.5, 0.5], "ab"),
+        ([0.3, 0.2, 0.1, 0, 0.9, 0.8, 0.7], "dcgbafe"),
+        ([], ""),
+    ],
+)
+def test_the_order_of_a_race(current: list[float], order: str) -> None:
+    tasks = [named_task(name) for name in "abcdefg"[: len(current)]]
+    scores = {task.name: Fraction(str(one)) for task, one in zip(tasks, current, strict=True)}
+    assert "".join(task.name for task in deciding_first(tasks, scores)) == order
+
+
+@pytest.mark.parametrize(
+    ("tasks", "candidates", "ends", "most"),
+    [
+        (24, 2, [6], 12), (24, 3, [3, 6], 15), (24, 4, [3, 6], 18), (24, 5, [2, 4, 6], 20),
+        (7, 2, [2], 4), (1, 4, [1, 1], 4),
+    ],
+)  # fmt: skip
+def test_rounds_are_equal_parts_of_a_quarter_of_the_split(
+    tasks: int, candidates: int, ends: list[int], most: int
+) -> None:
+    assert SHARE == 0.25
+    assert round_ends(tasks, candidates) == ends
+    assert most_rollouts(tasks, candidates) == most
+
+
+def test_half_of_the_candidates_go_on_and_the_others_are_told_their_place() -> None:
+    """With five: three, two, one; what each is worth so far is what it solved there."""
+    names = [f"t{n:02}" for n in range(24)]
+    tasks = [named_task(name) for name in names]
+    failed = {name: [Reward(0.0)] for name in names}
+    # A known reward of 1 on as many of the first tasks as a candidate is good.
+    tried = [{name: [Reward(float(i < good))] for i, name in enumerate(names)}
+             for good in (3, 5, 4, 1, 2)]  # fmt: skip
+    found = race(tasks, failed, tried, lambda runs: [])
+    assert found.winner == 1
+    # After two tasks all but one solve both, and the first three of these go on.
+    assert [lane.ended for lane in found.lanes] == [
+        "place 3 of 3 on 4 tasks",
+        "",
+        "place 2 of 2 on 6 tasks",
+        "place 5 of 5 on 2 tasks",
+        "place 4 of 5 on 2 tasks",
+    ]
+    assert [lane.gain for lane in found.lanes] == [3.0, 5.0, 4.0, 1.0, 2.0]
+    assert [len(lane.tasks) for lane in found.lanes] == [4, 6, 6, 2, 2]

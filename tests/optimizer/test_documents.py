@@ -305,3 +305,70 @@ def test_the_latest_decisions_are_shown() -> None:
     (prompt,) = model.prompts["meta"]
     assert "step 60: " in prompt and "step 1: " not in prompt
     assert "older decisions are not shown)" in prompt
+
+
+class Refuses:
+    """A leak guard that refuses one change, and is asked about each."""
+
+    def __init__(self, word: str) -> None:
+        self.word, self.asked = word, 0
+
+    def refusal(self, before: Skill, after: Skill) -> str:
+        self.asked += 1
+        new = self.word in after.body and self.word not in before.body
+        return f"it has {self.word!r}" if new else ""
+
+    def redact(self, task: object, text: str) -> str:
+        return text
+
+
+@pytest.mark.parametrize(
+    ("guidance", "max_tokens", "reason"),
+    [
+        ("Mind the whole.", 10_000, ""),
+        ("Mind quicksilver.", 10_000, "it has 'quicksilver'"),
+        # A skill that becomes longer than it may be, and is not so already.
+        ("Mind the whole. " * 20, 60, "about "),
+    ],
+)
+def test_guidance_passes_the_guard_of_all_edits(
+    guidance: str, max_tokens: int, reason: str
+) -> None:
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": guidance})
+    guard: Any = Refuses("quicksilver")
+    result = slow_update(PAIRS, a_briefing(model, guard=guard, max_tokens=max_tokens))
+    if reason:
+        assert result.value == SKILL and reason in result.errors[0]
+    else:
+        assert region(result.value.body, GUIDANCE) == guidance and not result.errors
+    assert guard.asked == 1  # Of one that is too long as well: both may be mended at once.
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "max_tokens", "refused"),
+    [
+        ("short", "short too", 10_000, False),
+        ("short", "longer " * 100, 60, True),
+        # One that is too long already may be changed, and not made longer.
+        ("longer " * 100, "longer " * 99, 60, False),
+        ("longer " * 100, "longer " * 100, 60, False),
+        ("longer " * 100, "longer " * 102, 60, True),
+    ],
+)
+def test_a_change_may_not_make_a_skill_longer_than_allowed(
+    before: str, after: str, max_tokens: int, refused: bool
+) -> None:
+    briefing = a_briefing(ScriptedOptimizer(), max_tokens=max_tokens)
+    old, new = replace(SKILL, body=before), replace(SKILL, body=after)
+    assert bool(briefing.refusal(old, new)) is refused
+
+
+@pytest.mark.parametrize(("tokens", "refused"), [(800, False), (801, True)])
+def test_guidance_may_be_twice_as_long_as_was_asked_for(tokens: int, refused: bool) -> None:
+    text = "abc " * 4000
+    guidance = next(
+        cut for n in range(len(text)) if estimate_tokens(cut := text[:n] + "x") == tokens
+    )
+    model = ScriptedOptimizer(slow={"reasoning": "r", "guidance": guidance})
+    result = slow_update(PAIRS, a_briefing(model))
+    assert (result.value == SKILL) is refused and bool(result.errors) is refused

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from skillopt.core.skill import Skill, canonical_body
 from skillopt.core.skill_rules import made_worse
 from skillopt.core.types import Edit
-from skillopt.optimizer.edits import ALREADY_THERE, apply_edits
+from skillopt.optimizer.edits import ALREADY_THERE, NOTE_CHARS, apply_edits
 from skillopt.optimizer.markdown import CODE, leaves
-from skillopt.optimizer.regions import protected_regions
+from skillopt.optimizer.regions import REMINDERS, protected_regions, region
 from tests.helpers.cells import examples
 from tests.helpers.values import SKILL
 
@@ -291,3 +291,37 @@ def test_text_after_the_line_below_a_tables_header_goes_after_the_table() -> Non
     assert outcomes[0].applied and made.body == f"# Rules\n\n{table}\n\nNew.\n\nMore."
     made, _ = apply_edits(skill, [Edit("insert_after", "| --- | --- |", "| 0 | 1 |")], None)
     assert "| --- | --- |\n| 0 | 1 |\n| 1 | 2 |" in made.body
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        ("x" * NOTE_CHARS, True), ("x" * (NOTE_CHARS + 1), False), ("- x", True), ("* x", True),
+        ("x\ny", False), ("# x", False), ("1. x", False), ("- - x", False), ("`x` and *y*", True),
+        ("> x", False), ("```\nx\n```", False),
+    ],
+)  # fmt: skip
+def test_a_note_is_one_plain_line(text: str, noted: bool) -> None:
+    made, (outcome,) = apply_edits(skill("# Rules\n\n- one"), [Edit("note", content=text)], None)
+    assert outcome.applied is noted
+    if noted:
+        assert region(made.body, REMINDERS).count("\n- ") == 1
+    else:
+        assert "one line of plain text" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "target", "reason"),
+    [
+        ("- aaa", "aa", "occurs more than once"),  # Also where they overlap.
+        ("- ab\n- ab", "ab", "occurs more than once"),
+        ("- ab", "ab", ""),
+        ("- ab", "b", ""),
+        ("- ab", "  ", "target is empty"),
+        ("- ab", "ac", "target not found"),
+    ],
+)
+def test_a_target_occurs_exactly_once(body: str, target: str, reason: str) -> None:
+    edit = Edit("replace", target, "new text")
+    _, (outcome,) = apply_edits(skill(body), [edit], None)
+    assert outcome.applied is (not reason) and reason in outcome.reason

@@ -197,6 +197,26 @@ def test_dates_and_counts_of_hidden_rows_are_fine_as_examples(make: Make) -> Non
 
 
 @pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        # Five of them are answers, six are rows of data: dates and numbers of three digits alike.
+        (["2026-04-10", "2026-04-11", "2026-04-12", "2026-04-13", "2026-04-14"], True),
+        (["2026-04-10", "2026-04-11", "2026-04-12", "2026-04-13", "2026-04-14", 201], False),
+        (["2026-04-12", 201, 202, 203, 204], True),
+        (["2026-04-12", 201, 202, 203, 204, 205], False),
+        # Numbers of other lengths do not count.
+        (["2026-04-12", 2011, 2022, 2033, 2044, 2055, 2066], True),
+    ],
+)
+def test_few_dates_are_answers_and_many_are_rows(
+    values: list[object], refused: bool, make: Make
+) -> None:
+    task = make("stays-1", "Do it.", {"tests/data.json": values})
+    found = leak_guard([task]).refusal(SKILL, with_body("It began on 2026-04-12 for all."))
+    assert bool(found) is refused
+
+
+@pytest.mark.parametrize(
     "text",
     ["13945.44", "3945.445 and 3945.4", "14.53", "42 lines", "8123.25", "report.md", "table.csv",
      "order_id", "approved", "not found", "In progress", "tell the bookkeeper",

@@ -149,7 +149,7 @@ def test_a_cut_reply_is_told_from_a_broken_one(reply: str, cut: bool) -> None:
     ids=lambda text: text[:8],
 )  # fmt: skip
 def test_a_hostile_reply_is_refused_in_good_time(reply: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()  # Whatever else the machine does.
     with pytest.raises(UnreadableReplyError):
         read_fitting(reply, Ranking)
-    assert time.monotonic() - started < 3
+    assert time.thread_time() - started < 3

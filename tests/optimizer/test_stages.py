@@ -220,6 +220,17 @@ def test_merge_goes_level_by_level_and_failures_come_first() -> None:
     assert result.errors == ()
 
 
+def test_a_patch_without_edits_is_no_side_of_a_merge() -> None:
+    """A failure that taught nothing leaves the successes as they are, and the other way round."""
+    model = ScriptedOptimizer(merge=keep_all)
+    nothing = replace(patches("failure", "- x")[0], edits=())
+    for source, other in (("failure", "success"), ("success", "failure")):
+        given = [replace(nothing, source=source), *patches(other, "- a", "- b")]
+        result = run_merge(given, model)
+        assert [call.about for call in result.calls] == [f"{other} patches, group 1 of 1"]
+        assert [edit.content for edit in result.value.edits] == ["- a", "- b"]
+
+
 def test_merge_without_need_asks_nothing() -> None:
     model = ScriptedOptimizer()
     assert run_merge([], model).value == Patch(())

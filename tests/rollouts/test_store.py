@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from harnesses.base import ModelSpec, Status, Usage
 from sandboxes.owner import Owner, current_owner
 from skillopt.core.errors import FileError, FormatError
 from skillopt.core.types import Reward, Rollout
+from skillopt.rollouts.identity import RolloutIdentity, work_of
 from skillopt.rollouts.store import OUTCOME, RolloutStore
 from tests.helpers.values import a_result, a_task, an_identity
 
@@ -148,3 +150,29 @@ def test_a_store_that_has_gone_is_an_error_with_its_name(tmp_path: Path) -> None
     (tmp_path / "store" / "tmp").rmdir()
     with pytest.raises(FileError, match=r"store/tmp/.*must not be moved"), store.begin("ab12"):
         pass
+
+
+def test_each_repetition_task_and_skill_has_a_seed_of_its_own() -> None:
+    cells = [*product((None, "s1", "s2"), ("t1", "t2"), range(3))]
+    identities = [an_identity(skill=s, task=t, replicate=n) for s, t, n in cells]
+    assert len({one.seed for one in identities}) == len({one.key for one in identities}) == 18
+    assert all(0 <= one.seed < 2**48 for one in identities)
+    again = an_identity(skill=None, task="t1", replicate=0)
+    assert again.seed == identities[0].seed == int(again.key[:12], 16)
+
+
+@pytest.mark.parametrize(
+    ("agent", "same"),
+    [
+        ({"name": "codex", "version": "1", "verifier": "v2"}, True),
+        ({"name": "codex", "version": "1", "judge": {"model": "j"}}, True),
+        ({"name": "codex", "version": "2"}, False),
+        ({"name": "codex", "version": "1", "options": {"a": 1}}, False),
+    ],
+)
+def test_the_agents_work_is_the_same_whoever_judges_it(agent: dict[str, Any], same: bool) -> None:
+    one, other = an_identity(), an_identity(agent=agent)
+    assert one.key != other.key
+    assert (one.work == other.work) is same
+    assert work_of(other.to_json()) == other.work and work_of({}) == ""
+    assert RolloutIdentity.read(other.to_json()).key == other.key

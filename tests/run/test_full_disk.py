@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from skillopt.rollouts.store import MIN_FREE_BYTES
-from skillopt.run.journal import LOG
+from skillopt.run.journal import LOG, Journal, JournalError, read_records
+from skillopt.run.records import StageStarted
 from tests.helpers.small import small_set
 
 CAN_MOUNT = subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
@@ -83,3 +85,47 @@ assert read_records(root)[-1].reason == "there is room again"
     done = in_small_disk(disk, 0.125, script)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "No space left on device\n"
+
+
+@pytest.mark.parametrize("fault", ["short", "failing", "unsynced"])
+def test_a_record_that_is_not_wholly_kept_is_taken_back(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.append(StageStarted(stage="first", total=1))
+        whole = (tmp_path / LOG).read_bytes()
+        real = os.write
+
+        def write(file: int, data: bytes) -> int:
+            written = real(file, data[: len(data) // 2])
+            if fault == "failing":
+                raise OSError(errno.EIO, "broken")
+            return written
+
+        def sync(file: int) -> None:
+            raise OSError(errno.EIO, "broken")
+
+        with monkeypatch.context() as patched:
+            if fault == "unsynced":
+                patched.setattr(os, "fsync", sync)
+            else:
+                patched.setattr(os, "write", write)
+            with pytest.raises(OSError, match="No space" if fault == "short" else "broken"):
+                journal.append(StageStarted(stage="second", total=1))
+        assert (tmp_path / LOG).read_bytes() == whole
+        journal.append(StageStarted(stage="third", total=1))
+    assert [r.stage for r in read_records(tmp_path) if isinstance(r, StageStarted)] == [
+        "first",
+        "third",
+    ]
+
+
+def test_a_log_that_cannot_be_opened_keeps_no_lock(tmp_path: Path) -> None:
+    (tmp_path / LOG).write_text("no record\n{}\n")
+    kept = [Journal(tmp_path), Journal(tmp_path)]
+    for journal in kept:
+        with pytest.raises(JournalError, match=r"events\.jsonl:1: not a record"):
+            journal.__enter__()
+    (tmp_path / LOG).unlink()
+    with Journal(tmp_path) as journal:
+        assert journal.records == []

@@ -28,9 +28,11 @@ from skillopt.config.schema import (
 from skillopt.run.records import (
     RECORD,
     AnyRecord,
+    JudgeAsked,
     PlanUsed,
     Replied,
     RolloutRan,
+    RolloutsAsked,
     RunStarted,
     RunStopped,
     StageStarted,
@@ -319,3 +321,141 @@ def test_a_plans_window_without_a_reset_stops_one_process_and_not_the_next() -> 
     meter.add(started(2.0))
     with meter.admit("gate", 0.0):
         assert meter.plans["claude"] == (later,)
+
+
+def test_the_hours_between_a_kill_and_the_next_start_are_nobodys() -> None:
+    """A process that is killed writes no last record."""
+    records: list[AnyRecord] = [
+        started(100.0), StageStarted(at=101.0, stage="rollout", total=1), ran("rollout", at=105.0),
+        started(3705.0), StageStarted(at=3706.0, stage="gate", total=1), ran("gate", at=3708.0),
+        RunStopped(at=3709.0, reason="interrupted"),
+        # A remark of a person, or what a later start says before anything else.
+        ran("gate", at=9000.0), ran("gate", at=9002.0),
+    ]  # fmt: skip
+    meter = meter_of(RunLimitsConfig(), records)
+    seconds = {stage: spent.seconds for stage, spent in meter.stages.items()}
+    assert seconds == {"": 2.0, "rollout": 4.0, "gate": 2.0 + 1.0 + 2.0}
+
+
+def test_a_clock_that_goes_back_takes_no_time_back() -> None:
+    records = [started(100.0), StageStarted(at=101.0, stage="gate", total=1)]
+    meter = meter_of(RunLimitsConfig(seconds=2), [*records, ran("gate", at=90.0)])
+    assert meter.total.seconds == 1.0
+    with meter.admit("gate", 80.0):
+        pass
+    with pytest.raises(LimitReachedError, match=r"limits\.seconds: 2 of 2"):
+        meter.admit("gate", 91.0).__enter__()
+
+
+def replied(stage: str, inherited: bool, usd: float | None = 0.25) -> Replied:
+    return Replied(
+        at=0.0, id="i", stage=stage, step=1, about="a", reply="{}", inherited=inherited,
+        usage=Usage(1, 5, 0, 5, usd),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("inherited", "usd"), [(False, 0.25), (True, 0.0)])
+def test_a_reply_that_another_run_paid_for_costs_nothing(inherited: bool, usd: float) -> None:
+    total = meter_of(RunLimitsConfig(), [replied("reflect", inherited)]).total
+    assert (total.usage.cost_usd, total.tokens) == (usd, 0 if inherited else 10)
+
+
+def test_a_judges_calls_count_under_the_judge_whatever_they_are_for() -> None:
+    asked = JudgeAsked(at=0.0, key="k", task="t", usage=Usage(1, 7, 0, 3, 0.5))
+    meter = meter_of(RunLimitsConfig(), [ran("gate"), asked, asked])
+    assert meter.stages["gate"].usage == Usage(1, 10, 0, 0, 0.5)
+    assert meter.stages["judge"] == Spent(0, Usage(2, 14, 0, 6, 1.0))
+    assert [*meter.to_json()["stages"]] == ["gate", "judge"]
+
+
+def test_a_rollout_that_is_asked_for_twice_is_one() -> None:
+    meter = Meter(RunLimitsConfig())
+    assert meter.ask("gate", ["a", "b", "a"]) == ["a", "b"]
+    assert meter.ask("test", ["b", "c"]) == ["c"]
+    assert meter.ask("test", ["a"]) == []
+    meter.add(RolloutsAsked(at=0.0, stage="gate", keys=["c", "d"]))
+    assert {stage: spent.asked for stage, spent in meter.stages.items()} == {"gate": 3, "test": 1}
+    assert meter.to_json()["rollouts_asked"] == meter.total.asked == 4
+
+
+@pytest.mark.parametrize(
+    ("limits", "stage", "rollout", "reason"),
+    [
+        # One more is let through just below each, whatever is being asked for.
+        ({"tokens": 51}, "gate", False, ""),
+        ({"usd": 1.51}, "gate", False, ""),
+        ({"rollouts": 3}, "gate", True, ""),
+        ({"seconds": 10.5}, "gate", False, ""),
+        # A model call is stopped by the rollouts that were run, not by those that run.
+        ({"rollouts": 2}, "reflect", False, "limits.rollouts: 2 run or running"),
+        # A stage's own limit counts what that stage has spent.
+        (
+            {"stages": {"gate": {"tokens": 30}}},
+            "gate",
+            False,
+            "limits.stages.gate.tokens: 30 of 30",
+        ),
+        ({"stages": {"gate": {"tokens": 31}}}, "gate", False, ""),
+        ({"stages": {"gate": {"tokens": 30}}}, "rollout", True, ""),
+        (
+            {"stages": {"gate": {"usd": 1.0}}},
+            "gate",
+            False,
+            "limits.stages.gate.usd: $1.0000 of $1",
+        ),
+        ({"stages": {"gate": {"seconds": 5}}}, "gate", False, "limits.stages.gate.seconds: 5 of 5"),
+        ({"stages": {"gate": {"seconds": 6}}}, "gate", False, ""),
+        # The seconds since the last record are those of the stage that runs.
+        ({"stages": {"rollout": {"seconds": 1}}}, "rollout", False, ""),
+        # The whole run's limit is named first.
+        ({"tokens": 50, "stages": {"gate": {"tokens": 1}}}, "gate", False, "limits.tokens: 50"),
+    ],
+)
+def test_each_limit_binds_at_its_number_and_not_before(
+    limits: dict[str, Any], stage: str, rollout: bool, reason: str
+) -> None:
+    records = [started(0.0), StageStarted(at=5.0, stage="gate", total=1)]
+    spent = [ran("rollout", 20, 0.5, 5.0), ran("gate", 30, 1.0, 7.0)]
+    meter = meter_of(RunLimitsConfig.model_validate(limits), [*records, *spent])
+    try:
+        with meter.admit(stage, 10.0, rollout=rollout):
+            said = ""
+    except LimitReachedError as error:
+        said = str(error)
+    assert said.startswith(reason) and bool(said) is bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("limit", "rollout", "allowed"), [(1, True, False), (2, True, True), (1, False, True)]
+)
+def test_what_runs_counts_until_it_ends(limit: int, rollout: bool, allowed: bool) -> None:
+    for limits in ({"rollouts": limit}, {"stages": {"gate": {"rollouts": limit}}}):
+        meter = Meter(RunLimitsConfig.model_validate(limits))
+        with meter.admit("gate", 0.0, rollout=True):
+            if allowed:
+                with meter.admit("gate", 0.0, rollout=rollout):
+                    pass
+            else:
+                with pytest.raises(LimitReachedError):
+                    meter.admit("gate", 0.0, rollout=rollout).__enter__()
+        with pytest.raises(OSError), meter.admit("gate", 0.0, rollout=True):
+            raise OSError("it failed")
+        with meter.admit("gate", 0.0, rollout=True):
+            pass
+
+
+def test_one_of_several_windows_is_enough_and_no_share_is_no_limit() -> None:
+    windows = (PlanWindow("five_hour", 0.1, 1000.0), PlanWindow("seven_day", 0.9, 2000.0))
+    record = PlanUsed(service="claude", windows=windows)
+    meter = meter_of(RunLimitsConfig(plan_share=0.5), [record])
+    with pytest.raises(LimitReachedError, match="again after that"):
+        meter.admit("rollout", 1.0).__enter__()
+    with meter_of(RunLimitsConfig(), [record]).admit("rollout", 1.0):
+        pass
+
+
+def test_what_is_included_in_a_plan_is_marked_and_not_priced() -> None:
+    own = Usage(1, 10, 0, 5, 0.0, included=True)
+    assert Spent(usage=own).to_json()["included"] is True
+    assert "included" not in Spent(usage=Usage(1, 10, 0, 5, 0.0)).to_json()
+    assert Spent(seconds=1.23456).to_json()["seconds"] == 1.235

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandboxes.access import HostRule, Visit
+from sandboxes.access import HostRule, Visit, read_address
 from sandboxes.proxy import MAX_CONNECTIONS, Proxy
 from sandboxes.tls import UNRECOGNIZED_NAME
 from tests.helpers.hello import client_hello, in_records, with_extension
@@ -327,12 +327,28 @@ def test_the_ports_of_the_web_speak_nothing_else(
         (["169.254.169.254"], ["169.254.169.254"], False),
         (["203.0.113.80"], [], True),
         (["10.0.0.1", "8.8.8.8"], [], True),
+        (["10.1.2.3"], ["10.1.2.3:443"], True),
+        (["fd12::1"], ["[fd12::1]"], True),
+        (["fd12::1"], [], False),
+        (["100.64.0.1"], ["100.64.0.1"], True),
+        (["100.64.0.1"], [], False),
+        # To name these does not help: they are the machine's own, or its network's.
+        (["127.0.0.1"], ["127.0.0.1"], False),
+        (["::1"], ["[::1]"], False),
+        (["169.254.1.1"], ["169.254.1.1"], False),
+        (["fe80::1"], ["[fe80::1]"], False),
+        (["224.0.0.1"], ["224.0.0.1"], False),
+        (["240.0.0.1"], ["240.0.0.1"], False),
+        (["no address"], ["no address".replace(" ", "")], False),
+        # Of several addresses the first that may be reached is taken.
+        (["8.8.8.8", "169.254.169.254"], [], "8.8.8.8"),
+        (["127.0.0.1", "8.8.8.8", "10.0.0.1"], [], "8.8.8.8"),
     ],
 )
 def test_a_name_may_lead_outside_or_to_a_private_address_that_is_listed(
     addresses: list[str],
     listed: list[str],
-    reached: bool,
+    reached: bool | str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -349,9 +365,82 @@ def test_a_name_may_lead_outside_or_to_a_private_address_that_is_listed(
     with Proxy(tmp_path / "s", rules) as proxy:
         answer = Tunnel(proxy, "shop.example", 443).answer
         assert answer.startswith(b"HTTP/1.1 502" if reached else b"HTTP/1.1 403")
-        assert tried == (addresses[-1:] if reached else [])
+        assert tried == ([reached] if isinstance(reached, str) else addresses[-1:] * reached)
         (visit,) = proxy.take_visits()
-        assert bool(visit.refused) is not reached
+        assert bool(visit.refused) is not bool(reached)
+        assert bool(visit.failed) is bool(reached)
+
+
+@pytest.mark.parametrize(
+    ("rule", "address", "reached"),
+    [
+        # A transparent proxy's address stands for a name, not for whatever is below a domain.
+        ("shop.example", "198.18.0.1", True),
+        ("*.example", "198.18.0.1", False),
+        ("*.example", "8.8.8.8", True),
+        ("*.example", "10.0.0.1", False),
+        # An address itself, wherever it leads.
+        ("10.0.0.1", "10.0.0.1", True),
+        ("169.254.169.254", "169.254.169.254", True),
+        ("127.0.0.1", "127.0.0.1", True),
+    ],
+)
+def test_what_a_rule_lets_an_address_stand_for(
+    rule: str, address: str, reached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: [entry])
+
+    async def connect(address: str, port: int) -> None:
+        raise OSError("nobody")
+
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    host = rule if read_address(rule) else "shop.example"
+    with Proxy(tmp_path / "s", [HostRule.parse(rule)]) as proxy:
+        answer = Tunnel(proxy, host, 443).answer
+        assert answer.startswith(b"HTTP/1.1 502" if reached else b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "allowed"),
+    [
+        ("a.example", "a.example", 80, True),
+        ("a.example", "a.example", 443, True),
+        ("a.example", "a.example", 8080, False),
+        ("a.example:8080", "a.example", 8080, True),
+        ("a.example:8080", "a.example", 443, False),
+        ("a.example", "b.a.example", 443, False),
+        ("*.a.example", "b.a.example", 443, True),
+        ("*.a.example", "c.b.a.example", 443, True),
+        ("*.a.example", "a.example", 443, False),
+        ("*.a.example", "ba.example", 443, False),
+        ("*.a.example:81", "b.a.example", 80, False),
+        ("10.0.0.1", "10.0.0.1", 80, True),
+        ("*.0.0.1", "10.0.0.1", 80, False),
+    ],
+)
+def test_each_arm_of_a_rule(text: str, host: str, port: int, allowed: bool) -> None:
+    assert HostRule.parse(text).allows(host, port) is allowed
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_when_one_side_ends_the_other_is_ended(first: str, tmp_path: Path) -> None:
+    """A far connection that stays open is a way outside after the sandbox is gone."""
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        port = far.getsockname()[1]
+        with Proxy(tmp_path / "s", [HostRule.parse(f"127.0.0.1:{port}")]) as proxy:
+            tunnel = Tunnel(proxy, "127.0.0.1", port)
+            tunnel.say(b"hello")
+            served, _ = far.accept()
+            served.settimeout(10)
+            with served:
+                assert served.recv(5) == b"hello"
+                if first == "client":
+                    tunnel.socket.close()
+                    assert served.recv(5) == b""
+                else:
+                    served.close()
+                    assert tunnel.rest() == b""
 
 
 @pytest.mark.slow
@@ -389,3 +478,23 @@ def test_closing_with_open_tunnels_is_silent(
         waiting.close()
     gc.collect()
     assert caplog.records == [] and capfd.readouterr().err == ""
+
+
+def test_a_tunnel_that_is_refused_leaves_no_connection_behind(
+    tmp_path: Path, everywhere_is_outside: None
+) -> None:
+    """It is closed at once, and not when somebody collects what is left of it."""
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        port = far.getsockname()[1]
+        with Proxy(tmp_path / "s", [HostRule("localhost", port)]) as proxy:
+            gc.disable()
+            try:
+                tunnel = Tunnel(proxy, "localhost", port)
+                tunnel.say(BAD)
+                served, _ = far.accept()
+                with served:
+                    served.settimeout(5)
+                    assert served.recv(1) == b""
+                assert tunnel.rest() == UNRECOGNIZED_NAME
+            finally:
+                gc.enable()

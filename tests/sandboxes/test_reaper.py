@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,3 +161,114 @@ def test_a_process_that_ends_well_leaves_no_folder() -> None:
     code = "from sandboxes.owner import scratch_dir; print(scratch_dir())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() and not Path(done.stdout.strip()).exists()
+
+
+@pytest.mark.parametrize(
+    ("stat", "dead"),
+    [
+        ("{pid} (a name) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0", False),
+        ("{pid} (odd) name) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0", False),
+        # A process that has ended and that nobody waited for is none, and its number is not free.
+        ("{pid} (a name) Z 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0", True),
+        ("{pid} (a name) X 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0", True),
+        # Another one with the same number.
+        ("{pid} (a name) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 778 0", True),
+        (None, True),
+    ],
+)
+def test_who_is_dead_by_what_the_system_says(
+    stat: str | None, dead: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = current_owner()
+    owner = dataclasses.replace(me, pid=4242, started="777")
+    proc = tmp_path / "proc"
+    for name in ("self/ns", "sys/kernel/random", "4242"):
+        (proc / name).mkdir(parents=True)
+    (proc / "self/stat").write_text("")
+    (proc / "self/ns/pid").symlink_to(os.readlink("/proc/self/ns/pid"))
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    (proc / "sys/kernel/random/boot_id").write_text(boot)
+    if stat is not None:
+        (proc / "4242/stat").write_text(stat.format(pid=4242))
+    monkeypatch.setattr("sandboxes.owner._PROC", proc)
+    assert is_dead(owner) is dead
+    # Of another machine nothing is known, whatever has that number here.
+    assert not is_dead(dataclasses.replace(owner, machine="0"))
+    assert is_dead(dataclasses.replace(owner, boot="0"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a-b-c-d", "a-b-1", "a-b-1-d-e", "a-b--1-d", "not-made-by-us", "a-b-1x-d"]
+)
+def test_what_is_no_owner(text: str) -> None:
+    assert Owner.parse(text) is None
+
+
+class Volumes:
+    """An engine that lists volumes and images, and removes what it is told to."""
+
+    def __init__(self, volumes: list[dict[str, Any]], images: list[str]) -> None:
+        self.api, self._volumes, self._images = self, volumes, images
+        self.removed: list[str] = []
+
+    @contextmanager
+    def errors(self, *what: str) -> Iterator[None]:
+        yield
+
+    def containers(self, **options: Any) -> list[dict[str, Any]]:
+        return []
+
+    def images(self, **options: Any) -> list[dict[str, Any]]:
+        return [] if options else [{"Id": image} for image in self._images]
+
+    def volumes(self, filters: dict[str, str]) -> dict[str, Any]:
+        kind = filters["label"].rpartition("=")[2]
+        return {"Volumes": [v for v in self._volumes if v["Labels"][KIND_LABEL] == kind] or None}
+
+
+def volume(name: str, owner: Owner, kind: str = "toolchain", **labels: str) -> dict[str, Any]:
+    own = {KIND_LABEL: kind, "skillopt.owner": str(owner), "skillopt.image": "i1"}
+    return {"Name": name, "Labels": own | {f"skillopt.{k}": v for k, v in labels.items()}}
+
+
+ME = current_owner()
+DEAD = dataclasses.replace(ME, started="1")
+
+
+@pytest.mark.parametrize(
+    ("volumes", "removed"),
+    [
+        # One that is being filled has no digest of its content yet: it is its process's.
+        ([volume("v", ME)], []),
+        ([volume("v", DEAD)], ["v"]),
+        # One that is finished stays for all, whoever made it, as long as its image is there.
+        ([volume("v", DEAD, content="d1")], []),
+        ([volume("v", ME, content="d1")], []),
+        ([volume("v", DEAD, content="d1", image="gone")], ["v"]),
+        ([volume("v", ME, image="gone")], ["v"]),
+        # One whose finished copy another volume announces.
+        ([volume("v", DEAD), volume("w", ME, content="v")], []),
+        ([volume("v", DEAD), volume("w", ME, content="x")], ["v"]),
+        ([volume("v", DEAD), volume("w", ME), volume("x", DEAD)], ["v", "x"]),
+        # Copies of this machine's files go with their process.
+        ([volume("c", DEAD, "content")], ["c"]),
+        ([volume("c", ME, "content")], []),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_volumes_of_the_dead(
+    volumes: list[dict[str, Any]],
+    removed: list[str],
+    dry_run: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine: Any = Volumes(volumes, ["i1"])
+    gone: list[str] = []
+
+    def remove(_: Any, name: str) -> bool:
+        gone.append(name)
+        return True
+
+    monkeypatch.setattr("sandboxes.reaper.remove_volume", remove)
+    assert clean(engine, dry_run=dry_run) == [f"volume {name}" for name in removed]
+    assert gone == ([] if dry_run else removed)

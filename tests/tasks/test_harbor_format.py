@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from skillopt.tasks.harbor import TaskError, read_splits, read_task, read_tasks
+from skillopt.tasks.sources import cut, split_tasks
 from skillopt.tasks.validate import validate
+from tests.helpers.values import a_task
 
 MODERN = """\
 schema_version = "1.4"
@@ -346,3 +348,90 @@ def test_validate_reports_every_bad_task(make: Make, tmp_path: Path) -> None:
     assert validate(tmp_path / "set" / "good") == []
     with pytest.raises(TaskError, match="no such folder"):
         validate(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("/app", "/app"),
+        ("/app/", "/app"),
+        ("/work/a.b+c@d-e", "/work/a.b+c@d-e"),
+        ("/app/..b", "/app/..b"),
+        ("/app/.hidden", "/app/.hidden"),
+        ("/app/..", None),
+        ("/app/../etc", None),
+        ("/../etc", None),
+        ("/app/./b", None),
+        ("/.", None),
+        ("app", None),
+        ("/", None),
+        ("//app", None),
+        ("/app//b", None),
+        ("/a b", None),
+        ("/app:ro", None),
+    ],
+)
+def test_a_working_directory_is_a_place_below_the_root(
+    make: Make, place: str, found: str | None
+) -> None:
+    folder = make(f'[environment]\nworkdir = "{place}"\n')
+    if found is None:
+        with pytest.raises(TaskError, match=r"environment\.workdir: .* is not an absolute path"):
+            read_task(folder)
+    else:
+        assert read_task(folder).workdir == found
+
+
+@pytest.mark.parametrize(
+    ("settings", "memory_mb"),
+    [
+        ('memory = "512M"', 512), ('memory = "512m"', 512), ('memory = "2G"', 2048),
+        ('memory = "1T"', 1024 * 1024), ('memory = "4096K"', 4), ('memory = "1536K"', 1),
+        ('memory = "1K"', 1), ('memory = "1.5G"', 1536), ('memory = "2 GiB"', 2048),
+        ('memory = "2GB"', 2048), ("memory_mb = 512", 512), ("memory_mb = 511.2", 512),
+        # The newer key counts if both are there.
+        ('memory_mb = 300\nmemory = "2G"', 300), ("", 2048),
+        ('memory = "0G"', None), ('memory = "2"', None), ('memory = "2P"', None),
+        ('memory = "G"', None), ('memory = "-2G"', None), ("memory_mb = 0", None),
+    ],
+)  # fmt: skip
+def test_sizes_in_both_spellings(make: Make, settings: str, memory_mb: int | None) -> None:
+    folder = make(f"[environment]\n{settings}\n")
+    if memory_mb is None:
+        with pytest.raises(TaskError, match=r"environment\.memory"):
+            read_task(folder)
+    else:
+        assert read_task(folder).memory_mb == memory_mb
+
+
+@pytest.mark.parametrize(
+    ("tasks", "proportions", "parts"),
+    [
+        (10, (2, 1, 7), (2, 1, 7)),
+        (11, (2, 1, 7), (2, 1, 8)),
+        (9, (2, 1, 7), (1, 0, 8)),
+        (7, (1, 1, 1), (2, 2, 3)),
+        # Without a test split the rest is the selection's.
+        (7, (1, 1, 0), (3, 4, 0)),
+        (5, (2, 1, 0), (3, 2, 0)),
+        (3, (1, 0, 0), (3, 0, 0)),
+        (1, (1, 1, 1), (0, 0, 1)),
+        (0, (1, 1, 1), (0, 0, 0)),
+    ],
+)
+def test_shares_are_rounded_down_and_the_last_gets_the_rest(
+    tasks: int, proportions: tuple[int, int, int], parts: tuple[int, int, int]
+) -> None:
+    assert cut(tasks, proportions) == parts
+
+
+def test_a_split_depends_on_the_names_and_the_seed_alone() -> None:
+    tasks = [a_task(f"t{n:02}") for n in range(20)]
+    parts = split_tasks(tasks, (2, 1, 7), 5)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 4, "val": 2, "test": 14}
+    assert sorted(t.name for part in parts.values() for t in part) == [t.name for t in tasks]
+    assert split_tasks(tasks[::-1], (2, 1, 7), 5) == parts
+    assert split_tasks(tasks, (2, 1, 7), 6) != parts
+    assert [task.name for task in parts["train"]] != ["t00", "t01", "t02", "t03"]
+    # As every version has split them, so that a run can be resumed.
+    assert [task.name for task in parts["val"]] == ["t19", "t10"]

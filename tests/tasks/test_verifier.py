@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sandboxes.local import local_sandbox
+from sandboxes.base import ExecResult, Limits
+from sandboxes.local import LocalSandbox, local_sandbox
 from sandboxes.local_backend import LocalBackend
+from skillopt.core.import_path import OwnCodeError
 from skillopt.core.types import Reward, Task
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import VerifierSite
 from skillopt.tasks.solving import try_task
 from skillopt.tasks.surroundings import surround
-from skillopt.tasks.verifier import VerifierError, verify
+from skillopt.tasks.verifier import VerifierError, task_limits, verify, verify_with
 from skillopt.tasks.warm import Start
 
 Verify = Callable[[str], Reward]
@@ -250,3 +254,118 @@ def test_solve_finds_tasks_that_are_wrong(task: Task) -> None:
     (task.folder / "solution" / "solve.sh").write_text("echo oh >&2; exit 4")
     [problem] = try_task(task, environments, SITE).problems
     assert problem.message.endswith("solve.sh: ended with exit code 4: oh")
+
+
+class Ends(LocalSandbox):
+    """A sandbox in which the tests end as they are told."""
+
+    result = ExecResult(0, b"", b"", 1.0)
+
+    def run(self, argv: Any, **options: Any) -> ExecResult:
+        super().run(argv, **options)
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (
+            ExecResult(None, b"", b"", 1.0, timed_out=True),
+            "stopped at 20 s (raise verifier.timeout",
+        ),
+        (
+            ExecResult(None, b"", b"", 1.0, limit="memory"),
+            "its memory limit (raise environment.mem",
+        ),
+        (
+            ExecResult(None, b"", b"", 1.0, limit="disk"),
+            "its disk limit (raise environment.storage",
+        ),
+        (
+            ExecResult(None, b"", b"", 1.0, limit="pids"),
+            "its pids limit (raise sandbox.limits.pids)",
+        ),
+        (ExecResult(None, b"", b"", 1.0, limit="other"), "its other limit (raise it)"),
+        # The kernel killed a program of the tests, which went on.
+        (ExecResult(1, b"", b"", 1.0, limit="memory"), "its memory limit"),
+        (ExecResult(None, b"", b"", 1.0, timed_out=True, limit="memory"), "stopped at 20 s"),
+        (ExecResult(None, b"last words", b"", 1.0, limit="disk"), "): stdout: last words"),
+        (ExecResult(1, b"", b"", 1.0), ""),
+        (ExecResult(0, b"", b"", 1.0), ""),
+    ],
+)
+def test_tests_that_were_stopped_give_no_reward_though_they_wrote_one(
+    result: ExecResult, said: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task.folder / "tests" / "test.sh").write_text(f"echo 1 > {LOGS}/reward.txt")
+    monkeypatch.setattr(Ends, "result", result)
+    for folder in ("workspace", "record"):
+        (tmp_path / folder).mkdir()
+
+    def run() -> Reward:
+        return verify(task, tmp_path / "workspace", Ends, Start("unused"), tmp_path / "record")
+
+    if said:
+        with pytest.raises(VerifierError, match=re.escape(said)):
+            run()
+    else:
+        assert run().soft == 1.0
+
+
+@pytest.mark.parametrize(
+    ("own", "least", "found"),
+    [
+        # Each of the task's limits may be the larger one, or the smaller.
+        ((64, 1.0, 10), (128, 0.5, 5), (128, 1.0, 10)),
+        ((64, 1.0, 10), (32, 2.0, 20), (64, 2.0, 20)),
+        ((64, 1.0, 10), (64, 1.0, 10), (64, 1.0, 10)),
+        ((64, 1.0, 10), None, (64, 1.0, 10)),
+    ],
+)
+def test_a_sandbox_has_the_larger_of_two_limits(
+    own: tuple[int, float, int],
+    least: tuple[int, float, int] | None,
+    found: tuple[int, float, int],
+    task: Task,
+) -> None:
+    task = replace(task, memory_mb=own[0], cpus=own[1], disk_mb=own[2])
+    given = Limits(least[0], least[1], 77, least[2]) if least else None
+    limits = task_limits(task, given)
+    assert (limits.memory_mb, limits.cpus, limits.disk_mb) == found
+    assert limits.pids == (77 if least else Limits().pids)
+
+
+@pytest.mark.parametrize(
+    ("returned", "error"),
+    [
+        (Reward(0.0), ""), (Reward(1.0), ""), (Reward(0.5, {"n": 3}, None, 1), ""),
+        (Reward(1.01), "return a skillopt.Reward in"), (Reward(-0.01), "return a skillopt.Reward"),
+        (Reward(float("nan")), "return a skillopt.Reward in"), (1.0, "it returned 1.0"),
+        (None, "it returned None"),
+    ],
+)  # fmt: skip
+def test_what_a_users_own_verifier_may_return(
+    returned: Any, error: str, task: Task, tmp_path: Path
+) -> None:
+    def own(task: Task, workspace: Path, answer: str) -> Any:
+        return returned
+
+    if error:
+        with pytest.raises(OwnCodeError, match=error):
+            verify_with(own, task, tmp_path, "", tmp_path)
+    else:
+        reward = verify_with(own, task, tmp_path, "", tmp_path)
+        assert (reward.soft, reward.feedback) == (returned.soft, "")
+        assert {type(value) for value in reward.metrics.values()} <= {float}
+        assert reward.solved is (True if returned.solved else None)
+
+
+@pytest.mark.parametrize("raised", [ConnectionError("gone"), TimeoutError("late")])
+def test_a_service_that_a_verifier_does_not_reach_is_no_verdict(
+    raised: OSError, task: Task, tmp_path: Path
+) -> None:
+    def own(task: Task, workspace: Path, answer: str, rollout: Path) -> Reward:
+        raise raised
+
+    with pytest.raises(VerifierError, match=f"on task task: {type(raised).__name__}: {raised}"):
+        verify_with(own, task, tmp_path, "", tmp_path)

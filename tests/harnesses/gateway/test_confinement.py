@@ -218,3 +218,111 @@ def test_what_a_tool_was_called_with_is_the_agents_business() -> None:
     )
     for odd in (None, 7, "text", [[None]], {"content": "https://x"}):
         assert remote_address("chat", {"messages": odd}) == ""
+
+
+ADDRESS = "https://attacker.invalid/?leak=secret"
+IMAGE = {"type": "input_image", "image_url": ADDRESS}
+SOURCE = {"type": "image", "source": {"type": "url", "url": ADDRESS}}
+ASKED = {"type": "function_call_output", "call_id": "1", "output": "done"}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "items"),
+    [
+        # A message, and what a tool gave back, in each protocol.
+        ("responses", [{"role": "user", "content": [IMAGE]}]),
+        ("responses", [ASKED, {**ASKED, "output": [{"type": "input_text", "text": "x"}, IMAGE]}]),
+        ("responses", [{"type": "custom_tool_call_output", "call_id": "1", "output": [IMAGE]}]),
+        ("responses", [{"type": "computer_call_output", "output": IMAGE}]),
+        ("responses", [{"role": "user", "content": [{"type": "input_file", "file_url": ADDRESS}]}]),
+        ("messages", [{"role": "user", "content": [SOURCE]}]),
+        ("messages", [{"role": "user", "content": [{"type": "tool_result", "content": [SOURCE]}]}]),
+        ("messages", [{"role": "user", "content": [{**SOURCE, "type": "document"}]}]),
+        ("messages", [{"role": "user", "content": [{"tool_result": [SOURCE]}]}]),
+        ("chat", [{"role": "tool", "tool_call_id": "1", "content": [
+            {"type": "image_url", "image_url": {"url": ADDRESS}}]}]),
+        ("chat", [{"role": "user", "content": [{"type": "image_url", "image_url": ADDRESS}]}]),
+        # The last of several, and the one before the last.
+        ("messages", [{"role": "user", "content": "hi"}, {"role": "user", "content": [SOURCE]}]),
+        ("messages", [{"role": "user", "content": [SOURCE]}, {"role": "user", "content": "hi"}]),
+    ],
+)  # fmt: skip
+def test_an_address_is_seen_wherever_the_service_would_fetch_it(
+    protocol: ProtocolName, items: list[Any]
+) -> None:
+    key = "input" if protocol == "responses" else "messages"
+    other = "messages" if protocol == "responses" else "input"
+    assert remote_address(protocol, {key: items}) == ADDRESS
+    assert remote_address(protocol, {other: items}) == "", "the service does not read it there"
+    plain = json.loads(json.dumps(items).replace(ADDRESS, ADDRESS.replace("https", "http")))
+    assert remote_address(protocol, {key: plain}).startswith("http:")
+    inline = json.loads(json.dumps(items).replace(ADDRESS, DATA))
+    assert remote_address(protocol, {key: inline}) == ""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tier", "kept"),
+    [
+        ("responses", "priority", False), ("responses", "flex", True), ("responses", None, True),
+        ("chat", "default", True), ("chat", "scale", False), ("chat", "auto", True),
+        ("messages", "standard_only", True), ("messages", "standard", True),
+    ],
+)  # fmt: skip
+def test_a_service_tier_that_costs_more_is_taken_out(
+    protocol: ProtocolName, tier: str | None, kept: bool
+) -> None:
+    body, taken = confined(protocol, {"model": "m", "service_tier": tier})
+    assert ("service_tier" in body) is kept and taken == (() if kept else ("service_tier",))
+
+
+@pytest.mark.parametrize(
+    ("choice", "kept"),
+    [
+        ("required", True),
+        ({"type": "function", "name": "f"}, True),
+        ({"type": "function"}, True),
+        ({"type": "web_search"}, False),
+        ({"type": "allowed_tools", "tools": [{"type": "function", "name": "f"}]}, True),
+        ({"type": "allowed_tools", "tools": [{"type": "web_search"}]}, False),
+        (
+            {
+                "type": "allowed_tools",
+                "tools": [{"type": "function", "name": "f"}, {"type": "web_search"}],
+            },
+            False,
+        ),
+    ],
+)
+def test_a_choice_stays_if_all_that_it_names_do(choice: Any, kept: bool) -> None:
+    tools = [FUNCTION, {"type": "web_search"}]
+    body, taken = confined("responses", {"tools": tools, "tool_choice": choice})
+    assert ("tool_choice" in body) is kept
+    assert taken == ("tool web_search",) + (() if kept else ("tool_choice",))
+    # With nothing taken out a choice is the agent's, whatever it names.
+    own = {"tools": [FUNCTION], "tool_choice": choice}
+    assert confined("responses", own) == (own, ())
+
+
+@pytest.mark.parametrize(
+    ("part", "removed"),
+    [
+        ({"type": "input_file", "file_id": "f"}, True),
+        ({"type": "input_file", "file_id": "", "file_data": DATA}, False),
+        ({"type": "document", "source": {"type": "file", "file_id": "f"}}, True),
+        ({"type": "file", "file": {"file_id": "f"}}, True),
+        ({"type": "file", "file": {"file_data": DATA}}, False),
+        ({"type": "image_url", "image_url": {"file_id": "f"}}, True),
+        ({"type": "input_audio", "input_audio": {"file_id": "f"}}, True),
+        ({"type": "container_upload"}, True),
+        ({"type": "input_text", "text": "file_id"}, False),
+    ],
+)
+def test_a_kept_file_is_one_wherever_its_id_is(part: dict[str, Any], removed: bool) -> None:
+    """The second part of a message, and inside what a tool gave back."""
+    text = {"type": "input_text", "text": "hi"}
+    for key in ("content", "output"):
+        items = [{"role": "user", "content": "hi"}, {key: [text, part]}]
+        body, taken = confined("responses", {"input": items})
+        assert body["input"][1][key][0] == text
+        assert (body["input"][1][key][1] != part) is removed and bool(taken) is removed
+        assert body["input"][0] == items[0]

@@ -207,3 +207,79 @@ def test_who_leaves_the_queue_takes_no_slot_along() -> None:
         await slots.take("c", 0.1)
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("patience", "replied", "status", "told", "down", "waited", "tries"),
+    [
+        # The pause must fit into what is left of the outage, and of the rollout's patience.
+        (Patience(total_s=100), True, 502, 40.0, 59.0, 0, True),
+        (Patience(total_s=100), True, 502, 40.0, 61.0, 0, False),
+        (Patience(total_s=100), True, 502, 40.0, 0.0, 58.9, True),
+        (Patience(total_s=100), True, 502, 40.0, 0.0, 61.0, False),
+        # An outage may be given less, or more, than the rollout waits in all.
+        (Patience(total_s=100, outage_s=50), True, 502, 40.0, 11.0, 0, False),
+        (Patience(total_s=100, outage_s=50), True, 502, 40.0, 8.9, 0, True),
+        (Patience(total_s=100, outage_s=500), True, 502, 40.0, 300.0, 0, True),
+        (Patience(total_s=100, outage_s=500), True, 502, 40.0, 300.0, 61.0, False),
+        # One that never replied has a minute, or less; a limit shows that it is there.
+        (Patience(total_s=1000), False, 502, 40.0, 21.0, 0, False),
+        (Patience(total_s=1000), False, 502, 40.0, 18.9, 0, True),
+        (Patience(total_s=1000, outage_s=50), False, 502, 40.0, 11.0, 0, False),
+        (Patience(total_s=1000), False, 429, 40.0, 500.0, 0, True),
+        (Patience(total_s=1000), False, 0, None, 30.0, 0, True),
+    ],
+)
+def test_another_try_must_fit_into_what_is_left(
+    patience: Patience,
+    replied: bool,
+    status: int,
+    told: float | None,
+    down: float,
+    waited: float,
+    tries: bool,
+) -> None:
+    made = attempts(patience, replied=replied)
+    made.health.down_since = now() - down
+    pause = made.failed(status, told, waited)
+    assert (pause is not None) is tries
+    if pause is not None and told is not None:
+        assert told <= pause <= told + 1
+
+
+def test_own_pauses_double_and_stay_below_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harnesses.gateway.patience.random.uniform", lambda low, high: 1.0)
+    patience = Patience(pause_s=0.5)
+    assert [patience.pause(n, None) for n in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 4.0]
+    assert patience.pause(40, None) == patience.pause(60, None) >= 8.0
+    assert Patience(pause_s=1000.0).pause(3, None) == 1000.0
+    assert patience.pause(9, 5.0) == 6.0, "what the service asks for, and a little more"
+
+
+@pytest.mark.parametrize(
+    ("total", "first_byte", "silence", "stalled"),
+    [(3600.0, 60.0, 2.0, 300.0), (3600.0, 1.0, 1.0, 300.0), (3600.0, 200.0, 2.0, 400.0),
+     (100.0, 60.0, 2.0, 100.0), (0.5, 60.0, 2.0, 1.0)],
+)  # fmt: skip
+def test_how_long_silence_is_borne(
+    total: float, first_byte: float, silence: float, stalled: float
+) -> None:
+    patience = Patience(total_s=total, first_byte_s=first_byte)
+    assert (patience.silence_s, patience.stalled_s) == (silence, stalled)
+
+
+def test_a_request_fails_only_if_others_are_answered_between() -> None:
+    """Eight failures in an outage are the service's; what counts is a reply between two of them."""
+    made = attempts(Patience())
+    for _ in range(20):
+        assert made.failed(500, None, 0) is not None
+    made = attempts(Patience())
+    made.health.good()
+    made.health.good()
+    for _ in range(9):  # The first failure has none before it.
+        assert made.failed(500, None, 0) is not None
+        made.health.good()
+        made.health.good()
+        if made.failures == 8:
+            break
+    assert made.failed(500, None, 0) is None

@@ -568,6 +568,53 @@ def test_messages_out_of_order_are_put_where_services_expect_them() -> None:
     ]  # fmt: skip
 
 
+def called(*ids: str) -> Message:
+    return Message("assistant", "", tuple(ToolCall(id, "run", {}) for id in ids))
+
+
+def gave(*ids: str) -> Message:
+    return Message("user", results=tuple(ToolResult(id, f"result of {id}") for id in ids))
+
+
+NOTHING_CAME = "[the tool failed]\n(no result)"
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        # A result that is missing when the model speaks again is given up, whatever came between:
+        # another result,
+        (
+            [called("a", "b"), gave("a"), Message("assistant", "well")],
+            [["a", "b"], ["result of a"], [NOTHING_CAME], "well"],
+        ),
+        # or something that the user said,
+        (
+            [called("a"), Message("user", "hi"), Message("assistant", "well")],
+            [["a"], [NOTHING_CAME], "hi", "well"],
+        ),
+        # or both.
+        (
+            [called("a", "b"), gave("b"), Message("user", "hi"), called("c"), gave("c")],
+            [["a", "b"], ["result of b"], [NOTHING_CAME], "hi", ["c"], ["result of c"]],
+        ),
+        # Calls of one reply that come as two messages have their results after both.
+        (
+            [called("a"), called("b"), gave("a", "b")],
+            [["a", "b"], ["result of a", "result of b"]],
+        ),
+        ([called("a"), gave("a"), Message("assistant", "well")], [["a"], ["result of a"], "well"]),
+        ([called("a"), Message("user", "hi"), gave("a")], [["a"], ["result of a"], "hi"]),
+        ([called("a")], [["a"], [NOTHING_CAME]]),
+    ],
+)
+def test_each_call_has_its_result_right_after_it(messages: list[Message], said: list[Any]) -> None:
+    shown, _ = prepared(Conversation("m", (Message("user", "q"), *messages)), "chat")
+    found = [m.text or [r.text for r in m.results] or [c.id for c in m.calls]
+             for m in shown.messages]  # fmt: skip
+    assert found == ["q", *said]
+
+
 def events_of(*items: dict[str, Any]) -> Iterator[dict[str, Any]]:
     return iter(items)
 

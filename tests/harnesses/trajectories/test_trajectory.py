@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from atif import Trajectory
 from harnesses.base import Usage
 from harnesses.gateway.exchange import MAIN, Exchange
 from harnesses.gateway.wire import read_wire
-from harnesses.protocols.base import Reply, ToolCall
-from harnesses.trajectories.threads import turns
+from harnesses.protocols.base import Reply, Thought, ToolCall
+from harnesses.trajectories.threads import main_conversation, turns
 from harnesses.trajectories.trajectory import (
     body_lines,
     build_trajectory,
     final_answer,
     skill_activated,
+    skills_opened,
 )
 from tests.helpers.atif_schema import SCHEMA
 
@@ -305,3 +307,196 @@ def test_calls_of_one_reply_with_one_id_have_their_results_in_order() -> None:
     ])  # fmt: skip
     (step,) = [step for step in found["steps"] if step.get("tool_calls")]
     assert [r["content"] for r in step["observation"]["results"]] == ["out 0", "out 1"]
+
+
+def at(time: float, exchange: Exchange) -> Exchange:
+    return replace(exchange, started=time, ended=time + 0.5)
+
+
+def claude(
+    messages: list[tuple[str, str]],
+    reply: str,
+    time: float,
+    thread: str = "",
+    part: int = 0,
+    calls: tuple[ToolCall, ...] = (),
+) -> Exchange:
+    body = claude_body("x") | {"messages": [{"role": r, "content": t} for r, t in messages]}
+    said = Reply(reply, calls)
+    return Exchange("messages", body, said, 200, "", time, time + 0.5, thread=thread, part=part)
+
+
+def test_replies_that_end_out_of_order_are_in_the_order_of_their_requests() -> None:
+    """Sub-agents work at the same time: a long reply is recorded after later ones."""
+    late = claude([("user", "main")], "first", 1.0)
+    sub_late, sub = (claude([("user", f"sub {n}")], f"sub {n}", 2.0 + n, "a1") for n in (1, 0))
+    more = claude([("user", "main"), ("assistant", "first"), ("user", "go on")], "last", 9.0)
+    found = turns([sub_late, more, sub, late])
+    assert [turn.started for turn in found] == [1.0, 2.0, 3.0, 9.0]
+    assert final_answer(found) == "last"
+    document = build([sub_late, more, sub, late])
+    assert [step["message"] for step in document["steps"]] == ["main", "first", "go on", "last"]
+    (below,) = document["subagent_trajectories"]
+    assert [step["message"] for step in below["steps"]] == ["sub 0", "sub 0", "sub 1", "sub 1"]
+
+
+def test_the_opening_of_an_agent_that_says_nothing_is_that_of_its_first_request() -> None:
+    exchange.time = 0.0  # type: ignore[attr-defined]
+    first = exchange([{"role": "user", "content": "do it"}], Reply("done"))
+    other = exchange([{"role": "user", "content": "check it"}], Reply("checked"))
+    alone = exchange([{"role": "user", "content": "do it"}], Reply("title"), tools=False)
+    kinds = [(turn.kind, turn.label) for turn in turns([other, alone, first])]
+    assert kinds == [("turn", "turn"), ("side", "another opening"), ("side", "without tools")]
+
+
+SUMMARISE = "Your task is to create a detailed summary of the conversation"
+
+
+def test_a_second_summary_is_one_too() -> None:
+    """After each the conversation is counted from the start: what is said again was said again."""
+    exchanges, said, time = [], [("user", "do it")], 1.0
+    for number in (1, 2, 3):
+        exchanges.append(claude(said, f"step {number}", time))
+        more = [*said, ("assistant", f"step {number}"), ("user", "go on")]
+        exchanges.append(claude(more, f"more {number}", time + 1))
+        if number < 3:
+            asked = [*more, ("assistant", f"more {number}"), ("user", SUMMARISE)]
+            exchanges.append(claude(asked, f"summary {number}", time + 2))
+        said = [("user", f"summary {number}"), ("user", "do it")]
+        time += 3
+    document = build(exchanges)
+    jsonschema.validate(document, SCHEMA)
+    assert [(step["source"], step["message"]) for step in document["steps"]] == [
+        ("user", "do it"), ("agent", "step 1"), ("user", "go on"), ("agent", "more 1"),
+        ("agent", "summary 1"),
+        ("user", "summary 1"), ("agent", "step 2"), ("user", "go on"), ("agent", "more 2"),
+        ("agent", "summary 2"),
+        ("user", "summary 2"), ("agent", "step 3"), ("user", "go on"), ("agent", "more 3"),
+    ]  # fmt: skip
+    joins = [step.get("extra", {}).get("joins") for step in document["steps"]]
+    assert [n for n, one in enumerate(joins) if one] == [5, 10]
+    assert joins[5] == joins[10] == ["compaction"]
+    copied = [bool(step.get("is_copied_context")) for step in document["steps"]]
+    assert [n for n, one in enumerate(copied) if one] == [5, 10]
+    kinds = [step.get("extra", {}).get("kind") for step in document["steps"]]
+    assert [n for n, one in enumerate(kinds) if one] == [4, 9]
+    assert [step["step_id"] for step in document["steps"]] == list(range(1, 15))
+    assert final_answer(turns(exchanges)) == "more 3"
+    assert final_answer(turns(exchanges[:3])) == "more 1", "a summary is no answer"
+
+
+def test_each_start_of_a_program_is_where_it_resumed() -> None:
+    said = [("user", "do it")]
+    parts = [
+        claude(said, "a", 1.0, part=0),
+        claude([*said, ("assistant", "a"), ("user", "again")], "b", 2.0, part=1),
+        claude([*said, ("user", "again"), ("user", "and more")], "c", 3.0, part=1),
+        claude([*said, ("user", "again"), ("user", "and more"), ("user", "!")], "d", 4.0, part=2),
+    ]
+    steps = build(parts)["steps"]
+    joins = {step["message"]: step["extra"]["joins"] for step in steps if step.get("extra")}
+    assert joins == {"again": ["resume"], "!": ["resume"]}
+    assert not any(step.get("is_copied_context") for step in steps)
+
+
+def test_a_message_that_is_said_twice_is_there_twice() -> None:
+    said = [("user", "go on")]
+    again = [*said, ("assistant", "a"), ("user", "go on")]
+    exchanges = [claude(said, "a", 1.0), claude(again, "b", 2.0), claude(again, "c", 3.0)]
+    messages = [step["message"] for step in build(exchanges)["steps"]]
+    assert messages == ["go on", "a", "go on", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown", "opened"),
+    [
+        (["a", "b", "c", "d"], "a\nb", True),  # Half of them.
+        (["a", "b", "c", "d"], "a", False),
+        (["a", "b", "c"], "a", False),
+        (["a", "b", "c"], "a\nc", True),
+        (["a"], "a", True),
+        ([], "a", False),
+    ],
+)
+def test_half_of_a_skills_lines_in_one_message_open_it(
+    lines: list[str], shown: str, opened: bool, tmp_path: Path
+) -> None:
+    body = "\n\n".join(f"- rule {line}" for line in lines)
+    (tmp_path / "SKILL.md").write_text(f"---\nname: s\ndescription: d\n---\n\n{body}\n")
+    said = "\n".join(f"- rule {line}" for line in shown.splitlines())
+    found = turns([claude([("user", "hi"), ("user", said)], "ok", 1.0)])
+    assert skill_activated(found, tmp_path) is opened
+    assert skills_opened(found, [tmp_path]) == ((tmp_path.name,) if opened else ())
+    # Not from several messages together.
+    apart = turns([claude([("user", line) for line in said.splitlines()], "ok", 1.0)])
+    assert skill_activated(apart, tmp_path) is (opened and len(lines) == 1)
+
+
+def task(id: str, text: str, name: str = "Task", key: str = "prompt") -> ToolCall:
+    return ToolCall(id, name, {key: text})
+
+
+@pytest.mark.parametrize(
+    ("call", "below"),
+    [
+        (task("c1", "look there"), True),
+        (task("c1", "look there", key="message"), True),
+        (task("c1", "look there", name="mcp__agents__Task"), True),
+        (task("c1", "  "), False),
+        (task("c1", "something else"), False),
+        (task("c1", "look there", name="Bash"), False),
+        (task("c1", "look there", key="description"), False),
+    ],
+)
+def test_a_call_that_starts_a_sub_agent_is_known_by_its_text(call: ToolCall, below: bool) -> None:
+    main = claude([("user", "do it")], "", 1.0, calls=(call,))
+    sub = claude([("user", "please look there")], "seen", 2.0, "a1")
+    document = build([main, sub])
+    step = next(step for step in document["steps"] if step.get("tool_calls"))
+    refs = step["observation"]["results"][0]["subagent_trajectory_ref"] if below else None
+    assert (refs and refs[0]["trajectory_id"]) == ("a1" if below else None)
+    assert below or "observation" not in step
+    assert document["subagent_trajectories"][0]["trajectory_id"] == "a1"
+
+
+def test_two_calls_start_two_sub_agents_though_they_say_the_same() -> None:
+    calls = (task("c1", "look"), task("c2", "look"))
+    main = claude([("user", "do it")], "", 1.0, calls=calls)
+    subs = [claude([("user", "look")], f"seen {n}", 2.0 + n, f"a{n}") for n in (1, 2)]
+    step = build([main, *subs])["steps"][1]
+    refs = [one["subagent_trajectory_ref"][0]["trajectory_id"]
+            for one in step["observation"]["results"]]  # fmt: skip
+    assert refs == ["a1", "a2"]
+
+
+def test_the_last_word_of_a_sub_agent_is_not_the_answer() -> None:
+    main, sub = claude([("user", "do it")], "done", 1.0), claude([("user", "x")], "seen", 2.0, "a1")
+    found = turns([main, sub])
+    assert final_answer(found) == "done"
+    assert [turn.reply.text for turn in main_conversation(found) if turn.reply] == ["done"]
+
+
+def test_a_trajectory_has_the_first_requests_tools_and_the_whole_usage() -> None:
+    exchanges = conversation()
+    last = exchanges[-1]
+    other = [{"function": {"name": "other", "parameters": {}}}]
+    exchanges[-1] = replace(last, request={**last.request, "tools": other})
+    document = build(exchanges)
+    assert document["agent"]["tool_definitions"] == [
+        {"type": "function", "function": {"name": "shell", "description": "", "parameters": {}}}
+    ]
+    metrics = document["final_metrics"]
+    assert metrics["total_prompt_tokens"] == 30 and metrics["total_completion_tokens"] == 5
+    assert metrics["total_cached_tokens"] == 10 and metrics["total_steps"] == 5
+    alone = [Exchange("chat", chat_body("hi", tools=False), Reply("ok"), 200, "", 1.0, 2.0)]
+    assert "tool_definitions" not in build(alone)["agent"], "none is not an empty list"
+
+
+def test_what_the_model_thought_is_kept_apart_and_nothing_is_no_empty_list() -> None:
+    body = claude_body("x") | {"messages": [{"role": "user", "content": "do it"}]}
+    reply = Reply("done", thoughts=(Thought("first"), Thought("then")))
+    document = build([Exchange("messages", body, reply, 200, "", 1.0, 2.0, thread="")])
+    agent = document["steps"][-1]
+    assert (agent["message"], agent["reasoning_content"]) == ("done", "first\nthen")
+    assert "subagent_trajectories" not in document
+    assert "tool_calls" not in agent and "observation" not in agent

@@ -1,0 +1,55 @@
+"""Nodes read their own keys; a missing one is named, and values never are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sandboxes.base import SandboxError
+from skillopt.rollouts.cluster.keys import check_keys, needed_keys
+from tests.helpers.small import small_config
+
+SECRET = "sk-value-of-the-key"
+
+
+def test_keys_of_target_and_judge_are_needed(tmp_path: Path) -> None:
+    http = {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9"}
+    config = small_config(
+        tmp_path,
+        **{
+            "upstreams.a": {**http, "key_env": "KEY_A"},
+            "upstreams.b": {**http, "key_env": "KEY_B"},
+            "upstreams.c": {**http, "key_env": "KEY_C"},
+            "target": {"upstream": "a", "name": "m"},
+            "optimizer": {"upstream": "b", "name": "m"},
+            "judge": {"upstream": "c", "name": "m"},
+        },
+    )
+    assert list(needed_keys(config)) == ["KEY_A", "KEY_C"]
+    assert list(needed_keys(small_config(tmp_path))) == []
+
+
+def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    with pytest.raises(SandboxError, match="no API key in SOME_KEY: it is not set there"):
+        check_keys(["SOME_KEY"])
+    monkeypatch.setenv("SOME_KEY", SECRET)
+    check_keys(["SOME_KEY"])
+
+
+def test_keys_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SOME_KEY", "NEXT_KEY", "OTHER"):
+        monkeypatch.setenv(name, "")
+    file = tmp_path / "keys"
+    file.write_text(
+        f'# keys\nexport SOME_KEY="{SECRET}"\nNEXT_KEY = b\nOTHER=x\nnonsense {SECRET}\n'
+    )
+    check_keys(["SOME_KEY", "NEXT_KEY"], str(file))
+    assert [os.environ[n] for n in ("SOME_KEY", "NEXT_KEY", "OTHER")] == [SECRET, "b", ""]
+    with pytest.raises(SandboxError, match="NO_KEY") as failed:
+        check_keys(["NO_KEY"], str(file))
+    assert SECRET not in str(failed.value)
+    with pytest.raises(SandboxError, match=r"keys_file: .*/gone: No such file"):
+        check_keys(["SOME_KEY"], str(tmp_path / "gone"))

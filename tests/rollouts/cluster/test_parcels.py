@@ -1,0 +1,163 @@
+"""Folders and objects travel whole, once, and nothing leads out of a folder."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from skillopt.rollouts.cluster import parcels
+from skillopt.rollouts.cluster.parcels import (
+    ParcelError,
+    Receiver,
+    Sender,
+    emptied,
+    packed,
+    unpacked,
+)
+
+
+def tree(root: Path) -> dict[str, tuple[str, int, bytes]]:
+    found = {}
+    for path in sorted(root.rglob("*")):
+        kind = "link" if path.is_symlink() else "folder" if path.is_dir() else "file"
+        data = os.fsencode(path.readlink()) if kind == "link" else b""
+        data = path.read_bytes() if kind == "file" else data
+        mode = 0 if kind == "link" else path.stat().st_mode & 0o777
+        found[str(path.relative_to(root))] = (kind, mode, data)
+    return found
+
+
+def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    (source / "deep" / "er").mkdir(parents=True)
+    (source / "empty").mkdir()
+    (source / "deep" / "er" / "ü\udcff").write_bytes(b"\0\xff")
+    (source / "run.sh").write_text("echo")
+    (source / "run.sh").chmod(0o755)
+    (source / "away").symlink_to("/etc/passwd")
+    os.mkfifo(source / "pipe")
+    (source / "under_way.json").write_text("{}")
+    os.link(source / "run.sh", source / "again.sh")
+    target.mkdir()
+    unpacked(packed(source, leave=frozenset({"under_way.json"})), target)
+    (source / "pipe").unlink()
+    (source / "under_way.json").unlink()
+    assert tree(target) == tree(source)
+    assert (target / "run.sh").stat().st_mtime == (source / "run.sh").stat().st_mtime
+
+
+def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for info, content in members:
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return zstandard.ZstdCompressor().compress(data.getvalue())
+
+
+def link(name: str, to: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, to
+    return info
+
+
+@pytest.mark.parametrize("name", ["../out", "/out", "a/../../out"])
+def test_names_that_lead_out_are_refused(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with pytest.raises(OSError, match="not a name"):
+        unpacked(archive((tarfile.TarInfo(name), b"x")), folder)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "in", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    through = archive((link("a", str(outside)), b""), (tarfile.TarInfo("a/b"), b"x"))
+    with pytest.raises(OSError, match="below a link"):
+        unpacked(through, folder)
+    over = archive((link("c", str(outside / "d")), b""), (tarfile.TarInfo("c"), b"x"))
+    with pytest.raises(OSError):
+        unpacked(over, folder)
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"no archive", packed(Path(__file__), "x")[:40]])
+def test_damaged_archives_are_refused(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ParcelError, match="damaged"):
+        unpacked(data, tmp_path)
+
+
+def test_large_folders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "zeros").write_bytes(bytes(1000))
+    data = packed(tmp_path / "a")
+    monkeypatch.setattr(parcels, "MAX_BYTES", 999)
+    with pytest.raises(ParcelError, match="more than"):
+        packed(tmp_path / "a")
+    with pytest.raises(ParcelError, match="more than"):
+        unpacked(data, tmp_path / "b")
+
+
+def test_a_folder_is_emptied_but_for_the_drivers_own(tmp_path: Path) -> None:
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    (tmp_path / "z").symlink_to("/")
+    (tmp_path / "kept").write_text("")
+    emptied(tmp_path, leave=frozenset({"kept"}))
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+@dataclass(frozen=True)
+class Thing:
+    folder: Path
+    file: Path
+    missing: Path
+    make: partial[str]
+
+
+def read(path: Path) -> str:
+    return (path / "word").read_text()
+
+
+def test_paths_in_objects_stand_for_what_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "my-skill"
+    folder.mkdir()
+    (folder / "word").write_text("hello")
+    (tmp_path / "f.txt").write_text("file")
+    sent = Thing(folder, tmp_path / "f.txt", Path("/no/such"), partial(read, folder))
+    sender, receiver = Sender(), Receiver(tmp_path / "node")
+    data, digests = sender.dumps(sent)
+    assert str(tmp_path).encode() not in data
+    assert receiver.missing(digests) == sorted(digests) and len(digests) == 2
+    for digest in digests:
+        receiver.put(sender.parcel(digest))
+    assert receiver.missing(digests) == []
+    found = receiver.loads(data)
+    assert found.folder.name == "my-skill" and found.folder != folder
+    assert found.file.read_text() == "file" and found.file.name == "f.txt"
+    assert found.missing == Path("/no/such") and found.make() == "hello"
+    assert sender.dumps(sent)[1] == digests, "what is there is read once"
+
+
+def test_equal_content_of_other_names_is_not_mixed_up(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "word").write_text("same")
+        os.utime(tmp_path / name / "word", (0, 0))
+    assert len(Sender().dumps((tmp_path / "a", tmp_path / "b"))[1]) == 2
+
+
+def test_what_cannot_travel_is_named() -> None:
+    import threading
+
+    with pytest.raises(ParcelError, match="lock"):
+        Sender().dumps(threading.Lock())
