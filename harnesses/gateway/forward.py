@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from harnesses.base import Usage
@@ -234,6 +234,7 @@ class Forward:
             raise BrokenStreamError(str(broke)) from broke
         finally:
             self._recorded(answer.status, passing)
+            await _end(answer.chunks)
 
     def _recorded(self, status: int, passing: Passing) -> None:
         """Judge and record what has passed, once."""
@@ -276,7 +277,7 @@ class Forward:
         if self._done:
             return
         self._done = True
-        if error == GONE and usage is None:
+        if error == GONE and usage is None and self._tries.count:
             usage = estimated(self._route.call.body, 0)
         if usage is not None:
             usage = self._price(usage)
@@ -284,6 +285,13 @@ class Forward:
             reply, status, error, self._started, blame, self._tries.count
         )
         self._session.add(exchange, usage)
+
+
+async def _end(chunks: AsyncIterator[bytes]) -> None:
+    """End the call to the service whose answer nobody reads to its end, so that nobody pays for
+    it."""
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()
 
 
 def _as_it_is(chunk: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,22 @@ class Run(click.ParamType[Path]):
                 return find_run(value)
         except SkillOptError as error:
             self.fail(str(error), param, ctx)
+
+
+class FileToWrite(click.Path):
+    """A file that a command writes; it may be missing, or is replaced as a whole. So it is no
+    device or pipe, which would be replaced by a file; of a link, it is what it leads to."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not str(value):
+            self.fail("the name is empty; give a file's name", param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.exists() and not path.is_file():
+            self.fail(f"{path} is no file; give a file's name", param, ctx)
+        return path.resolve() if path.is_symlink() else path
 
 
 run_argument = click.argument("run", type=Run(), metavar="RUN")

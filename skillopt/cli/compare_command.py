@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skillopt.cli import EXIT_LIMIT, guarded
-from skillopt.cli.common import output, parse_settings, set_option, show_text, warn_of_network
+from skillopt.cli.common import (
+    FileToWrite,
+    output,
+    parse_settings,
+    set_option,
+    show_text,
+    warn_of_network,
+)
 
 if TYPE_CHECKING:
     from skillopt.config.schema import Config
     from skillopt.training.several import Trained, Wanted
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = FileToWrite()
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):
@@ -74,12 +81,13 @@ def command(
     A run that stops does not stop the others. After an interruption, a failure or a limit, run the
     same command again: what is finished is not run again.
     """
-    from skillopt.cli.compare_report import print_comparison, write_files
+    from skillopt.cli.compare_report import check_files, print_comparison, write_files
     from skillopt.core.files import to_json
     from skillopt.evaluation.method_table import Comparison
     from skillopt.evaluation.run_table import read_finished
     from skillopt.training.several import plan_runs, with_seeds
 
+    check_files(csv_file, plot_file, page_file)
     given = _given(names, parse_settings(settings))
     configs = [found for found in given if not isinstance(found, Path)]
     if (seeds or settings) and not configs:

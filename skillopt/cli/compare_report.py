@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+def check_files(*files: Path | None) -> None:
+    """Check that the files that were asked for can be written, before anything is trained.
+
+    Raises:
+        click.UsageError: two of them are the same one.
+        OSError: the folder of one cannot be written.
+    """
+    from skillopt.core.files import check_writable
+
+    wanted = [file.resolve() for file in files if file]
+    for file in wanted:
+        if wanted.count(file) > 1:
+            raise click.UsageError(f"{file}: is to be written twice; give each its own file")
+        check_writable(file.parent)
+
+
 def write_files(found: Comparison, csv: Path | None, plot: Path | None, page: Path | None) -> None:
     """Write the files that were asked for."""
     from skillopt.core.files import write_atomic
@@ -88,10 +104,10 @@ def _print_costs(console: Console, rows: Sequence[RunRow]) -> None:
         add_row(
             table,
             row.run,
-            f"{row.asked:,}",
+            "unknown" if row.asked is None else f"{row.asked:,}",
             "" if row.budget is None else f"{row.budget:,}",
-            f"{row.overshoot:,}",
-            "" if row.asked_tokens is None else _thousands(row.asked_tokens),
+            "unknown" if row.overshoot is None else f"{row.overshoot:,}",
+            "unknown" if row.asked_tokens is None else _thousands(row.asked_tokens),
             f"{row.rollouts:,}",
             *(f"{part.calls:,}, {_thousands(part.tokens)}" for part in parts),
             cost_text(row.usage),

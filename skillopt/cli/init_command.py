@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillopt.cli import guarded
-from skillopt.cli.common import output, show_text
+from skillopt.cli.common import FileToWrite, output, show_text
 
 if TYPE_CHECKING:
     from skillopt.setup.services import Service
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FileToWrite(),
     metavar="FILE",
     help="The config to write. [default: the skill's name with .yaml]",
 )

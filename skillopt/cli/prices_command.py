@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from skillopt.cli import guarded
+from skillopt.cli.common import FileToWrite
 
 
 @click.command("prices")
@@ -29,7 +30,7 @@ from skillopt.cli import guarded
 )
 @click.option(
     "--to",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FileToWrite(),
     help="File to write; by default the user's own table, used from then on.",
 )
 @click.option("--dry-run", is_flag=True, help="Only print what would change.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from skillopt.cli import guarded
-from skillopt.cli.common import read_views, runs_argument
+from skillopt.cli.common import FileToWrite, read_views, runs_argument
 
 
 @click.command("report")
@@ -15,7 +15,7 @@ from skillopt.cli.common import read_views, runs_argument
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FileToWrite(),
     help="The file to write. [default: report.html in the first run's folder]",
 )
 @click.option(

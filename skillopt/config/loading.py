@@ -44,8 +44,7 @@ def load_config(path: Path, kind: type[Model], overrides: Mapping[str, Any] | No
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        given = frozenset(_keys(values, ()))
-        lines = [_explain(item, given, places, path, kind) for item in error.errors()]
+        lines = [_explain(item, values, places, path, kind) for item in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
 
 
@@ -147,27 +146,10 @@ def _set(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     values[keys[-1]] = value
 
 
-def _keys(value: Any, above: Key) -> Iterator[Key]:
-    """The keys of all values below one, whether they are from a file or not."""
-    pairs = [(str(k), v) for k, v in value.items()] if isinstance(value, dict) else []
-    for part, below in enumerate(value) if isinstance(value, list) else pairs:
-        yield (*above, part)
-        yield from _keys(below, (*above, part))
-
-
 def _explain(
-    item: Any,
-    given: frozenset[Key],
-    places: Mapping[Key, Where],
-    path: Path,
-    kind: type[BaseModel],
+    item: Any, values: Any, places: Mapping[Key, Where], path: Path, kind: type[BaseModel]
 ) -> str:
-    location = tuple(part for part in item["loc"])
-    # The discriminator of a union is part of pydantic's location but not of the file.
-    # The same is true of the mark for a mapping's key.
-    key = tuple(
-        p for i, p in enumerate(location) if p != "[key]" and not _is_tag(location, i, given)
-    )
+    key = tuple(_in_file(item["loc"], values))
     at = next((key[:n] for n in range(len(key), 0, -1) if key[:n] in places), ())
     file, line = places.get(at, (path, 1))
     name = ".".join(str(part) for part in key) or "file"
@@ -191,14 +173,22 @@ def _explain(
     return f"{where}: {message}, got {item['input']!r}"
 
 
-def _is_tag(location: Key, index: int, given: frozenset[Key]) -> bool:
-    before = location[:index]
-    return (
-        index > 0
-        and (*before, location[index]) not in given
-        and (*before, "kind") in given
-        and index + 1 < len(location)
-    )
+def _in_file(location: Key, values: Any) -> Iterator[str | int]:
+    """The parts of pydantic's location that are keys of the values. The others are discriminators
+    of unions, which have keys below them that are missing or wrong, and marks for keys."""
+    for number, part in enumerate(location, start=1):
+        if part == "[key]":
+            continue
+        if isinstance(values, dict):
+            known = {str(key): value for key, value in values.items()}
+            if str(part) in known:
+                values = known[str(part)]
+                yield part
+            elif number == len(location):
+                yield part  # A key that is missing.
+        elif isinstance(values, list) and isinstance(part, int):
+            values = values[part]
+            yield part
 
 
 def _words(expected: str) -> list[str]:

@@ -150,7 +150,12 @@ def said_of_run(state: State) -> str:
 
 def scorer_of(state: State) -> Scorer:
     """How a run counts rewards."""
-    config = state.created.config if state.created else {}
+    return scorer_in(state.created.config if state.created else {})
+
+
+def scorer_in(config: Mapping[str, Any]) -> Scorer:
+    """How a run counts rewards by its recorded config, which earlier versions wrote without
+    it."""
     gate = config.get("gate", {})
     return Scorer(gate.get("metric", "hard"), gate.get("mix", 0.5))
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from skillopt.config.kinds import METHODS
 from skillopt.core.files import digest_of
+from skillopt.evaluation.claim import scorer_in
 from skillopt.run.folder import RunError
 from skillopt.run.records import RunCreated
 
 SAME = {
     "splits.test": "test tasks", "config.harness.name": "agents", "config.target.name": "models",
-    "config.gate.metric": "metrics",
 }  # fmt: skip
-"""What runs must have in common for their scores to be compared, and what it is called."""
+"""What runs must have in common for their scores to be compared, and what it is called; besides the
+metric."""
 JUDGING = {"own.verifier": "verifiers", "judge": "judges"}
 """The same, by the beginning of keys of the fingerprint."""
 OF_SKILLOPT = ("train", "gate", "edits")
@@ -31,6 +32,11 @@ SHOWN = 60
 def method_of(created: RunCreated) -> str:
     """The kind of a run's method."""
     return str(created.config.get("method", {}).get("kind", "skillopt"))
+
+
+def seed_of(created: RunCreated) -> int:
+    """The run's seed."""
+    return int(created.config["seed"])
 
 
 def budget_of(created: RunCreated) -> int | None:
@@ -52,8 +58,8 @@ def check_comparable(first: RunCreated, other: RunCreated, names: tuple[str, str
     old, new = _deciding(first), _deciding(other)
     for what in old:
         if old[what] != new[what]:
-            seeds = [int(created.config["seed"]) for created in (first, other)]
-            hint = "" if what != "test tasks" or seeds[0] == seeds[1] else SPLIT_HINT
+            same = seed_of(first) == seed_of(other)
+            hint = "" if what != "test tasks" or same else SPLIT_HINT
             raise RunError(
                 f"{names[1]} has other {what} than {names[0]}: their scores cannot be "
                 f"compared; train both with the same{hint}"
@@ -67,7 +73,9 @@ def _deciding(created: RunCreated) -> dict[str, Any]:
         what: {key: known[key] for key in known if key == start or key.startswith(f"{start}.")}
         for start, what in JUDGING.items()
     }
-    return {what: _at(created, key) for key, what in SAME.items()} | judging
+    scorer = scorer_in(created.config)
+    metric = (scorer.metric, scorer.mix if scorer.metric == "mixed" else None)
+    return {what: _at(created, key) for key, what in SAME.items()} | {"metrics": metric} | judging
 
 
 def setup_of(created: RunCreated) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from skillopt.core.types import RolloutRow
 from skillopt.evaluation.claim import Claim, Verdict, claim, means_of, scorer_of
-from skillopt.evaluation.comparable import UNTRAINED, differences, method_of, setup_of
+from skillopt.evaluation.comparable import UNTRAINED, differences, method_of, seed_of, setup_of
 from skillopt.evaluation.run_table import FinishedRun, RunRow, rows_of
 from skillopt.evaluation.stats import (
     Estimate,
@@ -38,7 +38,8 @@ class MethodRow:
             None for the latter if that was not scored in all of them.
         scores: of each run.
 
-    The intervals are over runs; there is none for a single run, or if all have the same skill.
+    The intervals are over runs. There is none for a single run of a method that other seeds may
+    change, none of the score if all have the same skill, and none of a gain of a skill over itself.
     """
 
     method: str
@@ -119,8 +120,10 @@ class Trained:
 
     @property
     def known(self) -> bool:
-        """Whether the runs show what other seeds would give."""
-        return len(self.runs) > 1 or self.kind in UNTRAINED
+        """Whether the runs show what other seeds would give. A copy of a run, which has its seed
+        and its skill, does not."""
+        distinct = {(seed_of(run.created), run.state.best) for run in self.runs}
+        return len(distinct) > 1 or self.kind in UNTRAINED
 
     def scores_of(self, role: str) -> RunScores | None:
         """The scores of one skill of each run: ``best``, ``initial`` or ``none``; None if one of
@@ -183,7 +186,7 @@ def _row(method: Trained) -> MethodRow:
     return MethodRow(
         method=method.name,
         runs=tuple(run.name for run in method.runs),
-        seeds=tuple(int(run.created.config["seed"]) for run in method.runs),
+        seeds=tuple(seed_of(run.created) for run in method.runs),
         score=mean_of_runs(best),
         over_start=_gain(method, "initial", start, best),
         over_none=_gain(method, "none", none, best) if none else None,

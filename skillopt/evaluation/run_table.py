@@ -19,7 +19,7 @@ from harnesses.base import Usage
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import RolloutRow
 from skillopt.evaluation.claim import Claim, claim, means_of, scorer_of, scores_by_task
-from skillopt.evaluation.comparable import budget_of, check_comparable, method_of
+from skillopt.evaluation.comparable import budget_of, check_comparable, method_of, seed_of
 from skillopt.evaluation.stats import Estimate, all_or_nothing_runs, mean
 from skillopt.run.folder import RunError
 from skillopt.run.journal import read_records
@@ -33,6 +33,9 @@ from skillopt.run.records import (
 )
 from skillopt.run.spending import Meter
 from skillopt.run.state import SETTLING, State
+
+FINAL = ("final", "test")
+"""Stages of the final scores, which no method asks for."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,11 @@ class RunRow:
         over_start: against the skill that it started from.
         over_none: against no skill; None if that was not scored (``final.arms``).
         over_first: against the best skill of the first run; None for that run itself.
-        asked: distinct rollouts that the method has asked for.
+        asked: distinct rollouts that the method has asked for; None if an earlier version ran it,
+            which did not count them.
         budget: ``method.rollouts``.
         asked_tokens: of the agents in these, whichever run has run them; None if one of them was
-            run by none of the runs here.
+            run by none of the runs here, or it is not known which they are.
         rollouts: rollouts that were run in all, for the final scores too.
         optimizer, target, judge: calls and tokens of the optimizer, of the agents' model, and of
             the judge if there is one.
@@ -89,7 +93,8 @@ class RunRow:
         skill_tokens: the best skill's estimated length.
         findings: what it has that SkillOpt's own edits may not: its length, what belongs to a
             single task.
-        curve: the selection score of its selected skill, by rollouts asked for.
+        curve: the selection score of its selected skill, by rollouts asked for; empty if these are
+            not known.
     """
 
     run: str
@@ -99,7 +104,7 @@ class RunRow:
     over_start: Claim
     over_none: Claim | None
     over_first: Claim | None
-    asked: int
+    asked: int | None
     budget: int | None
     asked_tokens: int | None
     rollouts: int
@@ -113,9 +118,11 @@ class RunRow:
     curve: tuple[Point, ...]
 
     @property
-    def overshoot(self) -> int:
-        """Rollouts that were asked for beyond the budget."""
-        return max(0, self.asked - self.budget) if self.budget is not None else 0
+    def overshoot(self) -> int | None:
+        """Rollouts that were asked for beyond the budget; None if it is not known how many were."""
+        if self.budget is None:
+            return 0
+        return None if self.asked is None else max(0, self.asked - self.budget)
 
     @property
     def usd(self) -> float | None:
@@ -148,8 +155,9 @@ class FinishedRun:
     target: CostsOf
     judge: CostsOf
     curve: tuple[Point, ...] = field(repr=False)
-    asked: frozenset[str] = field(repr=False)
-    """Keys of the rollouts that the method asked for."""
+    asked: int | None
+    keys: frozenset[str] | None = field(repr=False)
+    """Of the rollouts that the method asked for; None if it is not known which they are."""
     ran: Mapping[str, int] = field(repr=False)
     """Tokens of the rollouts that were run, by key."""
 
@@ -262,18 +270,18 @@ def _interval(name: str, found: Estimate | None) -> dict[str, float | None]:
 
 def _row(run: FinishedRun, first: FinishedRun | None, ran: Mapping[str, int]) -> RunRow:
     scores, counts = run.scores(run.best), [*run.weights.values()]
-    none, spent = run.rows("none"), run.meter.total
+    none, spent, keys = run.rows("none"), run.meter.total, run.keys
     return RunRow(
         run=run.name,
         method=method_of(run.created),
-        seed=int(run.created.config["seed"]),
+        seed=seed_of(run.created),
         score=mean(means_of(scores), counts, all_or_nothing_runs(scores, counts)),
         over_start=run.claim(run.rows("initial")),
         over_none=run.claim(none) if none else None,
         over_first=run.claim(first.best) if first else None,
-        asked=run.state.asked,
+        asked=run.asked,
         budget=budget_of(run.created),
-        asked_tokens=sum(ran[key] for key in run.asked) if run.asked <= ran.keys() else None,
+        asked_tokens=(None if keys is None or keys - ran.keys() else sum(ran[key] for key in keys)),
         rollouts=spent.rollouts,
         optimizer=run.optimizer,
         target=run.target,
@@ -297,11 +305,19 @@ def _read(root: Path, name: str) -> FinishedRun:
     if state.created is None or state.done is None:
         raise RunError(f"{root}: is not finished; 'skillopt train' goes on with it")
     optimizer, target, judge = map(CostsOf.of, _usages(records))
-    uncounted = points[-1].asked - state.asked if state.chosen and points else 0
-    curve = _curve(points, uncounted, state)
-    asked = _asked(records, {"final", "test", "baseline"} if uncounted else {"final", "test"})
+    known = any(isinstance(record, RolloutsAsked) for record in records)
     found = FinishedRun(
-        name, state.created, state, meter, optimizer, target, judge, curve, asked, _ran(records)
+        name,
+        state.created,
+        state,
+        meter,
+        optimizer,
+        target,
+        judge,
+        _curve(points, records, state) if known else (),
+        state.asked if known else None,
+        _keys(records, state) if known else None,
+        _ran(records),
     )
     if not found.best or not found.rows("initial"):
         raise RunError(
@@ -319,6 +335,16 @@ def _usages(records: Sequence[AnyRecord]) -> tuple[list[Usage], list[Usage], lis
     )
 
 
+def _keys(records: Sequence[AnyRecord], state: State) -> frozenset[str] | None:
+    """Keys of the rollouts that the method asked for: all but the final scores', with the baseline
+    or without it. None if neither is as many as it counted, such as with a part of the baseline."""
+    if state.chosen is None:
+        last = max((i for i, r in enumerate(records) if isinstance(r, SETTLING)), default=0)
+        records = records[:last]
+    both = (_asked(records, (*FINAL, *besides)) for besides in ((), ("baseline",)))
+    return next((keys for keys in both if len(keys) == state.asked), None)
+
+
 def _asked(records: Sequence[AnyRecord], besides: Collection[str]) -> frozenset[str]:
     """Keys of the rollouts that were asked for, besides those of some stages."""
     found = (r for r in records if isinstance(r, RolloutsAsked) and r.stage not in besides)
@@ -334,14 +360,18 @@ def _ran(records: Sequence[AnyRecord]) -> dict[str, int]:
     return dict(found)
 
 
-def _curve(points: Sequence[Point], uncounted: int, state: State) -> tuple[Point, ...]:
+def _curve(
+    points: Sequence[Point], records: Sequence[AnyRecord], state: State
+) -> tuple[Point, ...]:
     """The points at which the score has changed, and the end.
 
     Args:
         points: the scores after each step, by all rollouts asked for.
-        uncounted: those of the baseline, if the method has not asked for it.
+        records: of the run.
         state: the run's at its end.
     """
+    # A method that decides by itself need not have asked for the baseline.
+    uncounted = len(_asked(records, FINAL)) - state.asked if state.chosen else 0
     final = Point(state.asked, state.best_score)
     moved = [Point(max(0, point.asked - uncounted), point.score) for point in points]
     kept = [p for i, p in enumerate(moved) if not i or p.score != moved[i - 1].score]

@@ -23,6 +23,8 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 40
 COLOURS = 8
 LEGEND = 20
 """Height of a line of the legend."""
+LEGEND_TEXT = 80
+"""The most characters of a name in the legend, as more may not fit."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,10 @@ def _costs(rows: Sequence[RunRow]) -> Table:
     cells = [
         (
             row.run,
-            f"{row.asked:,}",
+            _count(row.asked),
             "none" if row.budget is None else f"{row.budget:,}",
-            f"{row.overshoot:,}",
-            "" if row.asked_tokens is None else f"{row.asked_tokens:,}",
+            _count(row.overshoot),
+            _count(row.asked_tokens),
             f"{row.rollouts:,}",
             *(
                 f"{count:,}"
@@ -123,6 +125,10 @@ def _costs(rows: Sequence[RunRow]) -> Table:
     return Table("What they cost", columns, 1, cells)
 
 
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
 def curves_svg(found: Comparison) -> str:
     """The selection score of each run's selected skill by rollouts asked for, with its test score;
     the runs of one method have the same colour.
@@ -137,7 +143,7 @@ def curves_svg(found: Comparison) -> str:
 def _picture(found: Comparison, head: str = "") -> str:
     kinds = [row.method for row in found.methods]
     method_of = {run: row.method for row in found.methods for run in row.runs}
-    most = max([1, *(row.asked for row in found.rows)])
+    most = max([1, *(row.asked or 0 for row in found.rows)])
     step = _step(most)
     top = max(most, step)
 
@@ -161,12 +167,13 @@ def _picture(found: Comparison, head: str = "") -> str:
     parts.append(_text(WIDTH - RIGHT, HEIGHT - 4, "rollouts asked for", "end"))
     for row in found.rows:
         colour = _colour(kinds.index(method_of[row.run]))
+        if row.asked is None:
+            continue  # It has no place in a plot of scores by rollouts.
         said = f"{row.run}: {percent(row.score)} on the test split, {row.asked:,} rollouts"
-        end = row.curve[-1]
         parts += [
             f"<g><title>{_shown(said)}</title>",
             f'<path d="{"".join(_stairs(row.curve, x, y))}" class="curve {colour}"/>',
-            f'<circle cx="{x(end.asked)}" cy="{y(row.score.value)}" r="5" class="ring {colour}"/>',
+            f'<circle cx="{x(row.asked)}" cy="{y(row.score.value)}" r="5" class="ring {colour}"/>',
             "</g>",
         ]
     for number, kind in enumerate(kinds):
@@ -175,7 +182,7 @@ def _picture(found: Comparison, head: str = "") -> str:
             f'<line x1="{LEFT}" x2="{LEFT + 26}" y1="{at}" y2="{at}" '
             f'class="key {_colour(number)}"/>'
         )
-        parts.append(_text(LEFT + 34, at + 4, kind, "start"))
+        parts.append(_text(LEFT + 34, at + 4, _short(kind), "start"))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -204,6 +211,10 @@ def _colour(number: int) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x}" y="{y}" class="{anchor}">{_shown(text)}</text>'
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LEGEND_TEXT else f"{name[: LEGEND_TEXT - 1]}…"
 
 
 def _shown(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import xml.etree.ElementTree as ET
 from copy import deepcopy
@@ -213,6 +214,15 @@ def test_the_files_have_what_was_compared(tiny: Tiny) -> None:
     assert "<script" not in page and "Differences between methods" in page
 
 
+def test_a_file_behind_a_link_is_written_and_the_link_stays(tiny: Tiny) -> None:
+    assert tiny.train().returncode == 0
+    link, file = Path("link.csv"), Path("all.csv")
+    file.write_text("old")
+    link.symlink_to(file)
+    assert command("compare", tiny.run, "--csv", link).returncode == 0
+    assert link.is_symlink() and file.read_text().startswith("run,method")
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -223,10 +233,17 @@ def test_the_files_have_what_was_compared(tiny: Tiny) -> None:
         (["tiny.yaml", "--seeds", "1,x"], "must be numbers"),
         (["tiny.yaml", "tiny.yaml"], "give each a name of its own"),
         (["tiny.yaml", "own.py"], "own.py"),
+        (["tiny.yaml", "--csv", ""], "the name is empty"),
+        (["tiny.yaml", "--csv", "own.py/all.csv"], "own.py"),
+        (["tiny.yaml", "--csv", "pipe"], "pipe is no file"),
+        (["tiny.yaml", "--csv", "all", "--page", "./all"], "is to be written twice"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(tiny: Tiny, argv: list[str], said: str) -> None:
+    os.mkfifo("pipe")
     if argv[0] == "runs/tiny":
         assert tiny.train().returncode == 0
     refused(command("compare", *argv), said, code=EXIT_USAGE)
     assert said in refused_as_json(command("compare", *argv, "--json"))["message"]
+    if argv[0] != "runs/tiny":
+        assert not tiny.run.exists()  # Nothing was trained before it.

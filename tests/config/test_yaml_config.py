@@ -68,6 +68,29 @@ def test_a_dial_of_an_upstream_is_checked_by_its_kind(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("method: {rollouts: 0}\n", "/c.yaml:8: method.rollouts: Input"),
+        ("method: gepa\n", "/c.yaml:8: method: Input"),
+        ("method: {kind: gepa}\n", "/c.yaml:8: method.rollouts: is missing"),
+        ("method:\n  kind: gepa\n  rollouts: 0\n", "/c.yaml:10: method.rollouts: Input"),
+        ("method: {kind: gapa}\n", "/c.yaml:8: method.kind: 'gapa' is not one of"),
+        ("tasks: {source: x, split: [1, x, 2]}\n", "tasks.split.1: "),
+    ],
+)
+def test_a_key_is_named_as_in_the_file(more: str, message: str, tmp_path: Path) -> None:
+    text = GOOD.replace("tasks: {source: quickstart}\n", "") if "tasks" in more else GOOD
+    assert message in problem(tmp_path, text + more)
+
+
+def test_a_key_of_a_setting_beside_the_file_is_named_as_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(GOOD)
+    with pytest.raises(ConfigError, match=r" method\.rollouts: Input"):
+        load_config(file, Config, {"method": {"kind": "gepa", "rollouts": 0}})
+
+
 def test_a_model_without_its_upstream_is_named_with_the_known_ones(tmp_path: Path) -> None:
     text = GOOD.replace("target: {upstream: sim,", "target: {upstream: gpt,")
     assert "target.upstream: 'gpt' is not in upstreams (sim)" in problem(tmp_path, text)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 from scipy.stats import t, ttest_ind
 
-from skillopt.evaluation.comparable import differences, setup_of
+from skillopt.evaluation.comparable import check_comparable, differences, setup_of
 from skillopt.evaluation.method_table import Comparison, methods_of
 from skillopt.evaluation.run_table import FinishedRun, read_finished
 from skillopt.evaluation.stats import Estimate, RunScores, difference_of_runs, mean_of_runs
-from skillopt.run.records import RunCreated
+from skillopt.run.folder import RunError
+from skillopt.run.records import FORMAT, RunCreated
 from tests.helpers.tiny import Tiny, tiny
 
 __all__ = ["tiny"]
@@ -26,6 +29,27 @@ def scores(*values: float, trials: float = 1000, different: int | None = None) -
 def ends(found: Estimate) -> tuple[float, float]:
     assert found.low is not None and found.high is not None
     return found.low, found.high
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "alike"),
+    [
+        ({}, {"metric": "hard", "mix": 0.5}, True),
+        ({"metric": "hard", "mix": 0.2}, {"metric": "hard", "mix": 0.8}, True),
+        ({"metric": "mixed", "mix": 0.2}, {"metric": "mixed", "mix": 0.8}, False),
+        ({}, {"metric": "soft"}, False),
+    ],
+)
+def test_scores_of_the_same_metric_are_comparable(
+    old: dict[str, object], new: dict[str, object], alike: bool
+) -> None:
+    first, other = (
+        RunCreated(format=FORMAT, name="r", config={"seed": 1, "gate": gate}, fingerprint={},
+                   splits={})
+        for gate in (old, new)
+    )  # fmt: skip
+    with nullcontext() if alike else pytest.raises(RunError, match="other metrics"):
+        check_comparable(first, other, ("a", "b"))
 
 
 def test_the_mean_has_students_interval() -> None:
@@ -120,6 +144,14 @@ def test_runs_with_the_same_skill_are_one_sample(tiny: Tiny) -> None:
     (pair,) = compared.pairs
     assert pair.over_runs is not None
     assert pair.over_runs.value == pytest.approx(pair.over_tasks.gain.value)
+
+
+@pytest.mark.slow
+def test_a_copy_of_a_run_says_nothing_of_other_seeds(tiny: Tiny) -> None:
+    none = trained(tiny, "none", method={"kind": "none"})
+    loop = trained(tiny, "loop", method={"kind": "skillopt"})
+    (pair,) = Comparison.of([none, loop, replace(loop, name="copy")], {}).pairs
+    assert pair.over_runs is None and "says nothing about other seeds" in pair.words
 
 
 @pytest.mark.slow

@@ -97,6 +97,60 @@ def test_what_was_asked_for_costs_the_same_whoever_ran_it(tiny: Tiny) -> None:
     assert alone.asked_tokens is None
 
 
+def test_what_an_earlier_version_did_not_count_is_unknown(tiny: Tiny) -> None:
+    assert tiny.train().returncode == 0
+    records = [json.loads(line) for line in (tiny.run / LOG).read_text().splitlines()]
+    kept = [record for record in records if record["kind"] != "rollouts_asked"]
+    for name in ("metric", "mix"):  # They were always those of the default then.
+        del kept[0]["config"]["gate"][name]
+    old = tiny.folder / "runs" / "old"
+    old.mkdir()
+    (old / LOG).write_text("".join(f"{json.dumps(record)}\n" for record in kept))
+    new, row = rows_of(tiny.run, old)
+    assert (row.asked, row.asked_tokens, row.curve) == (None, None, ()) and new.asked
+    assert row.score == new.score
+    (_, line) = csv.DictReader(io.StringIO(to_csv([new, row])))
+    assert line["rollouts_asked"] == line["asked_tokens"] == ""
+    files = [tiny.folder / name for name in ("all.html", "all.svg")]
+    argv = ("--page", files[0], "--plot", files[1])
+    shown = command("compare", tiny.run, old, *argv)
+    assert shown.returncode == 0 and "unknown" in shown.stdout
+    assert "rollouts are not known" in files[0].read_text()
+    assert files[1].read_text().count("<circle") == 1
+
+
+def test_what_a_method_asks_for_without_a_step_is_counted(tiny: Tiny) -> None:
+    tiny.own(
+        "from dataclasses import replace as changed\n"
+        "from skillopt.training.method import Estimate\n\n\n"
+        "class Stepless:\n"
+        "    def __init__(self, initial=()):\n"
+        "        self.initial = initial\n"
+        "    def estimate(self, config, splits):\n"
+        "        return Estimate()\n"
+        "    def run(self, training):\n"
+        "        made = changed(training.initial, body='- rule 1')\n"
+        "        training.select(made)\n"
+        "        if self.initial:\n"
+        "            training.select(training.initial, training.selection[: self.initial])\n"
+        "        return training.choose(made, 'chosen', 1 / 3)\n"
+        "class Priced(Writer):\n"
+        "    def run(self, request, site):\n"
+        "        done = super().run(request, site)\n"
+        "        return changed(done, usage=Usage(1, 5, 0, 5, 0.1))\n"
+    )
+    tiny.write(harness={"name": "own:Priced"}, method={"kind": "own:Stepless"})
+    assert tiny.train().returncode == 0
+    (row,) = rows_of(tiny.run)
+    assert (row.asked, row.asked_tokens) == (3, 30)  # The baseline is not its own.
+    assert [point.asked for point in row.curve] == [0, 3]
+    part = {"kind": "own:Stepless", "options": {"initial": 1}}
+    tiny.write(name="part", harness={"name": "own:Priced"}, method=part)
+    assert tiny.train().returncode == 0
+    (_, row) = rows_of(tiny.run.parent / "tiny", tiny.run)
+    assert (row.asked, row.asked_tokens) == (4, None)  # Part of the baseline is its own.
+
+
 def test_a_run_counts_once_and_names_stay_apart(tiny: Tiny) -> None:
     first, _ = two_runs(tiny)
     shutil.copytree(first, tiny.folder / "copies" / first.name)

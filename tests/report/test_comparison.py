@@ -13,7 +13,7 @@ from skillopt.evaluation.claim import claim
 from skillopt.evaluation.method_table import Comparison, MethodPair, MethodRow
 from skillopt.evaluation.run_table import CostsOf, Point, RunRow
 from skillopt.evaluation.stats import Estimate
-from skillopt.report.comparison import COLOURS, comparison_page, curves_svg
+from skillopt.report.comparison import COLOURS, LEGEND_TEXT, comparison_page, curves_svg
 from tests.helpers.opened_page import HOSTILE, Page
 
 METHODS = [f"method-{number}" for number in range(COLOURS + 2)]
@@ -66,6 +66,37 @@ def test_names_are_text_in_the_plot() -> None:
     methods = [replace(row, runs=("<b>&", *row.runs[1:])) if i == 0 else row
                for i, row in enumerate(found.methods)]  # fmt: skip
     assert "<title>&lt;b&gt;&amp;: " in curves_svg(replace(found, rows=renamed, methods=methods))
+
+
+def renamed(found: Comparison, name: str) -> Comparison:
+    """The comparison with another name for its first method and that one's first run."""
+    run, method = found.rows[0], found.methods[0]
+    rows = [replace(run, run=name, method=name), *found.rows[1:]]
+    first = replace(method, method=name, runs=(name, *method.runs[1:]))
+    return replace(found, rows=rows, methods=[first, *found.methods[1:]])
+
+
+def test_a_long_name_is_cut_in_the_legend_and_whole_at_its_line() -> None:
+    svg = curves_svg(renamed(comparison(), "n" * 200))
+    assert f">{'n' * (LEGEND_TEXT - 1)}…</text>" in svg and f"<title>{'n' * 200}: " in svg
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_page_says_how_many_comparisons_there_are(count: int) -> None:
+    found = comparison()
+    page = comparison_page(replace(found, pairs=found.pairs[:count]))
+    assert ("These are 4 comparisons, each at 95 %" in page) is (count == 4)
+
+
+@pytest.mark.browser
+def test_a_long_name_leaves_room_for_the_numbers(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "compared.html"
+    file.write_text(comparison_page(renamed(comparison(), "n" * 200)), "utf-8")
+    page = Page(browser, file, viewport={"width": 1200, "height": 900})
+    for table in page.page.locator("table.numbers").all():
+        cell = table.locator("td").first.bounding_box()
+        assert cell["width"] < 450
+    page.context.close()
 
 
 @pytest.mark.browser

@@ -574,15 +574,18 @@ def test_a_budget_binds_at_its_number_and_not_before(
     assert len(service.seen) == answers.count(200)
 
 
-def test_no_byte_of_a_reply_passes_after_its_session(socket: Path) -> None:
-    """The agent was stopped, or is said to be: what it holds open ends."""
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_no_byte_of_a_reply_passes_after_its_session(path: str, socket: Path) -> None:
+    """The agent was stopped, or is said to be: what it holds open ends, and nobody pays for more of
+    it."""
     service = Service("endless")
-    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    said = [{"role": "user", "content": "hi"}]
+    body = {"model": "m", "stream": True, "messages": said, "input": said}
     with serve(service.answer) as url, gateway(url, socket) as running:
         session = running.open(grant())
         with (
             client(running, session.token) as http,
-            http.stream("POST", "/v1/chat/completions", json=body) as answer,
+            http.stream("POST", path, json=body) as answer,
         ):
             chunks = answer.iter_bytes()
             next(chunks)
@@ -590,6 +593,7 @@ def test_no_byte_of_a_reply_passes_after_its_session(socket: Path) -> None:
             with pytest.raises(httpx2.RemoteProtocolError):
                 for _ in islice(chunks, 100_000):
                     pass
+        assert service.left.wait(3)
         until(lambda: session.exchanges)
         assert session.exchanges[0].error == "the rollout has ended"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def test_a_share_of_nothing_lets_nobody_through(gateway: Gateway, tmp_path: Path
         assert gateway.share("up", 0) == 0
         with pytest.raises(Exception, match="timed out"):
             asyncio.run(_within(1.0, session))
+        deadline = time.monotonic() + 10
+        while not session.exchanges and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert session.exchanges
+        # What was never sent has cost nothing.
         assert gateway.used(tmp_path).requests == 0
         assert gateway.share("up", 2) == 2
         assert ask(session).status_code == 200
