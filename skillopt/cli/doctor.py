@@ -6,10 +6,11 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +32,8 @@ from skillopt.config.inputs import read_config
 from skillopt.core.errors import SkillOptError
 from skillopt.core.installation import OTHER, WAY_OUT, other_package
 from skillopt.evaluation.agent_trial import remembered
+from skillopt.rollouts.cluster.keys import check_keys, needed_keys
+from skillopt.rollouts.cluster.sameness import ADVICE, difference, versions
 from skillopt.tasks.own_image import own_image
 
 BUILD = "run 'skillopt images build'"
@@ -77,9 +80,26 @@ def examine() -> Iterator[Check]:
                     yield _program(backend, toolchain)
 
 
-def examined() -> list[Check]:
-    """All results of :func:`examine`, as a node of a cluster sends them."""
-    return [installation(), *examine()]
+def examined(driver: Mapping[str, str], keys: Sequence[str], keys_file: str) -> list[Check]:
+    """All results of :func:`examine`, and whether a run would use this machine, as a node of a
+    cluster sends them.
+
+    Args:
+        driver: :func:`skillopt.rollouts.cluster.sameness.versions` of the driver.
+        keys: variables that must contain API keys.
+        keys_file: file with them; empty for the environment.
+    """
+    other, missing = difference(driver, versions()), ""
+    try:
+        check_keys(keys, keys_file)
+    except SandboxError as error:
+        missing = str(error)
+    return [
+        installation(),
+        Check("same code", not other, other or "yes", ADVICE),
+        Check("API keys", not missing, missing or ", ".join(keys) or "none is needed", "see there"),
+        *examine(),
+    ]
 
 
 def nodes(name: str) -> Iterator[Check]:
@@ -91,10 +111,14 @@ def nodes(name: str) -> Iterator[Check]:
     from skillopt.rollouts.cluster.survey import survey
 
     try:
-        executor = read_config(name).executor
+        config = read_config(name)
+        executor = config.executor
         if not isinstance(executor, RayConfig):
             return
-        for node, found in survey(executor, examined):
+        keys = tuple(needed_keys(config))
+        for node, found in survey(
+            executor, partial(examined, versions(), keys, executor.keys_file)
+        ):
             if isinstance(found, str):
                 yield Check(f"node {node}", False, found, "see 'ray status' and Ray's logs there")
                 continue

@@ -47,6 +47,13 @@ class UnderWay:
     folder: Path
 
 
+def check_room(folder: Path) -> None:
+    """Raise OSError if the disk of a folder is nearly full."""
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
+        raise OSError(errno.ENOSPC, f"{free // 2**20} MiB are left on the disk", str(folder))
+
+
 class RolloutStore:
     """A folder of rollouts: ``ab/abcdef…/`` by key, and ``tmp/`` for running ones.
 
@@ -65,9 +72,7 @@ class RolloutStore:
 
     def check_room(self) -> None:
         """Raise OSError if the disk is nearly full."""
-        free = shutil.disk_usage(self.root).free
-        if free < MIN_FREE_BYTES:
-            raise OSError(errno.ENOSPC, f"{free // 2**20} MiB are left on the disk", str(self.root))
+        check_room(self.root)
 
     def folder(self, key: str) -> Path:
         return place_of(self.root, key)

@@ -118,3 +118,15 @@ def test_a_base_is_overridden_key_by_key_and_errors_name_the_right_file(tmp_path
     config = load_config(tmp_path / "c.yaml", Config, {"train.minibatch": 2})
     train = config.train
     assert (train.epochs, train.batch_size, train.minibatch) == (5, 3, 2)
+
+
+def test_a_kind_that_is_set_on_the_command_line_is_no_part_of_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(GOOD)
+    for key, value, expected in (
+        ("slots", 0, "executor.slots: Input should be"),
+        ("slot", 4, "executor.slot: unknown key; did you mean 'slots'?"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_config(file, Config, {"executor.kind": "ray", f"executor.{key}": value})
+        assert expected in str(caught.value)

@@ -328,9 +328,12 @@ def test_doctor_and_clean_look_at_each_node(two: Two, tmp_path: Path) -> None:
         [*SKILLOPT, "doctor", "--config", str(file), "--json"],
         env=env, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
-    names = [check["name"] for check in json.loads(done.stdout)]
+    checks = json.loads(done.stdout)
+    names = [check["name"] for check in checks]
     nodes = {name.split(":")[0] for name in names if name.startswith("node ")}
     assert len(nodes) == 2 and all(f"{node}: Python" in names for node in nodes), names
+    found = {check["name"].split(": ")[-1]: check for check in checks if "node " in check["name"]}
+    assert found["same code"]["ok"] and found["API keys"]["ok"]
     done = subprocess.run(
         [*SKILLOPT, "clean", "--config", str(file), "--dry-run", "--json"],
         env=env, capture_output=True, text=True, timeout=200,

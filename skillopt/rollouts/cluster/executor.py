@@ -38,6 +38,7 @@ from skillopt.run.records import Noted
 
 _AT_ONCE = threading.BoundedSemaphore(8)
 """Those that unpack what a node has sent; thousands of rollouts may end together."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _KEPT = frozenset({UNDER_WAY})
 """What in a rollout's folder is the driver's own."""
 
@@ -120,6 +121,12 @@ class RayExecutor:
             except GoneError as gone:
                 self._fleet.lost(member, str(gone))
                 raise self._lost(member, running) from gone
+            except OSError as error:  # Of the node's file system.
+                if error.errno not in _FULL:
+                    raise SandboxError(f"node {member.name}: {error}") from error
+                # It is not used until it has room again.
+                self._fleet.lost(member, f"its disk is full: {error}")
+                raise self._lost(member, running) from error
             running.end()
         self._fleet.blocked(reply.blocked)
         _unpack(reply, folder)
@@ -193,7 +200,7 @@ def _unpack(reply: Reply, folder: Path) -> None:
             emptied(folder, leave=_KEPT)
             unpacked(reply.parcel, folder)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise
         raise SandboxError(f"what a node sent cannot be written: {error}") from error
 

@@ -26,6 +26,8 @@ from skillopt.rollouts.cluster.parcels import Parcel
 from skillopt.rollouts.cluster.sameness import difference, versions
 from skillopt.rollouts.cluster.shares import Shares
 
+ENDED = "the run is being ended"
+"""Why attempts fail then."""
 BEAT_S = 2.0
 """Seconds between two beats."""
 DRIVER = "driver"
@@ -192,11 +194,13 @@ class Fleet:
             self._ended.set()
             self._cancelled = time.monotonic()
             members = list(self._members.values())
+            for member in members:  # What is being sent to one is not waited for.
+                member.gone = member.gone or ENDED
             self._changed.notify_all()
         self._closing = [(member, member.link.call("close")) for member in members]
         for member in members:
             for running in list(member.running.values()):
-                running.fail(SandboxError("the run is being ended"))
+                running.fail(SandboxError(ENDED))
 
     def wait_for(self, nodes: int, wait_s: float) -> None:
         """Wait for nodes that can be used.
@@ -269,7 +273,7 @@ class Fleet:
                     self._changed.wait(min(left, 1.0))
                 else:
                     raise SandboxError(self._none(wait_s))
-        raise SandboxError("the run is being ended")
+        raise SandboxError(ENDED)
 
     def _freest(self) -> Member | None:
         """The node with most free slots; none that may make no request now."""
@@ -282,7 +286,8 @@ class Fleet:
         return found if free > 0 else None
 
     def lost(self, member: Member, why: str) -> None:
-        """A node is gone: its attempts have failed."""
+        """A node is gone: its attempts have failed. If it cannot be used again for the same
+        reason, nobody is told again."""
         with self._changed:
             if member.gone:
                 return
@@ -290,7 +295,9 @@ class Fleet:
             self._members.pop(member.id, None)
             if not self._members:
                 self._empty_since = time.monotonic()
-            self._refused[member.id] = (time.monotonic(), f"{member.name}: {why}")
+            text = f"{member.name}: {why}"
+            known = self._refused.get(member.id, (0.0, ""))[1] == text
+            self._refused[member.id] = (time.monotonic(), text)
             until = time.monotonic() + self._orders.silence_s + _LATE_S
             for shares in self._shares.values():
                 shares.leave(member.id, until)
@@ -299,7 +306,7 @@ class Fleet:
         for each in running:
             each.fail(GoneError(why))
         member.link.kill()
-        if not self._ended.is_set():
+        if not known and not self._ended.is_set():
             many = f"; {len(running)} of its rollouts are run again" if running else ""
             self._note(f"node {member.name} is not used any more: {why}{many}")
 

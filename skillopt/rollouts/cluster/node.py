@@ -6,6 +6,7 @@ Knows nothing of Ray, of stores and of retries. It ends by itself if the driver 
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,13 +18,13 @@ from tempfile import TemporaryDirectory
 from harnesses.agents.cli_agent import CliHarness
 from harnesses.agents.registry import CLI_AGENTS, agent_kind
 from harnesses.agents.toolchains import Toolchain, image_specs
-from harnesses.base import Usage
+from harnesses.base import Status, Usage
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.service import PlanUse, Wait
 from harnesses.gateway.wire import WIRE
 from sandboxes.base import SandboxError
 from sandboxes.guard import Guard
-from sandboxes.owner import scratch_dir
+from sandboxes.owner import scratch_dir, scratch_root
 from sandboxes.trees import remove_tree
 from skillopt.config.schema import Config
 from skillopt.core.errors import SkillOptError
@@ -35,6 +36,7 @@ from skillopt.rollouts.cluster.parcels import Parcel, Receiver, packed, unpacked
 from skillopt.rollouts.cluster.sameness import difference_of_parts, own_parts, versions
 from skillopt.rollouts.executors import ExecutorSetup, LocalExecutor
 from skillopt.rollouts.rollout import Job, read_usage
+from skillopt.rollouts.store import check_room
 from skillopt.rollouts.upstreams import open_gateway, raise_own_error
 
 PIECE_BYTES = 1024 * 1024
@@ -82,7 +84,7 @@ class Node:
         self._lock = threading.Lock()
         self._building = threading.Lock()
         self._attempts: dict[int, _Attempt] = {}
-        self._news: list[Wait | PlanUse] = []
+        self._news: queue.SimpleQueue[Wait | PlanUse] = queue.SimpleQueue()
         self._heard = _clock()
         self._guard: Guard | None = None
         self._closed = threading.Event()
@@ -103,6 +105,9 @@ class Node:
         except SkillOptError as error:
             self.close()
             return str(error)
+        except OSError as error:  # As of a full disk. Names of files are others the next time.
+            self.close()
+            return f"{scratch_root()}: {error.strerror or error}"
         return ""
 
     def _set_up(self, orders: NodeOrders) -> None:
@@ -110,6 +115,7 @@ class Node:
         self._heard = _clock()
         with ExitStack() as stack:
             root = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir(), prefix="node-")))
+            check_room(root)
             changed = {"runs": str(root), "workers": orders.slots}
             config = Config.model_validate({**orders.config, **changed})
             if problem := difference_of_parts(orders.parts, own_parts(config)):
@@ -124,7 +130,7 @@ class Node:
                 chosen = [agent_kind(n).toolchain(config.harness.version) for n in names]
                 self._build(config, [spec.tag for spec in image_specs(chosen)], chosen)
             gateway = stack.enter_context(
-                open_gateway(config, {}, orders.prices.cost, self._news.append, self._news.append)
+                open_gateway(config, {}, orders.prices.cost, self._news.put, self._news.put)
             )
             executor = stack.enter_context(LocalExecutor(ExecutorSetup(config, gateway)))
             receiver = Receiver(root / "inputs")
@@ -157,10 +163,6 @@ class Node:
                 self._build(opened.config, [chosen.image], [chosen])
             opened.images.add(chosen.image)
 
-    def missing(self, digests: frozenset[str]) -> list[str]:
-        """Those of some parcels that are not here."""
-        return self._opened().receiver.missing(digests)
-
     def put(self, parcel: Parcel) -> None:
         """Take a parcel, unless it is here."""
         self._opened().receiver.put(parcel)
@@ -172,6 +174,10 @@ class Node:
             number: of the attempt, which beats name.
             data: the job, from :meth:`Sender.dumps`; its parcels are here.
             earlier: the files of an earlier attempt, packed; empty if there are none.
+
+        Raises:
+            OSError: of this node's disk, as when it is full.
+            SandboxError: the node is closed, or the folder cannot travel.
         """
         opened = self._opened()
         folder = opened.root / "rollouts" / str(number)
@@ -180,9 +186,14 @@ class Node:
         with self._lock:
             self._attempts[number] = attempt
         try:
+            check_room(folder)
             if earlier:
                 unpacked(earlier, folder)
-            return self._run(opened, data, folder)
+                attempt.read = _size(folder / WIRE)
+            reply = self._run(opened, data, folder)
+            if not (reply.result and Status(reply.result["status"]).scored):
+                check_room(folder)
+            return reply
         finally:
             with self._lock:
                 del self._attempts[number]
@@ -222,11 +233,10 @@ class Node:
             gateway.block(name, why)
         with self._lock:
             attempts = dict(self._attempts)
-            news, self._news[:] = tuple(self._news), ()
         return Pulse(
             dict(opened.shares),
             {number: self._progress(gateway, attempt) for number, attempt in attempts.items()},
-            news,
+            [self._news.get() for _ in range(self._news.qsize())],
             {n: s for n in gateway.upstreams if (s := gateway.limited_s(n)) > 0},
             _blocked(gateway),
         )
@@ -275,8 +285,13 @@ def _blocked(gateway: Gateway) -> dict[str, str]:
     return {name: text for name in gateway.upstreams if (text := gateway.blocked(name))}
 
 
+def _size(file: Path) -> int:
+    """Bytes of a file; 0 if there is none."""
+    return file.stat().st_size if file.is_file() else 0
+
+
 def _piece(attempt: _Attempt) -> bytes:
-    """The whole new lines of an attempt's calls, compressed."""
+    """What is new of an attempt's calls, compressed."""
     import zstandard
 
     try:

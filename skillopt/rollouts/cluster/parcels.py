@@ -98,6 +98,8 @@ def emptied(folder: Path, *, leave: frozenset[str] = frozenset()) -> None:
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    if path.is_symlink():
+        raise OSError(f"{member.name!a}: is a link already")
     path.parent.mkdir(parents=True, exist_ok=True)
     if member.isdir():
         path.mkdir(exist_ok=True)
@@ -241,11 +243,6 @@ class Receiver:
             place.mkdir(parents=True)
             unpacked(parcel.data, place)
             self._paths[parcel.digest] = place / place.name if parcel.is_file else place
-
-    def missing(self, digests: frozenset[str]) -> list[str]:
-        """Those of some parcels that are not here."""
-        with self._lock:
-            return sorted(digests - self._paths.keys())
 
     def loads(self, data: bytes) -> Any:
         """The object that :meth:`Sender.dumps` has pickled, with the paths of this node."""

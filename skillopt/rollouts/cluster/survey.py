@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TypeVar
@@ -11,6 +12,8 @@ from skillopt.rollouts.cluster.machines import RayMachines, first_line
 from skillopt.rollouts.executors import check_ray
 
 T = TypeVar("T")
+WAIT_S = 300.0
+"""Seconds that nodes may take."""
 
 
 def survey(config: RayConfig, function: Callable[[], T]) -> Iterator[tuple[str, T | str]]:
@@ -29,7 +32,7 @@ def survey(config: RayConfig, function: Callable[[], T]) -> Iterator[tuple[str, 
     """
     check_ray()
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import GetTimeoutError, RayError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     with closing(RayMachines(config)) as machines:
@@ -38,9 +41,14 @@ def survey(config: RayConfig, function: Callable[[], T]) -> Iterator[tuple[str, 
             here = NodeAffinitySchedulingStrategy(node, soft=False)
             task = ray.remote(_call).options(num_cpus=0, max_retries=0, scheduling_strategy=here)
             calls[name] = task.remote(function)
+        until = time.monotonic() + WAIT_S
         for name, call in calls.items():
             try:
-                yield name, ray.get(call)
+                yield name, ray.get(call, timeout=max(0.0, until - time.monotonic()))
+            except GetTimeoutError:
+                yield name, f"no reply within {WAIT_S:g} s"
+            except RayTaskError as error:  # Its own text begins with where it was raised.
+                yield name, first_line(error.cause or error)
             except RayError as error:
                 yield name, first_line(error)
 

@@ -3,15 +3,18 @@ nodes die, freeze, come and go."""
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import zstandard
 
 from harnesses.base import Status
 from skillopt.config.schema import Config
@@ -20,6 +23,7 @@ from skillopt.core.types import Rollout
 from skillopt.rollouts.cluster import fleet
 from skillopt.rollouts.cluster.executor import RayExecutor
 from skillopt.rollouts.cluster.machines import ClusterError
+from skillopt.rollouts.cluster.node import Node, _piece
 from skillopt.rollouts.executors import ExecutorSetup
 from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.prepare import prepare
@@ -206,6 +210,113 @@ def test_another_version_is_refused_by_name(
         assert all(rollout.status.scored for rollout in everything(made))
         assert "attempt" not in near.made["old"][0].calls
     assert "node old is not used any more: codex is 0.1 there and" in notes(events)
+
+
+def test_a_node_with_a_full_disk_is_not_used_and_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "_SCAN_S", 0.1)
+    monkeypatch.setattr(fleet, "_AGAIN_S", 0.2)
+    near, full = NearMachines(["a", "b"]), threading.Event()
+    opened = Node.open
+
+    def open_or_not(node: Node, orders: Any) -> str:
+        return (
+            "/tmp/x: 1 MiB are left" if node in nodes() and full.is_set() else opened(node, orders)
+        )
+
+    def nodes() -> list[Any]:
+        return [link.node for link in near.made.get("a", ())]
+
+    def attempt(node: Node, *arguments: Any) -> Any:
+        if node in nodes():
+            full.set()
+            raise OSError(errno.ENOSPC, "1 MiB are left on the disk", "/tmp/x")
+        return run(node, *arguments)
+
+    run = Node.attempt
+    monkeypatch.setattr(Node, "open", open_or_not)
+    monkeypatch.setattr(Node, "attempt", attempt)
+    with runner(small_config(tmp_path, **OPTIONS, **{"executor.nodes": 2}), near) as (made, events):
+        assert all(rollout.status.scored for rollout in everything(made))
+        until(lambda: len(near.made["a"]) >= 4)
+        told = notes(events)
+    assert "node a is not used any more: its disk is full: [Errno 28] 1 MiB are left" in told
+    assert told.count("node a is not used any more: /tmp/x: 1 MiB are left") == 1
+
+
+def test_a_failure_of_a_nodes_file_system_fails_the_attempt_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[int] = []
+    run = Node.attempt
+
+    def attempt(node: Node, *arguments: Any) -> Any:
+        if not failed:
+            failed.append(1)
+            raise PermissionError(errno.EACCES, "Permission denied", "/tmp/x")
+        return run(node, *arguments)
+
+    monkeypatch.setattr(Node, "attempt", attempt)
+    with runner(small_config(tmp_path, **OPTIONS), NearMachines(["a"])) as (made, events):
+        assert all(rollout.status.scored for rollout in everything(made))
+    assert not notes(events)
+    ran = [event for event in events if isinstance(event, RolloutRan)]
+    (lost,) = [event for event in ran if event.status is Status.INFRA_ERROR]
+    assert lost.message.startswith("node a: [Errno 13] Permission denied")
+
+
+def test_cancelling_does_not_wait_for_what_is_sent_to_a_frozen_node(tmp_path: Path) -> None:
+    near = NearMachines(["a"])
+    start = near.start
+
+    def started(node: str, slots: int) -> Any:
+        link: Any = start(node, slots)
+        call = link.call
+
+        def frozen_at_put(method: str, *arguments: Any) -> Any:
+            link.frozen = link.frozen or method == "put"
+            return call(method, *arguments)
+
+        link.call = frozen_at_put
+        return link
+
+    near.start = started  # type: ignore[method-assign]
+    patient = {**OPTIONS, "executor.silence_s": 60}
+    with runner(small_config(tmp_path, **patient), near) as (made, _):
+        thread = threading.Thread(
+            target=lambda: made.rollouts(made.prepared.splits["train"][:1], None, max_infra_share=1)
+        )
+        thread.start()
+        until(lambda: "put" in near.made["a"][0].calls)
+        made.cancel()
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_the_calls_of_an_earlier_attempt_are_not_sent_again(tmp_path: Path) -> None:
+    """A driver has them already, and adds what a beat brings."""
+    from harnesses.gateway.wire import WIRE
+    from skillopt.rollouts.cluster.parcels import packed
+
+    earlier, seen = tmp_path / "earlier", []
+    earlier.mkdir()
+    (earlier / WIRE).write_text("{}\n")
+    node = Node(lambda: None)
+    with runner(small_config(tmp_path), None) as (made, _):
+        opened = SimpleNamespace(root=tmp_path / "node", gateway=made.gateway)
+        (tmp_path / "node" / "rollouts").mkdir(parents=True)
+
+        def run(opened: Any, data: bytes, folder: Path) -> Any:
+            with (folder / WIRE).open("a") as file:
+                file.write("[]\n")
+            seen.append(_piece(node._attempts[7]))
+            return SimpleNamespace(result=None)
+
+        node._opened = lambda: opened  # type: ignore[method-assign,assignment,return-value]
+        node._run = run  # type: ignore[method-assign]
+        node.attempt(7, b"", packed(earlier))
+    assert [zstandard.ZstdDecompressor().decompress(piece) for piece in seen] == [b"[]\n"]
 
 
 def test_without_a_key_no_work_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,17 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     assert list(outside.iterdir()) == []
 
 
+def test_the_mode_of_a_links_target_is_left_alone(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "in", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir(mode=0o700)
+    again = tarfile.TarInfo("a")
+    again.type, again.mode = tarfile.DIRTYPE, 0o777
+    with pytest.raises(OSError, match="a link already"):
+        unpacked(archive((link("a", str(outside)), b""), (again, b"")), folder)
+    assert outside.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("data", [b"", b"no archive", packed(Path(__file__), "x")[:40]])
 def test_damaged_archives_are_refused(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(ParcelError, match="damaged"):
@@ -137,10 +148,9 @@ def test_paths_in_objects_stand_for_what_is_there(tmp_path: Path) -> None:
     sender, receiver = Sender(), Receiver(tmp_path / "node")
     data, digests = sender.dumps(sent)
     assert str(tmp_path).encode() not in data
-    assert receiver.missing(digests) == sorted(digests) and len(digests) == 2
+    assert len(digests) == 2
     for digest in digests:
         receiver.put(sender.parcel(digest))
-    assert receiver.missing(digests) == []
     found = receiver.loads(data)
     assert found.folder.name == "my-skill" and found.folder != folder
     assert found.file.read_text() == "file" and found.file.name == "f.txt"
