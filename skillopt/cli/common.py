@@ -43,7 +43,7 @@ class Run(click.ParamType[Path]):
 
 class FileToWrite(click.Path):
     """A file that a command writes; it may be missing, or is replaced as a whole. So it is no
-    device or pipe, which would be replaced by a file; of a link, it is what it leads to."""
+    device or pipe, which would be replaced by a file."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path, dir_okay=False)
@@ -54,7 +54,7 @@ class FileToWrite(click.Path):
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.exists() and not path.is_file():
             self.fail(f"{path} is no file; give a file's name", param, ctx)
-        return path.resolve() if path.is_symlink() else path
+        return path
 
 
 run_argument = click.argument("run", type=Run(), metavar="RUN")

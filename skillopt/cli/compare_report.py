@@ -48,7 +48,7 @@ def write_files(found: Comparison, csv: Path | None, plot: Path | None, page: Pa
     ):
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(file, make(found))
+            write_atomic(file.resolve(), make(found))  # A link stays one.
             click.echo(f"wrote {file}", err=True)
 
 
