@@ -52,7 +52,11 @@ class FileToWrite(click.Path):
         if not str(value):
             self.fail("the name is empty; give a file's name", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.exists() and not path.is_file():
+        try:
+            special = path.exists() and not path.is_file()
+        except OSError:  # Such as a name that is too long, which writing it explains.
+            special = False
+        if special:
             self.fail(f"{path} is no file; give a file's name", param, ctx)
         return path
 

@@ -69,6 +69,7 @@ def test_scripts_are_shown_apart_and_asked_for(home: Path, case: str) -> None:
     assert skillopt(*deploy, "--yes", "--with-scripts").returncode == 0
 
 
+@pytest.mark.slow
 def test_with_yes_only_a_folder_of_ones_own_brings_scripts(home: Path, tmp_path: Path) -> None:
     write_skill(with_files({"run.sh": SCRIPT}), home.parent / "geo")
     own = skillopt("deploy", home.parent / "geo", *TO, "--yes", "--no-proof")

@@ -77,6 +77,7 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_what_a_killed_or_frozen_process_had_is_removed(
     how: signal.Signals, tmp_path: Path
@@ -94,6 +95,7 @@ def test_what_a_killed_or_frozen_process_had_is_removed(
         assert other.poll() is None and sleeping(f"{tag}9") and others.is_dir()
 
 
+@pytest.mark.slow
 def test_signs_of_life_keep_it_away(tmp_path: Path) -> None:
     tag = f"{os.getpid()}5"
     with guarded(tmp_path, tag, 2) as (process, folder):

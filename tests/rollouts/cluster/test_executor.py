@@ -138,6 +138,7 @@ def test_the_same_as_on_one_machine(tmp_path: Path) -> None:
     assert not list((tmp_path / "two" / "runs" / "store" / "tmp").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["dies", "freezes"])
 def test_a_lost_nodes_rollouts_are_run_elsewhere(how: str, tmp_path: Path) -> None:
     slow = {"upstreams.sim.latency_s": 0.3, "executor.nodes": 2, "workers": 6}
@@ -172,6 +173,7 @@ def test_a_lost_nodes_rollouts_are_run_elsewhere(how: str, tmp_path: Path) -> No
     assert len(scored) == len(set(scored)) == 6, "none is counted twice"
 
 
+@pytest.mark.slow
 def test_nodes_may_join_and_all_may_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "_SCAN_S", 0.1)
     near = NearMachines(["a"])
@@ -192,6 +194,7 @@ def test_nodes_may_join_and_all_may_leave(tmp_path: Path, monkeypatch: pytest.Mo
             made.rollouts([task], None, replicate=9)
 
 
+@pytest.mark.slow
 def test_another_version_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +215,7 @@ def test_another_version_is_refused_by_name(
     assert "node old is not used any more: codex is 0.1 there and" in notes(events)
 
 
+@pytest.mark.slow
 def test_a_node_with_a_full_disk_is_not_used_and_told_of_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +249,7 @@ def test_a_node_with_a_full_disk_is_not_used_and_told_of_once(
     assert told.count("node a is not used any more: /tmp/x: 1 MiB are left") == 1
 
 
+@pytest.mark.slow
 def test_a_failure_of_a_nodes_file_system_fails_the_attempt_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +271,7 @@ def test_a_failure_of_a_nodes_file_system_fails_the_attempt_only(
     assert lost.message.startswith("node a: [Errno 13] Permission denied")
 
 
+@pytest.mark.slow
 def test_cancelling_does_not_wait_for_what_is_sent_to_a_frozen_node(tmp_path: Path) -> None:
     near = NearMachines(["a"])
     start = near.start
