@@ -253,6 +253,7 @@ CHANGES: dict[str, list[Change]] = {
                       Change(["test-0"], split="test")],
     "tasks.seed": [Change(8, same=True, split="val")],
     "tasks.split": [Change([1, 1, 1], same=True, split="val")],
+    "tasks.split_seed": [Change(3, same=True, split="val")],
     # Its tasks have environments of their own, and none asks which skills are opened.
     "tasks.environment": [Change("debian:bookworm", same=True, split="val",
                                  under={"sandbox": {"kind": "docker"}})],
