@@ -153,6 +153,7 @@ class LocalExecutor:
                 )
             )
             self._environments = Environments(backend, root=sandbox.root, handover=sandbox.handover)
+            stack.callback(self._environments.close)
             self._backend = backend
             self._stack = stack.pop_all()
         return self

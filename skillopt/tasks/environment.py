@@ -62,6 +62,10 @@ class Environments:
         self._unavailable: set[str] = set()
         self._cache = tempfile.TemporaryDirectory(dir=scratch_dir())
 
+    def close(self) -> None:
+        """Remove what was read of images; nothing can be prepared afterwards."""
+        self._cache.cleanup()
+
     def settled(self, task: Task) -> Task:
         """The task with what its image knows: the working directory, if its files do not tell. And
         with what this object's settings make of it.

@@ -113,16 +113,18 @@ class Node:
     def _set_up(self, orders: NodeOrders) -> None:
         check_keys(orders.keys, orders.keys_file)
         self._heard = _clock()
+        config = Config.model_validate({**orders.config, "workers": orders.slots})
+        sandbox = config.sandbox
         with ExitStack() as stack:
-            root = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir(), prefix="node-")))
-            check_room(root)
-            changed = {"runs": str(root), "workers": orders.slots}
-            config = Config.model_validate({**orders.config, **changed})
-            if problem := difference_of_parts(orders.parts, own_parts(config)):
-                raise SandboxError(problem)
-            sandbox = config.sandbox
+            # The first to be entered, so that nothing is left when it is told that all is done.
             guard = Guard(sandbox.kind, sandbox.options, orders.silence_s + _GUARD_S)
             self._guard = stack.enter_context(guard)
+            stack.callback(_remove_scratch)
+            root = Path(stack.enter_context(TemporaryDirectory(dir=scratch_dir(), prefix="node-")))
+            check_room(root)
+            config = config.model_copy(update={"runs": root})
+            if problem := difference_of_parts(orders.parts, own_parts(config)):
+                raise SandboxError(problem)
             watch = threading.Thread(target=self._watch, args=(orders.silence_s,), daemon=True)
             watch.start()
             if sandbox.kind == "docker":
@@ -261,8 +263,6 @@ class Node:
             while self._attempts and _clock() < until:
                 time.sleep(0.05)
         stack.close()
-        with suppress(OSError):  # Something else of this process may have files there.
-            scratch_dir().rmdir()
 
     def _opened(self) -> _Open:
         if (opened := self._open) is None:
@@ -278,6 +278,11 @@ class Node:
                 finally:
                     self._end()
                 return
+
+
+def _remove_scratch() -> None:
+    with suppress(OSError):  # Something else of this process may have files there.
+        scratch_dir().rmdir()
 
 
 def _blocked(gateway: Gateway) -> dict[str, str]:
