@@ -107,6 +107,7 @@ def test_hooks_and_commands_of_the_text_are_named(home: Path) -> None:
     assert "SKILL.md contains commands that an agent may run" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_without_a_confirmed_gain_says_so_before_asking(home: Path, tmp_path: Path) -> None:
     run = trained(tmp_path).folder
     done = CliRunner().invoke(main, ["deploy", str(run), *TO, "--no-proof"], input="n\n")

@@ -43,6 +43,7 @@ def block(title: str) -> Block:
     return next(found for found in blocks("docs/scale.md") if found.title == title)
 
 
+@pytest.mark.slow
 def test_the_cluster_for_kubernetes_has_only_fields_that_there_are() -> None:
     found: dict[str, Any] = yaml.safe_load(block("cluster.yaml").text)
     assert (found["apiVersion"], found["kind"]) == ("ray.io/v1", "RayCluster")
@@ -80,6 +81,7 @@ def test_the_job_for_slurm_is_a_script(tmp_path: Path) -> None:
     assert script.read_text().startswith("#!/bin/bash\n#SBATCH")
 
 
+@pytest.mark.slow
 def test_options_of_ray_start_are_there() -> None:
     told = "\n".join(found.text for found in blocks("docs/scale.md")).replace("\\\n", " ")
     started = re.findall(r"ray start (.*)", told)

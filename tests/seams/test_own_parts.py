@@ -354,6 +354,7 @@ def test_a_sandbox_backend(tmp_path: Path) -> None:
     assert "sandbox.kind: parts.backend:Counting -> local" in said
 
 
+@pytest.mark.slow
 def test_a_companion_of_a_task(tmp_path: Path) -> None:
     upstreams = {"sim": {"kind": "sim"}, "player": {"kind": "parts.player:Player"}}
     found = trained(

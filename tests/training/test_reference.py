@@ -203,6 +203,7 @@ def test_2_an_outage_is_neither_a_score_nor_stored(tmp_path: Path) -> None:
     assert train(small_config(tmp_path, **short)).done
 
 
+@pytest.mark.slow
 def test_2_what_an_outage_took_from_a_batch_is_tried_again(tmp_path: Path) -> None:
     """A batch that lost a rollout is whole again on resume if nothing was learned from it yet."""
     settings = {"max_infra_share": 0.5, "rollout_tries": 1, "workers": 1}

@@ -54,6 +54,7 @@ async def _slots() -> None:
     await slots.take("d", 1)
 
 
+@pytest.mark.slow
 def test_a_share_of_nothing_lets_nobody_through(gateway: Gateway, tmp_path: Path) -> None:
     with gateway.open(grant(tmp_path)) as session:
         assert gateway.share("up", 0) == 0
@@ -90,6 +91,7 @@ async def _within(seconds: float, session: object) -> None:
             raise RuntimeError("timed out") from error
 
 
+@pytest.mark.slow
 def test_a_wait_that_another_was_asked_for_is_kept(gateway: Gateway, tmp_path: Path) -> None:
     import time
 

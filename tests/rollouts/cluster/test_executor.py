@@ -111,6 +111,7 @@ def notes(events: list[Event]) -> str:
     return "\n".join(event.text for event in events if isinstance(event, Noted))
 
 
+@pytest.mark.slow
 def test_the_same_as_on_one_machine(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
