@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harnesses.base import Usage
@@ -17,7 +17,7 @@ from harnesses.gateway.headers import reply_headers
 from harnesses.gateway.readable import readable
 from harnesses.gateway.service import Service
 from harnesses.gateway.session import BACK_OFF, Session
-from harnesses.gateway.tries import GivenUpError, Tries
+from harnesses.gateway.tries import GivenUpError, Tries, closed
 from harnesses.gateway.upstreams import Answer, UpstreamError, refused_request
 from harnesses.json_values import loads
 from harnesses.protocols.base import ProtocolError, ProtocolName, Reply, ServiceFailure
@@ -234,7 +234,7 @@ class Forward:
             raise BrokenStreamError(str(broke)) from broke
         finally:
             self._recorded(answer.status, passing)
-            await _end(answer.chunks)
+            await closed(answer.chunks)
 
     def _recorded(self, status: int, passing: Passing) -> None:
         """Judge and record what has passed, once."""
@@ -285,13 +285,6 @@ class Forward:
             reply, status, error, self._started, blame, self._tries.count
         )
         self._session.add(exchange, usage)
-
-
-async def _end(chunks: AsyncIterator[bytes]) -> None:
-    """End the call to the service whose answer nobody reads to its end, so that nobody pays for
-    it."""
-    if isinstance(chunks, AsyncGenerator):
-        await chunks.aclose()
 
 
 def _as_it_is(chunk: bytes) -> bytes:

@@ -125,6 +125,7 @@ class Tries:
                 if status == 200:
                     reply = await self._opened(answer)
                     self.service.replied()
+                    answer = None  # Its chunks are the reply's, and whoever passes them on ends it.
                     return reply
                 raw = await _start_of(answer.chunks)
                 self.refusal = said = refusal_of(status, raw)
@@ -149,8 +150,9 @@ class Tries:
                 if isinstance(broke, UnusableUpstreamError):
                     raise GivenUpError(f"model service failed: {broke}") from broke
                 error = str(broke)
-            if answer is not None:
-                await _closed(answer.chunks)
+            finally:
+                if answer is not None:
+                    await closed(answer.chunks)
             self.waited.add(began, now())
             self.give_back()  # While this call waits, others may be answered.
             await self._pause(attempts, status, told, error)
@@ -210,7 +212,7 @@ class Tries:
                     raise self.impatient("a reply without content")
                 yield chunk
         finally:
-            await _closed(chunks)
+            await closed(chunks)
 
     def _check_account(self, said: Refusal, told: float | None) -> None:
         """Give up at once where no request has a chance."""
@@ -256,8 +258,8 @@ async def _start_of(chunks: AsyncIterator[bytes]) -> bytes:
     return bytes(raw[:_ERROR_BYTES])
 
 
-async def _closed(chunks: AsyncIterator[bytes]) -> None:
-    """Close the connection of an answer that is not read to its end."""
+async def closed(chunks: AsyncIterator[bytes]) -> None:
+    """Close the connection of an answer that is not read to its end, so that nobody pays for it."""
     if isinstance(chunks, AsyncGenerator):
         await chunks.aclose()
 

@@ -58,14 +58,16 @@ class Service:
             )
         if act == "endless":
             return StreamingResponse(self._endless(), media_type="text/event-stream")
+        if act == "endless 400":
+            return StreamingResponse(self._endless(1000), 400, media_type="application/json")
         if act == "cut":
             return StreamingResponse(self._cut(), media_type="text/event-stream")
         return JSONResponse(codec.write_response(reply, "m", "1"))
 
-    async def _endless(self) -> AsyncIterator[bytes]:
+    async def _endless(self, times: int = 1) -> AsyncIterator[bytes]:
         try:
             while True:
-                yield _BEGUN
+                yield _BEGUN * times
                 await asyncio.sleep(0.01)
         finally:
             self.left.set()
@@ -572,6 +574,17 @@ def test_a_budget_binds_at_its_number_and_not_before(
         assert [ask(session).status_code for _ in range(3)] == answers
         assert session.exhausted == exhausted
     assert len(service.seen) == answers.count(200)
+
+
+def test_a_refusal_without_end_is_not_read_to_its_end(socket: Path) -> None:
+    service = Service("endless 400")
+    with (
+        serve(service.answer) as url,
+        gateway(url, socket) as running,
+        running.open(grant()) as session,
+    ):
+        assert ask(session).status_code == 400
+        assert service.left.wait(3)
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
