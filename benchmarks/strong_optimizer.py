@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harnesses import CODECS, Answer, Call, ProtocolName, Reply, Usage
 from skillopt import Plugins, train
 from skillopt.cli.local_demo import DRAWS, random_examples
 from skillopt.config.inputs import read_config
@@ -24,6 +22,7 @@ from skillopt.config.schema import Config
 from skillopt.core.skill import Skill
 from skillopt.evaluation.evaluate import evaluate
 from skillopt.tasks.sources import load_splits
+from tests.helpers.conversation import Says
 
 HAND = Path(__file__).parent / "by-hand" / "smollm2.json"
 SETTINGS: dict[str, Any] = {
@@ -38,35 +37,16 @@ SETTINGS: dict[str, Any] = {
 NOTHING = {"reasoning": "Nothing is missing.", "patterns": [], "edits": []}
 
 
-@dataclass
-class ByHand:
-    """A model service that gives the next written reply to each reflection on failures."""
+def by_hand(replies: Sequence[dict[str, Any]]) -> Says:
+    """A model service that gives the next of some written replies to each reflection on
+    failures."""
+    left = iter(replies)
 
-    replies: list[dict[str, Any]]
-    protocols: frozenset[ProtocolName] = frozenset({"chat"})
-    max_concurrency: int = 1
-    given: int = field(default=0)
+    def answer(prompt: str) -> str:
+        failed = "# Trajectories that failed" in prompt
+        return json.dumps(next(left, NOTHING) if failed else NOTHING)
 
-    async def send(self, call: Call) -> Answer:
-        codec = CODECS[call.protocol]
-        shown = codec.read_request(call.body)
-        failed = "# Trajectories that failed" in shown.messages[-1].text
-        told = self.replies[self.given] if failed and self.given < len(self.replies) else NOTHING
-        self.given += failed
-        reply = Reply(json.dumps(told), usage=Usage(1, 1, 0, 1), model=shown.model)
-        if shown.stream:
-            events = codec.write_stream(reply, shown.model, "1")
-            return Answer(200, "text/event-stream", _each(events))
-        body = json.dumps(codec.write_response(reply, shown.model, "1")).encode()
-        return Answer(200, "application/json", _each([body]))
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
-async def _each(parts: Any) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
+    return Says(answer)
 
 
 def run(seed: int, runs: Path) -> dict[str, Any]:
@@ -74,7 +54,7 @@ def run(seed: int, runs: Path) -> dict[str, Any]:
     places = {"runs": str(runs), "tasks.seed": seed, "name": f"by-hand-{seed}"}
     config = read_config("quickstart/smollm2", SETTINGS | places | {"seed": seed})
     config = _with_the_projects_prompts(config)
-    plugins = Plugins(upstreams={"hand": ByHand(json.loads(HAND.read_text())[str(seed)])})
+    plugins = Plugins(upstreams={"hand": by_hand(json.loads(HAND.read_text())[str(seed)])})
     result = train(config, plugins=plugins)
     tasks = load_splits(config.tasks, config.seed, config.runs / "tasks")["train"]
     count = result.best.body.count("Input: ")

@@ -111,7 +111,7 @@ class MethodPair:
 
 
 @dataclass(frozen=True)
-class Trained:
+class MethodRuns:
     """A method with its runs."""
 
     name: str
@@ -157,7 +157,7 @@ class Trained:
         return all_or_nothing_runs(scores, [*self.runs[0].weights.values()])
 
 
-def methods_of(runs: Sequence[FinishedRun]) -> list[Trained]:
+def methods_of(runs: Sequence[FinishedRun]) -> list[MethodRuns]:
     """The methods of some runs, in the order of their first ones."""
     groups: list[list[FinishedRun]] = []
     for run in runs:
@@ -170,17 +170,19 @@ def methods_of(runs: Sequence[FinishedRun]) -> list[Trained]:
             group.append(run)
     kinds = [method_of(group[0].created) for group in groups]
     return [
-        Trained(kind if kinds.count(kind) == 1 else f"{kind} ({group[0].name})", kind, tuple(group))
+        MethodRuns(
+            kind if kinds.count(kind) == 1 else f"{kind} ({group[0].name})", kind, tuple(group)
+        )
         for kind, group in zip(kinds, groups, strict=True)
     ]
 
 
-def method_rows(methods: Sequence[Trained]) -> list[MethodRow]:
+def method_rows(methods: Sequence[MethodRuns]) -> list[MethodRow]:
     """One row for each method."""
     return [_row(method) for method in methods]
 
 
-def _row(method: Trained) -> MethodRow:
+def _row(method: MethodRuns) -> MethodRow:
     best, start, none = (method.scores_of(role) for role in ("best", "initial", "none"))
     assert best is not None and start is not None, "checked when the runs were read"
     return MethodRow(
@@ -194,19 +196,19 @@ def _row(method: Trained) -> MethodRow:
     )
 
 
-def _gain(method: Trained, role: str, before: RunScores, after: RunScores) -> Estimate:
+def _gain(method: MethodRuns, role: str, before: RunScores, after: RunScores) -> Estimate:
     same = all(run.rows(role) == run.best for run in method.runs)
     if same or not method.known:
         return Estimate(after.mean - before.mean)
     return difference_of_runs(before, after)
 
 
-def method_pairs(methods: Sequence[Trained]) -> list[MethodPair]:
+def method_pairs(methods: Sequence[MethodRuns]) -> list[MethodPair]:
     """Every method against each earlier one; those against the first one come first."""
     return [_pair(first, second) for first, second in combinations(methods, 2)]
 
 
-def _pair(first: Trained, second: Trained) -> MethodPair:
+def _pair(first: MethodRuns, second: MethodRuns) -> MethodPair:
     counts = [*first.runs[0].weights.values()]
     old, new = first.scores_of("best"), second.scores_of("best")
     assert old is not None and new is not None, "checked when the runs were read"
