@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 # Tests wait for containers more than they work; those that need none work.
 WORKERS ?= 3
 FAST_WORKERS ?= 3
-# Of the mutants: modules or folders, a commit, one of how many, and tests. And how often to look for flaky tests.
+# Of the mutants: modules or folders, a commit, one of how many, which part, whether only survivors, and
+# tests. And how often to look for flaky tests.
 MODULE ?=
 CHANGED ?=
 SAMPLE ?=
+PART ?=
+SURVIVORS ?=
 TESTS ?=
 TIMES ?= 20
 FAST := not engine and not browser and not weights and not alone and not slow
@@ -76,7 +79,8 @@ test-all: test
 # of some (MODULE="skillopt/gates skillopt/run"), or of the lines that differ from a commit (CHANGED=main).
 mutants: $(VENV)/.mutants
 	$(BIN)/python -m benchmarks.mutants $(MODULE) $(if $(CHANGED),--changed $(CHANGED)) \
-		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS))
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(PART),--part $(PART)) \
+		$(if $(SURVIVORS),--survivors) $(if $(TESTS),--tests $(TESTS))
 
 $(VENV)/.mutants: $(VENV)/.games
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[mutants]'

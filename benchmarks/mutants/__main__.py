@@ -71,13 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--changed", metavar="REV", help="only lines that differ from a commit")
     parser.add_argument("--tests", nargs="+", help="folders or files, in place of the area's own")
     parser.add_argument("--sample", type=int, default=1, help="one of so many mutants")
+    parser.add_argument("--part", type=int, default=0, help="which of so many samples")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--sure", action="store_true", help="try survivors twice")
+    parser.add_argument(
+        "--survivors", action="store_true",
+        help="of a module that is the same, only those that survived, whatever tests have changed",
+    )  # fmt: skip
     chosen = parser.parse_args(arguments)
-    print(
-        "| module | mutants | killed | survived | no test | timeouts | killed of run | branches |"
-    )
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    print(HEAD, flush=True)
     BUILD.mkdir(parents=True, exist_ok=True)
     with (
         (BUILD / "survivors.txt").open("w") as survivors,
@@ -92,11 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     mutant
                     for mutant in mutants_of(source)
                     if (lines is None or mutant.line in lines)
-                    and _drawn(module, mutant, chosen.sample)
+                    and _drawn(module, mutant, chosen.sample, chosen.part)
                 ]
                 if mutants:
                     tests = chosen.tests or _tests_of(str(module))
-                    known = Known(covering(tuple(tests)), copies, chosen.sure)
+                    known = Known(covering(tuple(tests)), copies, chosen.sure, chosen.survivors)
                     came = known.tried(module, source, mutants)
                     branches = known.covering.branches(module)
                     print(_row(str(module), came, branches), flush=True)
@@ -129,10 +131,10 @@ def _modules(area: str, revision: str | None) -> Iterator[tuple[Path, set[int] |
             yield module, lines
 
 
-def _drawn(module: Path, mutant: Mutant, sample: int) -> bool:
-    """Whether a mutant is among one of so many, the same ones each time."""
+def _drawn(module: Path, mutant: Mutant, sample: int, part: int) -> bool:
+    """Whether a mutant is in a part of so many, the same ones each time."""
     name = f"{module} {mutant.operator} {mutant.occurrence}"
-    return zlib.crc32(name.encode()) % sample == 0
+    return zlib.crc32(name.encode()) % sample == part
 
 
 def _changed_lines(module: Path, revision: str) -> set[int]:
@@ -151,21 +153,29 @@ class Known:
         covering: the tests that run each line.
         copies: of the project; so many processes try mutants.
         sure: try each survivor once more in a new process.
+        survivors: believe what was killed while its module is the same, also by a test that may
+            have gone.
     """
 
-    def __init__(self, covering: Covering, copies: Sequence[Path], sure: bool) -> None:
+    def __init__(
+        self, covering: Covering, copies: Sequence[Path], sure: bool, survivors: bool
+    ) -> None:
         self.covering, self._copies, self._sure = covering, copies, sure
+        self._survivors = survivors
 
     def tried(self, module: Path, source: str, mutants: Sequence[Mutant]) -> list[dict[str, Any]]:
         """What came of some mutants of a module."""
         tests = self.covering.tests(module, source)
         files = {Path(test.partition("::")[0]) for own in tests.values() for test in own}
-        state = f"{digest([module])}-{digest(files)}"
+        state = [digest([module]), digest(files)]
         kept = BUILD / "tried" / f"{module}.json".replace("/", "-")
         known: dict[str, Any] = {}
         if kept.exists():
             saved = json.loads(kept.read_text())
-            known = saved["tried"] if saved["state"] == state else {}
+            if saved["state"] == state:
+                known = saved["tried"]
+            elif self._survivors and saved["state"][0] == state[0]:
+                known = {name: one for name, one in saved["tried"].items() if _killed(one)}
         missing = [mutant for mutant in mutants if mutant.name not in known]
         if missing:
             shares = [missing[n :: len(self._copies)] for n in range(len(self._copies))]
@@ -183,13 +193,17 @@ class Known:
         return [one for one in found if one is not None]
 
 
+def _killed(one: dict[str, Any] | None) -> bool:
+    return one is None or one["outcome"] in ("killed", "timeout")
+
+
 def _memory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _row(name: str, found: Sequence[dict[str, Any]], branches: tuple[int, int]) -> str:
     count = Counter(one["outcome"] for one in found)
-    killed = count["killed"] + count["timeout"]
+    killed = sum(map(_killed, found))
     share = f"{100 * killed / len(found):.0f} %" if found else ""
     taken = f"{branches[0]} of {branches[1]}"
     return (
@@ -201,7 +215,7 @@ def _row(name: str, found: Sequence[dict[str, Any]], branches: tuple[int, int]) 
 def _shown(module: Path, source: str, found: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Each mutant that no test noticed, as a difference of lines."""
     for one in found:
-        if one["outcome"] in ("survived", "no test"):
+        if not _killed(one):
             mutant = Mutant(**one["mutant"])
             yield f"{module}:{mutant.line} {mutant.name}: {one['outcome']}"
             new = mutant.source(source) or ""
