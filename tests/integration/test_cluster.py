@@ -55,15 +55,24 @@ class Two:
     cable: str
     address: str
 
-    def options(self) -> list[str]:
+    def options(self, nodes: int = 2) -> list[str]:
         settings = {
             "executor.kind": "ray",
             "executor.address": self.cluster.address,
             "executor.resource": AGENTS,
             "executor.slots": 2,
-            "executor.nodes": 2,
+            "executor.nodes": nodes,
         }
         return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+    @contextlib.contextmanager
+    def more(self, count: int) -> Iterator[None]:
+        """Some more nodes on this machine, for as long as the block takes."""
+        with contextlib.ExitStack() as stack:
+            for number in range(count):
+                node = self.cluster.add({KEY_NAME: KEY}, address=f"127.0.0.{10 + number}")
+                stack.callback(node.stop)
+            yield
 
     def renew_near(self) -> None:
         self.near.stop()
@@ -169,18 +178,24 @@ SHORT = ("--set", "train.epochs=1", "--set", "train.credit=0", "--set", "train.p
     ["direct-local", pytest.param("codex", marks=pytest.mark.engine)],
 )
 def test_the_same_bytes_as_on_one_machine(shipped: str, two: Two, tmp_path: Path) -> None:
+    """Also with four nodes in ``make test-all``."""
     name = {"direct-local": "local"}.get(shipped, shipped)
     found = []
-    for where, options in (("one", []), ("two", two.options())):
-        folder = tmp_path / where
+    for nodes in (0, 2, 4) if ALL_CELLS else (0, 2):
+        folder = tmp_path / str(nodes)
         folder.mkdir()
-        with training(folder, name, *SHORT, *options, env=two.cluster.env) as driver:
+        options = two.options(nodes) if nodes else []
+        with (
+            two.more(max(0, nodes - 2)),
+            training(folder, name, *SHORT, *options, env=two.cluster.env) as driver,
+        ):
             said = driver.end()
         assert "(raylet)" not in said and "not used any more" not in said
+        assert said.count("is ready") == nodes, said
         found.append(outcome(folder, f"quickstart-{name}"))
-    assert found[0] == found[1]
+        assert not list((folder / "runs" / "store" / "tmp").iterdir())
+    assert all(one == found[0] for one in found)
     assert found[0][1] and len(found[0][2]) > 5
-    assert not list((tmp_path / "two" / "runs" / "store" / "tmp").iterdir())
 
 
 def test_a_kill_a_freeze_and_a_cut_in_one_run(two: Two, tmp_path: Path) -> None:
