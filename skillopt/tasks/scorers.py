@@ -24,6 +24,7 @@ from skillopt.tasks.benchmarks.limited import LimitError, limited
 from skillopt.tasks.benchmarks.livemath.score import Choice, chosen, plain
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.questions import SHOWN
+from skillopt.tasks.strange import matches, schema_problem
 from skillopt.tasks.tables import checked_options
 
 SECONDS = 4
@@ -196,13 +197,6 @@ def regex(reply: str, expected: Any, options: RegexOptions) -> Scored:
     return Scored(0.0, False, _wrong(answer))
 
 
-def matches(given: Any) -> bool:
-    """Whether a pattern matches, from ``[pattern, text, whole, ignore_case]``."""
-    pattern, text, whole, ignore_case = given
-    compiled = re.compile(pattern, re.IGNORECASE if ignore_case else 0)
-    return (compiled.fullmatch if whole else compiled.search)(text) is not None
-
-
 def json_equal(reply: str, expected: Any, options: JsonEqualOptions) -> Scored:
     """Whether the answer is the expected JSON value; keys of objects are in any order."""
     value, problem = _json(options.answer(reply))
@@ -269,17 +263,6 @@ def json_schema(reply: str, expected: Any, options: JsonOptions) -> Scored:
     except LimitError as error:
         said = f"checking it {error}"
     return Scored(float(not said), not said, f"The JSON breaks its schema: {said}" if said else "")
-
-
-def schema_problem(given: Any) -> str:
-    """What is wrong with a value, from ``[schema, value]``; empty if nothing."""
-    jsonschema, referencing = _needed("jsonschema"), _needed("referencing")
-    schema, value = given
-    kind = jsonschema.validators.validator_for(schema)
-    error = jsonschema.exceptions.best_match(
-        kind(schema, registry=referencing.Registry()).iter_errors(value)
-    )
-    return f"{error.json_path}: {error.message}"[:500] if error else ""
 
 
 def similar(reply: str, expected: Any, options: AnlsOptions) -> Scored:
