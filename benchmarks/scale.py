@@ -18,9 +18,11 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -367,11 +369,18 @@ def run() -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for agents in AGENTS_AT_ONCE:
-        found[f"driver, {agents}"] = _shown(driver(agents, SECONDS))
-    found["overhead"] = _shown(overhead(80, 1.0))
-    found["throughput"] = _shown(throughput(24, 1.0))
-    found["gateway"] = _shown(node_gateway.run())
+        found[f"driver, {agents}"] = _apart(driver, agents, SECONDS)
+    found["overhead"] = _apart(overhead, 80, 1.0)
+    found["throughput"] = _apart(throughput, 24, 1.0)
+    for agents in node_gateway.AGENTS:
+        found[f"gateway, {agents}"] = _apart(node_gateway.measured, agents, node_gateway.SECONDS)
     return found
+
+
+def _apart(part: Callable[..., dict[str, Any]], *arguments: float) -> dict[str, Any]:
+    """A part in a process of its own, whose memory is no other's."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return _shown(pool.submit(part, *arguments).result())
 
 
 def _shown(found: dict[str, Any]) -> dict[str, Any]:
@@ -396,7 +405,7 @@ def main(words: Sequence[str]) -> None:
     else:
         from benchmarks import node_gateway
 
-        _shown(node_gateway.run(agents=(told.agents,)))
+        _shown(node_gateway.measured(told.agents, told.seconds))
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def test_the_same_bytes_as_on_one_machine(shipped: str, two: Two, tmp_path: Path
         ):
             said = driver.end()
         assert "(raylet)" not in said and "not used any more" not in said
-        assert said.count("is ready") == nodes, said
+        assert said.count(" is used, for 2 rollouts at once") == nodes, said
         found.append(outcome(folder, f"quickstart-{name}"))
         assert not list((folder / "runs" / "store" / "tmp").iterdir())
     assert all(one == found[0] for one in found)

@@ -37,6 +37,10 @@ _SCAN_S = 2.0
 """Seconds between two looks for new nodes."""
 _AGAIN_S = 30.0
 """Seconds after which a node that could not be used is tried again."""
+_SOON_S = 2.0
+"""The same for a node that had worked, such as one whose process was killed."""
+_WORKED_S = 30.0
+"""Seconds after which a node that could be used has worked."""
 _START_S = 120.0
 """Seconds that Ray may take to start a process on a node."""
 _CLOSE_S = 2.5
@@ -113,6 +117,8 @@ class Member:
     sent: float = 0.0
     beat: Future[Pulse] | None = None
     ready: bool = False
+    since: float = 0.0
+    """When it became ready; 0 if it never was."""
     gone: str = ""
     running: dict[int, Running] = field(default_factory=dict)
     parcels: set[str] = field(default_factory=set)
@@ -161,7 +167,7 @@ class Fleet:
         self._main, self._note = main, note
         self._members: dict[str, Member] = {}
         self._refused: dict[str, tuple[float, str]] = {}
-        """When nodes could not be used, and why."""
+        """When nodes that could not be used are tried again, and why they could not."""
         self._scanned = False
         """Whether all nodes that there are have been seen."""
         self._changed = threading.Condition()
@@ -297,7 +303,9 @@ class Fleet:
                 self._empty_since = time.monotonic()
             text = f"{member.name}: {why}"
             known = self._refused.get(member.id, (0.0, ""))[1] == text
-            self._refused[member.id] = (time.monotonic(), text)
+            worked_s = time.monotonic() - member.since if member.since else 0.0
+            pause_s = _SOON_S if worked_s >= _WORKED_S else _AGAIN_S
+            self._refused[member.id] = (time.monotonic() + pause_s, text)
             until = time.monotonic() + self._orders.silence_s + _LATE_S
             for shares in self._shares.values():
                 shares.leave(member.id, until)
@@ -322,7 +330,7 @@ class Fleet:
             for node, name in alive.items():
                 with self._changed:
                     refused = self._refused.get(node)
-                    again = refused is None or at - refused[0] >= _AGAIN_S
+                    again = refused is None or at >= refused[0]
                     new = node not in self._members and again
                 if new and not self._ended.is_set():
                     self._take_in(node, name)
@@ -337,7 +345,8 @@ class Fleet:
         except Exception as error:  # noqa: BLE001  # The node is tried again later.
             _LOG.warning("node %s: %s", name, error)
             with self._changed:
-                self._refused[node] = (time.monotonic(), f"{name}: {_words(error)}")
+                until = time.monotonic() + _AGAIN_S
+                self._refused[node] = (until, f"{name}: {_words(error)}")
             return
         member = Member(node, name, link)
         with self._changed:
@@ -373,8 +382,10 @@ class Fleet:
             for shares in self._shares.values():
                 shares.join(member.id)
             member.ready = True
-            member.heard, member.sent = time.monotonic(), 0.0
+            member.heard = member.since = time.monotonic()
+            member.sent = 0.0
             self._changed.notify_all()
+        self._note(f"node {member.name} is used, for {self._orders.slots} rollouts at once")
 
     def _beat(self) -> None:
         """Give beats and take pulses."""

@@ -125,7 +125,7 @@ def test_the_same_as_on_one_machine(tmp_path: Path) -> None:
     ):
         together = everything(made)
         again = everything(made)
-    assert not notes(events)
+    assert "not used any more" not in notes(events)
     for one, other, stored in zip(facts(alone), facts(together), facts(again), strict=True):
         for here, there, kept in zip(one, other, stored, strict=True):
             assert here == there == kept
@@ -193,6 +193,27 @@ def test_nodes_may_join_and_all_may_leave(tmp_path: Path, monkeypatch: pytest.Mo
         task = made.prepared.splits["train"][0]
         with pytest.raises(PausedError, match="no node of the cluster"):
             made.rollouts([task], None, replicate=9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worked_s", [0.0, 60.0])
+def test_a_node_that_worked_is_used_again_soon_when_its_process_has_died(
+    worked_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "_SCAN_S", 0.1)
+    monkeypatch.setattr(fleet, "_SOON_S", 0.1)
+    monkeypatch.setattr(fleet, "_WORKED_S", worked_s)
+    near = NearMachines(["a"])
+    with runner(small_config(tmp_path, **OPTIONS), near) as (made, events):
+        near.made["a"][0].die()
+        task = made.prepared.splits["train"][0]
+        if worked_s:
+            with pytest.raises(PausedError, match="no node of the cluster"):
+                made.rollouts([task], None)
+        else:
+            assert made.rollouts([task], None)[0].status.scored
+        assert len(near.made["a"]) == (1 if worked_s else 2)
+    assert notes(events).count("node a is used, for") == (1 if worked_s else 2)
 
 
 @pytest.mark.slow
@@ -266,7 +287,7 @@ def test_a_failure_of_a_nodes_file_system_fails_the_attempt_only(
     monkeypatch.setattr(Node, "attempt", attempt)
     with runner(small_config(tmp_path, **OPTIONS), NearMachines(["a"])) as (made, events):
         assert all(rollout.status.scored for rollout in everything(made))
-    assert not notes(events)
+    assert "not used any more" not in notes(events)
     ran = [event for event in events if isinstance(event, RolloutRan)]
     (lost,) = [event for event in ran if event.status is Status.INFRA_ERROR]
     assert lost.message.startswith("node a: [Errno 13] Permission denied")
