@@ -10,6 +10,7 @@ import pytest
 from harnesses.agents.direct import VERSION
 from harnesses.base import ModelSpec
 from skillopt import evaluate, train
+from skillopt.config.executors import RayConfig
 from skillopt.config.inputs import initial_skill
 from skillopt.config.schema import Config
 from skillopt.core.skill import SkillError, read_skill
@@ -96,6 +97,17 @@ def test_each_of_them_makes_another_rollout_and_another_run(tasks: Path, tmp_pat
     before = key(configs[3]), print_of(configs[3])
     pets(tmp_path, PETS + "- Brush it.\n")
     assert key(configs[3]) != before[0] and print_of(configs[3]) != before[1]
+
+
+def test_where_it_runs_is_no_part_of_it(tasks: Path, tmp_path: Path) -> None:
+    ray = {
+        "kind": "ray", "address": "10.0.0.1:6379", "slots": 2, "resource": "agents", "nodes": 3,
+        "wait_s": 1.0, "silence_s": 4.0, "keys_file": "/keys",
+    }  # fmt: skip
+    assert ray.keys() == RayConfig.model_fields.keys()
+    here = config_of(tasks, tmp_path)
+    there = config_of(tasks, tmp_path, executor=ray)
+    assert key(there) == key(here) and print_of(there) == print_of(here)
 
 
 def test_options_are_part_of_it_for_their_own_harness_only(tasks: Path, tmp_path: Path) -> None:
