@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.mutants.covering import BUILD, Covering, digest
+from benchmarks.mutants.covering import BUILD, PACKAGES, Covering, digest
 from benchmarks.mutants.operators import Mutant, mutants_of
 from benchmarks.mutants.trying import copy_of_project, share
 
@@ -78,7 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--survivors", action="store_true",
         help="of a module that is the same, only those that survived, whatever tests have changed",
     )  # fmt: skip
+    parser.add_argument(
+        "--coverage", action="store_true",
+        help="try none: the branches that the fast tests take, by room of the three packages",
+    )  # fmt: skip
     chosen = parser.parse_args(arguments)
+    if chosen.coverage:
+        print(_coverage(covering(tuple(chosen.tests or ["tests"]))))
+        return
     print(HEAD, flush=True)
     BUILD.mkdir(parents=True, exist_ok=True)
     with (
@@ -195,6 +202,22 @@ class Known:
 
 def _killed(one: dict[str, Any] | None) -> bool:
     return one is None or one["outcome"] in ("killed", "timeout")
+
+
+def _coverage(known: Covering) -> str:
+    """A row for each room, and one for each package."""
+    rooms: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for package in PACKAGES:
+        for module in sorted(Path(package).rglob("*.py")):
+            found = known.branches(module)
+            room = "/".join(module.parts[:2]) if len(module.parts) > 2 else package
+            rooms[f"`{room}`"].append(found)
+            rooms[f"**all of {package}**"].append(found)
+    rows = ["| room | branches | taken | share |", "| --- | ---: | ---: | ---: |"]
+    for room, parts in rooms.items():
+        taken, there = (sum(column) for column in zip(*parts, strict=True))
+        rows.append(f"| {room} | {there} | {taken} | {100 * taken / max(1, there):.1f} % |")
+    return "\n".join(rows)
 
 
 def _memory() -> str | None:
