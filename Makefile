@@ -69,7 +69,7 @@ test: games
 
 # No container, browser, language model or long training: for every change, in under a minute.
 test-fast: games
-	$(BIN)/pytest -m '$(FAST)' -n $(FAST_WORKERS) --dist worksteal
+	$(BIN)/pytest -m '$(FAST)' -n $(FAST_WORKERS) --dist worksteal -o faulthandler_timeout=0
 
 # The same; tables of tests that look at this variable leave out no cell.
 test-all: export SKILLOPT_ALL_CELLS = 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 
 CHARS_PER_TOKEN = 4
 _ESCAPES = re.compile(
@@ -12,6 +11,8 @@ _ESCAPES = re.compile(
     r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x1b\\|\x07)?"  # OSC and other strings: titles, links
     r"|\x1b[ -/]*[0-~]?"
 )
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Unicode's categories Cc and Cs, but for line ends and tabs."""
 
 
 def printable(text: str) -> str:
@@ -29,4 +30,4 @@ def estimate_tokens(text: str) -> int:
 def without_escapes(text: str) -> str:
     """Text without terminal escapes and control characters."""
     text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    return _CONTROLS.sub("", text)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.documents import ROOT
+from tests.helpers.trees import nodes
 
 MODULES = sorted((ROOT / "tests").rglob("*.py"))
 PREDICATES = {"is_dir", "is_file", "exists", "is_symlink", "startswith", "endswith", "is_alive",
@@ -28,7 +29,7 @@ def name_of(path: Path) -> str:
 
 def imported(path: Path) -> Iterator[str]:
     """The modules of tests that one imports, also within functions."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -79,12 +80,12 @@ def always(test: ast.expr) -> bool:
 
 
 def has_call(node: ast.expr) -> bool:
-    return any(isinstance(inner, ast.Call) for inner in ast.walk(node))
+    return any(isinstance(inner, ast.Call) for inner in nodes(node))
 
 
 def cannot_fail(tree: ast.Module) -> Iterator[int]:
     """The lines of assertions that hold always, are never reached, or are none."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         match node:
             case ast.Assert(ast.BoolOp(op=ast.And(), values=parts)):
                 yield from (part.lineno for part in parts if always(part))

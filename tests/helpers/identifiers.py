@@ -24,6 +24,7 @@ from pydantic import BaseModel, JsonValue
 from skillopt.cli import main
 from skillopt.config.schema import Config
 from tests.helpers.documents import FENCE, ROOT
+from tests.helpers.trees import nodes
 
 PACKAGES = ("skillopt", "harnesses", "sandboxes")
 PROGRAMS = ("docker", "git", "kill", "pip")
@@ -93,14 +94,12 @@ class Source:
         self.parts = {part for text in self.constants for part in text.split("/")}
 
     def _read(self, tree: ast.Module) -> None:
-        nodes = list(ast.walk(tree))
-        docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
-        for node in nodes:
+        every = nodes(tree)
+        docstrings = {node.value for node in every if isinstance(node, ast.Expr)}
+        for node in every:
             self.names.update(_defined(node))
             if isinstance(node, ast.ClassDef):
-                inside = {
-                    name for below in node.body for n in ast.walk(below) for name in _defined(n)
-                }
+                inside = {name for below in node.body for n in nodes(below) for name in _defined(n)}
                 bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
                 self.members.setdefault(node.name, set()).update(inside)
                 self.bases.setdefault(node.name, set()).update(bases - {node.name})
