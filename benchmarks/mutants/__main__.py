@@ -27,7 +27,7 @@ from benchmarks.mutants.operators import Mutant, mutants_of
 from benchmarks.mutants.trying import copy_of_project, share
 
 AREAS = {
-    "skillopt/core": ("tests/core", "tests/optimizer", "tests/rollouts", "tests/tasks/test_scorers.py"),
+    "skillopt/core": ("tests/core",),
     "skillopt/gates": ("tests/gates",),
     "skillopt/evaluation": ("tests/evaluation", "tests/rollouts/judge", "tests/setup", "tests/cli"),
     "skillopt/run": ("tests/run", "tests/training", "tests/report", "tests/faults"),
