@@ -88,7 +88,13 @@ def identity_of(part: Any, key: str, *, versioned: bool = False, values: bool = 
 def part_name(part: Any) -> str:
     """``module:name`` of a function or class, or of an object's class."""
     kind = _kind(part)
-    return f"{kind.__module__}:{kind.__qualname__}"
+    return f"{_module(kind)}:{kind.__qualname__}"
+
+
+def _module(kind: Any) -> str:
+    """The module of a function or class. Methods of classes written in C, such as ``str.lower``,
+    have none: it is that of their class."""
+    return str((kind if hasattr(kind, "__module__") else kind.__objclass__).__module__)
 
 
 def _kind(part: Any) -> Any:
@@ -111,7 +117,7 @@ def _version(part: Any) -> str:
 
 def _package(part: Any) -> str:
     """The top package of a part, all of which is the user's, also if it is installed."""
-    top = str(_kind(part).__module__).partition(".")[0]
+    top = _module(_kind(part)).partition(".")[0]
     return "" if top in sys.stdlib_module_names or is_ours(top) else top
 
 
@@ -216,7 +222,7 @@ class _Walk:
         if callable(value) and hasattr(value, "__qualname__"):  # Functions written in C.
             own = getattr(value, "__self__", None)
             bound = [] if isinstance(own, types.ModuleType) else [self.shape(own, what)]
-            return ["name", f"{value.__module__}:{value.__qualname__}", *bound]
+            return ["name", part_name(value), *bound]
         if hasattr(kind, "__get__"):
             return ["descriptor", part_name(value)]
         if self._loose:
