@@ -322,6 +322,7 @@ class _Walk:
         space = function.__globals__
         found = list(instructions(function.__code__))
         attributes = {n for op, n in found if op in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")}
+        imported = {name for operation, name in found if operation == "IMPORT_FROM"}
         modules: dict[str, types.ModuleType] = {}
         for operation, name in found:
             if operation in ("LOAD_GLOBAL", "LOAD_NAME") and name in space:
@@ -331,11 +332,20 @@ class _Walk:
                     yield name, space[name]
             elif operation == "IMPORT_NAME" and (module := self._imported(name, space)):
                 modules[name] = module
-        for module in modules.values():
-            if self._is_own_module(module.__name__):
-                for name in sorted(attributes & vars(module).keys()):
-                    if not isinstance(vars(module)[name], types.ModuleType):
-                        yield f"{module.__name__}.{name}", vars(module)[name]
+        pending, seen = [*modules.values()], set[str]()
+        while pending:
+            module = pending.pop(0)
+            if module.__name__ in seen or not self._is_own_module(module.__name__):
+                continue
+            seen.add(module.__name__)
+            for name in imported - vars(module).keys():  # What the function itself would import.
+                self._imported(f"{module.__name__}.{name}", {})
+            for name in sorted(attributes & vars(module).keys()):
+                value = vars(module)[name]
+                if isinstance(value, types.ModuleType):  # A module of a package.
+                    pending.append(value)
+                else:
+                    yield f"{module.__name__}.{name}", value
 
     def _imported(self, name: str, space: Mapping[str, Any]) -> types.ModuleType | None:
         """A module of the user's that a function imports; None for others' and missing ones."""

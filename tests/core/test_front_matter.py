@@ -279,6 +279,8 @@ HEAD = "---\na: 1\n---\n"
         (f"{HEAD}# A  \n", "# AB\nmore", f"{HEAD}# AB\nmore\n"),
         (f"{HEAD}# A \t\n", "# B", f"{HEAD}# B\n"),
         (f"{HEAD}one\ntwo  \n", "zero\ntwo", f"{HEAD}zero\ntwo  \n"),
+        (f"{HEAD}one\ntwo\nthree  \n", "zero\nthree", f"{HEAD}zero\nthree  \n"),
+        (f"{HEAD}one\ntwo\nthree  \n", "two\nthree\nfour", f"{HEAD}two\nthree\nfour\n"),
         (f"{HEAD}one\ntwo \t\n\n", "one", f"{HEAD}one\n\n"),
         # Each line keeps its line end, and a new one has that of the line in its place or above.
         (f"{HEAD}a\r\nb\nc\r\n", "a\nnew\nb\nc", f"{HEAD}a\r\nnew\r\nb\nc\r\n"),

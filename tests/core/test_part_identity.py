@@ -591,3 +591,98 @@ def test_a_part_has_a_largest_number_of_bytes(monkeypatch: pytest.MonkeyPatch, v
 def test_what_is_nested_too_deeply_is_said_so() -> None:
     with pytest.raises(PluginError, match=r"verifier: .*: it is nested too deeply, so results"):
         of(closure(DEEP))
+
+
+PACKAGE = {
+    "own_package/__init__.py": "import own_package\n",
+    "own_package/near.py": "def f(x):\n    return x + STEP\nSTEP = 1\ndef unused(): return 0\n",
+    "own_package/deep/__init__.py": "LIMIT = 3\n",
+    "own_package/deep/part.py": """
+def one(task):
+    from ..near import f
+    return f(1)
+def two(task):
+    from .. import near
+    return near.f(1)
+def three(task):
+    import own_package.near
+    return own_package.near.f(1)
+def again(task):
+    import own_package.near
+    return own_package.near.f(1) + own_package.own_package.near.f(2)
+def four(task):
+    from . import LIMIT
+    return LIMIT
+def five(task):
+    from others_package import g
+    return g(1)
+def six(task):
+    from no_such_package import g
+    from . import no_such_module
+    return g(1)
+""",
+    "others_package/__init__.py": "def g(x):\n    return x\n",
+}
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """``own_package.deep.part`` and another package, both installed, after a replacement."""
+    root = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(root)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def forget() -> None:
+        for name in [n for n in sys.modules if n.startswith(("own_package", "others_package"))]:
+            del sys.modules[name]
+
+    def imported(old: str = "", new: str = "") -> Any:
+        for name, text in PACKAGE.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text.replace(old, new) if old else text)
+        forget()
+        importlib.invalidate_caches()
+        return importlib.import_module("own_package.deep.part")
+
+    yield imported
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new", "counts"),
+    [
+        ("one", "x + STEP", "x - STEP", True),
+        ("one", "STEP = 1", "STEP = 2", True),
+        ("one", "unused(): return 0", "unused(): return 1", False),
+        ("two", "x + STEP", "x - STEP", True),
+        ("again", "x + STEP", "x - STEP", True),
+        ("again", "unused(): return 0", "unused(): return 1", False),
+        ("three", "x + STEP", "x - STEP", True),
+        ("three", "unused(): return 0", "unused(): return 1", False),
+        ("four", "LIMIT = 3", "LIMIT = 4", True),
+        ("five", "return x\n", "return -x\n", False),
+        ("six", "g(1)", "g(2)", True),
+    ],
+)
+def test_a_package_that_is_installed_is_its_parts_own_and_others_are_not(
+    installed: Callable[..., Any], part: str, old: str, new: str, counts: bool
+) -> None:
+    before = of(getattr(installed(), part))
+    assert (of(getattr(installed(old, new), part)) != before) is counts
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("class Made:\n    x = 1", "class Made:\n    x = 2"),
+        ("class Made:\n    def f(self): return 1", "class Made:\n    def f(self): return 2"),
+        ("class Made:\n    __x = 1", "class Made:\n    __x = 2"),
+    ],
+)
+def test_a_class_without_a_module_is_the_users(one: str, other: str) -> None:
+    found = []
+    for code in (one, one, other):
+        space: dict[str, Any] = {}
+        exec(code, space)
+        found.append(of(closure(space["Made"])))
+    assert found[0] == found[1] != found[2]

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harnesses.base import Status, Usage
 from skillopt.core.errors import FormatError
 from skillopt.core.judgement import JudgedExpectation, Judgement
 from skillopt.core.types import (
     Edit,
+    Finding,
     Finish,
     GateDecision,
+    Patch,
     RejectedEdit,
     Reward,
     Rollout,
@@ -180,6 +182,34 @@ def test_a_gate_that_accepts_says_what_the_candidate_scores() -> None:
         a_decision(accepted=True)
     assert a_decision(accepted=True, score_after=0.0).accepted
     assert not a_decision(score_after=0.0).accepted
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        a_result(Path("/nowhere")), a_rollout().row, a_decision(), JUDGED, JUDGED.expectations[0],
+        Verdict(key="k", soft=0.5),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_what_is_recorded_cannot_change_and_has_no_other_fields(value: BaseModel) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(value, next(iter(type(value).model_fields)), "other")
+    values = {name: getattr(value, name) for name in type(value).model_fields}
+    assert type(value)(**values) == value
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        type(value)(**values, unknown=1)
+
+
+def test_what_is_not_known_of_a_result_counts_as_nothing(tmp_path: Path) -> None:
+    bare = Rollout(key="k", task=a_task(), status=Status.COMPLETED, folder=tmp_path)
+    assert (bare.format, bare.finished, bare.reward, bare.usage) == (1, 0.0, Reward(0.0), Usage())
+    assert (bare.duration_s, bare.service_s, bare.skill_activated) == (0.0, 0.0, None)
+    assert (bare.given, bare.answer, bare.message, bare.others_opened) == ("", "", "", ())
+    verdict = Verdict(key="k", soft=0.5)
+    assert (verdict.metrics, verdict.feedback, verdict.finished) == ({}, "", 0.0)
+    assert Finding("f").count == 0 and Patch(()).source == "merged"
+    assert JudgedExpectation(expectation="e", met=True).asked == 1
 
 
 def test_an_edit_is_supported_by_the_patch_that_proposes_it() -> None:
