@@ -56,7 +56,8 @@ def test_a_record_is_stamped_and_cannot_change() -> None:
 
 
 def test_a_skill_comes_back_with_all_of_its_folder() -> None:
-    layout = Layout("# A\n", "skill.md", "Folder", {"x": 0o600}, {"l": "x"})
+    text = "---\nname: s\ndescription: d\nk: [1]\n---\n# A\n"
+    layout = Layout(text, "skill.md", "Folder", {"x": 0o600}, {"l": "x"})
     skill = Skill("s", "d", "# A", {"k": [1]}, {"x": b"\xff\x00"}, layout)
     made = skill_made(skill)
     assert made.skill == skill and made.digest == skill.digest
