@@ -27,10 +27,10 @@ from benchmarks.mutants.operators import Mutant, mutants_of
 from benchmarks.mutants.trying import copy_of_project, share
 
 AREAS = {
-    "skillopt/core": ("tests/core", "tests/optimizer", "tests/tasks/test_scorers.py"),
+    "skillopt/core": ("tests/core",),
     "skillopt/gates": ("tests/gates",),
-    "skillopt/evaluation": ("tests/evaluation", "tests/rollouts/judge", "tests/setup", "tests/cli"),
-    "skillopt/run": ("tests/run", "tests/training", "tests/report", "tests/faults"),
+    "skillopt/evaluation": ("tests/evaluation", "tests/rollouts/judge/test_labels.py"),
+    "skillopt/run": ("tests/run", "tests/training/test_remarks.py"),
     "skillopt/rollouts": ("tests/rollouts", "tests/tasks"),
     "skillopt/tasks": ("tests/tasks",),
     "skillopt/deploy": ("tests/deploy",),

@@ -66,10 +66,13 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder with all that is in it, also if folders in it are read-only."""
-    for below, _, _ in os.walk(folder):
-        if not os.access(below, os.W_OK | os.X_OK | os.R_OK):
-            Path(below).chmod(0o700)
+    """Remove a folder with all that is in it, also if folders in it are closed to their owner."""
+    pending = [folder]
+    while pending:
+        path = pending.pop()
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            path.chmod(0o700)  # Before it is entered: what cannot be listed would be passed over.
+        pending += [Path(e.path) for e in os.scandir(path) if e.is_dir(follow_symlinks=False)]
     shutil.rmtree(folder)
 
 

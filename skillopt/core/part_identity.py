@@ -88,7 +88,13 @@ def identity_of(part: Any, key: str, *, versioned: bool = False, values: bool = 
 def part_name(part: Any) -> str:
     """``module:name`` of a function or class, or of an object's class."""
     kind = _kind(part)
-    return f"{kind.__module__}:{kind.__qualname__}"
+    return f"{_module(kind)}:{kind.__qualname__}"
+
+
+def _module(kind: Any) -> str:
+    """The module of a function or class. Methods of classes written in C, such as ``str.lower``,
+    have none: it is that of their class."""
+    return str((kind if hasattr(kind, "__module__") else kind.__objclass__).__module__)
 
 
 def _kind(part: Any) -> Any:
@@ -111,7 +117,7 @@ def _version(part: Any) -> str:
 
 def _package(part: Any) -> str:
     """The top package of a part, all of which is the user's, also if it is installed."""
-    top = str(_kind(part).__module__).partition(".")[0]
+    top = _module(_kind(part)).partition(".")[0]
     return "" if top in sys.stdlib_module_names or is_ours(top) else top
 
 
@@ -216,7 +222,7 @@ class _Walk:
         if callable(value) and hasattr(value, "__qualname__"):  # Functions written in C.
             own = getattr(value, "__self__", None)
             bound = [] if isinstance(own, types.ModuleType) else [self.shape(own, what)]
-            return ["name", f"{value.__module__}:{value.__qualname__}", *bound]
+            return ["name", part_name(value), *bound]
         if hasattr(kind, "__get__"):
             return ["descriptor", part_name(value)]
         if self._loose:
@@ -316,6 +322,7 @@ class _Walk:
         space = function.__globals__
         found = list(instructions(function.__code__))
         attributes = {n for op, n in found if op in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")}
+        imported = {name for operation, name in found if operation == "IMPORT_FROM"}
         modules: dict[str, types.ModuleType] = {}
         for operation, name in found:
             if operation in ("LOAD_GLOBAL", "LOAD_NAME") and name in space:
@@ -325,11 +332,20 @@ class _Walk:
                     yield name, space[name]
             elif operation == "IMPORT_NAME" and (module := self._imported(name, space)):
                 modules[name] = module
-        for module in modules.values():
-            if self._is_own_module(module.__name__):
-                for name in sorted(attributes & vars(module).keys()):
-                    if not isinstance(vars(module)[name], types.ModuleType):
-                        yield f"{module.__name__}.{name}", vars(module)[name]
+        pending, seen = [*modules.values()], set[str]()
+        while pending:
+            module = pending.pop(0)
+            if module.__name__ in seen or not self._is_own_module(module.__name__):
+                continue
+            seen.add(module.__name__)
+            for name in imported - vars(module).keys():  # What the function itself would import.
+                self._imported(f"{module.__name__}.{name}", {})
+            for name in sorted(attributes & vars(module).keys()):
+                value = vars(module)[name]
+                if isinstance(value, types.ModuleType):  # A module of a package.
+                    pending.append(value)
+                else:
+                    yield f"{module.__name__}.{name}", value
 
     def _imported(self, name: str, space: Mapping[str, Any]) -> types.ModuleType | None:
         """A module of the user's that a function imports; None for others' and missing ones."""

@@ -198,8 +198,10 @@ def read_finished(roots: Sequence[Path]) -> list[FinishedRun]:
         RunError: one is not finished or has no scores on the test split, or they differ
             in what scores depend on besides the skill.
     """
-    once = [*{root.resolve(): root for root in reversed(roots)}.values()][::-1]
-    names = [root.resolve().name for root in once]
+    first: dict[Path, Path] = {}
+    for root in roots:
+        first.setdefault(root.resolve(), root)
+    once, names = [*first.values()], [root.name for root in first]
     runs = [
         _read(root, name if names.count(name) == 1 else str(root))
         for root, name in zip(once, names, strict=True)

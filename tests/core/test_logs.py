@@ -132,3 +132,64 @@ def test_an_exit_code_of_zero_outweighs_remarks_and_no_verdicts() -> None:
     assert reports_failure(remark, None) and not reports_failure(remark, 0)
     piped = "E   assert 5 == 6\n1 failed in 0.10s"
     assert reports_failure(piped, 0) and reports_failure("", 3)
+
+
+def numbered(count: int, **others: str) -> str:
+    """Lines of seven characters; those of ``others`` by their number."""
+    return "\n".join(others.get(f"n{n}", f"line {n:02}") for n in range(count))
+
+
+FAILS = "E   x 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "chars", "short"),
+    [
+        # A third for the end, a third for what failed, a sixth for what is beside it, and the rest
+        # for the beginning.
+        (numbered(60, n20=FAILS), 120, [*range(7), "12 lines", 19, FAILS, 21, "33 lines",
+                                        *range(55, 60)]),
+        (numbered(60), 120, [*range(10), "45 lines", *range(55, 60)]),
+        (numbered(60, n0=FAILS), 64, [FAILS, *range(1, 6), "52 lines", 58, 59]),
+        (numbered(16), 120, [*range(10), "1 line", *range(11, 16)]),
+        (numbered(60, n20=FAILS, n22=FAILS, n24=FAILS), 72,
+         [0, 1, "17 lines", 19, FAILS, "1 line", FAILS, "1 line", FAILS, "32 lines", 57, 58, 59]),
+        # What fails in the last third is kept once.
+        (numbered(60, n58=FAILS), 120, [*range(10), "45 lines", 55, 56, 57, FAILS, 59]),
+        (numbered(3), 23, [0, 1, 2]),
+        (numbered(3), 22, [0, 1, "1 line"]),
+        # Long lines are cut in their middle: two thirds from the beginning.
+        ("a" * 50 + "b" * 100, 100, ["a" * 26 + " [… 110 characters left out …] " + "b" * 14]),
+        ("a" * 200 + "b" * 200, 399,
+         ["a" * 200 + "b" * 26 + " [… 61 characters left out …] " + "b" * 113]),
+        ("a" * 100 + "\nx", 100, ["a" * 26 + " [… 60 characters left out …] " + "a" * 14, "x"]),
+        ("a" * 40 + "\n" + "x" * 40, 80, ["a" * 40, "1 line"]),
+    ],
+)  # fmt: skip
+def test_an_excerpt_has_its_parts_in_whole_lines(
+    text: str, chars: int, short: list[int | str]
+) -> None:
+    wanted = [
+        f"line {one:02}" if isinstance(one, int)
+        else f"[… {one} left out …]" if one.endswith(("line", "lines")) else one
+        for one in short
+    ]  # fmt: skip
+    assert excerpt(text, chars).split("\n") == wanted
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [(5, 20, 3), (6, 20, None), (20, 5, 3), (20, 6, None), (6, 5, 3), (5, 0, 3), (0, 0, 3)],
+)
+def test_an_exit_code_is_among_the_first_or_last_lines(
+    before: int, after: int, code: int | None
+) -> None:
+    lines = [*["x"] * before, "  Exit code 3 ", *["y"] * after]
+    assert exit_code("\n".join(["", *lines, "", ""])) == code
+
+
+def test_the_first_500_characters_of_a_line_are_looked_at() -> None:
+    words = " undefined reference to "
+    assert is_failing("x" * (500 - len(words)) + words + "y")
+    assert not is_failing("x" * (501 - len(words)) + words + "y")
+    assert failing_lines(f"a\n{FAILS}\nb\n{FAILS}  ") == [1, 3]

@@ -16,11 +16,14 @@ import zstandard
 from skillopt.core.packed import (
     PACKED,
     RESULT,
+    add,
     files,
+    inside,
     is_packed,
     names,
     open_file,
     pack,
+    remove,
     unpack,
 )
 
@@ -129,6 +132,131 @@ def test_nothing_is_unpacked_elsewhere(name: str, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"not a name in a folder|is below a link"):
         unpack(folder, target)
     assert not list(outside.iterdir()) and not (tmp_path / "out").exists()
+
+
+def small(folder: Path) -> Path:
+    """A rollout's folder with little in it."""
+    for name in (RESULT, "wire.jsonl", "workspace/a.txt", "workspace2/b.txt", "workspace/deep/c"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+def members(folder: Path) -> dict[str, tarfile.TarInfo]:
+    with (
+        (folder / PACKED).open("rb") as file,
+        zstandard.ZstdDecompressor().stream_reader(file) as stream,
+        tarfile.open(fileobj=stream, mode="r|") as tar,
+    ):
+        return {member.name: member for member in tar}
+
+
+def test_a_folder_of_a_rollout_is_read_apart_from_those_that_begin_alike(tmp_path: Path) -> None:
+    small(tmp_path)
+    for packed in (False, True):
+        if packed:
+            pack(tmp_path)
+        found = {name: source.read() for name, _, source in files(tmp_path, "workspace")}
+        assert found == {"a.txt": b"workspace/a.txt", "deep/c": b"workspace/deep/c"}
+        assert [name for name, _, _ in files(tmp_path, "workspace/deep")] == ["c"]
+        assert list(files(tmp_path, "none")) == []
+        assert names(tmp_path)[0] == RESULT and len(names(tmp_path)) == 5
+
+
+def test_packed_files_are_nobodys_and_keep_their_modes(tmp_path: Path) -> None:
+    small(tmp_path)
+    (tmp_path / "wire.jsonl").chmod(0o640)
+    (tmp_path / "workspace" / "deep").chmod(0o750)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / f"{PACKED}.part").write_text("what a killed process left")
+    pack(tmp_path)
+    found = members(tmp_path)
+    assert {(one.uid, one.gid, one.uname, one.gname) for one in found.values()} == {(0, 0, "", "")}
+    assert RESULT not in found and "pipe" not in found and f"{PACKED}.part" not in found
+    assert (found["wire.jsonl"].mode, found["workspace/deep"].mode) == (0o640, 0o750)
+    assert found["dangling"].issym() and found["dangling"].linkname == "nowhere"
+    assert list(found).index("workspace") < list(found).index("workspace/deep/c")
+
+
+@pytest.mark.parametrize(("size", "last"), [(1 << 20, "b"), ((1 << 20) + 1, "a")])
+def test_only_what_is_larger_than_a_megabyte_comes_last(
+    tmp_path: Path, size: int, last: str
+) -> None:
+    (tmp_path / "a").write_bytes(bytes(size))
+    (tmp_path / "b").touch()
+    pack(tmp_path)
+    assert list(members(tmp_path))[-1] == last
+
+
+def test_a_second_name_of_a_file_is_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("text")
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    with tarfile.open(tmp_path / "made.tar", "w") as tar:
+        for name in ("a", "b"):
+            add(tar, f"as/{name}", tmp_path / name)
+    with tarfile.open(tmp_path / "made.tar") as tar:
+        found = [(one.name, one.type, one.linkname, one.size) for one in tar]
+    assert found == [("as/a", tarfile.REGTYPE, "", 4), ("as/b", tarfile.REGTYPE, "", 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a", "a"), ("a/b", "a/b"), ("./a//b", "a/b"), ("link", "link"), ("..a/b..", "..a/b.."),
+        ("", None), (".", None), ("/a", None), ("a/../b", None), ("..", None), ("link/a", None),
+        ("a/link/b", None),
+    ],
+)  # fmt: skip
+def test_a_name_of_an_archive_leads_into_its_folder(
+    tmp_path: Path, name: str, path: str | None
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "a" / "link").symlink_to(".")
+    if path is None:
+        with pytest.raises(OSError, match=r"not a name in a folder|is below a link") as caught:
+            inside(tmp_path, name)
+        assert repr(name) in str(caught.value)
+    else:
+        assert inside(tmp_path, name) == tmp_path / path
+
+
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    small(tmp_path / "kept")
+    for name, target in (("folder", "kept"), ("file", "kept/wire.jsonl"), ("dead", "nowhere")):
+        (tmp_path / name).symlink_to(target)
+        remove(tmp_path / name)
+    remove(tmp_path / "missing")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    remove(tmp_path / "kept" / "wire.jsonl")
+    remove(tmp_path / "kept" / "workspace")
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [RESULT, "workspace2"]
+
+
+def test_unpacked_files_have_their_modes_and_times(tmp_path: Path) -> None:
+    folder, target = small(tmp_path / "packed"), tmp_path / "target"
+    target.mkdir()
+    (folder / RESULT).unlink()
+    (folder / "wire.jsonl").chmod(0o711)
+    os.utime(folder / "wire.jsonl", (1000, 2000))
+    (folder / "empty").mkdir()
+    pack(folder)
+    unpack(folder, target)
+    status = (target / "wire.jsonl").stat()
+    assert (status.st_mode & 0o7777, status.st_mtime) == (0o711, 2000)
+    assert (target / "empty").is_dir() and not (target / RESULT).exists()
+    with pytest.raises(FileExistsError):
+        unpack(folder, target)
+
+
+def test_a_missing_file_of_an_archive_is_named(tmp_path: Path) -> None:
+    pack(small(tmp_path))
+    with pytest.raises(FileNotFoundError) as caught:
+        open_file(tmp_path, "none")
+    assert caught.value.errno == 2 and caught.value.filename == f"{tmp_path / PACKED}/none"
+    with open_file(tmp_path, "workspace/deep/c") as file:
+        assert file.read() == b"workspace/deep/c"
 
 
 def test_tar_unpacks_it_too(folder: Path, tmp_path: Path) -> None:

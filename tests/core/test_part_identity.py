@@ -5,20 +5,33 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import math
+import re
 import subprocess
 import sys
+import threading
+import types
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
+from uuid import UUID
 
 import pytest
+from numpy import array
+from pydantic import BaseModel
 
+from harnesses.base import Usage
+from skillopt.core import part_identity
 from skillopt.core.import_path import PluginError
-from skillopt.core.part_identity import identity_of
+from skillopt.core.part_identity import identity_of, part_name
 from skillopt.core.types import Reward
 from skillopt.gates.strict import StrictGate
 
@@ -315,3 +328,361 @@ def test_parts_that_refer_to_themselves_are_identified() -> None:
 def test_the_projects_own_parts_are_known_by_name_and_values() -> None:
     assert of(StrictGate) == "skillopt.gates.strict:StrictGate"
     assert of(StrictGate(block=2)) != of(StrictGate(block=4))
+
+
+class JudgeSaid(BaseModel):
+    word: int
+
+    def __init__(self, word: int) -> None:
+        super().__init__(word=word)
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
+def a_class(**members: Any) -> type:
+    return type("Made", (), members)
+
+
+def enumeration(value: int) -> Any:
+    return Enum("Made", {"ONE": value, "TWO": 5}).ONE  # type: ignore[attr-defined]
+
+
+def remembered(function: Any) -> Any:
+    return functools.lru_cache(function)
+
+
+def slotted(*slots: str, **values: Any) -> Any:
+    made = type("Made", (), {"__slots__": slots[0] if len(slots) == 1 else slots})()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def attributed(**values: Any) -> Judge:
+    made = closure(1)
+    vars(made).update(values)
+    return made
+
+
+def by_keyword(value: Any) -> Judge:
+    def judge(task: Any, workspace: Any, answer: Any, *, factor: Any = value) -> Reward:
+        return Reward(factor)
+
+    return judge
+
+
+PROPERTY: Any = property
+DEEP: list[Any] = []
+for _ in range(5000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, True), (1, 1.0), (1, "1"), ("1", b"1"), (None, NotImplemented),
+        (b"1", b"2"), ("a", "b"), (1, 2), (1j, 2j), (range(2), range(3)),
+        (slice(1), slice(2)), (date(2026, 1, 1), date(2026, 1, 2)), (time(1), time(2)),
+        (Decimal("1.0"), Decimal("1.00")), (Fraction(1, 2), Fraction(1, 3)), (Path("a"), Path("b")),
+        (UUID(int=1), UUID(int=2)), (list[int], list[str]), (int | str, int | None),
+        (Any, Optional), ([1, 2], [2, 1]), ([1], (1,)), ((1, 2), (1, 3)), ({1, 2}, {1, 3}),
+        (frozenset({1}), frozenset({2})), ({1}, frozenset({1})), ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}), (deque([1]), deque([2])), (Counter(a=1), Counter(a=2)),
+        (SimpleNamespace(a=1), SimpleNamespace(a=2)), (SimpleNamespace(a=1), SimpleNamespace(b=1)),
+        (Reward(1.0), Reward(0.5)), (StrictGate(block=2), StrictGate(block=4)),
+        (Usage(1), Usage(2)), (JudgeSaid(1), JudgeSaid(2)),
+        (Colour.RED, Colour.BLUE), (enumeration(1), enumeration(2)),
+        (len, max), ("a".join, "b".join), ([1].append, [2].append), (math.sqrt, math.sin),
+        (str.join, str.split), (str.join, bytes.join), (Decimal.sqrt, Decimal.exp),
+        ((1).__add__, (2).__add__),
+        (int.__dict__["real"], types.FunctionType.__dict__["__code__"]),
+        (remembered(closure(1)), remembered(closure(2))),
+        (functools.partial(scaled, 1), functools.partial(scaled, 2)),
+        (functools.partial(closure(1), a=1), functools.partial(closure(1), b=1)),
+        (Scale(1).judge, Scale(2).judge), (Scale(1).judge, Scale(1).__call__),
+        (Scale, Frozen), (Scale, int), (int, str), (Lock(), threading.Event()),
+        (a_class(a=1), a_class(a=2)), (a_class(a=1), a_class(b=1)),
+        (a_class(x=property(closure(1))), a_class(x=property(closure(2)))),
+        (a_class(x=PROPERTY(len, closure(1))), a_class(x=PROPERTY(len, closure(2)))),
+        (a_class(x=PROPERTY(len, None, closure(1))), a_class(x=PROPERTY(len, None, closure(2)))),
+        (a_class(x=functools.cached_property(closure(1))),
+         a_class(x=functools.cached_property(closure(2)))),
+        (a_class(x=staticmethod(closure(1))), a_class(x=staticmethod(closure(2)))),
+        (a_class(x=classmethod(closure(1))), a_class(x=classmethod(closure(2)))),
+        (a_class(x=staticmethod(closure(1))), a_class(x=classmethod(closure(1)))),
+        (a_class(x=closure(1)), a_class(x=closure(2))),
+        (type("Made", (a_class(a=1),), {}), type("Made", (a_class(a=2),), {})),
+        (slotted("a", a=1), slotted("a", a=2)), (slotted("a", "b", b=1), slotted("a", "b", b=2)),
+        (slotted("a", "b", a=1), slotted("a", "b", b=1)),
+        (attributed(a=1), attributed(a=2)), (by_keyword(1), by_keyword(2)),
+        (attributed(version="1"), attributed(version="2")),
+        (array([1.0], "f"), array([2.0], "f")), (array([1.0], "f"), array([0x3F800000], "i")),
+        (array([1.0, 2.0], "f"), array([1.0, 2.0], "f").reshape(2, 1)),
+    ],
+)  # fmt: skip
+def test_different_values_make_different_parts(one: Any, other: Any) -> None:
+    assert of(closure(one)) == of(closure(one))
+    assert of(closure(one)) != of(closure(other))
+    assert of(closure([one, one])) == of(closure([one, one]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}), ({"x", "y", "z"}, {"z", "y", "x"}),
+        (Lock(), Lock()), (threading.local(), threading.local()), (threading.Event(), None),
+        (attributed(__wrapped__=1), attributed(__wrapped__=2)),
+        (attributed(version="1", a=1), attributed(version="1", a=2)),
+        (a_class(__doc__="a"), a_class(__doc__="b")), (a_class(), a_class()),
+        (slotted("a"), slotted("a")), (math.sqrt, math.sqrt), (str.join, str.join),
+        (b"1", bytearray(b"1")), (b"1", memoryview(b"1")),
+    ],
+)  # fmt: skip
+def test_what_acts_the_same_is_the_same_part(one: Any, other: Any) -> None:
+    if other is None:  # Set or not, an event is no input.
+        other = type(one)()
+        other.set()
+    assert of(closure(one)) == of(closure(other))
+
+
+def test_a_part_is_named_by_its_class_or_function() -> None:
+    here = __name__
+    for part in (scaled, functools.partial(functools.partial(scaled, factor=1))):
+        assert part_name(part) == f"{here}:scaled"
+    assert part_name(Scale(1)) == part_name(Scale) == f"{here}:Scale"
+    assert part_name(Scale(1).judge) == f"{here}:Scale.judge"
+    assert (part_name(str.lower), part_name(Decimal.exp)) == (
+        "builtins:str.lower",
+        "decimal:Decimal.exp",
+    )
+    assert of(str.lower).startswith("builtins:str.lower#")
+    assert re.fullmatch(rf"{here}:scaled#[0-9a-f]{{16}}", of(scaled))
+
+
+@pytest.mark.parametrize(
+    ("version", "counts"),
+    [("1", "@1"), (2, "@2"), (1.5, "@1.5"), ("", ""), (0, "@0"), (None, ""), ([1], "")],
+)
+def test_a_version_is_a_text_or_a_number(version: Any, counts: str) -> None:
+    found = of(Scale(1.0, version=version))
+    assert found == f"{__name__}:Scale@1"[:-2] + counts if counts else "#" in found
+
+
+def test_what_a_part_says_of_itself_may_stand_for_its_values(tmp_path: Path) -> None:
+    one, other = Scale(1.0), Scale(2.0)
+    assert identity_of(one, "k", values=False) == identity_of(other, "k", values=False) == of(Scale)
+    with (tmp_path / "file").open("w") as file:
+        loose = [identity_of(Scale(v, log=file), "k", versioned=True) for v in (1.0, 2.0)]
+    assert loose[0] != loose[1], "what can be identified counts all the same"
+
+
+class Runs:
+    """Its methods assign attributes."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+    def run(self) -> None:
+        self.ran = 1
+
+    def decide(self) -> None:
+        self.decided = 1
+
+    def configure(self) -> None:
+        self.configured = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"), [("ran", False), ("decided", False), ("configured", True), ("other", True)]
+)
+def test_what_a_part_assigns_when_it_is_called_is_its_state(name: str, counts: bool) -> None:
+    assert (of(Runs(**{name: 1})) != of(Runs(**{name: 2}))) is counts
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "container", "counts"),
+    [
+        ("append", "1", [], False), ("extend", "[1]", [], False), ("insert", "0, 1", [], False),
+        ("add", "1", set(), False), ("update", "{1: 1}", {}, False),
+        ("setdefault", "1, 1", {}, False), ("append", "1", deque(), False),
+        ("index", "1", [], True), ("get", "1", {}, True),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["global", "captured"])
+def test_a_container_that_a_function_collects_in_is_its_state(
+    method: str, arguments: str, container: Any, counts: bool, where: str
+) -> None:
+    code = f"def judge(task):\n    seen.{method}({arguments})\n    return task\n"
+    if where == "captured":
+        code = "def outer(seen):\n" + "".join(f"    {line}\n" for line in code.splitlines())
+        code += "    return judge\njudge = outer(seen)\n"
+    found = []
+    for content in (container, type(container)([(1, 1)] if container == {} else [(1, 2)])):
+        space: dict[str, Any] = {"seen": content}
+        exec(code, space)
+        found.append(of(space["judge"]))
+    assert (found[0] != found[1]) is counts
+
+
+def test_a_variable_that_is_not_assigned_yet_is_left_out() -> None:
+    def judge(task: Any) -> Any:
+        return later
+
+    before = of(judge)
+    later = 1
+    assert of(judge) != before
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("lambda t: t in {1, 2}", "lambda t: t in {1, 3}"),
+        ("lambda t: t in (1, 2)", "lambda t: t in (1, 3)"),
+        ("lambda t: (lambda: 1)()", "lambda t: (lambda: 2)()"),
+        ("lambda t: t.a", "lambda t: t.b"),
+        ("lambda t: len(t)", "lambda t: max(t)"),
+        ("lambda t: t", "lambda u: u"),
+        ("lambda t: t", "lambda t, /: t"),
+        ("lambda t: t", "lambda *, t: t"),
+        ("lambda t: 1", "lambda t: 1.0"),
+        ("lambda t: 1", "lambda t: True"),
+        ("lambda t: t + 1", "lambda t: t - 1"),
+        ("lambda t: t", "lambda t, *u: t"),
+    ],
+)
+def test_code_without_a_file_differs_by_what_it_does(one: str, other: str) -> None:
+    assert of(eval(one, {})) == of(eval(f"{one}  # why", {}))
+    assert of(eval(one, {})) != of(eval(other, {}))
+
+
+def test_two_functions_of_one_line_are_told_apart() -> None:
+    one, other = (lambda task: 1, lambda task: 2)  # fmt: skip
+    assert of(one) != of(other)
+
+
+@pytest.mark.parametrize(("values", "most"), [([1, 2, 3], 6), ([[1], [2]], 7)])
+def test_a_part_has_a_largest_number_of_values(
+    monkeypatch: pytest.MonkeyPatch, values: list[Any], most: int
+) -> None:
+    """The function, the list, what is in it, and what its code refers to."""
+    part = closure(values)
+    monkeypatch.setattr(part_identity, "MOST_VALUES", most)
+    assert of(part)
+    monkeypatch.setattr(part_identity, "MOST_VALUES", most - 1)
+    with pytest.raises(PluginError, match="too large to be identified by its value"):
+        of(part)
+    assert identity_of(part, "k", versioned=True)
+
+
+@pytest.mark.parametrize("value", ["x" * 50, b"x" * 50, bytearray(50)])
+def test_a_part_has_a_largest_number_of_bytes(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
+    monkeypatch.setattr(part_identity, "MOST_BYTES", 50)
+    assert of(closure(value))
+    assert of(closure([value])) and of(closure([value, 1]))
+    for more in ([value, "x"], [value, value]):
+        with pytest.raises(PluginError, match="too large"):
+            of(closure(more))
+        assert identity_of(closure(more), "k", versioned=True)
+
+
+def test_what_is_nested_too_deeply_is_said_so() -> None:
+    with pytest.raises(PluginError, match=r"verifier: .*: it is nested too deeply, so results"):
+        of(closure(DEEP))
+
+
+PACKAGE = {
+    "own_package/__init__.py": "import own_package\n",
+    "own_package/near.py": "def f(x):\n    return x + STEP\nSTEP = 1\ndef unused(): return 0\n",
+    "own_package/deep/__init__.py": "LIMIT = 3\n",
+    "own_package/deep/part.py": """
+def one(task):
+    from ..near import f
+    return f(1)
+def two(task):
+    from .. import near
+    return near.f(1)
+def three(task):
+    import own_package.near
+    return own_package.near.f(1)
+def again(task):
+    import own_package.near
+    return own_package.near.f(1) + own_package.own_package.near.f(2)
+def four(task):
+    from . import LIMIT
+    return LIMIT
+def five(task):
+    from others_package import g
+    return g(1)
+def six(task):
+    from no_such_package import g
+    from . import no_such_module
+    return g(1)
+""",
+    "others_package/__init__.py": "def g(x):\n    return x\n",
+}
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """``own_package.deep.part`` and another package, both installed, after a replacement."""
+    root = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(root)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def forget() -> None:
+        for name in [n for n in sys.modules if n.startswith(("own_package", "others_package"))]:
+            del sys.modules[name]
+
+    def imported(old: str = "", new: str = "") -> Any:
+        for name, text in PACKAGE.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text.replace(old, new) if old else text)
+        forget()
+        importlib.invalidate_caches()
+        return importlib.import_module("own_package.deep.part")
+
+    yield imported
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new", "counts"),
+    [
+        ("one", "x + STEP", "x - STEP", True),
+        ("one", "STEP = 1", "STEP = 2", True),
+        ("one", "unused(): return 0", "unused(): return 1", False),
+        ("two", "x + STEP", "x - STEP", True),
+        ("again", "x + STEP", "x - STEP", True),
+        ("again", "unused(): return 0", "unused(): return 1", False),
+        ("three", "x + STEP", "x - STEP", True),
+        ("three", "unused(): return 0", "unused(): return 1", False),
+        ("four", "LIMIT = 3", "LIMIT = 4", True),
+        ("five", "return x\n", "return -x\n", False),
+        ("six", "g(1)", "g(2)", True),
+    ],
+)
+def test_a_package_that_is_installed_is_its_parts_own_and_others_are_not(
+    installed: Callable[..., Any], part: str, old: str, new: str, counts: bool
+) -> None:
+    before = of(getattr(installed(), part))
+    assert (of(getattr(installed(old, new), part)) != before) is counts
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("class Made:\n    x = 1", "class Made:\n    x = 2"),
+        ("class Made:\n    def f(self): return 1", "class Made:\n    def f(self): return 2"),
+        ("class Made:\n    __x = 1", "class Made:\n    __x = 2"),
+    ],
+)
+def test_a_class_without_a_module_is_the_users(one: str, other: str) -> None:
+    found = []
+    for code in (one, one, other):
+        space: dict[str, Any] = {}
+        exec(code, space)
+        found.append(of(closure(space["Made"])))
+    assert found[0] == found[1] != found[2]

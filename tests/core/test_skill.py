@@ -12,16 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skillopt.core import skill as skills
 from skillopt.core.skill import (
     Layout,
     Skill,
     SkillError,
     canonical_body,
+    earlier_form,
     for_agents,
     for_everyone,
+    is_hidden,
     left_out,
+    named,
+    plain_text,
     read_skill,
     skill_problems,
+    slug,
     write_skill,
 )
 from skillopt.run.records import skill_made
@@ -201,7 +207,6 @@ def test_the_digest_of_a_canonical_skill_is_that_of_earlier_versions(folder: Pat
         ("---\nname: colon\ndescription: Two modes: on and off\n---\n", "in quotes"),
         ("---\nname: a-skill\ndescription: never closed\n", "not closed; add a line '---'"),
         ("---\na: &a [*a]\n---\n", "contains itself"),
-        ("---\na: " + "[" * 3000 + "\n---\n", "not YAML"),
         ("---\na: \x1b\n---\n", "not YAML"),
         (b"---\nname: a-skill\ndescription: \xff\n---\n", "not UTF-8"),
     ],
@@ -416,3 +421,176 @@ def test_who_reads_while_a_folder_is_replaced_finds_a_whole_one(tmp_path: Path) 
     stop.set()
     reader.join()
     assert len(seen) > 60 and all(seen)
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("", ""), ("\n \n\t\n", ""), ("a", "a"), ("\n\n  a\n", "  a"), ("a \t\n\n", "a"),
+        ("a\r\nb\rc\n", "a\nb\nc"), (" \r\n a\n\n b", " a\n\n b"),
+    ],
+)  # fmt: skip
+def test_a_body_has_no_blank_lines_around_it(text: str, body: str) -> None:
+    assert canonical_body(text) == body
+
+
+def test_a_skill_of_this_project_is_written_in_canonical_form() -> None:
+    extra = {"metadata": {"b": 1, "a": [2]}, "license": "MIT"}
+    skill = Skill("a-skill", " two\n lines ", "\n# Hi\r\n", extra)
+    assert skill.text == (
+        "---\nname: a-skill\ndescription: two lines\nlicense: MIT\nmetadata:\n  a:\n  - 2\n  b: 1\n"
+        "---\n\n# Hi\n"
+    )
+    assert Skill("a", "d", "").text == "---\nname: a\ndescription: d\n---\n"
+    assert (skill.folder, replace(skill, layout=Layout(folder="f")).folder) == ("a-skill", "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "after"),
+    [
+        ("---\nname: s\ndescription: d\n---\n# A\n", {"name": "t"},
+         "---\nname: t\ndescription: d\n---\n# A\n"),
+        ("---\ndescription: d\n---\n# A\n", {"name": "t"}, "---\ndescription: d\n---\n# A\n"),
+        ("---\nname: s\n---\n# A\n", {"description": "A"}, "---\nname: s\n---\n# A\n"),
+        ("---\nname: s\n---\n# A\n", {"description": "e"},
+         "---\nname: s\ndescription: e\n---\n# A\n"),
+        ("---\nname: s\nx: 1\ny: 2\n---\n# A\n", {"extra": {"x": 3, "z": 4}},
+         "---\nname: s\nx: 3\nz: 4\n---\n# A\n"),
+        ("---\nname: s\n---\n# A\n", {"body": "# B"}, "---\nname: s\n---\n# B\n"),
+        ("---\nname: s\n---\n# A  \n\n", {"body": "\n# A\r\n"}, "---\nname: s\n---\n# A  \n\n"),
+        ("# A\n", {"body": "# B", "name": "t"}, "# B\n"),
+        ("# A\n", {"description": "e"}, None),
+    ],
+)  # fmt: skip
+def test_only_what_was_changed_is_written_anew(
+    tmp_path: Path, text: str, changes: dict[str, object], after: str | None
+) -> None:
+    (tmp_path / "s.md").write_text(text)
+    changed = replace(read_skill(tmp_path / "s.md"), **changes)  # type: ignore[arg-type]
+    if after is None:
+        with pytest.raises(SkillError, match=r"SKILL.md: there is no front matter"):
+            _ = changed.text
+    else:
+        assert changed.text == after
+
+
+def test_a_reader_of_text_sees_no_line_ends_and_marks(tmp_path: Path) -> None:
+    (tmp_path / "s.md").write_bytes(b"\xef\xbb\xbf# A\r\nb\rc\n")
+    assert plain_text(read_skill(tmp_path / "s.md")) == "# A\nb\nc\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "modes", "mode", "unusual"),
+    [
+        (b"#!/bin/sh\n", {}, 0o755, False),
+        (b"x", {}, 0o644, False),
+        (b"x", {"f": 0o600}, 0o600, False),
+        (b"x", {"f": 0o711}, 0o711, True),
+        (b"#!/bin/sh\n", {"f": 0o655}, 0o655, True),
+        (b"#!/bin/sh\n", {"f": 0o700}, 0o700, False),
+    ],
+)
+def test_what_can_be_executed_is_told_by_its_first_line(
+    data: bytes, modes: dict[str, int], mode: int, unusual: bool
+) -> None:
+    skill = Skill("s", "d", "# A", {}, {"f": data}, Layout(modes=modes))
+    assert skill.mode("f") == mode and skill.mode("SKILL.md") == 0o644
+    assert (skill.digest != replace(skill, layout=Layout()).digest) == unusual
+    assert for_everyone(skill).mode("f") == (0o755 if mode & 0o100 else 0o644)
+
+
+def test_for_agents_the_text_is_where_they_look_and_where_others_name_it() -> None:
+    text = b"---\nname: s\ndescription: d\n---\n\n# A\n"
+    layout = Layout(file="real.md", links={"skill.md": "real.md", "other": "real.md"})
+    linked = for_agents(Skill("s", "d", "# A", {}, {"x": b""}, layout))
+    assert linked.content() == {"x": b"", "real.md": text, "SKILL.md": text}
+    assert linked.layout.links == {"other": "real.md"}
+    odd = for_agents(Skill("s", "d", "# A", {}, {}, Layout(file="skill.md", links={"a": "x"})))
+    assert odd.content() == {"SKILL.md": text} and odd.layout.links == {"a": "x"}
+
+
+def test_a_link_to_the_text_is_no_part_of_the_digest_and_others_are() -> None:
+    skill = Skill("s", "d", "# A")
+
+    def linked(**links: str) -> str:
+        return replace(skill, layout=Layout(links=links)).digest
+
+    assert replace(skill, layout=Layout(links={"SKILL.md": "real.md"})).digest == skill.digest
+    assert len({skill.digest, linked(a="x"), linked(b="x"), linked(a="y")}) == 4
+
+
+def test_earlier_versions_read_texts_and_no_hidden_files(tmp_path: Path) -> None:
+    text = "---\nname: s\ndescription: d\nversion: 1.0\nmetadata: {a: true}\n---\n# A\n"
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "SKILL.md").write_text(text)
+    for name in (".env", "x", "a/.b/c"):
+        (tmp_path / "s" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "s" / name).touch()
+    was = {"version": "1.0", "metadata": {"a": "true"}}
+    assert earlier_form(read_skill(tmp_path / "s")) == Skill("s", "d", "# A", was, {"x": b""})
+    (tmp_path / "s" / "SKILL.md").write_text("---\nname: s\ntags: [a]\n---\n")
+    assert earlier_form(read_skill(tmp_path / "s")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"),
+    [("a", False), (".a", True), ("a/.b", True), (".a/b", True), ("a.b/c.d", False)],
+)
+def test_a_file_is_hidden_by_a_name_above_it_too(name: str, hidden: bool) -> None:
+    assert is_hidden(name) is hidden
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("My Skill", "my-skill"), ("  a__b--C!", "a-b-c"), ("\u00c4\ufb01 \u00bd", "\u00e4fi-1-2"),
+        ("a" * 70, "a" * 64), ("a" * 63 + " b", "a" * 63), ("!!", "skill"), ("", "skill"),
+    ],
+)  # fmt: skip
+def test_a_name_as_the_specification_wants_it(name: str, short: str) -> None:
+    assert slug(name) == short
+
+
+def test_a_skill_is_named_by_its_folder_if_that_is_another() -> None:
+    skill = Skill("s", "d", "# A")
+    assert named(skill, "t", "t").layout.folder == "" and named(skill, "t", "t").name == "t"
+    assert named(skill, "t", "u").folder == "u"
+
+
+def test_a_whole_folder_has_a_largest_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(TEXT.encode()) + len("#!/bin/sh\n")
+    monkeypatch.setattr(skills, "MAX_BYTES", size)
+    assert read_skill(folder).body == "# Hi"
+    for largest in (size - 1, len(TEXT) - 1):
+        monkeypatch.setattr(skills, "MAX_BYTES", largest)
+        with pytest.raises(SkillError, match=f"larger than {largest} bytes"):
+            read_skill(folder)
+
+
+def test_the_main_file_is_found_in_any_case_and_the_usual_one_counts(tmp_path: Path) -> None:
+    for name, text in (("skill.md", "# Small"), ("Skill.md", "# Odd")):
+        (tmp_path / name).write_text(text)
+    assert read_skill(tmp_path).body == "# Odd"
+    (tmp_path / "SKILL.md").write_text("# Main")
+    skill = read_skill(tmp_path)
+    assert skill.body == "# Main" and set(skill.files) == {"skill.md", "Skill.md"}
+    (tmp_path / "SKILL.md").unlink()
+    (tmp_path / "SKILL.md").symlink_to("none.md")
+    with pytest.raises(SkillError, match="is a link to something that is not part of the skill"):
+        read_skill(tmp_path)
+
+
+def test_a_skill_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    write_skill(Skill("s", "d", "# Old"), tmp_path / "s")
+    broken = Skill("s", "d", "# New", {}, {"a": b"", "a/b": b""})
+    with pytest.raises(OSError):
+        write_skill(broken, tmp_path / "s")
+    assert read_skill(tmp_path / "s").body == "# Old"
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_links_are_written_where_nothing_else_is(tmp_path: Path) -> None:
+    layout = Layout(links={"deep/er/link": "../../SKILL.md"}, modes={"SKILL.md": 0o600})
+    write_skill(Skill("s", "d", "# A", {}, {}, layout), tmp_path / "s")
+    assert (tmp_path / "s" / "deep" / "er" / "link").readlink() == Path("../../SKILL.md")
+    assert (tmp_path / "s" / "SKILL.md").stat().st_mode & 0o777 == 0o600
