@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +15,11 @@ import pytest
 from harnesses.base import ModelSpec, Status, Usage
 from sandboxes.owner import Owner, current_owner
 from skillopt.core.errors import FileError, FormatError
+from skillopt.core.files import read_json
+from skillopt.core.packed import names
 from skillopt.core.types import Reward, Rollout
 from skillopt.rollouts.identity import RolloutIdentity, work_of
-from skillopt.rollouts.store import OUTCOME, RolloutStore
+from skillopt.rollouts.store import OUTCOME, RolloutStore, UnderWay, has_result
 from tests.helpers.values import a_result, a_task, an_identity
 
 TASK = a_task()
@@ -176,3 +181,199 @@ def test_the_agents_work_is_the_same_whoever_judges_it(agent: dict[str, Any], sa
     assert (one.work == other.work) is same
     assert work_of(other.to_json()) == other.work and work_of({}) == ""
     assert RolloutIdentity.read(other.to_json()).key == other.key
+
+
+def test_what_is_under_way_is_named_with_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RolloutStore(tmp_path)
+    monkeypatch.setattr("skillopt.rollouts.store.time.time", lambda: 12.5)
+    with store.begin("ab12") as one, store.begin("cd34") as two, store.begin("ef56") as three:
+        store.announce(one, "ab12", "task-1")
+        store.announce(three, "ef56", "task-3")
+        found = {way.key: way for way in RolloutStore(tmp_path).under_way()}
+        assert found["ab12"] == UnderWay("ab12", "task-1", 12.5, one)
+        assert set(found) == {"ab12", "ef56"} and found["ef56"].folder == three
+        assert json.loads((one / "under_way.json").read_text())["format"] == 1
+        ended: list[Path] = []
+
+        def read(file: Path, format: int) -> Any:
+            if not ended:
+                ended.append(file)
+                raise FileNotFoundError(file)
+            return read_json(file, format=format)
+
+        monkeypatch.setattr("skillopt.rollouts.store.read_json", read)
+        assert len(store.under_way()) == 1, "one has just ended"
+        monkeypatch.undo()
+        kept = store.commit(a_result(one))
+    assert not store.under_way() and "under_way.json" not in names(kept.folder)
+    assert two.exists() is False
+
+
+@pytest.mark.parametrize(
+    ("beginning", "found"),
+    [
+        ("abcd", 2),
+        ("abcd1", 1),
+        ("abc", 0),
+        ("abcd" + "1" * 60, 1),
+        ("abcd" + "1" * 61, 0),
+        ("ABCD", 0),
+        ("ab*d", 0),
+        ("0000", 0),
+    ],
+)
+def test_keys_are_found_by_a_beginning_of_four_digits(
+    beginning: str, found: int, tmp_path: Path
+) -> None:
+    store = RolloutStore(tmp_path)
+    keys = ["abcd" + "1" * 60, "abcd" + "2" * 60]
+    for key in keys:
+        store.folder(key).mkdir(parents=True)
+    assert store.folder(keys[0]) == tmp_path / "ab" / keys[0]
+    assert sorted(store.keys(beginning)) == keys[:found]
+
+
+def test_folders_come_by_key_and_files_are_none(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    for name in ("ff/ff2", "ab/ab2", "ab/ab1", "failed/x2", "failed/x1", "failed/by_work/w"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "ab" / "ab0").write_text("")
+    (tmp_path / "failed" / "x0").write_text("")
+    assert [path.name for path in store.folders()] == ["ab1", "ab2", "ff2"]
+    assert [path.name for path in store.failures()] == ["x1", "x2"]
+
+
+def test_a_result_is_there_as_soon_as_its_file_is(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    store.folder("ab12").mkdir(parents=True)
+    assert not has_result(tmp_path, "ab12") and store.get("ab12", TASK) is None
+    (store.folder("ab12") / "result.json").write_text("{}")
+    assert has_result(tmp_path, "ab12") and not has_result(tmp_path, "ab13")
+
+
+@pytest.mark.parametrize(("free", "full"), [(64 * 2**20, False), (64 * 2**20 - 1, True)])
+def test_a_disk_is_full_below_64_mebibytes(
+    free: int, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=free)
+    monkeypatch.setattr("skillopt.rollouts.store.shutil.disk_usage", lambda folder: usage)
+    store = RolloutStore(tmp_path)
+    if full:
+        with pytest.raises(OSError, match="63 MiB are left on the disk") as error:
+            store.check_room()
+        assert error.value.errno == errno.ENOSPC and error.value.filename == str(tmp_path)
+    else:
+        store.check_room()
+
+
+def test_a_verdict_is_taken_again_on_a_copy_without_it(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    with store.begin("ab12") as folder:
+        (folder / "verifier").mkdir()
+        (folder / "verifier" / "reward.json").write_text("{}")
+        (folder / "work.json").write_text("{}")
+        kept = store.commit(a_result(folder))
+    with store.again(kept) as folder:
+        assert {path.name for path in folder.iterdir()} == {"work.json"}
+        new = store.replace(a_result(folder, answer="again", message=f"see {folder}/x"))
+    assert store.get("ab12", TASK) == new and new.message == f"see {new.folder}/x"
+    assert new.folder == kept.folder and not list((tmp_path / "tmp").iterdir())
+    with store.again(new):
+        pass
+    assert store.get("ab12", TASK) == new, "what is not committed changes nothing"
+
+
+def test_a_folder_is_removed_once(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    with store.begin("ab12") as folder:
+        kept = store.commit(a_result(folder))
+    store.remove(kept.folder)
+    store.remove(kept.folder)  # Another process may have been faster.
+    assert not kept.folder.exists() and not list((tmp_path / "tmp").iterdir())
+
+
+def test_what_cannot_be_moved_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RolloutStore(tmp_path)
+    rename, broken = Path.rename, errno.EACCES
+
+    def renamed(self: Path, target: Path) -> Path:
+        if target.parent.name == "failed" or target.parent.name == "ab":
+            raise OSError(broken, "cannot")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with store.begin("ab12") as folder, pytest.raises(OSError, match="cannot"):
+        store.keep_failed(a_result(folder, status=Status.INFRA_ERROR))
+    with store.begin("ab12") as folder, pytest.raises(OSError, match="cannot"):
+        store.commit(a_result(folder))
+
+
+@pytest.mark.parametrize("code", [errno.ENOTEMPTY, errno.EEXIST])
+def test_the_last_of_several_failures_takes_the_place(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, rename, tries = RolloutStore(tmp_path), Path.rename, [2]
+
+    def renamed(self: Path, target: Path) -> Path:
+        if target.parent.name == "failed" and tries[0]:
+            tries[0] -= 1
+            (target / "theirs").mkdir(parents=True)
+            raise OSError(code, "another process has put one there")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with store.begin("ab12") as folder:
+        kept = store.keep_failed(a_result(folder, status=Status.INFRA_ERROR))
+    assert Rollout.read(kept.folder).status is Status.INFRA_ERROR
+    assert not (kept.folder / "theirs").exists() and not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_failure_that_is_replaced_while_it_is_copied_is_copied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, copytree, failures = RolloutStore(tmp_path), shutil.copytree, [3]
+    with store.begin("ab12") as folder:
+        (folder / OUTCOME).write_text("{}")
+        store.keep_failed(a_result(folder, status=Status.INFRA_ERROR))
+
+    def copied(source: Path, target: Path, **options: Any) -> Path:
+        if failures[0]:
+            failures[0] -= 1
+            (target / "half").write_text("")
+            raise OSError(2, "it has just gone")
+        return copytree(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copytree", copied)
+    with store.begin("ab12") as folder:
+        assert {path.name for path in folder.iterdir()} == {OUTCOME, "result.json"}
+    failures[0] = 20
+    with store.begin("ab12") as folder:
+        assert (folder / OUTCOME).is_file()
+    failures[0] = 21
+    with pytest.raises(OSError, match="it has just gone"), store.begin("ab12"):
+        pass
+    gone = store.failed("ab12")
+
+    def removed(source: Path, target: Path, **options: Any) -> Path:
+        store.remove(gone)
+        raise OSError(2, "it has just gone")
+
+    monkeypatch.setattr(shutil, "copytree", removed)
+    with store.begin("ab12") as folder:
+        assert not list(folder.iterdir()), "then there is nothing"
+
+
+def test_work_is_listed_for_other_keys_only_if_there_can_be_some(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    plain = an_identity()
+    with store.begin(plain.key) as folder:
+        store.keep_failed(
+            a_result(
+                folder, key=plain.key, identity=plain.to_json(), status=Status.INFRA_ERROR
+            )
+        )  # fmt: skip
+    with store.begin("ab12") as folder:
+        store.keep_failed(a_result(folder, identity={}, status=Status.INFRA_ERROR))
+    assert not (tmp_path / "failed" / "by_work").exists()
