@@ -218,6 +218,12 @@ def test_a_whole_reply_has_an_id_for_each_call(protocol: ProtocolName, body: Any
     assert ids.request(told) == told, "its service cannot tell the two apart"
 
 
+def test_one_id_that_is_known_is_enough_to_write_a_reply_anew() -> None:
+    body = {"output": [{"call_id": "a"}, {"call_id": "b"}]}
+    (found,) = passed(known("a"), "responses", json.dumps(body).encode(), kind=JSON)
+    assert [item["call_id"] for item in json.loads(found)["output"]] == ["a_2", "b"]
+
+
 @pytest.mark.parametrize("raw", [b"no JSON: tool_calls", b"[]", b'{"choices": {"tool_calls": 1}}'])
 def test_what_is_no_reply_passes(raw: bytes) -> None:
     ids = known("a")
@@ -234,6 +240,8 @@ def test_events_pass_when_they_are_whole() -> None:
     chunks = [one[:-1], b"\n" + two + one[:5], one[5:], b"data: tail"]
     assert passed(CallIds(), "chat", *chunks) == [one + two, one, b"data: tail"]
     assert passed(CallIds(), "chat", one) == [one, b""]
+    assert passed(CallIds(), "chat", one[:-1], b"\n", two) == [one, two, b""]
+    assert passed(CallIds(), "chat", one[:-2], b"\n", b"\n") == [one, b""]
 
 
 def test_an_event_that_is_too_long_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +137,15 @@ class Stuck(Counter):
             self.goes_on.wait(5)
 
 
-def test_an_overdue_reply_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_overdue_reply_is_not_waited_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    def noted(futures: Any, seconds: float) -> Any:
+        waits.append(seconds)
+        return wait(futures, seconds)
+
+    monkeypatch.setattr(companion_channel, "wait", noted)
     game = Stuck()
     channel = CompanionChannel(game, reply_s=0.02)
     assert ask(channel, {})[0][0] == 504
@@ -143,6 +153,32 @@ def test_an_overdue_reply_is_not_waited_for(caplog: pytest.LogCaptureFixture) ->
     channel.close()
     assert time.monotonic() - began < 2 and game.closed == 1 and game.closed_while_replying
     game.goes_on.set()
+    assert caplog.records == [] and waits == [0, 10.0]
+    channel = CompanionChannel(Counter(), reply_s=7.0)
+    ask(channel, {"add": 1})
+    channel.close()
+    assert waits[2:] == [7.0, 10.0], "one that is under way is"
+
+
+def test_an_error_that_comes_too_late_is_nobodys(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Stuck):
+        def _reply(self, message: Mapping[str, Any]) -> Any:
+            super()._reply(message)
+            raise OSError("too late")
+
+    game = Failing()
+    channel = CompanionChannel(game, reply_s=0.01)
+
+    async def play() -> None:
+        assert (await channel.answer(b"{}")).status == 504
+        game.goes_on.set()
+        while game.under_way:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.005)
+
+    asyncio.run(play())
+    channel.close()
+    gc.collect()
     assert caplog.records == []
 
 
