@@ -411,3 +411,25 @@ def test_no_more_calls_of_a_session_run_than_may() -> None:
 
     asyncio.run(play())
     assert max(most) == 2 and len(session.exchanges) == 5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_gateway_that_cannot_listen_says_so(tmp_path: Path) -> None:
+    gateway = Gateway({}, tmp_path / "gone" / "s", lambda *_: 0.0)
+    assert not gateway.running
+    with pytest.raises(GatewayError, match=r"gateway: cannot listen on .*/gone/s"), gateway:
+        pass
+    assert not gateway.running
+
+
+def test_it_listens_until_it_is_closed(tmp_path: Path) -> None:
+    upstream = Upstream()
+    made = Gateway({"up": upstream}, tmp_path / "s", lambda *_: 0.0)
+    with made as gateway:
+        assert gateway is made and gateway.running and gateway.socket.is_socket()
+        session = gateway.open(Grant(ModelSpec("up", "m"), 1))
+        assert session.socket == gateway.socket and session.protocols == {"chat"}
+        assert gateway.share("up", 3) == 3
+    assert not gateway.running and not gateway.socket.exists() and upstream.closed == 1
+    assert not gateway._sessions
+    gateway.close()
