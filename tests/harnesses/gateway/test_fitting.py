@@ -288,6 +288,15 @@ def test_one_id_for_two_calls_of_a_reply_is_told_apart() -> None:
     assert session.theirs == ["x", second]
 
 
+def test_an_id_that_the_client_made_is_no_other_calls() -> None:
+    ids = CallIds()
+    said = (Message("user", "q"), Message("assistant", "", (ToolCall("mine", "run", {}),)),
+            Message("user", results=(ToolResult("mine", "done"),)))  # fmt: skip
+    way = sent("messages", "chat", Conversation("m", said), ids)
+    reply = Reply(calls=(ToolCall("mine", "run", {}),), stop="tool_calls")
+    assert answered(way, reply, False).calls[0].id == "mine_2"
+
+
 def test_a_second_try_of_a_call_has_the_ids_of_the_first() -> None:
     ids = CallIds()
     way = sent("messages", "chat", Conversation("m", (Message("user", "q"),)), ids)

@@ -417,3 +417,44 @@ def test_other_services_have_no_token_of_a_program(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("W", " ")
     claude = [ClaudePlan("anthropic", URL, name, frozenset()) for name in ("V", "W", "X")]
     assert secrets_of([upstream(), plan()[0], *claude]) == [TOKEN]
+
+
+@pytest.mark.parametrize(
+    ("kind", "connected", "together"),
+    [("text/event-stream", True, True), ("text/event-stream; charset=utf-8", True, True),
+     ("application/json", True, False), ("text/event-stream", False, False)],
+)  # fmt: skip
+def test_the_pieces_of_a_stream_are_read_together(
+    kind: str, connected: bool, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    async def gathered(chunks: AsyncIterator[bytes], connection: object) -> AsyncIterator[bytes]:
+        read.append(connection)
+        async for chunk in chunks:
+            yield chunk
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        extensions = {"network_stream": "the connection"} if connected else {}
+        headers = {"content-type": kind}
+        return httpx2.Response(200, headers=headers, stream=Pieces(b"a"), extensions=extensions)
+
+    monkeypatch.setattr(upstreams, "gathered", gathered)
+    ((_, raw, found),) = Service(answer).sent(upstream(), call())
+    assert (raw, found.content_type) == (b"a", kind)
+    plan = ClaudePlan("anthropic", URL, "", frozenset())
+    made = call("messages", raw=b"{}", bearer=TOKEN)
+    assert Service(answer).sent(plan, made)[0][1] == b"a"
+    assert read == ["the connection"] * 2 * together
+
+
+def test_what_a_command_ends_with() -> None:
+    codes = {UpstreamError: 3, UnusableUpstreamError: 2, PlanError: 2}
+    for kind, code in codes.items():
+        assert kind("no").exit_code == code
+    made = HttpUpstream("openai", URL, "K", frozenset())
+    assert (made.max_concurrency, made.timeout_s, made.api_version, made.called) == (
+        16, 600.0, "", "",
+    )  # fmt: skip
+    given = Call("chat", "/v1", {}, {}, 1)
+    assert (given.silence_s, given.raw, given.bearer) == (None, None, "")

@@ -210,6 +210,12 @@ def test_calls_start_the_server_if_it_is_not_there(
     upstream.stop()
 
 
+def test_what_a_server_has_unless_it_is_told() -> None:
+    made = LlamaUpstream()
+    assert (made.model, made.context, made.parallel, made.threads) == ("smollm2", 2048, 2, 0)
+    assert (made.template, made.protocols, made.max_concurrency) == ("", frozenset({"chat"}), 2)
+
+
 def test_where_weights_are(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert weights(str(file)) == file
     monkeypatch.setenv("HOME", str(tmp_path))

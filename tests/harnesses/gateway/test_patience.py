@@ -409,6 +409,8 @@ def test_statuses_that_pass_by_themselves() -> None:
     assert RETRIED >= LIMITS == {429, 503, 529}
     assert {408, 409, 425, 500, 502, 504, 520, 530} <= RETRIED
     assert not RETRIED & {200, 400, 401, 402, 403, 404, 413, 422, 501, 505, 519, 531}
+    for status in (408, 520, 530):
+        assert attempts(Patience()).failed(status, None, 0) is not None
 
 
 def test_the_pause_that_just_fits_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -295,6 +295,13 @@ def test_a_limit_is_known_for_other_gateways(
     assert upstream.service.limited_until > now() + 45
 
 
+@pytest.mark.parametrize("act", [(200, REPLY), (400, LONG)])
+def test_what_an_answer_tells_of_a_plan_is_kept(act: tuple[int, Any]) -> None:
+    upstream = Upstream((*act, {"anthropic-ratelimit-unified-5h-utilization": "0.5"}))
+    outcome(tries(upstream))
+    assert [window.used for window in upstream.service.windows] == [0.5]
+
+
 def test_who_waits_for_the_next_try_is_told_of() -> None:
     waits: list[Wait] = []
     upstream = Upstream((500, "no"), (200, REPLY))
