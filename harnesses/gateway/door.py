@@ -196,8 +196,11 @@ async def _plain_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """
     rest, begun, last = b"", False, b"\n\n"
     async for chunk in chunks:
-        text = rest + (chunk if begun else chunk.removeprefix(_MARK))
-        begun = begun or bool(chunk)
+        text = rest + chunk
+        if not begun and _MARK.startswith(text):  # It may come in parts.
+            rest = text
+            continue
+        text, begun = text if begun else text.removeprefix(_MARK), True
         # A CR at the end may be the first half of a CRLF.
         end = max(text.rfind(b"\n"), text.rfind(b"\r", 0, len(text) - 1)) + 1
         if len(text) - end > MAX_REPLY:

@@ -209,7 +209,7 @@ def _answered(messages: Iterable[Message]) -> Iterator[Message]:
         if lost:
             text = "\n".join([*(f"[result of a tool]\n{r.text}" for r in lost), rest.text])
             rest = replace(rest, text=text.strip(), content=())
-        if not _says(rest):
+        if not (rest.text or rest.content or rest.calls or rest.thoughts):
             continue
         if waiting and message.role != "assistant":
             held.append(rest)
@@ -230,12 +230,6 @@ def _given_up(waiting: dict[str, None]) -> Iterator[Message]:
     waiting.clear()
     if results:
         yield Message("user", results=results)
-
-
-def _says(message: Message) -> bool:
-    return bool(
-        message.text or message.content or message.calls or message.results or message.thoughts
-    )
 
 
 def _system_first(messages: list[Message]) -> list[Message]:

@@ -261,9 +261,11 @@ class Gateway:
                 for name, upstream in self.upstreams.items()
             }
             self._loop = asyncio.get_running_loop()
-            yield
-            for upstream in self.upstreams.values():
-                await upstream.close()
+            try:
+                yield
+            finally:  # A server that is made to exit is cancelled here.
+                for upstream in self.upstreams.values():
+                    await upstream.close()
 
         posts = {"/v1/messages/count_tokens": self._count, **dict.fromkeys(PATHS, self._call)}
         routes = [

@@ -59,7 +59,7 @@ class RefusedParts:
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers of a request without what was refused."""
         kept = sorted(_betas(headers) - self._betas) if not self._no_betas else []
-        if BETAS not in headers or len(kept) == len(_betas(headers)):
+        if len(kept) == len(_betas(headers)):
             return dict(headers)
         others = {name: value for name, value in headers.items() if name != BETAS}
         return others | ({BETAS: ",".join(kept)} if kept else {})

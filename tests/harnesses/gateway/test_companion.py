@@ -127,7 +127,7 @@ def test_a_companion_that_fails_is_an_infrastructure_failure_and_is_not_asked_ag
 def test_one_message_at_a_time_in_one_thread(gateway: Gateway) -> None:
     game = Counter()
     with gateway.open(grant(game)) as session:
-        message = {"do": "sleep", "s": 0.05, "add": 1}
+        message = {"do": "sleep", "s": 0.01, "add": 1}
         threads = [threading.Thread(target=send, args=(session, message)) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -139,7 +139,7 @@ def test_one_message_at_a_time_in_one_thread(gateway: Gateway) -> None:
 def test_the_end_waits_for_the_reply_that_is_under_way(gateway: Gateway) -> None:
     game = Counter()
     with gateway.open(grant(game)) as session:
-        asking = threading.Thread(target=send, args=(session, {"do": "sleep", "s": 0.5, "add": 1}))
+        asking = threading.Thread(target=send, args=(session, {"do": "sleep", "s": 0.1, "add": 1}))
         asking.start()
         while not game.under_way:
             time.sleep(0.01)

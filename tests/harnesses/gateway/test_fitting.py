@@ -21,6 +21,7 @@ from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import (
     Conversation,
     GenerationOptions,
+    Image,
     Message,
     ProtocolName,
     Reply,
@@ -140,6 +141,19 @@ def test_a_schema_is_an_object_with_properties(schema: Any, right: Any, left: li
         assert [f"tools: f: {key} at the top of its parameters" for key in left] == [
             lost for lost in way.left_out if lost.startswith("tools: f")
         ]
+
+
+def test_a_result_without_its_call_is_the_users_text() -> None:
+    picture = Image("https://h/i.png")
+    given = Message(
+        "user", "and this", results=(ToolResult("gone", "done", content=("done", picture)),),
+        content=("and this", picture),
+    )  # fmt: skip
+    fitted, _ = prepared(Conversation("m", (given,)), "messages")
+    assert fitted.messages == (Message("user", "[result of a tool]\ndone\nand this"),)
+    alone = Message("user", results=(ToolResult("gone", "done"),))
+    fitted, _ = prepared(Conversation("m", (alone,)), "messages")
+    assert fitted.messages == (Message("user", "[result of a tool]\ndone"),)
 
 
 BLANKS = ["", " ", "\n\t ", "\u00a0"]
@@ -272,6 +286,15 @@ def test_one_id_for_two_calls_of_a_reply_is_told_apart() -> None:
     assert first == "x" and second != "x"
     session.turn([])
     assert session.theirs == ["x", second]
+
+
+def test_an_id_that_the_client_made_is_no_other_calls() -> None:
+    ids = CallIds()
+    said = (Message("user", "q"), Message("assistant", "", (ToolCall("mine", "run", {}),)),
+            Message("user", results=(ToolResult("mine", "done"),)))  # fmt: skip
+    way = sent("messages", "chat", Conversation("m", said), ids)
+    reply = Reply(calls=(ToolCall("mine", "run", {}),), stop="tool_calls")
+    assert answered(way, reply, False).calls[0].id == "mine_2"
 
 
 def test_a_second_try_of_a_call_has_the_ids_of_the_first() -> None:

@@ -105,3 +105,16 @@ def test_what_cannot_be_written_is_left_out(name: str, value: str) -> None:
 def test_no_more_passes_than_there_is_room_for() -> None:
     many = {f"x-h{number}": "v" * 1000 for number in range(100)}
     assert 10 < len(reply_headers(many)) < 20
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_room_is_counted_with_what_stands_between(more: int) -> None:
+    """Four bytes for each header, up to 16 KiB."""
+    one = {"x-a": "v" * (16 * 1024 - 3 - 4 - 2 * (3 + 1 + 4) + more)}
+    assert len(request_headers(one | {"x-b": "b", "x-c": "c"})) == 3 - more
+    assert len(reply_headers(one | {"x-b": "b", "x-c": "c"})) == 3 - more
+
+
+def test_what_cannot_be_written_takes_room_and_ends_nothing() -> None:
+    assert request_headers({"x a": "b", "x-b": "c"}) == {"x-b": "c"}
+    assert reply_headers({"x-a": "tab\tin it", "x-b": "a b"}) == {"x-a": "tab\tin it", "x-b": "a b"}

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from harnesses.clock import now
 from harnesses.gateway.blame import refusal_of
-from harnesses.gateway.patience import Attempts, Health, Patience, told_pause
+from harnesses.gateway.patience import (
+    LIMITS,
+    RETRIED,
+    Attempts,
+    Health,
+    Patience,
+    moment,
+    told_pause,
+)
 from harnesses.gateway.service_time import ServiceTime
 from harnesses.gateway.slots import Slots
 
@@ -283,3 +291,134 @@ def test_a_request_fails_only_if_others_are_answered_between() -> None:
         if made.failures == 8:
             break
     assert made.failed(500, None, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        # The first that is there counts, in this order.
+        ({"retry-after-ms": "250", "retry-after": "7"}, "", 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, "", 7),
+        ({"retry-after": "0"}, "try again in 20s", 0),
+        ({"retry-after": "1e9"}, "", None),
+        ({"retry-after": "999999999"}, "", 999_999_999),
+        ({"retry-after": ""}, "", None),
+        ({"retry-after": "soon"}, "try again in 20s", 20),
+        ({}, 'try again in 20s {"retry_after": 5}', 20),
+        ({}, '{"retry_after": 5, "resets_at": 3000000000}', 5),
+        # All forms of the words, and of the fields.
+        ({}, "Retry after: 90 seconds", 90),
+        ({}, "available in 2 minutes", 120),
+        ({}, "resets after 1 hour and 2 minutes", 3720),
+        ({}, "reset in 1 day, 1 hour", 90_000),
+        ({}, "try again in 5 milliseconds", 0.005),
+        ({}, "TRY AGAIN IN 1M", 60),
+        ({}, "try again in 5 mins", 300),
+        ({}, "try again in 5 secs", 5),
+        ({}, "try again in a minute", None),
+        ({}, '{"retryAfter": "5s"}', 5),
+        ({}, '{"retry_delay_seconds": 5}', 5),
+        ({}, '{"retry_after": "250ms"}', 0.25),
+        ({}, '{"reset_in": 7}', 7),
+        ({}, '{"resets_in_seconds": "7"}', 7),
+        # Of the limits that are used up the one that resets last.
+        ({"x-ratelimit-reset-requests": "1m", "x-ratelimit-remaining-requests": "0",
+          "x-ratelimit-reset-tokens": "2s", "x-ratelimit-remaining-tokens": "0"}, "", 60),
+        ({"x-ratelimit-reset-requests": "1m", "x-ratelimit-remaining-requests": "1",
+          "x-ratelimit-reset-tokens": "2s", "x-ratelimit-remaining-tokens": "0"}, "", 2),
+        ({"x-ratelimit-reset-requests": "soon", "x-ratelimit-remaining-requests": "0"}, "", None),
+        ({"x-ratelimit-reset-requests": "1m"}, "", None),
+        # A number of seconds, where a moment may be.
+        ({"x-ratelimit-reset": "30"}, "", 30),
+        ({"x-ratelimit-reset": "soon", "x-ratelimit-reset-tokens": "2s",
+          "x-ratelimit-remaining-tokens": "0"}, "", 2),
+        ({}, '{"resets_at": "30"}', 30),
+        ({"x-ratelimit-reset": "30"}, '{"reset_time": 40}', 40),
+    ],
+)  # fmt: skip
+def test_each_form_in_which_a_pause_is_told(
+    headers: dict[str, str], body: str, seconds: float | None
+) -> None:
+    found = told_pause(headers, body)
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+AT = 1_900_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (str(AT), AT), (f' "{int(AT)}" ', AT), (str(int(AT) * 1000), AT), ("soon", None),
+        ("1e9", 1e9), ("999999999", None), ("1e11", None), ("99999999999", 99_999_999_999.0),
+        ("1e14", None), ("nan", None), ("2030-03-17T17:46:40Z", AT),
+        ("2030-03-17T18:46:40+01:00", AT), ("0001-01-01", None), ("2030-13-17", None),
+    ],
+)  # fmt: skip
+def test_a_moment_in_its_forms(text: str, at: float | None) -> None:
+    assert moment(text) == at
+
+
+@pytest.mark.parametrize(("ahead", "seconds"), [(30, 30), (-30, 0), (0, 0)])
+def test_the_time_until_a_moment(ahead: int, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: AT)
+    assert told_pause({"x-ratelimit-reset": str(int(AT) + ahead)}, "") == seconds
+    date = email.utils.formatdate(AT + ahead, usegmt=True)
+    assert told_pause({"retry-after": date}, "") == seconds
+
+
+def test_a_pause_of_ones_own_is_spread_and_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        asked.append((low, high))
+        return high
+
+    monkeypatch.setattr("harnesses.gateway.patience.random.uniform", uniform)
+    assert Patience().pause(1, None) == 0.5 * 1.25
+    assert [Patience().pause(n, None) for n in (7, 8, 9)] == [40.0, 75.0, 75.0]
+    assert Patience(pause_s=70.0).pause(2, None) == 87.5, "never less than it is set to"
+    assert [Patience().pause(1, told) for told in (0.0, 5.0, 10.0, 100.0)] == [
+        0.0, 5.5, 11.0, 101.0,
+    ]  # fmt: skip
+    assert asked[0] == (0.75, 1.25) and asked[-1] == (0.0, 1.0)
+    assert Patience() == Patience(3600.0, None, 60.0, 0.5)
+
+
+def test_the_health_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("harnesses.gateway.patience.now", lambda: clock[0])
+    health = Health()
+    assert (health.replied, health.replies, health.down_s) == (False, 0, 0.0)
+    health.bad()
+    clock[0] = 103.0
+    health.bad()
+    assert health.down_s == 3.0, "since the first failure"
+    health.good()
+    assert (health.replied, health.replies, health.down_since) == (True, 1, None)
+
+
+@pytest.mark.parametrize("status", sorted(LIMITS))
+def test_a_limit_shows_that_a_service_is_there(status: int) -> None:
+    made = attempts(Patience(), replied=False)
+    made.health.down_since = now() - 1000
+    assert made.failed(status, None, 0) is not None
+
+
+def test_statuses_that_pass_by_themselves() -> None:
+    assert RETRIED >= LIMITS == {429, 503, 529}
+    assert {408, 409, 425, 500, 502, 504, 520, 530} <= RETRIED
+    assert not RETRIED & {200, 400, 401, 402, 403, 404, 413, 422, 501, 505, 519, 531}
+    for status in (408, 520, 530):
+        assert attempts(Patience()).failed(status, None, 0) is not None
+
+
+def test_the_pause_that_just_fits_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harnesses.gateway.patience.random.uniform", lambda low, high: low)
+    monkeypatch.setattr("harnesses.gateway.patience.now", lambda: 100.0)
+    for told, tries in ((50.0, True), (50.1, False)):
+        made = attempts(Patience(total_s=100))
+        assert (made.failed(500, told, 50.0) == told) is tries
+        made = attempts(Patience(total_s=100))
+        made.health.down_since = 50.0
+        assert (made.failed(500, told, 0.0) == told) is tries

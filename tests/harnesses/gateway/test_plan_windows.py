@@ -156,3 +156,150 @@ def test_a_reset_is_told_by_the_clock() -> None:
 def test_little_changes_are_not_worth_a_record(change: dict[str, Any], worth: bool) -> None:
     before = {"name": "five_hour", "used": 0.5, "resets_at": NOW, "exhausted": False}
     assert differ(PlanWindow(**before), PlanWindow(**before | change)) is worth  # type: ignore[arg-type]
+
+
+def codex(**values: str) -> dict[str, str]:
+    return {f"x-codex-{name.replace('_', '-')}": value for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("headers", "wanted"),
+    [
+        # A window of a kind of model, with either mark.
+        ({f"{U}-7d-opus-utilization": "0.5"}, [window("seven_day_opus", 0.5, None)]),
+        ({f"{U}-7d_opus-utilization": "0.5"}, [window("seven_day_opus", 0.5, None)]),
+        ({f"{U}-3h-utilization": "0.5"}, [window("3h", 0.5, None)]),
+        # The plan goes on, or does not say.
+        ({f"{U}-5h-status": "rejected"}, [window("five_hour", None, None)]),
+        ({f"{U}-status": "rejected"}, [window("plan", 1.0, None, True)]),
+        ({f"{U}-status": "rejected", f"{U}-reset": "soon"}, [window("plan", 1.0, None, True)]),
+        ({f"{U}-status": "rejected", f"{U}-representative-claim": "a b"},
+         [window("plan", 1.0, None, True)]),
+        ({f"{U}-status": "rejected", f"{U}-representative-claim": "x" * 40},
+         [window("x" * 40, 1.0, None, True)]),
+        ({f"{U}-status": "rejected", f"{U}-representative-claim": "x" * 41},
+         [window("plan", 1.0, None, True)]),
+        # The claim names a window that is told of, which keeps what is known of it.
+        ({f"{U}-status": "rejected", f"{U}-representative-claim": "five_hour",
+          f"{U}-reset": SOON, f"{U}-5h-utilization": "0.9", f"{U}-7d-utilization": "0.1"},
+         [window("five_hour", 0.9, SOON, True), window("seven_day", 0.1, None)]),
+        ({f"{U}-status": "rejected", f"{U}-representative-claim": "five_hour",
+          f"{U}-reset": SOON, f"{U}-5h-reset": LATER},
+         [window("five_hour", None, LATER, True)]),
+        ({f"{U}-status": "rejected", f"{U}-representative-claim": "five_hour",
+          f"{U}-7d-status": "rejected"}, [window("seven_day", None, None, True)]),
+        # Shares at their ends.
+        ({f"{U}-5h-utilization": "10"}, [window("five_hour", 10.0, None)]),
+        ({f"{U}-5h-utilization": "10.1"}, [window("five_hour", None, None)]),
+        ({f"{U}-5h-utilization": "0"}, [window("five_hour", 0.0, None)]),
+        ({f"{U}-5h-utilization": "0.12345"}, [window("five_hour", 0.1235, None)]),
+        (codex(primary_used_percent="1000"), [window("primary", 10.0, None, True)]),
+        (codex(primary_used_percent="1001"), []),
+        (codex(primary_used_percent="99.9"), [window("primary", 0.999, None)]),
+        (codex(secondary_used_percent="0"), [window("secondary", 0.0, None)]),
+        # Windows of other lengths and families.
+        (codex(primary_used_percent="5", primary_window_minutes=" 60 "),
+         [window("60_minutes", 0.05, None)]),
+        (codex(primary_used_percent="5", primary_window_minutes="0"),
+         [window("primary", 0.05, None)]),
+        (codex(primary_used_percent="5", primary_window_minutes="9999999"),
+         [window("9999999_minutes", 0.05, None)]),
+        (codex(primary_used_percent="5", primary_window_minutes="10000000"),
+         [window("primary", 0.05, None)]),
+        (codex(spark_primary_used_percent="5", spark_primary_window_minutes="300",
+               primary_used_percent="7", primary_window_minutes="300"),
+         [window("five_hour", 0.07, None), window("spark_five_hour", 0.05, None)]),
+        (codex(primary_used_percent="7", secondary_used_percent="8", primary_window_minutes="300",
+               secondary_window_minutes="300"), [window("five_hour", 0.08, None)]),
+        # A reset as a moment counts before one in seconds, which has its bounds.
+        (codex(primary_used_percent="5", primary_reset_at=SOON, primary_reset_after_seconds="5"),
+         [window("primary", 0.05, SOON)]),
+        (codex(primary_used_percent="5", primary_reset_after_seconds="0"),
+         [window("primary", 0.05, str(NOW))]),
+        (codex(primary_used_percent="5", primary_reset_after_seconds="-1"),
+         [window("primary", 0.05, None)]),
+        (codex(primary_used_percent="5", primary_reset_after_seconds=str(366 * 86400)),
+         [window("primary", 0.05, None)]),
+        (codex(primary_used_percent="5", primary_reset_at=str(int(NOW) + 367 * 86400)),
+         [window("primary", 0.05, None)]),
+        (codex(primary_used_percent="5", primary_reset_at=str(int(NOW) - 365 * 86400)),
+         [window("primary", 0.05, str(int(NOW) - 365 * 86400))]),
+    ],
+)  # fmt: skip
+def test_each_form_in_which_a_window_is_told(
+    headers: dict[str, str], wanted: list[PlanWindow]
+) -> None:
+    assert list(windows_in(headers, NOW)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        (window("a", 0.4, None), 0.4), (window("a", None, None), 0.0),
+        (window("a", 0.4, None, True), 1.0), (window("a", None, None, True), 1.0),
+        (PlanWindow("a", 0.4, NOW, True), 0.0), (PlanWindow("a", 0.4, NOW + 1), 0.4),
+        (PlanWindow("a", 0.4, NOW + 1, True), 1.0),
+    ],
+)  # fmt: skip
+def test_the_share_that_is_used_now(given: PlanWindow, share: float) -> None:
+    assert given.share(NOW) == share
+    assert exhausted_until([given], NOW) == (given.resets_at if share == 1.0 else None)
+
+
+@pytest.mark.parametrize(
+    ("windows", "told", "closed"),
+    [
+        # One that is used up already, and the fullest if none is.
+        ([window("a", 0.1, None, True), window("b", 0.9, None)], 5.0,
+         [window("a", 0.1, None, True), window("b", 0.9, None)]),
+        ([window("a", None, None), window("b", 0.1, None)], None,
+         [window("a", None, None), window("b", 0.1, None, True)]),
+        ([window("a", 0.2, SOON), window("b", 0.1, None)], 5.0,
+         [window("a", 0.2, SOON, True), window("b", 0.1, None)]),
+        ([], 5.0, [PlanWindow("plan", 1.0, NOW + 5, True)]),
+    ],
+)  # fmt: skip
+def test_which_window_a_refusal_closes(
+    windows: list[PlanWindow], told: float | None, closed: list[PlanWindow]
+) -> None:
+    assert list(refused_window(windows, told, NOW)) == closed
+
+
+def test_windows_are_merged_by_name() -> None:
+    ended = PlanWindow("a", 0.9, NOW)
+    assert merged([ended], [], NOW) == () and merged([ended], [], NOW - 1) == (ended,)
+    told = PlanWindow("a", None, NOW + 9, True)
+    assert merged([ended], [told], NOW - 1) == (PlanWindow("a", 0.9, NOW + 9, True),)
+    assert merged([ended], [told], NOW) == (told,)
+    zero = PlanWindow("a", 0.0, None)
+    assert merged([ended], [zero], NOW - 1) == (PlanWindow("a", 0.0, NOW),)
+    names = [PlanWindow(name) for name in "cab"]
+    assert [one.name for one in merged(names, [], NOW)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "worth"),
+    [
+        (PlanWindow("a"), PlanWindow("b"), True),
+        (PlanWindow("a", None), PlanWindow("a", 0.0), False),
+        (PlanWindow("a", None), PlanWindow("a", 0.01), True),
+        (PlanWindow("a", 0.5), PlanWindow("a", 0.25), True),
+        (PlanWindow("a", 0.5, 1000.0), PlanWindow("a", 0.5, 1120.0), False),
+        (PlanWindow("a", 0.5, 1000.0), PlanWindow("a", 0.5, 1120.5), True),
+        (PlanWindow("a", 0.5, 1120.5), PlanWindow("a", 0.5, 1000.0), True),
+        (PlanWindow("a", 0.5, None), PlanWindow("a", 0.5, 121.0), True),
+        (PlanWindow("a", 0.5, 121.0), PlanWindow("a", 0.5, None), True),
+    ],
+)
+def test_what_differs_by_more_than_a_little(
+    before: PlanWindow, after: PlanWindow, worth: bool
+) -> None:
+    assert differ(before, after) is worth
+
+
+@pytest.mark.parametrize(("ahead", "form"), [(19, "%H:%M"), (20, "%Y-%m-%d %H:%M")])
+def test_a_reset_of_another_day_has_its_date(ahead: int, form: str) -> None:
+    at = NOW + ahead * 3600
+    told = time.strftime(form, time.localtime(at))
+    assert PlanWindow("own_name", 0.5, at).text(NOW) == f"own name 50% used, resets {told}"
+    assert PlanWindow("plan", 0.5, NOW).text(NOW) == "plan reset"

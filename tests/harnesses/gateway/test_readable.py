@@ -71,3 +71,63 @@ def test_a_full_usage_is_not_written_anew() -> None:
     assert readable("responses")(line) == line
     odd = b'data: {"response": {"usage": null}}\n'
     assert readable("responses")(odd) == odd
+
+
+@pytest.mark.parametrize("protocol", ["chat", "messages", "responses"])
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ('"input_tokens": 5.0,', '"input_tokens": 5,'),
+        ('"tokens":5.00}', '"tokens":5}'),
+        ('"tokens": 5.0 ]', '"tokens": 5 ]'),
+        ('"tokens": 5.5,', '"tokens": 5.5,'),
+        ('"tokens": 5.0e3,', '"tokens": 5.0e3,'),
+        ('"token": 5.0,', '"token": 5.0,'),
+    ],
+)
+def test_a_count_is_a_whole_number(protocol: str, told: str, read: str) -> None:
+    plain = readable(protocol)  # type: ignore[arg-type]
+    assert plain(told.encode()) == read.encode()
+
+
+@pytest.mark.parametrize(
+    ("usage", "full"),
+    [
+        ({"input_tokens": "3", "output_tokens": None, "total_tokens": "x"}, (0, 0, 0)),
+        ({"input_tokens": 3}, (3, 0, 3)),
+        ({"output_tokens": 3}, (0, 3, 3)),
+        ({"input_tokens": 3, "output_tokens": 4, "total_tokens": 0}, (3, 4, 0)),
+    ],
+)
+def test_a_count_that_is_missing_is_nought(
+    usage: dict[str, object], full: tuple[int, int, int]
+) -> None:
+    names = ("input_tokens", "output_tokens", "total_tokens")
+    details = {"output_tokens_details": {"reasoning_tokens": None, "x": 1}}
+    for prefix in ("data:", "data: "):
+        line = f"{prefix}{json.dumps({'usage': {**usage, **details}})}".encode()
+        shown = readable("responses")(line)
+        assert shown.startswith(b"data: {")
+        found = json.loads(shown[6:])["usage"]
+        assert tuple(found[name] for name in names) == full
+        assert found["output_tokens_details"] == {"reasoning_tokens": 0, "x": 1}
+        assert "input_tokens_details" not in found
+
+
+@pytest.mark.parametrize(
+    "line", ['data: {"usage":', "data: [1]", 'data: {"response": 7, "usage": {}}', 'x: "usage"']
+)
+def test_a_line_that_cannot_be_read_stays(line: str) -> None:
+    raw = f'{line}\ndata: {{"usage": {{}}}}'.encode()
+    found = readable("responses")(raw).split(b"\n")
+    assert found[0] == line.encode() and b"total_tokens" in found[1]
+
+
+def test_a_call_is_known_over_the_chunks_of_one_reply_alone() -> None:
+    end = b'{"finish_reason": "odd"}'
+    plain = readable("chat")
+    assert plain(b'"tool_calls" : [ {') == b'"tool_calls" : [ {'
+    assert plain(b": ping") == b": ping" and b'"tool_calls"' in plain(end)
+    assert b'"stop"' in readable("chat")(end)
+    for word in (b"stop", b"length", b"tool_calls", b"content_filter", b"function_call"):
+        assert word in plain(b'{"finish_reason":"' + word + b'"}')

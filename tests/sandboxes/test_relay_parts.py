@@ -1,0 +1,462 @@
+"""A relay by itself, with an engine of a test: what it is started as, and when it works."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandboxes import stdio_relay
+from sandboxes.base import SandboxError
+from sandboxes.docker import IDLE_USER, RELAY_KIND
+from sandboxes.images import RELAY_IMAGE
+from sandboxes.multiplex import DATA, EOF, HELLO, OPEN, Multiplexer
+from sandboxes.relay import OPEN_NETWORK, PROXY_PORT, RELAY_PORT, Relay
+from sandboxes.stdio_relay import StdioRelay, _connected
+
+
+class Stream:
+    """What socat prints, until it is enough."""
+
+    printed = b""
+
+    def __init__(self, raw: Any) -> None:
+        self.closed = False
+
+    def rest(self, seconds: float, enough: Any) -> bytes:
+        assert seconds == 7.0
+        for end in range(len(self.printed) + 1):
+            if enough(self.printed[:end]):
+                return self.printed[:end]
+        return self.printed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Engine:
+    """Starts nothing, and remembers what it was asked for."""
+
+    patience_s = 7.0
+
+    def __init__(self) -> None:
+        self.did: list[Any] = []
+        self.launched: dict[str, Any] = {}
+        self.state = {"Running": True, "ExitCode": 0}
+        self.api = self
+
+    def launch(self, spec: Any, **options: Any) -> str:
+        self.launched = {"spec": spec, **options}
+        return "c1"
+
+    def attach_socket(self, container: str, wanted: dict[str, int]) -> Any:
+        self.did.append(("attach", container, wanted))
+        return object()
+
+    def start(self, container: str) -> None:
+        self.did.append(("start", container))
+
+    def remove(self, container: str) -> None:
+        self.did.append(("remove", container))
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        return {"State": self.state}
+
+    @contextmanager
+    def errors(self, what: str) -> Any:
+        yield
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("sandboxes.relay.ExecStream", Stream)
+    monkeypatch.setattr(Stream, "printed", b"x listening on a\ny listening on b\n")
+    return Engine()
+
+
+@pytest.fixture
+def sockets(tmp_path: Path) -> dict[int, Path]:
+    tmp_path.chmod(0o700)
+    return {RELAY_PORT: tmp_path / "g", PROXY_PORT: tmp_path / "p"}
+
+
+def test_a_relay_forwards_its_ports_until_it_is_stopped(
+    engine: Any, sockets: dict[int, Path], tmp_path: Path
+) -> None:
+    relay = Relay(engine, sockets)
+    with pytest.raises(SandboxError, match="the relay has not been started"):
+        _ = relay.network
+    with pytest.raises(SandboxError, match="the relay has been stopped"):
+        relay.check()
+    with relay:
+        assert relay.network == "container:c1"
+        relay.check()
+        engine.state = {"Running": False, "ExitCode": 3}
+        with pytest.raises(SandboxError, match="ended with exit code 3; start a new one"):
+            relay.check()
+    relay.stop()
+    wanted = {"stdout": 1, "stderr": 1, "stream": 1}
+    assert engine.did == [("attach", "c1", wanted), ("start", "c1"), ("remove", "c1")]
+    spec, command = engine.launched["spec"], engine.launched["command"]
+    assert (spec.image, spec.workdir, spec.network) == (RELAY_IMAGE, "/", "none")
+    assert [(mount.source, mount.target) for mount in spec.mounts] == [(str(tmp_path), "/gateway")]
+    assert (spec.limits.memory_mb, spec.limits.pids, spec.limits.disk_mb) == (192, 512, 1)
+    assert command[:2] == ("bash", "-c")
+    assert command[3:] == ("relay", "8377=/gateway/g", "8378=/gateway/p")
+    assert engine.launched["kind"] == RELAY_KIND
+    assert engine.launched["user"].count(":") == 1
+    assert tmp_path.stat().st_mode & 0o777 == 0o711, "the relay's user can enter it"
+
+
+def test_a_relay_may_have_the_engines_network(engine: Any, sockets: dict[int, Path]) -> None:
+    with Relay(engine, sockets, network=OPEN_NETWORK, image="other"):
+        spec = engine.launched["spec"]
+        assert (spec.network, spec.image) == ("bridge", "other")
+
+
+@pytest.mark.parametrize("printed", [b" no image \n", b"x listening on a\n"])
+def test_a_relay_that_does_not_listen_is_removed(
+    printed: bytes, engine: Any, sockets: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stream, "printed", printed)
+    relay = Relay(engine, sockets)
+    with pytest.raises(SandboxError, match=f"the relay ended at once: {printed.decode().strip()}$"):
+        relay.start()
+    assert engine.did[-1] == ("remove", "c1")
+    with pytest.raises(SandboxError, match="has been stopped"):
+        relay.check()
+
+
+def framed(content: bytes, stream: int = 1) -> bytes:
+    """As the engine passes on what a container writes."""
+    return bytes([stream, 0, 0, 0]) + len(content).to_bytes(4, "big") + content
+
+
+def frame(kind: int, number: int, data: bytes = b"") -> bytes:
+    return bytes([kind]) + number.to_bytes(4, "big") + len(data).to_bytes(4, "big") + data
+
+
+class Attached(Engine):
+    """An engine whose container is the other end of a pair."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *says: bytes, ends: bool = True) -> None:
+        super().__init__()
+        self.mine, self.other = socket.socketpair()
+        self.says, self.ends = says, ends
+        self.raw = self
+        self._response = self
+        self.closed = 0
+        monkeypatch.setattr(stdio_relay, "plain_socket", lambda raw: self.mine)
+
+    def attach_socket(self, container: str, wanted: dict[str, int]) -> Any:
+        super().attach_socket(container, wanted)
+        return self
+
+    def start(self, container: str) -> None:
+        super().start(container)
+        for said in self.says:
+            self.other.sendall(said)
+        if self.ends:
+            self.other.close()
+
+    def remove(self, container: str) -> None:
+        super().remove(container)
+        self.other.close()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_relay_over_its_own_streams(
+    monkeypatch: pytest.MonkeyPatch, sockets: dict[int, Path], tmp_path: Path
+) -> None:
+    hello = framed(frame(HELLO, 0))
+    engine = Attached(monkeypatch, hello[:5], hello[5:], ends=False)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(sockets[RELAY_PORT]))
+        server.listen()
+        relay = StdioRelay(engine, sockets)  # type: ignore[arg-type]
+        with relay:
+            relay.check()
+            port = RELAY_PORT.to_bytes(2, "big")
+            engine.other.sendall(framed(frame(OPEN, 1, port) + frame(DATA, 1, b"hi")))
+            client, _ = server.accept()
+            with client:
+                assert client.recv(9) == b"hi"
+                client.sendall(b"yes")
+            engine.other.settimeout(5)
+            back = b""
+            while len(back) < len(frame(DATA, 1, b"yes") + frame(EOF, 1)):
+                back += engine.other.recv(99)
+            assert back == frame(DATA, 1, b"yes") + frame(EOF, 1)
+    wanted = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+    assert engine.did == [("attach", "c1", wanted), ("start", "c1"), ("remove", "c1")]
+    assert engine.closed == 1
+    spec, command = engine.launched["spec"], engine.launched["command"]
+    assert (spec.image, spec.workdir, spec.network, spec.mounts) == (RELAY_IMAGE, "/", "none", ())
+    assert (spec.limits.memory_mb, spec.limits.pids, spec.limits.disk_mb) == (256, 16, 1)
+    assert command[:3] == ("python3", "-I", "-c") and command[4:] == ("8377", "8378")
+    assert "class Multiplexer" in command[3]
+    assert (engine.launched["kind"], engine.launched["user"]) == (RELAY_KIND, IDLE_USER)
+    assert engine.launched["stdin"] is True
+    relay.stop()
+    assert engine.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        ([], "its stream has ended$"),
+        ([framed(b" no such file\n", 2)], "no such file$"),
+        ([framed(b"python3: not found\n", 2)],
+         "python3: not found; skillopt/.* has no python3: build it anew"),
+        ([framed(b"\x09" + bytes(8))], "a frame of type 9 with 0 bytes$"),
+        ([framed(b"x" * 3000, 2), framed(b"y" * 3000, 2)], "x{1000}y{3000}$"),
+    ],
+)  # fmt: skip
+def test_a_program_that_does_not_listen_says_why(
+    says: list[bytes], words: str, monkeypatch: pytest.MonkeyPatch, sockets: dict[int, Path]
+) -> None:
+    engine = Attached(monkeypatch, *says)
+    with pytest.raises(SandboxError, match=f"^the relay does not listen: {words}"):
+        StdioRelay(engine, sockets).start()  # type: ignore[arg-type]
+    assert engine.did[-1] == ("remove", "c1") and engine.closed == 1
+
+
+def test_a_program_that_says_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, sockets: dict[int, Path]
+) -> None:
+    engine = Attached(monkeypatch, ends=False)
+    engine.patience_s = 0.01
+    with pytest.raises(SandboxError, match=r"does not listen: silent for 0\.01 s$"):
+        StdioRelay(engine, sockets).start()  # type: ignore[arg-type]
+
+
+def test_a_relay_whose_stream_has_ended_is_gone(
+    monkeypatch: pytest.MonkeyPatch, sockets: dict[int, Path]
+) -> None:
+    engine = Attached(monkeypatch, framed(frame(HELLO, 0)))
+    relay = StdioRelay(engine, sockets)  # type: ignore[arg-type]
+    with relay:
+        assert relay._thread is not None
+        relay._thread.join(5)
+        with pytest.raises(SandboxError, match="has ended: its stream has ended; start a new one"):
+            relay.check()
+
+
+def test_the_engines_own_frames_may_be_divided_anywhere() -> None:
+    fed: list[bytes] = []
+
+    class Mux:
+        def feed(self, data: bytes) -> None:
+            fed.append(data)
+
+    relay = StdioRelay(Engine(), {})  # type: ignore[arg-type]
+    raw = framed(b"ab") + framed(b"") + framed(b"err", 2) + framed(b"c" * 300)
+    pending = bytearray()
+    for n in range(len(raw)):
+        pending += raw[n : n + 1]
+        relay._take_frames(pending, Mux())  # type: ignore[arg-type]
+    assert fed == [b"ab", b"", b"c" * 300] and relay._said == b"err" and not pending
+    relay._take_frames(bytearray(raw + raw[:9]), Mux())  # type: ignore[arg-type]
+    assert len(fed) == 6
+
+
+def test_a_socket_whose_server_is_busy_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(0)
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+        for client in waiting:
+            client.setblocking(False)
+            try:
+                client.connect(os.fspath(path))
+            except BlockingIOError:
+                break
+
+        async def play() -> None:
+            connecting = asyncio.ensure_future(_connected(path))
+            await asyncio.sleep(0.015)
+            assert not connecting.done()
+            server.accept()[0].close()
+            _, writer = await asyncio.wait_for(connecting, 5)
+            writer.close()
+            monkeypatch.setattr(stdio_relay, "_CONNECT_S", 0.0)
+            with pytest.raises(BlockingIOError):
+                await _connected(path)
+            with pytest.raises(FileNotFoundError):
+                await _connected(tmp_path / "gone")
+
+        asyncio.run(play())
+        for client in waiting:
+            client.close()
+
+
+def test_a_stream_that_is_not_encrypted_is_used_as_it_is() -> None:
+    mine, other = socket.socketpair()
+    with mine, other:
+        assert stdio_relay._plain(mine) is mine
+
+
+class Encrypted:
+    """As much of an encrypted socket as is used: it may want to wait, and holds bytes back."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self.inner = inner
+        self.sends = 0
+        self.held = b""
+
+    def __enter__(self) -> Encrypted:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.inner.close()
+
+    def fileno(self) -> int:
+        return self.inner.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        self.inner.setblocking(flag)
+
+    def pending(self) -> int:
+        return len(self.held)
+
+    def send(self, data: Any) -> int:
+        self.sends += 1
+        if self.sends % 2:
+            raise ssl.SSLWantWriteError
+        return self.inner.send(bytes(data)[:3])
+
+    def recv(self, size: int) -> bytes:
+        if not self.held:
+            try:
+                self.held = self.inner.recv(size)
+            except BlockingIOError:
+                raise ssl.SSLWantReadError from None
+        part, self.held = self.held[:2], self.held[2:]
+        return part
+
+
+def test_both_ways_of_an_encrypted_stream_are_joined() -> None:
+    far, inner = socket.socketpair()
+    near, plain = socket.socketpair()
+    joining = threading.Thread(target=stdio_relay._join, args=(Encrypted(inner), plain))
+    joining.start()
+    for end in (far, near):
+        end.settimeout(5)
+    far.sendall(b"from far")
+    got = b""
+    while len(got) < 8:
+        got += near.recv(99)
+    near.sendall(b"from near")
+    back = b""
+    while len(back) < 9:
+        back += far.recv(99)
+    assert (got, back) == (b"from far", b"from near")
+    near.close()
+    joining.join(5)
+    assert not joining.is_alive() and far.recv(1) == b""
+    far.close()
+
+
+class Pair:
+    """A multiplexer, and what it sends."""
+
+    def __init__(self, dial: Any = None) -> None:
+        self.sent: list[bytes] = []
+        self.mux = Multiplexer(self._send, dial)
+
+    async def _send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+
+def test_frames_are_written_and_read_as_they_are_documented() -> None:
+    async def play() -> None:
+        made: list[int] = []
+        mine, other = socket.socketpair()
+
+        async def dial(port: int) -> Any:
+            made.append(port)
+            if port == 9:
+                raise ConnectionRefusedError
+            return await asyncio.open_connection(sock=other)
+
+        pair = Pair(dial)
+        await pair.mux.greet()
+        assert pair.sent == [frame(HELLO, 0)] and not pair.mux.greeted.is_set()
+        raw = frame(HELLO, 0) + frame(OPEN, 5, b"\x20\xb9") + frame(OPEN, 6, b"\0\x09")
+        for n in range(len(raw)):
+            pair.mux.feed(raw[n : n + 1])
+        assert pair.mux.greeted.is_set()
+        pair.mux.feed(frame(DATA, 5, b"hi") + frame(DATA, 99, b"nobody") + frame(EOF, 5))
+        loop = asyncio.get_running_loop()
+        mine.setblocking(False)
+        assert await loop.sock_recv(mine, 9) == b"hi" and await loop.sock_recv(mine, 9) == b""
+        assert made == [0x20B9, 9] and pair.sent[1:] == [frame(4, 6)], "a reset"
+        await loop.sock_sendall(mine, b"yes")
+        mine.close()
+        while len(pair.sent) < 4:
+            await asyncio.sleep(0.001)
+        assert pair.sent[2:] == [frame(DATA, 5, b"yes"), frame(EOF, 5)]
+        while pair.mux._streams:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_without_a_dial_each_connection_is_refused() -> None:
+    async def play() -> None:
+        pair = Pair()
+        pair.mux.feed(frame(OPEN, 1, b"\0\x01"))
+        while not pair.sent:
+            await asyncio.sleep(0.001)
+        assert pair.sent == [frame(4, 1)] and not pair.mux._streams
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_no_more_is_sent_than_there_is_credit_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandboxes.multiplex.WINDOW", 8)
+
+    async def play() -> None:
+        pair = Pair()
+        mine, other = socket.socketpair()
+        connection = await asyncio.open_connection(sock=other)
+        carrying = asyncio.ensure_future(pair.mux.carry(8377, connection))
+        mine.sendall(b"abcdefghijklmno")
+        while len(pair.sent) < 2:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.005)
+        assert pair.sent == [frame(OPEN, 1, b"\x20\xb9"), frame(DATA, 1, b"abcdefgh")]
+        credit = bytes([5]) + (1).to_bytes(4, "big")
+        pair.mux.feed(credit + (3).to_bytes(4, "big"))
+        pair.mux.feed(credit + (2).to_bytes(4, "big"))
+        while len(pair.sent) < 3:
+            await asyncio.sleep(0.001)
+        assert pair.sent[2:] == [frame(DATA, 1, b"ijklm")]
+        # What was passed on is given back, in parts of a quarter.
+        pair.mux.feed(frame(DATA, 1, b"x"))
+        pair.mux.feed(frame(DATA, 1, b"y"))
+        while pair.sent[-1][:1] != bytes([5]):
+            await asyncio.sleep(0.001)
+        assert pair.sent[-1] == credit + (2).to_bytes(4, "big")
+        for part in (b"a" * 8, b""):
+            pair.mux.feed(frame(DATA, 1, part))
+        with pytest.raises(ValueError, match="more bytes than there was room for"):
+            pair.mux.feed(frame(DATA, 1, b"b"))
+        pair.mux.close()
+        await asyncio.gather(carrying, return_exceptions=True)
+        assert not pair.mux._streams
+        mine.close()
+
+    asyncio.run(asyncio.wait_for(play(), 10))
