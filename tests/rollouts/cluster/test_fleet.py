@@ -133,6 +133,11 @@ class Place:
     fleet: Fleet
     gateway: FakeGateway
     notes: list[str]
+    """Of what went wrong."""
+    used: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        (self.used if "is used, for" in text else self.notes).append(text)
 
 
 @dataclass
@@ -174,7 +179,7 @@ def running(
     place = Place(cast(Any, None), gateway or FakeGateway(), [])
     place.fleet = Fleet(
         machines, orders, cast(Gateway, place.gateway), limits or {}, driver, "main",
-        place.notes.append,
+        place.note,
     )  # fmt: skip
     with place.fleet:
         yield place
@@ -272,18 +277,19 @@ def test_without_a_node_it_is_said_why(
     assert len(place.notes) == len(refused), "each is told of, once"
 
 
-def test_a_node_that_was_refused_is_tried_again_later_and_told_of_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_node_that_was_refused_is_tried_again_later_and_told_of_once(clock: Clock) -> None:
     machines = FakeMachines(links("a", open="no key") | links("b"))
-    with running(machines) as place:
+    with running(machines, silence_s=1000) as place:
         until(lambda: place.notes)
+        clock.ahead += 29
         time.sleep(0.02)
         assert machines.started.count(("a", 2)) == 1
-        monkeypatch.setattr(fleet, "_AGAIN_S", 0.005)
-        until(lambda: machines.started.count(("a", 2)) > 2)
+        clock.ahead += 1.5
+        until(lambda: machines.started.count(("a", 2)) == 2)
         assert place.notes == ["node node-a is not used any more: no key"]
+        assert place.used == ["node node-b is used, for 2 rollouts at once"]
         one(machines, "a").open = ""
+        clock.ahead += 31
         place.fleet.wait_for(2, 5)
         one(machines, "a").pulse["error"] = GoneError("no key")
         until(lambda: len(place.notes) >= 2)  # It had been used meanwhile.
