@@ -37,6 +37,7 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@pytest.mark.slow
 def test_no_test_imports_from_another_test() -> None:
     """What more than one module of tests needs belongs into tests/helpers."""
     found = {
@@ -102,6 +103,7 @@ def cannot_fail(tree: ast.Module) -> Iterator[int]:
                 yield from (line.lineno for line in body if isinstance(line, ast.Assert))
 
 
+@pytest.mark.slow
 def test_every_assertion_can_fail() -> None:
     found = [f"{name_of(path)}:{line}" for path in MODULES
              for line in cannot_fail(tree_of(path))]  # fmt: skip

@@ -70,6 +70,7 @@ def test_records_before_a_damaged_line_are_read_and_then_it_is_named(tmp_path: P
     assert [record.kind for record in reader.new()] == ["run_created"]
 
 
+@pytest.mark.slow
 def test_every_score_of_the_curve_has_an_interval_or_is_a_bound(run: Path) -> None:
     for point in read_run(run).to_json()["curve"]:
         if point["score"] is None:
@@ -78,6 +79,7 @@ def test_every_score_of_the_curve_has_an_interval_or_is_a_bound(run: Path) -> No
             assert point["score"]["low"] <= point["score"]["value"] <= point["score"]["high"]
 
 
+@pytest.mark.slow
 def test_rollouts_name_their_task_and_use_and_stand_in_the_store(run: Path) -> None:
     view = read_run(run).to_json()
     columns = view["rollouts"]
@@ -91,6 +93,7 @@ def test_rollouts_name_their_task_and_use_and_stand_in_the_store(run: Path) -> N
     assert tests == [f"test, {role} skill" for role in roles]
 
 
+@pytest.mark.slow
 def test_the_change_of_a_step_goes_from_the_skill_before_to_the_candidate(run: Path) -> None:
     steps = [entry for entry in read_run(run).to_json()["entries"] if entry["gate"]]
     for entry in steps:
@@ -103,6 +106,7 @@ def test_the_change_of_a_step_goes_from_the_skill_before_to_the_candidate(run: P
             assert candidate[side["number"] - 1] == "".join(text for text, _ in side["parts"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 7, 60])
 def test_a_run_read_as_it_grows_is_the_run_read_at_once(
     run: Path, tmp_path: Path, cut: int
