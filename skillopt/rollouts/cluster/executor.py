@@ -25,9 +25,10 @@ from skillopt.core.files import to_json, write_atomic
 from skillopt.core.import_path import OwnCodeError, PluginError
 from skillopt.core.packed import RESULT
 from skillopt.core.types import Rollout
-from skillopt.rollouts.cluster.fleet import Fleet, Member, Running
+from skillopt.rollouts.cluster.fleet import Fleet
 from skillopt.rollouts.cluster.keys import needed_keys
 from skillopt.rollouts.cluster.machines import GoneError, Machines, RayMachines
+from skillopt.rollouts.cluster.members import Member, Running
 from skillopt.rollouts.cluster.messages import NodeOrders, Reply
 from skillopt.rollouts.cluster.parcels import Sender, emptied, packed, unpacked
 from skillopt.rollouts.cluster.sameness import own_parts

@@ -11,18 +11,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from harnesses.base import Usage
 from harnesses.gateway.gateway import Gateway, GatewayError
-from harnesses.gateway.wire import WIRE
 from sandboxes.base import SandboxError
-from skillopt.rollouts.cluster.machines import ClusterError, GoneError, Link, Machines
-from skillopt.rollouts.cluster.messages import Beat, NodeOrders, Progress, Pulse, Reply
-from skillopt.rollouts.cluster.parcels import Parcel
+from skillopt.rollouts.cluster.machines import ClusterError, GoneError, Machines
+from skillopt.rollouts.cluster.members import TICK_S, Member, Running
+from skillopt.rollouts.cluster.messages import Beat, NodeOrders, Pulse
 from skillopt.rollouts.cluster.sameness import difference, versions
 from skillopt.rollouts.cluster.shares import Shares
 
@@ -32,7 +29,6 @@ BEAT_S = 2.0
 """Seconds between two beats."""
 DRIVER = "driver"
 """The driver's gateway as a holder of shares; no node has this name."""
-_TICK_S = 0.25
 _SCAN_S = 2.0
 """Seconds between two looks for new nodes."""
 _AGAIN_S = 30.0
@@ -48,93 +44,6 @@ _CLOSE_S = 2.5
 _LATE_S = 10.0
 """Seconds after its silence that a lost node may still make requests: until it has ended itself."""
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass
-class Running:
-    """An attempt on a node.
-
-    Args:
-        number: names it in beats.
-        folder: of the driver, to which its calls are added while it runs.
-    """
-
-    number: int
-    folder: Path
-    done: Future[Reply] = field(default_factory=Future)
-    usage: Usage = Usage()
-    began: float = field(default_factory=time.monotonic)
-    known: float = field(default_factory=time.monotonic)
-    """When its usage was last known."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    over: bool = False
-    """Whether nothing may be added to its folder any more."""
-
-    def follow(self, progress: Progress) -> None:
-        """Take note of how far it is."""
-        import zstandard
-
-        with self.lock:
-            if self.over:
-                return
-            self.usage, self.known = progress.usage, time.monotonic()
-            if progress.wire:
-                data = zstandard.ZstdDecompressor().decompress(progress.wire)
-                try:
-                    with (self.folder / WIRE).open("ab") as file:
-                        file.write(data)
-                except OSError as error:  # That of a full disk stops the run at the next result.
-                    _LOG.warning("%s: %s", self.folder, error)
-
-    def end(self) -> None:
-        """Add nothing more to its folder."""
-        with self.lock:
-            self.over = True
-
-    def fail(self, error: Exception) -> None:
-        """Have no reply, unless there is one."""
-        with suppress(InvalidStateError):
-            self.done.set_exception(error)
-
-    def take(self, reply: Future[Reply]) -> None:
-        """Have the reply of its node, unless it has failed."""
-        error = reply.exception()
-        with suppress(InvalidStateError):
-            if error is None:
-                self.done.set_result(reply.result())
-            else:
-                self.done.set_exception(error)
-
-
-@dataclass
-class Member:
-    """A node that is being used, or set up."""
-
-    id: str
-    name: str
-    link: Link
-    heard: float = field(default_factory=time.monotonic)
-    sent: float = 0.0
-    beat: Future[Pulse] | None = None
-    ready: bool = False
-    since: float = 0.0
-    """When it became ready; 0 if it never was."""
-    gone: str = ""
-    running: dict[int, Running] = field(default_factory=dict)
-    parcels: set[str] = field(default_factory=set)
-    """Digests of what it has."""
-    supplying: threading.Lock = field(default_factory=threading.Lock)
-    limited: Mapping[str, float] = field(default_factory=dict)
-
-    def put(self, parcel: Parcel) -> None:
-        """Send a parcel. Raises GoneError if the node is gone meanwhile."""
-        sent = self.link.call("put", parcel)
-        while not sent.done():
-            wait([sent], timeout=_TICK_S)
-            if self.gone:
-                raise GoneError(self.gone)
-        sent.result()
-        self.parcels.add(parcel.digest)
 
 
 class Fleet:
@@ -369,7 +278,7 @@ class Fleet:
                         problem = opening.result()
                         break
                     self._look(member)
-                    self._ended.wait(_TICK_S)
+                    self._ended.wait(TICK_S)
         except Exception as error:  # noqa: BLE001  # The node cannot be used, and the reason is told.
             problem = _words(error) or f"it did not start within {_START_S:g} s"
         if problem:
@@ -389,7 +298,7 @@ class Fleet:
 
     def _beat(self) -> None:
         """Give beats and take pulses."""
-        while not self._ended.wait(_TICK_S):
+        while not self._ended.wait(TICK_S):
             with self._changed:
                 members = self._ready()
             for member in members:
@@ -429,7 +338,7 @@ class Fleet:
         """Seconds between two beats of a node; less while shares are being moved."""
         with self._changed:
             settled = all(shares.settled(member.id) for shares in self._shares.values())
-        return BEAT_S if settled or not member.ready else _TICK_S
+        return BEAT_S if settled or not member.ready else TICK_S
 
     def _orders_of(self, member: Member, at: float) -> Beat:
         with self._changed:

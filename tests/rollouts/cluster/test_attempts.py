@@ -21,8 +21,8 @@ from skillopt.core.errors import SkillOptError
 from skillopt.core.import_path import OwnCodeError
 from skillopt.core.types import Reward
 from skillopt.rollouts.cluster.executor import RayExecutor
-from skillopt.rollouts.cluster.fleet import Running
 from skillopt.rollouts.cluster.machines import GoneError
+from skillopt.rollouts.cluster.members import Running
 from skillopt.rollouts.cluster.messages import Reply
 from skillopt.rollouts.cluster.parcels import packed
 from skillopt.rollouts.executors import ExecutorSetup, LostAttemptError

@@ -22,9 +22,10 @@ from harnesses.gateway.gateway import Gateway, GatewayError
 from harnesses.gateway.service import Wait
 from harnesses.gateway.wire import WIRE
 from sandboxes.base import SandboxError
-from skillopt.rollouts.cluster import fleet
-from skillopt.rollouts.cluster.fleet import ENDED, Fleet, Member, Running
+from skillopt.rollouts.cluster import fleet, members
+from skillopt.rollouts.cluster.fleet import ENDED, Fleet
 from skillopt.rollouts.cluster.machines import ClusterError, GoneError
+from skillopt.rollouts.cluster.members import Member, Running
 from skillopt.rollouts.cluster.messages import Beat, NodeOrders, Progress, Pulse, Reply
 from skillopt.rollouts.cluster.parcels import Parcel
 from skillopt.rollouts.cluster.sameness import versions
@@ -153,14 +154,15 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(fleet, "time", made)
+    for module in (fleet, members):
+        monkeypatch.setattr(module, "time", made)
     return made
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {
-        "_TICK_S": 0.001, "_SCAN_S": 0.002, "BEAT_S": 0.004, "_CLOSE_S": 0.02, "_START_S": 0.05,
+        "TICK_S": 0.001, "_SCAN_S": 0.002, "BEAT_S": 0.004, "_CLOSE_S": 0.02, "_START_S": 0.05,
     }.items():  # fmt: skip
         monkeypatch.setattr(fleet, name, seconds)
 
