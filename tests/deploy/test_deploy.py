@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 
 from skillopt.core.errors import FormatError
-from skillopt.core.skill import Skill, read_skill, write_skill
+from skillopt.core.skill import Layout, Skill, read_skill, write_skill
+from skillopt.deploy import actions
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
 from skillopt.deploy.ledger import Deployment, Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
@@ -380,6 +382,57 @@ def test_provenance_keeps_what_the_front_matter_had() -> None:
     ready = with_provenance(skill, {"run": "r", "test": None})
     assert ready.extra == {"metadata": {"author": "me", "skillopt-run": "r"}, "license": "MIT"}
     assert isinstance(place_of("codex", "user"), Place) and os.environ["HOME"]
+    told = {"metadata": {"skillopt-run": "r", "skillopt-steps": "3"}}
+    for known in ({}, {"metadata": None}, {"metadata": {}}):
+        bare = Skill("mine", "Use it.", "# B", known)
+        assert with_provenance(bare, {"run": "r", "steps": 3}).extra == told
+    for odd in (Skill("mine", "d", "# B", {"metadata": "text"}), plain("# B\n")):
+        assert with_provenance(odd, {"run": "r"}) is odd
+
+
+def plain(text: str) -> Skill:
+    """A skill without front matter, which has no place for values."""
+    return Skill("mine", "B", text.strip(), layout=Layout(text))
+
+
+def test_a_change_is_logged_before_it_is_made_and_after(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of("codex", "user")
+    seen: list[list[bool]] = []
+    with Ledger() as ledger:
+        put = actions._put
+
+        def noted(*given: Any) -> None:
+            seen.append([one.done for one in ledger.entries()])
+            put(*given)
+
+        monkeypatch.setattr(actions, "_put", noted)
+        before = time.time()
+        done = deploy(SKILL, place, ledger, {})
+        assert seen == [[False]] and [one.done for one in ledger.entries()] == [True]
+        back = undo(done, ledger)
+        assert before <= done.at <= back.at <= time.time() and back.id != done.id
+        assert (back.action, back.source["undoes"], back.after) == ("undo", done.id, "")
+
+
+def test_a_failure_before_the_change_leaves_no_backup(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of("codex", "user")
+    with Ledger() as ledger:
+        deploy(SKILL, place, ledger, {})
+
+        def full(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(actions, "_put", full)
+        newer = Skill("mine", "Use it.", "# Newer")
+        with pytest.raises(OSError, match="No space left"):
+            deploy(newer, place, ledger, {})
+        assert list((ledger.root / "backups").iterdir()) == []
+        assert read_skill(place.target("mine")) == SKILL
+        assert [one.state for one in list_standing(ledger)] == ["unchanged"]
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"format": 2}'])

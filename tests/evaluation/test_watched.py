@@ -275,7 +275,7 @@ def test_skills_are_scored_in_each_agent_with_each_model(monkeypatch: pytest.Mon
     assert named == [("eval in codex", 12), ("eval in direct", 12)] * 2
     assert [(one.stage, one.total) for one in metered] == [("eval", 12)] * 4
     own: Any = evaluate(config(), skills, split="val")
-    assert own == [("codex", "none"), ("codex", "mine")]
+    assert own == [("codex", "none"), ("codex", "mine")] and compared[-1][-1] == 1
     monkeypatch.setattr(evaluating, "read_skill_or_run", lambda path: SKILL)
     named_by_path: Any = evaluate(config(), ["a", Path("b")], split="val")
     assert named_by_path == [("codex", "a"), ("codex", "b")]
