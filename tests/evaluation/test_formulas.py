@@ -71,7 +71,8 @@ def mid_p(successes: float, trials: float) -> tuple[float, float]:
 
 VALUES = [
     [1.0, 0.0], [1.0, 1.0, 0.0], [0.5, 0.5, 0.5], [0.2, 0.9, 0.4, 0.6], [1.0, 1.0, 1.0, 1.0],
-    [0.0, 0.0, 0.0], [0.9, 0.95, 0.9, 1.0, 0.85, 0.9], [1 / 3, 2 / 3, 1.0, 0.0, 1 / 3],
+    [0.5] * 40, [0.2] * 30, [0.0, 0.0, 0.0],
+    [0.9, 0.95, 0.9, 1.0, 0.85, 0.9], [1 / 3, 2 / 3, 1.0, 0.0, 1 / 3],
 ]  # fmt: skip
 
 
@@ -236,6 +237,9 @@ def test_the_visible_gain_of_degrees_is_that_of_a_t_test() -> None:
         ([0.0] * 10, [1.0] * 10, None),
         ([1.0, -1.0] * 5, [1.0] * 10, None),
         ([-1.0] * 10, [-1.0] * 10, None),
+        # The interval is cut at nine times the gain.
+        ([0.3] * 6 + [0.0] * 2, [1.0] * 8, 40 / 9),
+        ([0.3] * 6 + [0.0] * 2, [-1.0] * 8, -40 / 9),
         # A gain that may be none.
         ([1.0, 1.0] + [0.0] * 8, [1.0, 1.0] + [0.0] * 8, None),
     ],
@@ -247,6 +251,7 @@ def test_the_share_of_a_gain_that_is_kept(
     assert (found and found.value) == (None if kept is None else pytest.approx(kept))
     if found is None or found.low is None or found.high is None:
         return
+    assert abs(found.value) < 4 or 9.0 in (found.high, -found.low)
     # Just inside the interval what is kept minus that share may be 0, just outside it may not.
     assert -9 <= found.low <= found.value <= found.high <= 9
     for end, sign in ((found.low, -1), (found.high, 1)):

@@ -35,6 +35,10 @@ def test_more_tasks_show_less_and_noise_shows_more() -> None:
 def test_fewer_than_six_tasks_show_nothing() -> None:
     assert [visible_gain(tasks) is None for tasks in (1, 5, 6)] == [True, True, False]
     assert "1 task cannot tell any gain from luck" in told_of_tasks(1)
+    assert told_of_tasks(40) == (
+        "selection: 40 tasks can show gains of 20 points and more (80 % power, without noise, "
+        "which 'skillopt gate check' measures)"
+    )
     assert "tasks.split" in told_of_tasks(9) and "tasks.split" not in told_of_tasks(10)
 
 
