@@ -535,6 +535,25 @@ def test_a_variable_that_is_not_assigned_yet_is_left_out() -> None:
     later = 1
     assert of(judge) != before
 
+    def others(value: int) -> Judge:
+        def judge(task: Any, workspace: Any, answer: Any) -> Any:
+            return early, value
+
+        if value > 9:
+            early = 0
+        return judge
+
+    assert of(others(1)) == of(others(1)) != of(others(2)), "what comes after it counts"
+
+
+def test_what_is_collected_in_an_attribute_of_the_same_name_is_another_thing() -> None:
+    found = []
+    for seen in ([], [1]):
+        space: dict[str, Any] = {"seen": seen}
+        exec("def judge(task):\n    task.seen.append(1)\n    return seen\n", space)
+        found.append(of(space["judge"]))
+    assert found[0] != found[1]
+
 
 @pytest.mark.parametrize(
     ("one", "other"),
