@@ -416,6 +416,15 @@ def test_a_change_is_logged_before_it_is_made_and_after(
         assert (back.action, back.source["undoes"], back.after) == ("undo", done.id, "")
 
 
+def test_folders_that_were_made_stay_if_something_else_is_in_them(home: Path) -> None:
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place_of("codex", "user"), ledger, {})
+        assert entry.source["made"] == [str(home / ".codex" / "skills"), str(home / ".codex")]
+        (home / ".codex" / "config.toml").touch()
+        undo(entry, ledger)
+    assert [path.name for path in (home / ".codex").iterdir()] == ["config.toml"]
+
+
 def test_a_failure_before_the_change_leaves_no_backup(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

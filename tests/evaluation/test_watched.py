@@ -185,6 +185,19 @@ def test_a_newer_version_cancels_the_evaluation(watching: Watch) -> None:
     assert scored.skill.body == "# Two" and scored.row.first is None
 
 
+def test_an_evaluation_is_waited_for(watching: Watch) -> None:
+    waited = threading.Event()
+
+    def slow(runner: Any, skill: Skill) -> Row:
+        assert waited.wait(5)
+        return Row(skill.name, "h", "m", ())
+
+    watching.monkeypatch.setattr(watched.time, "sleep", lambda seconds: waited.set())
+    watching.score = slow
+    (scored,) = watching.run(lambda: None)
+    assert isinstance(scored, Scored) and not watching.cancelled.is_set()
+
+
 def test_a_skill_that_is_not_there_is_refused(watching: Watch) -> None:
     watching.path = watching.path / "none"
     with pytest.raises(SkillError, match="no such skill; name a skill folder or a Markdown file"):
