@@ -329,8 +329,8 @@ def test_a_mode_works_if_all_is_solved_with_the_skill_and_nothing_without(
 
 @pytest.fixture
 def remembering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return tmp_path / "skillopt" / "agents.json"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "skillopt" / "agents.json"
 
 
 def test_the_last_trial_of_each_agent_is_remembered(remembering: Path) -> None:
@@ -348,7 +348,7 @@ def test_the_last_trial_of_each_agent_is_remembered(remembering: Path) -> None:
     ["{", '{"format": 2, "tried": {"a": 1}}', '{"format": 1}', '{"format": 1, "tried": [1]}'],
 )
 def test_what_cannot_be_read_counts_as_not_tried(remembering: Path, text: str) -> None:
-    remembering.parent.mkdir()
+    remembering.parent.mkdir(parents=True)
     remembering.write_text(text)
     assert remembered() == {}
 
