@@ -414,6 +414,61 @@ def test_a_change_is_logged_before_it_is_made_and_after(
         back = undo(done, ledger)
         assert before <= done.at <= back.at <= time.time() and back.id != done.id
         assert (back.action, back.source["undoes"], back.after) == ("undo", done.id, "")
+        assert back.before == done.after and done.before == ""
+
+
+def test_an_undo_is_logged_before_it_is_made_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of("codex", "user")
+    with Ledger() as ledger:
+        deploy(SKILL, place, ledger, {})
+        newer = deploy(Skill("mine", "Use it.", "# Newer"), place, ledger, {})
+        put, seen = actions._put, list[bool]()
+
+        def noted(*given: Any) -> None:
+            seen.append(ledger.entries()[-1].done)
+            put(*given)
+
+        monkeypatch.setattr(actions, "_put", noted)
+        back = undo(newer, ledger)
+        assert seen == [False] and ledger.entries()[-1].done
+        assert (back.before, back.after) == (newer.after, newer.before)
+
+
+def test_a_backup_has_all_but_what_is_its_owners_with_modes_and_owners(home: Path) -> None:
+    place = place_of("codex", "user")
+    folder = place.target("mine")
+    write_skill(Skill("mine", "Old.", "# Old", {}, {"deep/.git/x": b"", "tool": b"x"}), folder)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("theirs")
+    if os.geteuid() == 0:
+        os.chown(folder / "tool", 1000, 1000)
+    (folder / "tool").chmod(0o4755)
+    before = (folder / "tool").stat()
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place, ledger, {})
+        kept = ledger.backup(entry.id)
+        assert sorted(path.name for path in kept.iterdir()) == ["SKILL.md", "deep", "tool"]
+        assert (kept / "deep" / ".git" / "x").is_file()
+        assert (folder / ".git" / "config").read_text() == "theirs"
+        undo(entry, ledger)
+    after = (folder / "tool").stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode, before.st_uid, before.st_gid,
+    )  # fmt: skip
+    assert (folder / ".git" / "config").read_text() == "theirs"
+
+
+def test_a_block_that_was_changed_is_of_the_last_deployment(home: Path) -> None:
+    place = place_of("codex", "project", "instructions")
+    with Ledger() as ledger:
+        deploy(SKILL, place, ledger, {})
+        newer = deploy(Skill("mine", "Use it.", "# Newer"), place, ledger, {})
+        text = place.path.read_text()
+        place.path.write_text(text.replace("# Newer", "# Theirs"))
+        with pytest.raises(DeployError, match=f"its line {newer.id} from the log"):
+            deploy(SKILL, place, ledger, {})
 
 
 def test_folders_that_were_made_stay_if_something_else_is_in_them(home: Path) -> None:
