@@ -272,7 +272,7 @@ def test_an_archive_has_modes_and_links_and_the_same_bytes_each_time(home: Path)
 
 
 def test_a_plugin_is_written_anew_with_what_is_its_owners(home: Path) -> None:
-    folder = home / "new" / "plugin"
+    folder = home / "new" / "deep" / "plugin"
     write_plugin(skill({"old": b""}), folder, "1.0")
     put(folder / ".git" / "config", b"theirs", 0o600)
     put(folder / ".hg", b"a file")
