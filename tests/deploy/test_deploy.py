@@ -442,6 +442,8 @@ def test_a_backup_has_all_but_what_is_its_owners_with_modes_and_owners(home: Pat
     write_skill(Skill("mine", "Old.", "# Old", {}, {"deep/.git/x": b"", "tool": b"x"}), folder)
     (folder / ".git").mkdir()
     (folder / ".git" / "config").write_text("theirs")
+    (home / "elsewhere").mkdir()
+    (folder / ".hg").symlink_to(home / "elsewhere")
     if os.geteuid() == 0:
         os.chown(folder / "tool", 1000, 1000)
     (folder / "tool").chmod(0o4755)
@@ -452,6 +454,7 @@ def test_a_backup_has_all_but_what_is_its_owners_with_modes_and_owners(home: Pat
         assert sorted(path.name for path in kept.iterdir()) == ["SKILL.md", "deep", "tool"]
         assert (kept / "deep" / ".git" / "x").is_file()
         assert (folder / ".git" / "config").read_text() == "theirs"
+        assert (folder / ".hg").readlink() == home / "elsewhere"
         undo(entry, ledger)
     after = (folder / "tool").stat()
     assert (after.st_mode, after.st_uid, after.st_gid) == (
