@@ -36,7 +36,7 @@ NEW = "Always check the result before you finish the work."
 KINDS = ("append", "note", "insert_after", "replace", "delete", "set_description")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print or write a part of the document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=tuple(PARTS))
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--generated", action="append", default=[], metavar="NAME")
     parser.add_argument("--write", type=Path, help="the document")
     parser.add_argument("--workers", type=int, default=2)
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     text = PARTS[chosen.part](
         [_source(text, chosen.generated) for text in chosen.sources], chosen.workers
     )

@@ -322,24 +322,26 @@ class _Walk:
         space = function.__globals__
         found = list(instructions(function.__code__))
         attributes = {n for op, n in found if op in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")}
-        imported = {name for operation, name in found if operation == "IMPORT_FROM"}
         modules: dict[str, types.ModuleType] = {}
+        source: types.ModuleType | None = None
         for operation, name in found:
             if operation in ("LOAD_GLOBAL", "LOAD_NAME") and name in space:
                 if isinstance(space[name], types.ModuleType):
                     modules[name] = space[name]
                 else:
                     yield name, space[name]
-            elif operation == "IMPORT_NAME" and (module := self._imported(name, space)):
-                modules[name] = module
+            elif operation == "IMPORT_NAME":
+                source = self._imported(name, space)
+                if source is not None:
+                    modules[name] = source
+            elif operation == "IMPORT_FROM" and source and name not in vars(source):
+                self._imported(f"{source.__name__}.{name}", {})  # A module of that package.
         pending, seen = [*modules.values()], set[str]()
         while pending:
             module = pending.pop(0)
             if module.__name__ in seen or not self._is_own_module(module.__name__):
                 continue
             seen.add(module.__name__)
-            for name in imported - vars(module).keys():  # What the function itself would import.
-                self._imported(f"{module.__name__}.{name}", {})
             for name in sorted(attributes & vars(module).keys()):
                 value = vars(module)[name]
                 if isinstance(value, types.ModuleType):  # A module of a package.

@@ -83,9 +83,9 @@ def _needed(count: int) -> int:
 
 
 def _at_least(trials: int, least: int, chance: float) -> float:
-    """The chance of so many successes or more."""
-    if not 0 < least <= trials:
-        return float(least <= 0)
+    """The chance of so many successes or more, of at least one."""
+    if least > trials:
+        return 0.0
     if least <= trials * chance:  # The other tail is the smaller one: its terms do not vanish.
         return 1.0 - _at_least(trials, trials - least + 1, 1.0 - chance)
     term, found = _mass(trials, least, chance), 0.0

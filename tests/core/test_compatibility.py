@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from benchmarks.compatibility import measure, skills
+from benchmarks.compatibility import main, measure, skills
 from benchmarks.sources import Source
 from benchmarks.task_sets import base_images, counted, read, task_folders, tasks
 from skillopt.core.types import Task
@@ -47,9 +45,7 @@ def test_what_is_refused_has_its_reason(tmp_path: Path) -> None:
 def test_only_its_part_of_the_document_is_written(tmp_path: Path) -> None:
     document = tmp_path / "compatibility.md"
     document.write_text("before\n<!-- skills: begin -->\nold\n<!-- skills: end -->\nafter\n")
-    command = [sys.executable, "-m", "benchmarks.compatibility", "skills"]
-    command += [f"mine@abc={a_folder(tmp_path)}", "--write", str(document)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    main(["skills", f"mine@abc={a_folder(tmp_path)}", "--write", str(document), "--workers", "1"])
     text = document.read_text()
     assert text.startswith("before\n<!-- skills: begin -->\n| source |")
     assert text.endswith("\n<!-- skills: end -->\nafter\n") and "old" not in text

@@ -132,6 +132,17 @@ def test_closed_folders_are_removed_too(mode: int) -> None:
         assert list(root.iterdir()) == []
 
 
+def test_what_a_link_in_a_removed_folder_leads_to_stays_as_it_is() -> None:
+    with own_folder() as root, ordinary_rights():
+        kept = made(root / "kept", "file") / "below"
+        kept.chmod(0o500)
+        made(root / "gone", "file")
+        (root / "gone" / "link").symlink_to(kept)
+        remove_folder(root / "gone")
+        assert kept.stat().st_mode & 0o777 == 0o500 and (kept / "file").is_file()
+        kept.chmod(0o700)
+
+
 @pytest.mark.parametrize(
     ("path", "problem", "at"),
     [

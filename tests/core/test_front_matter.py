@@ -187,6 +187,9 @@ LONG = " ".join(["word"] * 60)
         ("b: |\nc: 1\n", {"b": "x"}, "b: |\n  x\nc: 1\n"),
         ("b: |\n  one\nc: 1\n", {"b": 5}, "b: 5\nc: 1\n"),
         ("b: |\n  one\n", {"b": "two\nlines"}, 'b: "two\\nlines"\n'),
+        ("b: |\n  one\n", {"b": "two\nx: y"}, 'b: "two\\nx: y"\n'),
+        ("b: |\n  one\n", {"z": "n"}, "b: |\n  one\nz: n\n"),
+        ("b: |\n  one\n\nc: 1\n", {"b": None}, "c: 1\n"),
         # Lists and keys.
         ("b: x\nc: 1\n", {"b": ["p", "q"]}, "b: \n  - p\n  - q\nc: 1\n"),
         ("b:\n- p\n- q\nc: 1\n", {"b": ["r"]}, "b:\n\n  - r\nc: 1\n"),
@@ -225,6 +228,7 @@ LONG = " ".join(["word"] * 60)
         ("{}\n", {"c": 3, "d": "x"}, '{"c": 3, "d": "x"}\n'),
         ("m: {p: 1}\n", {"m": {"p": 1, "q": [2]}}, 'm: {p: 1, "q": [2]}\n'),
         # What cannot be.
+        ("m:\n  p: 1\n", {"m": {"p": 1, "x": None}}, "m: cannot be changed in this"),
         ("{a: 1, b: 2}\n", {"a": None}, "a: cannot be removed from one line"),
         ("m: {p: 1, q: 2}\n", {"m": {"p": 1}}, "q: cannot be removed from one line"),
         ("- a\n", {"a": 1}, "the front matter has no keys"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from skillopt.core import packed
 from skillopt.core.packed import (
     PACKED,
     RESULT,
@@ -26,6 +27,7 @@ from skillopt.core.packed import (
     remove,
     unpack,
 )
+from tests.helpers.rights import ordinary_rights, own_folder
 
 CONTENT = {
     "result.json": b"{}",
@@ -153,8 +155,8 @@ def members(folder: Path) -> dict[str, tarfile.TarInfo]:
 
 def test_a_folder_of_a_rollout_is_read_apart_from_those_that_begin_alike(tmp_path: Path) -> None:
     small(tmp_path)
-    for packed in (False, True):
-        if packed:
+    for later in (False, True):
+        if later:
             pack(tmp_path)
         found = {name: source.read() for name, _, source in files(tmp_path, "workspace")}
         assert found == {"a.txt": b"workspace/a.txt", "deep/c": b"workspace/deep/c"}
@@ -270,24 +272,46 @@ def test_tar_unpacks_it_too(folder: Path, tmp_path: Path) -> None:
     assert read(tmp_path / "by_tar") == before
 
 
-def test_what_cannot_be_read_stays_plain(tmp_path: Path) -> None:
-    folder = tmp_path / "rollout"
-    folder.mkdir()
-    for name in ("a.txt", "closed.txt"):
-        (folder / name).write_text(name)
-    (folder / "closed.txt").chmod(0)
-    os.chown(folder, 1000 if os.geteuid() == 0 else -1, -1)
-    child = os.fork()
-    if not child:
-        try:
-            os.chdir(folder)  # The folders above it are closed to others.
-            if os.geteuid() == 0:  # Rights do not bind root.
-                os.setuid(1000)
-            pack(Path())
-        finally:
-            os._exit(0 if sorted(os.listdir()) == ["a.txt", "closed.txt"] else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert not is_packed(folder) and (folder / "a.txt").read_text() == "a.txt"
+def test_what_cannot_be_read_stays_plain() -> None:
+    with own_folder() as folder, ordinary_rights():
+        for name in ("a.txt", "closed.txt"):
+            (folder / name).write_text(name)
+        (folder / "closed.txt").chmod(0)
+        pack(folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "closed.txt"]
+        assert not is_packed(folder) and (folder / "a.txt").read_text() == "a.txt"
+
+
+def test_a_plain_file_is_opened_and_not_read(tmp_path: Path) -> None:
+    with open_file(small(tmp_path), "wire.jsonl") as file:
+        assert os.fstat(file.fileno()).st_size == len("wire.jsonl")
+
+
+def test_a_file_that_is_packed_while_it_is_looked_for_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(small(tmp_path))
+    answers = iter([False, True])  # It is packed after the first look.
+    monkeypatch.setattr(packed, "is_packed", lambda folder: next(answers, True))
+    with open_file(tmp_path, "wire.jsonl") as file:
+        assert file.read() == b"wire.jsonl"
+
+
+def test_what_is_no_file_folder_or_link_is_not_unpacked(tmp_path: Path) -> None:
+    for name in ("packed", "target"):
+        (tmp_path / name).mkdir()
+    with (
+        (tmp_path / "packed" / PACKED).open("wb") as file,
+        zstandard.ZstdCompressor().stream_writer(file, closefd=False) as stream,
+        tarfile.open(fileobj=stream, mode="w|") as tar,
+    ):
+        pipe = tarfile.TarInfo("pipe")
+        pipe.type = tarfile.FIFOTYPE
+        tar.addfile(pipe)
+        tar.addfile(tarfile.TarInfo("file"))
+    unpack(tmp_path / "packed", tmp_path / "target")
+    assert [path.name for path in (tmp_path / "target").iterdir()] == ["file"]
+    assert [name for name, _, _ in files(tmp_path / "packed")] == ["file"]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import logging
 import math
 import re
 import subprocess
@@ -34,6 +35,7 @@ from skillopt.core.import_path import PluginError
 from skillopt.core.part_identity import identity_of, part_name
 from skillopt.core.types import Reward
 from skillopt.gates.strict import StrictGate
+from skillopt.run.journal import LogReader
 
 Judge = Callable[..., Reward]
 
@@ -173,6 +175,7 @@ def test_what_a_part_counts_and_collects_is_its_state() -> None:
 
 
 OWN = '''
+import dataclasses
 import helpers
 from helpers import lenient as friendly
 LIMIT = 1
@@ -189,6 +192,13 @@ def other():
     return 0
 class Base:
     floor = 0
+@dataclasses.dataclass(frozen=True)
+class Data:
+    factor: int = 1
+    def __call__(self, task, workspace, answer):
+        return self.factor
+def attribute(task):
+    return task.later.add(1)
 class Own(Base):
     def __call__(self, task, workspace, answer):
         return self.floor
@@ -243,6 +253,8 @@ def test_an_edit_of_what_a_function_refers_to_makes_another_one(
         ("late", "STEP = 1", "STEP = 2"),
         ("Own", "floor = 0", "floor = 1"),
         ("Own", "self.floor", "-self.floor"),
+        ("Data", "self.factor", "-self.factor"),
+        ("Data", "factor: int = 1", "factor: int = 2"),
     ],
 )
 def test_an_edit_of_what_is_imported_late_or_inherited_does_too(
@@ -250,6 +262,13 @@ def test_an_edit_of_what_is_imported_late_or_inherited_does_too(
 ) -> None:
     before = of(getattr(library(), part))
     assert of(getattr(library(old, new), part)) != before
+
+
+def test_a_module_of_the_name_of_an_attribute_is_another_thing(
+    library: Callable[..., Any],
+) -> None:
+    before = of(library().attribute)
+    assert of(library("x + STEP", "x - STEP").attribute) == before
 
 
 @pytest.mark.parametrize(
@@ -328,6 +347,18 @@ def test_parts_that_refer_to_themselves_are_identified() -> None:
 def test_the_projects_own_parts_are_known_by_name_and_values() -> None:
     assert of(StrictGate) == "skillopt.gates.strict:StrictGate"
     assert of(StrictGate(block=2)) != of(StrictGate(block=4))
+    made = [functools.partial(StrictGate, block=block) for block in (2, 4)]
+    assert of(made[0]) != of(made[1]) and of(made[0]).startswith(
+        "skillopt.gates.strict:StrictGate#"
+    )
+
+
+def test_a_part_of_the_standard_library_is_known_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = of(json.dumps)
+    monkeypatch.setattr(json, "_default_encoder", json.JSONEncoder(indent=3))
+    assert of(json.dumps) == before
 
 
 class JudgeSaid(BaseModel):
@@ -394,6 +425,9 @@ for _ in range(5000):
         (SimpleNamespace(a=1), SimpleNamespace(a=2)), (SimpleNamespace(a=1), SimpleNamespace(b=1)),
         (Reward(1.0), Reward(0.5)), (StrictGate(block=2), StrictGate(block=4)),
         (Usage(1), Usage(2)), (JudgeSaid(1), JudgeSaid(2)),
+        (re.compile("a"), re.compile("b")), (re.compile("a"), re.compile("a", re.I)),
+        (math, json), (logging.getLogger("a"), logging.getLogger("b")),
+        (Scale(1, version="1"), Scale(1, version="2")),
         (Colour.RED, Colour.BLUE), (enumeration(1), enumeration(2)),
         (len, max), ("a".join, "b".join), ([1].append, [2].append), (math.sqrt, math.sin),
         (str.join, str.split), (str.join, bytes.join), (Decimal.sqrt, Decimal.exp),
@@ -438,7 +472,9 @@ def test_different_values_make_different_parts(one: Any, other: Any) -> None:
         (attributed(version="1", a=1), attributed(version="1", a=2)),
         (a_class(__doc__="a"), a_class(__doc__="b")), (a_class(), a_class()),
         (slotted("a"), slotted("a")), (math.sqrt, math.sqrt), (str.join, str.join),
-        (b"1", bytearray(b"1")), (b"1", memoryview(b"1")),
+        (b"1", bytearray(b"1")), (b"1", memoryview(b"1")), (re.compile("a"), re.compile("a")),
+        (Scale(1, version="1"), Scale(2, version="1")), (logging.getLogger("a"),) * 2,
+        (LogReader(Path("a")), LogReader(Path("b"))),
     ],
 )  # fmt: skip
 def test_what_acts_the_same_is_the_same_part(one: Any, other: Any) -> None:
@@ -534,6 +570,25 @@ def test_a_variable_that_is_not_assigned_yet_is_left_out() -> None:
     before = of(judge)
     later = 1
     assert of(judge) != before
+
+    def others(value: int) -> Judge:
+        def judge(task: Any, workspace: Any, answer: Any) -> Any:
+            return early, value
+
+        if value > 9:
+            early = 0
+        return judge
+
+    assert of(others(1)) == of(others(1)) != of(others(2)), "what comes after it counts"
+
+
+def test_what_is_collected_in_an_attribute_of_the_same_name_is_another_thing() -> None:
+    found = []
+    for seen in ([], [1]):
+        space: dict[str, Any] = {"seen": seen}
+        exec("def judge(task):\n    task.seen.append(1)\n    return seen\n", space)
+        found.append(of(space["judge"]))
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize(

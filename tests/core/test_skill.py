@@ -336,6 +336,16 @@ def test_what_belongs_to_tools_is_left_out_and_listed(folder: Path) -> None:
     )  # fmt: skip
 
 
+def test_other_names_of_folder_and_file_are_objected_to(tmp_path: Path) -> None:
+    (tmp_path / "F").mkdir()
+    (tmp_path / "F" / "skill.md").write_text("---\nname: s\ndescription: d\n---\n# A\n")
+    assert skill_problems(read_skill(tmp_path / "F")) == (
+        "the folder 'F' is not named as the skill, 's'",
+        "the file 'skill.md' is not named SKILL.md",
+    )
+    assert left_out(tmp_path / "F" / "skill.md") == ()
+
+
 def test_a_folder_of_another_name_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(SkillError, match="must be named 'a-skill'"):
         write_skill(Skill("a-skill", "d", ""), tmp_path / "b-skill")

@@ -184,25 +184,23 @@ def test_a_gate_that_accepts_says_what_the_candidate_scores() -> None:
     assert not a_decision(score_after=0.0).accepted
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        a_result(Path("/nowhere")), a_rollout().row, a_decision(), JUDGED, JUDGED.expectations[0],
+def test_what_is_recorded_cannot_change_and_has_no_other_fields(tmp_path: Path) -> None:
+    values: list[BaseModel] = [
+        a_result(tmp_path), a_rollout().row, a_decision(), JUDGED, JUDGED.expectations[0],
         Verdict(key="k", soft=0.5),
-    ],
-    ids=lambda value: type(value).__name__,
-)  # fmt: skip
-def test_what_is_recorded_cannot_change_and_has_no_other_fields(value: BaseModel) -> None:
-    with pytest.raises(ValidationError, match="frozen"):
-        setattr(value, next(iter(type(value).model_fields)), "other")
-    values = {name: getattr(value, name) for name in type(value).model_fields}
-    assert type(value)(**values) == value
-    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        type(value)(**values, unknown=1)
+    ]  # fmt: skip
+    for value in values:
+        kind = type(value)
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(value, next(iter(kind.model_fields)), "other")
+        known = {name: getattr(value, name) for name in kind.model_fields}
+        assert kind(**known) == value
+        with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+            kind(**known, unknown=1)
 
 
 def test_what_is_not_known_of_a_result_counts_as_nothing(tmp_path: Path) -> None:
-    bare = Rollout(key="k", task=a_task(), status=Status.COMPLETED, folder=tmp_path)
+    bare = Rollout(key="k", task=named_task("t"), status=Status.COMPLETED, folder=tmp_path)
     assert (bare.format, bare.finished, bare.reward, bare.usage) == (1, 0.0, Reward(0.0), Usage())
     assert (bare.duration_s, bare.service_s, bare.skill_activated) == (0.0, 0.0, None)
     assert (bare.given, bare.answer, bare.message, bare.others_opened) == ("", "", "", ())
@@ -210,9 +208,6 @@ def test_what_is_not_known_of_a_result_counts_as_nothing(tmp_path: Path) -> None
     assert (verdict.metrics, verdict.feedback, verdict.finished) == ({}, "", 0.0)
     assert Finding("f").count == 0 and Patch(()).source == "merged"
     assert JudgedExpectation(expectation="e", met=True).asked == 1
-
-
-def test_an_edit_is_supported_by_the_patch_that_proposes_it() -> None:
     assert Edit("append").support == 1
     entry = RejectedEdit(1, (), 0.5, 0.25, ())
     assert (entry.evaluated, entry.total, entry.undecided, entry.removed) == (0, 0, False, False)

@@ -16,7 +16,7 @@ from tests.helpers.homes import SKILL
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home that other users can reach, with a skill to deploy beside it."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")) as folder:
         Path(folder).chmod(0o755)
         home = Path(folder) / "home é"
         (home / "project").mkdir(parents=True)

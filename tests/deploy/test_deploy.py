@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 
 from skillopt.core.errors import FormatError
-from skillopt.core.skill import Skill, read_skill, write_skill
+from skillopt.core.skill import Layout, Skill, read_skill, write_skill
+from skillopt.deploy import actions
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
 from skillopt.deploy.ledger import Deployment, Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
@@ -380,6 +382,124 @@ def test_provenance_keeps_what_the_front_matter_had() -> None:
     ready = with_provenance(skill, {"run": "r", "test": None})
     assert ready.extra == {"metadata": {"author": "me", "skillopt-run": "r"}, "license": "MIT"}
     assert isinstance(place_of("codex", "user"), Place) and os.environ["HOME"]
+    told = {"metadata": {"skillopt-run": "r", "skillopt-steps": "3"}}
+    for known in ({}, {"metadata": None}, {"metadata": {}}):
+        bare = Skill("mine", "Use it.", "# B", known)
+        assert with_provenance(bare, {"run": "r", "steps": 3}).extra == told
+    for odd in (Skill("mine", "d", "# B", {"metadata": "text"}), plain("# B\n")):
+        assert with_provenance(odd, {"run": "r"}) is odd
+
+
+def plain(text: str) -> Skill:
+    """A skill without front matter, which has no place for values."""
+    return Skill("mine", "B", text.strip(), layout=Layout(text))
+
+
+def test_a_change_is_logged_before_it_is_made_and_after(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of("codex", "user")
+    seen: list[list[bool]] = []
+    with Ledger() as ledger:
+        put = actions._put
+
+        def noted(*given: Any) -> None:
+            seen.append([one.done for one in ledger.entries()])
+            put(*given)
+
+        monkeypatch.setattr(actions, "_put", noted)
+        before = time.time()
+        done = deploy(SKILL, place, ledger, {})
+        assert seen == [[False]] and [one.done for one in ledger.entries()] == [True]
+        back = undo(done, ledger)
+        assert before <= done.at <= back.at <= time.time() and back.id != done.id
+        assert (back.action, back.source["undoes"], back.after) == ("undo", done.id, "")
+        assert back.before == done.after and done.before == ""
+
+
+def test_an_undo_is_logged_before_it_is_made_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of("codex", "user")
+    with Ledger() as ledger:
+        deploy(SKILL, place, ledger, {})
+        newer = deploy(Skill("mine", "Use it.", "# Newer"), place, ledger, {})
+        put, seen = actions._put, list[bool]()
+
+        def noted(*given: Any) -> None:
+            seen.append(ledger.entries()[-1].done)
+            put(*given)
+
+        monkeypatch.setattr(actions, "_put", noted)
+        back = undo(newer, ledger)
+        assert seen == [False] and ledger.entries()[-1].done
+        assert (back.before, back.after) == (newer.after, newer.before)
+
+
+def test_a_backup_has_all_but_what_is_its_owners_with_modes_and_owners(home: Path) -> None:
+    place = place_of("codex", "user")
+    folder = place.target("mine")
+    write_skill(Skill("mine", "Old.", "# Old", {}, {"deep/.git/x": b"", "tool": b"x"}), folder)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("theirs")
+    (home / "elsewhere").mkdir()
+    (folder / ".hg").symlink_to(home / "elsewhere")
+    if os.geteuid() == 0:
+        os.chown(folder / "tool", 1000, 1000)
+    (folder / "tool").chmod(0o4755)
+    before = (folder / "tool").stat()
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place, ledger, {})
+        kept = ledger.backup(entry.id)
+        assert sorted(path.name for path in kept.iterdir()) == ["SKILL.md", "deep", "tool"]
+        assert (kept / "deep" / ".git" / "x").is_file()
+        assert (folder / ".git" / "config").read_text() == "theirs"
+        assert (folder / ".hg").readlink() == home / "elsewhere"
+        undo(entry, ledger)
+    after = (folder / "tool").stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode, before.st_uid, before.st_gid,
+    )  # fmt: skip
+    assert (folder / ".git" / "config").read_text() == "theirs"
+
+
+def test_a_block_that_was_changed_is_of_the_last_deployment(home: Path) -> None:
+    place = place_of("codex", "project", "instructions")
+    with Ledger() as ledger:
+        deploy(SKILL, place, ledger, {})
+        newer = deploy(Skill("mine", "Use it.", "# Newer"), place, ledger, {})
+        text = place.path.read_text()
+        place.path.write_text(text.replace("# Newer", "# Theirs"))
+        with pytest.raises(DeployError, match=f"its line {newer.id} from the log"):
+            deploy(SKILL, place, ledger, {})
+
+
+def test_folders_that_were_made_stay_if_something_else_is_in_them(home: Path) -> None:
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place_of("codex", "user"), ledger, {})
+        assert entry.source["made"] == [str(home / ".codex" / "skills"), str(home / ".codex")]
+        (home / ".codex" / "config.toml").touch()
+        undo(entry, ledger)
+    assert [path.name for path in (home / ".codex").iterdir()] == ["config.toml"]
+
+
+def test_a_failure_before_the_change_leaves_no_backup(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of("codex", "user")
+    with Ledger() as ledger:
+        deploy(SKILL, place, ledger, {})
+
+        def full(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(actions, "_put", full)
+        newer = Skill("mine", "Use it.", "# Newer")
+        with pytest.raises(OSError, match="No space left"):
+            deploy(newer, place, ledger, {})
+        assert list((ledger.root / "backups").iterdir()) == []
+        assert read_skill(place.target("mine")) == SKILL
+        assert [one.state for one in list_standing(ledger)] == ["unchanged"]
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"format": 2}'])
@@ -480,8 +600,11 @@ def test_what_a_killed_process_had_done_is_found_out(
         digests[content] = tree_digest(target)
     target.write_text(there)
     half = tmp_path / ".skillopt-a.tmp"
-    half.mkdir()
-    (half / "x").write_text("half made")
+    if before == after:
+        half.write_text("half made")
+    else:
+        half.mkdir()
+        (half / "x").write_text("half made")
     begun = entry("a", target=str(target), before=digests[before], after=digests[after], done=False)
     with Ledger(tmp_path / "log") as ledger:
         ledger.write(begun)

@@ -220,14 +220,14 @@ def test_it_is_done_whole_and_undone_or_refused(case: Home, home: Path) -> None:
     assert state(home) == before
 
 
-@pytest.mark.parametrize("path", ["", "relative", "/does/not/exist"])
+@pytest.mark.parametrize("path", ["", "relative", "{}/does/not/exist"])
 def test_a_home_that_is_none_is_refused(
     home: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", path)
+    monkeypatch.setenv("HOME", path.format(home))
     done = skillopt("deploy", home.parent / "geo", *ASKED, "--yes", "--no-proof")
     assert done.returncode == 2 and "set HOME to your home directory" in done.stderr
-    assert not Path("/does").exists() and not Path("relative").exists()
+    assert not (home / "does").exists() and not Path("relative").exists()
 
 
 def test_a_home_whose_name_is_not_utf8(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,23 +266,23 @@ SAVED: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("saved", SAVED)
 @pytest.mark.parametrize("text", [b"", b"# Mine\n", b"# Mine"], ids=["empty", "newline", "none"])
 def test_what_an_editor_saves_is_still_the_block(home: Path, saved: str, text: bytes) -> None:
-    save, file, skill = SAVED[saved], put(home / MD, text), home.parent / "geo"
-    deploy = ["deploy", skill, *AS_INSTRUCTIONS, "--yes", "--no-proof"]
-    assert skillopt(*deploy).returncode == 0
-    file.write_bytes(save(file.read_bytes()))
-    (skill / "SKILL.md").write_text((skill / "SKILL.md").read_text() + "- a third rule  \n")
-    assert skillopt(*deploy).returncode == 0
-    changed = file.read_bytes()
+    save, file = SAVED[saved], put(home / MD, text)
+    place = place_of("claude-code", "user", "instructions")
+    with Ledger() as ledger:
+        entries = [deploy(SKILL, place, ledger, {})]
+        file.write_bytes(save(file.read_bytes()))
+        third = replace(SKILL, body=f"{SKILL.body}\n- a third rule  \n- a fourth")
+        entries.append(deploy(third, place, ledger, {}))
+        changed = file.read_bytes()
+        file.write_bytes(save(changed))
+        for left in (1, 0):
+            undo(entries[left], ledger)
+            assert file.read_bytes().count(b"skillopt:geo") == 2 * left
     assert changed.count(b"skillopt:geo begin") == changed.count(b"skillopt:geo end") == 1
     assert b"- a third rule" in changed
     assert (b"\r\n" in changed) == (saved == "as CRLF")
     if saved == "as CRLF":
         assert b"\n" not in changed.replace(b"\r\n", b"")
-    file.write_bytes(save(changed))
-    for left in (1, 0):
-        undone = skillopt("rollback", *AS_INSTRUCTIONS, "--yes")
-        assert undone.returncode == 0, undone.stderr
-        assert file.read_bytes().count(b"skillopt:geo") == 2 * left
     if "behind" not in saved and "below" not in saved:
         marked = saved == "with a byte order mark"
         assert file.read_bytes().lstrip(b"\xef\xbb\xbf" if marked else b"") == (
@@ -313,18 +313,16 @@ def test_a_block_that_its_owner_has_removed_is_no_obstacle(home: Path) -> None:
 
 
 def test_two_blocks_go_in_any_order_without_a_trace(home: Path) -> None:
-    other = Skill("other", "Use it.", "# Other")
-    write_skill(other, home.parent / "other")
+    skills = SKILL, Skill("other", "Use it.", "# Other")
+    place = place_of("claude-code", "user", "instructions")
     for text in (b"# Mine\n", b"# Mine", b"a\r\nb\r\n"):
-        for first, second in (("geo", "other"), ("other", "geo")):
+        for order in ((0, 1), (1, 0)):
             file = put(home / MD, text)
-            for name in ("geo", "other"):
-                to = [home.parent / name, *AS_INSTRUCTIONS, "--yes", "--no-proof"]
-                assert skillopt("deploy", *to).returncode == 0
-            for name in (first, second):
-                done = skillopt("undeploy", name, *AS_INSTRUCTIONS, "--yes")
-                assert done.returncode == 0, done.stderr
-            assert file.read_bytes() == text, (text, first)
+            with Ledger() as ledger:
+                entries = [deploy(skill, place, ledger, {}) for skill in skills]
+                for number in order:
+                    undo(entries[number], ledger)
+            assert file.read_bytes() == text, (text, order)
 
 
 def test_a_text_that_contains_a_mark_is_refused(home: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skillopt.deploy.contents import digest, is_as, look
+from skillopt.deploy.contents import KEPT, digest, is_as, look
 from skillopt.deploy.places import (
     DeployError,
     Place,
@@ -174,6 +174,11 @@ def a_hard_link(path: Path) -> None:
         (lambda t: os.mkfifo(put(t / "x").parent / "p"), "skill", "at/p: is a pipe, which cannot"),
         (lambda t: a_socket(put(t / "b" / "x").parent / "s"), "folder", "at/b/s: is a socket, wh"),
         (lambda t: os.mkfifo(put(t / ".git" / "x").parent / "p"), "skill", ""),
+        (
+            lambda t: [*(put(t / name / "x") for name in KEPT), os.mkfifo(t / "p")],
+            "skill",
+            "at/p: is a pipe",
+        ),
         (lambda t: os.mkfifo(put(t / "b" / ".git" / "x").parent / "p"), "skill", "p: is a pipe"),
         (lambda t: link(t / "x", "nowhere"), "skill", ""),
         (lambda t: link(t, "none"), "skill", "at: is a link to none, which does not exist"),

@@ -6,11 +6,15 @@ import asyncio
 import json
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harnesses.agents.cli_agent import HOME
+from harnesses.base import Request, Status
 from harnesses.gateway.upstreams import Call
 from harnesses.protocols.base import Conversation, Message, Tool, ToolCall, ToolResult
 from sandboxes.base import SandboxError
@@ -19,10 +23,8 @@ from skillopt.deploy import proof
 from skillopt.deploy.cautions import PROJECT_DOC_BYTES
 from skillopt.deploy.places import place_of
 from skillopt.deploy.proof import (
-    LARGEST,
     LINKED,
     MAX_PIECES,
-    MOST_LINKED,
     PIECE,
     STEP,
     _copy,
@@ -263,40 +265,87 @@ def test_the_model_answers_in_the_agents_protocol_and_keeps_what_it_saw(stream: 
     assert [one.messages[-1].text for one in opener.shown] == ["Hello."]
 
 
-def test_what_an_agent_sees_is_copied_with_what_links_lead_to(tmp_path: Path) -> None:
+def test_what_an_agent_sees_is_copied_with_what_links_lead_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "LARGEST", 10)
+    monkeypatch.setattr(proof, "MOST_LINKED", 6)  # As many as there are in geo.
     source, home = tmp_path / "skills", tmp_path / "home"
-    put(source / "geo" / "SKILL.md")
-    put(source / "geo" / "largest", bytes(LARGEST))
-    put(source / "geo" / "larger", bytes(LARGEST + 1))
+    put(source / "geo" / "SKILL.md", b"text")
+    put(source / "geo" / "largest", bytes(10))
+    put(source / "geo" / "larger", bytes(11))
     put(source / "geo" / "node_modules" / "x")
     os.mkfifo(source / "geo" / "pipe")
-    put(tmp_path / "repo" / "other" / "SKILL.md", b"other")
-    put(tmp_path / "one.md", b"one")
+    put(tmp_path / "repo" / "other" / "SKILL.md", b"text")
+    put(tmp_path / "repo" / "other" / "deep" / "x", b"text")
+    link(tmp_path / "repo" / "other" / "again", "SKILL.md")
+    put(tmp_path / "one.md", bytes(10))
+    put(tmp_path / "large.md", bytes(11))
+    put(tmp_path / "disk" / "a/b/c/d/e/f/g", b"")
     link(source / "inside", "geo")
-    link(source / "absolute", str(source / "geo"))
-    link(source / "other", "../repo/other")
-    link(source / "file", "../one.md")
-    link(source / "dead", "nowhere")
-    for number in range(MOST_LINKED + 1):
-        put(tmp_path / "disk" / str(number), b"")
-    link(source / "disk", "../disk")
-    target = home / ".agent" / "skills"
-    _copy(source, target, home)
-    names = sorted(path.name for path in (target / "geo").iterdir())
-    assert names == ["SKILL.md", "largest"]
-    assert (target / "inside").readlink() == Path("geo")
-    assert (target / "dead").readlink() == Path("nowhere")
-    for name, kept in (
-        ("other", "other/SKILL.md"),
-        ("absolute", "geo/SKILL.md"),
-        ("file", "one.md"),
-    ):
-        led = (target / name).readlink()
-        inside = home / led.relative_to(proof.HOME)
-        assert inside.parent.parent == home / LINKED
-        assert (inside if inside.is_file() else inside / "SKILL.md").is_file(), kept
-    disk = home / (target / "disk").readlink().relative_to(proof.HOME)
-    assert not disk.exists(), "a home or a disk is not copied"
+    for name, target in (
+        ("absolute", str(source / "geo")), ("other", "../repo/other"), ("file", "../one.md"),
+        ("large", "../large.md"), ("dead", "nowhere"), ("disk", "../disk"),
+    ):  # fmt: skip
+        link(source / name, target)
+    copied = home / ".agent" / "skills"
+    _copy(source, copied, home)
+    assert sorted(path.name for path in (copied / "geo").iterdir()) == ["SKILL.md", "largest"]
+    assert (copied / "inside").readlink() == Path("geo")
+    assert (copied / "dead").readlink() == Path("nowhere")
+
+    def led(name: str) -> Path:
+        """What a link leads to once the home is the agent's."""
+        return home / (copied / name).readlink().relative_to(HOME)
+
+    assert all(led(name).is_relative_to(home / LINKED) for name in ("absolute", "other", "file"))
+    assert (led("absolute") / "SKILL.md").is_file() and (led("other") / "deep" / "x").is_file()
+    assert (led("other") / "again").readlink() == Path("SKILL.md")
+    assert led("file").name == "one.md" and led("file").is_file()
+    # Neither a home nor a disk is copied, and no large file.
+    assert not led("disk").exists() and not led("large").exists()
+    assert len({led(name).parent for name in ("absolute", "other", "file", "disk")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [(Status.COMPLETED, []), (Status.AGENT_ERROR, "codex failed: it ended")],
+)
+def test_the_agent_is_started_on_copies_of_all_that_it_reads(
+    home: Path, monkeypatch: pytest.MonkeyPatch, status: Status, found: Any
+) -> None:
+    put(home / ".codex/skills/geo/SKILL.md", b"mine")
+    put(home / "project/AGENTS.md", b"ours")
+    closed: list[bool] = []
+    asked: list[Any] = []
+
+    def run(request: Request, site: str) -> Any:
+        assert site == "site" and request.home is not None and request.workspace is not None
+        kept = {path.name for path in request.workspace.rglob("*") if path.is_file()}
+        skills = request.home / ".codex/skills/geo/SKILL.md"
+        asked.append((request, kept, skills.read_bytes(), request.record.is_dir()))
+        return SimpleNamespace(status=status, message="it ended")
+
+    def gateway(services: Any, socket: Path, cost: Any) -> Any:
+        assert isinstance(services["opener"], _Opener) and cost("m", None) == 0.0
+        assert socket.parent.is_dir()
+        return nullcontext("gateway")
+
+    def slots(given: Any, backend: Any, count: int) -> Any:
+        assert given == "gateway" and count == 1
+        return nullcontext(SimpleNamespace(site=lambda: nullcontext("site")))
+
+    backend = SimpleNamespace(close=lambda: closed.append(True))
+    monkeypatch.setattr(proof, "make_backend", lambda: backend)
+    monkeypatch.setattr(proof, "Gateway", gateway)
+    monkeypatch.setattr(proof, "SandboxSlots", slots)
+    monkeypatch.setattr(proof, "make_harness", lambda agent: SimpleNamespace(run=run))
+    assert proof.conversations("codex", frozenset({"geo"})) == found and closed == [True]
+    ((request, files, skill, recorded),) = asked
+    assert files == {"AGENTS.md"} and skill == b"mine" and recorded
+    assert (request.workdir, request.skill, request.model.name) == ("/app", None, "opens-only")
+    assert (request.timeout_s, request.limits.memory_mb, request.seed) == (120, 2048, 0)
+    assert request.instruction and request.env == {} and not request.record.exists()
 
 
 def test_a_file_of_instructions_is_copied_if_there_is_one(tmp_path: Path) -> None:

@@ -272,16 +272,18 @@ def test_an_archive_has_modes_and_links_and_the_same_bytes_each_time(home: Path)
 
 
 def test_a_plugin_is_written_anew_with_what_is_its_owners(home: Path) -> None:
-    folder = home / "new" / "plugin"
+    folder = home / "new" / "deep" / "plugin"
     write_plugin(skill({"old": b""}), folder, "1.0")
     put(folder / ".git" / "config", b"theirs", 0o600)
     put(folder / ".hg", b"a file")
+    link(folder / ".git" / "head", "config")
     write_plugin(Skill("My Geo", "Use it.", "# B", {}, {}, Layout(folder="geo")), folder, "2.0")
     manifest = json.loads((folder / ".claude-plugin" / "plugin.json").read_text())
     assert manifest == {"name": "my-geo", "description": "Use it.", "version": "2.0"}
     assert sorted(path.name for path in (folder / "skills" / "geo").iterdir()) == ["SKILL.md"]
     assert (folder / ".git" / "config").stat().st_mode & 0o777 == 0o600
     assert (folder / ".hg").read_bytes() == b"a file"
+    assert (folder / ".git" / "head").readlink() == Path("config")
     assert [path.name for path in folder.parent.iterdir()] == ["plugin"]
 
 

@@ -217,6 +217,10 @@ def test_a_label_is_of_one_work(checking: Checking) -> None:
     ) as caught:
         checking.check(label("met"))
     assert "aaaaaaaa2, bbbbbbbb1 …" in str(caught.value)
+    others = [stored(f"{n}" * 16, judgement=judged(True), replicate=n) for n in (5, 4)]
+    checking.store += others
+    with pytest.raises(LabelsError, match=f"rollout: {'4' * 12}, {'5' * 12}, aaaaaaaa2 …$"):
+        checking.check(label("met"))
     found = checking.check(label("met", rollout="bbbbbbbb"))
     assert found.agreement == Agreement(1, 0, 0, 0)
     with pytest.raises(LabelsError, match="cccccccc: no such rollout"):

@@ -55,8 +55,13 @@ NAMES = [f"t{number}" for number in range(12)]
 NOTHING = row("none", {name: [0.0] for name in NAMES})
 
 
+ONE_SOLVED = row("none", {name: [float(name == "t11")] * 2 for name in NAMES})
+
+
 def gains(solved: int, first: Row = NOTHING) -> Row:
-    return row("s", {name: [float(n < solved)] for n, name in enumerate(NAMES)}, first)
+    """The first so many tasks are solved; twice, if none or only a few are."""
+    times = 1 if solved > 5 else 2
+    return row("s", {name: [float(n < solved)] * times for n, name in enumerate(NAMES)}, first)
 
 
 def cell(found: Row | None, place: AgentModel = HERE, **changes: Any) -> Cell:
@@ -159,6 +164,7 @@ class Matrix:
         self.fails: dict[tuple[str, str], Exception] = {}
         self.events: list[Event] = []
         self.asked: dict[str, Any] = {}
+        self.replicates = set[int]()
         self.config = config
         monkeypatch.setattr(transfers, "prepare", self._prepare)
         monkeypatch.setattr(transfers, "score", self._score)
@@ -177,8 +183,9 @@ class Matrix:
         self.scored.append((f"{harness}:{there[1]}", name, split))
         if error := self.fails.get((there[1], name)):
             raise error
-        assert list(pair) == list(dict.fromkeys(["none", name])) and replicates == 2
-        return [NOTHING, gains({"sim-1": 10, "up:gpt": 5}[there[1]])][: len(pair)]
+        assert list(pair) == list(dict.fromkeys(["none", name]))
+        self.replicates.add(replicates)
+        return [ONE_SOLVED, gains({"sim-1": 10, "up:gpt": 5}[there[1]], ONE_SOLVED)][: len(pair)]
 
     def run(self, *subjects: Subject, splits: Sequence[Any] = ("test",)) -> list[Cell]:
         found = transfer(
@@ -202,8 +209,12 @@ def test_where_a_skill_was_trained_comes_first_and_others_keep_a_share(matrix: M
         ("s", HERE, True), ("o", HERE, False), ("s", THERE, False), ("o", THERE, False),
     ]  # fmt: skip
     own, _, there, _ = found
-    changes = [float(n < 10) for n in range(12)], [float(n < 5) for n in range(12)]
-    assert there.kept == kept_share(*changes, [1.0] * 12, 12) and own.kept is None
+    # One more is lost that was solved without a skill; there were twelve runs at least.
+    changes = [1.0] * 10 + [0.0, -1.0], [1.0] * 5 + [0.0] * 6 + [-1.0]
+    names = sorted(range(12), key=str)
+    ordered = [[one[number] for number in names] for one in changes]
+    assert there.kept == kept_share(*ordered, [1.0] * 12, 12) and own.kept is None
+    assert there.kept != kept_share(*ordered, [1.0] * 12, 24) and matrix.replicates == {2}
     assert found[1].kept is found[3].kept is None, "nobody knows where that was trained"
     assert matrix.scored == [
         *(("direct:sim-1", name, "test") for name in ("none", "s", "o")),
@@ -301,3 +312,6 @@ def test_an_iterator_of_cells_is_filled_as_it_is_read(matrix: Matrix) -> None:
     cells: Iterator[Cell] = transfer(matrix.config, [OTHER], [HERE], ["test"], replicates=2)
     assert matrix.scored == []
     assert next(cells).subject == "o" and len(matrix.scored) == 2
+    assert len(list(transfer(matrix.config, [OTHER], [HERE], ["test"]))) == 1
+    assert matrix.replicates == {1, 2}
+    assert "100 % (+100)" in words(to_svg([cell(gains(12))]))

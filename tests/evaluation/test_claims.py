@@ -70,6 +70,9 @@ def test_a_claim_is_of_the_means_and_of_the_runs(
     assert found.verdict == verdict and found.split == "test" and found.tasks == 8
     assert found.gain == gain_of(before, after) == paired_difference(old, new, None, runs)
     assert (found.p, found.visible) == (exact_p(changes), visible_gain(changes))
+    degrees = gain_of([[0.5]] * 8, after)
+    assert degrees == paired_difference([0.5] * 8, new, None, float(sum(map(len, after))))
+    assert degrees == gain_of([[0.5]] * 8, after, runs=float(sum(map(len, after))))
     weighted = claim(before, after, [2.0] + [1.0] * 7)
     assert weighted.gain == paired_difference(old, new, [2.0] + [1.0] * 7, runs * 81 / 8 / 11)
 
@@ -115,7 +118,7 @@ def test_a_run_claims_its_best_skill_against_the_initial_one() -> None:
 
 def test_a_run_without_an_edit_or_a_test_claims_nothing() -> None:
     tests = {"initial": rows(FAILED), "final": rows(SOLVED)}
-    kept_none = state(test_rollouts=tests, no_claim="no edit was kept")
+    kept_none = state(test_rollouts={**tests, "best": rows(SOLVED)}, no_claim="no edit was kept")
     kept_none.best = "s0"
     assert claim_of_run(kept_none) is None and said_of_run(kept_none) == "no edit was kept"
     under_way = state(test_rollouts=tests)
@@ -133,6 +136,10 @@ def test_tasks_of_one_rollout_count_as_one_and_others_only_if_both_have_them() -
     found = claim_of_run(made)
     weights = [2.0, *[1.0] * 6]
     assert found == claim([[0.0]] * 7, [[1.0]] * 7, weights, "test").to_json()
+    made.done = RunDone(reason="", final_selection=1.0, test={}, test_rollouts={
+        "initial": before, "final": rows({n: s for n, s in SOLVED.items() if n != "b"}),
+    })  # fmt: skip
+    assert claim_of_run(made) == found, "the first of them stands for all"
 
 
 @pytest.mark.parametrize(

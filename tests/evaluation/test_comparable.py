@@ -114,6 +114,7 @@ def told(**methods: tuple[str, dict[str, Any]]) -> list[str]:
         (("one_shot", {"method.rollouts": 1}), ("gepa", {"method.rollouts": 2}), []),
         # What SkillOpt's loop alone obeys matters to it, and to a method of the user's own.
         (("skillopt", {"train.epochs": 1}), ("gepa", {"train.epochs": 2}), []),
+        (("skillopt", {"train.stages.merge": 1}), ("gepa", {"train.stages.merge": 2}), []),
         (("skillopt", {"gate.kind": 1}), ("own:Method", {"gate.kind": 2}),
          ["gate.kind differs: 1 for x; 2 for y"]),
         (("skillopt", {"edits.max": 1}), ("skillopt", {"edits.max": 2}),
@@ -129,8 +130,8 @@ def test_what_methods_differ_in_besides_themselves(
 
 
 def test_methods_that_are_alike_are_named_together() -> None:
-    assert told(x=("gepa", {"a": 1}), y=("gepa", {"a": 2}), z=("gepa", {"a": 1})) == [
-        "a differs: 1 for x, z; 2 for y"
+    assert told(one=("gepa", {"a": 1}), two=("gepa", {"a": 2}), six=("gepa", {"a": 1})) == [
+        "a differs: 1 for one, six; 2 for two"
     ]
 
 

@@ -14,9 +14,15 @@ from skillopt.evaluation.distributions import exact_interval, mid_p_interval, so
 from skillopt.evaluation.exact import exact_p
 from skillopt.evaluation.stats import (
     Estimate,
+    RunScores,
+    difference_of_runs,
     kept_share,
     mean,
+    mean_of_runs,
     paired_difference,
+    percent,
+    points,
+    rate,
     smallest_gain,
     visible_gain,
 )
@@ -65,7 +71,8 @@ def mid_p(successes: float, trials: float) -> tuple[float, float]:
 
 VALUES = [
     [1.0, 0.0], [1.0, 1.0, 0.0], [0.5, 0.5, 0.5], [0.2, 0.9, 0.4, 0.6], [1.0, 1.0, 1.0, 1.0],
-    [0.0, 0.0, 0.0], [0.9, 0.95, 0.9, 1.0, 0.85, 0.9], [1 / 3, 2 / 3, 1.0, 0.0, 1 / 3],
+    [0.5] * 40, [0.2] * 30, [0.0, 0.0, 0.0],
+    [0.9, 0.95, 0.9, 1.0, 0.85, 0.9], [1 / 3, 2 / 3, 1.0, 0.0, 1 / 3],
 ]  # fmt: skip
 
 
@@ -230,6 +237,9 @@ def test_the_visible_gain_of_degrees_is_that_of_a_t_test() -> None:
         ([0.0] * 10, [1.0] * 10, None),
         ([1.0, -1.0] * 5, [1.0] * 10, None),
         ([-1.0] * 10, [-1.0] * 10, None),
+        # The interval is cut at nine times the gain.
+        ([0.3] * 6 + [0.0] * 2, [1.0] * 8, 40 / 9),
+        ([0.3] * 6 + [0.0] * 2, [-1.0] * 8, -40 / 9),
         # A gain that may be none.
         ([1.0, 1.0] + [0.0] * 8, [1.0, 1.0] + [0.0] * 8, None),
     ],
@@ -241,6 +251,7 @@ def test_the_share_of_a_gain_that_is_kept(
     assert (found and found.value) == (None if kept is None else pytest.approx(kept))
     if found is None or found.low is None or found.high is None:
         return
+    assert abs(found.value) < 4 or 9.0 in (found.high, -found.low)
     # Just inside the interval what is kept minus that share may be 0, just outside it may not.
     assert -9 <= found.low <= found.value <= found.high <= 9
     for end, sign in ((found.low, -1), (found.high, 1)):
@@ -250,3 +261,80 @@ def test_the_share_of_a_gain_that_is_kept(
                         for s, e in zip(source, elsewhere, strict=True)]  # fmt: skip
                 right = difference(rest, [1.0] * len(rest), INF)
                 assert (right.sign != 0) is out
+
+
+@pytest.mark.parametrize(
+    ("values", "trials", "different"),
+    [
+        ((0.2, 0.5, 0.9), 1000.0, 3), ((1.0, 1.0, 1.0), 20.0, 3), ((0.0, 0.0), 5.0, 2),
+        ((0.5,), 20.0, 1), ((0.5, 0.5, 0.6), 40.0, 2), ((0.25, 0.25, 0.25), 20.0, 1),
+    ],
+)  # fmt: skip
+def test_the_spread_of_runs_is_at_least_that_of_chance(
+    values: tuple[float, ...], trials: float, different: int
+) -> None:
+    found, middle = RunScores(values, trials, different), sum(values) / len(values)
+    share = (middle * trials + 0.5) / (trials + 1)
+    chance = share * (1 - share) / trials
+    own = float(np.var(values, ddof=1)) if len(values) > 1 else 0.0
+    assert (found.mean, found.chance) == (pytest.approx(middle), pytest.approx(chance))
+    assert found.spread == pytest.approx(max(own, chance) / different)
+    assert found.free == (INF if different == 1 else len(values) - 1)
+    alone = mean_of_runs(found)
+    if different == 1:
+        assert alone == Estimate(found.mean)
+    else:
+        half = theirs.t.ppf(0.975, len(values) - 1) * math.sqrt(found.spread)
+        ends = max(0.0, middle - half), min(1.0, middle + half)
+        assert (alone.low, alone.high) == pytest.approx(ends)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (RunScores((0.5,), 20.0, 1), RunScores((0.75,), 20.0, 1)),
+        (RunScores((0.2, 0.5, 0.9), 50.0, 3), RunScores((0.6,), 20.0, 1)),
+        (RunScores((0.2, 0.5, 0.9), 50.0, 3), RunScores((0.6, 0.9), 20.0, 2)),
+        (RunScores((0.0, 0.0), 5.0, 2), RunScores((1.0, 1.0), 5.0, 2)),
+        (RunScores((1.0, 1.0), 5.0, 2), RunScores((0.0, 0.0), 5.0, 2)),
+    ],
+)
+def test_the_difference_of_runs_has_welchs_degrees(before: RunScores, after: RunScores) -> None:
+    total = before.spread + after.spread
+    known = sum(one.spread**2 / one.free for one in (before, after))
+    quantile = theirs.t.ppf(0.975, total**2 / known) if known else theirs.norm.ppf(0.975)
+    half, value = quantile * math.sqrt(total), after.mean - before.mean
+    found = difference_of_runs(before, after)
+    assert found.value == pytest.approx(value)
+    ends = max(-1.0, value - half), min(1.0, value + half)
+    assert (found.low, found.high) == pytest.approx(ends)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "share", "gain"),
+    [
+        (Estimate(0.854, 0.636, 0.949), "85 % [64, 95]", "+85 [+64, +95]"),
+        (Estimate(-0.1, -0.256, 0.0), "-10 % [-26, 0]", "-10 [-26, +0]"),
+        (Estimate(0.5), "50 %", "+50"), (Estimate(0.5, 0.1, None), "50 %", "+50"),
+        (Estimate(0.5, None, 0.9), "50 %", "+50"),
+    ],
+)  # fmt: skip
+def test_estimates_as_people_read_them(estimate: Estimate, share: str, gain: str) -> None:
+    assert (percent(estimate), points(estimate)) == (share, gain)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "value", "interval"),
+    [
+        (0, 0, 0.0, False), (1, 1, 1.0, False), (0.5, 1, 0.5, False), (1, 2, 0.5, True),
+        (1.5, 1.5, 1.0, True), (2.0000000001, 4, 0.5, True),
+    ],
+)  # fmt: skip
+def test_a_rate_has_an_interval_from_more_than_one_trial_on(
+    successes: float, trials: float, value: float, interval: bool
+) -> None:
+    found = rate(successes, trials)
+    assert found.value == pytest.approx(value) and (found.low is not None) is interval
+    if interval:
+        right = clopper(round(successes, 9), trials)
+        assert (found.low, found.high) == pytest.approx(right, abs=1e-9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
@@ -117,6 +118,21 @@ def test_many_changes_of_many_sizes_are_sampled_always_alike() -> None:
     changes = [rng.gauss(0.02, 0.3) for _ in range(300)]
     assert exact_p(changes) == exact_p(changes) > 1e-4
     assert exact_p([abs(change) for change in changes]) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(("drift", "weighted"), [(0.0, False), (0.03, False), (0.03, True)])
+def test_sampled_signs_are_as_many_as_said_and_agree_with_the_normal_limit(
+    drift: float, weighted: bool
+) -> None:
+    rng = random.Random(3)
+    changes = [rng.gauss(drift, 0.3) for _ in range(200)]
+    weights = [1.0 + number % 3 for number in range(200)] if weighted else [1.0] * 200
+    found = exact_p(changes, weights if weighted else None)
+    assert found * 10_000 == pytest.approx(round(found * 10_000)), "9,999 signs and the observed"
+    steps = [change * weight for change, weight in zip(changes, weights, strict=True)]
+    spread = math.sqrt(sum(step * step for step in steps))
+    limit = 2 * NormalDist().cdf(-abs(sum(steps)) / spread)
+    assert found == pytest.approx(limit, abs=0.02)
 
 
 @given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=2, max_size=25))

@@ -260,9 +260,10 @@ def test_a_method_that_decides_by_itself_may_not_have_asked_for_the_baseline(
         found = [one for one in records() if not isinstance(one, StepDone)]
         return [*found[:-3], done, *found[-3:]]
 
-    runs = finished(tmp_path, chosen(1), chosen(3), chosen(2))
-    assert [run.keys for run in runs] == [{"r1"}, {"b1", "b2", "r1"}, None]
-    own, whole, part = rows_of(runs)
+    runs = finished(tmp_path, chosen(1), chosen(3), chosen(2), chosen(0))
+    assert [run.keys for run in runs] == [{"r1"}, {"b1", "b2", "r1"}, None, None]
+    own, whole, part, nothing = rows_of(runs)
+    assert nothing.curve == (Point(0, 0.25), Point(0, 0.75))
     assert own.findings == ("long",) and (own.asked, whole.asked, part.asked) == (1, 3, 2)
     assert own.asked_tokens == 27 and part.asked_tokens is None
     assert own.curve == (Point(0, 0.25), Point(1, 0.75)) and whole.curve[0] == Point(2, 0.25)

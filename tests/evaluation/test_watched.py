@@ -185,6 +185,19 @@ def test_a_newer_version_cancels_the_evaluation(watching: Watch) -> None:
     assert scored.skill.body == "# Two" and scored.row.first is None
 
 
+def test_an_evaluation_is_waited_for(watching: Watch) -> None:
+    waited = threading.Event()
+
+    def slow(runner: Any, skill: Skill) -> Row:
+        assert waited.wait(5)
+        return Row(skill.name, "h", "m", ())
+
+    watching.monkeypatch.setattr(watched.time, "sleep", lambda seconds: waited.set())
+    watching.score = slow
+    (scored,) = watching.run(lambda: None)
+    assert isinstance(scored, Scored) and not watching.cancelled.is_set()
+
+
 def test_a_skill_that_is_not_there_is_refused(watching: Watch) -> None:
     watching.path = watching.path / "none"
     with pytest.raises(SkillError, match="no such skill; name a skill folder or a Markdown file"):
@@ -275,7 +288,7 @@ def test_skills_are_scored_in_each_agent_with_each_model(monkeypatch: pytest.Mon
     assert named == [("eval in codex", 12), ("eval in direct", 12)] * 2
     assert [(one.stage, one.total) for one in metered] == [("eval", 12)] * 4
     own: Any = evaluate(config(), skills, split="val")
-    assert own == [("codex", "none"), ("codex", "mine")]
+    assert own == [("codex", "none"), ("codex", "mine")] and compared[-1][-1] == 1
     monkeypatch.setattr(evaluating, "read_skill_or_run", lambda path: SKILL)
     named_by_path: Any = evaluate(config(), ["a", Path("b")], split="val")
     assert named_by_path == [("codex", "a"), ("codex", "b")]
@@ -316,8 +329,8 @@ def test_a_mode_works_if_all_is_solved_with_the_skill_and_nothing_without(
 
 @pytest.fixture
 def remembering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return tmp_path / "skillopt" / "agents.json"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "skillopt" / "agents.json"
 
 
 def test_the_last_trial_of_each_agent_is_remembered(remembering: Path) -> None:
@@ -335,7 +348,7 @@ def test_the_last_trial_of_each_agent_is_remembered(remembering: Path) -> None:
     ["{", '{"format": 2, "tried": {"a": 1}}', '{"format": 1}', '{"format": 1, "tried": [1]}'],
 )
 def test_what_cannot_be_read_counts_as_not_tried(remembering: Path, text: str) -> None:
-    remembering.parent.mkdir()
+    remembering.parent.mkdir(parents=True)
     remembering.write_text(text)
     assert remembered() == {}
 

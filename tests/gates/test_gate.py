@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from skillopt.config.schema import Metric
 from skillopt.core.types import GateDecision, Reward, Rollout, Task
+from skillopt.gates.auto import AutoGate
 from skillopt.gates.base import Measure, Side, Trial, mean_score
+from skillopt.gates.fresh import FreshGate
 from skillopt.gates.strict import StrictGate
 from tests.helpers.values import a_rollout, a_task
 
@@ -208,3 +210,10 @@ def test_by_default_a_block_has_eight_tasks_and_the_mixed_metric_is_half_and_hal
     partial = Trial(one, {"t": [Reward(0.4)]}, measuring({"t": 0.5}, []))
     decision = StrictGate("mixed").decide(partial)
     assert (decision.score_before, decision.score_after) == (0.2, 0.25)
+
+
+@pytest.mark.parametrize("gate", [StrictGate, FreshGate, AutoGate])
+def test_by_default_what_is_solved_counts_and_a_mix_is_half(
+    gate: type[StrictGate] | type[FreshGate] | type[AutoGate],
+) -> None:
+    assert (gate().metric, gate().mix) == ("hard", 0.5)

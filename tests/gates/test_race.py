@@ -187,3 +187,32 @@ def test_half_of_the_candidates_go_on_and_the_others_are_told_their_place() -> N
     ]
     assert [lane.gain for lane in found.lanes] == [3.0, 5.0, 4.0, 1.0, 2.0]
     assert [len(lane.tasks) for lane in found.lanes] == [4, 6, 6, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "ended"),
+    [
+        # Two tasks lost of 24 that are certain, and of 24 that may come either way.
+        ([1.0], 2, True), ([0.0, 1.0], 4, False), ([1.0], 0, False),
+    ],
+)  # fmt: skip
+def test_a_candidate_without_a_chance_ends_though_its_place_would_do(
+    before: list[float], behind: int, ended: bool
+) -> None:
+    current = {task.name: [Reward(one) for one in before] for task in TASKS}
+    known = [{task.name: [Reward(1.0)] for task in TASKS} for _ in range(5)]
+    for place, candidate in enumerate(known):
+        for task in TASKS[: behind if place == 1 else 24 if place > 1 else 0]:
+            candidate[task.name] = [Reward(0.0)]
+    found = race(TASKS, current, known, lambda runs: [])
+    assert found.winner == 0
+    assert ("less than" in found.lanes[1].ended) is ended
+    mean = sum(before) / len(before)
+    assert found.lanes[0].gain == len(found.lanes[0].tasks) * (1 - mean)
+
+
+def test_a_race_on_one_task_is_told_as_one() -> None:
+    one = [named_task("t")]
+    known = [{"t": [Reward(0.0)]}, {"t": [Reward(1.0)]}]
+    found = race(one, {}, known, lambda runs: [])
+    assert [lane.ended for lane in found.lanes] == ["place 2 of 2 on 1 task", ""]

@@ -444,6 +444,16 @@ def test_what_runs_counts_until_it_ends(limit: int, rollout: bool, allowed: bool
             pass
 
 
+def test_a_limit_of_seconds_binds_though_the_clock_went_back() -> None:
+    limits = RunLimitsConfig.model_validate({"seconds": 5})
+    meter = meter_of(limits, [started(0.0), StageStarted(at=5.0, stage="gate", total=1)])
+    with pytest.raises(LimitReachedError, match=r"limits\.seconds: 5 of 5 used"):
+        meter.admit("gate", 4.5).__enter__()
+    spent = SpentConfig(kind="spent", seconds=5)
+    assert make_stop([spent])(State(), Spent(seconds=5.0)) == "stop.seconds: 5 of 5 used"
+    assert make_stop([spent])(State(), Spent(seconds=4.9)) == ""
+
+
 def test_one_of_several_windows_is_enough_and_no_share_is_no_limit() -> None:
     windows = (PlanWindow("five_hour", 0.1, 1000.0), PlanWindow("seven_day", 0.9, 2000.0))
     record = PlanUsed(service="claude", windows=windows)

@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from harnesses.base import Status, Usage
+from skillopt.config.schema import CustomStopConfig
 from skillopt.core.import_path import OwnCodeError, PluginError
 from skillopt.run import notify as notifying
 from skillopt.run.events import Event, RolloutStarted, nobody, tell_all
@@ -76,6 +77,19 @@ def test_what_is_wrong_with_a_listener_may_be_said_elsewhere() -> None:
         tell(RolloutStarted(name))
     assert len(said) == 1 and said[0].startswith("listener test_what_is_wrong_with_a_listener")
     assert "Broken raised" in said[0] and len(heard) == 2
+
+
+def test_a_listener_that_raises_while_it_is_told_of_another_event_is_told_of_once() -> None:
+    said: list[str] = []
+
+    def broken(event: Event) -> None:
+        if event == RolloutStarted("a"):
+            tell(RolloutStarted("b"))
+        raise ValueError
+
+    tell = tell_all([broken], said.append)
+    tell(RolloutStarted("a"))
+    assert len(said) == 1
 
 
 def test_an_interruption_is_no_mistake_of_a_listener() -> None:
@@ -263,6 +277,17 @@ def test_conditions_stop_together_or_each(reasons: list[str], any_one: str, ever
     conditions = [condition(reason) for reason in reasons]
     assert any_of(conditions)(State(), Spent()) == any_one
     assert all_of(conditions)(State(), Spent()) == every_one
+
+
+def enough(state: State, spent: Spent) -> str:
+    return f"{state.steps} steps"
+
+
+def test_a_condition_of_the_users_own_is_named_by_its_path() -> None:
+    own = CustomStopConfig(kind="custom", path=f"{__name__}:enough")
+    assert make_stop([own])(State(steps=3), Spent()) == "3 steps"
+    with pytest.raises(PluginError, match=r"stop: .*: .* has no attribute 'none'"):
+        make_stop([own.model_copy(update={"path": f"{__name__}:none"})])
 
 
 def test_a_condition_of_the_users_own_returns_a_reason() -> None:

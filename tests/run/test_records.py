@@ -10,14 +10,16 @@ from skillopt.core.skill import Layout, Skill
 from skillopt.run.records import (
     FORMAT,
     RECORD,
-    JudgeAsked,
     Noted,
+    RacedCandidate,
+    RaceDone,
     Record,
     Remarked,
     Replied,
     RolloutRan,
     RunCreated,
     RunDone,
+    SkillMade,
     StageStarted,
     rows_of,
     skill_made,
@@ -41,16 +43,19 @@ def test_what_an_earlier_version_did_not_write_counts_as_nothing() -> None:
     remark = Remarked(id="i", about="k", since=1)
     assert not (remark.blind or remark.withdrawn or remark.inherited)
     assert (remark.verdict, remark.split, remark.text) == ("", "", "")
+    only = RacedCandidate(skill="s", edits=[], tasks=[], gain=0.0, rollouts=[])
+    race = RaceDone(step=1, epoch=1, winner=0, candidates=[only], row={})
+    assert only.ended == "" and race.losers == []
 
 
 def test_a_record_is_stamped_and_cannot_change() -> None:
-    one = JudgeAsked(key="k", task="t", usage=Usage())
+    one = skill_made(Skill("s", "d", "# A"))
     assert one.at > 1_700_000_000 and isinstance(one, Record)
     assert RECORD.validate_json(one.model_dump_json()) == one
     with pytest.raises(ValidationError, match="frozen"):
-        one.key = "other"  # type: ignore[misc]
+        one.name = "other"
     with pytest.raises(ValidationError, match="Extra inputs"):
-        JudgeAsked(key="k", task="t", usage=Usage(), more=1)  # type: ignore[call-arg]
+        SkillMade(**one.model_dump(), more=1)
     with pytest.raises(ValidationError, match="kind"):
         RECORD.validate_json('{"kind": "unknown"}')
 
