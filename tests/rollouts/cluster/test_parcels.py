@@ -271,3 +271,14 @@ def test_the_root_of_the_machine_does_not_travel() -> None:
     data, digests = Sender().dumps((Path("/"), Path("relative/missing")))
     assert not digests
     assert Receiver(Path("/nowhere")).loads(data) == (Path("/"), Path("relative/missing"))
+
+
+def test_an_empty_folder_travels_and_so_does_what_lies_deep(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    sender, receiver = Sender(), Receiver(tmp_path / "node")
+    data, (digest,) = sender.dumps(tmp_path / "empty")
+    receiver.put(sender.parcel(digest))
+    found = receiver.loads(data)
+    assert found.is_dir() and found.name == "empty" and not list(found.iterdir())
+    unpacked(archive((tarfile.TarInfo("d/e/f/g"), b"x")), tmp_path)
+    assert (tmp_path / "d" / "e" / "f" / "g").read_bytes() == b"x"
