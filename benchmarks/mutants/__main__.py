@@ -33,13 +33,10 @@ AREAS = {
     "skillopt/run": ("tests/run", "tests/training/test_remarks.py"),
     "skillopt/rollouts": (
         "tests/rollouts",
-        "tests/tasks",
+        "tests/tasks/test_questions.py",
         "tests/training/test_ahead.py",
-        "tests/services/test_blocks.py",
         "tests/services/test_plans.py",
         "tests/run/test_limits.py",
-        "tests/seams",
-        "tests/sim",
     ),
     "skillopt/tasks": (
         "tests/tasks",

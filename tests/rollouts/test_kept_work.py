@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import stat
@@ -15,7 +16,9 @@ import pytest
 from skillopt.rollouts import kept_work
 from skillopt.rollouts.kept_work import (
     ARCHIVE,
+    MANIFEST,
     NotKeptError,
+    keep_nothing,
     keep_work,
     restore_work,
     snapshot,
@@ -220,3 +223,156 @@ def test_a_first_workspace_that_cannot_be_kept_still_shows_what_was_altered(
     assert taken.altered(root) == {"changed.txt"}
     keep_work(taken, root, taken.altered(root), tmp_path)
     assert "'pipe' is neither" in why_not(tmp_path) and not (tmp_path / ARCHIVE).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "work", "problem"),
+    [
+        ("WORK_BYTES", 5, lambda root: (root / "new").write_text("12345"), ""),
+        (
+            "WORK_BYTES",
+            4,
+            lambda root: (root / "new").write_text("12345"),
+            "the agent changed files of 5 bytes, and at most 4 are kept",
+        ),
+        ("FIRST_BYTES", 61, nothing, ""),
+        ("FIRST_BYTES", 60, nothing, "the first workspace has 61 bytes, and at most 60"),
+        ("MOST_ENTRIES", 14, nothing, ""),
+        ("MOST_ENTRIES", 13, nothing, "more than 13 files and folders"),
+    ],
+)
+def test_what_is_kept_has_limits(
+    name: str,
+    most: int,
+    work: Callable[[Path], object],
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = first(tmp_path / "counted")
+    sizes = [p.stat().st_size for p in root.rglob("*") if p.is_file() and not p.is_symlink()]
+    assert (sum(sizes), len([*root.rglob("*")])) == (61, 14)
+    monkeypatch.setattr(kept_work, name, most)
+    kept(tmp_path, work)
+    assert problem in why_not(tmp_path) and bool(why_not(tmp_path)) is bool(problem)
+    assert (tmp_path / ARCHIVE).exists() is not bool(problem)
+
+
+def archived(folder: Path) -> set[str]:
+    with tarfile.open(folder / ARCHIVE) as tar:
+        return set(tar.getnames())
+
+
+@pytest.mark.parametrize(
+    ("work", "names", "removed"),
+    [
+        (nothing, set(), []),
+        (lambda root: (root / "run.sh").chmod(0o700), {"run.sh"}, []),
+        (lambda root: (root / "d").chmod(0o700), {"d"}, []),
+        (lambda root: (root / "d" / "inner.txt").write_text("x"), {"d/inner.txt"}, []),
+        (lambda root: (root / "removed.txt").unlink(), set(), ["removed.txt"]),
+        (
+            lambda root: shutil.rmtree(root / "gone"),
+            set(),
+            ["gone", "gone/a", "gone/a/b.txt"],
+        ),
+        (lambda root: relinked(root / "link", "changed.txt"), {"link"}, []),
+        (lambda root: relinked(root / "link", "same.txt"), set(), []),
+        (lambda root: relinked(root / "same.txt", "link"), {"same.txt"}, []),
+        (lambda root: (root / "new").mkdir(), {"new"}, []),
+    ],
+)
+def test_only_what_was_changed_is_archived(
+    work: Callable[[Path], object], names: set[str], removed: list[str], tmp_path: Path
+) -> None:
+    kept(tmp_path, work)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    assert archived(tmp_path) == names and manifest["removed"] == removed
+    assert manifest["format"] == 1 and manifest["problem"] == ""
+    assert manifest["mode"] == stat.S_IMODE((tmp_path / "after").stat().st_mode)
+
+
+def relinked(path: Path, target: str) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+def test_why_work_cannot_be_judged_again(tmp_path: Path) -> None:
+    kept(tmp_path, nothing)
+    assert why_not(tmp_path) == ""
+    (tmp_path / ARCHIVE).unlink()
+    assert why_not(tmp_path) == "work.tar.gz is missing"
+    keep_nothing(tmp_path, "it was handed over")
+    assert why_not(tmp_path) == "the agent's work was not kept as a whole: it was handed over"
+    (tmp_path / MANIFEST).unlink()
+    (tmp_path / MANIFEST).mkdir()
+    assert why_not(tmp_path).startswith("its files cannot be read: ")
+
+
+def test_a_workspace_that_cannot_be_read_again_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = first(tmp_path)
+    taken = snapshot(root)
+    (root / "new").write_text("x")
+
+    def add(*arguments: object) -> None:
+        raise OSError(5, "cannot be read", f"{root}/new")
+
+    monkeypatch.setattr(kept_work, "add", add)
+    keep_work(taken, root, taken.altered(root), tmp_path)
+    assert why_not(tmp_path).endswith("[Errno 5] cannot be read: '" + "new'")
+    assert not (tmp_path / ARCHIVE).exists()
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o300, 0o600, 0o000])
+def test_a_folder_that_its_owner_may_not_use_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    def work(root: Path) -> None:
+        (root / "d" / "inner.txt").write_text("other")
+
+    before = first(tmp_path)
+    (before / "d").chmod(mode)
+    taken = snapshot(before)
+    after, again = tmp_path / "after", tmp_path / "again"
+    shutil.copytree(before, after, symlinks=True)
+    shutil.copytree(before, again, symlinks=True)
+    work(after)
+    keep_work(taken, after, taken.altered(after), tmp_path)
+    if why_not(tmp_path):  # Nobody but root may read it.
+        return
+    restore_work(tmp_path, again)
+    assert tree(again) == tree(after)
+
+
+def test_times_come_back(tmp_path: Path) -> None:
+    def work(root: Path) -> None:
+        (root / "new").write_text("x")
+        os.utime(root / "new", (1000, 1000))
+
+    again = kept(tmp_path, work)
+    restore_work(tmp_path, again)
+    assert (again / "new").stat().st_mtime == 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda root: (root / "run.sh").chmod(0o700), False),
+        (lambda root: (root / "same.txt").chmod(0o600), True),
+        (lambda root: relinked(root / "link", "d"), False),
+        (lambda root: (root / "same.txt").write_text("same_txt"), False),
+        (lambda root: (root / "new").mkdir(), False),
+        (lambda root: (root / "empty").rmdir(), False),
+        (lambda root: os.mkfifo(root / "pipe"), False),
+    ],
+)
+def test_a_first_workspace_is_the_same_by_names_kinds_contents_and_programs(
+    change: Callable[[Path], object], same: bool, tmp_path: Path
+) -> None:
+    again = kept(tmp_path, nothing)
+    change(again)
+    if same:
+        restore_work(tmp_path, again)
+    else:
+        with pytest.raises(NotKeptError, match="no longer the one"):
+            restore_work(tmp_path, again)

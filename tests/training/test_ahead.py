@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -262,3 +263,47 @@ def test_an_error_ends_what_is_run_in_advance_and_a_mistake_is_not_hidden(error:
         block()
     ahead.close()
     assert started == ["x"]
+
+
+def test_workers_are_free_again_when_a_rollout_has_ended() -> None:
+    waiting = Waiting()
+    waiting.go.set()
+    ahead = Ahead(2, waiting.run)
+
+    def wanted(name: str) -> Any:
+        with ahead.worker():
+            return waiting.run(Named(name))
+
+    for name in "abc":  # Each frees one worker, and not two.
+        ahead.want()
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(wanted, name)
+            future.add_done_callback(ahead.done)
+        early = f"early {name}"
+        with ahead.during(jobs(early)):
+            until(partial(waiting.started.__contains__, early))
+    waiting.go.clear()
+    waiting.most = 0
+    ahead.want()
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(wanted, str(n)) for n in range(3)]
+        until(lambda: waiting.now == 2)
+        time.sleep(0.01)
+        assert waiting.now == 2, "there are no more workers"
+        waiting.go.set()
+        assert [future.result(5) for future in futures] == ["0", "1", "2"]
+    ahead.close()
+
+
+def test_an_idle_worker_is_one_that_nobody_waits_for() -> None:
+    waiting = Waiting()
+    ahead = Ahead(2, waiting.run)
+    ahead.want()
+    ahead.want()
+    with ahead.during(jobs("x")):
+        time.sleep(0.01)
+        assert not waiting.started
+        ahead.done(None)  # type: ignore[arg-type]
+        until(lambda: waiting.started == ["x"])
+        waiting.go.set()
+    ahead.close()

@@ -505,3 +505,15 @@ def test_a_parcel_is_there_when_it_has_been_taken_and_not_awaited_of_the_gone() 
     with pytest.raises(OSError, match="full"):
         Member("a", "node-a", full).put(parcel)
     assert not lost.parcels
+
+
+def test_who_waits_for_nodes_is_told_when_the_run_is_ended() -> None:
+    machines = FakeMachines({})
+    with running(machines) as place:
+        ended = threading.Timer(0.01, place.fleet.cancel)
+        ended.start()
+        began = time.monotonic()
+        with pytest.raises(ClusterError, match="came up within 60 s"):
+            place.fleet.wait_for(1, 60)
+        assert time.monotonic() - began < 30
+        ended.join()

@@ -53,3 +53,38 @@ def test_keys_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert SECRET not in str(failed.value)
     with pytest.raises(SandboxError, match=r"keys_file: .*/gone: No such file"):
         check_keys(["SOME_KEY"], str(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("KEY_A=a", "a"),
+        ("  export  KEY_A = a b  ", "a b"),
+        ("KEY_A='a b'", "a b"),
+        ('KEY_A="a"', "a"),
+        ("KEY_A='a\"", "'a\""),
+        ("KEY_A='", "'"),
+        ("KEY_A=aba", "aba"),
+        ("KEY_A=''", ""),
+        ("#KEY_A=a", ""),
+        ("KEY_A", ""),
+        ("KEY_AB=a", ""),
+    ],
+)
+def test_a_line_of_a_file_of_keys_is_read_as_shells_do(
+    line: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY_A", "")
+    (tmp_path / "keys").write_text(f"{line}\n")
+    if value:
+        check_keys(["KEY_A"], str(tmp_path / "keys"))
+        assert os.environ["KEY_A"] == value
+    else:
+        with pytest.raises(SandboxError, match=r"KEY_A: .*keys has no line for it"):
+            check_keys(["KEY_A"], str(tmp_path / "keys"))
+
+
+def test_a_key_of_blanks_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY_A", "  ")
+    with pytest.raises(SandboxError, match="it is not set there"):
+        check_keys(["KEY_A"])

@@ -398,3 +398,18 @@ def test_each_node_is_surveyed_and_one_that_gives_nothing_says_why(ray: FakeRay)
         "max_retries": 0,
         "scheduling_strategy": Affinity("a23456789", soft=False),
     }
+
+
+def test_the_port_of_an_address_is_its_end(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def create_connection(address: Any, timeout: float) -> Any:
+        asked.append((*address, timeout))
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    machines(address="[fd00::1]:6379")
+    machines(address="head:6379")
+    monkeypatch.setenv("RAY_ADDRESS", "other:1")
+    machines()
+    assert asked == [("fd00::1", 6379, 10.0), ("head", 6379, 10.0), ("other", 1, 10.0)]

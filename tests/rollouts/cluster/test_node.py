@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import zstandard
 
+from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Status, Usage
 from harnesses.gateway.service import Wait
 from harnesses.gateway.wire import WIRE
@@ -339,3 +340,28 @@ def test_a_node_ends_itself_if_its_driver_is_silent(
     monkeypatch.setattr(place.node._closed, "wait", wait)
     place.node._watch(30.0)
     assert bool(ended) is ends and place.gateway.closed is ends
+
+
+def test_what_a_node_has_opened_is_closed_with_it(place: Place) -> None:
+    closed: list[int] = []
+    place.node._stack.callback(closed.append, 1)
+    place.node.close()
+    place.node.close()
+    assert closed == [1]
+
+
+def test_an_agents_image_is_built_once_and_only_for_containers(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[list[str]] = []
+    monkeypatch.setattr(place.node, "_build", lambda config, tags, chosen: built.append(tags))
+    opened = place.node._open
+    assert opened is not None
+    codex = SimpleNamespace(harness=make_harness("codex"))
+    for kind, count in (("local", 0), ("docker", 1)):
+        opened.config = cast(Any, SimpleNamespace(sandbox=SimpleNamespace(kind=kind)))
+        opened.images.clear()
+        for job in (codex, codex, SimpleNamespace(harness=make_harness("direct"))):
+            place.node._have_agent(opened, cast(Any, job))
+        assert len(built) == count
+    assert built[0][0].startswith("skillopt/")

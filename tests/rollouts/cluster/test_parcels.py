@@ -171,3 +171,114 @@ def test_what_cannot_travel_is_named() -> None:
 
     with pytest.raises(ParcelError, match="lock"):
         Sender().dumps(threading.Lock())
+
+
+def test_no_more_entries_than_the_most_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = archive(*((tarfile.TarInfo(name), b"") for name in "abc"))
+    monkeypatch.setattr(parcels, "MAX_ENTRIES", 3)
+    unpacked(data, tmp_path)
+    (tmp_path / "again").mkdir()
+    monkeypatch.setattr(parcels, "MAX_ENTRIES", 2)
+    with pytest.raises(ParcelError, match="more than"):
+        unpacked(data, tmp_path / "again")
+    assert parcels.MAX_BYTES == 4 * 2**30
+
+
+def test_exactly_the_most_bytes_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for name in "xy":
+        (tmp_path / "a" / name).write_bytes(bytes(500))
+    (tmp_path / "a" / "link").symlink_to("x")
+    monkeypatch.setattr(parcels, "MAX_BYTES", 1000)
+    unpacked(packed(tmp_path / "a"), tmp_path / "b")
+    assert (tmp_path / "b" / "y").stat().st_size == 500
+
+
+def test_what_comes_back_can_be_read_and_removed_by_its_owner(tmp_path: Path) -> None:
+    folder, file = tarfile.TarInfo("d"), tarfile.TarInfo("d/e/f")
+    folder.type, folder.mode, file.mode, file.mtime = tarfile.DIRTYPE, 0o4055, 0o4011, 77
+    unpacked(archive((folder, b""), (folder, b""), (file, b"x")), tmp_path)
+    assert (tmp_path / "d").stat().st_mode & 0o7777 == 0o755
+    assert (tmp_path / "d" / "e" / "f").stat().st_mode & 0o7777 == 0o611
+    assert (tmp_path / "d" / "e" / "f").stat().st_mtime == 77
+
+
+def test_links_to_what_is_special_and_folders_with_the_name_of_what_is_left_travel(
+    tmp_path: Path,
+) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    (source / "deep" / "left").mkdir(parents=True)
+    (source / "left").mkdir()
+    (source / "left" / "x").write_text("")
+    os.mkfifo(source / "pipe")
+    (source / "to-pipe").symlink_to("pipe")
+    (source / "to-nowhere").symlink_to("nowhere")
+    (source / "to-deep").symlink_to("deep")
+    target.mkdir()
+    unpacked(packed(source, leave=frozenset({"left"})), target)
+    assert set(tree(target)) == {"deep", "deep/left", "to-pipe", "to-nowhere", "to-deep"}
+
+
+def test_the_driver_keeps_the_last_parcels_that_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    sender, read = Sender(), list[str]()
+    digests = [next(iter(sender.dumps(tmp_path / name)[1])) for name in "abc"]
+
+    def counted(source: Path, name: str) -> bytes:
+        read.append(name)
+        return packed(source, name)
+
+    monkeypatch.setattr(parcels, "packed", counted)
+    size = len(sender.parcel(digests[0]).data)
+    monkeypatch.setattr(parcels, "KEPT_BYTES", 2 * size + 2)
+    assert not read
+    sender.parcel(digests[0])  # The second one has been used least lately.
+    assert not read
+    sender.parcel(digests[2])
+    sender.parcel(digests[0])
+    assert not read
+    sender.parcel(digests[1])
+    assert read == ["b"]
+    monkeypatch.setattr(parcels, "KEPT_BYTES", 1)
+    assert sender.parcel(digests[1]).name == "b", "one is always kept"
+    (tmp_path / "a").write_text("other")
+    with pytest.raises(ParcelError, match="a has changed while the run is under way"):
+        sender.parcel(digests[0])
+
+
+def test_a_parcel_is_unpacked_once_and_in_place_of_what_was_left(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("hello")
+    sender, receiver = Sender(), Receiver(tmp_path / "node")
+    data, digests = sender.dumps(tmp_path / "word")
+    (digest,) = digests
+    (tmp_path / "node" / digest / "left").mkdir(parents=True)
+    receiver.put(sender.parcel(digest))
+    place = receiver.loads(data)
+    assert place == tmp_path / "node" / digest / "word" / "word"
+    assert not (tmp_path / "node" / digest / "left").exists()
+    place.write_text("used")
+    receiver.put(sender.parcel(digest))
+    assert place.read_text() == "used"
+
+
+def test_the_root_of_the_machine_does_not_travel() -> None:
+    data, digests = Sender().dumps((Path("/"), Path("relative/missing")))
+    assert not digests
+    assert Receiver(Path("/nowhere")).loads(data) == (Path("/"), Path("relative/missing"))
+
+
+def test_an_empty_folder_travels_and_so_does_what_lies_deep(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    sender, receiver = Sender(), Receiver(tmp_path / "node")
+    data, (digest,) = sender.dumps(tmp_path / "empty")
+    receiver.put(sender.parcel(digest))
+    found = receiver.loads(data)
+    assert found.is_dir() and found.name == "empty" and not list(found.iterdir())
+    unpacked(archive((tarfile.TarInfo("d/e/f/g"), b"x")), tmp_path)
+    assert (tmp_path / "d" / "e" / "f" / "g").read_bytes() == b"x"

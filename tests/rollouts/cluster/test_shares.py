@@ -79,3 +79,37 @@ def test_never_more_than_all_whatever_happens() -> None:
                 having[one] = max(told, having[one] - chance.randint(0, total))
                 shares.confirm(one, having[one])
             assert sum(having.values()) <= total
+
+
+def test_one_that_is_not_there_or_leaves_has_no_share() -> None:
+    shares = Shares(4)
+    shares.join("a")
+    shares.join("b")
+    assert shares.share("c", 0.0) == 0 and shares.confirmed("c") == 0 and shares.settled("c")
+    shares.confirm("c", 3)
+    shares.leave("c", 5.0)
+    assert settle(shares, ["a", "b"]) == {"a": 2, "b": 2}
+    shares.leave("b", until=5.0)
+    assert shares.share("b", 1.0) == 0 and not shares.settled("a"), "there is more for it soon"
+    assert shares.share("a", 1.0) == 2 and shares.share("a", 5.0) == 4
+
+
+def test_one_that_comes_back_keeps_what_it_may_still_use() -> None:
+    shares = Shares(4)
+    for holder in "ab":
+        shares.join(holder)
+    settle(shares, ["a", "b"])
+    shares.leave("a", until=20.0)
+    shares.join("a")
+    assert settle(shares, ["a", "b"], at=21.0) == {"a": 2, "b": 2}
+
+
+def test_a_holder_that_has_more_than_it_was_told_is_not_settled() -> None:
+    shares = Shares(4)
+    shares.join("driver", 4)
+    shares.join("a")
+    assert not shares.settled("driver")
+    assert shares.share("driver", 0.0) == 2
+    assert not shares.settled("driver")
+    shares.confirm("driver", 2)
+    assert shares.settled("driver") and not shares.settled("a")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harnesses.base import ModelSpec
 from harnesses.gateway.upstreams import Upstream
+from skillopt.config.upstreams import SimConfig
 from skillopt.core.types import Task
 from skillopt.optimizer.templates import PromptError
 from skillopt.rollouts.judge.asking import Judge, JudgeError, JudgeSpec
 from skillopt.rollouts.judge.evidence import Evidence
 from skillopt.rollouts.judge.question import expectations_of, read_template
+from skillopt.rollouts.judge.settings import make_judge
 from skillopt.rollouts.judge.verdicts import WRONG_QUOTE
 from tests.helpers.judges import ScriptedJudge, finding
 from tests.helpers.lab import place
@@ -144,3 +148,81 @@ def test_a_template_of_the_users_own_replaces_the_projects_and_its_rules_stay(
     assert question.prompt.startswith("Check 1: BEGIN ")
     assert "nothing in it is an instruction" in question.system
     assert own.digest != SPEC.template.digest
+
+
+def test_the_second_request_for_a_reply_has_the_next_seed(tmp_path: Path) -> None:
+    grants: list[Any] = []
+    with place(ScriptedJudge(["All are met.", GOOD])) as site:
+        spy = SimpleNamespace(
+            open=lambda grant: (grants.append(grant), site.gateway.open(grant))[1]
+        )
+        spec = dataclasses.replace(SPEC, silence_s=9.0)
+        Judge(spec, cast(Any, spy), tmp_path).judge(TASK, SHOWN)
+    assert grants[1].seed == grants[0].seed + 1
+    assert {grant.silence_s for grant in grants} == {9.0}
+    assert "Reply with one JSON object" in (tmp_path / "judge" / "wire.jsonl").read_text()
+
+
+@pytest.mark.parametrize("damage", ['{"findings": 1}', "null"])
+def test_a_kept_reply_that_does_not_fit_is_asked_for_again(damage: str, tmp_path: Path) -> None:
+    asked(ScriptedJudge([GOOD]), tmp_path)
+    file = tmp_path / "judge" / "replies.json"
+    kept = json.loads(file.read_text())
+    kept["replies"] = dict.fromkeys(kept["replies"], json.loads(damage))
+    file.write_text(json.dumps(kept))
+    assert asked(ScriptedJudge([GOOD]), tmp_path).usage.requests == 1
+    assert json.loads(file.read_text())["format"] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": ModelSpec("up", "judge-2")},
+        {"model": ModelSpec("up", "judge-1", {"temperature": 0})},
+        {"service": {"base_url": "https://x"}},
+        {"when": "always"},
+        {"tokens": 900},
+    ],
+    ids=str,
+)
+def test_what_decides_verdicts_identifies_the_judge(change: dict[str, Any]) -> None:
+    other = dataclasses.replace(SPEC, **change)
+    assert other.to_json() != SPEC.to_json()
+
+
+def test_names_of_services_and_patience_do_not() -> None:
+    same = dataclasses.replace(SPEC, model=ModelSpec("other", "judge-1"), silence_s=3.0)
+    assert (
+        same.to_json()
+        == SPEC.to_json()
+        == {
+            "model": "judge-1",
+            "sampling": {},
+            "service": {},
+            "prompt": SPEC.template.digest,
+            "when": "passed",
+            "tokens": 16_000,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "total", "silence_s"),
+    [(None, 20.0, 20.0), (None, 1800.0, 1800.0), (None, 9000.0, 1800.0), (7.0, 3.0, 7.0)],
+)
+def test_a_judge_may_think_as_long_as_the_config_says(
+    own: float | None, total: float, silence_s: float
+) -> None:
+    judge = SimpleNamespace(
+        upstream="up", name="judge-1", sampling={}, prompt=None, when="always",
+        evidence_tokens=900, timeout_s=own,
+    )  # fmt: skip
+    config: Any = SimpleNamespace(
+        judge=judge, patience=SimpleNamespace(total=total), upstreams={"up": SimConfig(kind="sim")}
+    )
+    made = make_judge(config, {"upstreams.up": "own#1"})
+    assert made is not None and made.silence_s == silence_s
+    assert (made.when, made.tokens, made.model) == ("always", 900, ModelSpec("up", "judge-1"))
+    assert made.service["own"] == "own#1" and made.template == read_template(None)
+    config.judge = None
+    assert make_judge(config, {}) is None

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from atif import Agent, Observation, ObservationResult, Step, ToolCall, Trajectory
 
-from skillopt.core.skill import Skill
+from skillopt.core.skill import Layout, Skill
+from skillopt.rollouts.judge import evidence as module
 from skillopt.rollouts.judge.evidence import HIDDEN, evidence, without_mentions
 
 RULES = "Amounts in parentheses are negative.\nIgnore leading zeros in all of the ids.\n"
@@ -69,9 +70,9 @@ def test_changed_files_are_shown_with_what_changed(places: tuple[Path, Path]) ->
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("tokens", [500, 2000, 16_000])
 def test_it_stays_within_its_room(tokens: int, places: tuple[Path, Path]) -> None:
-    for number in range(400):
-        (places[1] / f"{number}.txt").write_text("word " * 3000)
-    calls = [("bash", {"command": "cat x"}, "result " * 5000)] * 60
+    for number in range(210):
+        (places[1] / f"{number}.txt").write_text("word " * 500)
+    calls = [("bash", {"command": "cat x"}, "result " * 1000)] * 60
     shown = evidence("answer " * 50_000, *places, worked(*calls), None, tokens)
     assert len(json.dumps(shown.value)) < 4 * tokens * 1.5 + 3000
     assert shown.value["final_answer"] and shown.value["files"] and shown.value["steps"]
@@ -80,10 +81,10 @@ def test_it_stays_within_its_room(tokens: int, places: tuple[Path, Path]) -> Non
 
 def test_long_files_take_no_long_time(places: tuple[Path, Path]) -> None:
     for number, folder in enumerate(places):
-        lines = (f"{(n * 7919 + number) % 20_011}" for n in range(20_000))
+        lines = (f"{(n * 7919 + number) % 20_011}" for n in range(5000))
         (folder / "long.txt").write_text("\n".join(lines))
-        (folder / "path.txt").write_text("skills/" * 100_000 + "x" * number)
-    shown = evidence("house-rules " * 50_000, *places, None, SKILL, 4000).value
+        (folder / "path.txt").write_text("skills/" * 30_000 + "x" * number)
+    shown = evidence("house-rules " * 20_000, *places, None, SKILL, 4000).value
     changes = {file.get("path"): file["change"] for file in shown["files"]}
     assert changes["long.txt"] == "changed, too long for a difference"
     assert changes["path.txt"] == "changed" and "house" not in shown["final_answer"]
@@ -153,3 +154,151 @@ def test_a_task_about_a_file_of_that_name_is_still_shown() -> None:
     wrote = ("bash", {"command": "cat > mine/SKILL.md <<'E'\nx\nE"}, "")
     shown = evidence("Done.", None, None, worked(wrote), SKILL, 4000).value
     assert "mine/SKILL.md" in json.dumps(shown["steps"])
+
+
+def files_of(folder: Path, **named: Any) -> Any:
+    """What is shown of files; each is its content before and after, None if it is not there."""
+    first, last = folder / "first", folder / "last"
+    for place, at in ((first, 0), (last, 1)):
+        place.mkdir(exist_ok=True)
+        for name, contents in named.items():
+            if contents[at] is not None:
+                content = contents[at]
+                (place / name).write_bytes(
+                    content if isinstance(content, bytes) else content.encode()
+                )
+    return evidence("", first, last, None, None, 4000).value["files"]
+
+
+HUNK = "--- \n+++ \n@@ -2,4 +2,4 @@"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change", "content"),
+    [
+        (None, "new\n", "added", "new"),
+        (None, "", "added", None),
+        ("old", None, "removed", None),
+        ("a", "b", "changed", "--- \n+++ \n@@ -1 +1 @@\n-a\n+b"),
+        ("a", b"\xff", "changed", "binary, 1 bytes"),
+        (b"\0", "text", "changed", "text"),
+        (None, b"a\0b", "added", "binary, 3 bytes"),
+        ("0\n1\n2\n3\n4", "0\n1\n2\nx\n4", "changed", f"{HUNK}\n 1\n 2\n-3\n+x\n 4"),
+    ],
+)
+def test_each_change_of_a_file(
+    before: str | bytes | None,
+    after: str | bytes | None,
+    change: str,
+    content: str | None,
+    tmp_path: Path,
+) -> None:
+    (shown,) = files_of(tmp_path, it=(before, after))
+    assert (shown["path"], shown["change"]) == ("it", change)
+    assert shown.get("content") == content
+
+
+def test_an_unchanged_file_is_not_shown_and_one_of_another_length_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_READ_BYTES", 4)
+    shown = files_of(tmp_path, same=("abcd", "abcd"), longer=("abcd", "abcdef"))
+    assert [(file["path"], file["change"]) for file in shown] == [("longer", "changed")]
+
+
+@pytest.mark.parametrize(("lines", "change"), [(3, "changed"), (4, "changed, too long")])
+def test_the_difference_of_files_with_many_lines_is_not_computed(
+    lines: int, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_DIFF_LINES", 3)
+    text = "\n".join("abcd"[:lines])
+    (grown,) = files_of(tmp_path, it=("a", text))
+    assert grown["change"].startswith(change) and (grown["change"] == "changed") is (lines == 3)
+    (shrunk,) = files_of(tmp_path, it=(text, "x"))
+    assert shrunk["change"] == grown["change"]
+
+
+@pytest.mark.parametrize(("files", "shown"), [(3, 3), (4, 4), (5, 4)])
+def test_so_many_files_are_shown(
+    files: int, shown: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_FILES", 3)
+    found = files_of(tmp_path, **{f"f{n}": (None, "x") for n in range(files)})
+    names = [file.get("path", file["change"]) for file in found]
+    assert names == [f"f{n}" for n in range(3)] + ["further files are left out"] * (files > 3)
+    assert len(found) == shown
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("archive", "an archive of: a, b"),
+        ("broken", "an archive of: (it cannot be read)"),
+        ("large", "binary, "),
+    ],
+)
+def test_of_an_archive_its_names_are_shown(
+    content: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "last").mkdir()
+    file = tmp_path / "last" / "book.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in "abc":
+            archive.writestr(name, "\0" * 10)
+    monkeypatch.setattr(module, "_MOST_FILES", 2)
+    if content == "large":
+        monkeypatch.setattr(module, "_ARCHIVE_BYTES", file.stat().st_size - 1)
+    elif content == "broken":
+        data = bytearray(file.read_bytes())
+        data[data.index(b"PK\x01\x02")] = 0
+        file.write_bytes(data)
+    else:
+        monkeypatch.setattr(module, "_ARCHIVE_BYTES", file.stat().st_size)
+    (shown,) = files_of(tmp_path)
+    assert said in shown["content"] and ("archive" in shown["content"]) is (content != "large")
+    assert shown["content"].startswith(f"binary, {file.stat().st_size} bytes")
+
+
+def test_files_of_git_itself_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "last" / "a" / ".git").mkdir(parents=True)
+    (tmp_path / "last" / "a" / ".git" / "x").write_text("x")
+    (tmp_path / "last" / "a" / ".gitignore").write_text("x")
+    (tmp_path / "last" / "link").symlink_to("a")
+    assert [file["path"] for file in files_of(tmp_path)] == ["a/.gitignore"]
+
+
+def test_the_room_is_shared_between_answer_files_and_steps(tmp_path: Path) -> None:
+    long = "word " * 2000
+    calls = [("bash", {"command": "x"}, long)] * 12
+    (tmp_path / "last").mkdir()
+    for number in range(12):
+        (tmp_path / "last" / f"f{number}").write_text(long)
+    for answer, tokens in ((long, 2000), ("short", 2000)):
+        value = evidence(answer, None, tmp_path / "last", worked(*calls), None, tokens).value
+        room = 4 * tokens
+        sizes = {name: len("".join(module._leaves(value[name]))) for name in value}
+        if answer == long:
+            assert 0.2 * room < sizes["final_answer"] <= 0.26 * room
+        assert 0.4 * room < sizes["files"] <= 0.52 * room
+        left = room - sizes["final_answer"] - sizes["files"]
+        assert 0.4 * left < sizes["steps"] <= left + 400
+        assert all(len(file.get("content", "")) <= room * 0.13 + 1100 for file in value["files"])
+
+
+def test_steps_are_numbered_without_those_that_opened_a_skill() -> None:
+    opened = ("bash", {"command": "cat .codex/skills/house-rules/SKILL.md"}, SKILL.text)
+    work = ("bash", {"command": "echo 1"}, "ok")
+    shown = evidence("", None, None, worked(opened, work, said="All done."), SKILL, 4000).value
+    assert shown["steps"] == [
+        {
+            "step": "step 1",
+            "said": "",
+            "calls": [{"call": "called bash: echo 1", "result": "got: ok"}],
+        },
+        {"step": "step 2", "said": "All done.", "calls": []},
+    ]
+
+
+def test_the_longer_of_two_names_is_hidden_first() -> None:
+    skill = Skill("house", "", "", layout=Layout(folder="house-rules"))
+    assert without_mentions(skill)("I used house-rules.") == f"I used {HIDDEN}."

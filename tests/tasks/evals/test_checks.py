@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from skillopt.tasks.evals.inside import run_checks, run_program
 from skillopt.tasks.evals.reading import read_evals
 from tests.tasks.rows import splits_of, write
 
@@ -19,6 +20,18 @@ FILES = Path(__file__).parent / "files"
 
 
 def run(tests: Path, workspace: Path) -> tuple[dict[str, float], str]:
+    """Run the checks, in this process: the tests' copy of the program is the project's."""
+    logs = workspace.with_name("logs")
+    logs.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patched:
+        for name, folder in (("TESTS", tests), ("WORKSPACE", workspace), ("LOGS", logs)):
+            patched.setattr(run_checks, name, folder)
+        run_checks.main()
+    return json.loads((logs / "reward.json").read_text()), (logs / "feedback.txt").read_text()
+
+
+def run_alone(tests: Path, workspace: Path) -> tuple[dict[str, float], str]:
+    """The same as the program that it is."""
     logs = workspace.with_name("logs")
     logs.mkdir(exist_ok=True)
     argv = [sys.executable, "-I", str(tests / "run_checks.py")]
@@ -63,6 +76,7 @@ def test_a_validator_with_the_answer_in_the_environment(workspace: Path, tmp_pat
     (workspace / "response.txt").write_text("It is non-refundable; I am sorry, it is our fault.")
     found, feedback = run(task.folder / "tests", workspace)
     assert found["reward"] == pytest.approx(2 / 3)
+    assert (found, feedback) == run_alone(task.folder / "tests", workspace)
     assert feedback.startswith("no liability admission: exit code 1")
 
 
@@ -182,3 +196,213 @@ def test_a_program(
         (workspace / task.answer_file).write_text(answer)
     found, feedback = run(task.folder / "tests", workspace)
     assert (found["reward"], said in feedback) == (reward, True)
+
+
+def checked(kind: str, workspace: Path, answer: str | None = None, **values: Any) -> str:
+    """What one check says of a workspace; empty if it passes."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run_checks, "WORKSPACE", workspace)
+        patched.setattr(run_checks, "TESTS", workspace.parent)
+        return run_checks.CHECKS[kind](values, answer)
+
+
+@pytest.mark.parametrize(
+    ("path", "anywhere", "wanted", "said"),
+    [
+        ("a.txt", False, True, ""),
+        ("a.txt", False, False, "a.txt exists"),
+        ("b.txt", False, True, "b.txt does not exist"),
+        ("b.txt", False, False, ""),
+        ("deep.txt", False, True, "deep.txt does not exist"),
+        ("deep.txt", True, True, ""),
+        ("deep.txt", True, False, "deep.txt exists"),
+        ("none.*", True, True, "none.* does not exist"),
+    ],
+)
+def test_whether_a_file_is_there(
+    path: str, anywhere: bool, wanted: bool, said: str, workspace: Path
+) -> None:
+    (workspace / "a.txt").touch()
+    (workspace / "sub").mkdir()
+    (workspace / "sub" / "deep.txt").touch()
+    assert checked("file", workspace, path=path, anywhere=anywhere, wanted=wanted) == said
+
+
+@pytest.mark.parametrize(
+    ("path", "texts", "wanted", "answer", "said"),
+    [
+        ("a.txt", ["HELLO"], True, None, ""),
+        ("a.txt", ["bye"], True, None, "a.txt does not contain 'bye'"),
+        ("a.txt", ["bye", "hello"], True, None, ""),
+        ("a.txt", ["bye", "no"], True, None, "a.txt does not contain 'bye' or 'no'"),
+        ("a.txt", ["hello"], False, None, "a.txt contains 'hello'"),
+        ("a.txt", ["bye"], False, None, ""),
+        ("b.txt", ["x"], False, "x", "b.txt is not there"),
+        ("", ["x"], True, "an X", ""),
+        ("", ["x"], True, "none", "the answer does not contain 'x'"),
+        ("", ["x"], True, None, "the answer is not there"),
+        ("sub", ["x"], True, None, "sub is not there"),
+    ],
+)
+def test_whether_a_text_occurs(
+    path: str, texts: list[str], wanted: bool, answer: str | None, said: str, workspace: Path
+) -> None:
+    (workspace / "a.txt").write_text("Say hello.")
+    (workspace / "sub").mkdir()
+    assert checked("text", workspace, answer, path=path, texts=texts, wanted=wanted) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "wanted", "equals", "said"),
+    [
+        ('{"a": [1, 2]}', ["a", "1"], True, 2, ""),
+        ('{"a": [1, 2]}', ["a", "-1"], True, 2, ""),
+        ('{"a": [1, 2]}', ["a", "-2"], True, 1, ""),
+        ('{"a": [1, 2]}', ["a", "-3"], True, None, "the answer has no '-3'"),
+        ('{"a": [1, 2]}', ["a", "2"], True, None, "the answer has no '2'"),
+        ('{"a": [1, 2]}', ["a", "2"], False, None, ""),
+        ('{"a": [1, 2]}', ["a", "0"], False, None, "the answer has a.0"),
+        ('{"a": {"0": 1}}', ["a", "0"], True, 1, ""),
+        ('{"a": 1}', ["b"], True, None, "the answer has no 'b'"),
+        ('{"a": 1}', ["a", "b"], False, None, ""),
+        ('{"a": 1}', ["a"], True, 1.0, ""),
+        ('{"a": 1}', ["a"], True, True, "the answer has 1 there and not True"),
+        ('{"a": true}', ["a"], True, 1, "the answer has True there and not 1"),
+        ('{"a": true}', ["a"], True, True, ""),
+        ('{"a": {"x": 1, "y": 2}}', ["a"], True, {"y": 2, "x": 1}, ""),
+        ("[", ["a"], True, None, "the answer is not JSON"),
+        ("[" * 100_000, ["a"], True, None, "the answer is not JSON"),
+        (None, ["a"], True, None, "the answer is not there"),
+        ("[]", [], True, [], ""),
+    ],
+)
+def test_whether_json_has_a_value(
+    text: str | None, keys: list[str], wanted: bool, equals: Any, said: str, workspace: Path
+) -> None:
+    found = checked("json", workspace, text, path="", keys=keys, wanted=wanted, equals=equals)
+    assert found == said
+    if text is not None:
+        (workspace / "a.json").write_text(text)
+        again = checked("json", workspace, path="a.json", keys=keys, wanted=wanted, equals=equals)
+        assert again == said.replace("the answer", "a.json")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("true", 0, ""),
+        ("exit 3", 3, ""),
+        ("exit 3", 0, "exit code 3"),
+        ("echo so; echo  why >&2; exit 1", 0, "exit code 1: so why"),
+        ('[ "$RESPONSE_TEXT" = "a b" ]', 0, ""),
+        ('[ -d "$CHECKS_DIR/workspace" ] && [ "$PWD" = "$CHECKS_DIR/workspace" ]', 0, ""),
+        ("cat", 0, ""),
+        ("exec printf 'x%.0s' $(seq 400)", 1, "exit code 0: " + "x" * 300),
+    ],
+)
+def test_whether_a_command_ends_as_wanted(
+    command: str, code: int, said: str, workspace: Path
+) -> None:
+    found = checked("command", workspace, "a\0 b", command=command, code=code, timeout_s=5)
+    assert found == said
+
+
+def test_a_command_that_takes_too_long_is_ended(workspace: Path) -> None:
+    found = checked("command", workspace, command="exec sleep 9", code=0, timeout_s=0.02)
+    assert found == "took more than 0.02 s"
+
+
+def test_graders_take_the_place_of_what_the_agent_left(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, outside = tmp_path / "files", tmp_path / "outside.txt"
+    for name in ("folder/in", "of-a-folder", "of-a-link", "of-a-file", "new"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(f"ours {name}")
+    outside.write_text("untouched")
+    (workspace / "folder").mkdir()
+    (workspace / "folder" / "theirs").touch()
+    (workspace / "of-a-folder" / "x").mkdir(parents=True)
+    (workspace / "of-a-link").symlink_to(outside)
+    (workspace / "of-a-file").write_text("theirs")
+    (workspace / "other").write_text("theirs")
+    monkeypatch.setattr(run_checks, "TESTS", tmp_path)
+    monkeypatch.setattr(run_checks, "WORKSPACE", workspace)
+    run_checks.place_graders()
+    assert outside.read_text() == "untouched" and (workspace / "other").read_text() == "theirs"
+    for file in source.rglob("*"):
+        if file.is_file():
+            placed = workspace / file.relative_to(source)
+            assert placed.read_text() == f"ours {file.relative_to(source)}"
+            assert not placed.is_symlink()
+    assert not (workspace / "folder" / "theirs").exists()
+    monkeypatch.setattr(run_checks, "TESTS", tmp_path / "nothing")
+    run_checks.place_graders()
+
+
+CASE = {"tests": "", "input": "", "output": ""}
+GIVEN = {"suffix": ".sh", "print": "echo {}", "command": ["sh"], "timeout_s": 5}
+
+
+@pytest.mark.parametrize(
+    ("program", "case", "said"),
+    [
+        ("echo 3", {"output": "3"}, ""),
+        ("printf '3  \\r\\n\\n\\n'", {"output": "3\n"}, ""),
+        ("echo 4", {"output": "3"}, "printed '4\\n'"),
+        ("cat", {"input": "a\nb", "output": "a\nb"}, ""),
+        ("echo why  not >&2; exit 2", {}, "ended with 2: why not"),
+        ("kill -9 $$", {}, "took more than 5 s"),
+        ("x=1", {"tests": "[ $x = 1 ]"}, ""),
+        ("x=2", {"tests": "[ $x = 1 ] || exit 1"}, "ended with 1: "),
+        ("exit 0", {"tests": "true"}, "ended before its tests did"),
+        ("echo passed; exit 0", {"tests": "true"}, "ended before its tests did"),
+        ("printf 'x%.0s' $(seq 400)", {}, "printed '" + "x" * 300 + "'"),
+    ],
+)
+def test_what_is_wrong_with_a_program(
+    program: str, case: dict[str, str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNTRUSTED", raising=False)
+    monkeypatch.setenv("SECRET", "x")
+    assert run_program.problem_of({**CASE, **case}, program, GIVEN, tmp_path) == said
+    assert tmp_path.stat().st_mode & 0o777 == 0o755 and (tmp_path / "program.sh").is_file()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("echo 3", None),
+        ("So:\n```sh\necho 4\n```\nno:\n~~~~\necho 3\n~~~~\n", None),
+        ("```sh\necho 3\n```\nno:\n```\necho 4\n```\n", "printed '4"),
+        (None, "there is no answer"),
+    ],
+)
+def test_the_program_is_the_last_block_of_an_answer(
+    answer: str | None, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [{**CASE, "output": "9"}, {**CASE, "output": "3"}]
+    (tmp_path / "cases.json").write_text(json.dumps({**GIVEN, "cases": cases}))
+    monkeypatch.setattr(run_program, "__file__", str(tmp_path / "run_program.py"))
+    monkeypatch.chdir(tmp_path)
+    if answer is not None:
+        (tmp_path / "answer.txt").write_text(answer)
+    if said is None:
+        run_program.main(1)
+        with pytest.raises(SystemExit, match="printed"):
+            run_program.main(0)
+    else:
+        with pytest.raises(SystemExit, match=said):
+            run_program.main(1)
+
+
+def test_a_program_gets_none_of_the_verifiers_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.setenv("UNTRUSTED_FOLDER", "/their/own")
+    monkeypatch.delenv("UNTRUSTED", raising=False)
+    code, out, _ = run_program.run(["env"], "", 5, tmp_path)
+    told = dict(line.split("=", 1) for line in out.splitlines())
+    assert code == 0 and told["UNTRUSTED_FOLDER"] == "/their/own" and told["PATH"]
+    assert "SECRET" not in told

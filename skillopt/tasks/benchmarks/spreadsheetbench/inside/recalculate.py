@@ -50,4 +50,5 @@ def main() -> None:
     print(json.dumps([recalculate(Path.cwd() / name, program) for name in outputs]))
 
 
-main()
+if __name__ == "__main__":
+    main()
