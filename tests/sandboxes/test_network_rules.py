@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h11
@@ -350,7 +351,7 @@ def test_the_quietest_connections_end_first(
         connection.used = time.monotonic() - age
         proxy._open.add(connection)
     proxy._waiting = waiting
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(proxies, "asyncio", SimpleNamespace(sleep=sleep))
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(proxy._end_idle())
     assert sorted(cancelled) == ended and slept == [0.25, 0.25]

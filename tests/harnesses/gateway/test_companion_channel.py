@@ -141,6 +141,7 @@ def test_an_overdue_reply_is_not_waited_for(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
+
     def noted(futures: Any, seconds: float) -> Any:
         waits.append(seconds)
         return wait(futures, seconds)

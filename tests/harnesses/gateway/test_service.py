@@ -34,9 +34,7 @@ class Heard:
         asked: Any = upstream or Upstream()
         self.waits: list[Wait] = []
         self.uses: list[PlanUse] = []
-        self.service = Service(
-            "up", asked, Patience(), self.waits.append, self.uses.append
-        )
+        self.service = Service("up", asked, Patience(), self.waits.append, self.uses.append)
 
 
 @pytest.fixture
