@@ -299,9 +299,9 @@ def _protocol(data: bytes) -> str:
         return "TLS"
     if _HTTP.match(data):
         return "HTTP"
-    if _REQUEST_LINE.fullmatch(data) and len(data) <= _LONGEST_LINE:
-        return ""
-    return "HTTP" if len(data) > _LONGEST_LINE and _REQUEST_LINE.fullmatch(data) else "other"
+    if not _REQUEST_LINE.fullmatch(data):
+        return "other"
+    return "" if len(data) <= _LONGEST_LINE else "HTTP"
 
 
 def _names(data: bytes, tunnel: Target) -> bool:
