@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import ssl
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sandboxes import stdio_relay
+from sandboxes import multiplex, stdio_relay
 from sandboxes.base import SandboxError
 from sandboxes.docker import IDLE_USER, RELAY_KIND
 from sandboxes.images import RELAY_IMAGE
@@ -121,14 +123,15 @@ def test_a_relay_may_have_the_engines_network(engine: Any, sockets: dict[int, Pa
         assert (spec.network, spec.image) == ("bridge", "other")
 
 
-@pytest.mark.parametrize("printed", [b" no image \n", b"x listening on a\n"])
+@pytest.mark.parametrize("printed", [b" no image \n", b"x listening on a\n", b"\xff odd"])
 def test_a_relay_that_does_not_listen_is_removed(
     printed: bytes, engine: Any, sockets: dict[int, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Stream, "printed", printed)
     relay = Relay(engine, sockets)
-    with pytest.raises(SandboxError, match=f"the relay ended at once: {printed.decode().strip()}$"):
+    with pytest.raises(SandboxError, match=r"^the relay ended at once: ") as error:
         relay.start()
+    assert str(error.value).endswith(f"once: {printed.decode(errors='replace').strip()}")
     assert engine.did[-1] == ("remove", "c1")
     with pytest.raises(SandboxError, match="has been stopped"):
         relay.check()
@@ -412,6 +415,84 @@ def test_frames_are_written_and_read_as_they_are_documented() -> None:
             await asyncio.sleep(0.001)
 
     asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_frames_may_be_divided_anywhere() -> None:
+    raw = frame(DATA, 5, b"hi") + frame(DATA, 5, b"there") + frame(DATA, 5, b"")
+
+    async def play() -> None:
+        for cut in range(len(raw)):
+            pair = Pair()
+            stream = pair.mux._streams[5] = multiplex._Stream()
+            pair.mux.feed(raw[:cut])
+            pair.mux.feed(raw[cut:])
+            got = [stream.incoming.get_nowait() for _ in range(3)]
+            assert got == [b"hi", b"there", b""] and stream.incoming.empty()
+
+    asyncio.run(play())
+
+
+class Program:
+    """The program of a relay, in a thread, with pipes in place of its standard streams."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        reads, self.to = os.pipe()
+        self.out, writes = os.pipe()
+        streams = SimpleNamespace(
+            stdin=SimpleNamespace(buffer=os.fdopen(reads, "rb", 0)),
+            stdout=SimpleNamespace(buffer=os.fdopen(writes, "wb", 0)),
+        )
+        monkeypatch.setattr(multiplex, "sys", streams)
+        self.thread = threading.Thread(target=asyncio.run, args=(multiplex.relay([self.port]),))
+        self.thread.start()
+
+    def says(self, wanted: bytes) -> None:
+        got = b""
+        while len(got) < len(wanted):
+            assert select.select([self.out], [], [], 5)[0], got
+            got += os.read(self.out, len(wanted) - len(got))
+        assert got == wanted
+
+    def silent(self) -> bool:
+        return not select.select([self.out], [], [], 0.02)[0]
+
+    def client(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), 5)
+
+    def end(self) -> None:
+        os.close(self.to)
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+        os.close(self.out)
+
+
+def test_the_program_of_a_relay_carries_what_connects_to_its_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(multiplex, "MOST", 1)
+    program = Program(monkeypatch)
+    program.says(frame(HELLO, 0))
+    port = program.port.to_bytes(2, "big")
+    first, second = program.client(), program.client()
+    program.says(frame(OPEN, 1, port))
+    first.sendall(b"hi")
+    program.says(frame(DATA, 1, b"hi"))
+    os.write(program.to, frame(DATA, 1, b"yes"))
+    assert first.recv(9) == b"yes" and program.silent(), "the second has to wait"
+    first.close()
+    program.says(frame(EOF, 1))
+    os.write(program.to, frame(EOF, 1))
+    program.says(frame(OPEN, 2, port))
+    os.write(program.to, frame(4, 2))  # A reset.
+    assert second.recv(9) == b""
+    second.close()
+    program.says(frame(4, 2))
+    third = program.client()
+    program.says(frame(OPEN, 3, port))
+    program.end()
+    third.close()
 
 
 def test_without_a_dial_each_connection_is_refused() -> None:
