@@ -329,3 +329,10 @@ def test_silence_is_the_services_when_it_is_unusual(thinking: float | None, usua
     assert made.waited._open[made._key] == pytest.approx(at, abs=0.5)
     made.rests()
     assert not made.waited._open
+
+
+def test_a_reply_that_never_says_anything_is_given_up() -> None:
+    made = tries(Upstream((200, REPLY)), Patience(total_s=5))
+    made.waited.add(0.0, 7.0)
+    found = outcome(made)
+    assert "model service up: a reply without content; this rollout has waited 7 s" in found
