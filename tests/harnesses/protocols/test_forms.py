@@ -416,3 +416,48 @@ def test_an_item_that_cannot_be_read_is_named(
     key = "input" if name == "responses" else "messages"
     with pytest.raises(ProtocolError, match=words):
         CODECS[name].read_request({"model": "m", key: [item]})
+
+
+@pytest.mark.parametrize("choice", [{"type": "auto"}, {"type": "x", "function": 7}, 7, "any", None])
+def test_a_choice_of_another_form_names_no_tool(choice: Any) -> None:
+    for name, codec in CODECS.items():
+        key = "input" if name == "responses" else "messages"
+        options = codec.read_request({"model": "m", key: [], "tool_choice": choice}).options
+        mode = "auto" if name == "messages" and choice == {"type": "auto"} else None
+        assert (options.tool, options.tool_choice) == ("", mode), name
+
+
+def test_thoughts_go_into_the_field_of_the_first_that_has_one() -> None:
+    thoughts = (Thought("a", "reasoning", "chat"), Thought("b", "thinking", "chat"))
+    for given, field in ((thoughts, "reasoning"), (thoughts[::-1], "thinking")):
+        written = CODECS["chat"].write_response(Reply("x", thoughts=given), "m", "1")
+        message = written["choices"][0]["message"]
+        assert set(message) == {"role", "content", field}
+        assert message[field] == "\n".join(thought.text for thought in given)
+
+
+def test_a_call_without_a_name_is_the_services_failure() -> None:
+    call = {"id": "a", "function": {"name": "", "arguments": "{}"}}
+    body = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
+    with pytest.raises(ProtocolError, match="a call has no name"):
+        CODECS["chat"].read_response(body)
+
+
+@pytest.mark.parametrize(
+    ("messages", "marked"),
+    [
+        ((), None), ((Message("assistant", thoughts=(SEALED,)),), None),
+        ((Message("assistant", "x", thoughts=(SEALED,)),), "text"),
+        ((Message("user", "a"), Message("assistant", "", (RUN,))), "tool_use"),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_conversation_is_marked_for_the_cache(
+    messages: tuple[Message, ...], marked: str | None
+) -> None:
+    shown = Conversation("m", (Message("system", "s"), *messages), TOOLS)
+    body = CODECS["messages"].write_request(shown)
+    blocks = [block for message in body["messages"] for block in message["content"]]
+    assert [b["type"] for b in blocks if "cache_control" in b] == ([marked] if marked else [])
+    assert body["system"][0]["cache_control"] == {"type": "ephemeral"}
+    free = CODECS["messages"].write_request(replace(shown, tools=()))
+    assert free["system"] == "s" and "cache_control" not in str(free)
