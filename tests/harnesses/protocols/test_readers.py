@@ -207,6 +207,10 @@ COUNTED = Usage(1, 5, 0, 7)
          [[Begun("m", Usage(1, 5, estimated=True))], [], [], [TextPiece("<think>")], [],
           [BlockDone(), ThoughtPiece("h"), ThoughtDone("", None), TextPiece("a"), BlockDone(),
            Ended("end", COUNTED)], []]),
+        ([START, text(0, "<thi"), text(1, "nk>x"), LAST, OVER],
+         [[Begun("m", Usage(1, 5, estimated=True))], [], [], [],
+          [TextPiece("<thi"), BlockDone(), TextPiece("nk>x"), BlockDone(), Ended("end", COUNTED)],
+          []]),
         # A word for the end, and counts, are not taken back by null.
         ([START, text(0, "a"), LAST,
           {"type": "message_delta", "delta": {"stop_reason": None}, "usage":
@@ -221,6 +225,8 @@ COUNTED = Usage(1, 5, 0, 7)
         # Nothing but a count.
         ([START, LAST, OVER],
          [[Begun("m", Usage(1, 5, estimated=True))], [], [Ended("end", COUNTED)], []]),
+        ([START, {**LAST, "usage": {"output_tokens": 1}}, OVER],
+         [[Begun("m", Usage(1, 5, estimated=True))], [], [Ended("end", Usage(1, 5, 0, 1))], []]),
     ],
 )  # fmt: skip
 def test_a_stream_of_messages(events: list[Event], pieces: Said) -> None:
@@ -361,6 +367,8 @@ def message(*texts: str, kind: str = "output_text") -> Event:
            "response": {"incomplete_details": {"reason": "max_output_tokens"}}}],
          [BEGUN, [TextPiece("a")], [BlockDone(), Ended("length", UNKNOWN)], []]),
         ([CREATED, completed()], [BEGUN, [Ended("end", COUNTED)], []]),
+        ([CREATED, completed(usage={"input_tokens": 5, "output_tokens": 1})],
+         [BEGUN, [Ended("end", Usage(1, 5, 0, 1))], []]),
         # An item of another kind says nothing.
         ([CREATED, added(0, type="web_search_call"), done(0, type="web_search_call"), completed()],
          [BEGUN, [], [BlockDone()], [Ended("end", COUNTED)], []]),
