@@ -461,3 +461,48 @@ def test_the_end_of_a_conversation_is_marked_for_the_cache(
     assert body["system"][0]["cache_control"] == {"type": "ephemeral"}
     free = CODECS["messages"].write_request(replace(shown, tools=()))
     assert free["system"] == "s" and "cache_control" not in str(free)
+
+
+@pytest.mark.parametrize(
+    ("fields", "stop", "odd"),
+    [
+        ({"status": "completed"}, "end", ""), ({}, "end", ""), ({"status": None}, "end", ""),
+        ({"status": "completed", "incomplete_details": {"reason": "max_output_tokens"}}, "end", ""),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
+         "length", ""),
+        ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}},
+         "refusal", ""),
+        ({"status": "incomplete", "incomplete_details": {"reason": "odd"}}, "length", "odd"),
+        ({"status": "paused"}, "end", "paused"),
+    ],
+)  # fmt: skip
+def test_the_status_of_a_response(fields: dict[str, Any], stop: str, odd: str) -> None:
+    part = {"type": "output_text", "text": "x"}
+    output = [{"type": "message", "content": [part]}]
+    read = CODECS["responses"].read_response({"output": output, **fields})
+    assert (read.stop, read.odd_stop) == (stop, odd)
+    refused = [{"type": "message", "content": [{"type": "refusal", "refusal": "no"}, part]}]
+    read = CODECS["responses"].read_response({"output": refused, **fields})
+    assert read.stop == ("refusal" if stop == "end" else stop) and read.text == "no\nx"
+
+
+@pytest.mark.parametrize(
+    ("thought", "item"),
+    [
+        (Thought("h"), {"id": "own", "summary": [{"type": "summary_text", "text": "h"}]}),
+        (Thought("", "", "responses"), {"id": "own", "summary": []}),
+        (HIDDEN, {"id": "rs_9", "summary": [], "encrypted_content": "enc"}),
+        (Thought("h", "s", "messages"),
+         {"id": "own", "summary": [{"type": "summary_text", "text": "h"}],
+          "encrypted_content": "skillopt:messages:s"}),
+    ],
+)  # fmt: skip
+def test_a_thought_as_an_item(thought: Thought, item: dict[str, Any]) -> None:
+    output = CODECS["responses"].write_response(Reply("x", thoughts=(thought,)), "m", "1")["output"]
+    found = dict(output[0])
+    if found["id"] == "rs_0_1":
+        found["id"] = "own"
+    assert found == {"type": "reasoning", **item}
+    shown = Conversation("m", (Message("user", "q"), Message("assistant", thoughts=(thought,))))
+    items = CODECS["responses"].write_request(shown)["input"][1:]
+    assert [one["type"] for one in items] == ["reasoning"] * (thought == HIDDEN)

@@ -360,6 +360,7 @@ def test_what_can_be_told_is_told_at_once() -> None:
     assert fed("<think>a</think>", "  ") == [
         [ThoughtPiece("a"), ThoughtDone("", None)], [], [],
     ]  # fmt: skip
+    assert fed("<think>a</think>", " <")[2] == [TextPiece("<")]
     assert fed(" ", "x") == [[], [TextPiece(" x")], []]
     assert fed("<thi") == [[], [TextPiece("<thi")]]
 
