@@ -506,3 +506,18 @@ def test_a_thought_as_an_item(thought: Thought, item: dict[str, Any]) -> None:
     shown = Conversation("m", (Message("user", "q"), Message("assistant", thoughts=(thought,))))
     items = CODECS["responses"].write_request(shown)["input"][1:]
     assert [one["type"] for one in items] == ["reasoning"] * (thought == HIDDEN)
+
+
+def test_items_of_responses_in_other_forms() -> None:
+    codec = CODECS["responses"]
+    said = [{"type": "reasoning_text", "text": "h"}]
+    output = [{"type": "reasoning", "content": said}, {"type": "message", "content": ["x"]}]
+    read = codec.read_response({"output": output})
+    assert (read.thoughts, read.text, read.stop) == ((Thought("h", "", "responses"),), "x", "end")
+    shown = Conversation("m", (Message("user", content=(REMOTE,)),))
+    picture = {"type": "input_image", "image_url": REMOTE.url, "detail": "auto"}
+    assert codec.write_request(shown)["input"] == [
+        {"type": "message", "role": "user", "content": [picture]}
+    ]
+    later = (Message("user", "a"), Message("system", "b"))
+    assert codec.write_request(Conversation("m", later))["input"][1]["role"] == "developer"

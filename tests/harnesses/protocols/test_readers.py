@@ -369,6 +369,14 @@ def message(*texts: str, kind: str = "output_text") -> Event:
         ([CREATED, completed()], [BEGUN, [Ended("end", COUNTED)], []]),
         ([CREATED, completed(usage={"input_tokens": 5, "output_tokens": 1})],
          [BEGUN, [Ended("end", Usage(1, 5, 0, 1))], []]),
+        # Pieces without a number are of one part; an id is enough to find an item.
+        ([CREATED, extended(0, TEXT, "a"), extended(0, TEXT, "b"), completed()],
+         [BEGUN, [TextPiece("a")], [TextPiece("b")], [BlockDone(), Ended("end", COUNTED)], []]),
+        ([CREATED, added(None, type="message", id="a"), added(None, type="message", id="b"),
+          extended(None, TEXT, "x", item_id="a"), extended(None, TEXT, "y", item_id="b"),
+          completed()],
+         [BEGUN, [], [], [TextPiece("x")], [],
+          [BlockDone(), TextPiece("y"), BlockDone(), Ended("end", COUNTED)], []]),
         # An item of another kind says nothing.
         ([CREATED, added(0, type="web_search_call"), done(0, type="web_search_call"), completed()],
          [BEGUN, [], [BlockDone()], [Ended("end", COUNTED)], []]),
