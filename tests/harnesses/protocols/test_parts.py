@@ -490,6 +490,15 @@ def test_names_and_ends_of_events(raw: bytes, right: list[Any]) -> None:
     assert list(read_events(raw)) == right
 
 
+def test_lines_that_are_no_events_by_themselves_are_one() -> None:
+    with pytest.raises(ProtocolError, match=r'event is not JSON: \'\{"a": 1\}\\nx\''):
+        list(read_events(b'data: {"a": 1}\ndata: x\n\n'))
+    # Nothing that comes between CR and LF makes two lines of them.
+    splitter = Splitter()
+    chunks = (b'data: {"a":\r', b"", b"\ndata: 1}\r", b"", b"\n\r", b"", b"\n")
+    assert [one for chunk in chunks for one in splitter.feed(chunk)] == [{"a": 1}]
+
+
 def test_the_size_of_an_event_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     line = b'data: {"a": 1}\n'
     monkeypatch.setattr(sse, "MAX_EVENT", 14)
