@@ -28,7 +28,16 @@ from benchmarks.mutants.trying import copy_of_project, share
 
 _NETWORK = tuple(
     f"tests/sandboxes/test_{name}.py"
-    for name in ("access", "http_head", "multiplex", "network_rules", "proxy", "relay_parts", "tls")
+    for name in (
+        "access",
+        "forwarder",
+        "http_head",
+        "multiplex",
+        "network_rules",
+        "proxy",
+        "relay_parts",
+        "tls",
+    )
 )
 AREAS = {
     "skillopt/core": ("tests/core", "tests/optimizer", "tests/tasks/test_scorers.py"),
@@ -42,7 +51,7 @@ AREAS = {
     "harnesses/trajectories": ("tests/harnesses/trajectories",),
     "harnesses/protocols": ("tests/harnesses/protocols", "tests/harnesses/gateway/test_fitting.py"),
     "sandboxes/access.py": _NETWORK,
-    "sandboxes/forwarder.py": ("tests/sandboxes",),
+    "sandboxes/forwarder.py": _NETWORK,
     "sandboxes/http_head.py": _NETWORK,
     "sandboxes/multiplex.py": _NETWORK,
     "sandboxes/proxy.py": _NETWORK,
