@@ -506,6 +506,66 @@ def test_without_a_dial_each_connection_is_refused() -> None:
     asyncio.run(asyncio.wait_for(play(), 10))
 
 
+def test_connections_have_numbers_and_end_with_their_multiplexer() -> None:
+    async def play() -> None:
+        pair, dialled = Pair(), list[int]()
+        ends = [socket.socketpair() for _ in range(2)]
+        carrying = [
+            asyncio.ensure_future(pair.mux.carry(port, await asyncio.open_connection(sock=other)))
+            for port, (_, other) in zip((7, 8), ends, strict=True)
+        ]
+        while len(pair.sent) < 2:
+            await asyncio.sleep(0.001)
+        assert pair.sent == [frame(OPEN, 1, b"\0\x07"), frame(OPEN, 2, b"\0\x08")]
+        while not all(stream.tasks for stream in pair.mux._streams.values()):
+            await asyncio.sleep(0.001)
+        pair.mux.close()
+        await asyncio.gather(*carrying)
+        assert not pair.mux._streams and pair.sent[2:] == [frame(4, 1), frame(4, 2)]
+        for mine, _ in ends:
+            assert mine.recv(1) == b""
+            mine.close()
+
+        async def dial(port: int) -> Any:
+            dialled.append(port)
+            try:
+                await asyncio.sleep(9)
+            except asyncio.CancelledError:
+                dialled.append(-1)
+                raise
+
+        waiting = Pair(dial)
+        waiting.mux.feed(frame(OPEN, 1, b"\0\x07"))
+        await asyncio.sleep(0.001)
+        waiting.mux.close()
+        await asyncio.sleep(0.001)
+        assert dialled == [7, -1] and not waiting.mux._tasks
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_one_that_breaks_is_reset_at_the_other_end() -> None:
+    async def play() -> None:
+        pair = Pair()
+        mine, other = socket.socketpair()
+        connection = await asyncio.open_connection(sock=other)
+        carrying = asyncio.ensure_future(pair.mux.carry(7, connection))
+        while len(pair.sent) < 1 or not pair.mux._streams[1].tasks:
+            await asyncio.sleep(0.001)
+        mine.close()
+        while len(pair.sent) < 2:
+            await asyncio.sleep(0.001)
+        for _ in range(3):
+            pair.mux.feed(frame(DATA, 1, b"nobody reads this"))
+            await asyncio.sleep(0.001)
+        await carrying
+        assert pair.sent[1:] == [frame(EOF, 1), frame(4, 1)] and not pair.mux._streams
+        pair.mux.feed(frame(DATA, 1, b"late") + frame(EOF, 1))
+        assert len(pair.sent) == 3
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
 def test_no_more_is_sent_than_there_is_credit_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandboxes.multiplex.WINDOW", 8)
 
