@@ -544,6 +544,25 @@ def test_connections_have_numbers_and_end_with_their_multiplexer() -> None:
     asyncio.run(asyncio.wait_for(play(), 10))
 
 
+def test_one_that_reads_no_more_is_reset_though_it_may_still_write() -> None:
+    async def play() -> None:
+        pair = Pair()
+        mine, other = socket.socketpair()
+        connection = await asyncio.open_connection(sock=other)
+        carrying = asyncio.ensure_future(pair.mux.carry(7, connection))
+        while len(pair.sent) < 1 or not pair.mux._streams[1].tasks:
+            await asyncio.sleep(0.001)
+        mine.shutdown(socket.SHUT_RD)
+        for _ in range(3):
+            pair.mux.feed(frame(DATA, 1, b"nobody reads this"))
+            await asyncio.sleep(0.001)
+        await carrying
+        assert pair.sent[1:] == [frame(4, 1)] and not pair.mux._streams
+        mine.close()
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
 def test_one_that_breaks_is_reset_at_the_other_end() -> None:
     async def play() -> None:
         pair = Pair()
@@ -567,7 +586,7 @@ def test_one_that_breaks_is_reset_at_the_other_end() -> None:
 
 
 def test_no_more_is_sent_than_there_is_credit_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandboxes.multiplex.WINDOW", 8)
+    monkeypatch.setattr("sandboxes.multiplex.WINDOW", 12)
 
     async def play() -> None:
         pair = Pair()
@@ -578,20 +597,23 @@ def test_no_more_is_sent_than_there_is_credit_for(monkeypatch: pytest.MonkeyPatc
         while len(pair.sent) < 2:
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.005)
-        assert pair.sent == [frame(OPEN, 1, b"\x20\xb9"), frame(DATA, 1, b"abcdefgh")]
+        assert pair.sent == [frame(OPEN, 1, b"\x20\xb9"), frame(DATA, 1, b"abcdefghijkl")]
         credit = bytes([5]) + (1).to_bytes(4, "big")
         pair.mux.feed(credit + (3).to_bytes(4, "big"))
         pair.mux.feed(credit + (2).to_bytes(4, "big"))
         while len(pair.sent) < 3:
             await asyncio.sleep(0.001)
-        assert pair.sent[2:] == [frame(DATA, 1, b"ijklm")]
+        assert pair.sent[2:] == [frame(DATA, 1, b"mno")]
         # What was passed on is given back, in parts of a quarter.
         pair.mux.feed(frame(DATA, 1, b"x"))
         pair.mux.feed(frame(DATA, 1, b"y"))
+        await asyncio.sleep(0.005)
+        assert len(pair.sent) == 3
+        pair.mux.feed(frame(DATA, 1, b"z"))
         while pair.sent[-1][:1] != bytes([5]):
             await asyncio.sleep(0.001)
-        assert pair.sent[-1] == credit + (2).to_bytes(4, "big")
-        for part in (b"a" * 8, b""):
+        assert pair.sent[-1] == credit + (3).to_bytes(4, "big")
+        for part in (b"a" * 12, b""):
             pair.mux.feed(frame(DATA, 1, part))
         with pytest.raises(ValueError, match="more bytes than there was room for"):
             pair.mux.feed(frame(DATA, 1, b"b"))
