@@ -357,6 +357,65 @@ def test_the_quietest_connections_end_first(
     assert sorted(cancelled) == ended and slept == [0.25, 0.25]
 
 
+def test_who_waits_for_a_connection_is_counted(tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path / "s", [])
+    proxy._slots = asyncio.Semaphore(1)
+
+    async def play() -> None:
+        async def hold() -> None:
+            async with proxy._connection():
+                await asyncio.sleep(0.005)
+
+        assert proxy._waiting == 0
+        first, second = asyncio.ensure_future(hold()), asyncio.ensure_future(hold())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        (open_one,) = proxy._open
+        assert proxy._waiting == 1 and open_one.task is first
+        before = open_one.used
+        open_one.touch()
+        assert open_one.used >= before
+        await first
+        await asyncio.sleep(0)
+        assert proxy._waiting == 0 and [one.task for one in proxy._open] == [second]
+        leaving = asyncio.ensure_future(hold())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await second
+        assert proxy._waiting == 0 and not proxy._open
+
+    asyncio.run(play())
+
+
+class Writer:
+    """What is written to a client, who may be gone."""
+
+    def __init__(self, gone: bool = False) -> None:
+        self.told, self.gone = b"", gone
+
+    def write(self, data: bytes) -> None:
+        self.told += data
+
+    async def drain(self) -> None:
+        if self.gone:
+            raise ConnectionResetError
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_client_that_says_nothing_is_told_so(
+    gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxies, "HEAD_S", 0.01)
+    writer = Writer(gone)
+
+    async def play() -> None:
+        proxy = Proxy(tmp_path / "s", [])
+        await proxy._client(asyncio.StreamReader(), writer)  # type: ignore[arg-type]
+
+    asyncio.run(play())
+    assert writer.told.startswith(b"HTTP/1.1 502 ") and b"TimeoutError: " in writer.told
+
+
 def test_a_name_without_an_address_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,7 +424,7 @@ def test_a_name_without_an_address_is_refused(
     found: Any = OSError("unknown")
 
     def lookup(*arguments: Any, **options: Any) -> Any:
-        assert arguments[:2] == ("a.example", 443)
+        assert arguments[:4] == ("a.example", 443, 0, socket.SOCK_STREAM)
         if isinstance(found, Exception):
             raise found
         return [(0, 0, 0, "", (one, 443)) for one in found]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sandboxes import multiplex, stdio_relay
-from sandboxes.base import SandboxError
+from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import IDLE_USER, RELAY_KIND
 from sandboxes.images import RELAY_IMAGE
 from sandboxes.multiplex import DATA, EOF, HELLO, OPEN, Multiplexer
@@ -109,7 +109,7 @@ def test_a_relay_forwards_its_ports_until_it_is_stopped(
     spec, command = engine.launched["spec"], engine.launched["command"]
     assert (spec.image, spec.workdir, spec.network) == (RELAY_IMAGE, "/", "none")
     assert [(mount.source, mount.target) for mount in spec.mounts] == [(str(tmp_path), "/gateway")]
-    assert (spec.limits.memory_mb, spec.limits.pids, spec.limits.disk_mb) == (192, 512, 1)
+    assert spec.limits == Limits(memory_mb=192, cpus=1.0, pids=512, disk_mb=1)
     assert command[:2] == ("bash", "-c")
     assert command[3:] == ("relay", "8377=/gateway/g", "8378=/gateway/p")
     assert engine.launched["kind"] == RELAY_KIND
@@ -204,7 +204,7 @@ def test_a_relay_over_its_own_streams(
     assert engine.closed == 1
     spec, command = engine.launched["spec"], engine.launched["command"]
     assert (spec.image, spec.workdir, spec.network, spec.mounts) == (RELAY_IMAGE, "/", "none", ())
-    assert (spec.limits.memory_mb, spec.limits.pids, spec.limits.disk_mb) == (256, 16, 1)
+    assert spec.limits == Limits(memory_mb=256, cpus=1.0, pids=16, disk_mb=1)
     assert command[:3] == ("python3", "-I", "-c") and command[4:] == ("8377", "8378")
     assert "class Multiplexer" in command[3]
     assert (engine.launched["kind"], engine.launched["user"]) == (RELAY_KIND, IDLE_USER)
@@ -246,8 +246,10 @@ def test_a_relay_whose_stream_has_ended_is_gone(
     monkeypatch: pytest.MonkeyPatch, sockets: dict[int, Path]
 ) -> None:
     engine = Attached(monkeypatch, framed(frame(HELLO, 0)))
-    relay = StdioRelay(engine, sockets)  # type: ignore[arg-type]
+    relay = StdioRelay(engine, sockets, network=OPEN_NETWORK, image="i")  # type: ignore[arg-type]
     with relay:
+        spec = engine.launched["spec"]
+        assert (spec.image, spec.workdir, spec.network) == ("i", "/", "bridge")
         assert relay._thread is not None
         relay._thread.join(5)
         with pytest.raises(SandboxError, match="has ended: its stream has ended; start a new one"):
