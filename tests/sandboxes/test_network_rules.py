@@ -357,6 +357,14 @@ def test_the_quietest_connections_end_first(
     assert sorted(cancelled) == ended and slept == [0.25, 0.25]
 
 
+def test_the_limits_of_a_proxy_are_those_of_the_document(tmp_path: Path) -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "security.md").read_text("utf-8").split())
+    proxy = Proxy(tmp_path / "s", [])
+    assert "a proxy of its own with up to 64 connections" in text and proxy._slots._value == 64
+    assert "on which nothing passes ends after ten minutes" in text and proxy.idle_s == 600
+    assert "after one minute" in text and proxy.crowded_idle_s == 60
+
+
 def test_who_waits_for_a_connection_is_counted(tmp_path: Path) -> None:
     proxy = Proxy(tmp_path / "s", [])
     proxy._slots = asyncio.Semaphore(1)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harnesses.base import ModelSpec
-from harnesses.gateway import bodies
+from harnesses.gateway import bodies, door
+from harnesses.gateway import session as sessions
 from harnesses.gateway.bodies import Bodies, BodyError, in_memory
 from harnesses.gateway.plan_upstreams import ProgramToken
 from harnesses.gateway.session import Grant, Session
@@ -153,3 +154,16 @@ def test_one_request_of_a_session_is_read_at_a_time() -> None:
 async def _read_one(opened: Session) -> Any:
     async with Bodies().read(Sent(b"{}"), opened) as (value, _):  # type: ignore[arg-type]
         return value
+
+
+def test_the_limits_are_those_of_the_document() -> None:
+    text = " ".join((Path(__file__).parents[3] / "docs" / "security.md").read_text("utf-8").split())
+    for words, limit, value in (
+        ("more than 20 MiB", bodies.MAX_BODY, 20 << 20),
+        ("more values than 64 MiB of memory hold", bodies.ROOM, 64 << 20),
+        ("16 calls at a time", session().calls._value, 16),
+        ("128 MiB in its record", sessions.RECORDED_BYTES, 128 << 20),
+        ("a reply at most 16 MiB", door.MAX_REPLY, 16 << 20),
+    ):
+        assert words in text and limit == value
+    assert door.StreamRead("chat").events == in_memory(b"") == 0
