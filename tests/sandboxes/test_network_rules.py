@@ -469,6 +469,7 @@ MESSAGE = HELLO[5:]
         (record(b"\x01\x00\x00\x20" + b"x" * 32), "breaks off inside"),
         (record(b"\x01\x00\x00\x22" + b"x" * 34), "breaks off inside"),
         (record(b"\x01\x00\x00\x27" + b"x" * 34 + b"\x00\x00\x02\x00\x00"), "breaks off inside"),
+        (record(b"\x01\x00\x00\x26" + b"x" * 34 + b"\x00\x00\x00\x02"), "breaks off inside"),
         (with_extension(client_hello(None), 0, b"\x00\x06\x01\x00\x03a.b"), "unknown kind"),
         (with_extension(client_hello(None), 0, b"\x00\x06\x00\x00\x03\xff.b"), "is not ASCII"),
         (with_extension(client_hello(None), 0, b"\x00\x07\x00\x00\x03a.b"), "a wrong length in it"),

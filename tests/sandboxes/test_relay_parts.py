@@ -352,7 +352,8 @@ class Encrypted:
         return part
 
 
-def test_both_ways_of_an_encrypted_stream_are_joined() -> None:
+@pytest.mark.parametrize("first", ["near", "far"])
+def test_both_ways_of_an_encrypted_stream_are_joined(first: str) -> None:
     far, inner = socket.socketpair()
     near, plain = socket.socketpair()
     joining = threading.Thread(target=stdio_relay._join, args=(Encrypted(inner), plain))
@@ -368,10 +369,11 @@ def test_both_ways_of_an_encrypted_stream_are_joined() -> None:
     while len(back) < 9:
         back += far.recv(99)
     assert (got, back) == (b"from far", b"from near")
-    near.close()
+    ends, other = (near, far) if first == "near" else (far, near)
+    ends.close()
     joining.join(5)
-    assert not joining.is_alive() and far.recv(1) == b""
-    far.close()
+    assert not joining.is_alive() and other.recv(1) == b""
+    other.close()
 
 
 class Pair:
