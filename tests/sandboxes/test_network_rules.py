@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import socket
 import struct
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -348,10 +347,11 @@ def test_the_quietest_connections_end_first(
 
     for number, age in enumerate(ages):
         connection = proxies._Connection(Task(number))  # type: ignore[arg-type]
-        connection.used = time.monotonic() - age
+        connection.used = 100.0 - age
         proxy._open.add(connection)
     proxy._waiting = waiting
     monkeypatch.setattr(proxies, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(proxies, "time", SimpleNamespace(monotonic=lambda: 100.0))
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(proxy._end_idle())
     assert sorted(cancelled) == ended and slept == [0.25, 0.25]
