@@ -246,8 +246,7 @@ class Proxy:
         if reason == STAND_IN and not rule.name.startswith("*."):
             return ""  # Where a transparent proxy is the way outside, every name leads there.
         if reason in (PRIVATE, SHARED) and any(
-            rule.address == address and rule.allows(str(address), target.port)
-            for rule in self.rules
+            rule.allows(str(address), target.port) for rule in self.rules
         ):
             return ""
         return reason
@@ -280,7 +279,7 @@ async def _opening(
                     return await _checked_request(reader, data, tunnel)
                 if kind == "other" and anything:
                     return data
-                if kind == "other" or (kind and tunnel.port == 443 and kind != "TLS"):
+                if kind in ("other", "HTTP"):
                     raise RefusedError("a tunnel with something else than TLS in it", b"")
                 more = await reader.read(_CHUNK)
                 if not more and anything and not data:
@@ -299,9 +298,9 @@ def _protocol(data: bytes) -> str:
         return "TLS"
     if _HTTP.match(data):
         return "HTTP"
-    if _REQUEST_LINE.fullmatch(data) and len(data) <= _LONGEST_LINE:
-        return ""
-    return "HTTP" if len(data) > _LONGEST_LINE and _REQUEST_LINE.fullmatch(data) else "other"
+    if not _REQUEST_LINE.fullmatch(data):
+        return "other"
+    return "" if len(data) <= _LONGEST_LINE else "HTTP"
 
 
 def _names(data: bytes, tunnel: Target) -> bool:

@@ -69,7 +69,7 @@ def _message(data: bytes) -> bytes | None:
             raise NotTlsError(f"a TLS hello of {wanted} bytes")
         if len(data) < 5 + length:
             return None
-        if len(message) >= 4 and len(message) >= wanted:
+        if len(message) >= wanted:
             if len(message) > wanted:
                 raise NotTlsError("a TLS hello with something behind it")
             return message[4:]

@@ -12,7 +12,6 @@ from harnesses.protocols.base import ProtocolError, ProtocolName, ServiceFailure
 from harnesses.protocols.sse import event
 
 _KINDS = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",

@@ -226,7 +226,7 @@ class MessagesReader:
                 thought = unsealed("", get(block.start, "signature", str, ""), "messages")
                 yield ThoughtDone(thought.seal, thought.origin)
             case "redacted_thinking":
-                thought = unsealed("", get(block.start, "data", str, ""), "messages", hidden=True)
+                thought = unsealed("", get(block.start, "data", str, ""), "messages")
                 yield ThoughtDone(thought.seal, thought.origin, hidden=True)
             case "tool_use":
                 if not any(block.parts):

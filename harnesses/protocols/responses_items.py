@@ -200,14 +200,13 @@ def stop_of(
     """Why a reply ended, and the service's word if it is an unknown one.
 
     Args:
-        body: the response.
+        body: the response, which has not failed (:func:`check_response`).
         text, calls, other: as for :func:`read_stop`.
         refused: whether the text is a refusal.
 
     Raises:
-        ServiceFailure: it failed, or there is no reply.
+        ServiceFailure: there is no reply.
     """
-    check_response(body)
     reason = _reason(body) if body.get("status") == "incomplete" else ""
     # Some servers leave the status of a complete response out.
     word = reason or body.get("status") or "completed"

@@ -149,7 +149,7 @@ class ResponsesReader:
     @staticmethod
     def _known(items: Sequence[_Item], index: int) -> bool:
         """Whether the items have indices, so that one with this index would have been found."""
-        return bool(items) and all(i.index is not None and i.index != index for i in items)
+        return all(i.index is not None and i.index != index for i in items)
 
     def _delta(self, event: Mapping[str, Any], stem: str, text: str) -> Iterator[Piece]:
         found = self._find(event, _KINDS[stem])

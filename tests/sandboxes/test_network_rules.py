@@ -6,8 +6,8 @@ import asyncio
 import ipaddress
 import socket
 import struct
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h11
@@ -347,13 +347,81 @@ def test_the_quietest_connections_end_first(
 
     for number, age in enumerate(ages):
         connection = proxies._Connection(Task(number))  # type: ignore[arg-type]
-        connection.used = time.monotonic() - age
+        connection.used = 100.0 - age
         proxy._open.add(connection)
     proxy._waiting = waiting
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(proxies, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(proxies, "time", SimpleNamespace(monotonic=lambda: 100.0))
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(proxy._end_idle())
     assert sorted(cancelled) == ended and slept == [0.25, 0.25]
+
+
+def test_the_limits_of_a_proxy_are_those_of_the_document(tmp_path: Path) -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "security.md").read_text("utf-8").split())
+    proxy = Proxy(tmp_path / "s", [])
+    assert "a proxy of its own with up to 64 connections" in text and proxy._slots._value == 64
+    assert "on which nothing passes ends after ten minutes" in text and proxy.idle_s == 600
+    assert "after one minute" in text and proxy.crowded_idle_s == 60
+
+
+def test_who_waits_for_a_connection_is_counted(tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path / "s", [])
+    proxy._slots = asyncio.Semaphore(1)
+
+    async def play() -> None:
+        async def hold() -> None:
+            async with proxy._connection():
+                await asyncio.sleep(0.005)
+
+        assert proxy._waiting == 0
+        first, second = asyncio.ensure_future(hold()), asyncio.ensure_future(hold())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        (open_one,) = proxy._open
+        assert proxy._waiting == 1 and open_one.task is first
+        before = open_one.used
+        open_one.touch()
+        assert open_one.used >= before
+        await first
+        await asyncio.sleep(0)
+        assert proxy._waiting == 0 and [one.task for one in proxy._open] == [second]
+        leaving = asyncio.ensure_future(hold())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await second
+        assert proxy._waiting == 0 and not proxy._open
+
+    asyncio.run(play())
+
+
+class Writer:
+    """What is written to a client, who may be gone."""
+
+    def __init__(self, gone: bool = False) -> None:
+        self.told, self.gone = b"", gone
+
+    def write(self, data: bytes) -> None:
+        self.told += data
+
+    async def drain(self) -> None:
+        if self.gone:
+            raise ConnectionResetError
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_client_that_says_nothing_is_told_so(
+    gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxies, "HEAD_S", 0.01)
+    writer = Writer(gone)
+
+    async def play() -> None:
+        proxy = Proxy(tmp_path / "s", [])
+        await proxy._client(asyncio.StreamReader(), writer)  # type: ignore[arg-type]
+
+    asyncio.run(play())
+    assert writer.told.startswith(b"HTTP/1.1 502 ") and b"TimeoutError: " in writer.told
 
 
 def test_a_name_without_an_address_is_refused(
@@ -364,7 +432,7 @@ def test_a_name_without_an_address_is_refused(
     found: Any = OSError("unknown")
 
     def lookup(*arguments: Any, **options: Any) -> Any:
-        assert arguments[:2] == ("a.example", 443)
+        assert arguments[:4] == ("a.example", 443, 0, socket.SOCK_STREAM)
         if isinstance(found, Exception):
             raise found
         return [(0, 0, 0, "", (one, 443)) for one in found]
@@ -401,6 +469,7 @@ MESSAGE = HELLO[5:]
         (record(b"\x01\x00\x00\x20" + b"x" * 32), "breaks off inside"),
         (record(b"\x01\x00\x00\x22" + b"x" * 34), "breaks off inside"),
         (record(b"\x01\x00\x00\x27" + b"x" * 34 + b"\x00\x00\x02\x00\x00"), "breaks off inside"),
+        (record(b"\x01\x00\x00\x26" + b"x" * 34 + b"\x00\x00\x00\x02"), "breaks off inside"),
         (with_extension(client_hello(None), 0, b"\x00\x06\x01\x00\x03a.b"), "unknown kind"),
         (with_extension(client_hello(None), 0, b"\x00\x06\x00\x00\x03\xff.b"), "is not ASCII"),
         (with_extension(client_hello(None), 0, b"\x00\x07\x00\x00\x03a.b"), "a wrong length in it"),

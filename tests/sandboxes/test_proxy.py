@@ -114,6 +114,20 @@ def test_other_requests_are_refused(ask: Ask, data: bytes) -> None:
     assert ask(data).startswith(b"HTTP/1.1 403")
 
 
+def test_a_host_header_that_names_another_host_is_refused(
+    ask: Ask, port: int, proxy: Proxy
+) -> None:
+    got = ask(f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: elsewhere\r\n\r\n".encode())
+    assert got.startswith(b"HTTP/1.1 403") and b"the Host header names 'elsewhere'" in got
+    (visit,) = proxy.take_visits()
+    assert "the Host header names" in visit.refused and visit.failed == ""
+
+
+def test_a_connection_that_has_ended_makes_room(ask: Ask) -> None:
+    for _ in range(MAX_CONNECTIONS + 1):
+        assert ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 403")
+
+
 def test_a_server_that_is_down_is_said_to_be(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import ssl
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sandboxes import stdio_relay
-from sandboxes.base import SandboxError
+from sandboxes import multiplex, stdio_relay
+from sandboxes.base import Limits, SandboxError
 from sandboxes.docker import IDLE_USER, RELAY_KIND
 from sandboxes.images import RELAY_IMAGE
 from sandboxes.multiplex import DATA, EOF, HELLO, OPEN, Multiplexer
@@ -107,7 +109,7 @@ def test_a_relay_forwards_its_ports_until_it_is_stopped(
     spec, command = engine.launched["spec"], engine.launched["command"]
     assert (spec.image, spec.workdir, spec.network) == (RELAY_IMAGE, "/", "none")
     assert [(mount.source, mount.target) for mount in spec.mounts] == [(str(tmp_path), "/gateway")]
-    assert (spec.limits.memory_mb, spec.limits.pids, spec.limits.disk_mb) == (192, 512, 1)
+    assert spec.limits == Limits(memory_mb=192, cpus=1.0, pids=512, disk_mb=1)
     assert command[:2] == ("bash", "-c")
     assert command[3:] == ("relay", "8377=/gateway/g", "8378=/gateway/p")
     assert engine.launched["kind"] == RELAY_KIND
@@ -121,14 +123,15 @@ def test_a_relay_may_have_the_engines_network(engine: Any, sockets: dict[int, Pa
         assert (spec.network, spec.image) == ("bridge", "other")
 
 
-@pytest.mark.parametrize("printed", [b" no image \n", b"x listening on a\n"])
+@pytest.mark.parametrize("printed", [b" no image \n", b"x listening on a\n", b"\xff odd"])
 def test_a_relay_that_does_not_listen_is_removed(
     printed: bytes, engine: Any, sockets: dict[int, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Stream, "printed", printed)
     relay = Relay(engine, sockets)
-    with pytest.raises(SandboxError, match=f"the relay ended at once: {printed.decode().strip()}$"):
+    with pytest.raises(SandboxError, match=r"^the relay ended at once: ") as error:
         relay.start()
+    assert str(error.value).endswith(f"once: {printed.decode(errors='replace').strip()}")
     assert engine.did[-1] == ("remove", "c1")
     with pytest.raises(SandboxError, match="has been stopped"):
         relay.check()
@@ -201,7 +204,7 @@ def test_a_relay_over_its_own_streams(
     assert engine.closed == 1
     spec, command = engine.launched["spec"], engine.launched["command"]
     assert (spec.image, spec.workdir, spec.network, spec.mounts) == (RELAY_IMAGE, "/", "none", ())
-    assert (spec.limits.memory_mb, spec.limits.pids, spec.limits.disk_mb) == (256, 16, 1)
+    assert spec.limits == Limits(memory_mb=256, cpus=1.0, pids=16, disk_mb=1)
     assert command[:3] == ("python3", "-I", "-c") and command[4:] == ("8377", "8378")
     assert "class Multiplexer" in command[3]
     assert (engine.launched["kind"], engine.launched["user"]) == (RELAY_KIND, IDLE_USER)
@@ -243,8 +246,10 @@ def test_a_relay_whose_stream_has_ended_is_gone(
     monkeypatch: pytest.MonkeyPatch, sockets: dict[int, Path]
 ) -> None:
     engine = Attached(monkeypatch, framed(frame(HELLO, 0)))
-    relay = StdioRelay(engine, sockets)  # type: ignore[arg-type]
+    relay = StdioRelay(engine, sockets, network=OPEN_NETWORK, image="i")  # type: ignore[arg-type]
     with relay:
+        spec = engine.launched["spec"]
+        assert (spec.image, spec.workdir, spec.network) == ("i", "/", "bridge")
         assert relay._thread is not None
         relay._thread.join(5)
         with pytest.raises(SandboxError, match="has ended: its stream has ended; start a new one"):
@@ -347,7 +352,8 @@ class Encrypted:
         return part
 
 
-def test_both_ways_of_an_encrypted_stream_are_joined() -> None:
+@pytest.mark.parametrize("first", ["near", "far"])
+def test_both_ways_of_an_encrypted_stream_are_joined(first: str) -> None:
     far, inner = socket.socketpair()
     near, plain = socket.socketpair()
     joining = threading.Thread(target=stdio_relay._join, args=(Encrypted(inner), plain))
@@ -363,10 +369,11 @@ def test_both_ways_of_an_encrypted_stream_are_joined() -> None:
     while len(back) < 9:
         back += far.recv(99)
     assert (got, back) == (b"from far", b"from near")
-    near.close()
+    ends, other = (near, far) if first == "near" else (far, near)
+    ends.close()
     joining.join(5)
-    assert not joining.is_alive() and far.recv(1) == b""
-    far.close()
+    assert not joining.is_alive() and other.recv(1) == b""
+    other.close()
 
 
 class Pair:
@@ -414,6 +421,84 @@ def test_frames_are_written_and_read_as_they_are_documented() -> None:
     asyncio.run(asyncio.wait_for(play(), 10))
 
 
+def test_frames_may_be_divided_anywhere() -> None:
+    raw = frame(DATA, 5, b"hi") + frame(DATA, 5, b"there") + frame(DATA, 5, b"")
+
+    async def play() -> None:
+        for cut in range(len(raw)):
+            pair = Pair()
+            stream = pair.mux._streams[5] = multiplex._Stream()
+            pair.mux.feed(raw[:cut])
+            pair.mux.feed(raw[cut:])
+            got = [stream.incoming.get_nowait() for _ in range(3)]
+            assert got == [b"hi", b"there", b""] and stream.incoming.empty()
+
+    asyncio.run(play())
+
+
+class Program:
+    """The program of a relay, in a thread, with pipes in place of its standard streams."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        reads, self.to = os.pipe()
+        self.out, writes = os.pipe()
+        streams = SimpleNamespace(
+            stdin=SimpleNamespace(buffer=os.fdopen(reads, "rb", 0)),
+            stdout=SimpleNamespace(buffer=os.fdopen(writes, "wb", 0)),
+        )
+        monkeypatch.setattr(multiplex, "sys", streams)
+        self.thread = threading.Thread(target=asyncio.run, args=(multiplex.relay([self.port]),))
+        self.thread.start()
+
+    def says(self, wanted: bytes) -> None:
+        got = b""
+        while len(got) < len(wanted):
+            assert select.select([self.out], [], [], 5)[0], got
+            got += os.read(self.out, len(wanted) - len(got))
+        assert got == wanted
+
+    def silent(self) -> bool:
+        return not select.select([self.out], [], [], 0.02)[0]
+
+    def client(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), 5)
+
+    def end(self) -> None:
+        os.close(self.to)
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+        os.close(self.out)
+
+
+def test_the_program_of_a_relay_carries_what_connects_to_its_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(multiplex, "MOST", 1)
+    program = Program(monkeypatch)
+    program.says(frame(HELLO, 0))
+    port = program.port.to_bytes(2, "big")
+    first, second = program.client(), program.client()
+    program.says(frame(OPEN, 1, port))
+    first.sendall(b"hi")
+    program.says(frame(DATA, 1, b"hi"))
+    os.write(program.to, frame(DATA, 1, b"yes"))
+    assert first.recv(9) == b"yes" and program.silent(), "the second has to wait"
+    first.close()
+    program.says(frame(EOF, 1))
+    os.write(program.to, frame(EOF, 1))
+    program.says(frame(OPEN, 2, port))
+    os.write(program.to, frame(4, 2))  # A reset.
+    assert second.recv(9) == b""
+    second.close()
+    program.says(frame(4, 2))
+    third = program.client()
+    program.says(frame(OPEN, 3, port))
+    program.end()
+    third.close()
+
+
 def test_without_a_dial_each_connection_is_refused() -> None:
     async def play() -> None:
         pair = Pair()
@@ -425,8 +510,87 @@ def test_without_a_dial_each_connection_is_refused() -> None:
     asyncio.run(asyncio.wait_for(play(), 10))
 
 
+def test_connections_have_numbers_and_end_with_their_multiplexer() -> None:
+    async def play() -> None:
+        pair, dialled = Pair(), list[int]()
+        ends = [socket.socketpair() for _ in range(2)]
+        carrying = [
+            asyncio.ensure_future(pair.mux.carry(port, await asyncio.open_connection(sock=other)))
+            for port, (_, other) in zip((7, 8), ends, strict=True)
+        ]
+        while len(pair.sent) < 2:
+            await asyncio.sleep(0.001)
+        assert pair.sent == [frame(OPEN, 1, b"\0\x07"), frame(OPEN, 2, b"\0\x08")]
+        while not all(stream.tasks for stream in pair.mux._streams.values()):
+            await asyncio.sleep(0.001)
+        pair.mux.close()
+        await asyncio.gather(*carrying)
+        assert not pair.mux._streams and pair.sent[2:] == [frame(4, 1), frame(4, 2)]
+        for mine, _ in ends:
+            assert mine.recv(1) == b""
+            mine.close()
+
+        async def dial(port: int) -> Any:
+            dialled.append(port)
+            try:
+                await asyncio.sleep(9)
+            except asyncio.CancelledError:
+                dialled.append(-1)
+                raise
+
+        waiting = Pair(dial)
+        waiting.mux.feed(frame(OPEN, 1, b"\0\x07"))
+        await asyncio.sleep(0.001)
+        waiting.mux.close()
+        await asyncio.sleep(0.001)
+        assert dialled == [7, -1] and not waiting.mux._tasks
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_one_that_reads_no_more_is_reset_though_it_may_still_write() -> None:
+    async def play() -> None:
+        pair = Pair()
+        mine, other = socket.socketpair()
+        connection = await asyncio.open_connection(sock=other)
+        carrying = asyncio.ensure_future(pair.mux.carry(7, connection))
+        while len(pair.sent) < 1 or not pair.mux._streams[1].tasks:
+            await asyncio.sleep(0.001)
+        mine.shutdown(socket.SHUT_RD)
+        for _ in range(3):
+            pair.mux.feed(frame(DATA, 1, b"nobody reads this"))
+            await asyncio.sleep(0.001)
+        await carrying
+        assert pair.sent[1:] == [frame(4, 1)] and not pair.mux._streams
+        mine.close()
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_one_that_breaks_is_reset_at_the_other_end() -> None:
+    async def play() -> None:
+        pair = Pair()
+        mine, other = socket.socketpair()
+        connection = await asyncio.open_connection(sock=other)
+        carrying = asyncio.ensure_future(pair.mux.carry(7, connection))
+        while len(pair.sent) < 1 or not pair.mux._streams[1].tasks:
+            await asyncio.sleep(0.001)
+        mine.close()
+        while len(pair.sent) < 2:
+            await asyncio.sleep(0.001)
+        for _ in range(3):
+            pair.mux.feed(frame(DATA, 1, b"nobody reads this"))
+            await asyncio.sleep(0.001)
+        await carrying
+        assert pair.sent[1:] == [frame(EOF, 1), frame(4, 1)] and not pair.mux._streams
+        pair.mux.feed(frame(DATA, 1, b"late") + frame(EOF, 1))
+        assert len(pair.sent) == 3
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
 def test_no_more_is_sent_than_there_is_credit_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandboxes.multiplex.WINDOW", 8)
+    monkeypatch.setattr("sandboxes.multiplex.WINDOW", 12)
 
     async def play() -> None:
         pair = Pair()
@@ -437,20 +601,23 @@ def test_no_more_is_sent_than_there_is_credit_for(monkeypatch: pytest.MonkeyPatc
         while len(pair.sent) < 2:
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.005)
-        assert pair.sent == [frame(OPEN, 1, b"\x20\xb9"), frame(DATA, 1, b"abcdefgh")]
+        assert pair.sent == [frame(OPEN, 1, b"\x20\xb9"), frame(DATA, 1, b"abcdefghijkl")]
         credit = bytes([5]) + (1).to_bytes(4, "big")
         pair.mux.feed(credit + (3).to_bytes(4, "big"))
         pair.mux.feed(credit + (2).to_bytes(4, "big"))
         while len(pair.sent) < 3:
             await asyncio.sleep(0.001)
-        assert pair.sent[2:] == [frame(DATA, 1, b"ijklm")]
+        assert pair.sent[2:] == [frame(DATA, 1, b"mno")]
         # What was passed on is given back, in parts of a quarter.
         pair.mux.feed(frame(DATA, 1, b"x"))
         pair.mux.feed(frame(DATA, 1, b"y"))
+        await asyncio.sleep(0.005)
+        assert len(pair.sent) == 3
+        pair.mux.feed(frame(DATA, 1, b"z"))
         while pair.sent[-1][:1] != bytes([5]):
             await asyncio.sleep(0.001)
-        assert pair.sent[-1] == credit + (2).to_bytes(4, "big")
-        for part in (b"a" * 8, b""):
+        assert pair.sent[-1] == credit + (3).to_bytes(4, "big")
+        for part in (b"a" * 12, b""):
             pair.mux.feed(frame(DATA, 1, part))
         with pytest.raises(ValueError, match="more bytes than there was room for"):
             pair.mux.feed(frame(DATA, 1, b"b"))

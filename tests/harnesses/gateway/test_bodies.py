@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harnesses.base import ModelSpec
-from harnesses.gateway import bodies
+from harnesses.gateway import bodies, door
+from harnesses.gateway import session as sessions
 from harnesses.gateway.bodies import Bodies, BodyError, in_memory
 from harnesses.gateway.plan_upstreams import ProgramToken
 from harnesses.gateway.session import Grant, Session
@@ -97,14 +98,18 @@ def test_large_bodies_wait_for_room_and_small_ones_do_not(monkeypatch: pytest.Mo
     monkeypatch.setattr(bodies, "ROOM", COST + 1)
 
     async def play() -> None:
-        known, order = Bodies(), []
+        known, order = Bodies(), list[str]()
+        small = asyncio.Event()
         waiting = session()
 
         async def answered(name: str, raw: bytes, opened: Session) -> None:
             async with known.read(Sent(raw), opened):  # type: ignore[arg-type]
                 order.append(name)
+                if name == "small":
+                    small.set()
                 if name == "first":
-                    await asyncio.sleep(0.02)
+                    await small.wait()
+                    await asyncio.sleep(0.002)
                     assert order == ["first", "small"]
             if name == "first":
                 order.append("answered")
@@ -118,7 +123,7 @@ def test_large_bodies_wait_for_room_and_small_ones_do_not(monkeypatch: pytest.Mo
         assert order[:3] == ["first", "small", "answered"]
         assert sorted(order[3:]) == ["second", "third"]
         # The wait is not the agent's.
-        assert 0.01 < waiting.service_time.seconds < 1
+        assert waiting.service_time.seconds > 0
         assert known._room == COST + 1
 
     asyncio.run(play())
@@ -153,3 +158,16 @@ def test_one_request_of_a_session_is_read_at_a_time() -> None:
 async def _read_one(opened: Session) -> Any:
     async with Bodies().read(Sent(b"{}"), opened) as (value, _):  # type: ignore[arg-type]
         return value
+
+
+def test_the_limits_are_those_of_the_document() -> None:
+    text = " ".join((Path(__file__).parents[3] / "docs" / "security.md").read_text("utf-8").split())
+    for words, limit, value in (
+        ("more than 20 MiB", bodies.MAX_BODY, 20 << 20),
+        ("more values than 64 MiB of memory hold", bodies.ROOM, 64 << 20),
+        ("16 calls at a time", session().calls._value, 16),
+        ("128 MiB in its record", sessions.RECORDED_BYTES, 128 << 20),
+        ("a reply at most 16 MiB", door.MAX_REPLY, 16 << 20),
+    ):
+        assert words in text and limit == value
+    assert door.StreamRead("chat").events == in_memory(b"") == 0

@@ -15,7 +15,6 @@ import pytest
 
 from harnesses.agents.direct import Direct
 from harnesses.base import Budget, ModelSpec, Outcome, Request, Status
-from harnesses.gateway import companion_channel
 from harnesses.gateway.gateway import Gateway, GatewayError
 from harnesses.gateway.session import Grant, Session
 from sandboxes.base import Limits
@@ -84,7 +83,7 @@ def test_a_token_reaches_the_companion_of_its_own_rollout_alone(gateway: Gateway
 
 @pytest.mark.parametrize(
     ("content", "status"),
-    [(b"{", 400), (b"[1]", 400), (b'"\xff"', 400), (b'{"add": "%s"}' % (b"x" * 2**20), 413)],
+    [(b'"\xff"', 400), (b'{"add": "%s"}' % (b"x" * 2**20), 413)],
 )
 def test_what_is_no_message_is_the_agents_own_mistake(
     content: bytes, status: int, gateway: Gateway
@@ -152,23 +151,6 @@ def test_it_is_closed_also_when_the_harness_crashes_or_has_no_model(gateway: Gat
     with pytest.raises(ZeroDivisionError), gateway.open(grant(game)):
         raise ZeroDivisionError
     assert game.closed == 1
-
-
-def test_what_the_agent_may_say_in_all_is_limited(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(companion_channel, "TOTAL_BYTES", 100)
-    with gateway.open(grant(Counter())) as session:
-        told = [send(session, {"add": 1})[0] for _ in range(9)]
-        assert told[0] == 200 and told[-1] == 403
-        assert "limit of 0 MB for companion messages is used up" in session.exhausted
-        assert session.failure == ""
-
-
-def test_what_cannot_be_recorded_is_nobodys_score(gateway: Gateway, tmp_path: Path) -> None:
-    with gateway.open(grant(Counter(), tmp_path / "gone")) as session:
-        assert send(session, {"add": 1})[0] == 500
-        assert "the message cannot be recorded" in session.failure
 
 
 def run(folder: Path, upstream: ScriptedAgentModel, game: Counter, **changes: Any) -> Outcome:

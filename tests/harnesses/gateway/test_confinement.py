@@ -326,3 +326,9 @@ def test_a_kept_file_is_one_wherever_its_id_is(part: dict[str, Any], removed: bo
         assert body["input"][1][key][0] == text
         assert (body["input"][1][key][1] != part) is removed and bool(taken) is removed
         assert body["input"][0] == items[0]
+
+
+@pytest.mark.parametrize("items", [["text", 7], [None], [["x"]]])
+def test_what_is_no_item_is_the_services_to_refuse(items: list[Any]) -> None:
+    assert confined("responses", {"input": items}) == ({"input": items}, ())
+    assert confined("messages", {"messages": [{"content": items}]})[1] == ()

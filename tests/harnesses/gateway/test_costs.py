@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from starlette.responses import Response, StreamingResponse
 
 from benchmarks.sessions import requests
 from harnesses.base import ModelSpec, Usage
+from harnesses.gateway import fast_streams
 from harnesses.gateway.door import EVENTS as STREAM
 from harnesses.gateway.door import StreamRead
 from harnesses.gateway.fast_streams import gathered
@@ -252,6 +254,42 @@ def test_a_connection_may_be_used_again_before_its_last_stream_is_taken() -> Non
     assert asyncio.run(two()) == [b"abc", b"de"] and "read" not in vars(connection)
 
 
+@pytest.mark.parametrize(
+    ("times", "paused"),
+    [
+        # Before the first read, and after each of these: a stream is fast if the last two reads
+        # were less than one and a half pauses apart.
+        ([], [False]), ([0.0, 0.01], [False, False, True]), ([0.0, 0.0105], [False, False, False]),
+        ([5.0, 5.0, 6.0, 6.001], [False, False, True, False, True]),
+    ],
+)  # fmt: skip
+def test_only_a_fast_stream_is_read_less_often(
+    times: list[float], paused: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    clock = [0.0]
+    monkeypatch.setattr(fast_streams, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    own = SimpleNamespace(sleep=sleep, Event=asyncio.Event)
+    monkeypatch.setattr(fast_streams, "asyncio", own)
+
+    async def play() -> list[bool]:
+        gathering, found = fast_streams._Gathering(), []
+        for at in [*times, None]:
+            before = len(slept)
+            await gathering.pause()
+            found.append(len(slept) > before)
+            if at is not None:
+                clock[0] = at
+                gathering.came()
+        return found
+
+    assert asyncio.run(play()) == paused and set(slept) <= {fast_streams.GATHER_S}
+
+
 def test_a_reader_that_leaves_closes_the_stream_and_a_slow_one_stops_it() -> None:
     connection = Connection((0.0, b"x" * 9) for _ in count())
 
@@ -262,7 +300,7 @@ def test_a_reader_that_leaves_closes_the_stream_and_a_slow_one_stops_it() -> Non
     async def leave() -> None:
         chunks = gathered(large(), connection)  # type: ignore[arg-type]
         await anext(chunks)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.05)
         await chunks.aclose()
 
     asyncio.run(leave())

@@ -13,7 +13,14 @@ from harnesses.base import Usage
 from harnesses.gateway import door
 from harnesses.gateway.door import EVENTS, JSON, NoReplyError, StreamRead, opened
 from harnesses.gateway.upstreams import Answer, UpstreamError
-from harnesses.protocols.base import ProtocolError, ProtocolName, Reply, TextPiece, Thought
+from harnesses.protocols.base import (
+    ProtocolError,
+    ProtocolName,
+    Reply,
+    TextPiece,
+    Thought,
+    ToolCall,
+)
 from harnesses.protocols.registry import CODECS
 from harnesses.protocols.sse import event
 from tests.helpers.services import read_answer
@@ -209,9 +216,10 @@ def test_silence_is_not_held_without_end(monkeypatch: pytest.MonkeyPatch) -> Non
         (Reply("x"), 2),
         (Reply("", thoughts=(Thought("t"),)), 2),
         (Reply("", thoughts=(Thought("", "seal", "chat"), Thought("t"))), 2),
+        (Reply("", (ToolCall("c", "f", {"a": 1}), ToolCall("d", "f", {}))), 2),
     ],
 )
-def test_a_thought_is_a_beginning_too(reply: Reply, after: int) -> None:
+def test_a_thought_or_a_call_is_a_beginning_too(reply: Reply, after: int) -> None:
     for protocol, codec in CODECS.items():
         parts = list(codec.write_stream(reply, "m", "1"))
         read = Read(*parts, protocol=protocol)

@@ -555,11 +555,7 @@ def test_the_targets_sampling_wins_over_what_the_agent_asks(path: str, socket: P
         # Each reply has 107 tokens; what is used up is looked at before a request is passed on.
         (Budget(tokens=107), [200, 403, 403], "budget of 107 tokens is used up"),
         (Budget(tokens=108), [200, 200, 403], "budget of 108 tokens is used up"),
-        (Budget(tokens=214), [200, 200, 403], "budget of 214 tokens is used up"),
-        (Budget(tokens=215), [200, 200, 200], ""),
-        (Budget(requests=2, tokens=107), [200, 403, 403], "budget of 107 tokens is used up"),
         (Budget(requests=1, tokens=107), [200, 403, 403], "budget of 1 model requests is used up"),
-        (Budget(requests=3), [200, 200, 200], ""),
     ],
 )
 def test_a_budget_binds_at_its_number_and_not_before(

@@ -458,3 +458,19 @@ def test_what_a_command_ends_with() -> None:
     )  # fmt: skip
     given = Call("chat", "/v1", {}, {}, 1)
     assert (given.silence_s, given.raw, given.bearer) == (None, None, "")
+
+
+def test_a_request_to_bedrock_is_signed_and_its_token_not_shown() -> None:
+    class Aws:
+        def headers(self, url: str, content: bytes) -> dict[str, str]:
+            asked.append((url, json.loads(content)))
+            return {"authorization": "signed", "x-amz-security-token": "the-token"}
+
+    asked: list[Any] = []
+    to = HttpUpstream("bedrock", URL, "", frozenset({"chat"}))
+    to._aws = Aws()  # type: ignore[assignment]
+    service = Service(lambda request: httpx2.Response(200, content=b"x the-token y"))
+    ((_, raw, _),) = service.sent(to, call())
+    assert raw == b"x [key] y" and service.seen[0].headers["authorization"] == "signed"
+    url = f"{URL}/openai/v1/chat/completions"
+    assert asked == [(url, {"model": "m", "stream": True})]

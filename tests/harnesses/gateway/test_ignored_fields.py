@@ -63,3 +63,25 @@ def test_forced_tools(
     assert ignored_fields(protocol, body, Reply("x", calls)) == (
         ("tool_choice",) if noticed else ()
     )
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "noticed"),
+    [
+        ({"type": "array"}, "[1]", False), ({"type": "array"}, "{}", False),
+        ({"type": "object"}, "{}", False), ({"type": "object"}, "[]", True),
+        ({"type": "object", "required": "a"}, "{}", False),
+        ({"type": "object", "required": ["a", "b"]}, '{"a": 1}', True),
+        ({"type": "object", "required": ["a", "b"]}, '{"a": 1, "b": null}', False),
+    ],
+)  # fmt: skip
+def test_what_a_schema_wants_at_least(schema: dict[str, object], text: str, noticed: bool) -> None:
+    shown = Conversation("m", (Message("user", "q"),), schema_name="T", schema=schema)
+    body = CODECS["chat"].write_request(shown)
+    assert bool(ignored_fields("chat", body, Reply(text))) is noticed
+
+
+def test_a_request_that_cannot_be_read_shows_nothing() -> None:
+    assert ignored_fields("chat", {"model": 7}, Reply("x")) == ()
+    forced = {"model": "m", "messages": [], "tool_choice": "required"}
+    assert ignored_fields("chat", forced, Reply("x", stop="length")) == ()

@@ -87,7 +87,9 @@ class Started:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *processes: Process) -> None:
         self.left, self.asked = list(processes), list[Any]()
-        monkeypatch.setattr(subprocess, "Popen", self._open)
+        own: dict[str, Any] = {"Popen": self._open, "PIPE": subprocess.PIPE}
+        own["TimeoutExpired"] = subprocess.TimeoutExpired
+        monkeypatch.setattr(llamacpp, "subprocess", SimpleNamespace(**own))
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
         monkeypatch.setattr(llamacpp, "HttpUpstream", Http)
 

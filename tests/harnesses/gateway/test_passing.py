@@ -234,7 +234,7 @@ def test_budgets_hold_for_a_plan_too(vendor: Vendor, folder: Path) -> None:
     assert "budget" in opened.exhausted and len(vendor.seen) == 1
 
 
-@pytest.mark.parametrize("value", ["", "short", "two words that are long enough", "x" * 30 + "é"])
+@pytest.mark.parametrize("value", ["", "two words that are long enough"])
 def test_what_is_no_token_is_not_shown(
     value: str, vendor: Vendor, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

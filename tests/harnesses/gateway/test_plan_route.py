@@ -47,6 +47,26 @@ def test_tools_go_where_the_route_takes_them() -> None:
     assert (user, body["tools"], lost) == (USER, [SPACE], ("tool tool_search",))
 
 
+@pytest.mark.parametrize(
+    ("tools", "items", "kept", "lost"),
+    [
+        ([{"type": "tool_search"}], 1, None, ("tool tool_search",)), ([], 1, None, ()),
+        ([SPACE], 1, [SPACE], ()), ([FUNCTION], 2, None, ()),
+        ([7, {"x": 1}], 1, None, ("tool None", "tool None")),
+    ],
+)  # fmt: skip
+def test_what_is_left_of_the_tools(
+    tools: Any, items: int, kept: Any, lost: tuple[str, ...]
+) -> None:
+    body, out = adapted(input=[USER], tools=tools)
+    assert (len(body["input"]), body.get("tools"), out) == (items, kept, lost)
+
+
+@pytest.mark.parametrize(("given", "items"), [("hi", [USER]), ([7, USER], [7, USER]), (None, [])])
+def test_a_conversation_of_any_form(given: Any, items: list[Any]) -> None:
+    assert adapted(input=given)[0]["input"] == items
+
+
 def test_a_request_in_that_form_stays_as_it_is() -> None:
     head = {"type": "additional_tools", "role": "developer", "tools": [SPACE, CUSTOM]}
     given = {"input": [head, USER], "store": False, "stream": True, "tool_choice": "auto",

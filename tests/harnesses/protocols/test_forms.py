@@ -416,3 +416,108 @@ def test_an_item_that_cannot_be_read_is_named(
     key = "input" if name == "responses" else "messages"
     with pytest.raises(ProtocolError, match=words):
         CODECS[name].read_request({"model": "m", key: [item]})
+
+
+@pytest.mark.parametrize("choice", [{"type": "auto"}, {"type": "x", "function": 7}, 7, "any", None])
+def test_a_choice_of_another_form_names_no_tool(choice: Any) -> None:
+    for name, codec in CODECS.items():
+        key = "input" if name == "responses" else "messages"
+        options = codec.read_request({"model": "m", key: [], "tool_choice": choice}).options
+        mode = "auto" if name == "messages" and choice == {"type": "auto"} else None
+        assert (options.tool, options.tool_choice) == ("", mode), name
+
+
+def test_thoughts_go_into_the_field_of_the_first_that_has_one() -> None:
+    thoughts = (Thought("a", "reasoning", "chat"), Thought("b", "thinking", "chat"))
+    for given, field in ((thoughts, "reasoning"), (thoughts[::-1], "thinking")):
+        written = CODECS["chat"].write_response(Reply("x", thoughts=given), "m", "1")
+        message = written["choices"][0]["message"]
+        assert set(message) == {"role", "content", field}
+        assert message[field] == "\n".join(thought.text for thought in given)
+
+
+def test_a_call_without_a_name_is_the_services_failure() -> None:
+    call = {"id": "a", "function": {"name": "", "arguments": "{}"}}
+    body = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
+    with pytest.raises(ProtocolError, match="a call has no name"):
+        CODECS["chat"].read_response(body)
+
+
+@pytest.mark.parametrize(
+    ("messages", "marked"),
+    [
+        ((), None), ((Message("assistant", thoughts=(SEALED,)),), None),
+        ((Message("assistant", "x", thoughts=(SEALED,)),), "text"),
+        ((Message("user", "a"), Message("assistant", "", (RUN,))), "tool_use"),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_conversation_is_marked_for_the_cache(
+    messages: tuple[Message, ...], marked: str | None
+) -> None:
+    shown = Conversation("m", (Message("system", "s"), *messages), TOOLS)
+    body = CODECS["messages"].write_request(shown)
+    blocks = [block for message in body["messages"] for block in message["content"]]
+    assert [b["type"] for b in blocks if "cache_control" in b] == ([marked] if marked else [])
+    assert body["system"][0]["cache_control"] == {"type": "ephemeral"}
+    free = CODECS["messages"].write_request(replace(shown, tools=()))
+    assert free["system"] == "s" and "cache_control" not in str(free)
+
+
+@pytest.mark.parametrize(
+    ("fields", "stop", "odd"),
+    [
+        ({"status": "completed"}, "end", ""), ({}, "end", ""), ({"status": None}, "end", ""),
+        ({"status": "completed", "incomplete_details": {"reason": "max_output_tokens"}}, "end", ""),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
+         "length", ""),
+        ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}},
+         "refusal", ""),
+        ({"status": "incomplete", "incomplete_details": {"reason": "odd"}}, "length", "odd"),
+        ({"status": "paused"}, "end", "paused"),
+    ],
+)  # fmt: skip
+def test_the_status_of_a_response(fields: dict[str, Any], stop: str, odd: str) -> None:
+    part = {"type": "output_text", "text": "x"}
+    output = [{"type": "message", "content": [part]}]
+    read = CODECS["responses"].read_response({"output": output, **fields})
+    assert (read.stop, read.odd_stop) == (stop, odd)
+    refused = [{"type": "message", "content": [{"type": "refusal", "refusal": "no"}, part]}]
+    read = CODECS["responses"].read_response({"output": refused, **fields})
+    assert read.stop == ("refusal" if stop == "end" else stop) and read.text == "no\nx"
+
+
+@pytest.mark.parametrize(
+    ("thought", "item"),
+    [
+        (Thought("h"), {"id": "own", "summary": [{"type": "summary_text", "text": "h"}]}),
+        (Thought("", "", "responses"), {"id": "own", "summary": []}),
+        (HIDDEN, {"id": "rs_9", "summary": [], "encrypted_content": "enc"}),
+        (Thought("h", "s", "messages"),
+         {"id": "own", "summary": [{"type": "summary_text", "text": "h"}],
+          "encrypted_content": "skillopt:messages:s"}),
+    ],
+)  # fmt: skip
+def test_a_thought_as_an_item(thought: Thought, item: dict[str, Any]) -> None:
+    output = CODECS["responses"].write_response(Reply("x", thoughts=(thought,)), "m", "1")["output"]
+    found = dict(output[0])
+    if found["id"] == "rs_0_1":
+        found["id"] = "own"
+    assert found == {"type": "reasoning", **item}
+    shown = Conversation("m", (Message("user", "q"), Message("assistant", thoughts=(thought,))))
+    items = CODECS["responses"].write_request(shown)["input"][1:]
+    assert [one["type"] for one in items] == ["reasoning"] * (thought == HIDDEN)
+
+
+def test_items_of_responses_in_other_forms() -> None:
+    codec = CODECS["responses"]
+    said = [{"type": "reasoning_text", "text": "h"}]
+    output = [{"type": "reasoning", "content": said}, {"type": "message", "content": ["x"]}]
+    read = codec.read_response({"output": output})
+    assert (read.thoughts, read.text, read.stop) == ((Thought("h", "", "responses"),), "x", "end")
+    shown = Conversation("m", (Message("user", content=(REMOTE,)),))
+    picture = {"type": "input_image", "image_url": REMOTE.url, "detail": "auto"}
+    assert codec.write_request(shown)["input"] == [
+        {"type": "message", "role": "user", "content": [picture]}
+    ]
+    later = (Message("user", "a"), Message("system", "b"))
+    assert codec.write_request(Conversation("m", later))["input"][1]["role"] == "developer"

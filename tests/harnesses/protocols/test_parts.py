@@ -360,6 +360,7 @@ def test_what_can_be_told_is_told_at_once() -> None:
     assert fed("<think>a</think>", "  ") == [
         [ThoughtPiece("a"), ThoughtDone("", None)], [], [],
     ]  # fmt: skip
+    assert fed("<think>a</think>", " <")[2] == [TextPiece("<")]
     assert fed(" ", "x") == [[], [TextPiece(" x")], []]
     assert fed("<thi") == [[], [TextPiece("<thi")]]
 
@@ -409,6 +410,9 @@ USAGE, END = Usage(1, 5, 0, 7), Ended("end", Usage(1, 5, 0, 7), "odd")
         ([TextPiece("a"), ThoughtPiece("t"), ThoughtDone("s", "chat"), TextPiece("b", True)],
          Reply("ab", thoughts=(Thought("t", "s", "chat"),))),
         ([TextPiece("b", True)], Reply("b")),
+        ([TextPiece("a"), BlockDone(), TextPiece("b"), ThoughtDone(), TextPiece("c"),
+          ThoughtPiece("t"), ThoughtDone(), TextPiece("d", True)],
+         Reply("a\ncd", thoughts=(Thought(""), Thought("t")))),
         ([TextPiece("a"), ThoughtPiece("t"), TextPiece("b")],
          Reply("a\nb", thoughts=(Thought("t"),))),
         ([ThoughtPiece("t"), ThoughtPiece("u"), ThoughtDone()], Reply(thoughts=(Thought("tu"),))),
@@ -484,6 +488,15 @@ def test_an_event_as_it_is_written() -> None:
 )
 def test_names_and_ends_of_events(raw: bytes, right: list[Any]) -> None:
     assert list(read_events(raw)) == right
+
+
+def test_lines_that_are_no_events_by_themselves_are_one() -> None:
+    with pytest.raises(ProtocolError, match=r'event is not JSON: \'\{"a": 1\}\\nx\''):
+        list(read_events(b'data: {"a": 1}\ndata: x\n\n'))
+    # Nothing that comes between CR and LF makes two lines of them.
+    splitter = Splitter()
+    chunks = (b'data: {"a":\r', b"", b"\ndata: 1}\r", b"", b"\n\r", b"", b"\n")
+    assert [one for chunk in chunks for one in splitter.feed(chunk)] == [{"a": 1}]
 
 
 def test_the_size_of_an_event_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:

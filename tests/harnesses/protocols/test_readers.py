@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -12,14 +13,21 @@ from harnesses.protocols.base import (
     BlockDone,
     CallBegun,
     CallPiece,
+    Conversation,
     Ended,
+    GenerationOptions,
     Piece,
     ProtocolError,
     ProtocolName,
+    Reply,
     ServiceFailure,
     TextPiece,
+    Thought,
     ThoughtDone,
     ThoughtPiece,
+    Tool,
+    ToolCall,
+    ToolResult,
 )
 from harnesses.protocols.registry import CODECS
 
@@ -199,15 +207,26 @@ COUNTED = Usage(1, 5, 0, 7)
          [[Begun("m", Usage(1, 5, estimated=True))], [], [], [TextPiece("<think>")], [],
           [BlockDone(), ThoughtPiece("h"), ThoughtDone("", None), TextPiece("a"), BlockDone(),
            Ended("end", COUNTED)], []]),
+        ([START, text(0, "<thi"), text(1, "nk>x"), LAST, OVER],
+         [[Begun("m", Usage(1, 5, estimated=True))], [], [], [],
+          [TextPiece("<thi"), BlockDone(), TextPiece("nk>x"), BlockDone(), Ended("end", COUNTED)],
+          []]),
         # A word for the end, and counts, are not taken back by null.
         ([START, text(0, "a"), LAST,
           {"type": "message_delta", "delta": {"stop_reason": None}, "usage":
            {"output_tokens": None, "input_tokens": 6}}, {"type": "message_delta"}, OVER],
          [[Begun("m", Usage(1, 5, estimated=True))], [TextPiece("a")], [], [], [],
           [BlockDone(), Ended("end", Usage(1, 6, 0, 7))], []]),
+        # Blocks and pieces of other kinds say nothing.
+        ([START, block(0, type="server_tool_use", id="x", name="search"), text(1, "a"),
+          more(1, "citations_delta", "citation", {}), stop(0), stop(1), LAST, OVER],
+         [[Begun("m", Usage(1, 5, estimated=True))], [], [], [],
+          [TextPiece("a")], [BlockDone()], [], [Ended("end", COUNTED)], []]),
         # Nothing but a count.
         ([START, LAST, OVER],
          [[Begun("m", Usage(1, 5, estimated=True))], [], [Ended("end", COUNTED)], []]),
+        ([START, {**LAST, "usage": {"output_tokens": 1}}, OVER],
+         [[Begun("m", Usage(1, 5, estimated=True))], [], [Ended("end", Usage(1, 5, 0, 1))], []]),
     ],
 )  # fmt: skip
 def test_a_stream_of_messages(events: list[Event], pieces: Said) -> None:
@@ -348,6 +367,19 @@ def message(*texts: str, kind: str = "output_text") -> Event:
            "response": {"incomplete_details": {"reason": "max_output_tokens"}}}],
          [BEGUN, [TextPiece("a")], [BlockDone(), Ended("length", UNKNOWN)], []]),
         ([CREATED, completed()], [BEGUN, [Ended("end", COUNTED)], []]),
+        ([CREATED, completed(usage={"input_tokens": 5, "output_tokens": 1})],
+         [BEGUN, [Ended("end", Usage(1, 5, 0, 1))], []]),
+        # Pieces without a number are of one part; an id is enough to find an item.
+        ([CREATED, extended(0, TEXT, "a"), extended(0, TEXT, "b"), completed()],
+         [BEGUN, [TextPiece("a")], [TextPiece("b")], [BlockDone(), Ended("end", COUNTED)], []]),
+        ([CREATED, added(None, type="message", id="a"), added(None, type="message", id="b"),
+          extended(None, TEXT, "x", item_id="a"), extended(None, TEXT, "y", item_id="b"),
+          completed()],
+         [BEGUN, [], [], [TextPiece("x")], [],
+          [BlockDone(), TextPiece("y"), BlockDone(), Ended("end", COUNTED)], []]),
+        # An item of another kind says nothing.
+        ([CREATED, added(0, type="web_search_call"), done(0, type="web_search_call"), completed()],
+         [BEGUN, [], [BlockDone()], [Ended("end", COUNTED)], []]),
     ],
 )  # fmt: skip
 def test_a_stream_of_responses(events: list[Event], pieces: Said) -> None:
@@ -387,3 +419,49 @@ def test_an_end_that_says_the_same_in_other_words(said: str, whole: str, alike: 
     else:
         with pytest.raises(ProtocolError, match="ended with"):
             read("responses", *events)
+
+
+PIECES: list[Piece] = [
+    Begun("m"), ThoughtPiece("h"), ThoughtPiece("m"), TextPiece("a"), TextPiece("b"),
+    CallBegun("x", "f"), CallPiece("{"), CallPiece("}"), CallBegun("y", "g"),
+    CallPiece('{"a": 1}'), Ended("tool_calls", COUNTED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_writer_ends_what_nobody_ended(name: ProtocolName) -> None:
+    writer = CODECS[name].writer("m", "1")
+    events = [event for piece in PIECES for event in writer.write(piece)]
+    data = [json.loads(one.split(b"data: ")[1]) for one in events if b"[DONE]" not in one]
+    reply = CODECS[name].read_stream(iter(data))
+    assert (reply.text, reply.reasoning, reply.stop) == ("ab", "hm", "tool_calls")
+    assert [(c.id, c.name, c.arguments) for c in reply.calls] == [
+        ("x", "f", {}), ("y", "g", {"a": 1}),
+    ]  # fmt: skip
+    kinds = [one.get("type") for one in data]
+    blocks = {"messages": "content_block_st", "responses": "response.output_item."}
+    if name in blocks:  # Each of the four is begun and ended once.
+        assert sum(str(kind).startswith(blocks[name]) for kind in kinds) == 8
+        assert len(kinds) == len(set(map(str, data)))
+
+
+def test_a_piece_of_a_call_is_in_a_call() -> None:
+    writer = CODECS["responses"].writer("m", "1")
+    with pytest.raises(ProtocolError, match="a piece of a tool call outside of a call"):
+        list(writer.write(CallPiece("{}")))
+
+
+def test_what_a_value_has_unless_it_is_told() -> None:
+    shown = Conversation("m", ())
+    assert (shown.tools, shown.stream, shown.schema_name, shown.schema) == ((), False, None, None)
+    assert (shown.options, shown.left_out) == (GenerationOptions(), ())
+    assert vars(GenerationOptions()) == {
+        "max_tokens": None, "temperature": None, "top_p": None, "stop": (), "tool_choice": None,
+        "tool": "", "parallel": None,
+    }  # fmt: skip
+    assert vars(Begun("m")) == {"model": "m", "usage": Usage(requests=1)}
+    assert (Reply().usage, Reply().stop) == (Usage(requests=0), "end")
+    assert not ToolResult("c", "x").is_error and not ToolCall("c", "f", {}).custom
+    assert not Tool("f", "d", {}).custom and not Thought("t").hidden
+    assert not TextPiece("a").continues and not ThoughtDone().hidden
+    assert not CallBegun("c", "f").custom and Thought("t").origin is None

@@ -215,6 +215,14 @@ def test_what_there_is_of_an_agent_that_got_nowhere() -> None:
     assert "tool_definitions" not in alone["agent"] and len(alone["steps"]) == 2
     sub = turn(thread="b", at=1)
     assert len(built(side, sub)["steps"]) == 2, "a sub-agent's is the conversation"
+    assert set(built(side, sub)["steps"][1]) == {
+        "step_id", "timestamp", "source", "message", "llm_call_count", "metrics",
+    }  # fmt: skip
+    calling = turn(thread="b", reply=Reply("", (ToolCall("c", "run", {}),)))
+    summary = turn(*user("hi", SUMMARY), thread="b", kind="compaction", at=1)
+    alone = built(calling, summary)
+    assert [step["message"] for step in alone["steps"]] == ["hi", "", SUMMARY, "ok"]
+    assert alone["steps"][1]["tool_calls"][0]["tool_call_id"] == "c"
     assert built(side, sub)["extra"]["side_requests"] == 1
     given: dict[str, Any] = {"agent": "a", "version": "1", "model": "m", "session_id": "s"}
     nothing = turn(Message("assistant", "x"), reply=None)
@@ -325,6 +333,23 @@ def test_results_of_ids_that_come_again_after_the_conversation_began_anew() -> N
     assert [one.get("content") for one in told] == ["one", None, "three", None]
     ids = [step["tool_calls"][0]["tool_call_id"] for step in steps[:3]]
     assert ids == ["c", "c#2", "c#3"]
+
+
+def test_results_that_come_later_and_of_calls_with_one_id() -> None:
+    call = ToolCall("c", "run", {})
+
+    def shown(*texts: str) -> tuple[Message, ...]:
+        return (*user("a"), *(Message("user", results=(ToolResult("c", t),)) for t in texts))
+
+    found = [
+        turn(*shown(), reply=Reply("", (call,))), turn(*shown(), at=1, reply=None),
+        turn(*shown("one"), at=2, reply=Reply("", (call, call))), turn(*shown("one"), at=3),
+        turn(*shown("one", "two", "three"), at=4),
+    ]  # fmt: skip
+    told = [step["observation"] for step in built(*found)["steps"] if "observation" in step]
+    assert [[one["content"] for one in observed["results"]] for observed in told] == [
+        ["one"], ["two", "three"],
+    ]  # fmt: skip
 
 
 def test_the_last_words_are_the_answer() -> None:
