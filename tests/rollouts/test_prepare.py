@@ -11,6 +11,8 @@ import pytest
 from sandboxes.errors import BackendError
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
+from skillopt.config.upstreams import OwnUpstreamConfig
+from skillopt.core.import_path import PluginError
 from skillopt.core.skill import SkillError
 from skillopt.core.types import Finish, Reward, Task, Triggers
 from skillopt.rollouts.plugins import Plugins
@@ -203,3 +205,15 @@ def test_the_skill_that_is_trained_has_its_own_name(base: Config, tmp_path: Path
     assert prepared_skill(drafted) is None
     with pytest.raises(SkillError, match=skill.name):
         prepared_skill(changed(drafted, "skill", beside=(tmp_path / skill.name,)))
+
+
+def test_services_and_other_skills_are_checked_too(base: Config, tmp_path: Path) -> None:
+    upstreams = {**base.upstreams, "mine": OwnUpstreamConfig(kind=f"{__name__}:Missing")}
+    with pytest.raises(PluginError, match=r"upstreams\.mine"):
+        prepared(base.model_copy(update={"upstreams": upstreams}))
+    (tmp_path / "long").mkdir()
+    text = "\ufeff---\nname: long\ndescription: Long rules.\n---\n\n- x\n"
+    (tmp_path / "long" / "SKILL.md").write_text(text)
+    docker = changed(base, "sandbox", kind="docker")
+    with pytest.raises(SkillError, match="long"):
+        prepared(changed(docker, "skill", beside=(tmp_path / "long",)), harnesses=("codex",))
