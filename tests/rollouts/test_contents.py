@@ -77,7 +77,8 @@ def test_only_what_no_run_refers_to_is_pruned(store: Path) -> None:
     assert told("prune", "--before", "30d", "--used", "--yes")["keys"] == [used]
 
 
-def test_prune_wants_a_rule(store: Path) -> None:
+def test_prune_wants_a_rule(tiny: Tiny) -> None:
+    tiny.store.mkdir(parents=True)
     for words in ([], ["--used"], ["--yes"], ["--unused", "--used"]):
         done = command("store", "prune", *words)
         assert done.returncode == 2 and "give" in done.stderr

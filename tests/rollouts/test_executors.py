@@ -290,3 +290,14 @@ def test_nothing_is_asked_after_the_end(
     ):
         pass
     assert not backend.outlets
+
+
+def test_the_sandboxes_of_an_agent_that_asks_end_with_the_run(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = asking(backend, monkeypatch)
+    monkeypatch.setattr(questions_module, "AgentChat", lambda *arguments: None)
+    with questions.open(cast(Any, SimpleNamespace(grant=SimpleNamespace(silence_s=None)))):
+        pass
+    questions.cancel()
+    assert backend.closed == 1

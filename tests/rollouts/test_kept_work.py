@@ -289,6 +289,7 @@ def test_only_what_was_changed_is_archived(
     manifest = json.loads((tmp_path / MANIFEST).read_text())
     assert archived(tmp_path) == names and manifest["removed"] == removed
     assert manifest["format"] == 1 and manifest["problem"] == ""
+    assert (kept_work.WORK_BYTES, kept_work.FIRST_BYTES) == (64 * 2**20, 256 * 2**20)
     assert manifest["mode"] == stat.S_IMODE((tmp_path / "after").stat().st_mode)
 
 
@@ -376,3 +377,17 @@ def test_a_first_workspace_is_the_same_by_names_kinds_contents_and_programs(
     else:
         with pytest.raises(NotKeptError, match="no longer the one"):
             restore_work(tmp_path, again)
+
+
+def test_a_link_to_a_folder_that_is_closed_stays_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o500)
+    before = first(tmp_path)
+    (before / "away").symlink_to(outside)
+    taken = snapshot(before)
+    after, again = tmp_path / "after", tmp_path / "again"
+    shutil.copytree(before, after, symlinks=True)
+    shutil.copytree(before, again, symlinks=True)
+    keep_work(taken, after, taken.altered(after), tmp_path)
+    restore_work(tmp_path, again)
+    assert outside.stat().st_mode & 0o777 == 0o500 and tree(again) == tree(after)

@@ -11,9 +11,10 @@ import pytest
 from sandboxes.errors import BackendError
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
-from skillopt.core.skill import Skill
+from skillopt.config.upstreams import OwnUpstreamConfig
+from skillopt.core.import_path import PluginError
+from skillopt.core.skill import SkillError
 from skillopt.core.types import Finish, Reward, Task, Triggers
-from skillopt.rollouts import prepare as module
 from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.prepare import Prepared, prepare, prepared_skill
 from skillopt.tasks.harbor import TaskError
@@ -129,7 +130,9 @@ def test_an_agents_program_needs_its_sandbox(base: Config) -> None:
     with pytest.raises(BackendError, match="codex"):
         prepared(changed(local, "harness", name="codex"))
     with pytest.raises(BackendError, match=r"tasks\.environment: 'local' sandboxes run no images"):
-        prepared(changed(changed(local, "tasks", environment="python:3"), "tasks"))
+        prepared(changed(local, "tasks", environment="python:3"))
+    docker = changed(base, "sandbox", kind="docker")
+    prepared(changed(docker, "tasks", environment="python:3"))
 
 
 def test_a_task_that_the_sandboxes_cannot_hold_is_refused(base: Config, tmp_path: Path) -> None:
@@ -196,6 +199,21 @@ def test_the_skill_that_is_trained_has_its_own_name(base: Config, tmp_path: Path
     (tmp_path / skill.name).mkdir()
     text = f"---\nname: {skill.name}\ndescription: Other.\n---\n\n- x\n"
     (tmp_path / skill.name / "SKILL.md").write_text(text)
-    with pytest.raises(Exception, match=skill.name):
+    with pytest.raises(SkillError, match=skill.name):
         prepared_skill(changed(base, "skill", beside=(tmp_path / skill.name,)))
-    assert isinstance(skill, Skill) and module.MAX_PROMPT_BYTES == MOST
+    drafted = changed(base, "skill", init="draft", name=skill.name)
+    assert prepared_skill(drafted) is None
+    with pytest.raises(SkillError, match=skill.name):
+        prepared_skill(changed(drafted, "skill", beside=(tmp_path / skill.name,)))
+
+
+def test_services_and_other_skills_are_checked_too(base: Config, tmp_path: Path) -> None:
+    upstreams = {**base.upstreams, "mine": OwnUpstreamConfig(kind=f"{__name__}:Missing")}
+    with pytest.raises(PluginError, match=r"upstreams\.mine"):
+        prepared(base.model_copy(update={"upstreams": upstreams}))
+    (tmp_path / "long").mkdir()
+    text = "\ufeff---\nname: long\ndescription: Long rules.\n---\n\n- x\n"
+    (tmp_path / "long" / "SKILL.md").write_text(text)
+    docker = changed(base, "sandbox", kind="docker")
+    with pytest.raises(SkillError, match="long"):
+        prepared(changed(docker, "skill", beside=(tmp_path / "long",)), harnesses=("codex",))

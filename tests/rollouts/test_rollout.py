@@ -272,6 +272,11 @@ def five(workspace: Path) -> None:
         os.mkfifo(workspace / f"p{number}")
 
 
+def six(workspace: Path) -> None:
+    five(workspace)
+    os.mkfifo(workspace / "p5")
+
+
 def test_what_was_removed_from_a_workspace_is_told(place: Place) -> None:
     def act(workspace: Path) -> None:
         for number in range(7):
@@ -287,6 +292,10 @@ def test_what_was_removed_from_a_workspace_is_told(place: Place) -> None:
     place.folder.mkdir()
     place.agent.act = five
     assert place.run().message.endswith(": p0, p1, p2, p3, p4")
+    place.folder = place.folder.parent / "third"
+    place.folder.mkdir()
+    place.agent.act = six
+    assert place.run().message.endswith(": p0, p1, p2, p3, p4 and 1 more")
 
 
 @pytest.mark.parametrize(
@@ -435,10 +444,6 @@ def test_changed_files_are_kept_as_far_as_there_is_room(
     assert files(place.folder / "workspace") == kept
 
 
-def test_five_mebibytes_are_kept(place: Place) -> None:
-    assert module.KEPT_BYTES == 5 * 2**20 and module.COPIED_BYTES == 2**28
-
-
 def test_changed_files_that_cannot_be_kept_are_named(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,6 +459,7 @@ def test_changed_files_that_cannot_be_kept_are_named(
     place.agent.act = lambda workspace: (workspace / "new.txt").write_text("new")
     place.run()
     assert (place.folder / "left_out.txt").read_text() == "new.txt: File name too long\n"
+    assert (module.KEPT_BYTES, module.COPIED_BYTES) == (5 * 2**20, 2**28)
 
 
 @dataclass
@@ -524,3 +530,22 @@ def test_a_container_that_is_handed_over_is_judged_at_once_or_never(
 def test_a_verifier_of_the_users_own_gets_no_container(place: Place) -> None:
     place.run(task=HANDED)
     assert place.agent.requests[0].keep_as == "" and not place.environments.discarded
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_programs_that_tests_would_run_are_taken_out_for_tests_alone(
+    own: bool, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def clean_workspace(workspace: Path, workdir: str, programs: bool) -> list[str]:
+        seen.append((workdir, programs))
+        return []
+
+    monkeypatch.setattr(module, "clean_workspace", clean_workspace)
+    monkeypatch.setattr(module, "judge", lambda *arguments: Reward(1.0))
+    place.run(**({} if own else {"verifier": None}))
+    place.folder = place.folder.parent / "second"
+    place.folder.mkdir()
+    place.run(verifier=None, task=replace(TASK, verify=place.verifier if own else None))
+    assert seen == [("/work", not own)] * 2

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from harnesses.accounts.terms import TERMS
 from harnesses.base import ModelSpec, Openings, Status, Usage
 from harnesses.gateway.service import PlanUse, Wait
 from sandboxes.base import SandboxError
@@ -18,13 +19,14 @@ from skillopt.config.schema import RunLimitsConfig
 from skillopt.core.errors import PausedError
 from skillopt.core.import_path import OwnCodeError
 from skillopt.core.judgement import Judgement
-from skillopt.core.skill import Skill
+from skillopt.core.skill import Skill, write_skill
 from skillopt.core.types import Reward, Rollout, Task, Triggers
 from skillopt.rollouts import runner as module
 from skillopt.rollouts.executors import LostAttemptError
 from skillopt.rollouts.judge.asking import JudgeSpec
 from skillopt.rollouts.judge.question import read_template
 from skillopt.rollouts.prepare import Prepared, prepare
+from skillopt.rollouts.questions import Questions
 from skillopt.rollouts.rollout import Job
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.rollouts.store import OUTCOME
@@ -519,3 +521,93 @@ def test_a_rollout_that_another_process_has_stored_is_the_result(place: Place) -
     (found,) = place.run()
     assert found.answer == "theirs" and place.of(RolloutRan)[0].seconds == 9.0
     assert isinstance(found, Rollout)
+
+
+def test_harnesses_are_made_once_and_the_configs_own_with_its_settings(
+    made: Any, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def make_harness(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return object()
+
+    monkeypatch.setattr(module, "make_harness", make_harness)
+    runner = made().runner
+    own = runner.config.harness
+    first = runner.harness(own.name)
+    assert runner.harness(own.name) is first and runner.harness("codex") is not first
+    assert asked == [(own.name, own.version, own.options, own.mode), ("codex",)]
+
+
+def test_another_harness_runs_if_it_is_named(place: Place) -> None:
+    (found,) = place.run(harness="codex")
+    assert found.identity["harness"]["name"] == "codex"
+    assert place.executor.jobs[0].harness.name == "codex"
+
+
+def test_the_second_attempt_waits_and_each_further_one_twice_as_long(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(module, "RETRY_WAIT_S", 1.0)
+    monkeypatch.setattr(place.runner._cancelled, "wait", waits.append)
+    place.executor.answers = [FAILED, FAILED]
+    place.run()
+    assert waits == [1.0, 2.0]
+
+
+def test_seconds_are_recorded_to_the_millisecond(place: Place) -> None:
+    place.executor.answers = [{"duration_s": 1.23456, "service_s": 0.12356}]
+    place.run()
+    (record,) = place.of(RolloutRan)
+    assert (record.seconds, record.service_seconds) == (1.235, 0.124)
+
+
+def test_a_skill_that_another_process_has_written_meanwhile_is_used(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slower(skill: Skill, folder: Path) -> None:
+        write_skill(skill, folder)
+        raise OSError(17, "it is there")
+
+    monkeypatch.setattr(module, "write_skill", slower)
+    place.run(TASKS[:1], SKILL)
+    assert place.executor.jobs[0].skill is not None
+
+    def fails(skill: Skill, folder: Path) -> None:
+        raise OSError(13, "denied")
+
+    monkeypatch.setattr(module, "write_skill", fails)
+    with pytest.raises(OSError, match="denied"):
+        place.run(TASKS[:1], Skill("other", "Rules.", "- x\n"))
+
+
+def test_a_verifier_of_the_users_own_judges_tasks_of_openings(made: Any) -> None:
+    place = made()
+    place.runner.parts = {"verifier": "own:judge#1"}
+    place.run([TRIGGERED], SKILL)
+    (job,) = place.executor.jobs
+    assert job.openings is None and "triggers" not in job.identity.agent
+    assert job.identity.agent["verifier"] == "own:judge#1"
+
+
+def test_the_terms_of_a_plan_are_told_once_on_a_machine(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "login", lambda config, name: "claude-plan")
+    for first in (True, False):
+        monkeypatch.setattr(module, "first_use", lambda text, first=first: first)
+        place.runner._tell_terms()
+    assert [note.text for note in place.of(Noted)] == [TERMS]
+
+
+def test_all_is_closed_with_the_runner(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(Questions, "close", lambda self: closed.append("questions"))
+    place = made()
+    pool = place.runner.pool
+    place.runner.__exit__(None, None, None)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        pool.submit(print)
+    assert closed == ["questions"]

@@ -444,6 +444,8 @@ def test_at_the_end_nodes_are_closed_and_what_runs_has_failed(tmp_path: Path) ->
             with pytest.raises(SandboxError, match=ENDED):
                 run.done.result(0)
             assert a.gone == b.gone == ENDED
+            place.fleet.lost(a, "it was killed")
+            assert a.gone == ENDED
         with pytest.raises(SandboxError, match=ENDED), place.fleet.slot(tmp_path, 5):
             pass
     for name in "ab":

@@ -293,3 +293,91 @@ def test_a_game_is_played_until_its_socket_ends(
     assert given == [(str(tmp_path / "game"), 7, str(tmp_path)), "go 1"]
     assert [json.loads(line)["won"] for line in lines] == [False, True]
     assert limits == [(known.RLIMIT_AS, (2 * 1024**3,) * 2), (known.RLIMIT_CPU, (1800, 1800))]
+
+
+def test_games_are_processes_that_are_asked_for_by_their_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(file: str, most: int, channel: socket.socket) -> None:
+        os.write(1, f"{file} of {most}, ".encode())
+        os.write(2, b"odd, ")
+        if file == "fails":
+            raise ValueError("no game")
+        with channel:
+            channel.recv(1)
+
+    monkeypatch.setattr(program, "play", play)
+    ours, theirs = socket.socketpair()
+    games = program.Games(theirs)
+    with ours, theirs, (tmp_path / "log").open("wb") as log:
+
+        def ask(request: dict[str, Any]) -> Any:
+            given = []
+            if "play" in request:
+                given = [os.dup(channel.fileno()), os.dup(log.fileno())]
+            return games._answer(request, given)
+
+        mine, channel = socket.socketpair()
+        first = ask({"play": "a", "max_steps": 5})["game"]
+        second = ask({"play": "b", "max_steps": 5})["game"]
+        assert first == f"{os.getpid()}-1" and second == f"{os.getpid()}-2"
+        assert ask({"game": first}) == ask({"game": second}) == {"code": None}
+        assert ask({"end": second}) == {"code": -9}
+        mine.sendall(b"x")
+        channel.close()
+        mine.close()
+        assert games._code(first, 0) == 0 and ask({"game": first}) == {"code": 0}
+        assert ask({"end": first}) == {"code": 0} and ask({"game": first}) == {"code": -9}
+        assert ask({"game": "of another"}) == ask({"end": "of another"}) == {"code": -9}
+        mine, channel = socket.socketpair()
+        failing = ask({"play": "fails", "max_steps": 7})["game"]
+        assert games._code(failing, 0) == 1
+        last = ask({"play": "c", "max_steps": 5})["game"]
+        ours.sendall(json.dumps({"game": failing}).encode())
+        ours.shutdown(socket.SHUT_WR)
+        games.serve()
+        assert json.loads(ours.recv(100)) == {"code": 1}
+        assert games._code(last) == -9, "games end with their server"
+        channel.close()
+        mine.close()
+    assert "fails of 7, odd, " in (tmp_path / "log").read_text()
+
+
+ECHO = """\
+import json, os, socket, sys
+control = socket.socket(fileno=0)
+print("what it prints", flush=True)
+while True:
+    request, given, _, _ = socket.recv_fds(control, 65536, 2)
+    if not request:
+        break
+    asked = json.loads(request)
+    if asked == "end":
+        sys.exit(3)
+    answer = json.dumps([asked, len(given), os.environ.get("SOME_API_KEY")]).encode() + b"\\n"
+    control.sendall(answer)
+"""
+
+
+def test_the_engines_process_is_started_when_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "secret")
+    (tmp_path / "engine.py").write_text(ECHO)
+    server = engines.EngineServer(tmp_path / "engine.py")
+    assert server.pid is None
+    try:
+        found: Any = server.request({"a": 1})
+        assert found == [{"a": 1}, 0, None]
+        first = server.pid
+        with (tmp_path / "log").open("wb") as log:
+            found = server.request({"b": 2}, [log.fileno(), 1])
+        assert found[:2] == [{"b": 2}, 2]
+        assert server.pid == first
+        with pytest.raises(EngineError, match="the game engine ended: exit code 3, what it prints"):
+            server.request(cast(Any, "end"))
+        assert server.request({"a": 1}) and server.pid != first
+    finally:
+        server.close()
+    assert server.pid is None
+    server.close()
