@@ -247,6 +247,24 @@ def test_a_session_has_at_most_half_of_the_slots(total: int, most: int) -> None:
     assert asyncio.run(play()) == most
 
 
+def test_what_is_given_back_is_one_slot_and_more_slots_are_for_who_waits() -> None:
+    async def play() -> None:
+        slots = Slots(4)
+        await slots.take("a", 1)
+        await slots.take("a", 1)
+        slots.give_back("a")
+        await slots.take("a", 0)
+        with pytest.raises(TimeoutError):
+            await slots.take("a", 0)
+        waiting = asyncio.ensure_future(slots.take("a", 5))
+        await asyncio.sleep(0)
+        slots.resize(6)
+        await waiting
+        assert slots.held == 3
+
+    asyncio.run(play())
+
+
 def test_who_gives_up_waiting_has_no_turn() -> None:
     async def play() -> None:
         slots = Slots(1)
