@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandboxes.access import HostRule, Visit, read_address
+from sandboxes.base import SandboxError
 from sandboxes.proxy import MAX_CONNECTIONS, Proxy
 from sandboxes.tls import UNRECOGNIZED_NAME
 from tests.helpers.hello import client_hello, in_records, with_extension
@@ -126,6 +127,17 @@ def test_a_host_header_that_names_another_host_is_refused(
 def test_a_connection_that_has_ended_makes_room(ask: Ask) -> None:
     for _ in range(MAX_CONNECTIONS + 1):
         assert ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_proxy_takes_its_socket_away(gone: bool, tmp_path: Path) -> None:
+    with Proxy(tmp_path / "s", []):
+        assert (tmp_path / "s").is_socket() and (tmp_path / "s").stat().st_mode & 0o777 == 0o666
+        if gone:
+            (tmp_path / "s").unlink()
+    assert not (tmp_path / "s").exists()
+    with pytest.raises(SandboxError, match=r"the proxy on .*/no/s cannot listen"):
+        Proxy(tmp_path / "no" / "s", []).__enter__()
 
 
 def test_a_server_that_is_down_is_said_to_be(tmp_path: Path) -> None:

@@ -224,6 +224,11 @@ def test_one_id_that_is_known_is_enough_to_write_a_reply_anew() -> None:
     assert [item["call_id"] for item in json.loads(found)["output"]] == ["a_2", "b"]
 
 
+def test_a_piece_that_cannot_be_read_passes_as_it_is() -> None:
+    odd = event(chat({"index": 0, "function": 7}))
+    assert passed(known("a"), "chat", odd) == [odd, b""]
+
+
 @pytest.mark.parametrize("raw", [b"no JSON: tool_calls", b"[]", b'{"choices": {"tool_calls": 1}}'])
 def test_what_is_no_reply_passes(raw: bytes) -> None:
     ids = known("a")

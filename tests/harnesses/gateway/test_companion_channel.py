@@ -89,6 +89,15 @@ def test_what_is_no_message_is_refused(raw: bytes, words: str) -> None:
     channel.close()
 
 
+def test_the_limit_is_told_in_megabytes() -> None:
+    channel = CompanionChannel(Counter())
+    assert channel._left == 64 << 20
+    channel._left = 1
+    assert ask(channel, b"{}")[0][0] == 403
+    assert channel.exhausted == "limit of 64 MB for companion messages is used up"
+    channel.close()
+
+
 def test_words_are_recorded_as_they_are(tmp_path: Path) -> None:
     channel = CompanionChannel(Counter(), tmp_path)
     ask(channel, {"add": 1, "word": "ü"}, {"add": 2})

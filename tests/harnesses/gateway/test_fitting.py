@@ -297,6 +297,26 @@ def test_an_id_that_the_client_made_is_no_other_calls() -> None:
     assert answered(way, reply, False).calls[0].id == "mine_2"
 
 
+def test_a_reply_names_the_model_that_made_it() -> None:
+    shown = Conversation("asked", (Message("user", "q"),))
+    for client, to in PAIRS:
+        way = sent(client, to, shown)
+        assert answered(way, Reply("x"), False).model == "m", "as the service says"
+        unnamed = CODECS[to].write_response(Reply("x"), "", "1")
+        raw = json.dumps(unnamed).encode()
+
+        async def told(way: Translated = way, raw: bytes = raw) -> bytes:
+            async def chunks() -> AsyncIterator[bytes]:
+                yield raw
+
+            answer = way.answer(Answer(200, "application/json", chunks()))
+            assert answer.content_type == "application/json"
+            return b"".join([chunk async for chunk in answer.chunks])
+
+        reply = read_answer(client, "application/json", asyncio.run(told()))
+        assert reply.model == "asked"
+
+
 def test_a_second_try_of_a_call_has_the_ids_of_the_first() -> None:
     ids = CallIds()
     way = sent("messages", "chat", Conversation("m", (Message("user", "q"),)), ids)

@@ -456,6 +456,7 @@ def test_what_a_command_ends_with() -> None:
     assert (made.max_concurrency, made.timeout_s, made.api_version, made.called) == (
         16, 600.0, "", "",
     )  # fmt: skip
+    assert made.secrets() == ()
     given = Call("chat", "/v1", {}, {}, 1)
     assert (given.silence_s, given.raw, given.bearer) == (None, None, "")
 

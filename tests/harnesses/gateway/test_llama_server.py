@@ -206,6 +206,7 @@ def test_calls_start_the_server_if_it_is_not_there(
         said = json.loads(b"".join([chunk async for chunk in other.chunks]))
         assert said["error"]["message"] == "this server only has the model 'm'"
         assert other.content_type == "application/json"
+        assert said["error"]["type"] == "not_found_error"
         return [answer.status for answer in (*both, other)]
 
     assert asyncio.run(play()) == [200, 200, 200, 404] and len(started.asked) == 2

@@ -72,6 +72,12 @@ def test_a_wait_is_told_when_it_is_worth_it(
     assert heard.waits[-1] == Wait("up", "busy", NOW + 100, NOW + 109)
 
 
+def test_nothing_is_known_of_a_service_at_first(heard: Heard) -> None:
+    service = heard.service
+    assert (service.held_until, service.limited_until, service.blocked) == (0.0, 0.0, "")
+    assert (service.windows, service.raised, service.health.replied) == ((), None, False)
+
+
 def test_a_plan_is_told_of_when_something_else_is_known(heard: Heard) -> None:
     heard.service.plan_told({"x": "y"})
     assert heard.uses == []
@@ -144,6 +150,10 @@ def test_a_service_that_refuses_for_one_reason_in_three_rollouts_is_not_asked_ag
     assert service.blocked.startswith("x" * 200 + "c (so in 3 rollouts;")
     service.refused("no tool 3", 3)
     assert "3 rollouts" in service.blocked
+    other = Heard().service
+    for rollout in (1, 2, 3):
+        other.refused("y" * 199 + "abc"[rollout - 1], rollout)
+    assert other.blocked == "", "a text is known by its first 200 characters"
 
 
 def test_the_first_that_its_code_raised_is_kept(heard: Heard) -> None:
@@ -235,6 +245,24 @@ def test_a_session_has_at_most_half_of_the_slots(total: int, most: int) -> None:
         return taken
 
     assert asyncio.run(play()) == most
+
+
+def test_what_is_given_back_is_one_slot_and_more_slots_are_for_who_waits() -> None:
+    async def play() -> None:
+        slots = Slots(4)
+        await slots.take("a", 1)
+        await slots.take("a", 1)
+        slots.give_back("a")
+        await slots.take("a", 0)
+        with pytest.raises(TimeoutError):
+            await slots.take("a", 0)
+        waiting = asyncio.ensure_future(slots.take("a", 5))
+        await asyncio.sleep(0)
+        slots.resize(6)
+        await waiting
+        assert slots.held == 3
+
+    asyncio.run(play())
 
 
 def test_who_gives_up_waiting_has_no_turn() -> None:

@@ -203,6 +203,7 @@ def test_a_service_that_is_blocked_is_not_asked() -> None:
     upstream.service.blocked = "used up"
     made = tries(upstream)
     assert (outcome(made), upstream.asked, made.count) == ("used up", 0, 0)
+    assert GivenUpError("x").exit_code == 3
 
 
 def test_only_so_much_of_a_refusal_is_read() -> None:

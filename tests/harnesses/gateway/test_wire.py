@@ -90,9 +90,41 @@ def test_older_records_are_read_and_newer_ones_refused_by_name(tmp_path: Path) -
     (tmp_path / WIRE).write_text("".join(json.dumps(line) + "\n" for line in lines))
     first, second = read_wire(tmp_path / WIRE)
     assert first.request == second.request == body and (second.part, second.tries) == (1, 2)
+    assert first == Exchange("chat", body, None, 200, "", 1.0, 2.0)
+    lines = [old | {"agent": name} for name in ("", "a")]
+    (tmp_path / WIRE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [one.thread for one in read_wire(tmp_path / WIRE)] == [None, "a"]
     (tmp_path / WIRE).write_text(json.dumps(old | {"format": 3}) + "\n")
     with pytest.raises(SkillOptError, match=rf"{WIRE}: has format 3, .* reads formats 1 and 2"):
         read_wire(tmp_path / WIRE)
+
+
+def test_a_line_has_all_that_is_known_of_a_call(tmp_path: Path) -> None:
+    given = Exchange(
+        "chat", {"model": "m"}, None, 429, "no", 1.0, 2.0, "messages", ("a",), ("b",), "t", 3,
+        "service", 4,
+    )  # fmt: skip
+    WireWriter(tmp_path / WIRE).add(given)
+    WireWriter(tmp_path / WIRE).add(exchange({}))
+    first, second = map(json.loads, (tmp_path / WIRE).read_text().splitlines())
+    assert first == {
+        "format": 2, "protocol": "chat", "spoken": "messages", "left_out": ["a"],
+        "ignored": ["b"], "started": 1.0, "ended": 2.0, "status": 429, "error": "no",
+        "request": {"model": "m"}, "shared": {}, "parts": {}, "lists": {}, "response": None,
+        "thread": "t", "part": 3, "blame": "service", "tries": 4,
+    }  # fmt: skip
+    assert second["spoken"] == "chat" and second["response"]["choices"]
+    read, other = read_wire(tmp_path / WIRE)
+    assert read == given and other.reply is not None and other.reply.text == "ok"
+
+
+@pytest.mark.parametrize(("length", "apart"), [(198, False), (199, True)])
+def test_what_is_long_is_written_once(length: int, apart: bool, tmp_path: Path) -> None:
+    body = {"a": "x" * length, "b": []}  # Two quotes are a part of a text.
+    WireWriter(tmp_path / WIRE).add(exchange(body))
+    line = json.loads((tmp_path / WIRE).read_text())
+    assert (line["request"]["a"] is None) is apart and len(line["parts"]) == apart
+    assert [one.request for one in read_wire(tmp_path / WIRE)] == [body]
 
 
 def test_a_call_that_was_not_written_is_written_whole_the_next_time(tmp_path: Path) -> None:
