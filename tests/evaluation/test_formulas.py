@@ -7,8 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats as theirs
-from scipy.optimize import brentq
 
 from skillopt.evaluation.distributions import exact_interval, mid_p_interval, solve
 from skillopt.evaluation.exact import exact_p
@@ -27,6 +25,7 @@ from skillopt.evaluation.stats import (
     visible_gain,
 )
 from skillopt.gates import power
+from tests.helpers import scientific as scipy
 
 INF = math.inf
 
@@ -45,14 +44,14 @@ def trials_of(tasks: float, variance: float, worst: float, runs: float) -> float
         return tasks
     weight = 1.0 if math.isinf(runs) else 4.0
     shrunk = ((tasks - 1) * variance + weight * worst) / (tasks - 1 + weight)
-    ratio = theirs.norm.ppf(0.975) / theirs.t.ppf(0.975, tasks - 1)
+    ratio = scipy.stats.norm.ppf(0.975) / scipy.stats.t.ppf(0.975, tasks - 1)
     return min(tasks * max(worst / shrunk * ratio**2, 1.0), max(runs, tasks))
 
 
 def clopper(successes: float, trials: float, level: float = 0.95) -> tuple[float, float]:
     tail, failures = (1 - level) / 2, trials - successes
-    low = theirs.beta.ppf(tail, successes, failures + 1) if successes > 0 else 0.0
-    high = theirs.beta.ppf(1 - tail, successes + 1, failures) if failures > 0 else 1.0
+    low = scipy.stats.beta.ppf(tail, successes, failures + 1) if successes > 0 else 0.0
+    high = scipy.stats.beta.ppf(1 - tail, successes + 1, failures) if failures > 0 else 1.0
     return float(low), float(high)
 
 
@@ -60,12 +59,16 @@ def mid_p(successes: float, trials: float) -> tuple[float, float]:
     failures = trials - successes
 
     def half(p: float) -> float:
-        at_least = theirs.beta.cdf(p, successes, failures + 1) if successes > 0 else 1.0
-        more = theirs.beta.cdf(p, successes + 1, failures) if failures > 0 else 0.0
+        at_least = scipy.stats.beta.cdf(p, successes, failures + 1) if successes > 0 else 1.0
+        more = scipy.stats.beta.cdf(p, successes + 1, failures) if failures > 0 else 0.0
         return float(at_least + more) / 2
 
-    low = brentq(lambda p: half(p) - 0.025, 1e-12, 1 - 1e-12) if successes > 0 else 0.0
-    high = brentq(lambda p: half(p) - 0.975, 1e-12, 1 - 1e-12) if failures > 0 else 1.0
+    low = (
+        scipy.optimize.brentq(lambda p: half(p) - 0.025, 1e-12, 1 - 1e-12) if successes > 0 else 0.0
+    )
+    high = (
+        scipy.optimize.brentq(lambda p: half(p) - 0.975, 1e-12, 1 - 1e-12) if failures > 0 else 1.0
+    )
     return low, high
 
 
@@ -220,7 +223,7 @@ def test_the_visible_gain_of_degrees_is_that_of_a_t_test() -> None:
     tasks, middle, variance = moments(changes, [1.0] * 8)
     worst = float(np.mean(np.abs(changes))) - middle**2
     spread = math.sqrt((7 * variance + worst) / 8 / tasks)
-    right = (theirs.t.ppf(0.975, 7) + theirs.norm.ppf(0.8)) * spread
+    right = (scipy.stats.t.ppf(0.975, 7) + scipy.stats.norm.ppf(0.8)) * spread
     assert visible_gain(changes) == pytest.approx(right)
     assert visible_gain(changes[:5]) is None, "too few for any gain"
     assert visible_gain([0.99, -0.99, 0.9, -0.9, 0.95, -0.95]) is None, "more than all"
@@ -284,7 +287,7 @@ def test_the_spread_of_runs_is_at_least_that_of_chance(
     if different == 1:
         assert alone == Estimate(found.mean)
     else:
-        half = theirs.t.ppf(0.975, len(values) - 1) * math.sqrt(found.spread)
+        half = scipy.stats.t.ppf(0.975, len(values) - 1) * math.sqrt(found.spread)
         ends = max(0.0, middle - half), min(1.0, middle + half)
         assert (alone.low, alone.high) == pytest.approx(ends)
 
@@ -302,7 +305,7 @@ def test_the_spread_of_runs_is_at_least_that_of_chance(
 def test_the_difference_of_runs_has_welchs_degrees(before: RunScores, after: RunScores) -> None:
     total = before.spread + after.spread
     known = sum(one.spread**2 / one.free for one in (before, after))
-    quantile = theirs.t.ppf(0.975, total**2 / known) if known else theirs.norm.ppf(0.975)
+    quantile = scipy.stats.t.ppf(0.975, total**2 / known) if known else scipy.stats.norm.ppf(0.975)
     half, value = quantile * math.sqrt(total), after.mean - before.mean
     found = difference_of_runs(before, after)
     assert found.value == pytest.approx(value)

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
-from scipy.stats import t, ttest_ind
 
 from skillopt.evaluation.comparable import check_comparable, differences, setup_of
 from skillopt.evaluation.method_table import Comparison, methods_of
@@ -15,6 +14,7 @@ from skillopt.evaluation.run_table import FinishedRun, read_finished
 from skillopt.evaluation.stats import Estimate, RunScores, difference_of_runs, mean_of_runs
 from skillopt.run.folder import RunError
 from skillopt.run.records import FORMAT, RunCreated
+from tests.helpers import scientific as scipy
 from tests.helpers.tiny import Tiny, tiny
 
 __all__ = ["tiny"]
@@ -55,14 +55,14 @@ def test_scores_of_the_same_metric_are_comparable(
 def test_the_mean_has_students_interval() -> None:
     middle = sum(SPREAD) / 3
     error = (sum((v - middle) ** 2 for v in SPREAD) / 2 / 3) ** 0.5
-    low, high = t.interval(0.95, 2, middle, error)
+    low, high = scipy.stats.t.interval(0.95, 2, middle, error)
     assert ends(mean_of_runs(scores(*SPREAD))) == pytest.approx((max(low, 0), min(high, 1)))
     assert mean_of_runs(scores(0.5)) == Estimate(0.5)
     assert mean_of_runs(scores(0.5, 0.5, different=1)) == Estimate(0.5)
 
 
 def test_the_difference_has_welchs_interval() -> None:
-    expected = ttest_ind(OTHER, SPREAD, equal_var=False).confidence_interval()
+    expected = scipy.stats.ttest_ind(OTHER, SPREAD, equal_var=False).confidence_interval()
     found = ends(difference_of_runs(scores(*SPREAD), scores(*OTHER)))
     assert found == pytest.approx((expected.low, expected.high), rel=1e-6)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from scipy.stats import binomtest
 
 from harnesses.base import Usage
 from skillopt.core.types import Reward, Rollout
 from skillopt.evaluation.scoring import Opening, Row, opening_of
+from tests.helpers import scientific as scipy
 from tests.helpers.values import a_rollout, a_task
 
 
@@ -30,7 +30,7 @@ def test_precision_and_recall_are_those_of_the_table() -> None:
     assert found is not None and found.precision is not None and found.recall is not None
     assert found.tasks == 5 and found.calls == 3.0
     assert found.precision.value == found.recall.value == pytest.approx(2 / 3)
-    theirs = binomtest(2, 3).proportion_ci(0.95, "exact")
+    theirs = scipy.stats.binomtest(2, 3).proportion_ci(0.95, "exact")
     assert (found.recall.low, found.recall.high) == pytest.approx((theirs.low, theirs.high))
     assert "precision 67 % [9, 99], recall 67 % [9, 99], 3.0 model calls" in found.words
     assert Opening.read(found.to_json()) == found

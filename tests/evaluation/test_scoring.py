@@ -23,6 +23,7 @@ from skillopt.evaluation.stats import (
     rate,
     rate_difference,
 )
+from tests.helpers import scientific as scipy
 from tests.helpers.values import a_rollout, a_task
 
 
@@ -226,10 +227,8 @@ def test_up_to_four_runs_of_a_task_have_an_interval_of_98_percent(
     before: list[float], after: list[float], level: float
 ) -> None:
     """Newcombe's method 10, with scipy's exact intervals of each share."""
-    from scipy.stats import binomtest
-
     found = rate_difference(before, after)
-    ends = [binomtest(int(sum(runs)), len(runs)).proportion_ci(level, "exact")
+    ends = [scipy.stats.binomtest(int(sum(runs)), len(runs)).proportion_ci(level, "exact")
             for runs in (before, after)]  # fmt: skip
     old, new = (sum(runs) / len(runs) for runs in (before, after))
     low = new - old - ((new - ends[1].low) ** 2 + (ends[0].high - old) ** 2) ** 0.5

@@ -10,8 +10,6 @@ from statistics import NormalDist
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import betainc
-from scipy.stats import binomtest, permutation_test, t
 
 from benchmarks.coverage import Cell, exact_paired, mean_cell, paired_cell
 from skillopt.evaluation.distributions import beta_cdf, exact_interval, mid_p_interval, t_quantile
@@ -28,6 +26,7 @@ from skillopt.evaluation.stats import (
     visible_gain,
 )
 from skillopt.gates import power
+from tests.helpers import scientific as scipy
 
 SHARES = st.floats(0, 1)
 
@@ -35,17 +34,17 @@ SHARES = st.floats(0, 1)
 @pytest.mark.parametrize(("a", "b"), [(0.5, 1), (1, 5), (3.3, 900), (200, 1), (1e3, 4e3)])
 def test_beta_is_that_of_scipy(a: float, b: float) -> None:
     for x in (0.0, 0.001, 0.1, 0.3, 0.5, 0.9, 0.999, 1.0):
-        assert beta_cdf(x, a, b) == pytest.approx(betainc(a, b, x), abs=1e-10)
+        assert beta_cdf(x, a, b) == pytest.approx(scipy.special.betainc(a, b, x), abs=1e-10)
 
 
 @pytest.mark.parametrize("degrees", [1, 4, 19.5, 199])
 def test_t_is_that_of_scipy(degrees: float) -> None:
-    assert t_quantile(degrees) == pytest.approx(t.ppf(0.975, degrees), rel=1e-9)
+    assert t_quantile(degrees) == pytest.approx(scipy.stats.t.ppf(0.975, degrees), rel=1e-9)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 5), (3, 5), (5, 5), (7, 20), (199, 200)])
 def test_rates_have_the_exact_interval_of_scipy(successes: int, trials: int) -> None:
-    theirs = binomtest(successes, trials).proportion_ci(0.95, "exact")
+    theirs = scipy.stats.binomtest(successes, trials).proportion_ci(0.95, "exact")
     found = rate(successes, trials)
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
     single = [1.0] * successes + [0.0] * (trials - successes)
@@ -56,7 +55,7 @@ def test_rates_have_the_exact_interval_of_scipy(successes: int, trials: int) -> 
 def test_mid_p_counts_the_outcome_half() -> None:
     low, high = mid_p_interval(3, 10)
     for share, sign in ((low, 1), (high, -1)):
-        tail = binomtest(3, 10, share, "greater" if sign > 0 else "less").pvalue
+        tail = scipy.stats.binomtest(3, 10, share, "greater" if sign > 0 else "less").pvalue
         point = math.comb(10, 3) * share**3 * (1 - share) ** 7
         assert tail - point / 2 == pytest.approx(0.025, abs=1e-9)
     exact = exact_interval(3, 10)
@@ -95,7 +94,7 @@ def test_no_interval_is_of_no_width_or_leaves_its_value_out(
 @given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=30))
 def test_for_single_runs_the_test_is_mcnemars(changes: list[float]) -> None:
     up, down = changes.count(1.0), changes.count(-1.0)
-    theirs = binomtest(up, up + down).pvalue if up + down else 1.0
+    theirs = scipy.stats.binomtest(up, up + down).pvalue if up + down else 1.0
     assert exact_p(changes) == pytest.approx(theirs, abs=1e-12)
 
 
@@ -103,7 +102,7 @@ def test_for_single_runs_the_test_is_mcnemars(changes: list[float]) -> None:
 def test_for_degrees_the_test_is_the_permutation_test_of_scipy(count: int) -> None:
     rng = random.Random(count)
     changes = [rng.randint(-2, 4) / 4 for _ in range(count)]
-    theirs = permutation_test(
+    theirs = scipy.stats.permutation_test(
         (changes, [0.0] * count),
         lambda x, y, axis: (x - y).sum(axis=axis),
         permutation_type="samples",

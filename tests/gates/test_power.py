@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from skillopt.gates.power import power, told_of_tasks, visible_gain
+from tests.helpers import scientific as scipy
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_the_power_is_that_of_scipys_test(tasks: int, gain: float, noise: float)
     rng = np.random.default_rng(0)
     chances = [gain + noise / 2, noise / 2, 1 - gain - noise]
     found = [
-        up > down and stats.binomtest(int(up), int(up + down)).pvalue <= 0.05
+        up > down and scipy.stats.binomtest(int(up), int(up + down)).pvalue <= 0.05
         for up, down, _ in rng.multinomial(tasks, chances, size=2000)
     ]
     assert power(tasks, gain, noise) == pytest.approx(np.mean(found), abs=0.04)
@@ -55,10 +55,10 @@ def test_the_power_is_the_sum_over_all_outcomes(tasks: int, gain: float, noise: 
     lost = min(noise / 2, (1 - gain) / 2)
     chances = [gain + lost, lost, 1 - gain - 2 * lost]
     found = sum(
-        stats.multinomial.pmf([up, down, tasks - up - down], tasks, chances)
+        scipy.stats.multinomial.pmf([up, down, tasks - up - down], tasks, chances)
         for up in range(tasks + 1)
         for down in range(tasks + 1 - up)
-        if up > down and stats.binomtest(up, up + down).pvalue <= 0.05 + 1e-12
+        if up > down and scipy.stats.binomtest(up, up + down).pvalue <= 0.05 + 1e-12
     )
     assert power(tasks, gain, noise) == pytest.approx(float(found), abs=1e-9)
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from scipy import stats
 
 from skillopt.gates.fresh import FreshGate
 from skillopt.gates.rivals import search_of
 from skillopt.gates.search import GateSearch
 from skillopt.gates.simulation import Setting, World, cell, cells, simulate
 from skillopt.gates.strict import StrictGate
+from tests.helpers import scientific as scipy
 
 RULES = ("strict", "fresh", "cap-evolve", "evoskill", "gepa")
 
@@ -114,7 +114,7 @@ def test_a_skill_of_useless_edits_is_seldom_confirmed_on_a_test_split() -> None:
         before, after = world.held_out((), 40), world.held_out(delivered, 40)
         won, lost = int((after > before).sum()), int((after < before).sum())
         accepted += len(delivered)
-        p = stats.binomtest(won, won + lost).pvalue if won + lost else 1.0
+        p = scipy.stats.binomtest(won, won + lost).pvalue if won + lost else 1.0
         confirmed += won > lost and p <= 0.05
     assert accepted > runs  # It does let useless edits in.
     assert confirmed <= 0.05 * runs
