@@ -25,12 +25,14 @@ class Counter:
         self.total = 0
         self.closed = 0
         self.threads: set[int] = set()
+        self.begun = threading.Event()
         self.under_way = 0
         self.most_at_once = 0
         self.closed_while_replying = False
 
     def reply(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         self.under_way += 1
+        self.begun.set()
         self.threads.add(threading.get_ident())
         self.most_at_once = max(self.most_at_once, self.under_way)
         try:

@@ -140,8 +140,7 @@ def test_the_end_waits_for_the_reply_that_is_under_way(gateway: Gateway) -> None
     with gateway.open(grant(game)) as session:
         asking = threading.Thread(target=send, args=(session, {"do": "sleep", "s": 0.1, "add": 1}))
         asking.start()
-        while not game.under_way:
-            time.sleep(0.01)
+        assert game.begun.wait(60)
     assert (game.closed, game.closed_while_replying, game.total) == (1, False, 1)
     asking.join()
 
