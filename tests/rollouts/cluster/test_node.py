@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import zstandard
 
+from harnesses.agents.cli_agent import CliHarness
 from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Status, Usage
 from harnesses.gateway.service import Wait
@@ -348,6 +349,59 @@ def test_what_a_node_has_opened_is_closed_with_it(place: Place) -> None:
     place.node.close()
     place.node.close()
     assert closed == [1]
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "waited_s"), [(0.0, 0.0), (0.05, 0.05), (1.0, 1.0), (1.99, 2.0), (9.0, 2.0)]
+)
+def test_attempts_have_a_moment_to_end_when_a_node_is_closed(
+    lasts_s: float, waited_s: float, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, said = 100.0, list[str]()
+    if lasts_s:
+        place.node._attempts = {1: cast(Any, None)}
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        assert place.gateway.closed and place.executor.cancelled and not said
+        now += seconds
+        if now - 100.0 > lasts_s - 0.001:
+            place.node._attempts.clear()
+
+    place.node._stack.callback(said.append, "left")
+    monkeypatch.setattr(module, "_clock", lambda: now)
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=sleep))
+    place.node.close()
+    assert now - 100.0 == pytest.approx(waited_s, abs=0.051) and said == ["left"]
+    place.node._attempts.clear()
+
+
+def test_each_sign_of_life_counts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, alive = 100.0, list[float]()
+    monkeypatch.setattr(module, "_clock", lambda: now)
+    place.node._guard = cast(Any, SimpleNamespace(alive=lambda: alive.append(now)))
+    monkeypatch.setattr(module, "check_keys", lambda names, file: None)
+    place.beat()
+    assert (place.node._heard, alive) == (100.0, [100.0])
+    now = 110.0
+    place.node.about()
+    assert (place.node._heard, alive) == (110.0, [100.0]), "the guard waits for beats"
+    now = 120.0
+    with pytest.raises(ValueError, match="tasks"):
+        place.node._set_up(NodeOrders({}, cast(Any, None), {}, (), "", 2, 30.0))
+    assert place.node._heard == 120.0
+
+
+def test_an_image_is_not_built_for_an_agent_of_the_users_own(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place.node, "_build", None)
+    opened = place.node._open
+    assert opened is not None
+    opened.config = cast(Any, SimpleNamespace(sandbox=SimpleNamespace(kind="docker")))
+    mine = CliHarness(cast(Any, SimpleNamespace(name="mine")))
+    place.node._have_agent(opened, cast(Any, SimpleNamespace(harness=mine)))
+    assert not opened.images
 
 
 def test_an_agents_image_is_built_once_and_only_for_containers(
