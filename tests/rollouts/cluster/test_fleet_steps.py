@@ -686,3 +686,44 @@ def test_nodes_have_a_moment_to_close_and_are_killed(
 )
 def test_a_failure_is_told_in_one_line(error: Exception, words: str) -> None:
     assert _words(error) == words
+
+
+def slot_used(place: Place, member: Member) -> None:
+    with place.fleet.slot(Path("/nowhere"), 0):
+        pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place, member: place.fleet._heard(member, PULSE),
+        lambda place, member: place.fleet.lost(member, "it died"),
+        lambda place, member: place.fleet.cancel(),
+        lambda place, member: place.fleet._set_up(member),
+        slot_used,
+    ],
+    ids=["a pulse", "a loss", "the end", "a new node", "a free slot"],
+)
+def test_who_waits_for_a_slot_is_woken_by_each_change(
+    change: Any, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = place.member("a")
+    link(member).answers = {"about": versions(), "open": "", "beat": PULSE}
+    woken: list[str] = []
+    monkeypatch.setattr(place.fleet._changed, "notify_all", lambda: woken.append("woken"))
+    change(place, member)
+    assert woken == ["woken"]
+
+
+def test_who_waits_for_a_node_is_woken_by_each_look_for_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[bool] = []
+    monkeypatch.setattr(
+        place.fleet._changed, "notify_all", lambda: woken.append(place.fleet._scanned)
+    )
+    place.machines.found, place.machines.made = {"a": "node-a"}, {"a": Link()}
+    scan(place, monkeypatch)
+    place.machines.found = {}
+    scan(place, monkeypatch)
+    assert woken == [True, False]
