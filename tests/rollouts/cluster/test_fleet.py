@@ -165,6 +165,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "TICK_S": 0.001, "_SCAN_S": 0.002, "BEAT_S": 0.004, "_CLOSE_S": 0.02, "_START_S": 0.05,
     }.items():  # fmt: skip
         monkeypatch.setattr(fleet, name, seconds)
+    monkeypatch.setattr(members, "TICK_S", 0.001)
 
 
 @contextmanager

@@ -243,6 +243,25 @@ def test_a_beat_tells_how_far_attempts_are(place: Place) -> None:
     assert seen == [(0, b""), (2, b"one\n"), (2, b""), (2, b"two\n"), (2, b""), (3, b"")]
 
 
+def test_the_calls_of_an_earlier_attempt_are_not_sent_again(place: Place, tmp_path: Path) -> None:
+    """A driver has them already, and adds what a beat brings."""
+    seen: list[bytes] = []
+
+    def act(folder: Path) -> Any:
+        with (folder / WIRE).open("a") as file:
+            file.write("[]\n")
+        (progress,) = place.beat().attempts.values()
+        seen.append(zstandard.ZstdDecompressor().decompress(progress.wire))
+        return a_result(folder)
+
+    place.executor.act = act
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / WIRE).write_text("{}\n")
+    place.attempt(earlier=packed(tmp_path / "before"))
+    place.attempt()
+    assert seen == [b"[]\n"] * 2
+
+
 def test_of_many_calls_a_piece_goes_with_each_beat(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
