@@ -414,3 +414,28 @@ def test_the_port_of_an_address_is_its_end(ray: FakeRay, monkeypatch: pytest.Mon
     monkeypatch.setenv("RAY_ADDRESS", "other:1")
     machines()
     assert asked == [("fd00::1", 6379, 10.0), ("head", 6379, 10.0), ("other", 1, 10.0)]
+
+
+def test_a_version_of_ray_that_prints_otherwise_is_left_alone(ray: FakeRay) -> None:
+    ray._private = SimpleNamespace(worker=SimpleNamespace())
+    machines()
+    assert vars(ray._private.worker) == {}
+
+
+def test_a_cluster_is_joined_from_any_thread(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_by: list[str] = []
+
+    def init(**values: Any) -> None:
+        ray.joined = True
+
+    def set_signal(number: int, handler: Any) -> None:
+        set_by.append(threading.current_thread().name)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(signal, "signal", set_signal)
+    other = threading.Thread(target=machines, name="other")
+    other.start()
+    other.join(5)
+    assert ray.joined and set_by == [], "only the main thread may set them"
+    machines()
+    assert len(set_by) == 2
