@@ -715,3 +715,12 @@ def test_the_files_of_earlier_tests_are_gone_before_the_agent_runs(place: Place)
     place.agent.act = lambda workspace: os.stat(place.folder / "verifier")
     with pytest.raises(OwnCodeError, match="FileNotFoundError"):
         place.run()
+
+
+def test_an_answer_that_utf_8_cannot_express_waits_to_be_judged_too(place: Place) -> None:
+    place.agent.outcome = replace(DONE, answer="said caf\udce9", message="m\udce9")
+    place.verdict = VerifierError("no verdict")
+    assert place.run().status is Status.INFRA_ERROR
+    place.verdict = Reward(1.0)
+    found = place.run()
+    assert (found.answer, found.message) == ("said caf?", "m?") and len(place.agent.requests) == 1

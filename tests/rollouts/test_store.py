@@ -515,3 +515,27 @@ def test_a_moved_folder_is_synced_where_it_is_now(
     assert synced == ["ab"] * 4
     store.remove(kept.folder)
     assert synced == ["ab"] * 4
+
+
+ODD = "caf\udce9 \ud83d \u00fc\U0001f600"
+"""As the name of an agent's file that is not UTF-8, which a user's own verifier may tell."""
+PLAIN = "caf? ? \u00fc\U0001f600"
+
+
+@pytest.mark.parametrize("how", ["commit", "replace", "keep_failed"])
+def test_texts_that_utf_8_cannot_express_are_kept_as_far_as_it_can(
+    how: str, tmp_path: Path
+) -> None:
+    store = RolloutStore(tmp_path)
+    with store.begin("ab12") as folder:
+        odd = a_result(
+            folder,
+            message=f"{folder}: {ODD}",
+            answer=ODD,
+            reward=Reward(0.5, {ODD: 1.0}, ODD, True),
+        )
+        kept = getattr(store, how)(odd)
+    assert kept.message == f"{kept.folder}: {PLAIN}" and kept.answer == PLAIN
+    assert kept.reward == Reward(0.5, {PLAIN: 1.0}, PLAIN, True)
+    assert Rollout.read(kept.folder).answer == PLAIN
+    assert Rollout.read(kept.folder).reward == kept.reward
