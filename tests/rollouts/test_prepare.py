@@ -386,3 +386,9 @@ def test_a_skill_that_its_agent_would_not_load_is_refused_unless_it_is_mounted_o
     with pytest.raises(SkillError, match="house"):
         prepared_skill(codex)
     assert prepared_skill(changed(codex, "harness", mount="instructions")) is not None
+
+
+@pytest.mark.parametrize("path", ["nowhere_at_all:Backend", f"{__name__}:Mine"])
+def test_sandboxes_of_the_users_own_must_be_there(path: str, base: Config) -> None:
+    with pytest.raises(PluginError, match=r"sandbox\.kind"):
+        prepared(changed(base, "sandbox", kind=path))
