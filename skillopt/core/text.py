@@ -22,6 +22,12 @@ def printable(text: str) -> str:
     )
 
 
+def expressible(text: str) -> str:
+    """Text that UTF-8 can express: half of a surrogate pair, as in the name of a file that is not
+    UTF-8, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def estimate_tokens(text: str) -> int:
     """A rough estimate of the tokens of a text, without a model's tokenizer."""
     return math.ceil(len(text) / CHARS_PER_TOKEN)

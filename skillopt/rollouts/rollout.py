@@ -25,6 +25,7 @@ from sandboxes.trees import entries_below, remove_tree, shown_name
 from skillopt.core.files import read_json, to_json, write_atomic
 from skillopt.core.import_path import own_code
 from skillopt.core.judgement import Judgement
+from skillopt.core.text import expressible
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts.identity import RolloutIdentity
 from skillopt.rollouts.judge.asking import Judge, JudgeError, JudgeSpec
@@ -415,7 +416,8 @@ def outcome_of(rollout: Rollout) -> Outcome:
 def keep_outcome(outcome: Outcome, folder: Path) -> None:
     """Store an outcome, which is then judged instead of running the agent again. The trajectory is
     in the folder already."""
-    kept = asdict(replace(outcome, trajectory=None))
+    message, answer = expressible(outcome.message), expressible(outcome.answer)
+    kept = asdict(replace(outcome, trajectory=None, message=message, answer=answer))
     write_atomic(folder / OUTCOME, to_json({"format": 1, **kept}))
 
 

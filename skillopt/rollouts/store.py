@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandboxes.owner import Owner, current_owner, is_dead
@@ -22,6 +22,7 @@ from sandboxes.trees import remove_tree
 from skillopt.core.errors import FileError
 from skillopt.core.files import read_json, sync_folder, to_json, write_atomic
 from skillopt.core.packed import RESULT, is_packed, pack, unpack
+from skillopt.core.text import expressible
 from skillopt.core.types import Rollout, Task
 from skillopt.rollouts.identity import work_of
 
@@ -276,9 +277,19 @@ def _text(file: Path) -> str:
 
 
 def _placed(rollout: Rollout, place: Path) -> Rollout:
+    """A rollout in its place. Its texts may be of a user's own parts, and name files of agents."""
     message = rollout.message.replace(str(rollout.folder), str(place))
-    finished = round(time.time(), 3)
-    return rollout.model_copy(update={"folder": place, "message": message, "finished": finished})
+    own = rollout.reward
+    metrics = {expressible(name): value for name, value in own.metrics.items()}
+    return rollout.model_copy(
+        update={
+            "folder": place,
+            "message": expressible(message),
+            "answer": expressible(rollout.answer),
+            "reward": replace(own, metrics=metrics, feedback=expressible(own.feedback)),
+            "finished": round(time.time(), 3),
+        }
+    )
 
 
 def _seal(folder: Path, rollout: Rollout, packed: bool) -> None:

@@ -212,6 +212,36 @@ def test_an_attempt_is_checked_and_run_in_a_slot(
     assert seen == [("task-1", backend)] * 2 + ["codex"] + [("task-1", backend)] * 2
 
 
+@pytest.mark.parametrize(("root", "handover"), [(True, "auto"), (False, "workdir")])
+def test_sandboxes_and_tests_are_as_the_config_says(
+    root: bool, handover: Any, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Any, ...]] = []
+    closed: list[str] = []
+
+    def environments(backend: Any, **values: Any) -> Any:
+        made.append((backend, values))
+        return SimpleNamespace(close=lambda: closed.append("environments"))
+
+    def slots(*values: Any) -> Any:
+        made.append(values)
+        return SandboxSlots(*values)
+
+    monkeypatch.setattr(module, "Environments", environments)
+    monkeypatch.setattr(module, "SandboxSlots", slots)
+    sandbox = SandboxConfig(
+        kind="docker", root=root, handover=handover, network="open", verifier_network="registries"
+    )
+    executor = entered(backend, sandbox=sandbox, workers=3)
+    with executor as found:
+        assert found is executor and not closed
+    (*of_slots, answers), of_tests = made
+    assert of_slots == [GATEWAY, backend, 3, "open", "registries"]
+    assert answers.folder == executor._answers().folder
+    assert of_tests == (backend, {"root": root, "handover": handover})
+    assert closed == ["environments"]
+
+
 def test_executors_are_named() -> None:
     config: Any = config_of(executor=SimpleNamespace(kind=f"{__name__}:Own"))
     made: Any = make_executor(config, GATEWAY)

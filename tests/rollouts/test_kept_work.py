@@ -391,3 +391,62 @@ def test_a_link_to_a_folder_that_is_closed_stays_a_link(tmp_path: Path) -> None:
     keep_work(taken, after, taken.altered(after), tmp_path)
     restore_work(tmp_path, again)
     assert outside.stat().st_mode & 0o777 == 0o500 and tree(again) == tree(after)
+
+
+def becomes_a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+    folder.chmod(0o640)
+
+
+def becomes_a_link(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.symlink_to("d")
+
+
+@pytest.mark.parametrize("work", [shutil.rmtree, becomes_a_file, becomes_a_link])
+def test_the_mode_of_a_closed_folder_goes_with_it(
+    work: Callable[[Path], None], tmp_path: Path
+) -> None:
+    before = first(tmp_path)
+    (before / "gone").chmod(0o500)
+    taken = snapshot(before)
+    after, again = tmp_path / "after", tmp_path / "again"
+    shutil.copytree(before, after, symlinks=True)
+    shutil.copytree(before, again, symlinks=True)
+    (after / "gone").chmod(0o700)
+    work(after / "gone")
+    keep_work(taken, after, taken.altered(after), tmp_path)
+    restore_work(tmp_path, again)
+    assert tree(again) == tree(after) and (again / "d").stat().st_mode & 0o777 != 0o500
+
+
+def test_folders_are_closed_again_from_the_deepest_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = first(tmp_path)
+    for name in ("gone/a", "gone"):
+        (before / name).chmod(0o500)
+    taken = snapshot(before)
+    again = tmp_path / "again"
+    shutil.copytree(before, again, symlinks=True)
+    keep_work(taken, before, taken.altered(before), tmp_path)
+    chmod, seen = Path.chmod, list[tuple[str, int]]()
+
+    def changed(path: Path, mode: int) -> None:
+        seen.append((str(path.relative_to(again)), mode))
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", changed)
+    restore_work(tmp_path, again)
+    assert [one for one in seen if one[1] == 0o500] == [("gone/a", 0o500), ("gone", 0o500)]
+    assert [one for one in seen if one[1] == 0o700] == [("gone", 0o700), ("gone/a", 0o700)]
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o555, 0o644, 0o711, 0o640])
+def test_a_program_is_what_its_owner_may_run(mode: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").chmod(0o755)
+    programs = snapshot(tmp_path).digest
+    (tmp_path / "file").chmod(mode)
+    assert (snapshot(tmp_path).digest == programs) is bool(mode & 0o100)

@@ -11,12 +11,13 @@ import pytest
 from sandboxes.errors import BackendError
 from skillopt.config.loading import ConfigError
 from skillopt.config.schema import Config
-from skillopt.config.upstreams import OwnUpstreamConfig
+from skillopt.config.upstreams import HttpConfig, OwnUpstreamConfig
 from skillopt.core.import_path import PluginError
 from skillopt.core.skill import SkillError
 from skillopt.core.types import Finish, Reward, Task, Triggers
 from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.prepare import Prepared, prepare, prepared_skill
+from skillopt.run.spending import Meter
 from skillopt.tasks.harbor import TaskError
 from tests.helpers.small import small_config, small_set
 from tests.helpers.values import a_task
@@ -217,3 +218,177 @@ def test_services_and_other_skills_are_checked_too(base: Config, tmp_path: Path)
     docker = changed(base, "sandbox", kind="docker")
     with pytest.raises(SkillError, match="long"):
         prepared(changed(docker, "skill", beside=(tmp_path / "long",)), harnesses=("codex",))
+
+
+PLAN = {"kind": "anthropic", "login": "claude-plan"}
+
+
+def on_plan(base: Config, **sandbox: Any) -> Config:
+    """A config whose target is paid by a Claude plan."""
+    own = HttpConfig.model_validate(PLAN)
+    config = base.model_copy(update={"upstreams": {**base.upstreams, "plan": own}})
+    config = changed(config, "target", upstream="plan")
+    return changed(
+        changed(config, "harness", name="claude-code"), "sandbox", **{"kind": "docker"} | sandbox
+    )
+
+
+HANDED = replace(a_task("handed"), handover=True)
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "task", "others", "message"),
+    [
+        ({}, a_task("v"), (), ""),
+        ({}, a_task("v"), ("claude-code",), ""),
+        ({}, a_task("v"), ("codex",), "harness: codex: a Claude plan is for"),
+        ({}, a_task("v"), ("claude-code", "direct"), "harness: direct: a Claude plan is for"),
+        ({"network": "open"}, a_task("v"), (), r"sandbox\.network: with a Claude plan"),
+        ({}, HANDED, (), r"task handed: its tests look .*tasks\.exclude.*key_env"),
+        ({"handover": "workdir"}, HANDED, (), ""),
+        ({"handover": "container"}, a_task("v"), (), r"sandbox\.handover: container: "),
+    ],
+)
+def test_a_claude_plan_is_used_by_its_own_agent_on_tasks_that_do_not_keep_it(
+    sandbox: dict[str, Any], task: Task, others: tuple[str, ...], message: str, base: Config
+) -> None:
+    if message:
+        with pytest.raises(ConfigError, match=message):
+            prepared(on_plan(base, **sandbox), a_task("first"), task, harnesses=others)
+    else:
+        prepared(on_plan(base, **sandbox), a_task("first"), task, harnesses=others)
+
+
+class Mine:
+    name = "claude-code"
+
+    def version(self) -> str:
+        return "1"
+
+    def run(self, request: Any, site: Any) -> Any: ...
+
+
+def test_an_object_in_place_of_the_agent_has_no_claude_plan(base: Config) -> None:
+    mine: Any = Mine()
+    with pytest.raises(ConfigError, match="harness: a Claude plan is for"):
+        prepared(on_plan(base), plugins=Plugins(harness=mine))
+    prepared(changed(on_plan(base), "target", upstream="sim"), plugins=Plugins(harness=mine))
+
+
+def test_without_a_plan_any_agent_has_any_task(base: Config) -> None:
+    config = changed(on_plan(base, handover="container"), "target", upstream="sim")
+    prepared(config, HANDED, harnesses=("codex", "direct"))
+
+
+USD: dict[str, Any] = {"limits": {"usd": 1}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        (USD, ""),
+        (USD | {"target": {"upstream": "sim", "name": "odd-1"}}, "odd-1"),
+        (USD | {"optimizer": {"upstream": "sim", "name": "odd-2"}}, "odd-2"),
+        (USD | {"judge": {"upstream": "sim", "name": "odd-3"}}, "odd-3"),
+        ({"limits": {"tokens": 9}, "target": {"upstream": "sim", "name": "odd-1"}}, ""),
+        (
+            {
+                "limits": {"stages": {"gate": {"tokens": 9}, "rollout": {"usd": 1}}},
+                "target": {"upstream": "sim", "name": "odd-1"},
+            },
+            "odd-1",
+        ),
+        (
+            {
+                "stop": [{"kind": "spent", "tokens": 5}],
+                "target": {"upstream": "sim", "name": "odd-1"},
+            },
+            "",
+        ),
+        (
+            {
+                "stop": [{"kind": "spent", "tokens": 5}, {"kind": "spent", "usd": 5}],
+                "target": {"upstream": "sim", "name": "odd-1"},
+            },
+            "odd-1",
+        ),
+        (USD | {"upstreams": {"sim": {"kind": "sim"}, "plan": PLAN}}, ""),
+    ],
+)
+def test_each_model_has_a_price_if_any_limit_is_on_money(
+    settings: dict[str, Any], model: str, base: Config
+) -> None:
+    config = Config.model_validate({**base.model_dump(exclude_unset=True), **settings})
+    if model:
+        with pytest.raises(ConfigError, match=rf"prices\.yaml: no price for '{model}'"):
+            prepared(config)
+    else:
+        prepared(config)
+
+
+def test_a_model_that_a_plan_pays_needs_no_price(base: Config) -> None:
+    config = changed(on_plan(base), "limits", usd=1.0)
+    prepared(changed(config, "target", upstream="plan", name="odd-1"))
+    with pytest.raises(ConfigError, match="no price for 'odd-1'"):
+        prepared(changed(config, "target", upstream="sim", name="odd-1"))
+
+
+def test_the_file_in_which_a_price_is_missing_is_the_users_own(
+    base: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text("date: 2026-01-01\nmodels: {}\n")
+    config = changed(base, "limits", usd=1.0).model_copy(update={"prices": tmp_path / "mine.yaml"})
+    with pytest.raises(ConfigError, match=r"mine\.yaml: no price for"):
+        prepared(config)
+
+
+def test_what_was_read_is_handed_on(base: Config) -> None:
+    meter = Meter(base.limits)
+    assert prepared(base, meter=meter).meter is meter
+    limited = changed(base, "limits", tokens=5)
+    found = prepared(limited)
+    assert found.meter.limits == limited.limits and found.config is limited
+    assert (found.judge, found.whole, found.beside, found.parts) == (None, None, (), {})
+    assert [task.name for task in found.splits["val"]] == ["v"]
+    events: list[Any] = []
+    runner = found.runner(events.append)
+    assert runner.prepared is found and runner.listener == events.append
+    own = prepared(base, plugins=Plugins(verifier=verifier))
+    assert set(own.parts) == {"verifier"} and own.plugins.verifier is verifier
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_task_of_any_split_may_be_the_one_that_does_not_fit(split: str, base: Config) -> None:
+    config = changed(changed(base, "harness", name="codex"), "sandbox", kind="docker")
+    for odd, message in ((long(MOST + 1), "task long: "), (TRIGGERED, "task asked asks")):
+        given = {**tasks(), split: (a_task("first"), odd)}
+        mounted = changed(config, "harness", mount="both") if odd is TRIGGERED else config
+        with pytest.raises((TaskError, ConfigError), match=message):
+            prepare(mounted, plugins=Plugins(tasks=given))
+
+
+def test_text_that_is_none_counts_by_its_bytes(base: Config) -> None:
+    config = changed(changed(base, "harness", name="codex"), "sandbox", kind="docker")
+    prepared(config, replace(a_task("odd"), instruction="\udcff" * MOST))
+    with pytest.raises(TaskError, match="task odd"):
+        prepared(config, replace(a_task("odd"), instruction="\udcff" * (MOST + 1)))
+
+
+def test_a_skill_that_its_agent_would_not_load_is_refused_unless_it_is_mounted_otherwise(
+    base: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "house").mkdir()
+    text = "\ufeff---\nname: house\ndescription: House rules.\n---\n\n- x\n"
+    (tmp_path / "house" / "SKILL.md").write_text(text)
+    config = changed(base, "skill", init=str(tmp_path / "house"))
+    assert prepared_skill(config) is not None, "direct chat reads any"
+    codex = changed(config, "harness", name="codex")
+    with pytest.raises(SkillError, match="house"):
+        prepared_skill(codex)
+    assert prepared_skill(changed(codex, "harness", mount="instructions")) is not None
+
+
+@pytest.mark.parametrize("path", ["nowhere_at_all:Backend", f"{__name__}:Mine"])
+def test_sandboxes_of_the_users_own_must_be_there(path: str, base: Config) -> None:
+    with pytest.raises(PluginError, match=r"sandbox\.kind"):
+        prepared(changed(base, "sandbox", kind=path))

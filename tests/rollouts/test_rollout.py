@@ -17,8 +17,11 @@ from harnesses.base import Budget, ModelSpec, Openings, Outcome, Request, Status
 from sandboxes.access import Visit
 from sandboxes.base import Limits, SandboxError
 from skillopt.core.import_path import OwnCodeError
+from skillopt.core.judgement import Judgement
 from skillopt.core.types import Reward, Rollout, Task
 from skillopt.rollouts import rollout as module
+from skillopt.rollouts.judge.asking import JudgeError, JudgeSpec
+from skillopt.rollouts.judge.question import read_template
 from skillopt.rollouts.rollout import Job, outcome_of, read_usage, run_job
 from skillopt.rollouts.store import OUTCOME
 from skillopt.tasks.environment import given
@@ -549,3 +552,175 @@ def test_programs_that_tests_would_run_are_taken_out_for_tests_alone(
     place.folder.mkdir()
     place.run(verifier=None, task=replace(TASK, verify=place.verifier if own else None))
     assert seen == [("/work", not own)] * 2
+
+
+WORDS = JudgeSpec(ModelSpec("judges", "j"), read_template(None))
+WORDED = replace(TASK, expectations=("It greets.",))
+
+
+@pytest.mark.parametrize(
+    ("tests", "verifier", "question", "checked"),
+    [
+        (False, False, False, None),
+        (True, False, False, Reward(0.75)),
+        (False, True, False, HALF),
+        (True, True, False, HALF),
+        (False, False, True, Reward(0.25)),
+        (True, False, True, Reward(0.25)),
+    ],
+)
+def test_a_judge_decides_after_the_checks_that_a_task_has(
+    tests: bool, verifier: bool, question: bool, checked: Reward | None, place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    seen: list[tuple[Any, ...]] = []
+
+    def judged_by_words(rollout: Rollout, reward: Any, judge: Any, *more: Any) -> Rollout:
+        seen.append((reward, judge, *more))
+        return rollout.model_copy(update={"reward": Reward(1.0)})
+
+    monkeypatch.setattr(module, "judged_by_words", judged_by_words)
+    monkeypatch.setattr(module, "has_tests", lambda task: tests)
+    monkeypatch.setattr(module, "judge", lambda *arguments: Reward(0.75))
+    monkeypatch.setattr(module, "judged", lambda task, answer: Reward(0.25))
+    own = {"verifier": place.verifier if verifier else None}
+    task = replace(WORDED, question=question, workspace=lambda folder: None)
+    found = place.run(task=task, judge=WORDS, skill=Path("/s"), **own)
+    ((reward, judge, environments, workspace, skill),) = seen
+    assert found.reward == Reward(1.0) and reward == checked
+    assert (judge.spec, judge.folder) == (WORDS, place.folder) and skill == Path("/s")
+    assert environments is place.environments
+    assert workspace == place.folder / "scratch" / "workspace", "not the copy for the tests"
+
+
+def test_what_a_judge_without_a_verdict_has_used_is_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged_by_words(*arguments: Any) -> Rollout:
+        raise JudgeError("judge: it is busy", Usage(requests=3))
+
+    monkeypatch.setattr(module, "judged_by_words", judged_by_words)
+    found = place.run(task=WORDED, judge=WORDS)
+    assert found.status is Status.INFRA_ERROR and found.message == "JudgeError: judge: it is busy"
+    assert found.judgement == Judgement(model="j", usage=Usage(requests=3))
+    place.verdict = VerifierError("no verdict")
+    place.folder = place.folder.parent / "second"
+    place.folder.mkdir()
+    assert place.run(task=WORDED, judge=WORDS).judgement is None
+
+
+def test_tests_are_run_with_all_that_they_need(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def judge(*arguments: Any) -> Reward:
+        seen.append(arguments)
+        return Reward(1.0)
+
+    monkeypatch.setattr(module, "judge", judge)
+    task = replace(TASK, memory_mb=64, cpus=4.0, disk_mb=7)
+    place.run(task=task, verifier=None)
+    limits = Limits(memory_mb=128, cpus=4.0, disk_mb=7)
+    copy = place.folder / "scratch" / "judged"
+    assert seen == [
+        (task, copy, None, place.environments, "image-1", place.folder, limits, "")
+    ]  # fmt: skip
+    assert not copy.exists(), "nothing of it stays"
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_verifier_comes_after_what_finishes_the_work(
+    own: bool, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Any] = []
+    monkeypatch.setattr(module, "finish", lambda *arguments: steps.append(arguments))
+
+    def verify(task: Task, workspace: Path, answer: str) -> Reward:
+        steps.append((task.name, workspace, answer))
+        return Reward(0.75)
+
+    task = replace(TASK, verify=verify)
+    found = place.run(task=task, verifier=place.verifier if own else None)
+    copy = place.folder / "scratch" / "judged"
+    limits = Limits(memory_mb=128, cpus=2.0, disk_mb=5)
+    finished = (task, copy, None, place.environments, "image-1", place.folder, limits)
+    assert steps[0] == finished and found.reward.soft == (0.5 if own else 0.75)
+    assert steps[1:] == ([] if own else [("task-1", copy, "said")])
+
+
+def folder_there(file: Path) -> None:
+    file.mkdir()
+    (file / "inner").write_text("x")
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        lambda file: None,
+        lambda file: file.write_text("what the agent left"),
+        folder_there,
+        lambda file: file.symlink_to("first.txt"),
+        lambda file: file.symlink_to("."),
+    ],
+    ids=["nothing", "a file", "a folder", "a link", "a link to a folder"],
+)
+def test_the_answer_takes_the_place_of_whatever_is_there(there: Any, place: Place) -> None:
+    place.agent.act = lambda workspace: there(workspace / "answer")
+    place.agent.outcome = replace(DONE, answer="said ü")
+    found = place.run(task=replace(TASK, answer_file="answer"))
+    assert found.status is Status.COMPLETED, found.message
+    assert place.judged == [{"first.txt": "first", "answer": "said ü"}]
+
+
+def test_the_trajectory_of_an_agent_is_kept(place: Place) -> None:
+    told: Any = SimpleNamespace(to_json_dict=lambda: {"steps": ["ü"]})
+    place.agent.outcome = replace(DONE, trajectory=told)
+    place.run()
+    assert json.loads((place.folder / "trajectory.json").read_text("utf-8")) == {"steps": ["ü"]}
+    assert "trajectory.json" in files(place.folder)
+
+
+def test_an_own_part_that_raises_leaves_its_name_and_the_companion_closed(place: Place) -> None:
+    own = FakeCompanion()
+
+    def broken(folder: Path) -> Any:
+        raise ValueError("odd")
+
+    with pytest.raises(OwnCodeError, match="the companion of task task-1"):
+        place.run(task=replace(TASK, companion=broken))
+    shutil.rmtree(place.folder / "scratch")
+    place.agent.outcome = ValueError("odd")
+    with pytest.raises(OwnCodeError, match="harness agent"):
+        place.run(task=replace(TASK, companion=lambda folder: own))
+    assert own.closed == 1
+
+
+def test_a_failure_before_the_agent_has_begun_has_used_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settled(task: Task) -> Task:
+        raise SandboxError("no image")
+
+    monkeypatch.setattr(place.environments, "settled", settled)
+    found = place.run(task=HANDED, verifier=None)
+    assert (found.status, found.message) == (Status.INFRA_ERROR, "SandboxError: no image")
+    assert (found.usage, found.duration_s, found.service_s) == (Usage(), 0.0, 0.0)
+    assert not place.environments.discarded and not place.agent.requests
+
+
+def test_the_files_of_earlier_tests_are_gone_before_the_agent_runs(place: Place) -> None:
+    (place.folder / "verifier").mkdir()
+    (place.folder / "verifier" / "reward.txt").write_text("1")
+    place.agent.act = lambda workspace: os.stat(place.folder / "verifier")
+    with pytest.raises(OwnCodeError, match="FileNotFoundError"):
+        place.run()
+
+
+def test_an_answer_that_utf_8_cannot_express_waits_to_be_judged_too(place: Place) -> None:
+    place.agent.outcome = replace(DONE, answer="said caf\udce9", message="m\udce9")
+    place.verdict = VerifierError("no verdict")
+    assert place.run().status is Status.INFRA_ERROR
+    place.verdict = Reward(1.0)
+    found = place.run()
+    assert (found.answer, found.message) == ("said caf?", "m?") and len(place.agent.requests) == 1

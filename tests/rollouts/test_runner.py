@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -611,3 +612,137 @@ def test_all_is_closed_with_the_runner(made: Any, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RuntimeError, match="shutdown"):
         pool.submit(print)
     assert closed == ["questions"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "runs"),
+    [({"answer": "early"}, False), (LimitReachedError("limits.rollouts"), True)],
+)
+def test_what_was_begun_in_advance_is_taken_unless_a_limit_has_ended_it(
+    begun: Any, runs: bool, made: Any, prepared: Prepared
+) -> None:
+    place = made(train=prepared.config.train.model_copy(update={"ahead": 1.0}))
+    early: Future[Any] = Future()
+    if isinstance(begun, dict):
+        early.set_result(a_result(Path("/nowhere"), task=TASKS[0], **begun))
+    else:
+        early.set_exception(begun)
+    place.runner._ahead._begun[place.runner.key(TASKS[0], SKILL)] = early
+    (found,) = place.run(TASKS[:1], SKILL)
+    assert len(place.executor.jobs) == runs and found.answer == ("done" if runs else "early")
+    assert (place.runner._ahead._wanted, place.runner._ahead._holding) == (0, 0)
+
+
+def test_a_mistake_in_what_was_begun_in_advance_is_told(made: Any, prepared: Prepared) -> None:
+    place = made(train=prepared.config.train.model_copy(update={"ahead": 1.0}))
+    early: Future[Any] = Future()
+    early.set_exception(OwnCodeError("verifier: raised"))
+    place.runner._ahead._begun[place.runner.key(TASKS[0], SKILL)] = early
+    with pytest.raises(OwnCodeError, match="verifier: raised"):
+        place.run(TASKS[:1], SKILL)
+    assert not place.executor.jobs
+
+
+@pytest.mark.parametrize("error", [LimitReachedError("limits.usd"), OwnCodeError("raised")])
+def test_what_runs_is_finished_before_a_run_ends_and_nothing_else_begins(
+    error: Exception, place: Place
+) -> None:
+    first, go = Future[Any](), threading.Event()
+    first.set_exception(error)
+    with ThreadPoolExecutor(1) as pool:
+        running, waiting = (pool.submit(cast(Any, act), 5) for act in (go.wait, print))
+        threading.Timer(0.02, go.set).start()
+        with pytest.raises(type(error)):
+            place.runner._all([first, running, waiting])
+        assert running.done() and waiting.cancelled()
+
+
+def test_another_failure_is_told_at_once(place: Place) -> None:
+    first, waiting = Future[Any](), Future[Any]()
+    first.set_exception(ValueError("odd"))
+    with pytest.raises(ValueError, match="odd"):
+        place.runner._all([first, waiting])
+    assert not waiting.cancelled()
+
+
+def test_the_first_mistake_of_the_users_own_is_the_one_that_is_told(place: Place) -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def raises(job: Job, folder: Path) -> Any:
+        both.wait()
+        return OwnCodeError(f"verifier: {job.task.name}")
+
+    place.executor.answers = [raises, raises]
+    with pytest.raises(OwnCodeError):
+        place.run(TASKS[:2])
+    first = place.runner._own_error
+    assert first is not None and len(place.of(RolloutRan)) == 2
+    with pytest.raises(OwnCodeError) as again:
+        place.run(TASKS[2:])
+    assert again.value is first
+
+
+def test_only_what_was_not_asked_for_before_is_recorded_as_asked(place: Place) -> None:
+    place.run(TASKS[:1], stage="gate")
+    place.run(TASKS[:2], stage="gate")
+    place.run(TASKS[:2], stage="gate")
+    asked = [(one.stage, len(one.keys)) for one in place.of(RolloutsAsked)]
+    assert asked == [("gate", 1), ("gate", 1)]
+
+
+def test_work_that_waits_for_another_verifier_is_found(place: Place) -> None:
+    def unjudged(job: Job, folder: Path) -> Any:
+        (folder / OUTCOME).write_text("{}")
+        return FAILED
+
+    seen: list[bool] = []
+
+    def looks(job: Job, folder: Path) -> Any:
+        seen.append((folder / OUTCOME).is_file())
+        return {}
+
+    place.runner.parts = {"verifier": "old"}
+    place.executor.answers = [unjudged, unjudged, unjudged]
+    with pytest.raises(PausedError):
+        place.run()
+    place.runner.parts = {"verifier": "new"}
+    place.executor.answers = [looks]
+    place.run()
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("tries", [1, 2, 5])
+def test_an_attempt_is_made_as_often_as_the_config_says(tries: int, made: Any) -> None:
+    place = made(rollout_tries=tries)
+    place.executor.answers = [FAILED] * 9
+    (found,) = place.run(max_infra_share=1.0)
+    assert len(place.executor.jobs) == tries and found.status is Status.INFRA_ERROR
+    assert found.message == "no engine" and found.folder == place.runner.store.failed(found.key)
+
+
+@pytest.mark.parametrize(("kind", "given", "own"), [("local", False, False), ("local", True, True)])
+def test_an_executor_of_the_users_own_is_to_blame_for_what_it_raises(
+    kind: str, given: bool, own: bool, place: Place, tmp_path: Path
+) -> None:
+    place.executor.answers = [ValueError("odd")]
+    if not given:
+        plugins = replace(place.runner.prepared.plugins, executor=None)
+        place.runner.prepared = replace(place.runner.prepared, plugins=plugins)
+    job = place.runner._job(TASKS[0], None, None, place.runner.harness("direct"), 0)
+    with pytest.raises(OwnCodeError if own else ValueError, match="odd") as error:
+        place.runner.execute(job, tmp_path)
+    assert isinstance(error.value, OwnCodeError) is own
+
+
+def test_an_executor_that_a_config_names_is_the_users_own_too(place: Place, tmp_path: Path) -> None:
+    runner = place.runner
+    plugins = replace(runner.prepared.plugins, executor=None)
+    runner.prepared = replace(runner.prepared, plugins=plugins)
+    named = runner.config.executor.model_copy(update={"kind": "mine:Executor"})
+    runner.config = runner.config.model_copy(update={"executor": named})
+    place.executor.answers = [ValueError("odd"), SandboxError("no engine")]
+    job = runner._job(TASKS[0], None, None, runner.harness("direct"), 0)
+    with pytest.raises(OwnCodeError, match=r"executor mine:Executor.*odd"):
+        runner.execute(job, tmp_path)
+    with pytest.raises(SandboxError, match="no engine"):
+        runner.execute(job, tmp_path)

@@ -16,7 +16,7 @@ from harnesses.base import ModelSpec, Status, Usage
 from sandboxes.owner import Owner, current_owner
 from skillopt.core.errors import FileError, FormatError
 from skillopt.core.files import read_json
-from skillopt.core.packed import names
+from skillopt.core.packed import PACKED, names
 from skillopt.core.types import Reward, Rollout
 from skillopt.rollouts.identity import RolloutIdentity, work_of
 from skillopt.rollouts.store import OUTCOME, RolloutStore, UnderWay, has_result
@@ -377,3 +377,165 @@ def test_work_is_listed_for_other_keys_only_if_there_can_be_some(tmp_path: Path)
     with store.begin("ab12") as folder:
         store.keep_failed(a_result(folder, identity={}, status=Status.INFRA_ERROR))
     assert not (tmp_path / "failed" / "by_work").exists()
+
+
+def test_the_folder_of_a_store_is_named_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path)
+    for root in (Path("real"), Path("link"), tmp_path / "link"):
+        assert RolloutStore(root).root == tmp_path / "real"
+    assert RolloutStore(Path("new/deep")).root.is_dir() and (tmp_path / "new/deep/tmp").is_dir()
+
+
+def test_a_kept_rollout_has_the_time_at_which_it_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RolloutStore(tmp_path)
+    now = 12.34567
+    monkeypatch.setattr("skillopt.rollouts.store.time.time", lambda: now)
+    with store.begin("ab12") as folder:
+        assert store.commit(a_result(folder, finished=1.0)).finished == 12.346
+    with store.begin("cd34") as folder:
+        failed = store.keep_failed(a_result(folder, key="cd34", status=Status.INFRA_ERROR))
+    assert failed.finished == Rollout.read(failed.folder).finished == 12.346
+    now = 13.0
+    found = store.get("ab12", TASK)
+    assert found is not None and found.finished == 12.346
+    with store.again(found) as folder:
+        assert store.replace(a_result(folder)).finished == 13.0
+
+
+def test_finished_work_is_packed_and_failed_work_is_not(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    kept = {}
+    for key, keep in (("ab12", store.commit), ("cd34", store.keep_failed)):
+        with store.begin(key) as folder:
+            store.announce(folder, key, "task-1")
+            (folder / "wire.jsonl").write_text("{}\n")
+            kept[key] = keep(a_result(folder, key=key)).folder
+    assert {path.name for path in kept["ab12"].iterdir()} == {PACKED, "result.json"}
+    assert {path.name for path in kept["cd34"].iterdir()} == {"wire.jsonl", "result.json"}
+    assert names(kept["ab12"]) == names(kept["cd34"])
+
+
+WORK = an_identity().work
+
+
+def waiting(store: RolloutStore, key: str, identity: dict[str, Any], outcome: bool = True) -> None:
+    """Work that could not be judged."""
+    with store.begin("ff99") as folder:
+        if outcome:
+            (folder / OUTCOME).write_text(f'"{key}"')
+        store.keep_failed(a_result(folder, key=key, identity=identity, status=Status.INFRA_ERROR))
+
+
+OWN = an_identity(agent={"name": "codex", "version": "1", "verifier": "v1"})
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "work", "found"),
+    [
+        (True, True, WORK, "ab12"),
+        (True, False, WORK, "ab12"),
+        (True, True, "", "ab12"),
+        (False, True, WORK, OWN.key),
+        (False, True, "", ""),
+        (False, True, "0" * 64, ""),
+        (False, False, WORK, ""),
+    ],
+)
+def test_work_that_waits_is_that_of_the_key_or_of_the_same_work(
+    own: bool, other: bool, work: str, found: str, tmp_path: Path
+) -> None:
+    store = RolloutStore(tmp_path)
+    if own:
+        waiting(store, "ab12", {})
+    if other:
+        waiting(store, OWN.key, OWN.to_json())
+        assert (tmp_path / "failed" / "by_work" / WORK).read_text() == OWN.key
+    with store.begin("ab12", work) as folder:
+        assert (folder / OUTCOME).is_file() is bool(found)
+        if found:
+            assert json.loads((folder / OUTCOME).read_text()) == found
+        assert folder.parent == tmp_path / "tmp" and folder.name.startswith(str(current_owner()))
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_work_without_an_outcome_does_not_wait(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    waiting(store, OWN.key, OWN.to_json(), outcome=False)
+    waiting(store, "ab12", {}, outcome=False)
+    for key in ("ab12", OWN.key):
+        with store.begin(key, WORK) as folder:
+            assert not list(folder.iterdir())
+
+
+def test_links_in_work_that_waits_stay_links(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    with store.begin("ab12") as folder:
+        (folder / OUTCOME).write_text("{}")
+        (folder / "away").symlink_to("/etc")
+        store.keep_failed(a_result(folder, status=Status.INFRA_ERROR))
+    with store.begin("ab12") as folder:
+        assert (folder / "away").is_symlink()
+
+
+def test_a_place_without_a_result_is_taken(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    (store.folder("ab12") / "rest").mkdir(parents=True)
+    with store.begin("ab12") as folder:
+        kept = store.commit(a_result(folder, answer="mine"))
+    assert store.get("ab12", TASK) == kept and not (kept.folder / "rest").exists()
+    with store.begin("ab12") as folder:
+        assert store.commit(a_result(folder, answer="later")).answer == "mine"
+    with store.begin("ab12") as folder:
+        assert store.replace(a_result(folder, answer="replaced")).answer == "replaced"
+    found = store.get("ab12", TASK)
+    assert found is not None and found.answer == "replaced"
+
+
+def test_a_moved_folder_is_synced_where_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        "skillopt.rollouts.store.sync_folder", lambda folder: synced.append(folder.name)
+    )
+    store = RolloutStore(tmp_path)
+    with store.begin("ab12") as folder:
+        kept = store.commit(a_result(folder))
+    assert synced == ["ab"]
+    with store.again(kept) as folder:
+        store.replace(a_result(folder))
+    assert synced == ["ab"] * 3, "taken away, and put there"
+    store.remove(kept.folder)
+    assert synced == ["ab"] * 4
+    store.remove(kept.folder)
+    assert synced == ["ab"] * 4
+
+
+ODD = "caf\udce9 \ud83d \u00fc\U0001f600"
+"""As the name of an agent's file that is not UTF-8, which a user's own verifier may tell."""
+PLAIN = "caf? ? \u00fc\U0001f600"
+
+
+@pytest.mark.parametrize("how", ["commit", "replace", "keep_failed"])
+def test_texts_that_utf_8_cannot_express_are_kept_as_far_as_it_can(
+    how: str, tmp_path: Path
+) -> None:
+    store = RolloutStore(tmp_path)
+    with store.begin("ab12") as folder:
+        odd = a_result(
+            folder,
+            message=f"{folder}: {ODD}",
+            answer=ODD,
+            reward=Reward(0.5, {ODD: 1.0}, ODD, True),
+        )
+        kept = getattr(store, how)(odd)
+    assert kept.message == f"{kept.folder}: {PLAIN}" and kept.answer == PLAIN
+    assert kept.reward == Reward(0.5, {PLAIN: 1.0}, PLAIN, True)
+    assert Rollout.read(kept.folder).answer == PLAIN
+    assert Rollout.read(kept.folder).reward == kept.reward

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,6 +12,7 @@ import pytest
 
 from harnesses.base import ModelSpec
 from harnesses.gateway.gateway import Gateway
+from harnesses.gateway.patience import Patience
 from harnesses.gateway.plan_upstreams import CLAUDE_TOKEN, ChatGptPlan, ClaudePlan
 from harnesses.gateway.upstreams import HttpUpstream
 from skillopt.config.schema import ModelConfig
@@ -18,6 +22,7 @@ from skillopt.rollouts import upstreams as module
 from skillopt.rollouts.upstreams import (
     check_upstream,
     model_spec,
+    open_gateway,
     open_upstream,
     raise_own_error,
     service_of,
@@ -168,3 +173,44 @@ def test_a_claude_plan_needs_its_token(
     monkeypatch.setattr(module, "token_in", names.append)
     module.check_signed_in(cast(Any, SimpleNamespace(upstreams={"up": http(key_env=key_env)})))
     assert names == [asked]
+
+
+def test_a_gateway_has_the_services_of_the_config_and_what_replaces_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+
+    @contextmanager
+    def lasting(name: str, value: Any) -> Iterator[Any]:
+        said.append(name)
+        try:
+            yield value
+        finally:
+            said.append(f"no {name}")
+
+    def gateway(*values: Any, **more: Any) -> Any:
+        said.append((*values, more))
+        return lasting("gateway", "the gateway")
+
+    monkeypatch.setattr(module, "open_upstream", lambda block: lasting(block, f"for {block}"))
+    monkeypatch.setattr(module, "Gateway", gateway)
+    monkeypatch.setattr(module, "scratch_dir", lambda: tmp_path)
+    config: Any = SimpleNamespace(
+        upstreams={"a": "block a", "b": "block b", "c": "block c"},
+        patience=SimpleNamespace(total=70.0, first_byte=7.0),
+    )
+    given: Any = {"b": "mine", "d": "another"}
+    price, on_wait, on_plan = cast(Any, ("price", "on wait", "on plan"))
+    with open_gateway(config, given, price, on_wait, on_plan) as found:
+        assert found == cast(Any, "the gateway")
+        ((upstreams, socket, *rest),) = [one for one in said if isinstance(one, tuple)]
+        assert upstreams == {
+            "a": "for block a", "b": "mine", "c": "for block c", "d": "another",
+        }  # fmt: skip
+        assert socket.name == "gateway.sock" and socket.parent.parent == tmp_path
+        waits = Patience(70.0, first_byte_s=7.0)
+        assert rest == ["price", waits, "on wait", {"on_plan": "on plan"}]
+    assert [one for one in said if isinstance(one, str)] == [
+        "block a", "block c", "gateway", "no gateway", "no block c", "no block a",
+    ]  # fmt: skip
+    assert not list(tmp_path.iterdir())

@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import zstandard
 
 from harnesses.base import Status
 from skillopt.config.schema import Config
@@ -23,9 +21,8 @@ from skillopt.core.types import Rollout
 from skillopt.rollouts.cluster import fleet
 from skillopt.rollouts.cluster.executor import RayExecutor
 from skillopt.rollouts.cluster.machines import ClusterError
-from skillopt.rollouts.cluster.node import Node, _piece
+from skillopt.rollouts.cluster.node import Node
 from skillopt.rollouts.executors import ExecutorSetup
-from skillopt.rollouts.plugins import Plugins
 from skillopt.rollouts.prepare import prepare
 from skillopt.rollouts.runner import RolloutRunner
 from skillopt.run.events import Event
@@ -322,31 +319,6 @@ def test_cancelling_does_not_wait_for_what_is_sent_to_a_frozen_node(tmp_path: Pa
         assert not thread.is_alive()
 
 
-def test_the_calls_of_an_earlier_attempt_are_not_sent_again(tmp_path: Path) -> None:
-    """A driver has them already, and adds what a beat brings."""
-    from harnesses.gateway.wire import WIRE
-    from skillopt.rollouts.cluster.parcels import packed
-
-    earlier, seen = tmp_path / "earlier", []
-    earlier.mkdir()
-    (earlier / WIRE).write_text("{}\n")
-    node = Node(lambda: None)
-    with runner(small_config(tmp_path), None) as (made, _):
-        opened = SimpleNamespace(root=tmp_path / "node", gateway=made.gateway)
-        (tmp_path / "node" / "rollouts").mkdir(parents=True)
-
-        def run(opened: Any, data: bytes, folder: Path) -> Any:
-            with (folder / WIRE).open("a") as file:
-                file.write("[]\n")
-            seen.append(_piece(node._attempts[7]))
-            return SimpleNamespace(result=None)
-
-        node._opened = lambda: opened  # type: ignore[method-assign,assignment,return-value]
-        node._run = run  # type: ignore[method-assign]
-        node.attempt(7, b"", packed(earlier))
-    assert [zstandard.ZstdDecompressor().decompress(piece) for piece in seen] == [b"[]\n"]
-
-
 def test_without_a_key_no_work_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("THEIR_KEY", raising=False)
     http = {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9", "key_env": "THEIR_KEY"}
@@ -382,16 +354,3 @@ def test_cancelling_ends_all_at_once(tmp_path: Path) -> None:
         thread.join(5)
         assert not thread.is_alive() and time.monotonic() - began < 5
     assert all("close" in link.calls for (link,) in near.made.values())
-
-
-def test_what_cannot_be_on_other_machines_is_refused(tmp_path: Path) -> None:
-    from skillopt.core.import_path import PluginError
-    from skillopt.sim.model import SimUpstream
-
-    config = small_config(tmp_path, **OPTIONS)
-    with runner(small_config(tmp_path), None) as (made, _):
-        setup = ExecutorSetup(
-            config, made.gateway, Plugins(upstreams={"sim": SimUpstream()}), lambda event: None
-        )
-        with pytest.raises(PluginError, match="upstream 'sim' is an object"):
-            Near(setup, NearMachines(["a"])).__enter__()

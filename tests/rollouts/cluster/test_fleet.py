@@ -165,6 +165,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "TICK_S": 0.001, "_SCAN_S": 0.002, "BEAT_S": 0.004, "_CLOSE_S": 0.02, "_START_S": 0.05,
     }.items():  # fmt: skip
         monkeypatch.setattr(fleet, name, seconds)
+    monkeypatch.setattr(members, "TICK_S", 0.001)
 
 
 @contextmanager
@@ -458,7 +459,9 @@ def attempt(folder: Path) -> Running:
     return Running(1, folder)
 
 
-def test_an_attempt_is_followed_until_it_is_over(tmp_path: Path) -> None:
+def test_an_attempt_is_followed_until_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run, wire = attempt(tmp_path), zstandard.ZstdCompressor().compress
     known = run.known
     run.follow(Progress(Usage(requests=1), wire(b"one\n")))
@@ -471,6 +474,8 @@ def test_an_attempt_is_followed_until_it_is_over(tmp_path: Path) -> None:
     assert run.usage == Usage(requests=3) and run.known == known
     assert (tmp_path / WIRE).read_text() == "one\ntwo\n"
     attempt(tmp_path / "gone").follow(Progress(Usage(), wire(b"x")))  # No room is no end of it.
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{tmp_path / 'gone'}: [Errno 2]")
 
 
 def test_an_attempt_has_the_first_of_its_endings(tmp_path: Path) -> None:

@@ -346,8 +346,9 @@ def test_an_address_where_nothing_listens_is_told_at_once(ray: FakeRay) -> None:
     assert not ray.inits
     with socket.create_server(("127.0.0.1", 0)) as listening:
         machines(address=f"127.0.0.1:{listening.getsockname()[1]}")
-    machines(address="host:name")
-    assert len(ray.inits) == 2
+    for name in ("host:name", "6379", "unix/x:1", "host:"):
+        machines(address=name)
+    assert len(ray.inits) == 5
 
 
 def test_what_ray_prints_itself_is_logged(ray: FakeRay, caplog: pytest.LogCaptureFixture) -> None:
@@ -413,3 +414,28 @@ def test_the_port_of_an_address_is_its_end(ray: FakeRay, monkeypatch: pytest.Mon
     monkeypatch.setenv("RAY_ADDRESS", "other:1")
     machines()
     assert asked == [("fd00::1", 6379, 10.0), ("head", 6379, 10.0), ("other", 1, 10.0)]
+
+
+def test_a_version_of_ray_that_prints_otherwise_is_left_alone(ray: FakeRay) -> None:
+    ray._private = SimpleNamespace(worker=SimpleNamespace())
+    machines()
+    assert vars(ray._private.worker) == {}
+
+
+def test_a_cluster_is_joined_from_any_thread(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_by: list[str] = []
+
+    def init(**values: Any) -> None:
+        ray.joined = True
+
+    def set_signal(number: int, handler: Any) -> None:
+        set_by.append(threading.current_thread().name)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(signal, "signal", set_signal)
+    other = threading.Thread(target=machines, name="other")
+    other.start()
+    other.join(5)
+    assert ray.joined and set_by == [], "only the main thread may set them"
+    machines()
+    assert len(set_by) == 2

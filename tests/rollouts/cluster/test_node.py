@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import zstandard
 
+from harnesses.agents.cli_agent import CliHarness
 from harnesses.agents.registry import make_harness
 from harnesses.base import Outcome, Status, Usage
 from harnesses.gateway.service import Wait
@@ -242,6 +243,25 @@ def test_a_beat_tells_how_far_attempts_are(place: Place) -> None:
     assert seen == [(0, b""), (2, b"one\n"), (2, b""), (2, b"two\n"), (2, b""), (3, b"")]
 
 
+def test_the_calls_of_an_earlier_attempt_are_not_sent_again(place: Place, tmp_path: Path) -> None:
+    """A driver has them already, and adds what a beat brings."""
+    seen: list[bytes] = []
+
+    def act(folder: Path) -> Any:
+        with (folder / WIRE).open("a") as file:
+            file.write("[]\n")
+        (progress,) = place.beat().attempts.values()
+        seen.append(zstandard.ZstdDecompressor().decompress(progress.wire))
+        return a_result(folder)
+
+    place.executor.act = act
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / WIRE).write_text("{}\n")
+    place.attempt(earlier=packed(tmp_path / "before"))
+    place.attempt()
+    assert seen == [b"[]\n"] * 2
+
+
 def test_of_many_calls_a_piece_goes_with_each_beat(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +368,59 @@ def test_what_a_node_has_opened_is_closed_with_it(place: Place) -> None:
     place.node.close()
     place.node.close()
     assert closed == [1]
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "waited_s"), [(0.0, 0.0), (0.05, 0.05), (1.0, 1.0), (1.99, 2.0), (9.0, 2.0)]
+)
+def test_attempts_have_a_moment_to_end_when_a_node_is_closed(
+    lasts_s: float, waited_s: float, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, said = 100.0, list[str]()
+    if lasts_s:
+        place.node._attempts = {1: cast(Any, None)}
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        assert place.gateway.closed and place.executor.cancelled and not said
+        now += seconds
+        if now - 100.0 > lasts_s - 0.001:
+            place.node._attempts.clear()
+
+    place.node._stack.callback(said.append, "left")
+    monkeypatch.setattr(module, "_clock", lambda: now)
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=sleep))
+    place.node.close()
+    assert now - 100.0 == pytest.approx(waited_s, abs=0.051) and said == ["left"]
+    place.node._attempts.clear()
+
+
+def test_each_sign_of_life_counts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, alive = 100.0, list[float]()
+    monkeypatch.setattr(module, "_clock", lambda: now)
+    place.node._guard = cast(Any, SimpleNamespace(alive=lambda: alive.append(now)))
+    monkeypatch.setattr(module, "check_keys", lambda names, file: None)
+    place.beat()
+    assert (place.node._heard, alive) == (100.0, [100.0])
+    now = 110.0
+    place.node.about()
+    assert (place.node._heard, alive) == (110.0, [100.0]), "the guard waits for beats"
+    now = 120.0
+    with pytest.raises(ValueError, match="tasks"):
+        place.node._set_up(NodeOrders({}, cast(Any, None), {}, (), "", 2, 30.0))
+    assert place.node._heard == 120.0
+
+
+def test_an_image_is_not_built_for_an_agent_of_the_users_own(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place.node, "_build", None)
+    opened = place.node._open
+    assert opened is not None
+    opened.config = cast(Any, SimpleNamespace(sandbox=SimpleNamespace(kind="docker")))
+    mine = CliHarness(cast(Any, SimpleNamespace(name="mine")))
+    place.node._have_agent(opened, cast(Any, SimpleNamespace(harness=mine)))
+    assert not opened.images
 
 
 def test_an_agents_image_is_built_once_and_only_for_containers(

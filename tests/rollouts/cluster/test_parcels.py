@@ -282,3 +282,19 @@ def test_an_empty_folder_travels_and_so_does_what_lies_deep(tmp_path: Path) -> N
     assert found.is_dir() and found.name == "empty" and not list(found.iterdir())
     unpacked(archive((tarfile.TarInfo("d/e/f/g"), b"x")), tmp_path)
     assert (tmp_path / "d" / "e" / "f" / "g").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
+def test_what_is_special_is_not_made(kind: bytes, tmp_path: Path) -> None:
+    special, file = tarfile.TarInfo("special"), tarfile.TarInfo("z")
+    special.type = kind
+    unpacked(archive((special, b""), (file, b"x")), tmp_path)
+    assert set(tree(tmp_path)) == {"z"}
+
+
+def test_a_second_name_of_a_file_is_none_of_ours(tmp_path: Path) -> None:
+    second = tarfile.TarInfo("second")
+    second.type, second.linkname = tarfile.LNKTYPE, "first"
+    with pytest.raises(ParcelError, match="an archive is damaged"):
+        unpacked(archive((tarfile.TarInfo("first"), b"x"), (second, b"")), tmp_path)
+    assert set(tree(tmp_path)) == {"first"}

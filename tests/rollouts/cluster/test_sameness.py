@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from skillopt.rollouts.cluster.sameness import (
     source_digest,
     versions,
 )
+from skillopt.rollouts.plugins import Plugins
 from tests.helpers.small import small_config
 
 
@@ -97,3 +100,40 @@ def test_the_parts_of_a_run_that_rollouts_do_not_have_are_none(tmp_path: Path) -
     }
     config = small_config(tmp_path, **settings)
     assert set(own_parts(config)) == {"verifier", "upstreams.own"}
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_version_of_the_package_is_told_if_it_is_installed(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        assert name == "skillopt-harness"
+        if not installed:
+            raise metadata.PackageNotFoundError(name)
+        return "9.9"
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(sameness, "source_digest", lambda: "abc")
+    monkeypatch.setattr(platform, "python_version_tuple", lambda: ("3", "14", "1rc2"))
+    found = versions.__wrapped__()
+    told = "9.9" if installed else "not installed as a package"
+    assert list(found)[:3] == ["skillopt-harness", "its source code", "Python"]
+    assert (found["skillopt-harness"], found["its source code"]) == (told, "abc")
+    assert found["Python"] == "3.14"
+
+
+def test_each_part_of_a_rollout_and_no_other_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["harness", "verifier", "sandbox", "gate", "method", "stages.rank", "upstreams.a"]
+    asked: list[Any] = []
+
+    def identities(*arguments: Any) -> dict[str, str]:
+        asked.append(arguments)
+        return dict.fromkeys(names, "x")
+
+    monkeypatch.setattr(sameness, "load_plugins", lambda *arguments: arguments)
+    monkeypatch.setattr(sameness, "identities", identities)
+    config: Any = object()
+    assert list(own_parts(config)) == ["harness", "verifier", "sandbox", "upstreams.a"]
+    assert asked == [(config, (config, Plugins()))]

@@ -181,3 +181,27 @@ def test_no_attack_moves_the_obedient_judge_behind_the_gateway(tmp_path: Path) -
             found = Judge(spec, site.gateway, folder).judge(task, shown)
             assert found.met == 0 and len(found.expectations) == 2
     assert len(judge.prompts) == len(ATTACKS)  # None is in doubt either.
+
+
+@pytest.mark.parametrize(
+    ("char", "shown"),
+    [
+        ("<", "\\u003c"),
+        (">", ">"),
+        ("\x7f", "\\u007f"),
+        ("\x00", "\\u0000"),
+        ("\n", "\\n"),
+        ('"', '\\"'),
+        ("\\", "\\\\"),
+        ("\u200b", "\\u200b"),
+        ("\u2026", "\\u2026"),
+        ("\U0001f600", "\\ud83d\\ude00"),
+        ("\U00010400", "\U00010400"),
+        ("\u0301", "\u0301"),
+        ("\u0663", "\u0663"),
+    ],
+    ids=ascii,
+)
+def test_what_is_escaped_is_still_the_same_json(char: str, shown: str) -> None:
+    assert quoted(f"a{char}b") == f'"a{shown}b"'
+    assert json.loads(quoted(f"a{char}b")) == f"a{char}b"

@@ -299,6 +299,58 @@ def test_steps_are_numbered_without_those_that_opened_a_skill() -> None:
     ]
 
 
-def test_the_longer_of_two_names_is_hidden_first() -> None:
-    skill = Skill("house", "", "", layout=Layout(folder="house-rules"))
-    assert without_mentions(skill)("I used house-rules.") == f"I used {HIDDEN}."
+@pytest.mark.parametrize(
+    ("name", "folder", "text"),
+    [
+        ("house", "house-rules", "I used {}."),
+        ("house", "house-rules", "I used the skill {}."),
+        ("house-rules", "house", "I used the skill {}."),
+        ("house-rules-2", "house-rules", "See {}, and {}."),
+        ("house-rules", "house-rules-2", "See {}, and {}."),
+    ],
+)
+def test_the_longer_of_two_names_is_hidden_first(name: str, folder: str, text: str) -> None:
+    skill, longer = Skill(name, "", "", layout=Layout(folder=folder)), max(name, folder, key=len)
+    told = text.replace("{}", longer)
+    assert without_mentions(skill)(told) == text.replace("{}", HIDDEN)
+
+
+@pytest.mark.parametrize(("files", "left_out"), [(200, False), (201, True)])
+def test_no_more_than_two_hundred_files_are_shown(
+    files: int, left_out: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_names", lambda root: {f"{n:03}": tmp_path for n in range(files)})
+    monkeypatch.setattr(module, "_change", lambda before, after: ("removed", ""))
+    found = evidence("", tmp_path, tmp_path, None, None, 16_000).value["files"]
+    assert len([file for file in found if "path" in file]) == 200
+    assert (found[-1] == {"change": "further files are left out"}) is left_out
+
+
+@pytest.mark.parametrize(("size", "shown"), [(1_000_000, "changed"), (1_000_001, "")])
+def test_of_files_that_differ_the_first_million_bytes_are_read(
+    size: int, shown: str, tmp_path: Path
+) -> None:
+    same = b"x" * (size - 1)
+    found = files_of(tmp_path, it=(same + b"1", same + b"2"))
+    assert [file["change"] for file in found] == ([shown] if shown else [])
+
+
+def test_words_have_the_room_that_calls_would_have() -> None:
+    said = "word " * 400
+    (shown,) = evidence("", None, None, worked(said=said), None, 1600).value["steps"]
+    room = 4 * 1600 * module._PER_STEP
+    assert 0.9 * room < len(shown["said"]) <= room + 80
+    call = ("bash", {"command": "echo " + "x " * 2000}, "y " * 2000)
+    (first, _) = evidence("", None, None, worked(call), None, 1600).value["steps"]
+    ((one,)) = first["calls"]
+    assert 0.2 * room < len(one["call"]) <= 0.25 * room + 80
+    assert 0.2 * room < len(one["result"]) <= 0.25 * room + 80
+
+
+def test_a_step_is_shown_while_there_is_room_for_it() -> None:
+    calls = [("bash", {"command": f"echo {n}"}, "y" * 900) for n in range(6)]
+    found = evidence("", None, None, worked(*calls), None, 125).value["steps"]
+    numbers = [step["step"] for step in found]
+    assert numbers == sorted(numbers) and numbers[-1] == "step 7" and 1 < len(numbers) < 7
+    assert evidence("", None, None, worked(*calls), None, 49).value["steps"] == []
+    assert len(evidence("", None, None, worked(*calls), None, 50).value["steps"]) > 0

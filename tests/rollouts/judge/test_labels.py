@@ -68,6 +68,55 @@ def test_what_is_wrong_with_a_file_of_labels_is_said_by_line(
     assert str(file) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "met"),
+    [
+        (("met", "MET", "true", "yes", "pass", "passed", "1"), True),
+        (("unmet", "false", "No", "fail", "failed", "0"), False),
+    ],
+)
+@pytest.mark.parametrize("quoted", [True, False])
+def test_verdicts_are_said_in_several_words(
+    words: tuple[str, ...], met: bool, quoted: bool, tmp_path: Path
+) -> None:
+    bare = [word for word in words if quoted or word in ("true", "1", "false", "0")]
+    said = [f'"{word}"' if quoted else word for word in bare]
+    (tmp_path / "a.json").write_text("\n".join(ROW.replace('"met"', word) for word in said))
+    assert [label.met for label in read_labels(tmp_path / "a.json")] == [met] * len(bare)
+
+
+@pytest.mark.parametrize(
+    ("key", "fits"),
+    [("abcd", True), ("abc", False), ("a" * 64, True), ("a" * 65, False), ("ABCD", False)],
+)
+def test_a_rollout_is_named_by_four_digits_or_more(key: str, fits: bool, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(ROW.replace("abcdef12", key))
+    if fits:
+        (label,) = read_labels(file)
+        assert (label.rollout, label.task, label.expectation) == (key, "", "It greets.")
+    else:
+        with pytest.raises(LabelsError, match="4 to 64 of 0-9"):
+            read_labels(file)
+
+
+def test_a_table_of_another_programs_is_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "a.CSV"
+    file.write_bytes(b"\xef\xbb\xbftask,rollout,expectation,verdict\r\n t-1 , abcd,'It\r\n,met\r\n")
+    with pytest.raises(LabelsError, match=r"a\.CSV:2: has not as many"):
+        read_labels(file)
+    file.write_bytes(b"\xef\xbb\xbftask,rollout,expectation,verdict\r\n t-1 , abcd, 2 , Met \r\n")
+    (label,) = read_labels(file)
+    assert (label.task, label.rollout, label.expectation, label.met) == ("t-1", "abcd", "2", True)
+
+
+def test_a_field_may_have_several_lines(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('task,expectation,verdict\nt-1,"It greets\nand leaves.",met\nt-1,2,unmet\n')
+    first, second = read_labels(file)
+    assert first.expectation == "It greets\nand leaves." and second.where == f"{file}:4"
+
+
 # By statsmodels 0.15.0, stats.inter_rater.cohens_kappa: kappa and its standard error.
 KNOWN = [
     ((20, 5, 10, 15), 0.3999999999999999, 0.12699606293110033),
