@@ -52,7 +52,7 @@ def caliper_case(folder: Path, task: dict[str, Any], **spec: Any) -> Case:
         ({"expect": "x", "setup": " "}, "setup", []),
         ({"expect": "x", "setup": "a"}, "setup", ['export CALIPER_WORKDIR="$PWD"\na']),
         ({"expect": "x", "cleanup": "a"}, "unusable", ""),
-        ({"expect": "x", "history": ""}, "unusable", 
+        ({"expect": "x", "history": ""}, "unusable",
          "history: earlier turns that the agent resumes from are not supported"),
         ({"expect": "x", "setup": "cp $CALIPER_SPEC_DIR/a ."}, "unusable",
          "$CALIPER_SPEC_DIR: the folder of the eval file is not in the sandbox"),
