@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -15,10 +16,9 @@ from sandboxes.access import Visit
 from sandboxes.base import ImageMissingError, Limits, SandboxError, SandboxSpec
 from sandboxes.local_backend import LocalBackend
 from skillopt.core.types import Reward, Task
-from skillopt.tasks import warm
 from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
-from skillopt.tasks.judging import Answers, Attempt, VerifierSite, judge, run_tests
+from skillopt.tasks.judging import Answers, Attempt, VerifierSite, judge, run_tests, verifier_site
 from skillopt.tasks.rewards import VerifierError
 from skillopt.tasks.warm import UNUSABLE, Start, warm_up
 from tests.helpers.scripted_sandbox import Ended, ScriptedSandboxes, place
@@ -167,7 +167,8 @@ class Asked:
         self.starts.append(start)
         if start.keep_home is not None and self.size:
             start.keep_home.mkdir()
-            (start.keep_home / "file").write_bytes(b"x" * self.size)
+            with (start.keep_home / "file").open("wb") as file:
+                file.truncate(self.size)
         end = self.ends.pop(0)
         if isinstance(end, Exception):
             raise end
@@ -184,14 +185,14 @@ NAME = f"skillopt/warm:{'k' * 24}"
     ("asked", "asks", "usable"),
     [
         (Asked(0.5, 0.5), 2, True),
-        (Asked(0.0, 0.0, size=8), 2, True),
+        (Asked(0.0, 0.0, size=1024**3), 2, True),
         (Asked(0.5, 0.25), 2, False),
         (Asked(0.25, 0.5), 2, False),
         (Asked(0.5, None), 2, False),
         (Asked(None, 0.5), 1, False),
         # Without a home, or with one that is too large, it is not tried.
         (Asked(0.5, 0.5, size=0), 1, False),
-        (Asked(0.5, 0.5, size=9), 1, False),
+        (Asked(0.5, 0.5, size=1024**3 + 1), 1, False),
         (Asked(SandboxError("down")), 1, False),
         (Asked(OSError("full")), 1, False),
         (Asked(0.5, SandboxError("down")), 2, False),
@@ -199,9 +200,8 @@ NAME = f"skillopt/warm:{'k' * 24}"
     ids=lambda value: str(getattr(value, "ends", value)),
 )
 def test_what_tests_left_is_used_if_they_judge_the_same_with_it(
-    asked: Asked, asks: int, usable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: Asked, asks: int, usable: bool, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(warm, "HOME_BYTES", 8)
     home = tmp_path / "home"
     home.mkdir()  # Of a process that was killed.
     found = warm_up("cold", "k" * 30, home, asked.reward, asked.discarded.append)
@@ -265,6 +265,33 @@ def test_what_is_no_verdict_warms_nothing_up(tmp_path: Path) -> None:
     answers.note_harmless(task, "i", frozenset({"a:1"}))
     answers.warm_up(task, "i", ask, lambda name: None)
     assert len(starts) == 2 and kept(tmp_path / "other")["harmless"] == ["a:1"]
+
+
+class Way:
+    """A way outside, as an outlet of a backend is one."""
+
+    env: ClassVar = {"PROXY": "p", "MINE": "outlet"}
+
+    def connect(self) -> str:
+        return "container:relay"
+
+    def visits(self) -> list[Visit]:
+        return [Visit("a", 1)]
+
+
+def test_verifiers_of_a_backend_have_its_way_outside() -> None:
+    boxes = ScriptedSandboxes(lambda spec, argv: Ended())
+    backend = cast(Any, SimpleNamespace(sandbox=boxes))
+    answers = Answers()
+    site = verifier_site(backend, cast(Any, Way()), answers)
+    site.sandbox(SandboxSpec("i", env={"MINE": "task"}, root=True))
+    assert boxes.specs == [
+        SandboxSpec("i", env={"PROXY": "p", "MINE": "task"}, root=True, network="container:relay")
+    ]
+    assert site.answers is answers and [*site.visits()] == [Visit("a", 1)]
+    assert verifier_site(backend, cast(Any, Way())).answers.folder is None
+    assert not VerifierSite(boxes).visits()
+    assert not Attempt(None).reached
 
 
 REFUSED = Visit("a", 1, refused="not listed")
