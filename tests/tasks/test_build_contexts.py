@@ -123,7 +123,7 @@ def test_a_dockerfile_of_exactly_the_limit(tmp_path: Path) -> None:
         built(tmp_path / "p", text + "#" * (1_000_001 - len(text)))
 
 
-BUILD = "FROM a AS One\nRUN 1\nFROM b as two\nRUN 2\nFROM c\nRUN 3\n"
+BUILD = "FROM a AS One\n\nRUN 1\nFROM b as two\nRUN 2\nFROM c\nRUN 3\n"
 
 
 def staged(tmp_path: Path, build: dict[str, Any], dockerfile: str = BUILD) -> BaseImage:
@@ -143,10 +143,10 @@ def head(own: BaseImage) -> str:
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("one", "FROM a AS One\nRUN 1"),
-        ("0", "FROM a AS One\nRUN 1"),
-        ("TWO", "FROM a AS One\nRUN 1\nFROM b as two\nRUN 2"),
-        ("1", "FROM a AS One\nRUN 1\nFROM b as two\nRUN 2"),
+        ("one", "FROM a AS One\n\nRUN 1"),
+        ("0", "FROM a AS One\n\nRUN 1"),
+        ("TWO", "FROM a AS One\n\nRUN 1\nFROM b as two\nRUN 2"),
+        ("1", "FROM a AS One\n\nRUN 1\nFROM b as two\nRUN 2"),
         ("2", BUILD.rstrip()),
         ("", BUILD.rstrip()),
         ("3", None),
@@ -360,7 +360,7 @@ def test_what_a_simple_dockerfile_copies(lines: str, copies: tuple[Copy, ...] | 
         ("FROM a", SimpleDockerfile("a", "/", ())),
         ("FROM a\nWORKDIR b", SimpleDockerfile("a", "/b", ())),
         ("WORKDIR /b\nFROM a", None),
-        ("COPY a b\nFROM a", None),
+        ("COPY a /app/b\nFROM a", None),
         ("FROM", None),
         ("FROM a AS b", None),
         ("", None),

@@ -351,3 +351,23 @@ def test_cases_that_contradict_themselves(
         (tmp_path / name).touch()
     with pytest.raises(TaskError, match=said):
         one_eval(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("task", "spec", "said"),
+    [
+        ({"name": " "}, {}, "tasks.0.name: String should match"),
+        ({"prompt": " "}, {}, "tasks.0.prompt: String should match"),
+        ({"expect": " "}, {}, "tasks.0.expect: String should match"),
+        ({"assert": " "}, {}, "tasks.0.assert: String should match"),
+        ({}, {"skill": []}, "skill: Extra inputs"),
+        ({}, {"sandbox": {"x": 1}}, "sandbox.x: Extra inputs"),
+        ({}, {"skills": [{"repo": "a", "x": 1}]}, "skills.0"),
+        ({}, {"tasks": []}, "tasks: Tuple should have at least 1 item"),
+    ],
+)
+def test_what_calipers_schema_refuses(
+    task: dict[str, Any], spec: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TaskError, match=said):
+        caliper_case(tmp_path, {"activates": ["a"]} | task, **spec)
