@@ -180,7 +180,7 @@ def _base(
     dockerfile = folder / "environment" / "Dockerfile"
     bare = image is None and not dockerfile.parent.exists()
     question = bare and is_question(folder)
-    empty = bare and judged and not question and own is None
+    empty = bare and judged and not question
     given = question or empty or (bare and own is not None)
     if image is None and not dockerfile.is_file() and not given:
         raise TaskError(

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+from openpyxl import Workbook
+
+from skillopt.tasks.literals import Literals, literals_of
+from tests.helpers.values import a_task
 
 
 def question(folder: Path, answer: str = "food\n") -> Path:
@@ -29,3 +37,26 @@ def make_task(folder: Path, verify: str, timeout: float = 60) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
+
+
+def a_book(*rows: list[object]) -> bytes:
+    """A workbook of one sheet."""
+    book = Workbook()
+    for row in rows:
+        book.worksheets[0].append(row)
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+def literals_in(
+    folder: Path,
+    files: Mapping[str, str | bytes],
+    instruction: str = "Do it.",
+    name: str = "chore-1",
+) -> Literals:
+    """The literals of a task with the given files, by path in its folder."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content.encode() if isinstance(content, str) else content)
+    return literals_of(replace(a_task(name, instruction), folder=folder))

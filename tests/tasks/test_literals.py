@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openpyxl import Workbook
 
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.literals import MAX_BYTES, Literals, literals_of
@@ -26,6 +26,7 @@ from skillopt.tasks.wording import (
     word_spans,
     words,
 )
+from tests.helpers.tasks import a_book, literals_in
 from tests.helpers.values import a_task
 
 Read = Callable[..., Literals]
@@ -33,26 +34,8 @@ Read = Callable[..., Literals]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """The literals of a task with the given files, by path in its folder."""
-
-    def literals(
-        files: Mapping[str, str | bytes], instruction: str = "Do it.", name: str = "chore-1"
-    ) -> Literals:
-        for path, content in files.items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_bytes(content.encode() if isinstance(content, str) else content)
-        return literals_of(replace(a_task(name, instruction), folder=tmp_path))
-
-    return literals
-
-
-def a_book(*rows: list[object]) -> bytes:
-    book = Workbook()
-    for row in rows:
-        book.worksheets[0].append(row)
-    buffer = io.BytesIO()
-    book.save(buffer)
-    return buffer.getvalue()
+    """The literals of a task with the given files."""
+    return partial(literals_in, tmp_path)
 
 
 def test_values_of_data_files_that_are_not_given_are_answers(read: Read) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from skillopt.core.types import Task
+from skillopt.core.types import Task, named_task
+from skillopt.tasks.benchmarks.limited import LimitError
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.scorers import SCORERS, ByScorer, make_scorer, number
+from skillopt.tasks.strange import matches, schema_problem
 
 SCHEMA = {
     "type": "object",
@@ -20,6 +22,30 @@ SCHEMA = {
 SLOW = "(a+)+$"
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patterns and schemas are tried in this process, which takes a hundredth of the time."""
+    monkeypatch.setattr(
+        "skillopt.tasks.scorers.limited", lambda function, given, *_: function(given)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "reply", "expected", "solved"),
+    [
+        ("regex", "PROJ-12: fix", r"PROJ-\d+", True),
+        ("regex", "fix", r"PROJ-\d+", False),
+        ("json_schema", '{"n": 3}', SCHEMA, True),
+        ("json_schema", '{"n": "3"}', SCHEMA, False),
+    ],
+)
+def test_patterns_and_schemas_in_a_process_of_their_own(
+    name: str, reply: str, expected: Any, solved: bool
+) -> None:
+    assert make_scorer(name, {}, "here")(reply, expected).solved is solved
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("name", "options", "reply", "expected", "soft", "solved"),
     [
@@ -145,3 +171,210 @@ def test_every_scorer_is_tested_by_name() -> None:
 )
 def test_no_number(text: str) -> None:
     assert number(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("7", 7), ("-7", -7), ("+7", 7), ("7.", 7), (".5", 0.5), ("-.5", -0.5), ("1,234", 1234),
+        ("12,345,678.5", 12345678.5), ("1234,567", None), ("1,2345", None), (",123", None),
+        ("1e3", 1000), ("1E-3", 0.001), ("1e+3", 1000), ("$3", 3), ("\u20ac 3", 3), ("\u00a33", 3),
+        ("\u00a53", 3), ("3 \u20ac", 3), ("3$", 3), ("-$3", -3), ("-\u20ac3", -3), ("-\u00a33", -3),
+        ("-\u00a53", -3), ("- $3", None), ("-3$", -3), ("-$ 3", -3), ("--$3", None), ("-$-3", 3),
+        ("3%", 3), ("3 %.", 3), ("3. %", 3), (" 3\t", 3), ("\u00a03", 3), ("1e400", None),
+        ("-1e400", None), ("$", None), ("-$", None), ("%", None), ("#3", None),
+    ],
+)  # fmt: skip
+def test_which_number_a_text_is(text: str, found: float | None) -> None:
+    assert number(text) == found
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("name", "options", "reply", "expected", "solved"),
+    [
+        # Which part of the reply is the answer.
+        ("exact", {}, "<answer>a</answer>\nb", "a", True),
+        ("exact", {"take": "last_line"}, "<answer>a</answer>\nb\n\n", "b", True),
+        ("exact", {"take": "last_line"}, "<answer>a</answer>\nb", "a", False),
+        ("exact", {"take": "whole"}, " a\nb ", "a b", True),
+        ("exact", {"take": "whole", "blanks": "kept"}, " a\nb ", "a\nb", True),
+        ("exact", {"take": "whole", "blanks": "kept"}, " a\nb ", "a b", False),
+        ("json", {"take": "tagged"}, "x <answer>[1]</answer>", [1], True),
+        ("json", {}, "x <answer>[1]</answer>", [1], False),
+        # Any of the expected ones.
+        ("numeric", {}, "3", [2, 3], True),
+        ("numeric", {}, "3", ["2", "$3"], True),
+        ("numeric", {}, "3", [2, 4], False),
+        ("regex", {}, "b", ["a", "b"], True),
+        ("regex", {}, "c", ["a", "b"], False),
+        ("regex", {}, "", "^$", True),
+        ("regex", {}, "", "a", False),
+        ("f1", {}, "x y", ["z", "x y"], True),
+        ("normalised", {}, "x", ["z", "The x."], True),
+        ("exact", {}, "1.5", (2, 1.5), True),
+        # Tolerances reach to their number.
+        ("numeric", {"absolute": 0.5}, "10.5", 10, True),
+        ("numeric", {"absolute": 0.5}, "9.5", 10, True),
+        ("numeric", {"absolute": 0.5}, "10.51", 10, False),
+        ("numeric", {"relative": 0.25}, "12.5", 10, True),
+        ("numeric", {"relative": 0.25}, "12.6", 10, False),
+        ("numeric", {"relative": 0.25}, "-12.5", -10, True),
+        ("numeric", {"relative": 0.25, "absolute": 4}, "14", 10, True),
+        ("numeric", {"relative": 0.5, "absolute": 1}, "14", 10, True),
+        ("json", {"relative": 0.25}, "12.5", 10, True),
+        ("json", {"relative": 0.25}, "12.6", 10, False),
+        ("json", {"relative": 0.25}, "-12.5", -10, True),
+        ("json", {"relative": 0.25}, "-8", 10, False),
+        # JSON values.
+        ("json", {}, '{"a": [1, {"b": 2}]}', {"a": [1, {"b": 2}]}, True),
+        ("json", {}, '{"a": [1, {"b": 3}]}', {"a": [1, {"b": 2}]}, False),
+        ("json", {}, '{"a": 1}', {"b": 1}, False),
+        ("json", {}, "{}", [], False),
+        ("json", {}, "[]", {}, False),
+        ("json", {}, "[1]", [1, 2], False),
+        ("json", {}, "[1, 2]", [1], False),
+        ("json", {"any_order": True}, "[1]", [1, 1], False),
+        ("json", {"any_order": True}, "[2, 1, 1]", [1, 2, 1], True),
+        ("json", {"any_order": True}, '{"a": [[2, 1], 3]}', {"a": [3, [1, 2]]}, True),
+        ("json", {}, '"a"', "a", True),
+        ("json", {}, '"a"', "b", False),
+        ("json", {}, "1", True, False),
+        ("json", {}, "false", False, True),
+        ("json", {}, "0", False, False),
+        ("json", {}, "0", None, False),
+        ("json", {}, '"1"', 1, False),
+        ("json", {}, "Infinity", 1, False),
+        # The last fenced block counts.
+        ("json", {}, "```\n[1]\n```\nor\n```JSON\n[2]\n```\n", [2], True),
+        ("json", {}, "```python\n[1]\n```", [1], False),
+        ("json", {}, "so: [1]", [1], False),
+        ("choice", {"choices": {"a": "one", "B": "two"}}, "A.", "a", True),
+        ("choice", {"choices": {"A": "one", "B": "two"}}, "b", ["A", "b"], True),
+        ("choice", {"choices": {"A": "one", "B": "two"}}, "three", "A", False),
+        ("choice", {"choices": {"A": "one"}, "take": "last_line"}, "x\nA", "A", True),
+    ],
+)  # fmt: skip
+def test_what_is_right(
+    name: str, options: dict[str, Any], reply: str, expected: Any, solved: bool
+) -> None:
+    found = make_scorer(name, options, "here")(reply, expected)
+    assert (found.solved, found.soft == 1.0) == (solved, solved)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reply", "expected", "said"),
+    [
+        ("exact", {}, "a", "b", "The answer was 'a', which is not the expected one."),
+        ("exact", {}, "a" * 300, "b", f"The answer was '{'a' * 200}', which is"),
+        ("f1", {}, "a1 b1", "b1", "not the expected one, but close to it (0.67)."),
+        ("f1", {}, "a1", "b1", "not the expected one."),
+        ("numeric", {}, "x" * 300, 1, f"The answer '{'x' * 200}' is not a number."),
+        ("json", {}, "{", {}, "The answer is not JSON: Expecting property name"),
+        ("json", {}, "NaN", 1, "The answer is not JSON: NaN is not JSON."),
+        ("json", {}, "1", 2, "differs from the expected one at $."),
+        ("json", {}, '{"a": 1}', {"b": 1}, "at $."),
+        ("json", {}, '{"a": [1, 2]}', {"a": [1, 3]}, "at $.a[1]."),
+        ("json", {}, '{"a": [1]}', {"a": [1, 3]}, "at $.a."),
+        ("json", {}, '[{"a": 1}, 2]', [{"a": 2}, 3], "at $[0].a."),
+        ("json", {"any_order": True}, '{"a": [1, 2]}', {"a": [1, 3]}, "at $.a."),
+        ("anls", {}, "Gent", "Ghent", "but close to it (0.80)."),
+        ("choice", {"choices": {"A": "x", "B": "y"}}, "b", "A", "Option B is not the right one."),
+        ("choice", {"choices": {"A": "x"}}, "zz", "A", "The answer was 'ZZ', which is"),
+    ],
+)
+def test_what_the_feedback_says(
+    name: str, options: dict[str, Any], reply: str, expected: Any, said: str
+) -> None:
+    assert said in make_scorer(name, options, "here")(reply, expected).feedback
+
+
+@pytest.mark.parametrize("name", ["exact", "numeric", "anls", "regex"])
+@pytest.mark.parametrize("expected", [True, [True], ["1", None], None, {}])
+def test_what_cannot_be_expected(name: str, expected: Any) -> None:
+    with pytest.raises(TaskError, match="must be a text or a number and not"):
+        make_scorer(name, {}, "here")("1", expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (["a.c", "xabcx", False, False], True),
+        (["a.c", "xabcx", True, False], False),
+        (["a.c", "abc", True, False], True),
+        (["a.c", "ABC", False, False], False),
+        (["a.c", "ABC", True, True], True),
+    ],
+)
+def test_patterns(given: list[Any], found: bool) -> None:
+    assert matches(given) is found
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({"n": 3}, ""),
+        ({"n": "3"}, "$.n: '3' is not of type 'integer'"),
+        ({}, "$: 'n' is a required property"),
+        ("x" * 900, "$: '" + "x" * 496),
+    ],
+)
+def test_what_breaks_a_schema(value: Any, problem: str) -> None:
+    assert schema_problem([SCHEMA, value]) == problem
+
+
+def test_documents_that_a_schema_refers_to_are_not_fetched() -> None:
+    with pytest.raises(Exception, match=r"http://a\.b/c"):
+        schema_problem([{"$ref": "http://a.b/c"}, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "reply", "expected", "limit", "said"),
+    [
+        ("regex", "a", "b", "took more than 4 s of work", "Matching the answer took more than 4 s"),
+        (
+            "json_schema",
+            "1",
+            {"type": "string"},
+            "took more",
+            "breaks its schema: checking it took",
+        ),
+    ],
+)
+def test_what_takes_too_much_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, name: str, reply: str, expected: Any, limit: str, said: str
+) -> None:
+    asked = []
+
+    def limited(function: Any, given: Any, memory_mb: int, seconds: int) -> Any:
+        asked.append((function.__name__, given, memory_mb, seconds))
+        raise LimitError(limit)
+
+    monkeypatch.setattr("skillopt.tasks.scorers.limited", limited)
+    found = make_scorer(name, {}, "here")(reply, expected)
+    assert (found.soft, found.solved) == (0.0, False) and said in found.feedback
+    given = [expected, 1] if name == "json_schema" else ["b", "a", False, False]
+    function = "schema_problem" if name == "json_schema" else "matches"
+    assert asked == [(function, given, 1024, 4)]
+
+
+def test_what_decides_a_score_is_its_identity() -> None:
+    scorer = make_scorer("exact", {"blanks": "kept"}, "here")
+    assert ByScorer(scorer, ["a"]).identity == [
+        "scorer", "exact", {"take": "tagged", "blanks": "kept"}, ["a"],
+    ]  # fmt: skip
+    reward = ByScorer(scorer, ["a"])(named_task("t"), Path(), "b")
+    assert (reward.soft, reward.solved) == (0.0, False)
+    assert "not the expected one" in reward.feedback
+
+
+def test_a_scorer_that_is_not_installed_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(name: str) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr("skillopt.tasks.scorers.importlib.import_module", missing)
+    for name, expected in (("anls", "a"), ("json_schema", {})):
+        with pytest.raises(TaskError, match=r"this scorer needs .*: pip install"):
+            make_scorer(name, {}, "here")("1", expected)
