@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from harnesses.gateway.gateway import GatewayError
 from skillopt.rollouts.cluster.machines import GoneError, Link
 from skillopt.rollouts.cluster.node import Node
 
@@ -87,3 +88,37 @@ class NearMachines:
         for links in self.made.values():
             for link in links:
                 link.node.close()
+
+
+@dataclass
+class DriversGateway:
+    """The driver's gateway, as far as a fleet asks and tells it.
+
+    Attributes:
+        known: services that are blocked, and why.
+        shared, news: what it was told.
+        busy: requests that it has under way, of which it gives up none.
+        closed: whether it has ended.
+    """
+
+    upstreams: tuple[str, ...] = ("main", "second", "third")
+    known: dict[str, str] = field(default_factory=dict)
+    shared: list[tuple[str, int]] = field(default_factory=list)
+    news: list[Any] = field(default_factory=list)
+    busy: int = 0
+    closed: bool = False
+
+    def blocked(self, name: str) -> str:
+        return self.known.get(name, "")
+
+    def block(self, name: str, why: str) -> None:
+        self.known[name] = why
+
+    def heard(self, news: Any) -> None:
+        self.news.append(news)
+
+    def share(self, name: str, share: int) -> int:
+        self.shared.append((name, share))
+        if self.closed:
+            raise GatewayError("the gateway does not run")
+        return max(share, self.busy)

@@ -548,14 +548,20 @@ def test_connections_have_numbers_and_end_with_their_multiplexer() -> None:
     asyncio.run(asyncio.wait_for(play(), 10))
 
 
+async def carried(pair: Pair) -> tuple[socket.socket, asyncio.Future[None]]:
+    """The other end of a connection that is being carried, and what ends with it."""
+    mine, other = socket.socketpair()
+    connection = await asyncio.open_connection(sock=other)
+    carrying = asyncio.ensure_future(pair.mux.carry(7, connection))
+    while len(pair.sent) < 1 or not pair.mux._streams[1].tasks:
+        await asyncio.sleep(0.001)
+    return mine, carrying
+
+
 def test_one_that_reads_no_more_is_reset_though_it_may_still_write() -> None:
     async def play() -> None:
         pair = Pair()
-        mine, other = socket.socketpair()
-        connection = await asyncio.open_connection(sock=other)
-        carrying = asyncio.ensure_future(pair.mux.carry(7, connection))
-        while len(pair.sent) < 1 or not pair.mux._streams[1].tasks:
-            await asyncio.sleep(0.001)
+        mine, carrying = await carried(pair)
         mine.shutdown(socket.SHUT_RD)
         for _ in range(3):
             pair.mux.feed(frame(DATA, 1, b"nobody reads this"))
@@ -570,11 +576,7 @@ def test_one_that_reads_no_more_is_reset_though_it_may_still_write() -> None:
 def test_one_that_breaks_is_reset_at_the_other_end() -> None:
     async def play() -> None:
         pair = Pair()
-        mine, other = socket.socketpair()
-        connection = await asyncio.open_connection(sock=other)
-        carrying = asyncio.ensure_future(pair.mux.carry(7, connection))
-        while len(pair.sent) < 1 or not pair.mux._streams[1].tasks:
-            await asyncio.sleep(0.001)
+        mine, carrying = await carried(pair)
         mine.close()
         while len(pair.sent) < 2:
             await asyncio.sleep(0.001)

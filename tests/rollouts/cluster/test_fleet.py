@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from harnesses.base import Usage
-from harnesses.gateway.gateway import Gateway, GatewayError
+from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.service import Wait
 from harnesses.gateway.wire import WIRE
 from sandboxes.base import SandboxError
@@ -29,6 +29,7 @@ from skillopt.rollouts.cluster.members import Member, Running
 from skillopt.rollouts.cluster.messages import Beat, NodeOrders, Progress, Pulse, Reply
 from skillopt.rollouts.cluster.parcels import Parcel
 from skillopt.rollouts.cluster.sameness import versions
+from tests.helpers.near_nodes import DriversGateway
 
 REPLY = Reply({}, "", b"")
 
@@ -103,36 +104,9 @@ class FakeMachines:
 
 
 @dataclass
-class FakeGateway:
-    """The driver's gateway."""
-
-    upstreams: tuple[str, ...] = ("main", "other")
-    known: dict[str, str] = field(default_factory=dict)
-    shared: list[tuple[str, int]] = field(default_factory=list)
-    news: list[Any] = field(default_factory=list)
-    busy: int = 0
-    closed: bool = False
-
-    def blocked(self, name: str) -> str:
-        return self.known.get(name, "")
-
-    def block(self, name: str, why: str) -> None:
-        self.known[name] = why
-
-    def heard(self, news: Any) -> None:
-        self.news.append(news)
-
-    def share(self, name: str, share: int) -> int:
-        if self.closed:
-            raise GatewayError("the gateway does not run")
-        self.shared.append((name, share))
-        return max(share, self.busy)
-
-
-@dataclass
 class Place:
     fleet: Fleet
-    gateway: FakeGateway
+    gateway: DriversGateway
     notes: list[str]
     """Of what went wrong."""
     used: list[str] = field(default_factory=list)
@@ -176,10 +150,10 @@ def running(
     silence_s: float = 30.0,
     limits: Mapping[str, int] | None = None,
     driver: frozenset[str] = frozenset(),
-    gateway: FakeGateway | None = None,
+    gateway: DriversGateway | None = None,
 ) -> Iterator[Place]:
     orders = NodeOrders({}, cast(Any, None), {}, (), "", slots, silence_s)
-    place = Place(cast(Any, None), gateway or FakeGateway(), [])
+    place = Place(cast(Any, None), gateway or DriversGateway(("main", "other")), [])
     place.fleet = Fleet(
         machines, orders, cast(Gateway, place.gateway), limits or {}, driver, "main",
         place.note,
@@ -361,7 +335,7 @@ def test_shares_holds_and_blocks_are_told_to_each_node(tmp_path: Path) -> None:
     machines = FakeMachines(links("a", "b", "c"))
     one(machines, "a").pulse["limited"] = {"main": 2.0}
     one(machines, "b").pulse["limited"] = {"main": 5.0}
-    gateway = FakeGateway(known={"other": "no credit"})
+    gateway = DriversGateway(("main", "other"), {"other": "no credit"})
     with running(machines, limits={"main": 7, "second": 2}, gateway=gateway) as place:
         place.fleet.wait_for(3, 5)
         until(lambda: parts(machines, "main") == [2, 2, 3])
@@ -386,7 +360,7 @@ def shares(machines: FakeMachines, name: str) -> dict[str, int]:
 
 
 def test_the_drivers_gateway_gives_up_what_nodes_get(tmp_path: Path) -> None:
-    machines, gateway = FakeMachines(links("a")), FakeGateway(busy=3)
+    machines, gateway = FakeMachines(links("a")), DriversGateway(busy=3)
     with running(
         machines, limits={"main": 4, "second": 4}, driver=frozenset({"main"}), gateway=gateway
     ) as place:
@@ -404,7 +378,7 @@ def test_the_drivers_gateway_gives_up_what_nodes_get(tmp_path: Path) -> None:
 
 
 def test_a_node_that_may_ask_the_main_service_for_nothing_gets_no_attempt(tmp_path: Path) -> None:
-    machines, gateway = FakeMachines(links("a")), FakeGateway(busy=2)
+    machines, gateway = FakeMachines(links("a")), DriversGateway(busy=2)
     with running(
         machines, limits={"main": 2}, driver=frozenset({"main"}), gateway=gateway
     ) as place:

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 
 from harnesses.base import Usage
-from harnesses.gateway.gateway import GatewayError
 from harnesses.gateway.service import Wait
 from sandboxes.base import SandboxError
 from skillopt.rollouts.cluster import fleet as module
@@ -22,6 +21,7 @@ from skillopt.rollouts.cluster.machines import ClusterError, GoneError
 from skillopt.rollouts.cluster.members import Member, Running
 from skillopt.rollouts.cluster.messages import NodeOrders, Progress, Pulse
 from skillopt.rollouts.cluster.sameness import versions
+from tests.helpers.near_nodes import DriversGateway
 
 PULSE = Pulse({}, {}, (), {}, {})
 
@@ -59,31 +59,6 @@ class Link:
 
 
 @dataclass
-class Gateway:
-    upstreams: tuple[str, ...] = ("main", "second", "third")
-    known: dict[str, str] = field(default_factory=dict)
-    shared: list[tuple[str, int]] = field(default_factory=list)
-    news: list[Any] = field(default_factory=list)
-    has: int = 0
-    error: Exception | None = None
-
-    def blocked(self, name: str) -> str:
-        return self.known.get(name, "")
-
-    def block(self, name: str, why: str) -> None:
-        self.known[name] = why
-
-    def heard(self, news: Any) -> None:
-        self.news.append(news)
-
-    def share(self, name: str, share: int) -> int:
-        self.shared.append((name, share))
-        if self.error is not None:
-            raise self.error
-        return max(self.has, share)
-
-
-@dataclass
 class Machines:
     found: Any = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
@@ -108,7 +83,7 @@ class Place:
     limits: dict[str, int] = field(default_factory=dict)
     driver: frozenset[str] = frozenset()
     main: str = "main"
-    gateway: Gateway = field(default_factory=Gateway)
+    gateway: DriversGateway = field(default_factory=DriversGateway)
     machines: Machines = field(default_factory=Machines)
     notes: list[str] = field(default_factory=list)
     _fleet: Fleet | None = None
@@ -421,10 +396,10 @@ def test_who_has_come_first_gives_up_no_more_than_the_others_part(place: Place) 
     place.fleet._share_of_driver()
     assert not place.gateway.shared, "it has all"
     place.member("a")
-    place.gateway.has = 5
+    place.gateway.busy = 5
     place.fleet._share_of_driver()
     assert place.gateway.shared == [("main", 3)] and place.share("a") == 1
-    place.gateway.has = 0
+    place.gateway.busy = 0
     place.fleet._share_of_driver()
     assert place.gateway.shared == [("main", 3)] * 2 and place.share("a") == 3
     place.fleet._share_of_driver()
@@ -435,7 +410,7 @@ def test_who_has_come_first_gives_up_no_more_than_the_others_part(place: Place) 
 def test_a_gateway_that_has_ended_gives_up_nothing(place: Place) -> None:
     place.limits, place.driver = {"main": 6}, frozenset({"main"})
     place.member("a")
-    place.gateway.error = GatewayError("it has ended")
+    place.gateway.closed = True
     place.fleet._share_of_driver()
     assert place.gateway.shared == [("main", 3)]
     assert place.fleet._shares["main"].confirmed(DRIVER) == 6
