@@ -10,6 +10,7 @@ import random
 import signal
 import ssl
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
@@ -46,6 +47,9 @@ settings.load_profile("tests")
 # No test draws from numpy, whose generator would be saved and restored for every example.
 entropy.NP_RANDOM = random
 
+SHARD = "SKILLOPT_TEST_SHARD"
+"""Which of how many processes this is that share the tests: "2/3" for the second of three."""
+
 REQUIRED = os.environ.get("SKILLOPT_REQUIRE_ENGINE") == "1"
 
 
@@ -73,11 +77,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """A shell that starts tests in the background has them ignore Ctrl-C, and with them the
     programs that tests start and interrupt.
 
-    Tests write sixty thousand files, which takes a disk half as long as all the rest. Engines of
-    containers, though, may see the disk alone.
+    Tests write sixty thousand files and remove as many folders, which takes a disk half as long as
+    all the rest. Engines of containers, though, may see the disk alone.
     """
     if "not engine" in config.getoption("markexpr") and _keeps_in_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+        os.environ.setdefault("TMPDIR", str(MEMORY))
+        tempfile.tempdir = None  # What was found before is not looked for again.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     host, patience_s, _, *others = DockerBackend.__init__.__defaults__ or ()
     DockerBackend.__init__.__defaults__ = (host, patience_s, FILES, *others)
@@ -133,7 +139,8 @@ def _without_repetition(config: pytest.Config, items: list[pytest.Item]) -> None
     for item, agent in agents.items():
         named.setdefault(_test_of(item), set()).add(agent)
     slow: set[Path] = set()
-    kept, left = [], []
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
     for item, agent in agents.items():
         if not agent or item.path.parent.name in OWN_TABLES:
             keep = True
@@ -171,6 +178,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if error:
             for item in needing:
                 item.add_marker(pytest.mark.skip(reason=f"no {marker}: {error.splitlines()[0]}"))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Of several shards each has its files."""
+    number, _, shards = os.environ.get(SHARD, "").partition("/")
+    if not shards or collection_path.suffix != ".py":
+        return None
+    return collection_path not in _by_size()[int(number) - 1 :: int(shards)] or None
+
+
+@cache
+def _by_size() -> list[Path]:
+    """Dealt out in this order, shards take about as long as each other."""
+    found = Path(__file__).parent.rglob("*.py")
+    return sorted(found, key=lambda path: (path.stat().st_size, path))
 
 
 def pytest_collection() -> None:
@@ -229,7 +251,8 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 def what_is_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Of several processes that run tests each has a folder of its own within the run's."""
     own = tmp_path_factory.getbasetemp()
-    os.environ[COMMON] = str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+    several = {"PYTEST_XDIST_WORKER", SHARD} & os.environ.keys()
+    os.environ[COMMON] = str(own.parent if several else own)
 
 
 HOMES = count()

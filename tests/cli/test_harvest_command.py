@@ -157,6 +157,7 @@ def on_a_terminal(folder: Path, keys: list[str], editor: str, code: int = 0) -> 
     return shown
 
 
+@pytest.mark.slow
 def test_one_by_one_in_a_terminal(drafts: Path, tmp_path: Path) -> None:
     editor = tmp_path / "edit"
     editor.write_text("#!/bin/sh\nsed -i 's/^instruction:.*/instruction: Better/' \"$1\"\n")

@@ -258,6 +258,7 @@ def test_killed_at_any_step_the_old_or_the_new_is_there(
     assert states == {"# New", SKILL.body}
 
 
+@pytest.mark.slow
 def test_the_commands(home: Path, tmp_path: Path) -> None:
     result = trained(tmp_path)
     before = agents_part(home)

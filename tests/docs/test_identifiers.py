@@ -35,6 +35,7 @@ def prose(document: str) -> list[str]:
 
 
 @pytest.mark.parametrize("document", documents())
+@pytest.mark.slow
 def test_everything_that_a_document_names_exists(document: str) -> None:
     foreign = set().union(*FOREIGN.values())
     missing = {span for span in prose(document) if exists(span) is False}

@@ -44,6 +44,7 @@ def test_to_know_the_names_of_agents_imports_none_of_them() -> None:
     assert found == {"harnesses.agents", "harnesses.agents.registry", "sandboxes.errors"}
 
 
+@pytest.mark.slow
 def test_a_config_is_checked_without_the_agents_that_it_does_not_name() -> None:
     code = "from skillopt.config.schema import Config, HarnessConfig; HarnessConfig(name='codex')"
     found = imported(code)

@@ -185,6 +185,7 @@ def test_a_limit_ends_the_run_cleanly_and_a_higher_one_goes_on(
     assert again.summary["spent"]["rollouts"] == whole.summary["spent"]["rollouts"]
 
 
+@pytest.mark.slow
 def test_the_command_says_so_and_exits_with_4(folder: Path, whole: RunResult) -> None:
     options = [*small_options(folder), "--set", "limits.rollouts=3", "--set", "name=few"]
     options += ["--set", f"runs={folder / 'other'}"]
@@ -202,6 +203,7 @@ def priced(tmp_path: Path) -> Path:
     return table
 
 
+@pytest.mark.slow
 def test_a_limit_on_money(whole: RunResult, tmp_path: Path) -> None:
     source = str(whole.folder.parent.parent / "small")
     config = small_config(

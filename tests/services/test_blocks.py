@@ -209,6 +209,7 @@ def test_every_block_is_played_and_every_service_documented() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_the_block_as_documented_works(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

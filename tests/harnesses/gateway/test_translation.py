@@ -348,7 +348,8 @@ def test_each_event_is_passed_on_before_the_next_has_come(
     client: ProtocolName, to: ProtocolName
 ) -> None:
     """The upstream waits after each event; the client must have it by then."""
-    reply = Reply("abcd", (ToolCall("c1", "run", {"x": "efgh"}),), stop="tool_calls", model="m")
+    # Letters that no random identifier has.
+    reply = Reply("wxyz", (ToolCall("c1", "run", {"x": "stuv"}),), stop="tool_calls", model="m")
     events = list(CODECS[to].write_stream(reply, "m", "1"))
     passed: list[bytes] = []
     seen_when_asked: list[int] = []
@@ -364,7 +365,7 @@ def test_each_event_is_passed_on_before_the_next_has_come(
             passed.append(chunk)
 
     asyncio.run(drive())
-    for needle in (b"abcd", b"efgh"):
+    for needle in (b"wxyz", b"stuv"):
         at = next(n for n, event in enumerate(events) if needle in event)
         place = b"".join(passed).index(needle)
         assert seen_when_asked[at] <= place < seen_when_asked[at + 1]
