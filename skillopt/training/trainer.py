@@ -23,7 +23,7 @@ from skillopt.training.context import Asking, Training, action_of
 from skillopt.training.history import compression_row, decisions_of, epoch_row
 from skillopt.training.method import Estimate
 from skillopt.training.plan import estimate
-from skillopt.training.proposal import Proposal, propose
+from skillopt.training.proposal import propose
 from skillopt.training.race import choose
 from skillopt.training.sealed import SealedTraining, opened
 from skillopt.training.single_edits import prune, settle
@@ -68,7 +68,7 @@ class SkillOpt:
         last = None
         for plan in plan_steps(training.splits["train"], config.train, config.seed):
             if plan.step > state.steps:
-                reason = state.ending or training.stopping()
+                reason = self._reason_to_end(training, plan)
                 if reason:
                     if last and not last.ends_epoch:
                         prune(training, last, reason)
@@ -82,19 +82,22 @@ class SkillOpt:
             last = plan
         return "all steps are done"
 
+    def _reason_to_end(self, training: Training, plan: StepPlan) -> str:
+        """Why there is no step any more; empty if there is. A skill that is too long is shortened
+        first: of a settled one that is all that can change."""
+        if reason := training.state.ending or training.stopping():
+            return reason
+        if training.lacks_room(plan):
+            self._compress(training, plan)
+        return SETTLED if training.settled else ""
+
     def _step(self, training: Training, plan: StepPlan) -> None:
         """One step: rollout, reflect, merge, rank, apply, gate, record."""
         train = training.config.train
-        if training.lacks_room(plan):
-            self._compress(training, plan)
         asking = training.asking(f"step/{plan.step}", training.current, plan)
         numbers = range(1, len(plan.parts) + 1)
         batches = [training.batch(plan, part, asking.clock) for part in numbers]
         rollouts = [rollout for batch in batches for rollout in batch]
-        if training.settled:
-            settled = Proposal(training.current, budget=plan.budget, skipped=SETTLED)
-            training.step(plan, rollouts, settled, asking)
-            return
         succeeds = training.config.gate.scorer.succeeds
         if not train.successes:
             batches = [[r for r in batch if not succeeds(r.reward)] for batch in batches]
@@ -140,15 +143,15 @@ class SkillOpt:
 
     def _end_epoch(self, training: Training, plan: StepPlan) -> None:
         """Slow update, from the second epoch's end on, and meta skill, up to the last but one
-        (§3.5). Before the second epoch's end there are no two skills to compare."""
-        train, state = training.config.train, training.state
-        slow = train.slow_update and plan.epoch > 1
-        meta = train.meta_skill and plan.epoch < train.epochs
+        (§3.5), unless no step follows anyway. Before the second epoch's end there are no two skills
+        to compare."""
+        train, state, ends = training.config.train, training.state, training.settled
+        slow = train.slow_update and plan.epoch > 1 and not ends
+        meta = train.meta_skill and plan.epoch < train.epochs and not ends
         end, row = EpochEnd(), {}
         if slow or meta:
             asking = training.asking(f"epoch/{plan.epoch}", training.current, plan)
-            compares = plan.epoch > 1 and (meta or not training.settled)
-            pairs = self._pairs(training, plan, asking) if compares else ()
+            pairs = self._pairs(training, plan, asking) if plan.epoch > 1 else ()
             end = EpochEnd(pairs=pairs)
             if slow:
                 end = self._slow_update(training, plan, asking, end)
@@ -177,9 +180,8 @@ class SkillOpt:
         self, training: Training, plan: StepPlan, asking: Asking, end: EpochEnd
     ) -> EpochEnd:
         """Propose a guidance block from paired rollouts, gated like any edit."""
-        if training.settled or not changed(end.pairs):
-            skipped = SETTLED if training.settled else ALIKE
-            return replace(end, action="skip", skipped=skipped)
+        if not changed(end.pairs):
+            return replace(end, action="skip", skipped=ALIKE)
         with training.stage("slow", 1, plan, asking.clock):
             slow = training.stages.slow(end.pairs, asking.briefing)
         made, errors = slow.value, slow.errors

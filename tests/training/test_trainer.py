@@ -127,17 +127,17 @@ def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gate", [{"kind": "strict"}, {"kind": "auto", "options": {"large": 1}}])
-def test_nothing_is_asked_that_cannot_change_the_result(folder: Path, gate: Any) -> None:
+def test_a_run_ends_when_no_candidate_could_be_better(folder: Path, gate: Any) -> None:
     seen: list[Event] = []
     config = small_config(folder, name=f"settled-{gate['kind']}", gate=gate)
     result = train(config, listeners=[seen.append])
-    assert [row["current_score"] for row in result.history] == [1.0, 1.0]
-    last = result.history[-1]
-    assert last["action"] == "skip" and "solves every selection task" in last["gate"]
-    assert last["epoch_end"]["action"] == "skip" and last["edit_budget"] == 2
-    asked = Counter(event.step for event in seen if isinstance(event, Replied))
-    assert asked[1] and not asked[2]
-    assert not any(isinstance(e, StageStarted) and e.stage in ("pairs", "slow") for e in seen)
+    assert [row["current_score"] for row in result.history] == [1.0]
+    assert result.done and "solves every selection task" in result.summary["stopped"]
+    stages = [event.stage for event in seen if isinstance(event, StageStarted)]
+    assert stages.count("rollout") == 1 and not {"meta", "pairs", "slow"} & {*stages}
+    best = {"skill.init": str(result.folder / "best_skill" / result.best.name)}
+    again = small_config(folder, name=f"perfect-{gate['kind']}", gate=gate, **best)
+    assert train(again).history == [], "there is nothing to train"
 
 
 @pytest.mark.slow
