@@ -85,6 +85,9 @@ class SandboxSpec:
             :mod:`sandboxes.relay`), or one of the engine's networks.
         single_command: whether :meth:`Sandbox.run` is called once, and nothing after it: the
             sandbox may end with its command, which costs less.
+        one_shell: whether commands are run one after another by one shell, which costs less than to
+            start each apart. What one leaves in the background may write into the output of the
+            next, and each may end the shell: then the next one gets a new one.
         root: whether commands run as root of the container, with the capabilities that package
             managers need and no others. Of no effect where there is no container.
         keep_as: name of an image in which everything is kept that was changed outside of mounts,
@@ -99,6 +102,7 @@ class SandboxSpec:
     limits: Limits = Limits()
     network: str = "none"
     single_command: bool = False
+    one_shell: bool = False
     root: bool = False
     keep_as: str = ""
 

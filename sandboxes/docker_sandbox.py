@@ -1,8 +1,9 @@
 """Sandboxes as Docker containers: no network, an ordinary user, no capabilities, hard limits. Where
 a task asks for it, root of its own container, with few capabilities.
 
-The container's own process only idles; commands are run beside it through the engine's exec API. A
-sandbox for a single command has none beside it: the command is the container's own process.
+The container's own process only idles; commands are run beside it, each through the engine's exec
+API or all by one shell that was started so. A sandbox for a single command has none beside it: the
+command is the container's own process.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sandboxes.files import OTHER_USER, Files, Mounted, SandboxFiles
 from sandboxes.namespaces import Namespace
 from sandboxes.output import Output
 from sandboxes.packing import archive_of
+from sandboxes.shell import SHELL, Shell
 from sandboxes.watch import Watch
 
 
@@ -60,6 +62,7 @@ class DockerSandbox:
         self._kills_before = 0
         self._first_process = 0
         self._user = ROOT
+        self._shell: Shell | None = None
         self._shared = False
         """Whether a second user has worked in it."""
 
@@ -113,13 +116,8 @@ class DockerSandbox:
         """Run a command beside the idle process."""
         container = self._running()
         watch = Watch(end, self._guard())
-        exec_id, raw = self._exec(container, argv, env, cwd)
-        with contextlib.closing(ExecStream(raw)) as stream:
-            limit = follow(stream, output, watch)
-        self._engine.check_open()
-        exit_code, limit = (
-            (None, limit) if limit else end_beside(self._engine, container, exec_id, watch)
-        )
+        way = self._in_shell if self._spec.one_shell else self._apart
+        exit_code, limit = way(container, argv, env, cwd, output, watch)
         if exit_code is None:
             self._kill(container, f"was killed at its {limit} limit")
         elif (
@@ -128,6 +126,49 @@ class DockerSandbox:
             self._kills_before = kills
             limit = "memory"
         return exit_code, limit
+
+    def _apart(
+        self,
+        container: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        output: Output,
+        watch: Watch,
+    ) -> Ending:
+        """Have the engine start a command in a running container."""
+        exec_id, raw = self._exec(container, argv, env, cwd)
+        with contextlib.closing(ExecStream(raw)) as stream:
+            limit = follow(stream, output, watch)
+        self._engine.check_open()
+        return (None, limit) if limit else end_beside(self._engine, container, exec_id, watch)
+
+    def _in_shell(
+        self,
+        container: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        output: Output,
+        watch: Watch,
+    ) -> Ending:
+        """Have the shell in a running container run a command."""
+        if self._shell is None:
+            self._shell = Shell(*self._exec(container, SHELL, {}, self._spec.workdir, stdin=True))
+        shell = self._shell
+        running = shell.begin(argv, env, cwd)
+        limit = follow(running, output, watch)
+        self._engine.check_open()
+        if limit is None and running.exit_code is None:
+            self._leave_shell()
+            return end_beside(self._engine, container, shell.exec_id, watch)
+        limit = limit or watch.reached_at_end()
+        return (None, limit) if limit else (running.exit_code, None)
+
+    def _leave_shell(self) -> None:
+        shell, self._shell = self._shell, None
+        if shell is not None:
+            shell.close()
 
     def _run_alone(
         self,
@@ -187,7 +228,7 @@ class DockerSandbox:
         exit_code = None
         with self._engine.errors(f"running {argv[0]!r} on a terminal in a sandbox"):
             cwd = self._spec.workdir
-            exec_id, raw = self._exec(container, argv, env or {}, cwd, tty=True)
+            exec_id, raw = self._exec(container, argv, env or {}, cwd, stdin=True, tty=True)
             with contextlib.closing(raw._response):
                 with contextlib.suppress(APIError):  # A command may have ended already.
                     self._engine.api.exec_resize(exec_id, height=ROWS, width=COLUMNS)
@@ -223,6 +264,7 @@ class DockerSandbox:
         kept, self._namespace = self._namespace, None
         was_killed, used = self._dead is not None, 0
         self._dead = "has been stopped"
+        self._leave_shell()
         if container is not None:
             try:
                 used = self._take_back(container, runs=not was_killed)
@@ -317,6 +359,8 @@ class DockerSandbox:
         argv: Sequence[str],
         env: Mapping[str, str],
         cwd: str,
+        *,
+        stdin: bool = False,
         tty: bool = False,
     ) -> tuple[str, Any]:
         api = self._engine.api
@@ -327,7 +371,7 @@ class DockerSandbox:
             environment=dict(env),
             workdir=cwd,
             tty=tty,
-            stdin=tty,
+            stdin=stdin,
         )
         exec_id = str(created["Id"])
         return exec_id, api.exec_start(exec_id, tty=tty, socket=True)

@@ -59,7 +59,7 @@ Shell = Callable[[], Sandbox]
 
 COMMAND_TIMEOUT_S = 120
 OUTPUT_CHARS = 16_000
-VERSION = "2"
+VERSION = "3"
 """The version of this loop and its prompt, part of a rollout's identity."""
 
 
@@ -212,6 +212,7 @@ def _shell_spec(
         env={**request.env, **env},
         limits=request.limits,
         network=network,
+        one_shell=True,
         root=request.root,
         keep_as=request.keep_as,
     )

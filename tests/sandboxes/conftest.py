@@ -21,7 +21,7 @@ from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, build
 from sandboxes.local import local_sandbox
 
 MakeSandbox = Callable[..., Sandbox]
-KINDS = ("docker", "copied")
+KINDS = ("docker", "copied", "shell")
 SINGLE = ("single", "copied_single")
 
 
@@ -87,6 +87,12 @@ def local() -> Iterator[MakeSandbox]:
             return stack.enter_context(local_sandbox(SandboxSpec(image="", **fields)))
 
         yield make
+
+
+@pytest.fixture
+def shell(docker: MakeSandbox) -> MakeSandbox:
+    """Container sandboxes whose commands are run by one shell."""
+    return partial(docker, one_shell=True)
 
 
 @pytest.fixture
