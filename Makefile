@@ -63,7 +63,8 @@ lint: setup
 test: games
 	$(MAKE) -j2 lint engine browser
 	failed=0; \
-	$(BIN)/pytest -m 'not alone' -n $(WORKERS) --dist worksteal || failed=1; \
+	$(MAKE) test-fast || failed=1; \
+	$(BIN)/pytest -m 'not alone and not ($(FAST))' -n $(WORKERS) --dist worksteal || failed=1; \
 	$(BIN)/pytest -m alone || failed=1; \
 	exit $$failed
 
