@@ -46,7 +46,7 @@ Start = Callable[..., Started]
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts a Python in the folder ``work``, with paths that are relative to a folder around it."""
+    """Starts a Python in the folder ``work``, with paths relative to a folder around it."""
     for name in ("work/sub", "worked", "other/deep", "installed", "judged/in"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "link").symlink_to("work/sub")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
+from filelock import FileLock, Timeout
 
 from sandboxes.access import Visit
 from sandboxes.base import ImageMissingError, Limits, SandboxError, SandboxSpec
@@ -146,6 +147,20 @@ def test_what_is_no_verdict_is_forgotten_with_the_process(attempt: Attempt, tmp_
     assert len(asked) == 1
     assert (kept(tmp_path)["soft"], kept(tmp_path)["unreached"]) == (None, {})
     assert Answers(tmp_path).initial(task, "i", run) == attempt and len(asked) == 2
+
+
+def test_another_process_that_wants_to_know_waits_for_the_one_that_asks(tmp_path: Path) -> None:
+    answers, held = Answers(tmp_path / "answers"), list[bool]()
+
+    def run() -> Attempt:
+        (lock,) = (tmp_path / "answers").glob("*.lock")
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(timeout=0)
+        held.append(True)
+        return VERDICT
+
+    answers.initial(a_task(), "i", run)
+    assert held == [True]
 
 
 def test_a_verdict_of_0_is_one(tmp_path: Path) -> None:
