@@ -21,7 +21,7 @@ from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import Answers, Attempt, VerifierSite, judge, run_tests, verifier_site
 from skillopt.tasks.rewards import VerifierError
-from skillopt.tasks.warm import UNUSABLE, Start, warm_up
+from skillopt.tasks.warm import UNUSABLE, Start, copy_home, warm_up
 from tests.helpers.scripted_sandbox import Ended, ScriptedSandboxes, place
 from tests.helpers.tasks import make_task
 from tests.helpers.values import a_task
@@ -227,12 +227,27 @@ def test_what_tests_left_is_used_if_they_judge_the_same_with_it(
     assert asked.starts == [first, Start(NAME, home=home)][:asks]
 
 
-def test_an_image_that_cannot_be_removed_is_passed_over(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_removed_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def discard(name: str) -> None:
         raise SandboxError("in use")
 
-    asked = Asked(None)
+    asked = Asked(SandboxError("down"))
     assert warm_up("cold", "k", tmp_path / "home", asked.reward, discard) == UNUSABLE
+    assert caplog.messages == ["what the tests fetch is not kept: down", "in use"]
+
+
+def test_a_home_is_copied_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "home" / "deep").mkdir(parents=True)
+    (tmp_path / "home" / "deep" / "file").write_text("x")
+    (tmp_path / "home" / "link").symlink_to("/etc/passwd")
+    for target in ("there", "new"):
+        if target == "there":
+            (tmp_path / target).mkdir()
+        copy_home(tmp_path / "home", tmp_path / target)
+        assert (tmp_path / target / "deep" / "file").read_text() == "x"
+        assert (tmp_path / target / "link").is_symlink()
 
 
 def test_what_tests_fetched_is_kept_once_for_all_that_know_of_it(tmp_path: Path) -> None:

@@ -48,6 +48,11 @@ TAP = """\
     ok 4 - todo # TODO
     1..4
 ok 1 - math
+# Subtest: one
+    # Subtest: two
+        # Subtest: three
+            # Subtest: four
+            ok 1 - four
 # Subtest: alone
 not ok 2 - alone # odd
 ok 3 - some/file.test.mjs
@@ -97,6 +102,7 @@ test result: FAILED. 2 passed
                 "math": 1,
                 "alone # odd": 0,
                 "what.js says": 1,
+                "one > two > three > four": 1,
             },
         ),
         ("go", "\n".join(map(json.dumps, GO)), "", 0, {"p.TestA": 1, "p.TestB": 0, ".TestD": 1}),
@@ -148,14 +154,20 @@ def test_tests_are_put_back_and_settings_of_the_agents_removed(place: Path) -> N
     (workspace / "over").mkdir()
     (place / "target").write_text("untouched")
     (workspace / "over" / "e.py").symlink_to(place / "target")
+    put(place, hard="untouched", nothing="")
+    put(files, hard_dot_py="ours", dangling_dot_py="ours")
+    (workspace / "hard.py").hardlink_to(place / "hard")
+    (workspace / "dangling.py").symlink_to(place / "made")
     run_tests.settle(r"conftest\.py")
     found = {str(p.relative_to(workspace)): p for p in workspace.rglob("*") if p.is_file()}
     assert {name: file.read_text() for name, file in found.items()} == {
         "tests/a.py": "ours", "tests/b.py": "ours", "deep/er/c.py": "ours", "linked/d.py": "ours",
         "over/e.py": "ours", "conftest.py": "ours", "sub/myconftest.py": "kept", "kept": "kept",
+        "hard.py": "ours", "dangling.py": "ours",
     }  # fmt: skip
     assert not list((place / "outside").iterdir())
-    assert (place / "target").read_text() == "untouched"
+    assert (place / "target").read_text() == (place / "hard").read_text() == "untouched"
+    assert not (place / "made").exists()
     assert not any(path.is_symlink() for path in workspace.rglob("*"))
 
 
