@@ -13,12 +13,15 @@ from typing import Any, cast
 import pytest
 
 from sandboxes.base import EngineUnavailableError, SandboxError
-from skillopt.core.types import Task
+from skillopt.core.types import Reward, Task
 from skillopt.tasks.harbor import TaskError, read_task
+from skillopt.tasks.judging import Attempt
 from skillopt.tasks.repository import making
 from skillopt.tasks.repository.history import Commit
 from skillopt.tasks.repository.kinds import KINDS
-from skillopt.tasks.repository.making import Made, Settings, dockerfile, make_tasks
+from skillopt.tasks.repository.making import Made, Settings, Site, dockerfile, make_tasks
+from skillopt.tasks.warm import Start
+from tests.helpers.values import a_task
 
 PYTHON = next(kind for kind in KINDS if kind.name == "python")
 COMMIT = Commit(id="c" * 40, parent="p" * 40, message="Add mul()\n\nIt is new.")
@@ -34,6 +37,8 @@ CHANGES = {"a.py": False, "b.py": False, "gone.py": True, "tests/test_a.py": Fal
 class FakeHistory:
     changed: dict[str, bool] = field(default_factory=lambda: dict(CHANGES))
     count: int = 10
+    more: dict[str, str] = field(default_factory=dict)
+    """Files that the commit has besides; what begins with an arrow is a link."""
 
     def changes(self, commit: Commit) -> list[Any]:
         return [SimpleNamespace(path=path, gone=gone) for path, gone in self.changed.items()]
@@ -42,9 +47,13 @@ class FakeHistory:
         return self.count
 
     def write(self, id: str, folder: Path) -> None:
-        for name, text in (BEFORE if id == COMMIT.parent else AFTER).items():
+        files = BEFORE if id == COMMIT.parent else AFTER | self.more
+        for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
+            if text.startswith("->"):
+                (folder / name).symlink_to(text[2:])
+            else:
+                (folder / name).write_text(text)
 
 
 @dataclass
@@ -80,10 +89,13 @@ def runs(*found: dict[str, bool], said: str = "") -> tuple[list[dict[str, bool]]
 GOOD = [runs({"t1": True, "t2": True}), runs({"t1": False, "t2": True})]
 
 
-def made(folder: Path, site: FakeSite, history: FakeHistory | None = None, **settings: Any) -> Made:
+def made(
+    folder: Path, site: FakeSite, history: FakeHistory | None = None, commit: Commit = COMMIT,
+    **settings: Any,
+) -> Made:  # fmt: skip
     folder.mkdir(exist_ok=True)
     (one,) = make_tasks(
-        cast(Any, history or FakeHistory()), [COMMIT], Settings(PYTHON, **settings), folder,
+        cast(Any, history or FakeHistory()), [commit], Settings(PYTHON, **settings), folder,
         cast(Any, site),
     )  # fmt: skip
     assert not [path for path in folder.iterdir() if path.name.startswith(".making")]
@@ -244,3 +256,97 @@ def test_a_makefile_needs_a_target(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
     with pytest.raises(TaskError, match="has no target test, check or tests"):
         plan("make", [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"),
+    [
+        ("Add mul()", "add-mul"),
+        ("a" * 60, "a" * 60),
+        ("a" * 61, "a" * 60),
+        ("a" * 59 + " b", "a" * 59),
+        ("a" * 58 + " b", "a" * 58 + "-b"),
+        ("\u00e4", "unnamed"),
+    ],
+)
+def test_a_task_is_named_after_the_subject_of_its_commit(
+    subject: str, name: str, tmp_path: Path
+) -> None:
+    commit = Commit(id="0123456789" * 4, parent=COMMIT.parent, message=f"{subject}\n\nMore.")
+    found = made(tmp_path / "out", FakeSite(list(GOOD)), commit=commit)
+    assert found.folder == tmp_path / "out" / f"{name}-01234567"
+
+
+def test_links_are_neither_tests_nor_a_solution(tmp_path: Path) -> None:
+    more = {"linked.py": "->a.py", "tests/linked.py": "->../a.py", "conftest.py": "own"}
+    changed = {**CHANGES, "linked.py": False, "conftest.py": False}
+    site = FakeSite(list(GOOD))
+    found = made(tmp_path / "out", site, FakeHistory(changed, more=more))
+    assert found.folder is not None
+    tests = found.folder / "tests" / "files"
+    assert {str(p.relative_to(tests)) for p in tests.rglob("*") if not p.is_dir()} == {
+        "tests/test_a.py", "tests/data.txt", "tox.ini", "conftest.py",
+    }  # fmt: skip
+    assert {p.name for p in (found.folder / "solution" / "files").iterdir()} == {"a.py", "b.py"}
+    assert {*site.seen[0][1]} == {"a.py", "b.py", "tests/test_a.py", "tox.ini"}
+
+
+def test_what_cannot_be_read_of_a_commit_is_named_without_a_folder_of_ours(tmp_path: Path) -> None:
+    history = FakeHistory(more={"pyproject.toml": "= x"})
+    found = made(tmp_path / "out", FakeSite([]), history)
+    assert found.folder is None
+    assert found.why.startswith("cannot be tried: pyproject.toml: not valid TOML: ")
+
+
+@dataclass
+class Images:
+    """Environments that prepare workspaces with one file."""
+
+    prepared: list[Path] = field(default_factory=list)
+
+    def prepare(self, task: Task, workspace: Path) -> str:
+        workspace.mkdir()
+        (workspace / "given").touch()
+        self.prepared.append(workspace)
+        return "image:1"
+
+    def verifier_image(self, task: Task, image: str) -> str:
+        return f"tests of {image}"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "found"),
+    [
+        ([{"reward": 0.0, "a": 1.0, "b": 0.0}] * 2, [{"a": True, "b": False}] * 2),
+        ([{"a": 1.0}, {"a": 0.5, "reward": 1.0}], [{"a": True}, {"a": False}]),
+        # Tests that do not run are asked once.
+        ([{"reward": 0.0}], [{}, {}]),
+        ([{"a": 1.0}, {}], [{}, {}]),
+    ],
+)
+def test_how_each_test_ends(
+    metrics: list[dict[str, float]], found: list[dict[str, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[set[str], Start, bool]]()
+
+    def ran(task: Task, workspace: Path, site: Any, start: Start, folder: Path) -> Attempt:
+        names = {path.name for path in workspace.iterdir()}
+        asked.append((names, start, site is verifiers and folder.is_dir()))
+        return Attempt(Reward(0.0, metrics[len(asked) - 1], f"said {len(asked)}"))
+
+    monkeypatch.setattr(making, "run_tests", ran)
+    images, verifiers = Images(), cast(Any, object())
+    site = Site(cast(Any, images), verifiers)
+    outcomes = site.outcomes(a_task(), 2, lambda workspace: (workspace / "work").touch())
+    assert outcomes == (found, f"said {len(metrics)}")
+    start = Start("tests of image:1")
+    assert asked == [({"given", "work"}, start, True)] * len(metrics)
+    assert len({*images.prepared}) == len(metrics)
+    assert not any(workspace.exists() for workspace in images.prepared)
+
+
+def test_tests_that_give_no_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "run_tests", lambda *_: Attempt(None, "it was stopped"))
+    site = Site(cast(Any, Images()), cast(Any, None))
+    with pytest.raises(TaskError, match=r"^its tests cannot be run: it was stopped$"):
+        site.outcomes(a_task(), 2, lambda workspace: None)
