@@ -460,3 +460,46 @@ def test_a_program_gets_none_of_the_verifiers_variables(
     told = dict(line.split("=", 1) for line in out.splitlines())
     assert code == 0 and told["UNTRUSTED_FOLDER"] == "/their/own" and told["PATH"]
     assert "SECRET" not in told
+
+
+@pytest.mark.parametrize(
+    ("code", "ended"),
+    [(0, 0), (1, 1), (-15, -15), (123, 123), (125, 125), (124, None), (137, None), (-9, None)],
+)
+@pytest.mark.parametrize("runner", ["/opt/run", None])
+def test_how_a_program_is_run_and_which_codes_say_that_it_was_ended(
+    code: int, ended: int | None, runner: str | None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    called = list[tuple[list[str], dict[str, Any]]]()
+
+    def call(argv: list[str], **options: Any) -> int:
+        called.append((argv, options))
+        options["stdout"].write(b"out \xff")
+        options["stderr"].write(b"err")
+        options["given"] = options["stdin"].read()
+        return code
+
+    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.delenv("UNTRUSTED", raising=False)
+    monkeypatch.delenv("UNTRUSTED_FOLDER", raising=False)
+    if runner:
+        monkeypatch.setenv("UNTRUSTED", runner)
+    found = run_program.run(["sh", "a b"], "in\u00e4", 7, tmp_path)
+    assert found == (ended, "out \ufffd", "err")
+    ((argv, options),) = called
+    limited = ["timeout", "-s", "KILL", "7", "bash", "-c", 'ulimit -f 16384; exec "$@"', "-"]
+    assert argv == [runner or "env", *limited, "sh", "a b"]
+    assert options["cwd"] == str(tmp_path) and options["given"] == "in\u00e4".encode()
+    assert options["env"] == {"PATH": os.environ["PATH"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a\nb", ["a", "b"]), ("a \t\n b\r\n", ["a", " b"]), ("\n\na\n\n \n", ["", "", "a"]),
+        ("", []), ("\n \n", []), ("a\rb", ["a\rb"]),
+    ],
+)  # fmt: skip
+def test_the_lines_of_an_output(text: str, lines: list[str]) -> None:
+    assert run_program.lines(text) == lines

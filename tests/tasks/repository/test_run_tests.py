@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -262,3 +264,52 @@ def test_tests_run_on_a_copy_with_an_environment_of_their_own(
 )
 def test_how_the_tests_ended(script: str, passed: bool, said: str, place: Path) -> None:
     assert run_tests.run(given(command=["sh", "-c", script])) == ({"all tests": passed}, said)
+
+
+def test_what_the_tests_are_run_with(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = list[tuple[list[str], dict[str, Any]]]()
+
+    def call(argv: list[str], **options: Any) -> int:
+        called.append((argv, options))
+        options["stdout"].write(b" out\n")
+        return 0
+
+    opened = list[list[str]]()
+    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(subprocess, "check_call", opened.append)
+    monkeypatch.setenv("UNTRUSTED", "/opt/run")
+    monkeypatch.setenv("UNTRUSTED_FOLDER", "/skillopt/untrusted")
+    monkeypatch.delenv("LANG", raising=False)
+    told = given(command=["make", "{project}"], env={"A": "{report}"}, timeout_s=7)
+    assert run_tests.run(told) == ({"all tests": True}, "out")
+    ((argv, options),) = called
+    home = Path(options["cwd"]).parent
+    assert opened == [["chmod", "-R", "a+rwX", str(home)]]
+    assert argv == [
+        "/opt/run", "timeout", "-s", "KILL", "7", "env", f"A={home}/report", f"HOME={home}", "bash",
+        "-c", 'ulimit -f 65536; exec "$@"', "-", "make", f"{home}/project",
+    ]  # fmt: skip
+    assert options["env"] == {
+        "PATH": os.environ["PATH"], "UNTRUSTED_FOLDER": "/skillopt/untrusted",
+    }  # fmt: skip
+
+
+def test_so_much_of_an_output_is_read() -> None:
+    asked = list[int]()
+
+    def read(size: int) -> bytes:
+        asked.append(size)
+        return b"a\xff"
+
+    file = SimpleNamespace(seek=asked.append, read=read)
+    assert run_tests.text_of(file) == "a\ufffd" and asked == [0, 64 * 1024 * 1024]
+
+
+@pytest.mark.parametrize(("code", "killed"), [(-9, True), (137, True), (1, False), (124, False)])
+def test_tests_that_were_killed_are_told_from_others(
+    code: int, killed: bool, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "check_call", lambda argv: 0)
+    monkeypatch.setattr(subprocess, "call", lambda argv, **options: code)
+    _, said = run_tests.run(given())
+    assert said == ("killed, as after 5 s" if killed else "")
