@@ -124,13 +124,16 @@ def test_what_is_not_judged_is_noted(
 
 
 @pytest.mark.parametrize(
-    ("verifier", "handover"),
-    [(False, True), (True, False)],
-)
+    ("place", "verifier", "handover"),
+    [
+        ("/tmp/x", False, True), ("/tmp/x", True, False), ("/etc/x", False, True),
+        ("/app/x", False, False),
+    ],
+)  # fmt: skip
 def test_a_verifier_of_ones_own_looks_at_no_scratch_files(
-    verifier: bool, handover: bool, tmp_path: Path
+    place: str, verifier: bool, handover: bool, tmp_path: Path
 ) -> None:
-    task = {"name": "a", "prompt": "b", "assert": "open('/tmp/x')"}
+    task = {"name": "a", "prompt": "b", "assert": f"open('{place}')"}
     (tmp_path / "a.eval.yaml").write_text(json.dumps({"tasks": [task]}))
     (found,) = read_evals([tmp_path / "a.eval.yaml"], tmp_path, scored=Scored(verifier=verifier))[0]
     assert found.handover is handover
@@ -383,6 +386,9 @@ def test_which_files_a_format_knows(content: str, known: bool, tmp_path: Path) -
          "cases.0.expectations.0: String should have at least 1 character (skillevaluation's"),
         ({"cases": [{"name": "a", "prompt": "b", "expectations": ["x"]}], "x": 1},
          "x: Extra inputs are not permitted"),
+        ({"cases": []}, "cases: Tuple should have at least 1 item"),
+        # The first of several.
+        ({"cases": [{"name": "", "prompt": ""}]}, "cases.0.name: String should have at least"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_case_is_named(

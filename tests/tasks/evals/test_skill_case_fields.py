@@ -287,6 +287,14 @@ def test_the_folder_of_a_case_with_everything(tmp_path: Path) -> None:
     }  # fmt: skip
     checks = json.loads((root / "tests/checks.json").read_text())
     assert checks == {"answer": "answer.txt", "checks": [LOOKS.model_dump(mode="json")]}
+    # The digest of a task is that of its files.
+    assert (root / "task.toml").read_text() == (
+        'schema_version = "1.4"\n\n[metadata]\ncategory = "s"\nuntrusted_programs = true\n'
+        'answer_file = "answer.txt"\nexpectations = ["e"]\nexpected_output = "o"\n'
+        'opened = ["a"]\nnot_opened = ["b"]\nno_others_opened = true\n'
+    )
+    assert (root / "tests/checks.json").read_text() == json.dumps(checks, indent=1) + "\n"
+    assert (root / "tests/test.sh").read_text().endswith('"$TESTS_DIR/run_checks.py"\n')
     task = read_task(root)
     assert (task.family, task.answer_file, task.untrusted_programs) == ("s", "answer.txt", True)
     assert (task.expectations, task.expected_output) == (("e",), "o")

@@ -116,6 +116,8 @@ def test_a_commit_with_its_tests_is_a_task(tmp_path: Path) -> None:
     ]  # fmt: skip
     given = json.loads((folder / "tests" / "tests.json").read_text())
     plan = PYTHON.plan(folder, ["tests/test_a.py"])
+    written = (folder / "tests" / "tests.json").read_text()
+    assert written == json.dumps(given, indent=1) + "\n"  # Its digest is that of the task.
     assert given == {
         "command": list(plan.command), "report": "junit", "timeout_s": 7, "env": dict(PYTHON.env),
         "settings": PYTHON.settings.pattern, "fail_to_pass": ["t1"], "pass_to_pass": ["t2"],
@@ -131,9 +133,9 @@ def test_a_commit_with_its_tests_is_a_task(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (folder / "tests" / "run_tests.py").read_text() == making._INSIDE.read_text()
     # The tests were run on the commit's code, and then without it.
-    assert site.seen[0] == (making.RUNS, {"a.py": "new", "b.py": "b", "tests/test_a.py": "old test",
+    assert site.seen[0] == (3, {"a.py": "new", "b.py": "b", "tests/test_a.py": "old test",
                                           "tox.ini": "[x]"})  # fmt: skip
-    assert site.seen[1][0] == making.RUNS and "commit" in (folder / "task.toml").read_text()
+    assert site.seen[1][0] == 3 and "commit" in (folder / "task.toml").read_text()
 
 
 def test_a_command_of_the_users_own_runs_all_tests(tmp_path: Path) -> None:
@@ -143,6 +145,7 @@ def test_a_command_of_the_users_own_runs_all_tests(tmp_path: Path) -> None:
     given = json.loads((folder / "tests" / "tests.json").read_text())
     assert (given["command"], given["report"]) == (["sh", "run.sh"], "code")
     assert "Tests that pass now" not in (folder / "instruction.md").read_text()
+    assert given["timeout_s"] == 300
 
 
 @pytest.mark.parametrize(
@@ -174,9 +177,9 @@ def test_why_a_commit_is_no_task(
         ({"tests/test_a.py": False, "README.md": False}, 1, "changes no code"),
         ({**CHANGES, "b\n.py": False}, 1, "changes a file whose name is not UTF-8"),
         ({**CHANGES, "b\udcff.py": False}, 1, "changes a file whose name is not UTF-8"),
-        (CHANGES, making.MAX_LINES + 1, f"changes more than {making.MAX_FILES} files or "),
-        ({**CHANGES, **{f"{n}.py": False for n in range(making.MAX_FILES - 3)}}, 1,
-         f"changes more than {making.MAX_FILES} files or {making.MAX_LINES} lines"),
+        (CHANGES, 1500 + 1, f"changes more than {30} files or "),
+        ({**CHANGES, **{f"{n}.py": False for n in range(30 - 3)}}, 1,
+         f"changes more than {30} files or {1500} lines"),
     ],
 )  # fmt: skip
 def test_what_a_commit_changes_decides_first(
@@ -185,8 +188,8 @@ def test_what_a_commit_changes_decides_first(
     site = FakeSite(list(GOOD))
     found = made(tmp_path / "out", site, FakeHistory(changed, lines))
     assert found.folder is None and found.why.startswith(why) and not site.seen
-    most = {**CHANGES, **{f"{n}.py": False for n in range(making.MAX_FILES - 4)}}
-    assert made(tmp_path / "out", site, FakeHistory(most, making.MAX_LINES)).folder is not None
+    most = {**CHANGES, **{f"{n}.py": False for n in range(30 - 4)}}
+    assert made(tmp_path / "out", site, FakeHistory(most, 1500)).folder is not None
 
 
 def test_without_an_engine_nothing_goes_on(tmp_path: Path) -> None:
