@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from skillopt.core.types import Task
+from skillopt.core.types import Split, Task
 from skillopt.tasks.columns import Row, RowOptions
 from skillopt.tasks.importing import write_folders
 from skillopt.tasks.rows import make_tasks
@@ -41,7 +41,8 @@ def test_the_folder_of_a_question(
     given: dict[str, Any], metadata: str, answer: str, tmp_path: Path
 ) -> None:
     (task,) = questions("t", **given)
-    assert write_folders({None: [task]}, tmp_path / "out") == 1
+    splits: dict[Split | None, list[Task]] = {None: [task]}
+    assert write_folders(splits, tmp_path / "out") == 1
     found = files_of(tmp_path / "out")
     assert found["t/task.toml"] == f'schema_version = "1.4"\n\n[metadata]\n{metadata}'
     assert found["t/tests/answer.json"] == answer
@@ -53,7 +54,8 @@ def test_tasks_lie_in_the_folders_of_their_splits(tmp_path: Path) -> None:
     (tmp_path / "own" / "tests" / "test.sh").write_text("x")
     copied = replace(a_task("own"), folder=tmp_path / "own")
     train, val = questions("a", "b"), [*questions("c"), copied]
-    assert write_folders({"train": train, "val": val, "test": []}, tmp_path / "out") == 4
+    splits: dict[Split, list[Task]] = {"train": train, "val": val, "test": []}
+    assert write_folders(splits, tmp_path / "out") == 4
     found = files_of(tmp_path / "out")
     assert {name.rpartition("/")[0] for name in found} == {
         "train/a", "train/a/tests", "train/b", "train/b/tests", "val/c", "val/c/tests",

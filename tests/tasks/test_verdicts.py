@@ -150,10 +150,10 @@ def test_what_is_no_verdict_is_forgotten_with_the_process(attempt: Attempt, tmp_
 
 
 def test_another_process_that_wants_to_know_waits_for_the_one_that_asks(tmp_path: Path) -> None:
-    answers, held = Answers(tmp_path / "answers"), list[bool]()
+    answers, held = Answers(tmp_path / "deep" / "answers"), list[bool]()
 
     def run() -> Attempt:
-        (lock,) = (tmp_path / "answers").glob("*.lock")
+        (lock,) = (tmp_path / "deep" / "answers").glob("*.lock")
         with pytest.raises(Timeout):
             FileLock(lock).acquire(timeout=0)
         held.append(True)
