@@ -34,7 +34,6 @@ def write_folders(
         return 0
     count = 0
     with whole_folder(target) as fresh:
-        fresh.mkdir()
         for split, tasks in splits.items():
             for task in tasks:
                 _write(task, fresh / (split or "") / task.name)

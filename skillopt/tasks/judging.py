@@ -320,7 +320,7 @@ def judge(
         found = run_tests(task, workspace, site, Start(verifies), folder, limits)
     if found.reached and not handed and environments.keeps:
         answers.warm_up(task, verifies, ask, environments.discard)
-    if found.reward is not None and found.judged(answers.harmless(task, image)):
+    if found.reward is not None and not found.missed(answers.harmless(task, image)):
         if found.reward.hard and found.unreached:
             answers.note_harmless(task, image, frozenset(found.unreached))
         return found.reward

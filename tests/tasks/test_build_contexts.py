@@ -359,6 +359,7 @@ def test_what_a_simple_dockerfile_copies(lines: str, copies: tuple[Copy, ...] | 
     [
         ("FROM a", SimpleDockerfile("a", "/", ())),
         ("FROM a\nWORKDIR b", SimpleDockerfile("a", "/b", ())),
+        ("#first\n# second\n\nFROM a\n  #third #\n", SimpleDockerfile("a", "/", ())),
         ("WORKDIR /b\nFROM a", None),
         ("COPY a /app/b\nFROM a", None),
         ("FROM", None),

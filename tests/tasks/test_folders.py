@@ -126,6 +126,26 @@ def test_what_agents_cannot_read_is_refused(corpus: Path) -> None:
     assert with_folders(task(corpus)), "what has been read once is not read again"
 
 
+@pytest.mark.parametrize(
+    ("folder", "file", "refused"),
+    [
+        (0o755, 0o644, ""), (0o705, 0o604, ""), (0o754, 0o644, "corpus"),
+        (0o751, 0o644, "corpus"), (0o755, 0o640, r"a\.txt"), (0o777, 0o666, ""),
+    ],
+)  # fmt: skip
+def test_of_roots_files_agents_read_what_is_everybodys(
+    folder: int, file: int, refused: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    (corpus / "a.txt").chmod(file)
+    corpus.chmod(folder)
+    if refused:
+        with pytest.raises(TaskError, match=rf"{refused}: agents cannot read it"):
+            with_folders(task(corpus))
+    else:
+        assert with_folders(task(corpus)).digest != "d"
+
+
 def test_a_link_that_leaves_the_folder_is_refused(corpus: Path) -> None:
     (corpus / "out").symlink_to(corpus.parent.parent)
     with pytest.raises(TaskError, match="out"):

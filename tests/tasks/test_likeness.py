@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from skillopt.core.types import Task
+from skillopt.tasks import likeness
 from skillopt.tasks.likeness import Alike, alike
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in "lmnrst"]
@@ -101,3 +102,89 @@ def test_pictures_are_compared_by_their_bytes(tmp_path: Path) -> None:
         (folder / "a.png").write_bytes(b"\0" + content)
         tasks.append(a_task(name, "Say what is in the picture.", tmp_path / name))
     assert [group.names for group in alike(tasks)] == [("one", "two")]
+
+
+def test_texts_at_the_limit_are_alike_and_those_just_below_are_not() -> None:
+    # With another word at the end a text has two other runs of words.
+    first = " ".join(WORDS[:26])
+    second = " ".join([*WORDS[:25], "other"])
+    assert alike([a_task("one", first), a_task("two", second)])[0].likeness == 24 / 28
+    found = {}
+    for changed in range(1, 8):
+        text = " ".join([*WORDS[: 60 - changed], *WORDS[60 : 60 + changed]])
+        groups = alike([a_task("one", TEXT), a_task("two", text)])
+        found[changed] = groups[0].likeness if groups else None
+    kept = {n: (60 - n - 1) / (60 + n + 1) for n in range(1, 8)}
+    assert found == {n: share if share >= 0.8 else None for n, share in kept.items()}
+
+
+def test_many_pairs_that_are_just_alike_enough_are_all_found() -> None:
+    tasks = []
+    for number in range(20):
+        own = [f"{word}q{chr(97 + number)}" for word in WORDS[:60]]
+        tasks.append(a_task(f"t{number:02}-a", " ".join(own)))
+        tasks.append(a_task(f"t{number:02}-b", " ".join([*own[:56], "z", "x", "y", "w"])))
+    found = alike(tasks)
+    assert [group.names for group in found] == [(f"t{n:02}-a", f"t{n:02}-b") for n in range(20)]
+    assert {group.likeness for group in found} == {55 / 65}
+
+
+def test_tasks_of_no_words_at_all_are_alike() -> None:
+    assert alike([a_task("one", ""), a_task("two", "")]) == [Alike(("one", "two"), 1.0)]
+    assert alike([a_task("one", ""), a_task("two", "word")]) == []
+
+
+def test_what_is_far_apart_is_not_compared_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    share = likeness._share
+
+    def counted(one: frozenset[int], other: frozenset[int]) -> float:
+        compared.append(1)
+        return share(one, other)
+
+    monkeypatch.setattr(likeness, "_share", counted)
+    texts = [" ".join(WORDS[n : n + 25]) for n in range(0, 150, 25)]
+    assert not alike([a_task(f"t{n}", text) for n, text in enumerate(texts)]) and not compared
+    same = [a_task(f"t{n}", texts[0]) for n in range(3)]
+    assert alike(same) and len(compared) == 2, "what is in one group already is not compared"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "at", "seen"),
+    [
+        # Of each file 16 KB, of a folder 32.
+        ([16 * 1024], 16 * 1024 - 5, True),
+        ([17 * 1024], 16 * 1024 + 1, False),
+        ([16 * 1024, 16 * 1024], 32 * 1024 - 5, True),
+        ([16 * 1024, 15 * 1024, 1024], 32 * 1024 - 5, True),
+        ([16 * 1024, 15 * 1024, 2048], 32 * 1024 + 1, False),
+        ([16 * 1024, 16 * 1024, 1024], 32 * 1024 + 1, False),
+    ],
+)
+def test_how_much_of_a_folder_counts(sizes: list[int], at: int, seen: bool, tmp_path: Path) -> None:
+    tasks = []
+    for name, word in (("one", "quvz"), ("two", "glim")):
+        text = bytearray(b"a " * (sum(sizes) // 2))
+        text[at : at + len(word)] = word.encode()
+        folder = tmp_path / name / "tests"
+        folder.mkdir(parents=True)
+        start = 0
+        for number, size in enumerate(sizes):
+            (folder / f"{number}.txt").write_bytes(bytes(text[start : start + size]))
+            start += size
+        tasks.append(a_task(name, TEXT, tmp_path / name))
+    (group,) = alike(tasks)
+    assert (group.likeness < 1.0) is seen
+
+
+def test_a_link_in_a_folder_does_not_count_and_text_is_read_whatever_it_is(
+    tmp_path: Path,
+) -> None:
+    for name, end in (("one", b"\xff"), ("two", b"\xfe")):
+        folder = tmp_path / name / "tests"
+        folder.mkdir(parents=True)
+        (folder / "a.txt").write_bytes(b"word " + end)
+        (tmp_path / f"{name}.txt").write_text(name * 3)
+        (folder / "link.txt").symlink_to(tmp_path / f"{name}.txt")
+    tasks = [a_task(name, TEXT, tmp_path / name) for name in ("one", "two")]
+    assert alike(tasks) == [Alike(("one", "two"), 1.0)]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillopt.tasks.links import clean_workspace
+from skillopt.tasks.links import PROGRAMS, clean_workspace
 
 parts = st.sampled_from(["..", ".", "a", "b", "c", "d", "out", "ws", "", "usr"])
 targets = st.builds(
@@ -76,6 +76,23 @@ def _stays(link: Path, workspace: Path) -> bool:
         ("/dev/fd/3", False),
         ("/", False),
         ("loop", False),
+        # Two dots within the workspace lead to where they would lead there.
+        ("sub/../given.txt", True),
+        ("sub/../../tests/expected.txt", False),
+        ("sub/deep/../../../tests", False),
+        ("sub/../../app/given.txt", True),
+        ("/app/../app/sub/..", True),
+        # Those outside lead by links of the image, which are not known.
+        ("/usr/lib/../bin/python3", False),
+        ("/usr", True),
+        ("/usrx/a", False),
+        ("/etc/passwd", True),
+        ("/opt/tool", True),
+        ("/bin", True),
+        ("/lib/x", True),
+        ("/lib64/x", True),
+        ("/home/x", False),
+        ("n" * 300, False),
     ],
 )
 def test_links_to_programs_may_stay_but_not_for_a_verifier_on_this_machine(
@@ -84,9 +101,34 @@ def test_links_to_programs_may_stay_but_not_for_a_verifier_on_this_machine(
     for programs in (True, False):
         (tmp_path / "loop").symlink_to(target)
         removed = clean_workspace(tmp_path, "/app", programs=programs)
-        expected = stays and (programs or "usr" not in target)
+        outside = target.removeprefix("..").startswith(PROGRAMS) or target in ("/usr", "/bin")
+        expected = stays and (programs or not outside)
         assert removed == ([] if expected else ["loop"])
         (tmp_path / "loop").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(("links", "stays"), [(40, True), (41, False)])
+def test_a_path_may_lead_over_as_many_links_as_the_kernel_follows(
+    links: int, stays: bool, tmp_path: Path
+) -> None:
+    for number in range(links):
+        (tmp_path / f"l{number:02}").symlink_to(f"l{number + 1:02}")
+    (tmp_path / f"l{links:02}").touch()
+    assert (tmp_path / "l00").exists() is stays
+    removed = clean_workspace(tmp_path, "/app", programs=True)
+    assert removed == ([] if stays else ["l00"])
+
+
+def test_what_is_removed_is_named_in_order_with_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "z").symlink_to("/tests")
+    (tmp_path / "b\n").symlink_to("/tests")
+    os.mkfifo(tmp_path / "c")
+    (tmp_path / "kept").symlink_to("sub")
+    removed = clean_workspace(tmp_path, "/app", programs=True)
+    assert len(removed) == 3 and removed == sorted(removed)
+    assert removed[1:] == ["c", "sub/z"] and "\n" not in removed[0]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept", "sub"]
 
 
 @pytest.mark.slow

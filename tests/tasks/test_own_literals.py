@@ -69,6 +69,15 @@ def sets(found: Literals) -> tuple[set[str], set[str], set[str]]:
         ("assert x == 'of bytes=15359'", {"of bytes=15359", "bytes=15359", "15359"}, set()),
         ("assert x == 'of v=15359.25'", {"of v=15359.25", "v=15359.25"}, set()),
         ("assert x == ''", set(), set()),
+        ("assert x == 'paid a_b'", {"paid a_b"}, set()),
+        ("assert x == 'paid true_area'", set(), {"paid true_area"}),
+        # Three digits or two words, and the neighbours of these limits.
+        ("x = 21", set(), {"21"}),
+        ("x = 2170", set(), {"2170"}),
+        ("x = 2171", {"2171"}, set()),
+        ("x = 'v1.2.3'", set(), {"v1.2.3"}),
+        ("assert x == 'v4.2.3'", {"v4.2.3"}, set()),
+        ("assert x == '192.168.7.3'", set(), {"192.168.7.3"}),
     ],
 )
 def test_values_in_the_tests_programs(
@@ -94,6 +103,7 @@ def test_values_in_the_tests_programs(
         ("a.json", '{"k": ["see kRx9Qa2"]}', {"see kRx9Qa2", "kRx9Qa2"}, set()),
         ("a.json", "[1e400, 3.250, NaN, true, null, -217]", {"1e400", "3.250", "-217"}, {"NaN"}),
         ("a.json", "[3.25", {"[3.25"}, set()),
+        ("a.json", f"[{'9' * 5000}, -0]", set(), {"9" * 5000, "-0"}),
         ("a.JSON", "[3.25]", {"3.25"}, set()),
         ("a.jsonl", '{"a": 3.25}\n\n  \n[7041]\n', {"3.25", "7041"}, set()),
         ("a.ndjson", "[3.25]\n7041\n", {"3.25", "7041"}, set()),
@@ -245,6 +255,10 @@ def test_which_names_of_files_are_a_tasks_own(read: Read, name: str, own: bool) 
 )
 def test_names_in_an_instruction(read: Read, instruction: str, names: set[str]) -> None:
     assert read({}, instruction).files == names
+
+
+def test_a_folder_is_no_file_of_the_tasks(read: Read) -> None:
+    assert read({"tests/quvz_glim.csv/a.py": ""}).files == set()
 
 
 def test_names_in_the_tests_programs(read: Read) -> None:

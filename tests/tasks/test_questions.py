@@ -44,6 +44,11 @@ def test_the_answer_counts_word_for_word(answer: str, reward: float, tmp_path: P
     assert reward or f"expected 'food', the answer was {answer.strip()!r}" in given.feedback
 
 
+def test_the_beginning_of_a_long_answer_is_shown(tmp_path: Path) -> None:
+    given = judged(read_task(question(tmp_path / "q")), "x" * 199 + "yz")
+    assert given.feedback == f"expected 'food', the answer was {'x' * 199 + 'y'!r}"
+
+
 def run(task: Task, model: ScriptedAgentModel, folder: Path) -> tuple[Status, float]:
     named = RolloutIdentity(None, task.digest, {}, ModelSpec("up", "m"), {}, 0)
     job = Job(task, None, Direct(), ModelSpec("up", "m"), named, Limits(), Budget())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skillopt.tasks.harbor import TaskError
-from skillopt.tasks.records import json_value, listed, read_rows
+from skillopt.tasks.records import json_value, listed, needed, read_rows
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,14 @@ def test_json_of_which_something_would_be_lost_is_refused(text: str, problem: st
                                            ("line 4", {"a": "2", "b": "z"})]),
         ("a.csv", "a,,\n1,2,3\n", [("line 2", {"a": "1", "": "3"})]),
         ("a.tsv", "a\tb\n1\t2,3\n", [("line 2", {"a": "1", "b": "2,3"})]),
+        ("A.TSV", "a\tb\n1\t2,3\n", [("line 2", {"a": "1", "b": "2,3"})]),
+        ("A.CSV", "\ufeffa\n1\n", [("line 2", {"a": "1"})]),
+        ("A.JSON", "3", [("row 1", 3)]),
+        ("a.txt", "\ufeff3\n", [("line 1", 3)]),
+        ("a.csv", "", []),
+        ("a.csv", "a,b\n", []),
+        ("a.csv", "a\n" + "x" * 200_000 + "\n", [("line 2", {"a": "x" * 200_000})]),
+        ("a.json", "[]", []),
     ],
 )  # fmt: skip
 def test_each_row_has_its_place(
@@ -91,6 +99,32 @@ def test_what_is_wrong_with_a_file_is_said(
     with pytest.raises(TaskError, match=problem) as error:
         list(read_rows(tmp_path / name))
     assert str(error.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b"\xff\xfe", "cannot be read: byte 0xff is not UTF-8; save the file as UTF-8"),
+        ("a.jsonl", b"3\n\x80", "cannot be read: byte 0x80 is not UTF-8"),
+        ("a.csv", b"a\n\x0f\xe4\n", "cannot be read: byte 0xe4 is not UTF-8"),
+        ("a.json", b"\xe4", "cannot be read: byte 0xe4 is not UTF-8"),
+        ("a.json", None, "cannot be read: "),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_with_its_byte(
+    name: str, content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TaskError) as error:
+        list(read_rows(tmp_path / name))
+    assert str(error.value).startswith(f"{tmp_path / name}: {said}")
+
+
+def test_what_is_not_installed_is_named() -> None:
+    assert needed("json").loads("3") == 3
+    with pytest.raises(TaskError, match=r"^these tasks need no_such: pip install 'skillopt-harne"):
+        needed("no_such.part")
 
 
 def test_rows_of_parquet_are_counted(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from skillopt.tasks.columns import (
     split_of,
 )
 from skillopt.tasks.harbor import TaskError
-from skillopt.tasks.rows import make_tasks, row_files
+from skillopt.tasks.rows import make_tasks, row_files, row_options
 
 PAIR = {"prompt": "p", "answer": "a"}
 
@@ -162,6 +162,11 @@ def test_choices(
         ({}, {}, "set-1", None, ""),
         ({"id": "Own Id"}, {}, "set-own-id", None, ""),
         ({"id": 7}, {}, "set-7", None, ""),
+        ({"id": "x" * 80}, {}, "set-" + "x" * 80, None, ""),
+        ({"id": "x" * 81}, {}, "set-" + "x" * 80 + "-ce9a3ad7", None, ""),
+        ({"id": "\u00e4x"}, {}, "set-x-314938c4", None, ""),
+        ({"id": 2.5}, {}, "set-1", None, ""),
+        ({"id": 0}, {}, "set-0", None, ""),
         ({"id": " "}, {}, "set-1", None, ""),
         ({"id": None}, {}, "set-1", None, ""),
         ({"id": "x", "key": "k"}, {"id": "key"}, "k", None, ""),
@@ -233,6 +238,39 @@ def test_rows_without_a_prompt_or_an_answer(
 
 
 @pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("3", 3), ("[]", []), ('""', ""), ("{x", "line 2: the answer is not JSON: Expecting"),
+        (" ", "line 2: has no answer"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["a.csv", "a.TSV"])
+def test_the_cells_of_a_table_are_json_if_the_answer_is(
+    cell: str, expected: Any, name: str, tmp_path: Path
+) -> None:
+    between = "\t" if name == "a.TSV" else ","
+    quoted = '"' + cell.replace('"', '""') + '"'
+    (tmp_path / name).write_text(f"prompt{between}answer\np{between}{quoted}\n")
+    options = RowOptions(scorer="json")
+    if isinstance(expected, str):
+        with pytest.raises(TaskError, match=expected or "line 2: has no answer"):
+            list(read([tmp_path / name], options))
+    else:
+        assert [row.expected for row in read([tmp_path / name], options)] == [expected]
+
+
+def test_the_options_of_rows_are_known_and_checked() -> None:
+    assert RowOptions().model_dump() == {
+        "prompt": "", "answer": "", "answer_pattern": "", "scorer": "normalised",
+        "scorer_options": {}, "id": "", "split": "", "family": "", "exclude_empty": False,
+    }  # fmt: skip
+    with pytest.raises(TaskError, match=r"tasks\.options\.x: Extra"):
+        row_options({"x": 1})
+    with pytest.raises(TaskError, match=r"answer_pattern: .*is no regular expression"):
+        row_options({"answer_pattern": "("})
+
+
+@pytest.mark.parametrize(
     ("name", "split"),
     [
         ("train.jsonl", "train"), ("TRAIN-0.csv", "train"), ("training.json", "train"),
@@ -257,8 +295,15 @@ def test_what_is_a_row(values: Any, found: bool) -> None:
 
 
 def test_files_of_rows(tmp_path: Path) -> None:
-    for name in ("train.jsonl", "test.csv", "notes.jsonl", "val.txt", "sub/train.json"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in (
+        "train.jsonl",
+        "test.csv",
+        "notes.jsonl",
+        "val.txt",
+        "sub/train.json",
+        "a/b/x.json",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "dev.json").mkdir()
 
@@ -268,7 +313,7 @@ def test_files_of_rows(tmp_path: Path) -> None:
     assert found("") == ["test.csv", "train.jsonl"]
     assert found("notes.jsonl") == ["notes.jsonl"] and found("val.txt") == []
     assert found("*") == ["notes.jsonl", "test.csv", "train.jsonl"]
-    assert found("**/*.json") == ["sub/train.json"]
+    assert found("**/*.json") == ["a/b/x.json", "sub/train.json"]
     assert found("nothing") == [] and found("nothing.jsonl") == []
 
 

@@ -14,7 +14,7 @@ from skillopt.config.schema import TasksConfig
 from skillopt.core.files import digest_of
 from skillopt.core.import_path import OwnCodeError
 from skillopt.core.types import BaseImage, Split, Task
-from skillopt.tasks.harbor import TaskError
+from skillopt.tasks.harbor import Scored, TaskError
 from skillopt.tasks.sources import (
     equal_across,
     files_of_evals,
@@ -241,6 +241,21 @@ def test_an_image_with_a_working_directory_gives_it_to_tasks(tmp_path: Path) -> 
 def test_a_source_that_there_is_not(source: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=said):
         load_splits(TasksConfig(source=source), 1, tmp_path)
+
+
+@pytest.mark.parametrize("folders", [["a", "b"], ["train/a", "val/b"]])
+def test_tasks_without_tests_are_tasks_if_something_else_scores_them(
+    folders: list[str], tmp_path: Path
+) -> None:
+    for name in folders:
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "task.toml").write_text("")
+        (tmp_path / "set" / name / "instruction.md").write_text(f"Do {name}.")
+    config = TasksConfig(source=str(tmp_path / "set"), split=(1, 1, 0))
+    found = load_splits(config, 0, tmp_path / "made", scored=Scored(verifier=True))
+    assert [len(found[split]) for split in ("train", "val", "test")] == [1, 1, 0]
+    with pytest.raises(TaskError, match="missing"):
+        load_splits(config, 0, tmp_path / "made")
 
 
 def test_a_folder_named_like_a_path_of_a_module_is_a_folder(

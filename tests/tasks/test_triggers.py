@@ -87,6 +87,8 @@ def test_a_task_for_a_skill_that_the_agent_does_not_have_is_refused() -> None:
     check_names(task(None), SKILLS)
     with pytest.raises(TaskError, match="t: absent is to be opened, and the agent has mine"):
         check_names(task(Triggers(("absent",))), SKILLS)
+    with pytest.raises(TaskError, match="t: a, b is to be opened, and the agent has no skill; nam"):
+        check_names(task(Triggers(("b", "a"))), {})
 
 
 def test_the_openings_with_some_skills() -> None:

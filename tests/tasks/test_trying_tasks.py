@@ -148,6 +148,18 @@ def test_how_a_solution_ended_is_told_if_it_does_not_solve_the_task(
         assert said in problems[0].message and ("solve.sh" in problems[0].message) is bool(said)
 
 
+def test_tests_that_judge_no_solution_say_nothing_of_traps(tried: Tried) -> None:
+    tried.solved, tried.trapped = [Ended()], lambda workspace: True
+    (problem,) = tried.run().problems
+    assert "wrote neither" in problem.message and not problem.warning
+
+
+def test_tests_judge_a_work_once_unless_more_is_asked_for(tried: Tried) -> None:
+    site = VerifierSite(tried.boxes, lambda: tried.visits)
+    try_task(tried.task, Environments(LocalBackend()), site)
+    assert tried.counts == {True: 1, False: 1}
+
+
 def test_what_the_tests_wanted_is_told(tried: Tried) -> None:
     tried.visits = [Visit("a.org", 80, refused="not listed")]
     tried.solved = [Ended(0.5)]

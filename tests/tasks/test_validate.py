@@ -14,7 +14,6 @@ from skillopt.core.types import Task
 from skillopt.evaluation.stats import paired_difference, smallest_gain
 from skillopt.tasks.harbor import TaskError, read_task
 from skillopt.tasks.likeness import alike
-from skillopt.tasks.needs import programs_in
 from skillopt.tasks.validate import examine, validate
 from tests.helpers.tiny import SOLVED, Tiny, command, refused, tiny
 
@@ -190,22 +189,6 @@ def test_no_gain_shows_in_one_task(make: Make, tmp_path: Path) -> None:
         make(f"{split}/{split}", **{"instruction.md": split})
     shown = command("tasks", "validate", str(tmp_path / "set")).stdout
     assert "val: 1 tasks: too few to tell a gain from chance" in shown
-
-
-@pytest.mark.parametrize(
-    ("script", "called"),
-    [
-        ("jq . a | tee b && sudo make all; (cd x && cmake .)\n", "jq tee make cd cmake"),
-        ("cat > f <<EOF\nhello world\nEOF\nlast x\n", "cat last"),
-        ("cat <<-'END' | sort\n  hello\n  END\nA=1 B=2 rg x # it's\n", "cat sort rg"),
-        ("f() { g; }\nfunction h { i; }\nf; h\n", "g i"),
-        ("case $x in a) foo;; b|c) bar;; esac\necho \"a; b\" 'c | d'\n", "foo bar echo"),
-        ("if ! grep -q x f; then exit 1; fi\nfor i in a b; do rm $i; done\n", "grep exit rm"),
-        ("x=$((a-b))\nnames=(one two)\n$TOOL go\n./own.sh\n/bin/ls\n", ""),
-    ],
-)
-def test_the_programs_that_a_script_calls(script: str, called: str) -> None:
-    assert programs_in(script) == set(called.split())
 
 
 def test_solutions_are_timed_and_missing_programs_named(make: Make, tmp_path: Path) -> None:

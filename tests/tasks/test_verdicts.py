@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
+from filelock import FileLock, Timeout
 
 from sandboxes.access import Visit
 from sandboxes.base import ImageMissingError, Limits, SandboxError, SandboxSpec
@@ -20,7 +21,7 @@ from skillopt.tasks.environment import Environments
 from skillopt.tasks.harbor import read_task
 from skillopt.tasks.judging import Answers, Attempt, VerifierSite, judge, run_tests, verifier_site
 from skillopt.tasks.rewards import VerifierError
-from skillopt.tasks.warm import UNUSABLE, Start, warm_up
+from skillopt.tasks.warm import UNUSABLE, Start, copy_home, warm_up
 from tests.helpers.scripted_sandbox import Ended, ScriptedSandboxes, place
 from tests.helpers.tasks import make_task
 from tests.helpers.values import a_task
@@ -148,6 +149,20 @@ def test_what_is_no_verdict_is_forgotten_with_the_process(attempt: Attempt, tmp_
     assert Answers(tmp_path).initial(task, "i", run) == attempt and len(asked) == 2
 
 
+def test_another_process_that_wants_to_know_waits_for_the_one_that_asks(tmp_path: Path) -> None:
+    answers, held = Answers(tmp_path / "deep" / "answers"), list[bool]()
+
+    def run() -> Attempt:
+        (lock,) = (tmp_path / "deep" / "answers").glob("*.lock")
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(timeout=0)
+        held.append(True)
+        return VERDICT
+
+    answers.initial(a_task(), "i", run)
+    assert held == [True]
+
+
 def test_a_verdict_of_0_is_one(tmp_path: Path) -> None:
     zero = Attempt(Reward(0.0))
     Answers(tmp_path).initial(a_task(), "i", lambda: zero)
@@ -212,12 +227,27 @@ def test_what_tests_left_is_used_if_they_judge_the_same_with_it(
     assert asked.starts == [first, Start(NAME, home=home)][:asks]
 
 
-def test_an_image_that_cannot_be_removed_is_passed_over(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_removed_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def discard(name: str) -> None:
         raise SandboxError("in use")
 
-    asked = Asked(None)
+    asked = Asked(SandboxError("down"))
     assert warm_up("cold", "k", tmp_path / "home", asked.reward, discard) == UNUSABLE
+    assert caplog.messages == ["what the tests fetch is not kept: down", "in use"]
+
+
+def test_a_home_is_copied_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "home" / "deep").mkdir(parents=True)
+    (tmp_path / "home" / "deep" / "file").write_text("x")
+    (tmp_path / "home" / "link").symlink_to("/etc/passwd")
+    for target in ("there", "new"):
+        if target == "there":
+            (tmp_path / target).mkdir()
+        copy_home(tmp_path / "home", tmp_path / target)
+        assert (tmp_path / target / "deep" / "file").read_text() == "x"
+        assert (tmp_path / target / "link").is_symlink()
 
 
 def test_what_tests_fetched_is_kept_once_for_all_that_know_of_it(tmp_path: Path) -> None:

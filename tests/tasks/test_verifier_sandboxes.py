@@ -208,6 +208,22 @@ def test_settings_that_name_no_program_are_kept(config: str, quiet: str, tmp_pat
     assert (tmp_path / "plain" / "config").read_text() == config
 
 
+def test_the_first_megabyte_of_settings_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "HEAD").touch()
+    end = "[core]\n\tbare = true\n"
+    for more in (0, 1):
+        # A byte too many, and the last value is cut.
+        text = "#" * (1024 * 1024 - len(end) + more) + "\n" + end.removesuffix("\n")
+        (tmp_path / "config").write_text(text)
+        quiet_repositories(tmp_path)
+        assert (
+            tmp_path / "config"
+        ).read_text() == f"[core]\n\tbare = {'tru' if more else 'true'}\n"
+    (tmp_path / "config").write_bytes(b"[user]\n\tname = \xe4\n[alias]\n")
+    quiet_repositories(tmp_path)
+    assert (tmp_path / "config").read_text() == "[user]\n\tname = \ufffd\n"
+
+
 def test_settings_that_are_quiet_are_not_written_again(tmp_path: Path) -> None:
     (tmp_path / "HEAD").symlink_to("nowhere")
     (tmp_path / "config").write_text("[core]\n\tbare = false\n")

@@ -121,8 +121,7 @@ def _node(project: Path, files: Sequence[str]) -> Plan:
 
 def _go(project: Path, files: Sequence[str]) -> Plan:
     folders = sorted({f"./{path.rpartition('/')[0]}".rstrip("/") for path in files})
-    packages = [folder if folder != "." else "." for folder in folders]
-    return Plan(("go", "test", "-json", "-count=1", *packages), "go")
+    return Plan(("go", "test", "-json", "-count=1", *folders), "go")
 
 
 def _cargo(project: Path, files: Sequence[str]) -> Plan:

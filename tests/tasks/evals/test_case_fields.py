@@ -244,6 +244,17 @@ def test_fields_of_agent_skill_evals(
         ("The file `a` and `b` exists", "The file `a` and `b` exists"),
         ("The file `.` exists", "The file `.` exists"),
         ("`a` exists", "`a` exists"),
+        ("The file `a` is short", "The file `a` is short"),
+        ('The answer is in the file `a`, and contains "x"',
+         'The answer is in the file `a`, and contains "x"'),
+        ('The output names the file that exists and contains "x"',
+         FileCheck(label='The output names the file that exists and contains "x"', path="x",
+                   anywhere=True)),
+        ("The file `a/..` exists", "The file `a/..` exists"),
+        ('The answer contains "x" and "y"', 'The answer contains "x" and "y"'),
+        ('The answer is short, or "x"', 'The answer is short, or "x"'),
+        ('The answer contains "x for y"', TextCheck(label='The answer contains "x for y"',
+                                                    texts=("x for y",))),
         ("The file exists", "The file exists"),
         ('The answer includes "x"', TextCheck(label='The answer includes "x"', texts=("x",))),
         ('The reply contains "x" or `y`', TextCheck(label='The reply contains "x" or `y`',
@@ -275,6 +286,34 @@ def test_assertions(assertion: Any, check: Any, tmp_path: Path) -> None:
 def test_what_an_assertion_needs(kind: str, key: str, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=rf"evals: 1: assertion 2: {kind}: needs {key}$"):
         one_eval(tmp_path, assertions=["It is short.", {"type": kind}])
+
+
+@pytest.mark.parametrize(
+    ("assertion", "said"),
+    [
+        ({"type": "file_exists", "path": "../a"}, "evals: 1: assertion 1: '../a' must be a relati"),
+        ({"type": "file_contains", "path": "/a", "contains": "x"}, "assertion 1: '/a' must be a"),
+        ({"type": "file_exist", "path": "a"}, "evals.0.assertions.0"),
+        ({"type": "git_clean", "x": 1}, "evals.0.assertions.0"),
+        (3, "evals.0.assertions.0"),
+    ],
+)
+def test_assertions_that_cannot_be_used(assertion: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=said):
+        one_eval(tmp_path, assertions=[assertion])
+
+
+def test_each_assertion_is_a_check_or_an_expectation_in_its_order(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("hello")
+    given = [
+        "It is short.", {"type": "git_clean"}, SAID, {"type": "command_ran", "command": "make"},
+        {"type": "file_exists", "path": "a"}, "It is kind.",
+    ]  # fmt: skip
+    case = one_eval(tmp_path, assertions=given, stage_files=True)
+    assert [check.label for check in case.checks] == ["git_clean", SAID, "file_exists (path='a')"]
+    assert case.expectations == ["It is short.", "command_ran (command='make')", "It is kind."]
+    assert [note.partition(":")[0] for note in case.notes] == ["stage_files", "command_ran"]
+    assert case.where == f"{tmp_path / 'evals.json'}: evals: 1" and case.name == "mine-1"
 
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -317,6 +356,10 @@ def test_a_file_that_is_to_stay_as_it_was(
         (["files/one/a.txt", "files/b.txt"], ["a.txt", "b.txt"]),
         (["files"], ["files"]),
         (["files/one/a.txt", "other/one/a.txt"], ["a.txt", "other/one/a.txt"]),
+        (["files/one/a.txt", "other/two/a.txt"], ["a.txt", "other/two/a.txt"]),
+        (["other/one/a.txt", "other/two/a.txt"], ["other/one/a.txt", "other/two/a.txt"]),
+        (["files/one/in/a.txt", "files/one/b.txt"], ["in/a.txt", "b.txt"]),
+        (["files/a.txt", "files/b.txt"], ["a.txt", "b.txt"]),
     ],
 )
 def test_where_the_files_of_a_case_go(files: list[str], places: list[str], tmp_path: Path) -> None:

@@ -152,6 +152,60 @@ def test_assertions(assertion: Any, passes: bool, workspace: Path, tmp_path: Pat
     assert bool(feedback) is not passes
 
 
+@pytest.mark.parametrize(
+    ("answer", "given", "metrics", "said"),
+    [
+        ("", None, (0.5, 4, 2), "two: b does not exist\nfour: the answer does not contain 'x'"),
+        ("answer.txt", "an X", (0.75, 4, 3), "two: b does not exist"),
+        ("answer.txt", None, (0.5, 4, 2), "two: b does not exist\nfour: the answer is not there"),
+        ("answer.txt", "\xff", (0.5, 4, 2),
+         "two: b does not exist\nfour: the answer does not contain 'x'"),
+    ],
+)  # fmt: skip
+def test_the_reward_is_the_share_of_checks_that_pass(
+    answer: str, given: str | None, metrics: tuple[float, int, int], said: str, workspace: Path
+) -> None:
+    file = {"kind": "file", "anywhere": False, "wanted": True}
+    checks = [
+        {**file, "label": "one", "path": "a"}, {**file, "label": "two", "path": "b"},
+        {"kind": "command", "label": "three", "command": "true", "code": 0, "timeout_s": 5},
+        {"kind": "text", "label": "four", "path": "", "texts": ["x"], "wanted": True},
+    ]  # fmt: skip
+    tests = workspace.with_name("tests")
+    tests.mkdir()
+    (tests / "checks.json").write_text(json.dumps({"answer": answer, "checks": checks}))
+    (workspace / "a").touch()
+    if given is not None:
+        (workspace / "answer.txt").write_text(given, "latin-1")
+    names = ("reward", "checks", "checks_passed")
+    assert run(tests, workspace) == (dict(zip(names, metrics, strict=True)), said)
+
+
+def test_so_much_of_a_file_and_of_an_answer_is_looked_at(workspace: Path) -> None:
+    with (workspace / "large").open("wb") as file:
+        file.truncate(20_000_001)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run_checks, "WORKSPACE", workspace)
+        assert len(run_checks.content("large") or "") == 20_000_000
+        assert run_checks.content("a\0b") is None and run_checks.content("none") is None
+    for length in (63_999, 64_000, 64_001):
+        command = f"[ ${{#RESPONSE_TEXT}} = {min(length, 64_000)} ]"
+        answer = "x" * length
+        assert not checked("command", workspace, answer, command=command, code=0, timeout_s=5)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (1, 1.0, True), (1, True, False), (0, False, False), (True, True, True), ("1", 1, False),
+        ({"a": 1, "b": [2]}, {"b": [2], "a": 1}, True), ([1, 2], [2, 1], False),
+        (None, False, False), (None, None, True),
+    ],
+)  # fmt: skip
+def test_which_values_are_the_same(one: Any, other: Any, same: bool) -> None:
+    assert run_checks.equal(one, other) is run_checks.equal(other, one) is same
+
+
 OUTPUTS = {"by": "output"}
 
 
@@ -406,3 +460,46 @@ def test_a_program_gets_none_of_the_verifiers_variables(
     told = dict(line.split("=", 1) for line in out.splitlines())
     assert code == 0 and told["UNTRUSTED_FOLDER"] == "/their/own" and told["PATH"]
     assert "SECRET" not in told
+
+
+@pytest.mark.parametrize(
+    ("code", "ended"),
+    [(0, 0), (1, 1), (-15, -15), (123, 123), (125, 125), (124, None), (137, None), (-9, None)],
+)
+@pytest.mark.parametrize("runner", ["/opt/run", None])
+def test_how_a_program_is_run_and_which_codes_say_that_it_was_ended(
+    code: int, ended: int | None, runner: str | None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    called = list[tuple[list[str], dict[str, Any]]]()
+
+    def call(argv: list[str], **options: Any) -> int:
+        called.append((argv, options))
+        options["stdout"].write(b"out \xff")
+        options["stderr"].write(b"err")
+        options["given"] = options["stdin"].read()
+        return code
+
+    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.delenv("UNTRUSTED", raising=False)
+    monkeypatch.delenv("UNTRUSTED_FOLDER", raising=False)
+    if runner:
+        monkeypatch.setenv("UNTRUSTED", runner)
+    found = run_program.run(["sh", "a b"], "in\u00e4", 7, tmp_path)
+    assert found == (ended, "out \ufffd", "err")
+    ((argv, options),) = called
+    limited = ["timeout", "-s", "KILL", "7", "bash", "-c", 'ulimit -f 16384; exec "$@"', "-"]
+    assert argv == [runner or "env", *limited, "sh", "a b"]
+    assert options["cwd"] == str(tmp_path) and options["given"] == "in\u00e4".encode()
+    assert options["env"] == {"PATH": os.environ["PATH"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a\nb", ["a", "b"]), ("a \t\n b\r\n", ["a", " b"]), ("\n\na\n\n \n", ["", "", "a"]),
+        ("", []), ("\n \n", []), ("a\rb", ["a\rb"]),
+    ],
+)  # fmt: skip
+def test_the_lines_of_an_output(text: str, lines: list[str]) -> None:
+    assert run_program.lines(text) == lines

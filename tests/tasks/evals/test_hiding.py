@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ def test_a_skill_without_them_stays_itself(tmp_path: Path) -> None:
     other = skill(tmp_path / "other", "evals/evals.json") / "evals/evals.json"
     other.write_text(SUITE.replace("4711", "42"))
     assert without_evals(read, [other]) is read
+
+
+def test_links_to_what_is_left_out_go_with_it(tmp_path: Path) -> None:
+    folder = skill(tmp_path / "s", "evals/evals.json")
+    read = read_skill(folder)
+    links = {"evals/own": "../SKILL.md", "other": "scripts/evals.py", "evals.txt": "other"}
+    linked = replace(read, layout=replace(read.layout, links=links, folder="s2"))
+    shown = without_evals(linked, [folder / "evals/evals.json"])
+    assert shown.layout.links == {"other": "scripts/evals.py", "evals.txt": "other"}
+    assert shown.layout.folder == "s2" and {*shown.files} == {"scripts/evals.py"}
+    # Other files of tasks, one of which is as long as a file of the skill.
+    rows, same = tmp_path / "rows.jsonl", tmp_path / "same"
+    rows.write_text("{}")
+    same.write_text("print(2)\n")
+    assert without_evals(linked, [rows, same]) is linked
+    same.write_text("print(1)\n")
+    assert {*without_evals(linked, [rows, same]).files} == {"evals/evals.json"}
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,17 @@ import pytest
 
 from skillopt.core.types import BaseImage, Triggers
 from skillopt.tasks.evals import skill_creator, skillevaluation
-from skillopt.tasks.evals.case import Case, CommandCheck, TextCheck, inside, slug, toml, write_case
+from skillopt.tasks.evals.case import (
+    Case,
+    CommandCheck,
+    TextCheck,
+    fixture,
+    inside,
+    slug,
+    toml,
+    write_case,
+    write_cases,
+)
 from skillopt.tasks.evals.reading import read_cases
 from skillopt.tasks.harbor import TaskError, read_task
 
@@ -276,6 +287,14 @@ def test_the_folder_of_a_case_with_everything(tmp_path: Path) -> None:
     }  # fmt: skip
     checks = json.loads((root / "tests/checks.json").read_text())
     assert checks == {"answer": "answer.txt", "checks": [LOOKS.model_dump(mode="json")]}
+    # The digest of a task is that of its files.
+    assert (root / "task.toml").read_text() == (
+        'schema_version = "1.4"\n\n[metadata]\ncategory = "s"\nuntrusted_programs = true\n'
+        'answer_file = "answer.txt"\nexpectations = ["e"]\nexpected_output = "o"\n'
+        'opened = ["a"]\nnot_opened = ["b"]\nno_others_opened = true\n'
+    )
+    assert (root / "tests/checks.json").read_text() == json.dumps(checks, indent=1) + "\n"
+    assert (root / "tests/test.sh").read_text().endswith('"$TESTS_DIR/run_checks.py"\n')
     task = read_task(root)
     assert (task.family, task.answer_file, task.untrusted_programs) == ("s", "answer.txt", True)
     assert (task.expectations, task.expected_output) == (("e",), "o")
@@ -308,3 +327,59 @@ def test_what_a_case_says_of_itself(
 def test_what_cannot_be_copied_is_named(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="w: a: cannot be copied"):
         write_case(a_case(files={"a": tmp_path / "missing"}), tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ({"given/in": "deep"}, None),
+        ({"given/up": "../given/deep"}, None),
+        ({"given/out": "../../outside"}, r"given/out: a link that leads out of .*; copy the file"),
+        ({"given/deep/out": "/etc"}, r"given/deep/out: a link that leads out"),
+        ({"given": "../outside"}, r"outside: a link that leads out"),
+    ],
+)
+def test_what_a_case_brings_along_has_no_links_that_lead_out(
+    links: dict[str, str], said: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
+    if "given" not in links:
+        (root / "given" / "deep").mkdir(parents=True)
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    if said is None:
+        assert fixture(root, "given/", "w") == root / "given"
+    else:
+        with pytest.raises(TaskError, match=f"^w: .*{said}"):
+            fixture(root, "given", "w")
+    with pytest.raises(TaskError, match=r"^w: .*root/none: no such file; add it or take it out$"):
+        fixture(root, "none", "w")
+
+
+def test_cases_are_written_into_a_folder_that_is_named_by_their_content(tmp_path: Path) -> None:
+    made = tmp_path / "deep" / "made"
+    first = write_cases([a_case(), a_case(id="j")], made)
+    assert first.parent == made and re.fullmatch("evals-[0-9a-f]{16}", first.name)
+    assert sorted(path.name for path in first.iterdir()) == ["s-i", "s-j"]
+    assert write_cases([a_case(), a_case(id="j")], made) == first
+    others = [
+        write_cases([a_case()], made),
+        write_cases([a_case(), a_case(id="j")], made, BaseImage("own:1")),
+    ]
+    assert len({first, *others}) == 3 == len(list(made.iterdir()))
+    assert "FROM own:1" in (others[1] / "s-j" / "environment" / "Dockerfile").read_text()
+
+
+def test_files_of_a_case_are_placed_beside_each_other(tmp_path: Path) -> None:
+    written(tmp_path, "one/a", 1)
+    written(tmp_path, "two/b", 2)
+    files = {"deep/x": "t", "deep": tmp_path / "one", "./deep/": tmp_path / "two"}
+    write_case(a_case(files=files), tmp_path / "t")
+    placed = tmp_path / "t" / "environment" / "files" / "deep"
+    assert {path.name: path.read_text() for path in placed.iterdir()} == {
+        "x": "t", "a": "1", "b": "2",
+    }  # fmt: skip
+    with pytest.raises(TaskError, match=r"^w: '\.\./x' must be a relative path"):
+        write_case(a_case(files={"../x": "t"}), tmp_path / "u")

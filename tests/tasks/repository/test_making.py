@@ -13,12 +13,15 @@ from typing import Any, cast
 import pytest
 
 from sandboxes.base import EngineUnavailableError, SandboxError
-from skillopt.core.types import Task
+from skillopt.core.types import Reward, Task
 from skillopt.tasks.harbor import TaskError, read_task
+from skillopt.tasks.judging import Attempt
 from skillopt.tasks.repository import making
 from skillopt.tasks.repository.history import Commit
 from skillopt.tasks.repository.kinds import KINDS
-from skillopt.tasks.repository.making import Made, Settings, dockerfile, make_tasks
+from skillopt.tasks.repository.making import Made, Settings, Site, dockerfile, make_tasks
+from skillopt.tasks.warm import Start
+from tests.helpers.values import a_task
 
 PYTHON = next(kind for kind in KINDS if kind.name == "python")
 COMMIT = Commit(id="c" * 40, parent="p" * 40, message="Add mul()\n\nIt is new.")
@@ -34,6 +37,8 @@ CHANGES = {"a.py": False, "b.py": False, "gone.py": True, "tests/test_a.py": Fal
 class FakeHistory:
     changed: dict[str, bool] = field(default_factory=lambda: dict(CHANGES))
     count: int = 10
+    more: dict[str, str] = field(default_factory=dict)
+    """Files that the commit has besides; what begins with an arrow is a link."""
 
     def changes(self, commit: Commit) -> list[Any]:
         return [SimpleNamespace(path=path, gone=gone) for path, gone in self.changed.items()]
@@ -42,9 +47,13 @@ class FakeHistory:
         return self.count
 
     def write(self, id: str, folder: Path) -> None:
-        for name, text in (BEFORE if id == COMMIT.parent else AFTER).items():
+        files = BEFORE if id == COMMIT.parent else AFTER | self.more
+        for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
+            if text.startswith("->"):
+                (folder / name).symlink_to(text[2:])
+            else:
+                (folder / name).write_text(text)
 
 
 @dataclass
@@ -80,10 +89,13 @@ def runs(*found: dict[str, bool], said: str = "") -> tuple[list[dict[str, bool]]
 GOOD = [runs({"t1": True, "t2": True}), runs({"t1": False, "t2": True})]
 
 
-def made(folder: Path, site: FakeSite, history: FakeHistory | None = None, **settings: Any) -> Made:
+def made(
+    folder: Path, site: FakeSite, history: FakeHistory | None = None, commit: Commit = COMMIT,
+    **settings: Any,
+) -> Made:  # fmt: skip
     folder.mkdir(exist_ok=True)
     (one,) = make_tasks(
-        cast(Any, history or FakeHistory()), [COMMIT], Settings(PYTHON, **settings), folder,
+        cast(Any, history or FakeHistory()), [commit], Settings(PYTHON, **settings), folder,
         cast(Any, site),
     )  # fmt: skip
     assert not [path for path in folder.iterdir() if path.name.startswith(".making")]
@@ -104,6 +116,8 @@ def test_a_commit_with_its_tests_is_a_task(tmp_path: Path) -> None:
     ]  # fmt: skip
     given = json.loads((folder / "tests" / "tests.json").read_text())
     plan = PYTHON.plan(folder, ["tests/test_a.py"])
+    written = (folder / "tests" / "tests.json").read_text()
+    assert written == json.dumps(given, indent=1) + "\n"  # Its digest is that of the task.
     assert given == {
         "command": list(plan.command), "report": "junit", "timeout_s": 7, "env": dict(PYTHON.env),
         "settings": PYTHON.settings.pattern, "fail_to_pass": ["t1"], "pass_to_pass": ["t2"],
@@ -119,9 +133,9 @@ def test_a_commit_with_its_tests_is_a_task(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (folder / "tests" / "run_tests.py").read_text() == making._INSIDE.read_text()
     # The tests were run on the commit's code, and then without it.
-    assert site.seen[0] == (making.RUNS, {"a.py": "new", "b.py": "b", "tests/test_a.py": "old test",
+    assert site.seen[0] == (3, {"a.py": "new", "b.py": "b", "tests/test_a.py": "old test",
                                           "tox.ini": "[x]"})  # fmt: skip
-    assert site.seen[1][0] == making.RUNS and "commit" in (folder / "task.toml").read_text()
+    assert site.seen[1][0] == 3 and "commit" in (folder / "task.toml").read_text()
 
 
 def test_a_command_of_the_users_own_runs_all_tests(tmp_path: Path) -> None:
@@ -131,6 +145,7 @@ def test_a_command_of_the_users_own_runs_all_tests(tmp_path: Path) -> None:
     given = json.loads((folder / "tests" / "tests.json").read_text())
     assert (given["command"], given["report"]) == (["sh", "run.sh"], "code")
     assert "Tests that pass now" not in (folder / "instruction.md").read_text()
+    assert given["timeout_s"] == 300
 
 
 @pytest.mark.parametrize(
@@ -162,9 +177,9 @@ def test_why_a_commit_is_no_task(
         ({"tests/test_a.py": False, "README.md": False}, 1, "changes no code"),
         ({**CHANGES, "b\n.py": False}, 1, "changes a file whose name is not UTF-8"),
         ({**CHANGES, "b\udcff.py": False}, 1, "changes a file whose name is not UTF-8"),
-        (CHANGES, making.MAX_LINES + 1, f"changes more than {making.MAX_FILES} files or "),
-        ({**CHANGES, **{f"{n}.py": False for n in range(making.MAX_FILES - 3)}}, 1,
-         f"changes more than {making.MAX_FILES} files or {making.MAX_LINES} lines"),
+        (CHANGES, 1500 + 1, f"changes more than {30} files or "),
+        ({**CHANGES, **{f"{n}.py": False for n in range(30 - 3)}}, 1,
+         f"changes more than {30} files or {1500} lines"),
     ],
 )  # fmt: skip
 def test_what_a_commit_changes_decides_first(
@@ -173,8 +188,8 @@ def test_what_a_commit_changes_decides_first(
     site = FakeSite(list(GOOD))
     found = made(tmp_path / "out", site, FakeHistory(changed, lines))
     assert found.folder is None and found.why.startswith(why) and not site.seen
-    most = {**CHANGES, **{f"{n}.py": False for n in range(making.MAX_FILES - 4)}}
-    assert made(tmp_path / "out", site, FakeHistory(most, making.MAX_LINES)).folder is not None
+    most = {**CHANGES, **{f"{n}.py": False for n in range(30 - 4)}}
+    assert made(tmp_path / "out", site, FakeHistory(most, 1500)).folder is not None
 
 
 def test_without_an_engine_nothing_goes_on(tmp_path: Path) -> None:
@@ -244,3 +259,97 @@ def test_a_makefile_needs_a_target(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
     with pytest.raises(TaskError, match="has no target test, check or tests"):
         plan("make", [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"),
+    [
+        ("Add mul()", "add-mul"),
+        ("a" * 60, "a" * 60),
+        ("a" * 61, "a" * 60),
+        ("a" * 59 + " b", "a" * 59),
+        ("a" * 58 + " b", "a" * 58 + "-b"),
+        ("\u00e4", "unnamed"),
+    ],
+)
+def test_a_task_is_named_after_the_subject_of_its_commit(
+    subject: str, name: str, tmp_path: Path
+) -> None:
+    commit = Commit(id="0123456789" * 4, parent=COMMIT.parent, message=f"{subject}\n\nMore.")
+    found = made(tmp_path / "out", FakeSite(list(GOOD)), commit=commit)
+    assert found.folder == tmp_path / "out" / f"{name}-01234567"
+
+
+def test_links_are_neither_tests_nor_a_solution(tmp_path: Path) -> None:
+    more = {"linked.py": "->a.py", "tests/linked.py": "->../a.py", "conftest.py": "own"}
+    changed = {**CHANGES, "linked.py": False, "conftest.py": False}
+    site = FakeSite(list(GOOD))
+    found = made(tmp_path / "out", site, FakeHistory(changed, more=more))
+    assert found.folder is not None
+    tests = found.folder / "tests" / "files"
+    assert {str(p.relative_to(tests)) for p in tests.rglob("*") if not p.is_dir()} == {
+        "tests/test_a.py", "tests/data.txt", "tox.ini", "conftest.py",
+    }  # fmt: skip
+    assert {p.name for p in (found.folder / "solution" / "files").iterdir()} == {"a.py", "b.py"}
+    assert {*site.seen[0][1]} == {"a.py", "b.py", "tests/test_a.py", "tox.ini"}
+
+
+def test_what_cannot_be_read_of_a_commit_is_named_without_a_folder_of_ours(tmp_path: Path) -> None:
+    history = FakeHistory(more={"pyproject.toml": "= x"})
+    found = made(tmp_path / "out", FakeSite([]), history)
+    assert found.folder is None
+    assert found.why.startswith("cannot be tried: pyproject.toml: not valid TOML: ")
+
+
+@dataclass
+class Images:
+    """Environments that prepare workspaces with one file."""
+
+    prepared: list[Path] = field(default_factory=list)
+
+    def prepare(self, task: Task, workspace: Path) -> str:
+        workspace.mkdir()
+        (workspace / "given").touch()
+        self.prepared.append(workspace)
+        return "image:1"
+
+    def verifier_image(self, task: Task, image: str) -> str:
+        return f"tests of {image}"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "found"),
+    [
+        ([{"reward": 0.0, "a": 1.0, "b": 0.0}] * 2, [{"a": True, "b": False}] * 2),
+        ([{"a": 1.0}, {"a": 0.5, "reward": 1.0}], [{"a": True}, {"a": False}]),
+        # Tests that do not run are asked once.
+        ([{"reward": 0.0}], [{}, {}]),
+        ([{"a": 1.0}, {}], [{}, {}]),
+    ],
+)
+def test_how_each_test_ends(
+    metrics: list[dict[str, float]], found: list[dict[str, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[set[str], Start, bool]]()
+
+    def ran(task: Task, workspace: Path, site: Any, start: Start, folder: Path) -> Attempt:
+        names = {path.name for path in workspace.iterdir()}
+        asked.append((names, start, site is verifiers and folder.is_dir()))
+        return Attempt(Reward(0.0, metrics[len(asked) - 1], f"said {len(asked)}"))
+
+    monkeypatch.setattr(making, "run_tests", ran)
+    images, verifiers = Images(), cast(Any, object())
+    site = Site(cast(Any, images), verifiers)
+    outcomes = site.outcomes(a_task(), 2, lambda workspace: (workspace / "work").touch())
+    assert outcomes == (found, f"said {len(metrics)}")
+    start = Start("tests of image:1")
+    assert asked == [({"given", "work"}, start, True)] * len(metrics)
+    assert len({*images.prepared}) == len(metrics)
+    assert not any(workspace.exists() for workspace in images.prepared)
+
+
+def test_tests_that_give_no_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "run_tests", lambda *_: Attempt(None, "it was stopped"))
+    site = Site(cast(Any, Images()), cast(Any, None))
+    with pytest.raises(TaskError, match=r"^its tests cannot be run: it was stopped$"):
+        site.outcomes(a_task(), 2, lambda workspace: None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,6 +50,11 @@ TAP = """\
     ok 4 - todo # TODO
     1..4
 ok 1 - math
+# Subtest: one
+    # Subtest: two
+        # Subtest: three
+            # Subtest: four
+            ok 1 - four
 # Subtest: alone
 not ok 2 - alone # odd
 ok 3 - some/file.test.mjs
@@ -97,6 +104,7 @@ test result: FAILED. 2 passed
                 "math": 1,
                 "alone # odd": 0,
                 "what.js says": 1,
+                "one > two > three > four": 1,
             },
         ),
         ("go", "\n".join(map(json.dumps, GO)), "", 0, {"p.TestA": 1, "p.TestB": 0, ".TestD": 1}),
@@ -148,14 +156,20 @@ def test_tests_are_put_back_and_settings_of_the_agents_removed(place: Path) -> N
     (workspace / "over").mkdir()
     (place / "target").write_text("untouched")
     (workspace / "over" / "e.py").symlink_to(place / "target")
+    put(place, hard="untouched", nothing="")
+    put(files, hard_dot_py="ours", dangling_dot_py="ours")
+    (workspace / "hard.py").hardlink_to(place / "hard")
+    (workspace / "dangling.py").symlink_to(place / "made")
     run_tests.settle(r"conftest\.py")
     found = {str(p.relative_to(workspace)): p for p in workspace.rglob("*") if p.is_file()}
     assert {name: file.read_text() for name, file in found.items()} == {
         "tests/a.py": "ours", "tests/b.py": "ours", "deep/er/c.py": "ours", "linked/d.py": "ours",
         "over/e.py": "ours", "conftest.py": "ours", "sub/myconftest.py": "kept", "kept": "kept",
+        "hard.py": "ours", "dangling.py": "ours",
     }  # fmt: skip
     assert not list((place / "outside").iterdir())
-    assert (place / "target").read_text() == "untouched"
+    assert (place / "target").read_text() == (place / "hard").read_text() == "untouched"
+    assert not (place / "made").exists()
     assert not any(path.is_symlink() for path in workspace.rglob("*"))
 
 
@@ -250,3 +264,52 @@ def test_tests_run_on_a_copy_with_an_environment_of_their_own(
 )
 def test_how_the_tests_ended(script: str, passed: bool, said: str, place: Path) -> None:
     assert run_tests.run(given(command=["sh", "-c", script])) == ({"all tests": passed}, said)
+
+
+def test_what_the_tests_are_run_with(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = list[tuple[list[str], dict[str, Any]]]()
+
+    def call(argv: list[str], **options: Any) -> int:
+        called.append((argv, options))
+        options["stdout"].write(b" out\n")
+        return 0
+
+    opened = list[list[str]]()
+    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(subprocess, "check_call", opened.append)
+    monkeypatch.setenv("UNTRUSTED", "/opt/run")
+    monkeypatch.setenv("UNTRUSTED_FOLDER", "/skillopt/untrusted")
+    monkeypatch.delenv("LANG", raising=False)
+    told = given(command=["make", "{project}"], env={"A": "{report}"}, timeout_s=7)
+    assert run_tests.run(told) == ({"all tests": True}, "out")
+    ((argv, options),) = called
+    home = Path(options["cwd"]).parent
+    assert opened == [["chmod", "-R", "a+rwX", str(home)]]
+    assert argv == [
+        "/opt/run", "timeout", "-s", "KILL", "7", "env", f"A={home}/report", f"HOME={home}", "bash",
+        "-c", 'ulimit -f 65536; exec "$@"', "-", "make", f"{home}/project",
+    ]  # fmt: skip
+    assert options["env"] == {
+        "PATH": os.environ["PATH"], "UNTRUSTED_FOLDER": "/skillopt/untrusted",
+    }  # fmt: skip
+
+
+def test_so_much_of_an_output_is_read() -> None:
+    asked = list[int]()
+
+    def read(size: int) -> bytes:
+        asked.append(size)
+        return b"a\xff"
+
+    file = SimpleNamespace(seek=asked.append, read=read)
+    assert run_tests.text_of(file) == "a\ufffd" and asked == [0, 64 * 1024 * 1024]
+
+
+@pytest.mark.parametrize(("code", "killed"), [(-9, True), (137, True), (1, False), (124, False)])
+def test_tests_that_were_killed_are_told_from_others(
+    code: int, killed: bool, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "check_call", lambda argv: 0)
+    monkeypatch.setattr(subprocess, "call", lambda argv, **options: code)
+    _, said = run_tests.run(given())
+    assert said == ("killed, as after 5 s" if killed else "")
