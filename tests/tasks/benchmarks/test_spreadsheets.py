@@ -585,3 +585,22 @@ def test_without_libreoffice_nothing_begins(
         recalculate.main()
     assert ended.value.code == score.CANNOT_BEGIN == 69
     assert "there is no soffice" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("source", "gold", "problems"),
+    [
+        ("=1+1", None, ["input:public", "input:reference"]),
+        (None, "=1+1", ["input:public", "input:reference", "uncached"]),
+        (1, 2, []),
+    ],
+)
+def test_formulas_count_by_their_stored_values(
+    source: Any, gold: Any, problems: list[str], tmp_path: Path
+) -> None:
+    files = {"input": saved(tmp_path / "i.xlsx", A1=source, B1="x"),
+             "gold": saved(tmp_path / "g.xlsx", A1=gold, B1="x")}  # fmt: skip
+    case = {kind: str(file) for kind, file in files.items()}
+    found = reading.examine({"cases": [case], "position": "A1", "sheet": ""})
+    assert found["problems"] == problems
+    assert ("A1==1+1" in found["preview"]) is (source == "=1+1")

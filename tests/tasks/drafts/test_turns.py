@@ -90,6 +90,13 @@ def test_what_an_agent_did_is_of_the_turn_before(tmp_path: Path) -> None:
     ]
 
 
+def test_the_first_turn_waits_for_nobody() -> None:
+    turns = Turns()
+    turns.add("1", "first", "t1")
+    turns.add("2", "second", "t2")
+    assert [turn.while_working for turn in turns.found] == [False, True]
+
+
 @pytest.mark.parametrize(("length", "kept"), [(4095, True), (4096, False)])
 def test_a_path_may_be_as_long_as_linux_allows(length: int, kept: bool) -> None:
     turns = Turns()
