@@ -1,4 +1,4 @@
-"""The options of benchmarks and scorers: their bounds, and that none can be misspelled or changed."""
+"""The options of benchmarks and scorers: their defaults and bounds; none can be misspelled."""
 
 from __future__ import annotations
 
