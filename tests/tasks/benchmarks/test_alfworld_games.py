@@ -333,7 +333,9 @@ def test_games_are_processes_that_are_asked_for_by_their_ids(
             given = []
             if "play" in request:
                 given = [os.dup(channel.fileno()), os.dup(log.fileno())]
-            return games._answer(request, given)
+            answer = games._answer(request, given)
+            assert not any(Path(f"/proc/self/fd/{one}").exists() for one in given), "not kept open"
+            return answer
 
         mine, channel = socket.socketpair()
         first = ask({"play": "a", "max_steps": 5})["game"]

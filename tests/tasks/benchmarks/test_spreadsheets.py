@@ -17,6 +17,7 @@ from skillopt.tasks.benchmarks.base import Item, Kept
 from skillopt.tasks.benchmarks.limited import LimitError
 from skillopt.tasks.benchmarks.spreadsheetbench import benchmark, layout, reading, score
 from skillopt.tasks.benchmarks.spreadsheetbench.benchmark import SpreadsheetBenchOptions, notes
+from skillopt.tasks.benchmarks.spreadsheetbench.compare import compare
 from skillopt.tasks.benchmarks.spreadsheetbench.inside import program, recalculate
 from skillopt.tasks.benchmarks.spreadsheetbench.positions import Block, column_name, parts
 from skillopt.tasks.benchmarks.spreadsheetbench.score import Judge
@@ -604,3 +605,12 @@ def test_formulas_count_by_their_stored_values(
     found = reading.examine({"cases": [case], "position": "A1", "sheet": ""})
     assert found["problems"] == problems
     assert ("A1==1+1" in found["preview"]) is (source == "=1+1")
+
+
+@pytest.mark.parametrize(("cells", "counted"), [(999, 999), (1000, 1000), (1002, 1000)])
+def test_so_many_differences_are_counted(cells: int, counted: int) -> None:
+    gold, found = Workbook(), Workbook()
+    for number in range(1, cells + 1):
+        gold.worksheets[0].cell(number, 1, number)
+    told = compare(gold, found, f"A1:A{cells}", "public")
+    assert not told.equal and len(told.differences) == counted
