@@ -189,7 +189,9 @@ def test_what_has_no_effect_is_noted(
 def test_a_file_has_a_size_and_a_form(tmp_path: Path) -> None:
     text = '{"image": "a:1"}'
     file = project(tmp_path, text.ljust(1_000_000))
-    assert read_devcontainer(file).image == "a:1"
+    with pytest.MonkeyPatch.context() as patched:  # So many blanks take a while to be read.
+        patched.setattr("json5.loads", lambda text, **options: json.loads(text))
+        assert read_devcontainer(file).image == "a:1"
     for spoiled, said in (
         (text.ljust(1_000_001), r"devcontainer\.json: has more than 1 MB"),
         ("5", r"json:1: must be a mapping, not int"),

@@ -365,5 +365,6 @@ def test_options_have_their_bounds(key: str, fits: tuple[Any], breaks: tuple[Any
         with pytest.raises(ValidationError):
             OfficeQaOptions(**{key: value})
     plain = OfficeQaOptions()
+    assert plain.searches
     assert (plain.setting, plain.search, plain.scorer) == ("corpus", False, "public")
     assert (plain.tolerance, plain.timeout_s) == (0.0, 180.0)
