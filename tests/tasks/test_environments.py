@@ -404,6 +404,8 @@ def test_what_is_copied_lies_where_the_dockerfile_says(tmp_path: Path) -> None:
     (target / "in" / "old").write_text("old")
     (target / "c.txt").mkdir()
     prepare_workspace(task, simple, target)
+    prepare_workspace(task, replace(simple, copies=()), tmp_path / "other" / "new")
+    assert [*(tmp_path / "other" / "new").iterdir()] == []
     found = {
         path.relative_to(target).as_posix(): path.read_text()
         for path in target.rglob("*") if path.is_file()
