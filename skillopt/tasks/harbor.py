@@ -283,7 +283,8 @@ def has_splits(folder: Path) -> bool:
         TaskError: only some of the split folders exist, and not just the test split is missing.
     """
     there = [split for split in SPLITS if (folder / split).is_dir()]
-    if not there or all((folder / split / "task.toml").exists() for split in there):
+    # Also if none is there, of which then all are tasks.
+    if all((folder / split / "task.toml").exists() for split in there):
         return False
     lacking = [split for split in SPLITS if split not in there]
     if lacking and lacking != ["test"]:

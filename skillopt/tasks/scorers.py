@@ -270,7 +270,8 @@ def similar(reply: str, expected: Any, options: AnlsOptions) -> Scored:
     _needed("rapidfuzz")
     answer = options.answer(reply)
     found = anls(answer, _texts(expected), options.variant)
-    return Scored(found, found >= HARD, "" if found >= HARD else _wrong(answer, found))
+    solved = found >= HARD
+    return Scored(found, solved, "" if solved else _wrong(answer, found))
 
 
 def choice(reply: str, expected: Any, options: ChoiceOptions) -> Scored:

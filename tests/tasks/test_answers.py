@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from skillopt.core.import_path import OwnCodeError, PluginError
-from skillopt.core.types import Reward, Task
-from skillopt.tasks.answers import judge_maker
+from skillopt.core.types import Reward, Task, named_task
+from skillopt.tasks.answers import ByCommand, judge_maker
 from skillopt.tasks.generated import whole_folder
 from skillopt.tasks.harbor import TaskError, read_task, read_tasks
 from skillopt.tasks.importing import write_folders
@@ -218,3 +221,76 @@ def test_a_folder_appears_whole_or_not_at_all(error: BaseException, tmp_path: Pa
         (fresh / "train").mkdir(parents=True)
         raise error
     assert not [*tmp_path.iterdir()]
+
+
+class Command:
+    """A command that ends as it is told."""
+
+    def __init__(self, code: int = 0, said: bytes = b"", error: bytes = b"") -> None:
+        self.end = SimpleNamespace(returncode=code, stdout=said, stderr=error)
+        self.asked: list[tuple[list[str], dict[str, Any]]] = []
+
+    def __call__(self, argv: list[str], **options: Any) -> Any:
+        self.asked.append((argv, options))
+        return self.end
+
+
+def by_command(command: Any, monkeypatch: pytest.MonkeyPatch) -> Reward:
+    monkeypatch.setattr(subprocess, "run", command)
+    judge = ByCommand("score 'a b'", {"x": "\u00fc"})
+    return judge(named_task("t"), Path(), "4")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "error", "soft", "feedback"),
+    [
+        (0, b"", b"odd", 1.0, ""), (1, b"", b"", 0.0, ""), (1, b"0.5", b"odd", 0.5, ""),
+        (0, b" 0.25 \n", b"", 0.25, ""), (0, b"so\n1", b"", 1.0, ""), (0, b"0", b"", 0.0, ""),
+        (0, b'{"score": 1, "feedback": "well"}', b"", 1.0, "well"),
+        (0, b'{"score": 0.5,\n "feedback": null}', b"", 0.5, ""),
+        (0, b'so\n{"score": 0.5, "feedback": 7}', b"", 0.5, "7"),
+    ],
+)  # fmt: skip
+def test_what_a_command_says_is_the_reward(
+    code: int, said: bytes, error: bytes, soft: float, feedback: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    command = Command(code, said, error)
+    reward = by_command(command, monkeypatch)
+    assert (reward.soft, reward.feedback) == (soft, feedback)
+    ((argv, options),) = command.asked
+    assert argv == ["score", "a b"] and options["timeout"] == 120
+    asked = {"prompt": named_task("t").instruction, "answer": "4", "expected": {"x": "\u00fc"}}
+    assert json.loads(options["input"]) == asked
+    assert options["capture_output"] and not options["check"] and "env" in options
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "error", "message"),
+    [
+        (2, b"1", b"", "score 'a b': ended with 2: $"), (-1, b"", b"", "ended with -1"),
+        (1, b"", b"so\n  odd\xff", "ended with 1: so odd\ufffd$"),
+        (3, b"", b"y" + b"x" * 500, f": {'x' * 500}$"),
+        (0, b"good", b"", "printed 'good'; it must print a number"),
+        (0, b"z" * 600, b"", f"printed '{'z' * 500}'; it"),
+        *((0, said, b"", "it must print a number")
+          for said in (b"true", b"1.01", b"-0.01", b"NaN", b'"1"', b"[1]", b"{}",
+                       b'{"score": "1"}', b'{"score": false}', b"1\nso")),
+    ],
+)  # fmt: skip
+def test_what_is_no_reward_is_the_users_error(
+    code: int, said: bytes, error: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OwnCodeError, match=message):
+        by_command(Command(code, said, error), monkeypatch)
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), ValueError("odd")])
+def test_a_command_that_does_not_start_is_the_users_error(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(argv: list[str], **options: Any) -> Any:
+        raise error
+
+    with pytest.raises(OwnCodeError, match=f"score 'a b': cannot be run: {error}"):
+        by_command(run, monkeypatch)

@@ -128,3 +128,90 @@ def test_one_line(tmp_path: Path, line: str, own: bool) -> None:
 def test_no_program_is_too_strange(source: str, suffix: str) -> None:
     for value, compared in values(source, suffix):
         assert value.split() and isinstance(compared, bool)
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix", "found"),
+    [
+        ("x = 1", ".py", "1"),
+        ("assert x == 'a b'", ".py", "a b!"),
+        ("def f():\n    'doc'\n    return 'a'", ".py", "a"),
+        ("'doc'", ".py", ""),
+        ("x = True\ny = None", ".py", ""),
+        ("x = f'a {b}'", ".py", ""),
+        ("raise E('a')", ".py", ""),
+        ("assert x, 'msg'", ".py", ""),
+        ("print('a')\nlog.INFO('a')", ".py", ""),
+        ("f('a', msg='b', other='c')", ".py", "a, c"),
+        ("f(g)('a')", ".py", "a"),
+        ("expected = 'a'", ".py", "a!"),
+        ("expected: str = 'a'", ".py", "a!"),
+        ("other: str = 'a'", ".py", "a"),
+        ("d = {'gold': 'a'}", ".py", "a!, gold!"),
+        ("d = {1: 'a'}", ".py", "1, a"),
+        ("d = {**x, 'want': 'a'}", ".py", "a!, want!"),
+        ("assertEqual(x, 'a')", ".py", "a!"),
+        ("x.contains('a')", ".py", "a!"),
+        ("x.other('a')", ".py", "a"),
+        ("assert x == ['a', 'b', 'c']", ".py", "a b c!, a!, b!, c!"),
+        ("x = ['a', 'b', 'c']", ".py", "a, b, c"),
+        ("assert x == ['a', 'b']", ".py", "a!, b!"),
+        ("assert x == ['1', '2', 'c']", ".py", "1 2 c!, 1!, 2!, c!"),
+        # Numbers in a row make a value from the fifth on, unless their steps are the same.
+        ("assert x == [5, 1, 9, 2]", ".py", "1!, 2!, 5!, 9!"),
+        ("assert x == (5, 1, 9, 2, 7)", ".py", "1!, 2!, 5 1 9 2 7!, 5!, 7!, 9!"),
+        ("assert x == [1, 2, 3, 4, 5]", ".py", "1!, 2!, 3!, 4!, 5!"),
+        ("x = b'a\\xff'", ".py", "a\ufffd"),
+        ("x = 'a  b\\n\\n c '", ".py", "a b, c"),
+        ("x = (", ".py", ""),
+        ("x = ('a'", ".py", "a"),
+        ("x != 'a'", ".js", "a!"),
+        ("x == 'a'", ".js", "a!"),
+        ("x = 'a'", ".js", "a"),
+        ('x = """a\nb"""', ".js", "a, b"),
+        ("x = '''a''' + `b`", ".js", "a, b"),
+        ("x = 'a\\'b'", ".js", "a'b"),
+        ('x = "a\\"b"', ".js", 'a"b'),
+        ("# 'a'\n#!'b'", ".js", "b"),
+        ("// 'a'\n/* 'a'\n * 'b'\n */ \n-- 'a'\n;; 'a'\n% 'a'", ".js", ""),
+        ("--x 'a'", ".js", "a"),
+        ("echo 'a'", ".sh", ""),
+        ("echo 'a' | grep b", ".sh", "a!"),
+        ("echo 'a' > f", ".sh", "a"),
+        ("echo 'a' => f", ".sh", ""),
+        ("echo 5\nx = 6", ".sh", "6"),
+        ("echo 5 | x", ".sh", "5"),
+        ("x = 'a'\nputs 'b'\ny = 'c'", ".rb", "a, c"),
+        ("[ 'a', 'b', 'c' ]", ".js", "a b c!, a, b, c"),
+        ("('a', 'b')", ".js", "a, b"),
+        ("{'a', 'b', 'c',}", ".js", "a b c!, a, b, c"),
+        ("[5, -1, 9, 2, 7]", ".js", "1, 2, 5 -1 9 2 7!, 5, 7, 9"),
+        ("[1, 2, 3, 4, 5]", ".js", "1, 2, 3, 4, 5"),
+        ("x = 1_000 + 2.5f + 3px + .5 + v1.2", ".js", "1_000, 2.5"),
+        ("grep 'a' f", ".sh", "a!"),
+        ("cat <<EOF\na b\nc\nEOF\n", ".sh", "a b, c"),
+        ("cat <<-'X'\n a\n X\n", ".bash", "X, a"),
+        ("cat <<EOF\na b\nEOF\n", ".js", ""),
+        ("x -eq 5", ".sh", "5!"),
+        ("x =~ 'a'", ".sh", "a!"),
+        ("diff 'a' b", ".sh", "a!"),
+        ("expected='a'", ".sh", "a!"),
+        ("x='a'\nexpected='b'", ".sh", "a, b!"),
+        ("'a' # expected", ".sh", "a!"),
+        ("'a' # secret", ".sh", "a"),
+    ],
+)
+def test_the_values_of_a_program_and_whether_they_are_compared(
+    source: str, suffix: str, found: str
+) -> None:
+    """Those that are compared have an exclamation mark."""
+    told = sorted(f"{value}{'!' if compared else ''}" for value, compared in values(source, suffix))
+    assert told == sorted(filter(None, found.split(", ")))
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix", "found"),
+    [("echo 'a'", ".sh", ["a"]), ("puts 'a' + 5", ".rb", ["a", "5"]), ("# 'a'", ".sh", [])],
+)
+def test_what_a_solution_prints_is_a_value(source: str, suffix: str, found: list[str]) -> None:
+    assert [value for value, _ in values(source, suffix, writes=True)] == found

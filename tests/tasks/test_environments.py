@@ -13,7 +13,13 @@ import pytest
 
 from sandboxes.base import CopyRefusedError, ExecResult, SandboxError, SandboxSpec
 from skillopt.core.types import BaseImage, Task
-from skillopt.tasks.environment import Environments, given, handed_image
+from skillopt.tasks.environment import (
+    Environments,
+    given,
+    handed_image,
+    prepare_workspace,
+    simple_dockerfile,
+)
 from skillopt.tasks.harbor import read_task
 
 BASE = "skillopt/agent-base:1"
@@ -33,6 +39,7 @@ class FakeBackend:
     """Where a working directory that is a link leads."""
     copied: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    ran: list[tuple[list[str], float]] = field(default_factory=list)
 
     def image(self, image: str, folder: Path | None, timeout_s: float | None) -> str:
         self.asked.append((image, folder.name if folder else "", timeout_s))
@@ -46,6 +53,7 @@ class FakeBackend:
         yield self
 
     def run(self, argv: list[str], deadline_s: float) -> ExecResult:
+        self.ran.append((argv, deadline_s))
         said = self.pwd if argv == ["pwd"] else self.link
         return ExecResult(self.code, f"{said}\n".encode(), b"", False)
 
@@ -156,6 +164,7 @@ def test_a_working_directory_that_is_a_link_is_followed(
     else:
         here.prepare(task, tmp_path / "there")
         assert backend.copied == copied
+        assert backend.ran == [(["readlink", "-f", "--", "/app"], 60.0)]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +180,9 @@ def test_a_working_directory_that_only_the_image_knows_is_asked_once(
         settled = here.settled(task)
         assert (settled.workdir, settled.workdir_known) == (workdir, True)
     assert [spec.workdir for spec in backend.specs].count("") == 1
+    (asked,) = [spec for spec in backend.specs if not spec.workdir]
+    assert asked.single_command and asked.image.startswith("id of skillopt/task:")
+    assert (["pwd"], 60.0) in backend.ran
     assert here.settled(settled) == settled
     without = environments(FakeBackend(images=False))
     assert without.settled(replace(task, workspace=lambda folder: None)).workdir == "/app"
@@ -314,3 +326,99 @@ def test_what_cannot_be_identified_has_no_digest(tmp_path: Path) -> None:
         assert given(replace(a_task(tmp_path), workspace=Odd(log))) == ""
     missing = replace(a_task(tmp_path), folders={"/x": tmp_path / "missing"})
     assert given(missing) == ""
+
+
+def test_a_working_directory_decides_whether_a_container_is_handed_over(tmp_path: Path) -> None:
+    for pwd, handed in (("/srv", True), ("/etc", False)):
+        task = a_task(tmp_path, f"FROM {BASE}\nRUN make\n", **{"tests/test.sh": OUTSIDE})
+        assert not task.handover and not task.workdir_known
+        assert environments(Keeping(pwd=pwd)).settled(task).handover is handed
+
+
+def test_a_directory_that_leads_to_itself_or_nowhere_cannot_be_copied(tmp_path: Path) -> None:
+    class Closed(FakeBackend):
+        def copy_out(self, place: str, target: Path) -> None:
+            self.copied.append(place)
+            raise CopyRefusedError("too large")
+
+    for link in ("/app", ""):
+        backend = Closed(link=link)
+        with pytest.raises(CopyRefusedError):
+            environments(backend).prepare(a_task(tmp_path, RUN), tmp_path / "there")
+        assert backend.copied == ["/app"]
+
+
+def test_what_was_read_of_images_is_removed_at_the_end(tmp_path: Path) -> None:
+    here = environments(FakeBackend())
+    here.prepare(a_task(tmp_path, RUN), tmp_path / "there")
+    kept = Path(here._cache.name)
+    assert [file.name for file in kept.iterdir()] == ["0"]
+    other = replace(a_task(tmp_path, RUN), workdir="/other")
+    here.prepare(other, tmp_path / "other")
+    assert (tmp_path / "other" / "of-the-image.txt").read_text() == "/other"
+    here.close()
+    assert not kept.exists()
+
+
+def test_an_image_is_pulled_once(tmp_path: Path) -> None:
+    backend = FakeBackend()
+    here = environments(backend)
+    assert here.present("own:1") == here.present("own:1") == "id of own:1"
+    assert backend.asked == [("own:1", "", None)]
+
+
+@pytest.mark.parametrize(
+    ("files", "simple"),
+    [
+        ({"environment/x.txt": "x"}, True),
+        ({}, False),
+        ({"environment/x.txt/in/y": "x"}, True),
+        ({"environment/x.txt": "x", "environment/.dockerignore": ""}, False),
+        ({"environment/x.txt": "x", "toml": '[environment]\ndocker_image = "a:1"\n'}, False),
+    ],
+)
+def test_a_dockerfile_that_copies_alone_is_simple(
+    files: dict[str, str], simple: bool, tmp_path: Path
+) -> None:
+    task = a_task(tmp_path, f"FROM {BASE}\nWORKDIR /app\nCOPY x.txt ./\n", **files)
+    assert (simple_dockerfile(task) is not None) is simple
+
+
+@pytest.mark.parametrize("place", ["x.txt", "x.txt/in"])
+def test_links_are_the_builders(place: str, tmp_path: Path) -> None:
+    task = a_task(tmp_path, f"FROM {BASE}\nWORKDIR /app\nCOPY x.txt ./\n", **{"environment/y": "y"})
+    link = task.folder / "environment" / place
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(task.folder / "environment" / "y")
+    assert simple_dockerfile(task) is None
+
+
+def test_what_is_copied_lies_where_the_dockerfile_says(tmp_path: Path) -> None:
+    lines = "COPY a.txt ./\nCOPY a.txt b.txt sub/\nCOPY a.txt c.txt\nCOPY d ./\nCOPY a.txt d2/e/f\n"
+    task = a_task(tmp_path, f"FROM {BASE}\nWORKDIR /app\n{lines}", **{
+        "environment/a.txt": "a", "environment/b.txt": "b", "environment/d/in/x": "x",
+    })  # fmt: skip
+    simple, target = simple_dockerfile(task), tmp_path / "new" / "there"
+    assert simple is not None
+    (target / "in").mkdir(parents=True)
+    (target / "in" / "old").write_text("old")
+    (target / "c.txt").mkdir()
+    prepare_workspace(task, simple, target)
+    prepare_workspace(task, replace(simple, copies=()), tmp_path / "other" / "new")
+    assert [*(tmp_path / "other" / "new").iterdir()] == []
+    found = {
+        path.relative_to(target).as_posix(): path.read_text()
+        for path in target.rglob("*") if path.is_file()
+    }  # fmt: skip
+    assert found == {
+        "a.txt": "a", "sub/a.txt": "a", "sub/b.txt": "b", "c.txt/a.txt": "a", "in/x": "x",
+        "in/old": "old", "d2/e/f": "a",
+    }  # fmt: skip
+
+
+def test_an_environment_counts_with_its_skills(tmp_path: Path) -> None:
+    plain = a_task(tmp_path / "a")
+    skilled = a_task(tmp_path / "b", **{"environment/.claude/skills/x/SKILL.md": "x"})
+    other = a_task(tmp_path / "c", **{"environment/x": "x"})
+    assert len({given(plain), given(skilled), given(other)}) == 3
+    assert given(a_task(tmp_path / "d")) == given(plain)

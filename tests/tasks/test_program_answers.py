@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from skillopt.core.import_path import OwnCodeError
 from skillopt.core.types import BaseImage, Reward, named_task
@@ -53,6 +54,32 @@ def test_what_each_run_of_a_program_is_given(
     assert {check["timeout_s"] for check in checks} == {27}
     (based,) = program_tasks([asked], given, tmp_path, BaseImage("own:1"))
     assert based.base == BaseImage("own:1")
+
+
+@pytest.mark.parametrize(
+    ("key", "fits", "breaks"),
+    [
+        ("timeout_s", (1, 600), (0, 601)),
+        ("command", (("a",), ("a", "b")), ((),)),
+        ("suffix", (".py", ".c2"), ("py", ".", ".a.b", ".a/b")),
+        ("print", ("{}", 'x("{}");'), ("print()", "}{")),
+    ],
+)
+def test_options_of_programs_have_bounds(
+    key: str, fits: tuple[Any, ...], breaks: tuple[Any, ...], tmp_path: Path
+) -> None:
+    asked = Asked("n", "f: line 1", "p", "assert f(1)", "fam")
+    for value in fits:
+        (task,) = program_tasks([asked], ProgramOptions(**{key: value}), tmp_path)
+        told = json.loads((task.folder / "tests" / "cases.json").read_text())
+        assert told[key] == (list(value) if isinstance(value, tuple) else value)
+    for value in breaks:
+        with pytest.raises(ValidationError):
+            ProgramOptions(**{key: value})
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        ProgramOptions(**{"colour": 1})
+    with pytest.raises(ValidationError, match="frozen"):
+        ProgramOptions().by = "output"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from skillopt.core.types import Task, named_task
+from skillopt.tasks.benchmarks.docvqa.score import Judge as DocJudge
 from skillopt.tasks.benchmarks.limited import LimitError
 from skillopt.tasks.harbor import TaskError
 from skillopt.tasks.scorers import SCORERS, ByScorer, make_scorer, number
@@ -378,3 +379,15 @@ def test_a_scorer_that_is_not_installed_names_what_to_install(
     for name, expected in (("anls", "a"), ("json_schema", {})):
         with pytest.raises(TaskError, match=r"this scorer needs .*: pip install"):
             make_scorer(name, {}, "here")("1", expected)
+
+
+@pytest.mark.parametrize(("found", "solved"), [(1.0, True), (0.999, True), (0.9989, False)])
+def test_one_wrong_character_in_a_thousand_is_right(
+    found: float, solved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skillopt.tasks.scorers.anls", lambda *given: found)
+    scored = make_scorer("anls", {}, "here")("a", "b")
+    assert (scored.soft, scored.solved, bool(scored.feedback)) == (found, solved, not solved)
+    monkeypatch.setattr("skillopt.tasks.benchmarks.docvqa.score.anls", lambda *given: found)
+    reward = DocJudge(("b",), "reference")(named_task("t"), Path(), "a")
+    assert (reward.soft, reward.solved, bool(reward.feedback)) == (found, solved, not solved)

@@ -109,7 +109,7 @@ class _Log:
             return
         if text_of(record, "origin", "kind") not in ("", "human"):
             return  # The end of a task in the background, or another agent.
-        before = text_of(record, "parentUuid") or "beginning"
+        before = text_of(record, "parentUuid")  # Empty at the beginning.
         self._say(text, id, at, again=before in self.answered_at)
         self.answered_at.add(before)
 

@@ -133,7 +133,8 @@ def harvest(
 
 def name_of(request: Request, redactor: Redactor) -> str:
     """A draft's name: the first words of the request, and what tells it apart."""
-    clean = replace(redactor, count=0).text(request.turn.text[: 2 * MAX_CHARS])
+    # A copy, whose count nobody asks for.
+    clean = replace(redactor).text(request.turn.text[:MAX_CHARS])
     words = slug(clean[:200]).split("-")
     return "-".join([*words[:6], digest_of(request.turn.id)[:6]])
 

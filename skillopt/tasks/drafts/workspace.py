@@ -103,7 +103,7 @@ def _contents(folder: Path, entries: Sequence[_Entry]) -> Iterator[bytes]:
     asked = "".join(f"{entry.id}\n" for entry in entries).encode()
     told = io.BytesIO(_git(folder, ["cat-file", "--batch"], asked))
     for entry in entries:
-        if not told.readline().endswith(f" blob {entry.size}\n".encode()):
+        if told.readline() != f"{entry.id} blob {entry.size}\n".encode():
             raise WorkspaceError(f"{folder}: git: {entry.path} is not in the repository")
         yield told.read(entry.size)
         told.read(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,6 +157,9 @@ LEFT = "The game was not won: it was left after {} of 9 steps."
         ([(f"c{n}", True, False) for n in range(7)], 0, 0.0, 7,
          f"{LEFT.format(7)} 7 of 7 commands were refused ('Nothing happens.'): 'c0', 'c1', 'c2', "
          "'c3', 'c4' and 2 others."),
+        ([(f"c{n}", True, False) for n in range(6)], 0, 0.0, 6,
+         f"{LEFT.format(6)} 6 of 6 commands were refused ('Nothing happens.'): 'c0', 'c1', 'c2', "
+         "'c3', 'c4' and 1 others."),
         ([("x" * 90, True, False)], 0, 0.0, 1,
          f"{LEFT.format(1)} 1 of 1 commands were refused ('Nothing happens.'): '{'x' * 80}'."),
     ],
@@ -206,6 +210,20 @@ def test_a_games_answers_are_lines(tmp_path: Path) -> None:
     game.close()
     game.close()
     assert server.requests[1:] == [{"end": "g1"}] and not (tmp_path / "log").exists()
+
+
+def test_an_answer_may_come_in_pieces_until_its_time_is_over(tmp_path: Path) -> None:
+    server = Server()
+    game = Engine(tmp_path / "game", 5, tmp_path / "log", cast(Any, server))
+    assert server.channel is not None
+    later = [threading.Timer(0.03, server.channel.sendall, [b'{"a":']),
+             threading.Timer(0.06, server.channel.sendall, [b" 1}\n"])]  # fmt: skip
+    for one in later:
+        one.start()
+    assert game.answer() == {"a": 1}
+    for one in later:
+        one.join()
+    game.close()
 
 
 @pytest.mark.parametrize(
@@ -315,7 +333,9 @@ def test_games_are_processes_that_are_asked_for_by_their_ids(
             given = []
             if "play" in request:
                 given = [os.dup(channel.fileno()), os.dup(log.fileno())]
-            return games._answer(request, given)
+            answer = games._answer(request, given)
+            assert not any(Path(f"/proc/self/fd/{one}").exists() for one in given), "not kept open"
+            return answer
 
         mine, channel = socket.socketpair()
         first = ask({"play": "a", "max_steps": 5})["game"]

@@ -75,7 +75,7 @@ def test_the_first_tag_counts_and_of_an_open_one_the_last_line(reply: str, answe
 
 
 @given(FIGURES, FIGURES, st.sampled_from([0.0, 0.001, 0.01, 0.05]))
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 def test_the_reward_is_about_the_relative_error(gold: int, more: int, tolerance: float) -> None:
     for near in (gold + more, gold + gold * more // 10**10, gold):
         close = near not in range(1900, 2101) and abs(gold - near) / abs(gold) <= tolerance
@@ -84,7 +84,7 @@ def test_the_reward_is_about_the_relative_error(gold: int, more: int, tolerance:
 
 
 @given(st.text(max_size=300), st.text(max_size=300), st.floats())
-@settings(max_examples=examples(400))
+@settings(max_examples=examples(100))
 def test_no_answer_breaks_a_scorer(gold: str, reply: str, tolerance: float) -> None:
     for text in (reply, f"<answer>{reply}</answer>", f"<answer>{reply}"):
         assert reward(gold, text, tolerance) in (True, False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from skillopt.core.types import Reward, Task, named_task
 from skillopt.tasks.benchmarks.answers import (
@@ -146,6 +147,9 @@ def test_a_task_of_searchqa() -> None:
 )  # fmt: skip
 def test_where_a_context_is_cut(context: str, chars: int, shown: str) -> None:
     assert searchqa.cut(context, chars) == shown
+    assert searchqa.SearchQaOptions(context_chars=1).context_chars == 1
+    with pytest.raises(ValidationError):
+        searchqa.SearchQaOptions(context_chars=0)
 
 
 def test_rows_of_searchqa(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from skillopt.tasks.benchmarks.base import Item, Kept
 from skillopt.tasks.benchmarks.limited import LimitError
 from skillopt.tasks.benchmarks.spreadsheetbench import benchmark, layout, reading, score
 from skillopt.tasks.benchmarks.spreadsheetbench.benchmark import SpreadsheetBenchOptions, notes
+from skillopt.tasks.benchmarks.spreadsheetbench.compare import compare
 from skillopt.tasks.benchmarks.spreadsheetbench.inside import program, recalculate
 from skillopt.tasks.benchmarks.spreadsheetbench.positions import Block, column_name, parts
 from skillopt.tasks.benchmarks.spreadsheetbench.score import Judge
@@ -585,3 +586,31 @@ def test_without_libreoffice_nothing_begins(
         recalculate.main()
     assert ended.value.code == score.CANNOT_BEGIN == 69
     assert "there is no soffice" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("source", "gold", "problems"),
+    [
+        ("=1+1", None, ["input:public", "input:reference"]),
+        (None, "=1+1", ["input:public", "input:reference", "uncached"]),
+        (1, 2, []),
+    ],
+)
+def test_formulas_count_by_their_stored_values(
+    source: Any, gold: Any, problems: list[str], tmp_path: Path
+) -> None:
+    files = {"input": saved(tmp_path / "i.xlsx", A1=source, B1="x"),
+             "gold": saved(tmp_path / "g.xlsx", A1=gold, B1="x")}  # fmt: skip
+    case = {kind: str(file) for kind, file in files.items()}
+    found = reading.examine({"cases": [case], "position": "A1", "sheet": ""})
+    assert found["problems"] == problems
+    assert ("A1==1+1" in found["preview"]) is (source == "=1+1")
+
+
+@pytest.mark.parametrize(("cells", "counted"), [(999, 999), (1000, 1000), (1002, 1000)])
+def test_so_many_differences_are_counted(cells: int, counted: int) -> None:
+    gold, found = Workbook(), Workbook()
+    for number in range(1, cells + 1):
+        gold.worksheets[0].cell(number, 1, number)
+    told = compare(gold, found, f"A1:A{cells}", "public")
+    assert not told.equal and len(told.differences) == counted

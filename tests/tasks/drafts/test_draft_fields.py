@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from skillopt.core.files import digest_of
+from skillopt.tasks.drafts import drafts
 from skillopt.tasks.drafts.drafts import (
     Draft,
     Harvest,
@@ -25,6 +26,7 @@ from skillopt.tasks.drafts.drafts import (
 from skillopt.tasks.drafts.redaction import Redactor
 from skillopt.tasks.drafts.requests import Request
 from skillopt.tasks.drafts.sessions import Session, Turn
+from skillopt.tasks.drafts.workspace import Kept, WorkspaceError
 from skillopt.tasks.harbor import TaskError
 
 SECRET = "hidden-in-here"
@@ -227,3 +229,126 @@ def test_a_draft_that_was_edited(text: str, said: str | None, tmp_path: Path) ->
         read_draft(tmp_path)
     with pytest.raises(TaskError, match="no drafts are here"):
         read_drafts(tmp_path)
+
+
+def test_a_draft_is_written_as_people_read_it(tmp_path: Path) -> None:
+    source = Source(agent="codex", session="s", turn="s:1")
+    long = "word " * 30 + "end"
+    draft = Draft(
+        name="d", instruction="Do \u00fc.\nThen: that.", checks=("a", "b"), source=source,
+        notes=(long,),
+    )  # fmt: skip
+    write_draft(draft, tmp_path)
+    lines = (tmp_path / "d" / "draft.yaml").read_text("utf-8").splitlines()
+    assert lines[:9] == [
+        "format: 1", "status: draft", "name: d", "instruction: |-", "  Do \u00fc.", "  Then: that.",
+        "expectations: []", "checks:", "  - a",
+    ]  # fmt: skip
+    assert max(map(len, lines)) in range(90, 104), "a long text goes on in the next line"
+    assert read_draft(tmp_path / "d") == draft
+    harvested(tmp_path)
+    assert (tmp_path / "drafts" / "drafts.json").read_text() == '{\n  "format": 1\n}\n'
+
+
+def test_a_file_that_is_no_draft_is_named(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "draft.yaml").write_bytes(b"- \xff\n")
+    with pytest.raises(TaskError, match=r"draft\.yaml: the file: Input should be"):
+        read_draft(tmp_path / "d")
+
+
+class Commits:
+    """Keeps files of commits, or says why it cannot."""
+
+    def __init__(self, *files: str, fails: bool = False) -> None:
+        self.files, self.fails = files, fails
+        self.asked: list[tuple[Path, str]] = []
+
+    def __call__(self, folder: Path, commit: str, target: Path, redactor: Redactor) -> Kept:
+        self.asked.append((folder, commit))
+        for file in self.files:
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            (target / file).touch()
+        if self.fails:
+            raise WorkspaceError("it is gone")
+        return Kept(len(self.files), (), ())
+
+
+def keeping(monkeypatch: pytest.MonkeyPatch, commits: Commits) -> Commits:
+    monkeypatch.setattr(drafts, "keep_commit", commits)
+    return commits
+
+
+def later(number: int) -> Turn:
+    return replace(FIRST, id=f"s1:{number}")
+
+
+def test_the_files_of_a_commit_are_kept_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = keeping(monkeypatch, Commits("a", "sub/b"))
+    at: dict[str, Any] = {"folder": "/w/My Page", "commit": "abc"}
+    name = f"my-page-{digest_of('/w/My Page@abc')[:10]}"
+    left = tmp_path / "drafts" / "workspaces" / f".{name}.new"
+    harvested(tmp_path)
+    left.mkdir(parents=True)
+    (left / "old").touch()
+    done = harvested(
+        tmp_path,
+        a_request(**at, files=("/w/My Page/a", "c", "sub/b"), accepted="yes"),
+        a_request(**at, turn=later(2), first=False),
+        a_request(**{**at, "commit": "def"}, turn=later(3)),
+    )
+    other = f"my-page-{digest_of('/w/My Page@def')[:10]}"
+    assert [draft.workspace for draft in done.new] == [name, name, other]
+    assert done.workspaces == {name: Kept(2, (), ()), other: Kept(2, (), ())}
+    assert commits.asked == [(Path("/w/My Page"), "abc"), (Path("/w/My Page"), "def")]
+    kept = tmp_path / "drafts" / "workspaces" / name
+    assert sorted(one.name for one in kept.iterdir()) == ["a", "sub"] and not left.exists()
+    first, second, _ = done.new
+    assert first.checks == ("test -e c",), "what was there before is no result"
+    assert first.notes == (
+        "the files are those of the commit; what was not committed then is not known",
+    )
+    assert second.notes[1:] == (
+        "the files are those of the commit at the beginning of the session",
+    )
+    again = harvested(tmp_path, a_request(**at, turn=later(4)))
+    assert again.new[0].workspace == name and again.workspaces == {} and len(commits.asked) == 2
+
+
+def test_a_commit_that_cannot_be_had_is_asked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = keeping(monkeypatch, Commits("a", fails=True))
+    at: dict[str, Any] = {"folder": "/w", "commit": "abc"}
+    done = harvested(tmp_path, a_request(**at), a_request(**at, turn=later(2)))
+    assert [draft.workspace for draft in done.new] == ["", ""] and len(commits.asked) == 1
+    assert [draft.notes for draft in done.new] == [("no files: it is gone",)] * 2
+    assert done.workspaces == {}
+    assert [*(tmp_path / "drafts" / "workspaces").iterdir()] == []
+
+
+def test_a_commit_may_have_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeping(monkeypatch, Commits())
+    done = harvested(tmp_path, a_request(folder="/w", commit="abc"))
+    assert (tmp_path / "drafts" / "workspaces" / done.new[0].workspace).is_dir()
+    assert done.new[0].source.commit == "abc"
+
+
+def test_files_are_asked_for_with_a_folder_and_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = keeping(monkeypatch, Commits())
+    done = harvested(tmp_path, a_request(commit="abc"), a_request(folder="/w", turn=later(2)))
+    assert commits.asked == [] and [draft.workspace for draft in done.new] == ["", ""]
+    assert [draft.notes for draft in done.new] == [(), (NO_COMMIT,)]
+
+
+def test_a_name_is_of_the_first_words_without_secrets(tmp_path: Path) -> None:
+    end = digest_of("s1:1")[:6]
+    redactor = Plain(frozenset(), "")
+    long = a_request(turn=replace(FIRST, text=f"a b {'y' * 196}z"))
+    assert name_of(long, redactor) == f"a-b-{'y' * 196}-{end}", "200 characters"
+    cut = a_request(turn=replace(FIRST, text="a " * 3 + SECRET + " b" * 20_000))
+    assert name_of(cut, redactor) == f"a-a-a-redacted-b-b-{end}"

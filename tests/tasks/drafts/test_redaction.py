@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -98,5 +101,92 @@ def test_files_that_are_secrets_by_their_names(path: str, secret: bool) -> None:
 
 def test_long_lines_take_no_longer_than_many_short_ones() -> None:
     began = time.monotonic()
-    text = redactor().text("abc def = 3; " * 40_000 + " AKIA" + "IOSFODNN7EXAMPLQ")
+    text = redactor().text("abc def = 3; " * 10_000 + " AKIA" + "IOSFODNN7EXAMPLQ")
     assert text.endswith("[REDACTED: AWS key]") and time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("password=hunter2hunter2", "password=[REDACTED: password]"),
+        ("a password: 'abcdef' b", "a password: '[REDACTED: password]' b"),
+        ("password=abcde", "password=abcde"),
+        ("http://u:p4ssw0rd@db/x", "http://u:[REDACTED: password in an address]@db/x"),
+        ("Bearer abcdefghijklmnop", "Bearer [REDACTED: authorization]"),
+        ("Bearer abcdefghijklmno", "Bearer abcdefghijklmno"),
+        ("AKIAIOSFODNN7EXAMPLQ and AKIAIOSFODNN7EXAMPLR",
+         "[REDACTED: AWS key] and [REDACTED: AWS key]"),
+        ("long-own-value, own-value", "[REDACTED: environment variable], "
+         "[REDACTED: environment variable]"),
+        ("\ue000x\ue001 /home/me", "x ~"),
+    ],
+)  # fmt: skip
+def test_a_mark_stands_for_the_secret_alone(text: str, made: str) -> None:
+    redact = Redactor(frozenset({"own-value", "long-own-value"}), "/home/me", count=5)
+    assert redact.text(text) == made
+    assert redact.count == 5 + made.count("[REDACTED: ")
+
+
+@pytest.mark.parametrize("home", ["", "/"])
+def test_a_home_that_is_everything_is_not_replaced(home: str) -> None:
+    assert Redactor(frozenset(), home).text("/a/b c") == "/a/b c"
+
+
+class Finding:
+    """A detector that takes each word with an ``@`` before it for a secret."""
+
+    def __init__(self, kind: str = "Own Kind") -> None:
+        self.secret_type = kind
+        self.lines: list[str] = []
+
+    def analyze_line(self, filename: str, line: str, line_number: int) -> Any:
+        self.lines.append(line)
+        words = [word for word in line.split() if word.startswith("@")]
+        return [SimpleNamespace(type=self.secret_type, secret_value=word[1:]) for word in words]
+
+
+@pytest.fixture
+def detector(monkeypatch: pytest.MonkeyPatch) -> Finding:
+    found = Finding()
+    loose = [Finding("Public IP (ipv4)"), Finding("Secret Keyword")]
+    monkeypatch.setattr("detect_secrets.settings.get_plugins", lambda: [*loose, found])
+    monkeypatch.setattr("detect_secrets.settings.default_settings", nullcontext)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        ("abcdez", True), ("abcde", False), ("", False), ("a" * 7, False), ("0" * 64, False),
+        ("0" * 6, True), ("0" * 65, True), ("0" * 7 + "g", True),
+        ("01a21bc0-bb69-7872-9ac6-e11fe885cbb4", False),
+        ("01a21bc0-bb69-7872-9ac6-e11fe885cbb", True),
+        ("01a21bc0-bb69-7872-e11fe885cbb4", True),
+    ],
+)  # fmt: skip
+def test_what_detectors_find_may_be_a_digest_or_a_word(
+    value: str, secret: bool, detector: Finding
+) -> None:
+    made = redactor().text(f"see @{value} and {value}")
+    mark = "[REDACTED: own kind]"
+    assert made == (f"see @{mark} and {mark}" if secret else f"see @{value} and {value}")
+
+
+def test_detectors_see_lines_in_pieces_that_overlap(detector: Finding) -> None:
+    redactor().text("one\n\n" + "x" * 20_000 + "\n" + "y" * 39_500)
+    assert [(line[:1], len(line)) for line in detector.lines] == [
+        ("o", 3), ("", 0), ("x", 20_000), ("x", 500), ("y", 20_000), ("y", 20_000), ("y", 500),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        ("MY_KEY", "12345678", True), ("MY_KEY", "1234567", False), ("my_token", "12345678", True),
+        ("A_SECRET", "12345678", True), ("PASSWD", "12345678", True),
+        ("GOOGLE_CREDENTIALS", "12345678", True), ("OTHER", "12345678", False),
+        ("A_KEY", "/12345678", False), ("A_KEY", "http://x.y", False), ("A_KEY", "x/http:1", True),
+    ],
+)  # fmt: skip
+def test_which_variables_hold_secrets(name: str, value: str, known: bool) -> None:
+    assert known_secrets({name: value}) == ([value] if known else [])

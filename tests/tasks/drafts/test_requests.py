@@ -132,3 +132,37 @@ def test_a_request_of_two_sessions_is_one() -> None:
 )  # fmt: skip
 def test_a_correction_as_a_statement(correction: str, said: str) -> None:
     assert statement(correction) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "alike"),
+    [
+        ("a b c d e", "a b c d e", True),
+        ("a b c d", "a b c e", True),  # Three of five.
+        ("a b c d e f", "a b c g", False),
+        ("a b c", "a b", True),
+        ("a b", "a b c", False),
+        ("a b", "a b", False),
+        ("a a a b", "a b", False),
+        ("!", "?", False),
+        ("A, b. C!", "c b a", True),
+    ],
+)
+def test_texts_are_alike_by_the_share_of_their_words(text: str, other: str, alike: bool) -> None:
+    said = Turn("2", text)
+    assert is_correction(said, ASK, Request(session(), Turn("1", other))) is alike
+
+
+@pytest.mark.parametrize(
+    ("texts", "accepted"),
+    [
+        (("Great",), "yes"), (("  'OK, next' ",), "yes"),
+        (("Looks good to me",), "yes"), (("It works",), "yes"), (("That's right",), "yes"),
+        (("Commit this",), "yes"), (("Keep going",), "unknown"),
+        (("Thanks", "Go on"), "yes"), (("Thanks", "Not that"), "unknown"),
+        (("But why", "yes"), "yes"),
+    ],
+)  # fmt: skip
+def test_how_a_person_accepts(texts: tuple[str, ...], accepted: str) -> None:
+    said = [Turn(str(n), text) for n, text in enumerate(texts, start=2)]
+    assert found(ASK, *said)[0].accepted == accepted

@@ -90,6 +90,13 @@ def test_what_an_agent_did_is_of_the_turn_before(tmp_path: Path) -> None:
     ]
 
 
+def test_the_first_turn_waits_for_nobody() -> None:
+    turns = Turns()
+    turns.add("1", "first", "t1")
+    turns.add("2", "second", "t2")
+    assert [turn.while_working for turn in turns.found] == [False, True]
+
+
 @pytest.mark.parametrize(("length", "kept"), [(4095, True), (4096, False)])
 def test_a_path_may_be_as_long_as_linux_allows(length: int, kept: bool) -> None:
     turns = Turns()
@@ -140,6 +147,9 @@ def test_a_fork_has_the_turns_before_it() -> None:
     base = a_session("p", *T[:3])
     fork = a_session("f", T[3], base="p", base_end=3)
     assert [s.turns for s in whole_sessions([base, fork])] == [tuple(T[:3]), (*T[:2], T[3])]
+    named = a_session("n", T[3], base="q", base_end=3)
+    other = a_session("q", Turn("a:b:2", "two"), Turn("a:b:3", "three"))
+    assert [turn.text for turn in whole_sessions([other, named])[1].turns] == ["two", "text 4"]
     again = a_session("g", Turn("9:9", "more"), base="f", base_end=5)
     found = whole_sessions([base, fork, again])
     assert found[2].turns == (*T[:2], T[3], Turn("9:9", "more"))

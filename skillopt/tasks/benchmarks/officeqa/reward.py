@@ -143,8 +143,7 @@ def _segmented(text: str, count: int, fits: Callable[[int, float], bool]) -> boo
         """Whether the chunks from ``start`` on can be the numbers from ``place`` on."""
         if place == count:
             return start == len(chunks)
-        last = len(chunks) - (count - place - 1)  # Each later number needs a chunk.
-        for end in range(start + 1, last + 1):
+        for end in range(start + 1, len(chunks) + 1):
             value = _item(",".join(chunks[start:end]))
             if value is not None and fits(place, value) and fitting(end, place + 1):
                 return True

@@ -99,7 +99,7 @@ class Judge:
             return ""
         one, other = given[0], right[0]
         ratio = abs(math.log10(abs(one.value)) - math.log10(abs(other.value)))
-        if any(math.isclose(ratio, scale, abs_tol=1e-9) for scale in _SCALES):
+        if any(math.isclose(ratio, scale) for scale in _SCALES):
             return ": its digits are right, but it is in another unit than the question asks for"
         if one.value == -other.value:
             return ": its sign is wrong"
