@@ -347,6 +347,8 @@ def test_an_answer_in_another_one_is_withheld_with_it(inner: list[str], make: Ma
         ("Ask Lindqvist then.", "Ask Greta Lindqvist then."),
         ("Ask Greta then.", "Ask Greta Lindqvist then."),
         ("Ask Greta of Lindqvist then.", "Ask Greta Lindqvist then."),
+        ("So several words is here too.", "So an answer of several words is here too."),
+        ("So an answer of several.", "So an answer of several words is here too."),
         ("It is 3945", "It is 3945.44"),
         ("It is .44 here", "It is 3945.44 here"),
     ],
