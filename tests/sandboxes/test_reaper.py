@@ -323,8 +323,12 @@ def test_images_and_containers_go_if_their_owner_is_known_to_be_dead(
 
 
 @pytest.mark.parametrize(("owner", "goes"), [(DEAD, True), (ME, False), ("somebody", False)])
-def test_a_container_whose_owner_cannot_be_read_stays(owner: Owner | str, goes: bool) -> None:
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_container_whose_owner_cannot_be_read_stays(
+    owner: Owner | str, goes: bool, dry_run: bool
+) -> None:
     labels = {"skillopt.owner": str(owner)}
     engine: Any = Images([], [{"Id": "c" * 64, "Labels": labels, "HostConfig": {}}])
-    assert clean(engine) == ([f"container {'c' * 12} (unknown)"] if goes else [])
-    assert engine.removed == (["c" * 64] if goes else [])
+    named = f"container {'c' * 12} (unknown)"
+    assert clean(engine, dry_run=dry_run) == ([named] if goes else [])
+    assert engine.removed == (["c" * 64] if goes and not dry_run else [])
