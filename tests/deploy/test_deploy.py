@@ -539,7 +539,7 @@ def test_a_log_of_deployments_that_cannot_be_read_is_named(tmp_path: Path, line:
             ledger.entries()
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o755])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o664, 0o666, 0o755])
 def test_a_file_of_instructions_keeps_its_mode(mode: int, home: Path) -> None:
     """Notes that only their owner may read stay so, deployed and undone."""
     file = home / "project" / "AGENTS.md"
