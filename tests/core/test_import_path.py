@@ -231,12 +231,16 @@ def test_an_error_is_the_users_unless_the_project_met_it(
         assert not isinstance(caught.value.__cause__, SkillOptError)
 
 
-def test_a_traceback_begins_in_the_users_code() -> None:
+@pytest.mark.parametrize(
+    ("path", "calls"), [("Gate", ["__init__"]), ("make", ["make", "__init__"])]
+)
+def test_a_traceback_begins_in_the_users_code(path: str, calls: list[str]) -> None:
     with pytest.raises(OwnCodeError) as caught:
-        make("own_parts:Gate", "gate", "decide", 0)
+        make(f"own_parts:{path}", "gate", "decide", 0)
     told = caught.value.traceback
     head, first, *_ = told.splitlines()
     assert head == "Traceback (most recent call last):" and "own_parts.py" in first
+    assert [line.rpartition(" in ")[2] for line in told.splitlines() if " in " in line] == calls
     assert told.endswith("ValueError: no block\n")
     assert OwnCodeError("x").traceback == ""
 

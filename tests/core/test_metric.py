@@ -21,6 +21,7 @@ HALF = Reward(0.5)
         ("soft", 0.5, HALF, Fraction(1, 2)),
         ("soft", 0.5, Reward(0.1), Fraction(1, 10)),
         ("soft", 0.5, Reward(1 / 3), Fraction(1, 3)),
+        ("soft", 0.5, Reward(0.12345), Fraction(2469, 20000)),
         ("mixed", 0.5, HALF, Fraction(1, 4)),
         ("mixed", 0.25, HALF, Fraction(1, 8)),
         ("mixed", 0.25, Reward(0.5, solved=True), Fraction(7, 8)),

@@ -314,6 +314,22 @@ def test_what_is_no_file_folder_or_link_is_not_unpacked(tmp_path: Path) -> None:
     assert [name for name, _, _ in files(tmp_path / "packed")] == ["file"]
 
 
+def test_a_folder_may_come_after_what_is_in_it(tmp_path: Path) -> None:
+    for name in ("packed", "target"):
+        (tmp_path / name).mkdir()
+    with (
+        (tmp_path / "packed" / PACKED).open("wb") as file,
+        zstandard.ZstdCompressor().stream_writer(file, closefd=False) as stream,
+        tarfile.open(fileobj=stream, mode="w|") as tar,
+    ):
+        tar.addfile(tarfile.TarInfo("folder/file"))
+        last = tarfile.TarInfo("folder")
+        last.type = tarfile.DIRTYPE
+        tar.addfile(last)
+    unpack(tmp_path / "packed", tmp_path / "target")
+    assert (tmp_path / "target" / "folder" / "file").is_file()
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_one_of_the_two_forms(folder: Path, tmp_path: Path) -> None:
     before = read(folder)

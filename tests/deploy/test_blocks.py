@@ -114,6 +114,8 @@ def test_line_ends_and_spaces_after_lines_make_no_other_block(
         # The line end that is there most often.
         ("a\r\nb\nc\r\n", "a\r\nb\nc\r\n" + f"\n{BLOCK}\n".replace("\n", "\r\n"), "\n"),
         ("a\nb\r\nc\n", f"a\nb\r\nc\n\n{BLOCK}\n", "\n"),
+        ("a\r\nb\nc\n", f"a\r\nb\nc\n\n{BLOCK}\n", "\n"),
+        ("a\nb\rc\r", "a\nb\rc\r" + f"\n{BLOCK}\n".replace("\n", "\r"), "\n"),
         # One that is there is replaced in its place.
         (f"a\n{BLOCK.replace('new', 'old')} b\n", f"a\n{BLOCK} b\n", ""),
     ],

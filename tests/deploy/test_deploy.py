@@ -157,6 +157,34 @@ def test_two_skills_in_one_file_are_undone_in_any_order(home: Path, first: int) 
     assert agents_part(home) == before
 
 
+def test_what_stands_beside_a_block_is_no_reason_to_refuse_it_anew(home: Path) -> None:
+    place = place_of("codex", "user", "instructions")
+    file = home / ".codex" / "AGENTS.md"
+    with Ledger() as ledger:
+        for name in ("one", "two"):
+            deploy(Skill(name, f"{name}.", f"# {name}"), place, ledger, {})
+        file.write_text(f"Above.\n{file.read_text()}")
+        deploy(Skill("one", "one.", "# Newer"), place, ledger, {})
+        file.write_text(file.read_text().replace("# two", "# Edited"))
+        with pytest.raises(DeployError, match="has been changed since two was deployed"):
+            deploy(Skill("two", "two.", "# Newer"), place, ledger, {})
+    text = file.read_text()
+    assert text.startswith("Above.\n") and "# Newer" in text and "# one" not in text
+
+
+@pytest.mark.parametrize(("mark", "end"), [("", "\n"), ("", " \t\r\n"), ("\ufeff", "\n\n")])
+def test_a_file_that_a_deployment_made_goes_with_blanks_that_were_added(
+    home: Path, mark: str, end: str
+) -> None:
+    before = agents_part(home)
+    file = home / "project" / "AGENTS.md"
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place_of("codex", "project", "instructions"), ledger, {})
+        file.write_bytes(f"{mark}{file.read_text()}{end}".encode())
+        undo(entry, ledger)
+    assert not file.exists() and agents_part(home) == before
+
+
 def test_a_file_that_its_owner_made_is_kept_though_it_is_empty(home: Path) -> None:
     place = place_of("codex", "project", "instructions")
     file = home / "project" / "AGENTS.md"
@@ -511,7 +539,7 @@ def test_a_log_of_deployments_that_cannot_be_read_is_named(tmp_path: Path, line:
             ledger.entries()
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o755])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o664, 0o666, 0o755])
 def test_a_file_of_instructions_keeps_its_mode(mode: int, home: Path) -> None:
     """Notes that only their owner may read stay so, deployed and undone."""
     file = home / "project" / "AGENTS.md"

@@ -106,6 +106,7 @@ def test_credit_gains_with_bundles() -> None:
         ("x", "abc", True, 2, False),
         ("x", "abc", False, 2, True),
         ("xy", "a", True, 2, True),
+        ("xyz", "a", True, 2, True),
         ("x", "", False, 2, True),
         ("", "a", True, 1, False),
         ("", "a", False, 1, False),

@@ -227,6 +227,27 @@ def test_the_guard_has_the_last_word() -> None:
     assert [before.body for before, _ in seen] == ["# Rules", "# Rules"]  # Not asked for the third.
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Edit("append", "", "- secret"),
+        Edit("note", "", "secret"),
+        Edit("set_description", "", "secret"),
+        Edit("append", "", "- secret", file="references/guide.md"),
+        Edit("append", "", "x = 'secret'", file="scripts/new.py"),
+    ],
+)
+def test_each_kind_of_edit_is_shown_to_the_guard(edit: Edit) -> None:
+    def guard(before: Skill, after: Skill) -> str:
+        leaks = any(b"secret" in data for data in after.content().values())
+        return "it leaks" if leaks else ""
+
+    new, (outcome,) = apply_edits(SKILL, [edit], None, files=True, guard=guard)
+    assert (new, outcome.reason) == (SKILL, "it leaks")
+    _, (outcome,) = apply_edits(SKILL, [edit], None, files=True)
+    assert outcome.applied
+
+
 paths = st.one_of(
     st.sampled_from([*FILES, "references/new.md", "scripts/new.py", "SKILL.md", "../x.md"]),
     st.text(st.sampled_from("ab./\\~ éＡ\n"), max_size=12),

@@ -217,6 +217,58 @@ def test_few_dates_are_answers_and_many_are_rows(
 
 
 @pytest.mark.parametrize(
+    ("givers", "refused"),
+    [
+        ((), True),
+        # What only the task itself hands out is still its own answer.
+        ((0,), True),
+        ((1,), False),
+        ((0, 1), False),
+    ],
+)
+def test_an_answer_that_another_task_hands_out_is_no_secret(
+    givers: tuple[int, ...], refused: bool, make: Make
+) -> None:
+    named = f"{'-'.join(map(str, givers))}-given"
+    tasks = [
+        make(
+            f"sums-{number}-{named}",
+            f"Do it {number}.",
+            {
+                "tests/data.json": {"total": 7712.25} if number == 0 else {"n": 1},
+                "environment/x.csv": "a,7712.25\n" if number in givers else "a,b\n",
+            },
+        )
+        for number in range(2)
+    ]
+    found = leak_guard(tasks).refusal(SKILL, with_body("It comes to 7712.25 then."))
+    assert ("the expected answer of a task" in found) is refused
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expecting", "shared"),
+    [
+        # At least three, and half of all.
+        (2, 2, False), (3, 3, True), (4, 3, True), (4, 2, False), (6, 3, True), (7, 3, False),
+        (7, 4, True), (8, 4, True),
+    ],
+)  # fmt: skip
+def test_what_half_of_the_tasks_expect_is_a_convention(
+    tasks: int, expecting: int, shared: bool, make: Make
+) -> None:
+    every = [
+        make(
+            f"of-{tasks}-{expecting}-{number}",
+            f"Do it {number}.",
+            {"tests/data.json": {"total": 7712.25 if number < expecting else 100.5 + number}},
+        )
+        for number in range(tasks)
+    ]
+    seen = "7712.25" if shared else WITHHELD
+    assert leak_guard(every).redact(every[0], "no 7712.25") == f"no {seen}"
+
+
+@pytest.mark.parametrize(
     "text",
     ["13945.44", "3945.445 and 3945.4", "14.53", "42 lines", "8123.25", "report.md", "table.csv",
      "order_id", "approved", "not found", "In progress", "tell the bookkeeper",
@@ -277,6 +329,35 @@ def test_feedback_does_not_tell_the_answers(
     guard: LeakGuard, tasks: list[Task], said: str, shown: str | None
 ) -> None:
     assert guard.redact(tasks[0], said) == (said if shown is None else shown)
+
+
+@pytest.mark.parametrize(
+    "inner", [["kRx9Qa2"], ["7712.25"], ["8841.75"], ["7712.25", "8841.75"], []]
+)
+def test_an_answer_in_another_one_is_withheld_with_it(inner: list[str], make: Make) -> None:
+    whole = "7712.25 kRx9Qa2 8841.75"
+    values = {"whole": whole, **{f"part{n}": part for n, part in enumerate(inner)}}
+    task = make(f"codes-{len(inner)}-{inner[:1]}", "Do it.", {"tests/data.json": values})
+    assert leak_guard([task]).redact(task, f"got {whole}, see it") == f"got {WITHHELD}, see it"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("Ask Lindqvist then.", "Ask Greta Lindqvist then."),
+        ("Ask Greta then.", "Ask Greta Lindqvist then."),
+        ("Ask Greta of Lindqvist then.", "Ask Greta Lindqvist then."),
+        ("So several words is here too.", "So an answer of several words is here too."),
+        ("So an answer of several.", "So an answer of several words is here too."),
+        ("It is 3945", "It is 3945.44"),
+        ("It is .44 here", "It is 3945.44 here"),
+    ],
+)
+def test_an_answer_is_refused_though_half_of_it_was_there(
+    before: str, after: str, guard: LeakGuard
+) -> None:
+    found = guard.refusal(replace(SKILL, body=before), replace(SKILL, body=after))
+    assert found.startswith("it copies the expected answer of a task ('")
 
 
 def test_only_the_tasks_own_answers_are_withheld(guard: LeakGuard, tasks: list[Task]) -> None:

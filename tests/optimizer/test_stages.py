@@ -255,6 +255,15 @@ def test_merged_edits_carry_the_support_of_their_sources() -> None:
     )
 
 
+def test_a_merged_edit_would_have_helped_each_run_once() -> None:
+    helped = [("a", "b"), ("b", "c"), ("a",)]
+    given = [
+        Patch((Edit("append", content="- a", runs=runs),), source="failure") for runs in helped
+    ]
+    (one,) = run_merge(given, ScriptedOptimizer()).value.edits
+    assert (one.support, one.runs) == (3, ("a", "b", "c"))
+
+
 def test_a_failed_merge_keeps_the_edits_side_by_side() -> None:
     result = run_merge(patches("failure", "- a", "- b", "- a"), ScriptedOptimizer())
     assert [(e.content, e.support) for e in result.value.edits] == [("- a", 2), ("- b", 1)]

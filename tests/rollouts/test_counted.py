@@ -100,6 +100,8 @@ def test_the_size_of_a_folder_is_that_of_its_own_files(tmp_path: Path) -> None:
         (Filter(before=NOW - DAY), False, True, [1]),
         (Filter(), True, False, ["ab12"]),
         (Filter(tasks=("other",)), True, False, []),
+        # What failed for a run is kept with what it has used.
+        (Filter(), True, True, [KEYS[3], "ab12"]),
     ],
 )
 def test_what_can_go_by_rule(
@@ -110,8 +112,10 @@ def test_what_can_go_by_rule(
     (put(store, KEYS[2], 2) / "result.json").write_text("{")
     with store.begin("ab12") as folder:
         store.keep_failed(a_result(folder, status=Status.INFRA_ERROR))
+    with store.begin(KEYS[3]) as folder:
+        store.keep_failed(a_result(folder, key=KEYS[3], status=Status.INFRA_ERROR))
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "events.jsonl").write_text(f'{{"key": "{KEYS[0]}"}}\n')
+    (tmp_path / "run" / "events.jsonl").write_text(f'{{"keys": ["{KEYS[0]}", "{KEYS[3]}"]}}\n')
     expected = [KEYS[one] if isinstance(one, int) else one for one in found]
     assert [f.name for f in prunable(store, wanted, failed=failed, used=used)] == expected
 

@@ -56,6 +56,8 @@ def test_a_service_over_http_is_asked_as_its_section_says() -> None:
         assert found.protocols == {"chat"}
     with open_upstream(HttpConfig(kind="anthropic")) as known:
         assert isinstance(known, HttpUpstream) and "anthropic.com" in known.base_url
+    with open_upstream(HttpConfig(kind="anthropic", base_url=URL)) as elsewhere:
+        assert isinstance(elsewhere, HttpUpstream) and elsewhere.base_url == URL
 
 
 @pytest.mark.parametrize(("key_env", "used"), [("MY_TOKEN", "MY_TOKEN"), ("", CLAUDE_TOKEN)])

@@ -324,6 +324,17 @@ def test_a_log_is_read_as_it_grows_and_each_record_once(tmp_path: Path) -> None:
     assert [*LogReader(tmp_path / "none").new()] == []
 
 
+def test_a_reader_that_stops_goes_on_after_what_it_was_given(tmp_path: Path) -> None:
+    records = [StageStarted(at=float(n), stage=f"s{n}", total=1) for n in range(2)]
+    lines = [record.model_dump_json() for record in records]
+    (tmp_path / LOG).write_text("\n".join([lines[0], "{}", lines[1], ""]))
+    reader = LogReader(tmp_path)
+    assert next(reader.new()) == records[0]
+    with pytest.raises(JournalError, match=r"events\.jsonl:2: not a record of this version"):
+        [*reader.new()]
+    assert [*reader.new()] == records[1:], "a damaged line is told once"
+
+
 @pytest.mark.parametrize(
     ("records", "owner"),
     [

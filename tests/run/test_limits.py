@@ -446,6 +446,15 @@ def test_what_runs_counts_until_it_ends(limit: int, rollout: bool, allowed: bool
             pass
 
 
+def test_a_call_that_is_no_rollout_makes_no_room_for_one() -> None:
+    for limits in ({"rollouts": 1}, {"stages": {"gate": {"rollouts": 1}}}):
+        meter = Meter(RunLimitsConfig.model_validate(limits))
+        with meter.admit("gate", 0.0):
+            pass
+        with meter.admit("gate", 0.0, rollout=True), pytest.raises(LimitReachedError):
+            meter.admit("gate", 0.0, rollout=True).__enter__()
+
+
 def test_a_limit_of_seconds_binds_though_the_clock_went_back() -> None:
     limits = RunLimitsConfig.model_validate({"seconds": 5})
     meter = meter_of(limits, [started(0.0), StageStarted(at=5.0, stage="gate", total=1)])

@@ -182,6 +182,8 @@ def removal(gate: GateDecision, ending: str = "", at: int = 1) -> RemovalDone:
         ([(True, 0.5, 0.75)], (False, 0.75, 0.5), "s1", "s1"),
         # What is taken out of another one does not make it the best.
         ([(True, 0.5, 0.4)], (True, 0.4, 0.4), "short", "s0"),
+        # After steps that were rejected, too.
+        ([(True, 0.5, 0.75), (False, 0.75, 0.5)], (True, 0.75, 0.75), "short", "short"),
     ],
 )
 def test_a_removal_keeps_the_best_skill_the_best(
@@ -191,7 +193,7 @@ def test_a_removal_keeps_the_best_skill_the_best(
     best: str,
 ) -> None:
     made = [step(n, f"s{n}", decision(*one)) for n, one in enumerate(steps, 1)]
-    state = fold([baseline(), *made, removal(decision(*gate))])
+    state = fold([baseline(), *made, removal(decision(*gate), at=len(steps))])
     assert (state.current, state.best) == (current, best)
     assert state.last_accepted == 1, "a removal is no accepted edit: patience goes on"
 

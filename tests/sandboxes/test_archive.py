@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from sandboxes.archive import Room, restore, unpack
+from sandboxes.archive import Room, pack, restore, unpack
 from sandboxes.base import CopyRefusedError
 
 MEGABYTE = 1024 * 1024
@@ -124,6 +126,72 @@ def test_what_comes_back_stays_where_it_belongs(tmp_path: Path) -> None:
     assert (target / "plain").stat().st_mode & 0o7777 == 0o640
     assert (target / "twin").samefile(target / "plain") and (target / "pipe").is_fifo()
     assert room.used < 64 * 1024
+
+
+@pytest.mark.parametrize("mode", [0o3777, 0o2775, 0o1777, 0o755, 0o500])
+def test_a_folder_comes_back_with_the_bits_that_say_whose_is_what_is_in_it(
+    mode: int, tmp_path: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    chunks = archive(
+        member("app", tarfile.DIRTYPE, mode=0o755),
+        member("app/in", tarfile.DIRTYPE, mode=mode | 0o4000, mtime=7),
+        member("app/in/file", mode=mode | 0o4000),
+    )
+    restore(chunks, tmp_path / "work", Room(MEGABYTE, MEGABYTE))
+    found = (tmp_path / "work" / "in").stat()
+    assert (found.st_mode & 0o7777, found.st_mtime) == (mode | 0o700, 7)
+    assert (tmp_path / "work/in/file").stat().st_mode & 0o7777 == mode & 0o777 | 0o600
+
+
+@pytest.mark.parametrize(("uid", "gid"), [(0, 0), (0, 5), (5, 0), (1234, 99), (None, None)])
+def test_what_is_packed_belongs_to_whom_it_is_given(
+    uid: int | None, gid: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_text("x")
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "in" / "file", 77, 78)
+    own = (tmp_path / "in" / "file").stat()
+    made = io.BytesIO()
+    pack(tmp_path / "in", "app", made, uid=uid, gid=gid)
+    made.seek(0)
+    with tarfile.open(fileobj=made) as tar:
+        info = tar.getmember("app/file")
+    wanted = (own.st_uid if uid is None else uid, own.st_gid if gid is None else gid)
+    assert (info.uid, info.gid) == wanted and (info.uname, info.gname) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "fits"), [(0, 0, True), (1, 0, False), (5, 5, True), (6, 5, False)]
+)
+def test_what_is_packed_may_be_as_large_as_is_told(
+    size: int, most: int, fits: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"x" * size)
+    with nullcontext() if fits else pytest.raises(CopyRefusedError, match="holds more than"):
+        pack(tmp_path / "file", "app", io.BytesIO(), max_bytes=most)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"), [(0o700, 0o755), (0o100, 0o755), (0o677, 0o644), (0o011, 0o644), (0, 0o644)]
+)
+def test_what_its_owner_can_execute_everybody_can(mode: int, kept: int, tmp_path: Path) -> None:
+    unpack(archive(member("f", mode=mode)), tmp_path / "out", max_bytes=MEGABYTE)
+    assert (tmp_path / "out").stat().st_mode & 0o7777 == kept
+
+
+def test_only_what_is_in_a_folder_is_left_out_with_it(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    folders = ("mine", "mine/deep", "mine2", "other", "other/mine")
+    made = [member(f"app/{name}", tarfile.DIRTYPE, mode=0o755) for name in folders]
+    files = [member(f"app/{name}/file") for name in folders]
+    chunks = archive(member("app", tarfile.DIRTYPE, mode=0o755), *made, *files)
+    restore(chunks, tmp_path / "work", Room(MEGABYTE, MEGABYTE), ["mine"])
+    found = [path.relative_to(tmp_path / "work") for path in (tmp_path / "work").rglob("*")]
+    assert sorted(map(str, found)) == [
+        "mine", "mine2", "mine2/file", "other", "other/file", "other/mine", "other/mine/file",
+    ]  # fmt: skip
 
 
 def test_holes_take_no_room_and_what_is_beyond_the_room_is_left_out(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_each_header_about_the_connection_is_left_out_and_each_other_kept() -> N
     request = head("GET / HTTP/1.1")
     assert b"\r\nHost: [::1]\r\n" in rewritten(request, Target("::1", 80, "/"))
     assert b"\r\nHost: [::1]:81\r\n" in rewritten(request, Target("::1", 81, "/"))
+    assert b"\r\nHost: a.example:443\r\n" in rewritten(request, Target("a.example", 443, "/"))
 
 
 def test_a_head_in_pieces_is_read_with_what_follows_it() -> None:

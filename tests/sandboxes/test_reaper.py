@@ -226,7 +226,7 @@ class Volumes:
         return {"Volumes": [v for v in self._volumes if v["Labels"][KIND_LABEL] == kind] or None}
 
 
-def volume(name: str, owner: Owner, kind: str = "toolchain", **labels: str) -> dict[str, Any]:
+def volume(name: str, owner: Owner | str, kind: str = "toolchain", **labels: str) -> dict[str, Any]:
     own = {KIND_LABEL: kind, "skillopt.owner": str(owner), "skillopt.image": "i1"}
     return {"Name": name, "Labels": own | {f"skillopt.{k}": v for k, v in labels.items()}}
 
@@ -253,6 +253,8 @@ DEAD = dataclasses.replace(ME, started="1")
         # Copies of this machine's files go with their process.
         ([volume("c", DEAD, "content")], ["c"]),
         ([volume("c", ME, "content")], []),
+        # An owner that nobody can read counts as alive.
+        ([volume("c", "somebody", "content"), volume("v", "somebody")], []),
     ],
 )
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -272,3 +274,61 @@ def test_volumes_of_the_dead(
     monkeypatch.setattr("sandboxes.reaper.remove_volume", remove)
     assert clean(engine, dry_run=dry_run) == [f"volume {name}" for name in removed]
     assert gone == ([] if dry_run else removed)
+
+
+class Images(Volumes):
+    """An engine that lists images of containers, and containers."""
+
+    def __init__(self, images: list[dict[str, Any]], containers: list[dict[str, Any]]) -> None:
+        super().__init__([], [])
+        self._kept, self._containers = images, containers
+
+    def images(self, **options: Any) -> list[dict[str, Any]]:
+        return self._kept if options else []
+
+    def containers(self, **options: Any) -> list[dict[str, Any]]:
+        return self._containers
+
+    def remove_image(self, image: str, force: bool) -> None:
+        self.removed.append(image)
+
+    def remove(self, container: str) -> None:
+        self.removed.append(container)
+
+
+@pytest.mark.parametrize(
+    ("tags", "owner", "goes"),
+    [
+        ([f"{HANDED}:x"], DEAD, True),
+        ([f"{HANDED}:x"], ME, False),
+        ([f"{HANDED}:x"], "somebody", False),
+        ([f"{HANDED}:x"], None, False),
+        # One that has lost its name is nobody's, and another name is kept for later processes.
+        (["<none>:<none>"], DEAD, True),
+        ([], DEAD, True),
+        (None, DEAD, True),
+        ([], ME, False),
+        (["skillopt/warm:x"], DEAD, False),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_images_and_containers_go_if_their_owner_is_known_to_be_dead(
+    tags: list[str] | None, owner: Owner | str | None, goes: bool, dry_run: bool
+) -> None:
+    labels = {} if owner is None else {"skillopt.owner": str(owner)}
+    engine: Any = Images([{"Id": "i1", "RepoTags": tags, "Labels": labels}], [])
+    named = f"image {(tags or ['<none>:'])[0]}"
+    assert clean(engine, dry_run=dry_run) == ([named] if goes else [])
+    assert engine.removed == (["i1"] if goes and not dry_run else [])
+
+
+@pytest.mark.parametrize(("owner", "goes"), [(DEAD, True), (ME, False), ("somebody", False)])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_container_whose_owner_cannot_be_read_stays(
+    owner: Owner | str, goes: bool, dry_run: bool
+) -> None:
+    labels = {"skillopt.owner": str(owner)}
+    engine: Any = Images([], [{"Id": "c" * 64, "Labels": labels, "HostConfig": {}}])
+    named = f"container {'c' * 12} (unknown)"
+    assert clean(engine, dry_run=dry_run) == ([named] if goes else [])
+    assert engine.removed == (["c" * 64] if goes and not dry_run else [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from harnesses.gateway.exchange import Exchange
 from harnesses.gateway.session import Grant, Session
 from harnesses.protocols.base import Reply
 from harnesses.scrubbing import NOTHING
+from harnesses.skills import BESIDE
 from sandboxes.base import Limits
 
 OK = Exchange("chat", {}, Reply("hello"), 200, "", 1.0, 2.0)
@@ -194,3 +195,19 @@ def test_what_cannot_be_opened_leaves_no_companion(request_: Request) -> None:
     with pytest.raises(OSError, match="no socket"):
         recorded(replace(request_, companion=companion), site, "a", "1", act)
     assert closed == [1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_other_skills_are_not_kept_with_the_record(fails: bool, request_: Request) -> None:
+    (request_.record / BESIDE / "other").mkdir(parents=True)
+    (request_.record / "kept").touch()
+
+    def act(_: Session) -> tuple[Status, str]:
+        if fails:
+            raise OSError("no room")
+        return DONE, ""
+
+    site: Any = Site(session(OK))
+    with pytest.raises(OSError, match="no room") if fails else nullcontext():
+        recorded(request_, site, "a", "1", act)
+    assert not (request_.record / BESIDE).exists() and (request_.record / "kept").exists()

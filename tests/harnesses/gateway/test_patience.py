@@ -298,6 +298,7 @@ def test_a_request_fails_only_if_others_are_answered_between() -> None:
     [
         # The first that is there counts, in this order.
         ({"retry-after-ms": "250", "retry-after": "7"}, "", 0.25),
+        ({"retry-after-ms": "9000", "retry-after": "7"}, "", 9),
         ({"retry-after-ms": "soon", "retry-after": "7"}, "", 7),
         ({"retry-after": "0"}, "try again in 20s", 0),
         ({"retry-after": "1e9"}, "", None),

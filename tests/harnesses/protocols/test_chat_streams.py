@@ -130,6 +130,19 @@ def test_a_text_and_the_first_call_are_passed_on_as_they_come() -> None:
     assert rest == [CallBegun("b", "Read")]
 
 
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("last", [True, False])
+def test_counts_may_come_beside_the_choices_or_alone(beside: bool, last: bool) -> None:
+    usage = {"usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    alone = {"choices": [], **usage}
+    chunks = [said(content="a"), end | usage] if beside else [said(content="a"), end, alone]
+    if not last:  # Then the counts are those of the last event that has some.
+        chunks.insert(0, said(content="") | {"usage": {"prompt_tokens": 7, "completion_tokens": 0}})
+    reply = read(chunks)
+    assert reply.usage == Usage(1, 7, 0, 3) and reply.text == "a"
+
+
 @pytest.mark.parametrize(
     ("name", "chunks", "calls"),
     [

@@ -500,3 +500,47 @@ def test_what_the_model_thought_is_kept_apart_and_nothing_is_no_empty_list() -> 
     assert (agent["message"], agent["reasoning_content"]) == ("done", "first\nthen")
     assert "subagent_trajectories" not in document
     assert "tool_calls" not in agent and "observation" not in agent
+
+
+def test_a_lost_result_is_not_taken_from_the_conversation_that_began_anew() -> None:
+    said, call = call_of("echo", "x")
+    opening = [{"role": "user", "content": "do it"}]
+    results = {
+        name: {"role": "tool", "tool_call_id": "x", "content": name} for name in ("a", "b", "c")
+    }
+    shown = [
+        opening,
+        [*opening, said, results["a"]],
+        opening,
+        [*opening, said, results["b"]],
+        [*opening, said, results["b"], said, results["c"]],
+    ]
+    replies = [*[Reply("", (call,), stop="tool_calls")] * 4, Reply("done")]
+    found = build([exchange(*pair) for pair in zip(shown, replies, strict=True)])
+    steps = [step for step in found["steps"] if step.get("tool_calls")]
+    assert [
+        step["observation"]["results"][0]["content"] if step.get("observation") else None
+        for step in steps
+    ] == ["a", None, "b", "c"]
+
+
+def test_a_message_that_was_left_out_for_a_while_is_no_new_one() -> None:
+    short = [("user", "a")]
+    long = [*short, ("assistant", "x"), ("user", "b")]
+    shown = [short, long, short, long]
+    found = build([claude(one, f"r{n}", float(n)) for n, one in enumerate(shown, 1)])
+    assert [step["message"] for step in found["steps"]] == ["a", "r1", "b", "r2", "r3", "r4"]
+
+
+def test_a_sub_agent_that_says_its_own_task_again_has_not_started_itself() -> None:
+    main = claude([("user", "do it")], "ok", 1.0)
+    sub = claude([("user", "look there")], "", 2.0, "a1", calls=(task("c1", "look there"),))
+    document = build([main, sub])
+    assert [one["trajectory_id"] for one in document["subagent_trajectories"]] == ["a1"]
+
+
+def test_only_the_main_conversations_failures_are_counted() -> None:
+    main = claude([("user", "do it")], "ok", 1.0)
+    lost = replace(claude([("user", "do it")], "", 2.0), reply=None, status=500)
+    sub = replace(claude([("user", "look")], "", 3.0, "a1"), reply=None, status=500)
+    assert build([main, lost, sub])["extra"]["failed_requests"] == 1
