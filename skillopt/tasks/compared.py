@@ -81,9 +81,17 @@ def _of_python(tree: ast.Module) -> Iterator[tuple[str, bool]]:
                 yield _as_text(node.value), compared
             continue
         if compared and isinstance(node, ast.List | ast.Tuple):
-            parts = [_as_text(e.value) for e in node.elts if isinstance(e, ast.Constant)]
-            yield from _sequence(parts)
+            yield from _sequence([text for item in node.elts for text in _item(item)])
         left.extend((child, compared or _compares(node)) for child in _children(node))
+
+
+def _item(node: ast.expr) -> Iterator[str]:
+    """A value in a list. A negative number is a sign and a value to the parser."""
+    match node:
+        case ast.Constant(value=value):
+            yield _as_text(value)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            yield _as_text(-value)
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:

@@ -129,6 +129,7 @@ def test_doctor_tells_of_accounts(
     assert "False" in told()[0] and "damaged" in told()[0]
 
 
+@pytest.mark.slow
 def test_doctor_asks_a_model_on_a_plan_and_shows_its_windows(
     vendor: Tokens, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def described(tiny: Tiny, **settings: object) -> Tiny:
     return tiny
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"skill__max_tokens": 100}, {"train__candidates": 2}])
 def test_the_description_changes_and_nothing_else(more: dict[str, object], tiny: Tiny) -> None:
     described(tiny, train__slow_update=True, train__meta_skill=True, **more)
@@ -59,6 +60,7 @@ def test_the_description_changes_and_nothing_else(more: dict[str, object], tiny:
     assert stages["reflect"]["tokens"] and not {"merge", "rank", "slow", "meta"} & set(stages)
 
 
+@pytest.mark.slow
 def test_what_was_trained_alone_is_not_resumed_as_a_whole(tiny: Tiny) -> None:
     described(tiny, train__only="description")
     assert tiny.train().returncode == 0

@@ -142,6 +142,7 @@ def zero(task: Task, workspace: Path, answer: str) -> Reward:
     return Reward(0.0, {}, "nothing was done")
 
 
+@pytest.mark.slow
 def test_1_a_score_of_zero_is_a_score_on_resume(folder: Path) -> None:
     """Defect 1: a score of exactly 0.0 restarts the run."""
     plugins = Plugins(Hopeless(), zero)
@@ -180,6 +181,7 @@ def test_1_the_rejected_edits_and_the_schedule_survive_a_restart(folder: Path) -
     assert memory[0].read_bytes() == memory[1].read_bytes() != b"[]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"train.batch_size": 1}, {"gate.metric": "soft"}], ids=str
 )
@@ -270,6 +272,7 @@ def test_5_a_heading_after_a_row_goes_after_the_table() -> None:
     assert outcome.applied and "| 1 | 2 |\n\n## New" in skill.body
 
 
+@pytest.mark.slow
 def test_7_no_key_is_written_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Defect 7: API keys are written in clear text into the run's config and summary."""
     monkeypatch.setenv("SECRET_KEY_OF_MINE", "sk-very-secret")
@@ -324,6 +327,7 @@ def test_12_an_edit_that_does_nothing_never_passes_the_same_rollouts() -> None:
         assert not StrictGate(metric).decide(trial).accepted  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_files_and_keys_that_users_know(folder: Path) -> None:
     result: RunResult = train(small_config(folder, name="files"))
     names = {str(path.relative_to(result.folder)) for path in result.folder.rglob("*")}

@@ -126,6 +126,7 @@ def test_the_stages_come_in_the_papers_order(tmp_path: Path) -> None:
     assert [stages[:end].count("rollout") for end in ends] == [1, 2], "the ends of two epochs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", [{"kind": "strict"}, {"kind": "auto", "options": {"large": 1}}])
 def test_a_run_ends_when_no_candidate_could_be_better(folder: Path, gate: Any) -> None:
     seen: list[Event] = []

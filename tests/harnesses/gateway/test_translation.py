@@ -388,6 +388,7 @@ def test_a_stream_cut_after_any_event_is_never_a_reply(
     assert CODECS[client].read_stream(read_events(answered(asking(client, to), events)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("client", "to"), PAIRS)
 def test_clients_sdks_know_every_event_that_they_are_sent(
     client: ProtocolName, to: ProtocolName
