@@ -134,6 +134,9 @@ def test_no_program_is_too_strange(source: str, suffix: str) -> None:
     ("source", "suffix", "found"),
     [
         ("x = 1", ".py", "1"),
+        ("assert x == [-5, 1, 9, 2, 7]", ".py", "-5 1 9 2 7!, 5!, 1!, 9!, 2!, 7!"),
+        ("assert x == [-2, -1, 0, 1, 2]", ".py", "2!, 1!, 0!, 1!, 2!"),
+        ("assert x == [+5, 1.5, -0.25, 'a']", ".py", "1.5 -0.25 a!, 5!, 1.5!, 0.25!, a!"),
         ("assert x == 'a b'", ".py", "a b!"),
         ("def f():\n    'doc'\n    return 'a'", ".py", "a"),
         ("'doc'", ".py", ""),
