@@ -20,6 +20,8 @@ SHELL = ("sh",)
 _SEND_S = 10.0
 _MOST_DIGITS = 3
 """Of an exit code."""
+_FORGED = 255
+"""The exit code of a command that has found out its mark and wrote something else behind it."""
 
 
 class Shell:
@@ -98,7 +100,8 @@ class Running:
             return _taken(waiting, at)
         passed = _taken(waiting, at)
         if more:
-            self.exit_code = int(waiting[len(mark) : len(mark) + more])
+            code = bytes(waiting[len(mark) : len(mark) + more]).strip()
+            self.exit_code = int(code) if code.isdigit() else _FORGED
         del waiting[: len(mark) + more]
         del self._ends[name]
         return passed
