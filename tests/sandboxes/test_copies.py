@@ -139,7 +139,7 @@ def test_what_an_agent_could_replace_is_in_a_volume(
     target: str, fields: dict[str, Any], writable: str, in_volume: bool, engine: Any, tmp_path: Path
 ) -> None:
     tests, app = folder(tmp_path / "tests", f="x"), folder(tmp_path / "app")
-    box = files_of(engine, Mount(str(app), writable, False), Mount(str(tests), target), **{})
+    box = files_of(engine, Mount(str(app), writable, False), Mount(str(tests), target))
     box._given = replace(box._given, **fields)
     box.prepare()
     volume = Mount("volume-of-tests", target)
@@ -329,8 +329,8 @@ def test_a_container_is_killed_before_its_files_are_copied(
 ) -> None:
     engine.ended = ended
     engine.archives["/app"] = archived({"app": None, "app/f": "x" * 10})
-    # Each entry counts as a block of the disk besides.
-    assert back(engine, folder(tmp_path / "app"), runs=runs) == 10 + 4096
+    # Each entry counts as a block of the disk besides, the folder too.
+    assert back(engine, folder(tmp_path / "app"), runs=runs) == 10 + 2 * 4096
     assert [one for one in engine.did if one.startswith("kill")] == did
 
 
@@ -338,7 +338,7 @@ def test_several_folders_share_one_room(engine: Any, tmp_path: Path) -> None:
     for name in ("app", "data"):
         engine.archives[f"/{name}"] = archived({name: None, f"{name}/f": "x" * 100})
     app, data = folder(tmp_path / "app"), folder(tmp_path / "data")
-    assert back(engine, app, Mount(str(data), "/data", False)) == 2 * (100 + 4096)
+    assert back(engine, app, Mount(str(data), "/data", False)) == 2 * (100 + 2 * 4096)
     rooms: list[tuple[int, int]] = []
 
     def restored(chunks: Iterable[bytes], source: Path, room: Any, leave: object) -> None:
