@@ -342,6 +342,36 @@ def test_an_empty_reply_says_so(name: ProtocolName) -> None:
 
 
 @pytest.mark.parametrize(
+    "runs", [((1,),), ((1, 1),), ((1, 1, 1), (1,)), ((2, 1), (1, 2)), ((1, 3),)]
+)
+def test_results_keep_their_order_and_come_before_the_words_of_their_turn(
+    runs: tuple[tuple[int, ...], ...],
+) -> None:
+    """Of services with a message for each result, several come one after another."""
+    messages, wanted, number = [Message("user", "go")], [], 0
+    for run in runs:
+        messages.append(Message("assistant", "yes"))
+        ids: list[str] = []
+        for count in run:
+            own = [f"c{number + n}" for n in range(count)]
+            number += count
+            results = tuple(ToolResult(id, f"out {id}") for id in own)
+            messages.append(Message("user", f"said {own[0]}", results=results))
+            ids += own
+        wanted.append(
+            (ids, [f"said {id}" for id in ids if f"said {id}" in {m.text for m in messages}])
+        )
+    body = CODECS["messages"].write_request(Conversation("m", tuple(messages)))
+    found = []
+    for item in body["messages"][2::2]:
+        blocks = item["content"]
+        ids = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+        assert [block["type"] for block in blocks[: len(ids)]] == ["tool_result"] * len(ids)
+        found.append((ids, [block["text"] for block in blocks[len(ids) :]]))
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
     ("usage", "wanted"),
     [
         ({"input_tokens": 5, "output_tokens": 7}, Usage(1, 5, 0, 7)),
