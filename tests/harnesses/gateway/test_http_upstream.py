@@ -347,6 +347,21 @@ def test_a_refused_token_of_a_plan_is_renewed_once() -> None:
     assert service.sent(to, call("responses"))[0][0] == 401 and len(service.seen) == 2
 
 
+def test_the_token_that_is_renewed_is_the_one_that_was_refused() -> None:
+    """Another call may have renewed it meanwhile."""
+    to, tokens = plan("old", "other")
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if "old" in request.headers["authorization"]:
+            to._token = "other"
+            return httpx2.Response(401, content=b"no")
+        return httpx2.Response(200, content=b"yes")
+
+    service = Service(answer)
+    assert service.sent(to, call("responses"))[0][:2] == (200, b"yes")
+    assert tokens.refused == ["old"]
+
+
 @pytest.mark.parametrize(
     ("given", "usable"),
     [
