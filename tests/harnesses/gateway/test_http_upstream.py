@@ -434,6 +434,17 @@ def test_other_services_have_no_token_of_a_program(monkeypatch: pytest.MonkeyPat
     assert secrets_of([upstream(), plan()[0], *claude]) == [TOKEN]
 
 
+@pytest.mark.parametrize(("variable", "read"), [("", CLAUDE_TOKEN), ("V", "V")])
+def test_the_token_that_a_program_gets_is_what_is_scrubbed(
+    variable: str, read: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (CLAUDE_TOKEN, "V"):
+        monkeypatch.setenv(name, f"{TOKEN}-{name}")
+    to = ClaudePlan("anthropic", URL, variable, frozenset())
+    token = program_token(to, "claude-code")
+    assert token is not None and [token.value] == secrets_of([to]) == [f"{TOKEN}-{read}"]
+
+
 @pytest.mark.parametrize(
     ("kind", "connected", "together"),
     [("text/event-stream", True, True), ("text/event-stream; charset=utf-8", True, True),
