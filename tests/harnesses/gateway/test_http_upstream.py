@@ -443,6 +443,7 @@ def test_the_token_that_a_program_gets_is_what_is_scrubbed(
     to = ClaudePlan("anthropic", URL, variable, frozenset())
     token = program_token(to, "claude-code")
     assert token is not None and [token.value] == secrets_of([to]) == [f"{TOKEN}-{read}"]
+    assert secrets_of([plan("x")[0], upstream()]) == [], "no sandbox gets theirs"
 
 
 @pytest.mark.parametrize(
