@@ -69,6 +69,10 @@ _TIERS = ("auto", "default", "flex", "standard", "standard_only")
 _KEPT_BY_SERVICE = ("previous_response_id", "conversation", "prompt")
 """The fields for parts of the conversation that the service has, without which it is another."""
 _NOTE = "[a file of the service, which this agent cannot use]"
+_FETCHED = re.compile(r"(^|_)(url|uri|source|file|file_data|image|audio|video)$")
+"""Keys of what a service fetches: those of the protocols, and those that servers of open models and
+routers have besides, such as ``video_url`` and a file whose data is an address."""
+_PLACES = ("url", "uri", "file_url", "file_data")
 _TEXT: dict[ProtocolName, str] = {"responses": "input_text", "chat": "text", "messages": "text"}
 
 
@@ -187,7 +191,8 @@ def remote_address(protocol: ProtocolName, body: Mapping[str, Any]) -> str:
     """The first address in a request's messages that the service would fetch; empty if there is
     none."""
     messages = body.get("input" if protocol == "responses" else "messages")
-    return next(_addresses(messages), "")
+    system = body.get("system") if protocol == "messages" else None
+    return next(_addresses([messages, system]), "")
 
 
 def _addresses(value: Any) -> Iterator[str]:
@@ -199,9 +204,11 @@ def _addresses(value: Any) -> Iterator[str]:
             pending += part
         if not isinstance(part, dict):
             continue
-        for key in ("image_url", "file_url", "source"):
-            named = part.get(key)
-            address = named.get("url") if isinstance(named, dict) else named
-            if isinstance(address, str) and address.lower().startswith(("http:", "https:")):
-                yield address
+        for key, named in part.items():
+            if not _FETCHED.search(key):
+                continue
+            inner = [named.get(name) for name in _PLACES] if isinstance(named, dict) else [named]
+            for address in inner:
+                if isinstance(address, str) and address.lower().startswith(("http:", "https:")):
+                    yield address
         pending += [part[key] for key in ("content", "output", "tool_result") if key in part]

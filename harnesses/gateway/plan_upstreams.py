@@ -159,7 +159,7 @@ def program_token(upstream: Upstream, program: str) -> ProgramToken | None:
         return None
     if program != CLAUDE_CODE:
         raise PlanError(CLAUDE_ONLY)
-    return ProgramToken(CLAUDE_TOKEN, token_in(getattr(upstream, "key_env", "") or CLAUDE_TOKEN))
+    return ProgramToken(CLAUDE_TOKEN, token_in(_variable(upstream)))
 
 
 def token_in(variable: str) -> str:
@@ -178,9 +178,14 @@ def token_in(variable: str) -> str:
     return value
 
 
+def _variable(upstream: Upstream) -> str:
+    """The environment variable with the token of a Claude plan."""
+    return getattr(upstream, "key_env", "") or CLAUDE_TOKEN
+
+
 def secrets_of(upstreams: Iterable[Upstream]) -> list[str]:
     """The tokens that sandboxes of these upstreams get."""
-    names = [getattr(u, "key_env", "") for u in upstreams if login_of(u) == "claude-plan"]
+    names = [_variable(u) for u in upstreams if login_of(u) == "claude-plan"]
     return [value for name in names if (value := os.environ.get(name, "").strip())]
 
 

@@ -438,6 +438,12 @@ OWN = an_identity(agent={"name": "codex", "version": "1", "verifier": "v1"})
 @pytest.mark.parametrize(
     ("own", "other", "work", "found"),
     [
+        # What is left of an attempt that has no outcome hides no work that waits.
+        (None, True, WORK, OWN.key),
+        (None, True, "", ""),
+        (None, False, WORK, ""),
+        (True, None, WORK, "ab12"),
+        (False, None, WORK, ""),
         (True, True, WORK, "ab12"),
         (True, False, WORK, "ab12"),
         (True, True, "", "ab12"),
@@ -448,13 +454,13 @@ OWN = an_identity(agent={"name": "codex", "version": "1", "verifier": "v1"})
     ],
 )
 def test_work_that_waits_is_that_of_the_key_or_of_the_same_work(
-    own: bool, other: bool, work: str, found: str, tmp_path: Path
+    own: bool | None, other: bool | None, work: str, found: str, tmp_path: Path
 ) -> None:
     store = RolloutStore(tmp_path)
-    if own:
-        waiting(store, "ab12", {})
-    if other:
-        waiting(store, OWN.key, OWN.to_json())
+    if own is not False:
+        waiting(store, "ab12", {}, outcome=bool(own))
+    if other is not False:
+        waiting(store, OWN.key, OWN.to_json(), outcome=bool(other))
         assert (tmp_path / "failed" / "by_work" / WORK).read_text() == OWN.key
     with store.begin("ab12", work) as folder:
         assert (folder / OUTCOME).is_file() is bool(found)

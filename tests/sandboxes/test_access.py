@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -96,6 +97,40 @@ def test_addresses_of_this_machines_interfaces_are_its_own() -> None:
     public = ipaddress.IPv4Address("8.8.8.8")
     assert not_outside(public, {public}) == "this machine"
     assert not_outside(ipaddress.IPv6Address("64:ff9b::808:808"), {public}) == "this machine"
+
+
+def test_each_address_of_each_interface_is_this_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {
+        "lo": ["127.0.0.1", "::1"],
+        "eth0": ["52:54:00:12:34:56", "8.8.8.8", "2a00::7", "fe80::1%eth0"],
+        "none": [],
+        "docker0": ["::ffff:172.17.0.1"],
+    }
+    monkeypatch.setattr(
+        "psutil.net_if_addrs",
+        lambda: {
+            name: [SimpleNamespace(address=one) for one in texts] for name, texts in found.items()
+        },
+    )
+    wanted = {"127.0.0.1", "::1", "8.8.8.8", "2a00::7", "fe80::1", "172.17.0.1"}
+    assert {str(one) for one in own_addresses()} == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        # Tunnels lead to the address inside, and to their own network too.
+        ("2001:0:808:808::f7f7:f7f7", "a reserved address"), ("::8.8.8.8", "a reserved address"),
+        ("fe80::5efe:808:808", "a link-local address"), ("fd00::5efe:808:808", "a private network"),
+        ("2002:808:808::1", ""), ("2a00::5efe:808:808", ""),
+        ("2001:0:7f00:1::f7f7:f7f7", "this machine"), ("2001:0:808:808::80ff:fffe", "this machine"),
+        ("fe80::5efe:7f00:1", "this machine"),
+        # Translators lead to the address inside alone.
+        ("::ffff:0:808:808", ""), ("64:ff9b::808:808", ""), ("64:ff9b::7f00:1", "this machine"),
+    ],
+)  # fmt: skip
+def test_what_carries_a_public_address_may_lie_inside(text: str, kind: str) -> None:
+    assert not_outside(ipaddress.IPv6Address(text)) == kind
 
 
 def test_rules_that_name_addresses() -> None:

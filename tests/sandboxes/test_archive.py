@@ -213,3 +213,59 @@ def test_holes_take_no_room_and_what_is_beyond_the_room_is_left_out(tmp_path: Pa
 def test_what_comes_back_as_no_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CopyRefusedError, match="cannot copy out"):
         restore([b"x" * 2000], tmp_path / "new", Room(MEGABYTE, MEGABYTE))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "fits"),
+    [
+        ((5000,), 5000, True), ((5000,), 4999, False),
+        # Each entry counts as a block of the disk at least.
+        ((1,), 4096, True), ((1,), 4095, False), ((1, 5000), 9096, True), ((1, 5000), 9095, False),
+    ],
+)  # fmt: skip
+def test_what_is_unpacked_may_be_as_large_as_is_told(
+    sizes: tuple[int, ...], most: int, fits: bool, tmp_path: Path
+) -> None:
+    files = [member(f"top/{number}", size=size) for number, size in enumerate(sizes)]
+    chunks = archive(member("top", tarfile.DIRTYPE, mode=0o755), *files)
+    with nullcontext() if fits else pytest.raises(CopyRefusedError, match="more than 0 MB"):
+        unpack(chunks, tmp_path / "out", max_bytes=most + 4096)
+    assert (tmp_path / "out").exists() is fits
+
+
+@pytest.mark.parametrize(
+    ("left", "stream", "there"),
+    [
+        # The folder itself counts as a block, and so does each file besides its content.
+        (MEGABYTE, MEGABYTE, ["0", "1"]),
+        (MEGABYTE, 4096 + 5000 + 4096, ["0", "1"]), (MEGABYTE, 4096 + 5000 + 4095, ["0"]),
+        (MEGABYTE, 4096 + 4999, []), (4096 + 5000 + 4096, MEGABYTE, ["0", "1"]),
+        (4096 + 5000 + 4095, MEGABYTE, ["0"]),
+    ],
+)  # fmt: skip
+def test_what_comes_back_ends_where_the_room_does(
+    left: int, stream: int, there: list[str], tmp_path: Path
+) -> None:
+    chunks = archive(
+        member("app", tarfile.DIRTYPE, mode=0o755),
+        member("app/0", size=5000),
+        member("app/1", size=100),
+        content=b"y" * 100,
+    )
+    target = tmp_path / "app"
+    target.mkdir()
+    room = Room(left, stream)
+    restore(chunks, target, room)
+    assert sorted(path.name for path in target.iterdir()) == there
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_what_was_used_is_added_up(files: int, tmp_path: Path) -> None:
+    size = 2 * MEGABYTE + 5
+    made = [member(f"app/{number}") for number in range(files)]
+    chunks = archive(member("app", tarfile.DIRTYPE, mode=0o755), *made, content=b"y" * size)
+    (tmp_path / "app").mkdir()
+    room = Room(9 * MEGABYTE, 9 * MEGABYTE, used=7)
+    restore(chunks, tmp_path / "app", room)
+    assert room.used == 7 + 4096 + files * (size + 4096)
+    assert room.left == 9 * MEGABYTE - (room.used - 7)

@@ -6,16 +6,19 @@ import os
 import subprocess
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 
 from sandboxes.base import Limits, Mount, Sandbox, SandboxError
-from sandboxes.disk import MEGABYTE, DiskGuard, _open_up, _Space, unlinked_bytes
+from sandboxes.disk import MEGABYTE, DiskGuard, _open_up, _Space, _space, unlinked_bytes
 from sandboxes.docker import DockerEngine
 
 MakeSandbox = Callable[..., Sandbox]
@@ -303,6 +306,87 @@ def test_others_that_fill_the_disk_do_not_have_everything_added_up_all_the_time(
     guard = DiskGuard([tmp_path], 1000, elsewhere)
     assert not any(asked(guard, clock, 60, write))
     assert len(looks) <= 60 / 2.5 + 5
+
+
+@pytest.mark.parametrize(
+    ("named", "mounted", "elsewhere", "rest", "over"),
+    [
+        # What can be written has the limit for itself, with what was removed there.
+        (100, 0, 0, 0, False), (101, 0, 0, 0, True), (60, 40, 0, 0, False), (60, 41, 0, 0, True),
+        (0, 101, 0, 0, True),
+        # And so has all that is elsewhere.
+        (0, 0, 100, 0, False), (0, 0, 101, 0, True), (0, 0, 60, 40, False), (0, 0, 60, 41, True),
+        (0, 0, 0, 101, True), (60, 0, 60, 0, False), (60, 40, 60, 40, False), (0, 60, 60, 0, False),
+    ],
+)  # fmt: skip
+def test_folders_and_the_rest_have_a_limit_each(
+    named: int,
+    mounted: int,
+    elsewhere: int,
+    rest: int,
+    over: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, device = Clock(monkeypatch), tmp_path.stat().st_dev
+    removed = Counter({device: mounted * MEGABYTE, device + 1: rest * MEGABYTE})
+    monkeypatch.setattr("sandboxes.disk.unlinked_bytes", lambda processes, until: removed)
+    monkeypatch.setattr("sandboxes.disk._bytes_under", lambda *_: named * MEGABYTE)
+    guard = DiskGuard([tmp_path], 100, lambda since: elsewhere * MEGABYTE)
+    assert guard.mounts_exceeded() is (named > 100)
+    clock.now += 1.0
+    assert guard.exceeded() is over
+
+
+@pytest.mark.parametrize(
+    ("lost", "urgent"),
+    [((0, 0), False), ((99, 0), False), ((100, 0), True), ((60, 40), True), ((100, -100), True),
+     ((-100, 99), False), ((-500, 100), True)],
+)  # fmt: skip
+def test_what_one_disk_gains_hides_no_loss_of_another(
+    lost: tuple[int, int], urgent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, start = Clock(monkeypatch), 1 << 40
+    free = {"a": start, "b": start}
+    monkeypatch.setattr("sandboxes.disk._space", lambda at: _Space(1 << 41, free[at.name]))
+    disks = {1: (Path("a"), start), 2: (Path("b"), start)}
+    monkeypatch.setattr("sandboxes.disk._by_device", lambda folders: disks)
+    guard = DiskGuard([], 100, lambda since: 101 * MEGABYTE)
+    free |= {"a": start - lost[0] * MEGABYTE, "b": start - lost[1] * MEGABYTE}
+    clock.now += 0.25
+    assert guard.exceeded() is urgent
+
+
+GB = 1024 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("size", "before", "free", "full"),
+    [
+        # Nearly full is a twentieth of the disk, and not more than 2 GB.
+        (1000 * GB, 500 * GB, 2 * GB, False), (1000 * GB, 500 * GB, 2 * GB - 1, True),
+        (20 * GB, 10 * GB, GB, False), (20 * GB, 10 * GB, GB - 1, True),
+        # One that was so before has to fall by a tenth.
+        (1000 * GB, 1000 * MEGABYTE, 900 * MEGABYTE, False),
+        (1000 * GB, 1000 * MEGABYTE, 900 * MEGABYTE - 1, True), (1000 * GB, 0, 0, False),
+    ],
+)  # fmt: skip
+def test_when_a_disk_is_nearly_full(
+    size: int, before: int, free: int, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    now = [before]
+    monkeypatch.setattr("sandboxes.disk._space", lambda folder: _Space(size, now[0]))
+    guard = DiskGuard([tmp_path], 10**9)
+    now[0] = free
+    with nullcontext() if not full else pytest.raises(SandboxError, match="is nearly full"):
+        assert guard.exceeded() is False
+
+
+def test_the_reserve_of_root_is_no_free_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(f_blocks=100, f_frsize=512, f_bsize=4096, f_bfree=50, f_bavail=30)
+    monkeypatch.setattr("os.statvfs", lambda folder: found)
+    assert _space(Path("/")) == _Space(100 * 512, 30 * 512)
 
 
 def test_an_engine_whose_disk_is_not_here_is_asked_every_second(

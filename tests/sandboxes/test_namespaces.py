@@ -173,7 +173,8 @@ def test_a_namespace_whose_sandbox_cannot_be_removed_is_not_lent_again(
 
 
 def test_the_pool_makes_what_it_lacks_and_removes_what_is_dead() -> None:
-    made, removed, running = iter("abc"), [], {"a": "1", "b": "1", "c": "1"}
+    removed: list[str] = []
+    made, running = iter("abc"), {"a": "1", "b": "1", "c": "1"}
     pool = Namespaces(lambda: next(made), lambda name: running[name], removed.append)
     first, second = pool.take(), pool.take()
     assert (first.network, second.network) == ("container:a", "container:b")
@@ -181,3 +182,21 @@ def test_the_pool_makes_what_it_lacks_and_removes_what_is_dead() -> None:
     pool.give_back(second)
     running |= {"a": "", "b": "2"}
     assert pool.take().container == "c" and removed == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "again"),
+    [("1", "1", True), ("1", "2", False), ("1", "", False), ("", "1", False), ("", "", False)],
+)
+def test_a_namespace_is_lent_again_if_its_container_has_run_all_the_time(
+    then: str, now: str, again: bool
+) -> None:
+    removed: list[str] = []
+    made, running = iter("ab"), {"a": then, "b": "9"}
+    pool = Namespaces(lambda: next(made), lambda name: running[name], removed.append)
+    kept = pool.take()
+    assert kept.started == then
+    running["a"] = now
+    pool.give_back(kept)
+    assert pool.take().container == ("a" if again else "b")
+    assert removed == ([] if again else ["a"])

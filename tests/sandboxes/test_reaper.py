@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,41 @@ def test_scratch_folders_are_private(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     scratch_root().mkdir(mode=0o755)
     with pytest.raises(SandboxError, match="private"):
         scratch_dir()
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o701, 0o710, 0o750, 0o770, 0o500, 0o1700, 0o2700])
+@pytest.mark.parametrize("which", ["root", "own"])
+def test_a_folder_of_other_rights_is_no_scratch_folder(
+    mode: int, which: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = scratch_root() / str(current_owner())
+    for folder in (scratch_root(), own):
+        folder.mkdir(mode=0o700)
+    (scratch_root() if which == "root" else own).chmod(mode)
+    with nullcontext() if mode == 0o700 else pytest.raises(SandboxError, match="private"):
+        assert scratch_dir() == own
+
+
+@pytest.mark.parametrize("which", ["root", "own"])
+def test_a_folder_that_a_link_or_another_user_stands_for_is_no_scratch_folder(
+    which: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "else").mkdir(mode=0o700)
+    own = scratch_root() / str(current_owner())
+    if which == "own":
+        scratch_root().mkdir(mode=0o700)
+    folder = scratch_root() if which == "root" else own
+    folder.symlink_to(tmp_path / "else")
+    with pytest.raises(SandboxError, match="private"):
+        scratch_dir()
+    if os.getuid() == 0:
+        folder.unlink()
+        folder.mkdir(mode=0o700)
+        os.chown(folder, 5, 0)
+        with pytest.raises(SandboxError, match="private"):
+            scratch_dir()
 
 
 @pytest.mark.slow

@@ -629,3 +629,30 @@ def test_no_more_is_sent_than_there_is_credit_for(monkeypatch: pytest.MonkeyPatc
         mine.close()
 
     asyncio.run(asyncio.wait_for(play(), 10))
+
+
+def test_only_what_was_passed_on_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandboxes.multiplex.WINDOW", 12)
+
+    async def play() -> None:
+        refused: list[bool] = []
+        mine, other = socket.socketpair()
+
+        async def send(data: bytes) -> None:
+            if data[:1] == bytes([5]) and not refused:
+                # Three bytes are passed on, and nine are not: there is room for three, not four.
+                with pytest.raises(ValueError, match="more bytes than there was room for"):
+                    mux.feed(frame(DATA, 1, b"wxyz"))
+                refused.append(True)
+
+        async def dial(port: int) -> Any:
+            return await asyncio.open_connection(sock=other)
+
+        mux = Multiplexer(send, dial)
+        mux.feed(frame(OPEN, 1, b"\0\1") + frame(DATA, 1, b"abc") + frame(DATA, 1, b"defghijkl"))
+        while not refused:
+            await asyncio.sleep(0.001)
+        mux.close()
+        mine.close()
+
+    asyncio.run(asyncio.wait_for(play(), 10))

@@ -97,3 +97,42 @@ def test_a_tree_of_any_rights_is_removed(tmp_path: Path, mode: int) -> None:
     (top / "a").chmod(mode)
     remove_tree(top)
     assert not top.exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "file", "folder"),
+    [
+        (0o4755, 0o755, 0o4755), (0o2755, 0o755, 0o2755), (0o6777, 0o777, 0o6777),
+        (0o1644, 0o1644, 0o1744), (0, 0o600, 0o700), (0o055, 0o655, 0o755),
+    ],
+)  # fmt: skip
+def test_what_would_give_its_rights_to_whoever_runs_it_does_not(
+    mode: int, file: int, folder: int, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for name in ("file", "folder"):
+        (tmp_path / name).chmod(mode)
+    assert make_harmless(tmp_path) == []
+    found = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file", "folder")]
+    assert found == [file, folder]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "nothing"])
+def test_of_a_link_only_itself_is_removed(kind: str, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    if kind == "folder":
+        there.mkdir()
+        (there / "inner").write_text("x")
+        (there / "inner").chmod(0o400)
+        there.chmod(0o500)
+    elif kind == "file":
+        there.write_text("x")
+        there.chmod(0o400)
+    (tmp_path / "to").symlink_to("there")
+    before = [(path, path.stat().st_mode) for path in tmp_path.glob("there/**") if path.exists()]
+    remove_tree(tmp_path / "to")
+    assert not (tmp_path / "to").is_symlink() and there.exists() is (kind != "nothing")
+    assert before == [(path, path.stat().st_mode) for path, _ in before]
+    if kind != "nothing":
+        assert stat.S_IMODE(there.stat().st_mode) == (0o500 if kind == "folder" else 0o400)

@@ -167,6 +167,29 @@ def test_the_pieces_of_calls_in_a_stream_of_chat(
     assert new and all(("type" in call) is ("id" in call) for call in new)
 
 
+@pytest.mark.parametrize("later", [None, "", "a", "a_2", "z"])
+@pytest.mark.parametrize("taken", [(), ("a",)])
+def test_no_later_piece_has_another_id_than_its_call(
+    taken: tuple[str, ...], later: str | None
+) -> None:
+    """Some services repeat the id with each piece, which may have another one by then."""
+    more = {} if later is None else {"id": later}
+    pieces = [
+        piece(index=0, id="a", name="f", arguments="{"),
+        piece(index=0, arguments='"x": ', **more),
+        piece(index=0, arguments="1}", **more),
+    ]
+    found = passed(known(*taken), "chat", *(event(chat(one)) for one in pieces))
+    told = [
+        call
+        for one in read_events(b"".join(found))
+        for call in one["choices"][0]["delta"]["tool_calls"]
+    ]
+    own = "a_2" if taken else "a"
+    assert told[0]["id"] == own and {call.get("id") or own for call in told} == {own}
+    assert "".join(call["function"]["arguments"] for call in told) == '{"x": 1}'
+
+
 @pytest.mark.parametrize(
     ("protocol", "data", "name"),
     [

@@ -261,6 +261,55 @@ def test_an_address_is_seen_wherever_the_service_would_fetch_it(
 
 
 @pytest.mark.parametrize(
+    ("part", "fetched"),
+    [
+        # What servers of open models and routers fetch besides.
+        ({"type": "video_url", "video_url": {"url": ADDRESS}}, True),
+        ({"type": "audio_url", "audio_url": {"url": ADDRESS}}, True),
+        ({"type": "video_url", "video_url": ADDRESS}, True),
+        ({"type": "input_audio", "input_audio": {"url": ADDRESS}}, True),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}, False),
+        ({"type": "file", "file": {"filename": "f", "file_data": ADDRESS}}, True),
+        ({"type": "file", "file": {"filename": ADDRESS, "file_data": DATA}}, False),
+        ({"type": "input_file", "file_data": ADDRESS}, True),
+        ({"type": "image", "url": ADDRESS}, True),
+        ({"type": "image", "image": ADDRESS}, True),
+        ({"type": "image", "source": {"type": "url", "url": ADDRESS.upper()}}, True),
+        # An address that is a text is none that is fetched.
+        ({"type": "text", "text": ADDRESS}, False),
+        ({"type": "document", "source": {"type": "text", "data": ADDRESS}}, False),
+        ({"type": "text", "text": "x", "annotations": [{"url": ADDRESS}]}, False),
+        ({"type": "tool_result", "tool_use_id": "1", "content": ADDRESS}, False),
+        ({"type": "image_url", "image_url": {"url": f"see {ADDRESS}"}}, False),
+    ],
+)
+def test_addresses_are_seen_in_whatever_a_service_may_fetch(
+    part: dict[str, Any], fetched: bool
+) -> None:
+    found = ADDRESS if fetched else ""
+    for protocol in ("chat", "messages"):
+        messages = [{"role": "user", "content": [{"type": "text", "text": "x"}, part]}]
+        assert remote_address(protocol, {"messages": messages}).lower() == found.lower()
+    assert remote_address("messages", {"system": [part], "messages": []}).lower() == found.lower()
+    items = [{"role": "user", "content": [part]}]
+    assert remote_address("responses", {"input": items}).lower() == found.lower()
+
+
+def test_files_of_the_service_are_seen_in_a_system_prompt_too() -> None:
+    part = {"type": "document", "source": {"type": "file", "file_id": "f"}}
+    body, taken = confined("messages", {"system": [{"type": "text", "text": "x"}, part]})
+    assert taken == ("file of the service: document",)
+    assert [block["type"] for block in body["system"]] == ["text", "text"]
+
+
+@pytest.mark.parametrize("tier", ["", 0, False, [], {}, "Auto", "auto "])
+def test_only_the_tiers_that_are_known_pass(tier: Any) -> None:
+    for protocol in ("responses", "chat", "messages"):
+        body, taken = confined(protocol, {"model": "m", "service_tier": tier})
+        assert (body, taken) == ({"model": "m"}, ("service_tier",))
+
+
+@pytest.mark.parametrize(
     ("protocol", "tier", "kept"),
     [
         ("responses", "priority", False), ("responses", "flex", True), ("responses", None, True),

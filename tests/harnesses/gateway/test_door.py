@@ -227,6 +227,39 @@ def test_a_thought_or_a_call_is_a_beginning_too(reply: Reply, after: int) -> Non
         assert read.raw == b"".join(parts)
 
 
+@pytest.mark.parametrize(
+    ("begins", "after"),
+    [
+        # A thought that is hidden says something by its end, one without a word too.
+        ([("content_block_start", {"content_block": {"type": "redacted_thinking", "data": "s"}}),
+          ("content_block_stop", {})], 3),
+        ([("content_block_start", {"content_block": {"type": "thinking", "thinking": ""}}),
+          ("content_block_delta", {"delta": {"type": "signature_delta", "signature": "s"}}),
+          ("content_block_stop", {})], 4),
+        ([("content_block_start", {"content_block": {"type": "thinking", "thinking": ""}}),
+          ("content_block_delta", {"delta": {"type": "thinking_delta", "thinking": "t"}})], 3),
+        ([("content_block_start", {"content_block": {"type": "tool_use", "id": "a", "name": "f"}})],
+         2),
+        ([("content_block_start", {"content_block": {"type": "text", "text": "t"}})], 2),
+        # An empty text is none, whether it has ended or not.
+        ([("content_block_start", {"content_block": {"type": "text", "text": ""}}),
+          ("content_block_delta", {"delta": {"type": "text_delta", "text": ""}}),
+          ("content_block_stop", {})], None),
+    ],
+)  # fmt: skip
+def test_what_a_message_begins_with_is_a_beginning_if_it_says_something(
+    begins: list[tuple[str, dict[str, Any]]], after: int | None
+) -> None:
+    parts = [event({"type": "message_start", "message": {"model": "m"}}, "message_start")]
+    parts += [event({"type": name, "index": 0, **more}, name) for name, more in begins]
+    parts += [event({"type": "ping"}, "ping")] * 3
+    if after is None:
+        with pytest.raises(NoReplyError, match="ended without message_stop"):
+            Read(*parts, protocol="messages")
+    else:
+        assert Read(*parts, protocol="messages").read_ahead == after
+
+
 def test_an_empty_text_is_no_beginning() -> None:
     empty = event({"choices": [{"index": 0, "delta": {"content": ""}}]})
     read = Read(empty, empty, *PARTS)

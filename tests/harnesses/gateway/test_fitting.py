@@ -143,6 +143,42 @@ def test_a_schema_is_an_object_with_properties(schema: Any, right: Any, left: li
         ]
 
 
+@pytest.mark.parametrize(
+    ("key", "required", "fitted"),
+    [
+        # Of alternatives, only what all of them require is required; of parts, what any does.
+        ("anyOf", [["a", "b"], ["a"]], ["a"]), ("oneOf", [["a", "b"], ["a"]], ["a"]),
+        ("allOf", [["a", "b"], ["a"]], ["a", "b"]), ("anyOf", [["a"], []], None),
+        ("oneOf", [["a"], []], None), ("allOf", [["a"], []], ["a"]),
+        ("anyOf", [["b", "a"], ["a", "b"]], ["b", "a"]), ("oneOf", [["b"], ["a"]], None),
+        ("allOf", [["b"], ["a"]], ["b", "a"]), ("anyOf", [["a", "gone"]], ["a"]),
+    ],
+)  # fmt: skip
+def test_what_is_required_of_several_objects(
+    key: str, required: list[list[str]], fitted: list[str] | None
+) -> None:
+    own = {"a": {"type": "string"}, "b": {}}
+    parts = [{"properties": own, "required": names} for names in required]
+    found, left = fitting_schema({key: parts})
+    assert (found.get("required"), left) == (fitted, [key])
+    whole, _ = fitting_schema({"properties": {"c": {}}, "required": ["c"], key: parts})
+    assert whole["required"] == ["c", *(fitted or [])]
+
+
+@pytest.mark.parametrize("key", ["anyOf", "oneOf", "allOf", "$ref"])
+def test_the_first_that_says_what_a_property_is_is_right(key: str) -> None:
+    first = {"properties": {"a": {"type": "number"}, "b": {"type": "array"}}}
+    second = {"properties": {"b": {"type": "null"}, "c": {}}}
+    schema: dict[str, Any] = {"properties": {"a": {"type": "string"}}}
+    schema |= (
+        {"$ref": "#/$defs/f", "$defs": {"f": first}} if key == "$ref" else {key: [first, second]}
+    )
+    found, _ = fitting_schema(schema)
+    assert found["properties"]["a"] == {"type": "string"}
+    assert found["properties"]["b"] == {"type": "array"}
+    assert list(found["properties"]) == ["a", "b", *(["c"] if key != "$ref" else [])]
+
+
 def test_a_result_without_its_call_is_the_users_text() -> None:
     picture = Image("https://h/i.png")
     given = Message(

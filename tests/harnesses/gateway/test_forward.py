@@ -263,6 +263,21 @@ def test_a_client_that_goes_away_is_nobodys_fault() -> None:
     assert run.service.slots.held == 0 and run.session.active == 0
 
 
+@pytest.mark.parametrize("events", [1, 2, 3])
+def test_what_had_come_before_a_client_left_is_paid_for(events: int) -> None:
+    passed: list[bytes] = []
+
+    async def leave(message: Any) -> None:
+        passed.extend([message["body"]] if message.get("more_body") else [])
+        if len(passed) == events:
+            raise asyncio.CancelledError
+
+    run = Run(Upstream(STREAM[0], *[STREAM[1]] * 9, kind=EVENTS), stream=True, sent=leave)
+    usage = run.session.usage
+    assert (usage.requests, usage.completion_tokens, usage.estimated) == (1, events, True)
+    assert usage.prompt_tokens == len(json.dumps(BODY | {"stream": True})) // 4
+
+
 def test_one_that_leaves_with_the_last_byte_has_its_reply() -> None:
     async def leave(message: Any) -> None:
         if message.get("more_body") is False or b"[DONE]" in message.get("body", b""):

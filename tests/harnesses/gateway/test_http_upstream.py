@@ -347,6 +347,21 @@ def test_a_refused_token_of_a_plan_is_renewed_once() -> None:
     assert service.sent(to, call("responses"))[0][0] == 401 and len(service.seen) == 2
 
 
+def test_the_token_that_is_renewed_is_the_one_that_was_refused() -> None:
+    """Another call may have renewed it meanwhile."""
+    to, tokens = plan("old", "other")
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if "old" in request.headers["authorization"]:
+            to._token = "other"
+            return httpx2.Response(401, content=b"no")
+        return httpx2.Response(200, content=b"yes")
+
+    service = Service(answer)
+    assert service.sent(to, call("responses"))[0][:2] == (200, b"yes")
+    assert tokens.refused == ["old"]
+
+
 @pytest.mark.parametrize(
     ("given", "usable"),
     [
@@ -417,6 +432,18 @@ def test_other_services_have_no_token_of_a_program(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("W", " ")
     claude = [ClaudePlan("anthropic", URL, name, frozenset()) for name in ("V", "W", "X")]
     assert secrets_of([upstream(), plan()[0], *claude]) == [TOKEN]
+
+
+@pytest.mark.parametrize(("variable", "read"), [("", CLAUDE_TOKEN), ("V", "V")])
+def test_the_token_that_a_program_gets_is_what_is_scrubbed(
+    variable: str, read: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (CLAUDE_TOKEN, "V"):
+        monkeypatch.setenv(name, f"{TOKEN}-{name}")
+    to = ClaudePlan("anthropic", URL, variable, frozenset())
+    token = program_token(to, "claude-code")
+    assert token is not None and [token.value] == secrets_of([to]) == [f"{TOKEN}-{read}"]
+    assert secrets_of([plan("x")[0], upstream()]) == [], "no sandbox gets theirs"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ def test_every_field_that_the_vendor_refuses_is_left_out() -> None:
     assert body["input"] == [USER]
 
 
+@pytest.mark.parametrize("value", [0, 0.0, False, "", [], {}, 1, "x"])
+def test_what_is_left_out_is_named_whatever_its_value(value: Any) -> None:
+    body, lost = adapted(input=[USER], temperature=value, top_p=value)
+    assert lost == ("temperature", "top_p") and not {"temperature", "top_p"} & set(body)
+
+
 def test_what_is_none_was_not_asked_for() -> None:
     assert adapted(input=[USER], metadata=None, user=None)[1] == ()
 

@@ -156,6 +156,26 @@ def test_a_service_that_refuses_for_one_reason_in_three_rollouts_is_not_asked_ag
     assert other.blocked == "", "a text is known by its first 200 characters"
 
 
+@pytest.mark.parametrize(
+    ("texts", "known"),
+    [
+        (["no tool", "no tool", "no tool"], True),
+        # What differs with each request: numbers and the ids of requests.
+        (["no (req_011CQ)", "no (req_9zK)", "no (req_x_y)"], True),
+        (["no, 10 of 12", "no, 3 of 4", "no, 0 of 777"], True),
+        (["no tool a", "no tool b", "no tool c"], False),
+        (["no", "no", "other"], False),
+        (["no (id_a)", "no (id_b)", "no (id_c)"], False),
+    ],
+)
+def test_refusals_are_one_though_their_requests_differ(
+    texts: list[str], known: bool, heard: Heard
+) -> None:
+    for rollout, text in enumerate(texts):
+        assert heard.service.blocked == "" and heard.service.refused(text, rollout) == text
+    assert bool(heard.service.blocked) is known
+
+
 def test_the_first_that_its_code_raised_is_kept(heard: Heard) -> None:
     errors = [ValueError("one"), KeyError("two")]
     said = []

@@ -329,6 +329,40 @@ def test_thoughts_that_a_stream_of_chat_has_no_place_for_are_remembered(to: Prot
     assert not [t for m in shown[-2:] for t in m.thoughts]
 
 
+@pytest.mark.parametrize("kept", [(0,), (1,), (2,), (0, 1, 2), (2, 0)])
+@pytest.mark.parametrize("to", ["messages", "responses"])
+def test_thoughts_are_remembered_by_each_call_of_their_reply(
+    to: ProtocolName, kept: tuple[int, ...]
+) -> None:
+    """A client may give back some of the calls alone."""
+    thought = Thought("I think.", {"messages": "c2ln", "responses": "rs_1 c2VjcmV0"}[to], to)
+    calls = tuple(ToolCall(f"call_{n}", "run", {}) for n in range(3))
+    way = asking("chat", to, (Tool("run", "", {"type": "object"}),))
+    answered(way, list(CODECS[to].write_stream(Reply("", calls, thoughts=(thought,)), "m", "1")))
+    given = tuple(calls[n] for n in kept)
+    results = tuple(ToolResult(one.id, "ok") for one in given)
+    messages = (
+        Message("user", "q"),
+        Message("assistant", "", given),
+        Message("user", results=results),
+    )
+    body = CODECS["chat"].write_request(Conversation("m", messages))
+    sent = translate(call("chat", body), to, {}, way.thoughts).call.body
+    assert [t for m in CODECS[to].read_request(sent).messages for t in m.thoughts] == [thought]
+
+
+@pytest.mark.parametrize(("client", "to"), PAIRS)
+def test_a_service_of_another_protocol_gets_none_of_the_clients_headers(
+    client: ProtocolName, to: ProtocolName
+) -> None:
+    body = CODECS[client].write_request(Conversation("m", (Message("user", "q"),)))
+    given = {"anthropic-beta": "b", "openai-beta": "o", "x-session-id": "s", "user-agent": "u"}
+    made = replace(call(client, body), headers=given, seed=7, silence_s=3.0)
+    sent = translate(made, to, {}, {}).call
+    assert (sent.headers, sent.protocol, PATHS[sent.path]) == ({}, to, to)
+    assert (sent.seed, sent.silence_s, sent.raw, sent.bearer) == (7, 3.0, None, "")
+
+
 def told_again(client: ProtocolName, shown: Conversation) -> dict[str, Any]:
     """The request as a client makes it of what it was given: with the service's own blocks."""
     body = CODECS[client].write_request(shown)

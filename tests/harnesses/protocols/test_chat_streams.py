@@ -197,3 +197,26 @@ def test_a_stream_is_read_the_same_in_one_chunk_and_byte_by_byte() -> None:
     for stream in STREAMS:
         raw = b"".join(map(event, stream["chunks"])) + b"data: [DONE]\n\n"
         assert list(splitted(raw, 1)) == list(splitted(raw, len(raw))) == stream["chunks"]
+
+
+CALL = {"id": "a", "type": "function", "function": {"name": "run", "arguments": '{"x": 1}'}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text", "calls"),
+    [
+        # A message as the only one, and one that says once more what came in pieces.
+        ([], "hello", [["run", {"x": 1}]]),
+        ([said(content="")], "hello", [["run", {"x": 1}]]),
+        ([said(content="hel"), said(content="lo")], "hello", []),
+        ([part(0, "a", "run", '{"x": '), part(0, None, None, "1}")], "", [["run", {"x": 1}]]),
+        ([said(content="hello"), part(0, "a", "run", '{"x": 1}')], "hello", [["run", {"x": 1}]]),
+    ],
+)
+def test_a_whole_message_after_pieces_says_nothing_new(
+    pieces: list[Any], text: str, calls: list[Any]
+) -> None:
+    message = {"role": "assistant", "content": "hello", "tool_calls": [CALL]}
+    last = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    reply = read([*pieces, last])
+    assert (reply.text, calls_of(reply)) == (text, calls)

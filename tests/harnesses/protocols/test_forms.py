@@ -341,6 +341,88 @@ def test_an_empty_reply_says_so(name: ProtocolName) -> None:
     assert content == {"chat": None, "messages": ["tool_use"], "responses": ["function_call"]}[name]
 
 
+LIMITS: dict[str, str] = {
+    "chat": "max_tokens", "responses": "max_output_tokens", "messages": "max_tokens",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "read", "limit"),
+    [
+        (0, 0.0, 0), (0.0, 0.0, 0), (0.3, 0.3, None), (1, 1.0, 1), (1.0, 1.0, 1),
+        (True, None, None), ("1", None, None), (None, None, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", CODECS)
+def test_options_of_any_value(
+    name: ProtocolName, value: Any, read: float | None, limit: int | None
+) -> None:
+    """An option of 0 is one; one of another kind need not be understood."""
+    body = CODECS[name].write_request(Conversation("m", (Message("user", "q"),)))
+    options = CODECS[name].read_request(body | {"temperature": value, "top_p": value}).options
+    assert (options.temperature, options.top_p) == (read, read)
+    assert CODECS[name].read_request(body | {LIMITS[name]: value}).options.max_tokens == limit
+    shown = Conversation("m", (), options=GenerationOptions(temperature=read, top_p=read))
+    written = CODECS[name].write_request(shown)
+    assert (written.get("temperature"), written.get("top_p")) == (read, read)
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit"),
+    [
+        ({"max_completion_tokens": 5}, 5), ({"max_tokens": 7}, 7),
+        # The newer name wins.
+        ({"max_completion_tokens": 5, "max_tokens": 7}, 5),
+        ({"max_completion_tokens": None, "max_tokens": 7}, 7),
+        ({"max_completion_tokens": "5", "max_tokens": 7}, 7), ({}, None),
+    ],
+)  # fmt: skip
+def test_the_limit_of_a_reply_has_two_names_in_chat(
+    fields: dict[str, Any], limit: int | None
+) -> None:
+    body = CODECS["chat"].write_request(Conversation("m", (Message("user", "q"),)))
+    assert CODECS["chat"].read_request(body | fields).options.max_tokens == limit
+
+
+@pytest.mark.parametrize(
+    ("asked", "warm"), [(0.0, 0.0), (0.7, 0.7), (1.0, 1.0), (1.5, 1.0), (2.0, 1.0)]
+)
+def test_messages_knows_nothing_warmer_than_1(asked: float, warm: float) -> None:
+    shown = Conversation("m", (), options=GenerationOptions(temperature=asked))
+    assert CODECS["messages"].write_request(shown)["temperature"] == warm
+    assert CODECS["chat"].write_request(shown)["temperature"] == asked
+
+
+@pytest.mark.parametrize(
+    "runs", [((1,),), ((1, 1),), ((1, 1, 1), (1,)), ((2, 1), (1, 2)), ((1, 3),)]
+)
+def test_results_keep_their_order_and_come_before_the_words_of_their_turn(
+    runs: tuple[tuple[int, ...], ...],
+) -> None:
+    """Of services with a message for each result, several come one after another."""
+    messages, wanted, number = [Message("user", "go")], [], 0
+    for run in runs:
+        messages.append(Message("assistant", "yes"))
+        ids: list[str] = []
+        for count in run:
+            own = [f"c{number + n}" for n in range(count)]
+            number += count
+            results = tuple(ToolResult(id, f"out {id}") for id in own)
+            messages.append(Message("user", f"said {own[0]}", results=results))
+            ids += own
+        wanted.append(
+            (ids, [f"said {id}" for id in ids if f"said {id}" in {m.text for m in messages}])
+        )
+    body = CODECS["messages"].write_request(Conversation("m", tuple(messages)))
+    found = []
+    for item in body["messages"][2::2]:
+        blocks = item["content"]
+        ids = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+        assert [block["type"] for block in blocks[: len(ids)]] == ["tool_result"] * len(ids)
+        found.append((ids, [block["text"] for block in blocks[len(ids) :]]))
+    assert found == wanted
+
+
 @pytest.mark.parametrize(
     ("usage", "wanted"),
     [

@@ -296,17 +296,22 @@ def test_a_call_has_its_own_result_though_ids_come_again(ids: list[str]) -> None
     assert len(set(own)) == len(own) and own[0] == ids[0]
 
 
-def test_calls_of_one_reply_with_one_id_have_their_results_in_order() -> None:
-    said, call = call_of("echo", "x")
-    said["tool_calls"] *= 2
-    results = [{"role": "tool", "tool_call_id": "x", "content": f"out {n}"} for n in range(2)]
-    opening = [{"role": "user", "content": "do it"}]
-    found = build([
-        exchange(opening, Reply("", (call, call), stop="tool_calls")),
-        exchange([*opening, said, *results], Reply("done")),
-    ])  # fmt: skip
-    (step,) = [step for step in found["steps"] if step.get("tool_calls")]
-    assert [r["content"] for r in step["observation"]["results"]] == ["out 0", "out 1"]
+@pytest.mark.parametrize("calls", [(1,), (2,), (3,), (4,), (2, 3), (3, 1, 3)])
+def test_calls_of_one_reply_with_one_id_have_their_results_in_order(calls: tuple[int, ...]) -> None:
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "do it"}]
+    exchanges, wanted = [], []
+    for number, count in enumerate(calls):
+        said, call = call_of("echo", "x")
+        said["tool_calls"] *= count
+        exchanges.append(exchange(list(messages), Reply("", (call,) * count, stop="tool_calls")))
+        wanted.append([f"out {number} {n}" for n in range(count)])
+        results = [{"role": "tool", "tool_call_id": "x", "content": out} for out in wanted[-1]]
+        messages += [said, *results]
+    found = build([*exchanges, exchange(messages, Reply("done"))])
+    steps = [step for step in found["steps"] if step.get("tool_calls")]
+    assert [[r["content"] for r in step["observation"]["results"]] for step in steps] == wanted
+    ids = [call["tool_call_id"] for step in steps for call in step["tool_calls"]]
+    assert ids == ["x", *(f"x#{n}" for n in range(2, sum(calls) + 1))]
 
 
 def at(time: float, exchange: Exchange) -> Exchange:
