@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from skillopt.core.errors import FormatError
+from skillopt.core.front_matter import parse
 from skillopt.core.skill import Layout, Skill, read_skill, write_skill
 from skillopt.deploy import actions
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
@@ -417,6 +418,36 @@ def test_provenance_keeps_what_the_front_matter_had() -> None:
         assert with_provenance(bare, {"run": "r", "steps": 3}).extra == told
     for odd in (Skill("mine", "d", "# B", {"metadata": "text"}), plain("# B\n")):
         assert with_provenance(odd, {"run": "r"}) is odd
+
+
+@pytest.mark.parametrize(
+    ("known", "source", "metadata"),
+    [
+        # What an earlier deployment told is replaced, and what this one does not know stays.
+        ({"skillopt-run": "old"}, {"run": "new"}, {"skillopt-run": "new"}),
+        ({"skillopt-run": "old"}, {"run": None}, {"skillopt-run": "old"}),
+        ({"skillopt-test": "1", "a": "b"}, {"run": "r"}, {"skillopt-test": "1", "a": "b",
+                                                          "skillopt-run": "r"}),
+        ({"run": "mine"}, {"run": "r"}, {"run": "mine", "skillopt-run": "r"}),
+        # Only what is not known is left out.
+        ({}, {"gain": 0, "test": 0.0, "verdict": "", "run": False},
+         {"skillopt-gain": "0", "skillopt-test": "0.0", "skillopt-verdict": "",
+          "skillopt-run": "False"}),
+        ({}, {"gain": None}, {}),
+    ],
+)  # fmt: skip
+def test_the_last_deployment_is_the_one_that_is_recorded(
+    known: dict[str, str], source: dict[str, Any], metadata: dict[str, str]
+) -> None:
+    skill = Skill("mine", "Use it.", "# B", {"metadata": known})
+    ready = with_provenance(skill, source)
+    assert ready.extra["metadata"] == metadata
+    assert read_text(ready) == metadata
+
+
+def read_text(skill: Skill) -> Any:
+    """The metadata that a reader of its text finds."""
+    return dict(parse(skill.text).values["metadata"])
 
 
 def plain(text: str) -> Skill:
