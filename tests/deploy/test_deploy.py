@@ -20,6 +20,7 @@ from skillopt.core.front_matter import parse
 from skillopt.core.skill import Layout, Skill, read_skill, write_skill
 from skillopt.deploy import actions
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
+from skillopt.deploy.blocks import block_of
 from skillopt.deploy.ledger import Deployment, Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
 from tests.helpers.command_line import skillopt
@@ -532,6 +533,45 @@ def test_a_block_that_was_changed_is_of_the_last_deployment(home: Path) -> None:
         place.path.write_text(text.replace("# Newer", "# Theirs"))
         with pytest.raises(DeployError, match=f"its line {newer.id} from the log"):
             deploy(SKILL, place, ledger, {})
+
+
+@pytest.mark.parametrize(
+    ("versions", "shown", "refused"),
+    [
+        # What the last deployment wrote may be replaced, whatever stands around it.
+        (["one"], "one", False),
+        (["one", "two"], "two", False),
+        (["one", "two", "three"], "three", False),
+        (["one", "two", "one"], "one", False),
+        # An earlier block that its owner has put back is their change.
+        (["one", "two"], "one", True),
+        (["one", "two", "three"], "two", True),
+        (["one", "two", "one"], "two", True),
+        (["one"], "two", True),
+        # One that its owner has removed is no obstacle.
+        (["one", "two"], None, False),
+    ],
+)
+def test_only_the_block_of_the_last_deployment_is_replaced(
+    home: Path, versions: list[str], shown: str | None, refused: bool
+) -> None:
+    place = place_of("codex", "project", "instructions")
+    blocks = {word: Skill("mine", "Use it.", f"# {word}") for word in ("one", "two", "three")}
+    with Ledger() as ledger:
+        entries = [deploy(blocks[word], place, ledger, {}) for word in versions]
+        block = block_of(blocks[shown]) if shown else ""
+        place.path.write_text(f"Before.\n\n{block}\n\nAfter.\n")
+        if refused:
+            with pytest.raises(DeployError, match="has been changed since"):
+                deploy(Skill("mine", "Use it.", "# Four"), place, ledger, {})
+            with pytest.raises(DeployError, match="has been changed since"):
+                undo(entries[-1], ledger)
+            assert block in place.path.read_text()
+        else:
+            deploy(Skill("mine", "Use it.", "# Four"), place, ledger, {})
+            text = place.path.read_text()
+            assert "# Four" in text and text.startswith("Before.") and "After.\n" in text
+            assert text.count("skillopt:mine begin") == 1
 
 
 def test_folders_that_were_made_stay_if_something_else_is_in_them(home: Path) -> None:
