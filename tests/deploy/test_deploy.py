@@ -711,3 +711,47 @@ def test_what_a_killed_process_had_done_is_found_out(
     with Ledger(tmp_path / "log") as ledger:
         assert [one.done for one in ledger.entries()] == [done]
     assert not half.exists() and target.read_text() == there
+
+
+@pytest.mark.parametrize(
+    ("logged", "left"),
+    [
+        # (target, whether it was finished, what is there); then the entries that stay unfinished.
+        ([("a", False, "new")], []),
+        ([("a", False, "old")], [0]),
+        ([("a", False, "new"), ("b", False, "new")], []),
+        ([("a", False, "old"), ("b", False, "new")], [0]),
+        # Those of other targets, before and after, finished or not, are looked at too.
+        ([("a", True, "new"), ("b", False, "new")], []),
+        ([("a", False, "new"), ("b", True, "new")], []),
+        ([("a", True, "new"), ("b", True, "new"), ("c", False, "new")], []),
+        ([("gone", False, None), ("b", False, "new")], [0]),
+        # Of one target the last counts: one before it is no news.
+        ([("a", False, "new"), ("a", True, "new")], [0]),
+        ([("a", True, "new"), ("a", False, "new")], []),
+    ],
+)
+def test_what_was_done_is_found_out_for_each_target(
+    logged: list[tuple[str, bool, str | None]], left: list[int], tmp_path: Path
+) -> None:
+    digests = {}
+    for content in ("old", "new"):
+        (tmp_path / "x").write_text(content)
+        digests[content] = tree_digest(tmp_path / "x")
+    with Ledger(tmp_path / "log") as ledger:
+        for number, (name, finished, there) in enumerate(logged):
+            if there is not None:
+                (tmp_path / name).write_text(there)
+            ledger.write(
+                entry(f"id{number}", target=str(tmp_path / name), before=digests["old"],
+                      after=digests["new"], done=finished)
+            )  # fmt: skip
+            (tmp_path / f".skillopt-id{number}.tmp").touch()
+    with Ledger(tmp_path / "log") as ledger:
+        found = [n for n, one in enumerate(ledger.entries()) if not one.done]
+    assert found == left
+    last = {name: number for number, (name, _, _) in enumerate(logged)}
+    kept = [n for n, (name, finished, _) in enumerate(logged) if finished or last[name] != n]
+    assert sorted(p.name for p in tmp_path.glob(".skillopt-*")) == [
+        f".skillopt-id{n}.tmp" for n in kept
+    ]
