@@ -221,6 +221,40 @@ def test_each_record_writes_its_files(
             assert text == content
 
 
+def _kept(record: AnyRecord) -> AnyRecord:
+    """A record of a change that is not accepted."""
+    return record.model_copy(update={"candidate": None, "gate": None})
+
+
+@pytest.mark.parametrize(
+    ("record", "current"),
+    [
+        (step(2, None, None), SECOND),
+        (step(2, THIRD, gate(accepted=False)), SECOND),
+        (step(2, THIRD, gate()), THIRD),
+        (credit(None), SECOND),
+        (credit(THIRD), THIRD),
+        (_kept(removal(THIRD)), SECOND),
+        (removal(THIRD), THIRD),
+        (epoch(None, ""), SECOND),
+        (epoch(THIRD, ""), THIRD),
+    ],
+)
+def test_a_steps_skill_is_the_current_one_and_what_is_deployed_the_best(
+    record: StepDone | CreditDone | RemovalDone | EpochDone, current: Skill, tmp_path: Path
+) -> None:
+    state = fold([CREATED, *MADE, BASELINE, step(1, SECOND, gate())])
+    state.best, state.best_score = FIRST.digest, 0.9
+    state.apply(record)
+    folder = RunFolder(tmp_path)
+    folder.write(record, state)
+    folder.write_standing(state, Meter())
+    assert state.current == current.digest and state.best == FIRST.digest
+    assert (tmp_path / f"skills/skill_v{record.step:04d}.md").read_text() == current.text
+    assert (tmp_path / "best_skill.md").read_text() == FIRST.text
+    assert read_skill(tmp_path / "best_skill" / "mine").body == FIRST.body
+
+
 def log(root: Path, *records: AnyRecord) -> Path:
     with Journal(root) as journal:
         for record in records:
