@@ -258,6 +258,30 @@ def test_a_draft_looks_at_every_family() -> None:
     assert {task.family for task in sample(many, "1")} == {f"f{n}" for n in range(30)}
 
 
+@pytest.mark.parametrize(
+    ("families", "each", "shown"),
+    [
+        (1, 20, 8),
+        (1, 3, 3),
+        (7, 2, 8),
+        (8, 2, 8),
+        (9, 1, 9),
+        (9, 3, 9),
+        (39, 2, 39),
+        (40, 1, 40),
+        (41, 1, 40),
+        (60, 2, 40),
+    ],
+)
+def test_a_draft_is_made_from_eight_tasks_or_one_of_each_family_up_to_40(
+    families: int, each: int, shown: int
+) -> None:
+    tasks = [a_task(f"t{n}", "x", f"f{n % families}") for n in range(families * each)]
+    found = sample(tasks, "1")
+    assert len(found) == shown == len({task.name for task in found})
+    assert len({task.family for task in found}) == min(families, shown)
+
+
 def pair(before: float, after: float, name: str = "t") -> Pair:
     task = a_task(name, f"task {name}")
     return Pair(a_rollout(task, before, f"{name} before"), a_rollout(task, after, f"{name} after"))

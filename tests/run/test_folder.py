@@ -287,6 +287,37 @@ def test_the_standing_files_are_of_the_best_skill_and_the_last_state(tmp_path: P
     assert again == times
 
 
+@pytest.mark.parametrize(
+    ("runs", "folders", "name", "found"),
+    [
+        (["a", "runs/a"], [], "a", "a"),
+        (["runs/a"], [], "a", "runs/a"),
+        (["a"], [], "a", "a"),
+        # A folder of that name that is no run, as one of a skill may be, is in nobody's way.
+        (["runs/a"], ["a"], "a", "runs/a"),
+        (["a"], ["runs/a"], "a", "a"),
+        (["runs/a", "runs/runs/a"], [], "runs/a", "runs/a"),
+        (["runs/runs/a"], [], "runs/a", "runs/runs/a"),
+        (["runs/x/a"], [], "x/a", "runs/x/a"),
+        (["."], ["runs"], ".", "."),
+    ],
+)
+def test_a_path_comes_before_a_name(
+    runs: list[str],
+    folders: list[str],
+    name: str,
+    found: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in [*runs, *folders]:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        (Path(run) / LOG).touch()
+    assert find_run(name) == Path(found)
+
+
 def test_a_run_is_found_by_its_folder_or_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
