@@ -10,6 +10,7 @@ import pytest
 
 from skillopt.core.types import Task
 from skillopt.optimizer.model import OptimizerRefusedError, OptimizerReplyError
+from skillopt.optimizer.render import view
 from skillopt.optimizer.replies import Repair
 from tests.helpers.values import PROMPTS, SKILL, a_briefing, a_rollout, a_task
 
@@ -149,6 +150,15 @@ def test_answers_are_shown_or_withheld(
     briefing = a_briefing(Asked(), guard=guard, sees_answers=sees_answers)
     shown = briefing.view(a_rollout(a_task("t"), feedback="not quicksilver"))
     assert (shown.feedback, shown.expected) == (feedback, answers)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [(None, "the verifier's"), ("", ""), ("redacted", "redacted")]
+)
+def test_feedback_that_may_not_be_seen_is_not_seen(given: str | None, shown: str) -> None:
+    """Also if nothing is left of it."""
+    rollout = a_rollout(a_task("t"), feedback="the verifier's")
+    assert view(rollout, SKILL, feedback=given).feedback == shown
 
 
 def test_what_is_not_solved_of_a_step_has_failed() -> None:

@@ -166,6 +166,43 @@ def test_long_material_moves_to_files_only_where_the_config_allows_it() -> None:
     assert kept.value == there and "not a new file" in kept.errors[0]
 
 
+@pytest.mark.parametrize(
+    ("moved", "files", "reason"),
+    [
+        ([], {}, ""),
+        ([("references/a.md", "One.")], {"references/a.md": "One.\n"}, ""),
+        (
+            [("references/a.md", "One."), ("references/b.md", "Two.")],
+            {"references/a.md": "One.\n", "references/b.md": "Two.\n"},
+            "",
+        ),
+        # Two parts may go into one new file.
+        (
+            [("references/a.md", "One."), ("references/a.md", "Two.")],
+            {"references/a.md": "One.\n\nTwo.\n"},
+            "",
+        ),
+        # Any that cannot be made is a reason, wherever it stands.
+        ([("references/a.md", "One."), ("references/old.md", "Two.")], {}, "not a new file"),
+        ([("references/a.md", "One."), ("", "Two.")], {}, "not a new file"),
+        ([("references/a.md", "One."), ("../a.md", "Two.")], {}, "relative path"),
+        ([("references/a.md", "One."), ("references/b.md", " ")], {}, "content is empty"),
+    ],
+)
+def test_each_part_that_is_moved_is_in_its_new_file(
+    moved: list[tuple[str, str]], files: dict[str, str], reason: str
+) -> None:
+    start = replace(LONG, files={"references/old.md": b"theirs\n"})
+    parts = [{"file": file, "content": content} for file, content in moved]
+    reply = document("# Short") | {"files": parts}
+    result = compressed(ScriptedOptimizer(compress=reply), start, edit_files=True)
+    if reason:
+        assert result.value == start and reason in result.errors[0]
+    else:
+        made = {name: data.decode() for name, data in result.value.files.items()}
+        assert made == {"references/old.md": "theirs\n", **files} and not result.errors
+
+
 def test_plain_markdown_stays_so_whatever_description_the_optimizer_gives() -> None:
     text = LONG.body + "\n"
     plain = Skill("mine", "House rules", LONG.body, layout=Layout(text))

@@ -240,6 +240,44 @@ def test_merge_without_need_asks_nothing() -> None:
     assert not model.prompts
 
 
+@pytest.mark.parametrize(
+    ("given", "united"),
+    [
+        # (content, reason) by patch; then what is left, with its support.
+        ([[("- a", "1"), ("- b", "2")]], [("- a", "1", 1), ("- b", "2", 1)]),
+        # Twice in one patch is one proposal, the first, in the first one's place.
+        (
+            [[("- a", "1"), ("- b", "2"), ("-  a", "3")], [("- c", "4")]],
+            [("- a", "1", 1), ("- b", "2", 1), ("- c", "4", 1)],
+        ),
+        ([[("-  a", "1"), ("- a", "2")], [("- b", "3")]], [("-  a", "1", 1), ("- b", "3", 1)]),
+        # In several patches they are added up.
+        (
+            [[("- a", "1"), ("- b", "2")], [("- b", "3"), ("-  a", "4")], [("- b", "5")]],
+            [("- a", "1", 2), ("- b", "2", 3)],
+        ),
+        ([[("- A", "1")], [("- a", "2")]], [("- A", "1", 1), ("- a", "2", 1)]),
+    ],
+)
+def test_the_same_edit_counts_once_in_each_patch(
+    given: list[list[tuple[str, str]]], united: list[tuple[str, str, int]]
+) -> None:
+    made = [
+        Patch(tuple(Edit("append", "", text, why) for text, why in each), source="failure")
+        for each in given
+    ]
+    # The optimizer is not there, so that they are left side by side.
+    found = run_merge(made, ScriptedOptimizer()).value.edits
+    assert [(e.content, e.reason, e.support) for e in found] == united
+
+
+@pytest.mark.parametrize("other", [{"kind": "delete"}, {"file": "a.md"}, {"target": "x"}])
+def test_edits_that_differ_in_more_than_words_are_not_the_same(other: dict[str, Any]) -> None:
+    edits = Edit("replace", "t", "- a"), replace(Edit("replace", "t", "- a"), **other)
+    made = [Patch((one,), source="failure") for one in edits]
+    assert run_merge(made, ScriptedOptimizer()).value.edits == edits
+
+
 def test_merged_edits_carry_the_support_of_their_sources() -> None:
     answer = {
         "reasoning": "",
