@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -572,6 +573,52 @@ def test_only_the_block_of_the_last_deployment_is_replaced(
             text = place.path.read_text()
             assert "# Four" in text and text.startswith("Before.") and "After.\n" in text
             assert text.count("skillopt:mine begin") == 1
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "undone"),
+    [
+        ("folder", "folder", True),
+        ("link", "link", True),
+        # What the target is by now is not what it was: neither way is anything removed.
+        ("folder", "link", False),
+        ("link", "folder", False),
+        ("link", "other link", False),
+        ("link", "nothing", False),
+        ("folder", "nothing", True),
+    ],
+)
+def test_an_undo_needs_the_link_or_the_folder_that_was_deployed_to(
+    home: Path, was: str, now: str, undone: bool
+) -> None:
+    place, real, other = place_of("codex", "user"), home / "real", home / "other"
+    target = place.target("mine")
+    old = Skill("mine", "Use it.", "# Old")
+    for folder in (real, other):
+        write_skill(replace(old, layout=Layout(folder=folder.name)), folder)
+    target.parent.mkdir(parents=True)
+    if was == "link":
+        target.symlink_to(real)
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place, ledger, {})
+        before = tree_digest(real)
+        if target.is_symlink():
+            target.unlink() if now != was else None
+        elif now != was:
+            target.rename(home / "moved")
+        if now == "folder" and was != now:
+            write_skill(SKILL, target)
+        elif now != was and now != "nothing":
+            target.symlink_to(other if now == "other link" else real)
+        there = tree_digest(target)
+        if undone:
+            undo(entry, ledger)
+            assert ledger.standing(target) == []
+        else:
+            with pytest.raises(DeployError, match="is not the link, or no link, that it was"):
+                undo(entry, ledger)
+            assert tree_digest(target) == there and tree_digest(real) == before
+            assert ledger.standing(target) == [entry]
 
 
 def test_folders_that_were_made_stay_if_something_else_is_in_them(home: Path) -> None:
