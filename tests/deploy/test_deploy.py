@@ -22,6 +22,7 @@ from skillopt.core.skill import Layout, Skill, read_skill, write_skill
 from skillopt.deploy import actions
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
 from skillopt.deploy.blocks import block_of
+from skillopt.deploy.contents import digest
 from skillopt.deploy.ledger import Deployment, Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
 from tests.helpers.command_line import skillopt
@@ -802,3 +803,40 @@ def test_what_was_done_is_found_out_for_each_target(
     assert sorted(p.name for p in tmp_path.glob(".skillopt-*")) == [
         f".skillopt-id{n}.tmp" for n in kept
     ]
+
+
+@pytest.mark.parametrize(
+    ("undoes", "left"),
+    [
+        ([], ["a", "b", "c"]),
+        (["c"], ["a", "b"]),
+        # Each undo counts, not the last alone, in whatever order.
+        (["c", "b"], ["a"]),
+        (["b", "c"], ["a"]),
+        (["a", "c"], ["b"]),
+        (["a", "b"], ["c"]),
+        (["c", "b", "a"], []),
+    ],
+)
+def test_what_stands_is_what_no_undo_has_undone(
+    undoes: list[str], left: list[str], tmp_path: Path
+) -> None:
+    with Ledger(tmp_path) as ledger:
+        for name in "abc":
+            ledger.write(entry(name))
+        for name in undoes:
+            ledger.write(undone(f"undo {name}", name))
+        assert [one.id for one in ledger.standing(Path("/t"))] == left
+        ledger.write(entry("d"))
+        assert [one.id for one in ledger.standing(Path("/t"))] == [*left, "d"]
+
+
+def test_an_undo_beside_what_the_owner_wrote_is_logged_with_what_is_there(home: Path) -> None:
+    place = place_of("codex", "project", "instructions")
+    place.path.write_text("Mine.\n")
+    with Ledger() as ledger:
+        done = deploy(SKILL, place, ledger, {})
+        place.path.write_text(place.path.read_text() + "\nMore.\n")
+        found = undo(done, ledger)
+        assert found.after == digest(place.path) != done.before
+        assert "More." in place.path.read_text() and ledger.standing(place.path) == []
