@@ -168,6 +168,29 @@ def test_runs_that_an_edit_would_have_helped_are_counted_through_merge_and_rank(
     assert "would have helped: 2 runs" in model.prompts["merge"][0]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "helped"),
+    [
+        ([1], [1]), ([2], [2]), ([2, 1], [2, 1]), ([1, 1, 2, 1], [1, 2]),
+        # Numbers of no trajectory: the first has the number 1.
+        ([0], []), ([-1], []), ([3], []), ([0, 2, 3], [2]), ([], []),
+    ],
+)  # fmt: skip
+def test_the_numbers_of_trajectories_begin_at_one(numbers: list[int], helped: list[int]) -> None:
+    rollouts = [a_rollout(a_task(f"t{n}")).model_copy(update={"key": f"k{n}"}) for n in (1, 2)]
+    order = [one.key for one in minibatches(rollouts, "1", 8)[0].rollouts]
+    reply = {"failure_types": [], "reasoning": "", "edits": [reflected("- a", *numbers)]}
+    (patch,) = run_reflect(rollouts, ScriptedOptimizer(reflect=reply)).value
+    assert patch.edits[0].runs == tuple(order[n - 1] for n in helped)
+
+
+@pytest.mark.parametrize(("count", "counted"), [(-3, 0), (-1, 0), (0, 0), (1, 1), (2, 2), (3, 2)])
+def test_a_finding_is_of_some_of_the_shown_trajectories(count: int, counted: int) -> None:
+    reply = {"failure_types": [{"name": "late", "count": count}], "reasoning": "", "edits": []}
+    (patch,) = run_reflect([a_rollout()] * 2, ScriptedOptimizer(reflect=reply)).value
+    assert patch.findings == (Finding("late", counted),)
+
+
 def test_patches_without_edits_and_findings_are_dropped() -> None:
     many = {"failure_types": [], "reasoning": "", "edits": []}
     assert run_reflect([a_rollout()], ScriptedOptimizer(reflect={**many, "edits": []})).value == ()
