@@ -294,6 +294,16 @@ def test_the_same_edit_counts_once_in_each_patch(
     assert [(e.content, e.reason, e.support) for e in found] == united
 
 
+def test_what_successes_show_is_no_type_of_failure() -> None:
+    late, calm = (Finding("late", 2),), (Finding("calm", 3),)
+    made = [
+        Patch((Edit("append", "", "- a"),), source="failure", findings=late),
+        Patch((Edit("append", "", "- a"),), source="success", findings=calm),
+        Patch((), source="failure", findings=late),
+    ]
+    assert run_merge(made, ScriptedOptimizer()).value.findings == (Finding("late", 4),)
+
+
 @pytest.mark.parametrize("other", [{"kind": "delete"}, {"file": "a.md"}, {"target": "x"}])
 def test_edits_that_differ_in_more_than_words_are_not_the_same(other: dict[str, Any]) -> None:
     edits = Edit("replace", "t", "- a"), replace(Edit("replace", "t", "- a"), **other)
