@@ -82,11 +82,10 @@ def _united(patches: Sequence[Patch]) -> tuple[Edit, ...]:
     """All edits in order; identical ones of several patches as one, with their joint support."""
     united: dict[tuple[str, ...], Edit] = {}
     for patch in patches:
-        own = {
-            (e.kind, e.file, e.target, " ".join(e.content.split())): e
-            for e in reversed(patch.edits)
-        }
-        for key, edit in reversed(own.items()):
+        own: dict[tuple[str, ...], Edit] = {}
+        for e in patch.edits:
+            own.setdefault((e.kind, e.file, e.target, " ".join(e.content.split())), e)
+        for key, edit in own.items():
             known = united.get(key)
             united[key] = _joined([known, edit]) if known else edit
     return tuple(united.values())

@@ -134,6 +134,33 @@ def test_closed_folders_are_removed_too(mode: int) -> None:
         assert list(root.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "closed",
+    [
+        ["a", "b"],
+        ["a", "c"],
+        ["a", "b", "c"],
+        ["a", "a/a"],
+        ["c", "c/b"],
+        ["a/a", "b/b", "c/c"],
+        ["", "b", "b/c", "c/a"],
+        ["a/a/a", "a/b/b", "c"],
+    ],
+)
+@pytest.mark.parametrize("mode", [0o000, 0o500])
+def test_any_number_of_closed_folders_is_removed(closed: list[str], mode: int) -> None:
+    """Beside and below each other."""
+    with own_folder() as root, ordinary_rights():
+        top = root / "gone"
+        for path in closed:
+            (top / path / "open").mkdir(parents=True)
+            (top / path / "file").touch()
+        for path in sorted(closed, reverse=True):  # What is below is closed first.
+            (top / path).chmod(mode)
+        remove_folder(top)
+        assert list(root.iterdir()) == []
+
+
 def test_what_a_link_in_a_removed_folder_leads_to_stays_as_it_is() -> None:
     with own_folder() as root, ordinary_rights():
         kept = made(root / "kept", "file") / "below"

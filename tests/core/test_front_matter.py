@@ -251,6 +251,42 @@ def test_a_change_is_made_where_the_value_is(
         assert with_values(document, changes) == after
 
 
+@pytest.mark.parametrize("value", [0, 0.0, False, "", [], {}, "null", "0"])
+@pytest.mark.parametrize(
+    ("front", "place"),
+    [
+        ("", ()),
+        ("a: 1\n", ()),
+        ("a: 1\nnew: old\n", ()),
+        ("new: 'old'\na: 1\n", ()),
+        ("new: [1, 2]\n", ()),
+        ("new:\na: 1\n", ()),
+        ("{a: 1}\n", ()),
+        ("{new: 2, a: 1}\n", ()),
+        ("m:\n  a: 1\nb: 2\n", ("m",)),
+        ("m:\n  new: old\n  a: 1\n", ("m",)),
+        ("m: {a: 1}\n", ("m",)),
+        ("m:\n  a: 1\nnew: kept\n", ("m",)),
+    ],
+)
+def test_a_value_that_is_nothing_is_one_too(front: str, place: tuple[str, ...], value: Any) -> None:
+    document = parse(f"---\n{front}---\n# B\n")
+    expected = dict(document.values)
+    if place:
+        expected[place[0]] = {**document.values[place[0]], "new": value}
+        changes = {place[0]: expected[place[0]]}
+    else:
+        expected["new"] = value
+        changes = {"new": value}
+    made = parse(with_values(document, changes))
+    assert made.values == expected and made.rest == document.rest
+    inner = made.values[place[0]] if place else made.values
+    assert type(inner["new"]) is type(value)
+    if not place:
+        left = parse(with_values(made, {"new": None})) if not front.startswith("{") else None
+        assert left is None or "new" not in left.values
+
+
 def test_a_text_without_front_matter_has_no_place_for_values() -> None:
     with pytest.raises(FrontMatterError, match="there is no front matter that could hold it"):
         with_values(parse("# A\n"), {"a": 1})

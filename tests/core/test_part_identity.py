@@ -582,6 +582,19 @@ def test_a_variable_that_is_not_assigned_yet_is_left_out() -> None:
     assert of(others(1)) == of(others(1)) != of(others(2)), "what comes after it counts"
 
 
+def inherited(value: int, other: int) -> Any:
+    """An object with a slot of a class above its own, and one of its own."""
+    base = type("Base", (), {"__slots__": ("factor",)})
+    made = type("Made", (base,), {"__slots__": ("other",)})()
+    made.factor, made.other = value, other
+    return made
+
+
+@pytest.mark.parametrize(("value", "other"), [(2, 1), (1, 2), (2, 2)])
+def test_values_in_slots_of_a_class_above_count_too(value: int, other: int) -> None:
+    assert of(inherited(1, 1)) == of(inherited(1, 1)) != of(inherited(value, other))
+
+
 def test_what_is_collected_in_an_attribute_of_the_same_name_is_another_thing() -> None:
     found = []
     for seen in ([], [1]):

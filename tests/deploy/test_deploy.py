@@ -10,15 +10,19 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skillopt.core.errors import FormatError
+from skillopt.core.front_matter import parse
 from skillopt.core.skill import Layout, Skill, read_skill, write_skill
 from skillopt.deploy import actions
 from skillopt.deploy.actions import deploy, list_standing, undo, with_provenance
+from skillopt.deploy.blocks import block_of
+from skillopt.deploy.contents import digest
 from skillopt.deploy.ledger import Deployment, Ledger
 from skillopt.deploy.places import DeployError, Place, place_of, seen_by, tree_digest
 from tests.helpers.command_line import skillopt
@@ -419,6 +423,36 @@ def test_provenance_keeps_what_the_front_matter_had() -> None:
         assert with_provenance(odd, {"run": "r"}) is odd
 
 
+@pytest.mark.parametrize(
+    ("known", "source", "metadata"),
+    [
+        # What an earlier deployment told is replaced, and what this one does not know stays.
+        ({"skillopt-run": "old"}, {"run": "new"}, {"skillopt-run": "new"}),
+        ({"skillopt-run": "old"}, {"run": None}, {"skillopt-run": "old"}),
+        ({"skillopt-test": "1", "a": "b"}, {"run": "r"}, {"skillopt-test": "1", "a": "b",
+                                                          "skillopt-run": "r"}),
+        ({"run": "mine"}, {"run": "r"}, {"run": "mine", "skillopt-run": "r"}),
+        # Only what is not known is left out.
+        ({}, {"gain": 0, "test": 0.0, "verdict": "", "run": False},
+         {"skillopt-gain": "0", "skillopt-test": "0.0", "skillopt-verdict": "",
+          "skillopt-run": "False"}),
+        ({}, {"gain": None}, {}),
+    ],
+)  # fmt: skip
+def test_the_last_deployment_is_the_one_that_is_recorded(
+    known: dict[str, str], source: dict[str, Any], metadata: dict[str, str]
+) -> None:
+    skill = Skill("mine", "Use it.", "# B", {"metadata": known})
+    ready = with_provenance(skill, source)
+    assert ready.extra["metadata"] == metadata
+    assert read_text(ready) == metadata
+
+
+def read_text(skill: Skill) -> Any:
+    """The metadata that a reader of its text finds."""
+    return dict(parse(skill.text).values["metadata"])
+
+
 def plain(text: str) -> Skill:
     """A skill without front matter, which has no place for values."""
     return Skill("mine", "B", text.strip(), layout=Layout(text))
@@ -501,6 +535,91 @@ def test_a_block_that_was_changed_is_of_the_last_deployment(home: Path) -> None:
         place.path.write_text(text.replace("# Newer", "# Theirs"))
         with pytest.raises(DeployError, match=f"its line {newer.id} from the log"):
             deploy(SKILL, place, ledger, {})
+
+
+@pytest.mark.parametrize(
+    ("versions", "shown", "refused"),
+    [
+        # What the last deployment wrote may be replaced, whatever stands around it.
+        (["one"], "one", False),
+        (["one", "two"], "two", False),
+        (["one", "two", "three"], "three", False),
+        (["one", "two", "one"], "one", False),
+        # An earlier block that its owner has put back is their change.
+        (["one", "two"], "one", True),
+        (["one", "two", "three"], "two", True),
+        (["one", "two", "one"], "two", True),
+        (["one"], "two", True),
+        # One that its owner has removed is no obstacle.
+        (["one", "two"], None, False),
+    ],
+)
+def test_only_the_block_of_the_last_deployment_is_replaced(
+    home: Path, versions: list[str], shown: str | None, refused: bool
+) -> None:
+    place = place_of("codex", "project", "instructions")
+    blocks = {word: Skill("mine", "Use it.", f"# {word}") for word in ("one", "two", "three")}
+    with Ledger() as ledger:
+        entries = [deploy(blocks[word], place, ledger, {}) for word in versions]
+        block = block_of(blocks[shown]) if shown else ""
+        place.path.write_text(f"Before.\n\n{block}\n\nAfter.\n")
+        if refused:
+            with pytest.raises(DeployError, match="has been changed since"):
+                deploy(Skill("mine", "Use it.", "# Four"), place, ledger, {})
+            with pytest.raises(DeployError, match="has been changed since"):
+                undo(entries[-1], ledger)
+            assert block in place.path.read_text()
+        else:
+            deploy(Skill("mine", "Use it.", "# Four"), place, ledger, {})
+            text = place.path.read_text()
+            assert "# Four" in text and text.startswith("Before.") and "After.\n" in text
+            assert text.count("skillopt:mine begin") == 1
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "undone"),
+    [
+        ("folder", "folder", True),
+        ("link", "link", True),
+        # What the target is by now is not what it was: neither way is anything removed.
+        ("folder", "link", False),
+        ("link", "folder", False),
+        ("link", "other link", False),
+        ("link", "nothing", False),
+        ("folder", "nothing", True),
+    ],
+)
+def test_an_undo_needs_the_link_or_the_folder_that_was_deployed_to(
+    home: Path, was: str, now: str, undone: bool
+) -> None:
+    place, real, other = place_of("codex", "user"), home / "real", home / "other"
+    target = place.target("mine")
+    old = Skill("mine", "Use it.", "# Old")
+    for folder in (real, other):
+        write_skill(replace(old, layout=Layout(folder=folder.name)), folder)
+    target.parent.mkdir(parents=True)
+    if was == "link":
+        target.symlink_to(real)
+    with Ledger() as ledger:
+        entry = deploy(SKILL, place, ledger, {})
+        before = tree_digest(real)
+        if target.is_symlink():
+            target.unlink() if now != was else None
+        elif now != was:
+            target.rename(home / "moved")
+        if now == "folder" and was != now:
+            write_skill(SKILL, target)
+        elif now != was and now != "nothing":
+            target.symlink_to(other if now == "other link" else real)
+        there = tree_digest(target)
+        if undone:
+            undo(entry, ledger)
+            assert ledger.standing(target) == []
+        else:
+            with pytest.raises(DeployError, match="is not the link, or no link, that it was"):
+                undo(entry, ledger)
+            assert tree_digest(target) == there and tree_digest(real) == before
+            assert ledger.standing(target) == [entry]
 
 
 def test_folders_that_were_made_stay_if_something_else_is_in_them(home: Path) -> None:
@@ -640,3 +759,84 @@ def test_what_a_killed_process_had_done_is_found_out(
     with Ledger(tmp_path / "log") as ledger:
         assert [one.done for one in ledger.entries()] == [done]
     assert not half.exists() and target.read_text() == there
+
+
+@pytest.mark.parametrize(
+    ("logged", "left"),
+    [
+        # (target, whether it was finished, what is there); then the entries that stay unfinished.
+        ([("a", False, "new")], []),
+        ([("a", False, "old")], [0]),
+        ([("a", False, "new"), ("b", False, "new")], []),
+        ([("a", False, "old"), ("b", False, "new")], [0]),
+        # Those of other targets, before and after, finished or not, are looked at too.
+        ([("a", True, "new"), ("b", False, "new")], []),
+        ([("a", False, "new"), ("b", True, "new")], []),
+        ([("a", True, "new"), ("b", True, "new"), ("c", False, "new")], []),
+        ([("gone", False, None), ("b", False, "new")], [0]),
+        # Of one target the last counts: one before it is no news.
+        ([("a", False, "new"), ("a", True, "new")], [0]),
+        ([("a", True, "new"), ("a", False, "new")], []),
+    ],
+)
+def test_what_was_done_is_found_out_for_each_target(
+    logged: list[tuple[str, bool, str | None]], left: list[int], tmp_path: Path
+) -> None:
+    digests = {}
+    for content in ("old", "new"):
+        (tmp_path / "x").write_text(content)
+        digests[content] = tree_digest(tmp_path / "x")
+    with Ledger(tmp_path / "log") as ledger:
+        for number, (name, finished, there) in enumerate(logged):
+            if there is not None:
+                (tmp_path / name).write_text(there)
+            ledger.write(
+                entry(f"id{number}", target=str(tmp_path / name), before=digests["old"],
+                      after=digests["new"], done=finished)
+            )  # fmt: skip
+            (tmp_path / f".skillopt-id{number}.tmp").touch()
+    with Ledger(tmp_path / "log") as ledger:
+        found = [n for n, one in enumerate(ledger.entries()) if not one.done]
+    assert found == left
+    last = {name: number for number, (name, _, _) in enumerate(logged)}
+    kept = [n for n, (name, finished, _) in enumerate(logged) if finished or last[name] != n]
+    assert sorted(p.name for p in tmp_path.glob(".skillopt-*")) == [
+        f".skillopt-id{n}.tmp" for n in kept
+    ]
+
+
+@pytest.mark.parametrize(
+    ("undoes", "left"),
+    [
+        ([], ["a", "b", "c"]),
+        (["c"], ["a", "b"]),
+        # Each undo counts, not the last alone, in whatever order.
+        (["c", "b"], ["a"]),
+        (["b", "c"], ["a"]),
+        (["a", "c"], ["b"]),
+        (["a", "b"], ["c"]),
+        (["c", "b", "a"], []),
+    ],
+)
+def test_what_stands_is_what_no_undo_has_undone(
+    undoes: list[str], left: list[str], tmp_path: Path
+) -> None:
+    with Ledger(tmp_path) as ledger:
+        for name in "abc":
+            ledger.write(entry(name))
+        for name in undoes:
+            ledger.write(undone(f"undo {name}", name))
+        assert [one.id for one in ledger.standing(Path("/t"))] == left
+        ledger.write(entry("d"))
+        assert [one.id for one in ledger.standing(Path("/t"))] == [*left, "d"]
+
+
+def test_an_undo_beside_what_the_owner_wrote_is_logged_with_what_is_there(home: Path) -> None:
+    place = place_of("codex", "project", "instructions")
+    place.path.write_text("Mine.\n")
+    with Ledger() as ledger:
+        done = deploy(SKILL, place, ledger, {})
+        place.path.write_text(place.path.read_text() + "\nMore.\n")
+        found = undo(done, ledger)
+        assert found.after == digest(place.path) != done.before
+        assert "More." in place.path.read_text() and ledger.standing(place.path) == []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
 
 from harnesses.protocols.base import Message
 from skillopt.optimizer.model import OptimizerReplyError, ask_with_repair
-from skillopt.optimizer.replies import Ranking
+from skillopt.optimizer.replies import Ranking, Repair
+from tests.helpers.values import edit
 
 GOOD = '{"reasoning": "r", "order": [2, 1]}'
 
@@ -54,3 +56,29 @@ def test_a_malformed_reply_is_asked_for_again_with_the_error(reply: str, complai
 def test_malformed_twice_is_an_error() -> None:
     with pytest.raises(OptimizerReplyError, match="also when asked again: order: Field required"):
         ask("no", '{"reasoning": "r"}')
+
+
+EDIT = edit("- a")
+_ODD = {"kind": "guess"}
+
+
+@pytest.mark.parametrize(
+    ("replies", "left_out"),
+    [
+        ([[EDIT]], []),
+        ([[EDIT, _ODD]], ["edits.1"]),
+        ([[_ODD, EDIT, _ODD]], ["edits.0", "edits.2"]),
+        # Of a reply that cannot be used, nothing is told.
+        ([[_ODD], [EDIT]], []),
+        ([[_ODD, _ODD], [EDIT, _ODD, _ODD]], ["edits.1", "edits.2"]),
+    ],
+)
+def test_all_that_is_left_out_of_a_reply_is_noted(
+    replies: list[list[dict[str, str]]], left_out: list[str]
+) -> None:
+    notes: list[str] = []
+    rest = iter([json.dumps({"edits": edits}) for edits in replies])
+    answer = ask_with_repair(lambda _: next(rest), "s", "p", Repair, notes.append)
+    assert [each.content for each in answer.edits] == [EDIT["content"]]
+    assert [note.split(" ")[0] for note in notes] == left_out
+    assert next(rest, None) is None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harnesses.base import Status
 from skillopt.core.skill import Layout, Skill, SkillError
 from skillopt.core.types import Rollout
 from skillopt.optimizer.describe import check_description, describe
@@ -64,6 +65,39 @@ def test_each_description(description: str, problem: str) -> None:
     else:
         assert found.value.description == " ".join(description.split())
         assert found.value.body == SKILL.body and not found.errors and len(prompts) == 1
+
+
+class Guard:
+    """Knows one word of a task."""
+
+    def refusal(self, before: Skill, after: Skill) -> str:
+        return "it copies a word" if "quicksilver" in after.description else ""
+
+
+@pytest.mark.parametrize(
+    ("description", "max_tokens", "problem"),
+    [
+        ("Use it for amounts.", 1000, ""),
+        ("Use it for quicksilver.", 1000, "it copies a word"),
+        ("Use it for amounts. " * 20, 60, "the skill would be longer"),
+    ],
+)
+def test_a_description_passes_the_guard_of_all_edits(
+    description: str, max_tokens: int, problem: str
+) -> None:
+    reply = {"reasoning": "r", "description": description}
+    found, prompts = described(reply, guard=Guard(), max_tokens=max_tokens)
+    assert (found.value == SKILL) is bool(problem) and len(prompts) == (2 if problem else 1)
+    assert problem in found.errors[0] and problem in prompts[1] if problem else not found.errors
+
+
+def test_a_request_that_was_not_scored_is_neither_right_nor_wrong() -> None:
+    lost = WON.model_copy(update={"status": Status.INFRA_ERROR})
+    reply = {"reasoning": "r", "description": "Use it for amounts."}
+    found, prompts = described(reply, lost, RIGHT)
+    assert found.value == SKILL and not prompts
+    found, (prompt,) = described(reply, lost, MISSED, RIGHT)
+    assert "Draw a chart." not in prompt and found.calls[0].about == "1 of 2 requests"
 
 
 def test_a_malformed_reply_changes_nothing() -> None:

@@ -12,7 +12,14 @@ import pytest
 from skillopt.core.skill import Layout, Skill
 from skillopt.core.text import estimate_tokens
 from skillopt.core.types import Edit, RejectedEdit, Rollout
-from skillopt.optimizer.documents import compress, draft, learn, rewrite, sample
+from skillopt.optimizer.documents import (
+    compress,
+    draft,
+    is_crowded,
+    learn,
+    rewrite,
+    sample,
+)
 from skillopt.optimizer.meta_skill import meta_skill
 from skillopt.optimizer.model import OptimizerReplyError, StageResult
 from skillopt.optimizer.pairs import Pair
@@ -64,6 +71,89 @@ def test_a_compression_must_be_shorter_than_the_skill() -> None:
     assert result.value == SKILL and "not fewer than the" in result.errors[0]
 
 
+def sized(tokens: int) -> Skill:
+    """A skill of so many tokens."""
+    base = len(replace(SKILL, body="x").text) - 1
+    skill = replace(SKILL, body="x" * (4 * tokens - base))
+    assert estimate_tokens(skill.text) == tokens
+    return skill
+
+
+@pytest.mark.parametrize(
+    ("before", "allowed", "after", "reason"),
+    [
+        (300, 200, 200, ""),
+        (300, 200, 201, "about 201 tokens, more than the 200 allowed"),
+        (150, 200, 149, ""),
+        (150, 200, 150, "about 150 tokens, not fewer than the 150 of the skill"),
+        (200, 200, 199, ""),
+        (200, 200, 200, "not fewer than the 200"),
+        (201, 200, 200, ""),
+    ],
+)
+def test_a_compression_is_refused_above_its_limits(
+    before: int, allowed: int, after: int, reason: str
+) -> None:
+    model = ScriptedOptimizer(compress=document(sized(after).body))
+    result = compress(a_briefing(model, skill=sized(before), max_tokens=allowed))
+    assert result.value == sized(before if reason else after)
+    assert len(model.prompts["compress"]) == (2 if reason else 1)
+    assert reason in result.errors[0] if reason else not result.errors
+
+
+@pytest.mark.parametrize(("tokens", "refused"), [(199, False), (200, False), (201, True)])
+def test_a_rewrite_may_be_as_long_as_the_limit_and_as_the_skill(tokens: int, refused: bool) -> None:
+    model = ScriptedOptimizer(apply=document(sized(tokens).body))
+    edits = [Edit("append", content="- a")]
+    for before in (100, 200):
+        result = rewrite(edits, a_briefing(model, skill=sized(before), max_tokens=200))
+        assert result.value == sized(before if refused else tokens)
+
+
+@pytest.mark.parametrize(
+    ("limit", "tokens", "crowded"),
+    [(200, 170, False), (200, 171, True), (201, 171, False), (201, 172, True)],
+)
+def test_a_skill_is_crowded_above_85_percent_of_its_limit(
+    limit: int, tokens: int, crowded: bool
+) -> None:
+    assert is_crowded(sized(tokens), limit) is crowded
+
+
+@pytest.mark.parametrize(
+    ("bodies", "left"),
+    [
+        (["# One", "# Two", "# Three"], "# Three"),
+        # A rewrite that cannot be used leaves what the one before it made.
+        (["# One", "# Two", None], "# Two"),
+        (["# One", None, None], "# One"),
+        ([None, "# Two", None], "# Two"),
+        (["# One", None, "# Three"], "# Three"),
+        ([None, None, None], "# Start"),
+    ],
+)
+def test_each_lesson_goes_on_from_the_last_one_that_could_be_used(
+    bodies: list[str | None], left: str
+) -> None:
+    made, seen = iter(bodies), list[str]()
+
+    class Teaching(ScriptedOptimizer):
+        def ask(self, stage: str, about: str, system: str, prompt: str, schema: Any) -> Any:
+            seen.append(prompt)
+            body = next(made)
+            self.answers = {"reflect": document(body)} if body else {}
+            return super().ask(stage, about, system, prompt, schema)
+
+    start = replace(SKILL, body="# Start")
+    rollouts = [a_rollout(a_task(f"t{n}")) for n in range(3)]
+    result = learn(rollouts, a_briefing(Teaching()), start=start, minibatch=1)
+    assert result.value.body == left and len(result.errors) == bodies.count(None)
+    known = "# Start"
+    for prompt, body in zip(seen, bodies, strict=True):
+        assert known in prompt
+        known = body or known
+
+
 def test_long_material_moves_to_files_only_where_the_config_allows_it() -> None:
     moved = {"file": "references/words.md", "content": "Many words that say little."}
     reply = document("# Short\n\nSee references/words.md.") | {"files": [moved]}
@@ -74,6 +164,43 @@ def test_long_material_moves_to_files_only_where_the_config_allows_it() -> None:
     there = replace(LONG, files={"references/words.md": b"theirs\n"})
     kept = compressed(ScriptedOptimizer(compress=reply), there, edit_files=True)
     assert kept.value == there and "not a new file" in kept.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("moved", "files", "reason"),
+    [
+        ([], {}, ""),
+        ([("references/a.md", "One.")], {"references/a.md": "One.\n"}, ""),
+        (
+            [("references/a.md", "One."), ("references/b.md", "Two.")],
+            {"references/a.md": "One.\n", "references/b.md": "Two.\n"},
+            "",
+        ),
+        # Two parts may go into one new file.
+        (
+            [("references/a.md", "One."), ("references/a.md", "Two.")],
+            {"references/a.md": "One.\n\nTwo.\n"},
+            "",
+        ),
+        # Any that cannot be made is a reason, wherever it stands.
+        ([("references/a.md", "One."), ("references/old.md", "Two.")], {}, "not a new file"),
+        ([("references/a.md", "One."), ("", "Two.")], {}, "not a new file"),
+        ([("references/a.md", "One."), ("../a.md", "Two.")], {}, "relative path"),
+        ([("references/a.md", "One."), ("references/b.md", " ")], {}, "content is empty"),
+    ],
+)
+def test_each_part_that_is_moved_is_in_its_new_file(
+    moved: list[tuple[str, str]], files: dict[str, str], reason: str
+) -> None:
+    start = replace(LONG, files={"references/old.md": b"theirs\n"})
+    parts = [{"file": file, "content": content} for file, content in moved]
+    reply = document("# Short") | {"files": parts}
+    result = compressed(ScriptedOptimizer(compress=reply), start, edit_files=True)
+    if reason:
+        assert result.value == start and reason in result.errors[0]
+    else:
+        made = {name: data.decode() for name, data in result.value.files.items()}
+        assert made == {"references/old.md": "theirs\n", **files} and not result.errors
 
 
 def test_plain_markdown_stays_so_whatever_description_the_optimizer_gives() -> None:
@@ -166,6 +293,30 @@ def test_a_draft_looks_at_every_family() -> None:
     assert sample(tasks, "1") == chosen != sample(tasks, "2")
     many = [a_task(f"t{n}", "x", f"f{n % 30}") for n in range(90)]
     assert {task.family for task in sample(many, "1")} == {f"f{n}" for n in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("families", "each", "shown"),
+    [
+        (1, 20, 8),
+        (1, 3, 3),
+        (7, 2, 8),
+        (8, 2, 8),
+        (9, 1, 9),
+        (9, 3, 9),
+        (39, 2, 39),
+        (40, 1, 40),
+        (41, 1, 40),
+        (60, 2, 40),
+    ],
+)
+def test_a_draft_is_made_from_eight_tasks_or_one_of_each_family_up_to_40(
+    families: int, each: int, shown: int
+) -> None:
+    tasks = [a_task(f"t{n}", "x", f"f{n % families}") for n in range(families * each)]
+    found = sample(tasks, "1")
+    assert len(found) == shown == len({task.name for task in found})
+    assert len({task.family for task in found}) == min(families, shown)
 
 
 def pair(before: float, after: float, name: str = "t") -> Pair:

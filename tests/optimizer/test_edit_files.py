@@ -19,6 +19,7 @@ from skillopt.core.skill import (
 )
 from skillopt.core.types import Edit, EditKind
 from skillopt.optimizer.edits import apply_edits
+from skillopt.optimizer.files import MAX_CHARS, content_problem, editable_files
 from skillopt.optimizer.regions import REMINDERS, protected_regions, with_region
 from tests.helpers.cells import examples
 
@@ -191,6 +192,51 @@ def test_a_new_file_is_made_by_appending() -> None:
 )
 def test_paths_that_are_refused(path: str, reason: str) -> None:
     assert reason in refusal(Edit("append", "", "text", file=path))
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "editable"),
+    [
+        ("references/a.md", b"text", True),
+        ("scripts/a.sh", b"", True),
+        ("scripts/a.mjs", b"x", True),
+        ("scripts/a.pyc", b"x", False),
+        ("scripts/md", b"x", False),
+        ("assets/a.txt", b"\xe9", False),  # Not UTF-8.
+        # The limit is of characters, not of bytes.
+        ("references/a.md", b"x" * MAX_CHARS, True),
+        ("references/a.md", b"x" * (MAX_CHARS + 1), False),
+        ("references/a.md", "é".encode() * MAX_CHARS, True),
+        ("references/a.md", "é".encode() * (MAX_CHARS + 1), False),
+    ],
+)
+def test_which_files_edits_may_change(path: str, data: bytes, editable: bool) -> None:
+    skill = replace(SKILL, files={"assets/first.txt": b"1", path: data, "scripts/z.py": b"2"})
+    found = editable_files(skill)
+    assert found.pop("assets/first.txt") == "1" and found.pop("scripts/z.py") == "2"
+    assert found == ({path: data.decode()} if editable else {})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("", "a", ""),
+        ("", " \n", "nothing would be left"),
+        ("", "é" * MAX_CHARS, ""),
+        ("", "é" * (MAX_CHARS + 1), "would have more than"),
+        ("a\tb\n", "a\tb\nc\td\n", ""),
+        ("", "a\x0cb", "control characters"),
+        ("a\x0cb", "a\x0cb and c", ""),
+        ("a\x0cb", "ab", ""),
+        # One more of a kind that is there already, and one of another kind in its place.
+        ("a\x0cb", "a\x0cb\x0c", "control characters"),
+        ("a\x0cb", "a\x1bb", "control characters"),
+        ("", "a\r", "control characters"),
+    ],
+)
+def test_what_a_file_may_contain_after_an_edit(before: str, after: str, reason: str) -> None:
+    found = content_problem("references/a.md", after, before)
+    assert reason in found if reason else not found
 
 
 @pytest.mark.parametrize(

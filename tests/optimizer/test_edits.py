@@ -213,6 +213,45 @@ def test_budget_counts_applied_edits_only() -> None:
     assert new.body.endswith("- a\n- b")
 
 
+@pytest.mark.parametrize("budget", [0, 1, 2, 3, 4, 9, None])
+def test_a_budget_is_of_all_applied_edits(budget: int | None) -> None:
+    """Also after refused ones, and however many it is."""
+    edits = [Edit("delete", "nope") if n % 3 == 1 else Edit("append", content=f"- x{n}")
+             for n in range(7)]  # fmt: skip
+    good = [n for n in range(7) if n % 3 != 1][:budget]
+    outcomes = apply_edits(skill(), edits, budget)[1]
+    assert [n for n, outcome in enumerate(outcomes) if outcome.applied] == good
+    over = [n for n, outcome in enumerate(outcomes) if "over the budget of" in outcome.reason]
+    assert over == [n for n in range(7) if len(good) == budget and n > max([-1, *good])]
+
+
+@pytest.mark.parametrize(
+    ("content", "there"),
+    [
+        ("- ONE", True),
+        ("1) one.", True),
+        ("> - one", True),
+        ("*  one", True),
+        ("STRASSE", True),  # As German writes it in capitals.
+        ("- one\n- two", True),
+        ("one  x", True),
+        # One line of several is new; others look alike and are not.
+        ("- one\n- three", False),
+        ("- three\n- one", False),
+        ("ones", False),
+        (".one", False),
+        ("1.one", False),
+    ],
+)
+def test_what_is_said_already(content: str, there: bool) -> None:
+    body = "- one\n- two\n- straße\n- one x"
+    if there:
+        assert refusal(Edit("append", content=content), body) == ALREADY_THERE
+        assert refusal(Edit("insert_after", "straße", content), body) == ALREADY_THERE
+    else:
+        assert change(Edit("append", content=content), body) != body
+
+
 _BLOCKS = st.sampled_from(
     [
         "# Heading",

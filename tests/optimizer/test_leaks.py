@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from skillopt.config.schema import TasksConfig
 from skillopt.core.skill import Skill
 from skillopt.core.types import Task
-from skillopt.optimizer.leaks import WITHHELD, LeakGuard, leak_guard
+from skillopt.optimizer.leaks import NEAR, WITHHELD, LeakGuard, Questions, leak_guard
 from skillopt.sim.knowledge import BAD_RULES, HABITS, USELESS_RULES
 from skillopt.tasks.harbor import read_tasks
 from skillopt.tasks.quickstart.generator import generate
@@ -413,6 +413,59 @@ def test_a_held_out_question_is_found_beside_what_the_skill_said_before(tmp_path
     more = replace(after, body=f"{after.body}\n\nInput: {second}\nOutput: {kinds[second]}")
     assert "question that is kept for tests" in guard.refusal(after, more)
     assert guard.refusal(more, replace(more, body=f"{more.body}\n\nBe kind.")) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        # The answer, so many words before the question's first word or after its last one.
+        (1, None, True),
+        (NEAR - 1, None, True),
+        (NEAR + 1, None, False),
+        (None, 1, True),
+        (None, NEAR - 1, True),
+        (None, NEAR + 1, False),
+        (NEAR + 1, NEAR - 1, True),
+        (None, None, False),
+    ],
+)
+@pytest.mark.parametrize("frame", [0, 30])
+def test_an_answer_is_looked_for_on_both_sides_of_a_question(
+    before: int | None, after: int | None, found: bool, frame: int
+) -> None:
+    """However many words of other questions stand within it."""
+    questions = Questions([(("rivers", "freedonia"), frozenset({"zembla"}))], frozenset({"of"}))
+    asked = ["rivers", *["of"] * frame, "freedonia"]
+    ahead = [] if before is None else ["zembla", *["filler"] * (before - 1)]
+    behind = [] if after is None else [*["filler"] * (after - 1), "zembla"]
+    assert bool([*questions.copied(" ".join([*ahead, *asked, *behind]))]) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("rivers freedonia zembla", ["rivers freedonia"]),
+        # A second occurrence counts as the first does.
+        ("rivers lakes " + "filler " * 50 + "rivers freedonia zembla", ["rivers freedonia"]),
+        ("rivers freedonia " + "filler " * 50 + "zembla rivers freedonia", ["rivers freedonia"]),
+        ("freedonia rivers zembla", []),
+        ("rivers lakes freedonia zembla", []),
+        ("rivers freedonia zemblas", []),
+        ("rivers freedonia", []),
+        # An answer that stands in the question is told by it.
+        ("lakes freedonia", []),
+        ("lakes freedonia syldavia", ["lakes freedonia"]),
+    ],
+)
+def test_a_question_is_copied_with_its_own_answer(text: str, found: list[str]) -> None:
+    questions = Questions(
+        [
+            (("rivers", "freedonia"), frozenset({"zembla"})),
+            (("lakes", "freedonia"), frozenset({"lakes", "syldavia"})),
+        ],
+        frozenset(),
+    )
+    assert [*questions.copied(text)] == found
 
 
 def test_every_held_out_question_is_known(tmp_path: Path) -> None:

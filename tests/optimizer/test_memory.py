@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from skillopt.core.types import Edit, EditOutcome, Finding, Tried
+from skillopt.core.types import Edit, EditOutcome, Finding, GateDecision, RejectedEdit, Tried
 from skillopt.optimizer.edits import ALREADY_THERE
 from skillopt.optimizer.memory import (
     FINDINGS,
     counted,
+    rejection,
     render_findings,
     render_kept,
     render_refused,
+    render_tried,
     render_untried,
 )
 
@@ -43,6 +45,42 @@ def test_only_what_was_accepted_is_kept_and_the_newest_is_first() -> None:
         "step 1: 0.250 → 0.500, accepted",
         "  append: 'x'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after", "told"),
+    [
+        ("accept", 0.25, 0.5, "step 1: 0.250 → 0.500, accepted"),
+        # A score of nothing is a score; one that is not known is none.
+        ("accept", 0.0, 0.5, "step 1: 0.000 → 0.500, accepted"),
+        ("reject", 0.0, 0.0, "step 1: 0.000 → 0.000, rejected: why"),
+        ("reject", 0.5, 0.0, "step 1: 0.500 → 0.000, rejected: why"),
+        ("reject", 0.5, None, "step 1: rejected: why"),
+        ("reject", None, 0.5, "step 1: rejected: why"),
+        ("skip", None, None, "step 1: skip: why"),
+        ("lost", None, None, "step 1: lost: why"),
+    ],
+)
+def test_a_decision_is_told_with_the_scores_that_are_known(
+    action: str, before: float | None, after: float | None, told: str
+) -> None:
+    assert render_tried(Tried("step 1", 1, action, "why", before=before, after=after)) == told
+
+
+@pytest.mark.parametrize(
+    ("score_after", "bound", "told"), [(0.0, 0.0, 0.0), (0.4, 0.4, 0.4), (None, 0.6, 0.6)]
+)
+def test_what_is_remembered_of_a_rejection_is_what_it_could_reach(
+    score_after: float | None, bound: float, told: float
+) -> None:
+    decision = GateDecision(
+        accepted=False, score_before=0.5, score_after=score_after, upper_bound=bound, total=8,
+        broken=("a",), fixed=("b",), rollouts=(), reason="", undecided=True,
+    )  # fmt: skip
+    found = rejection(3, [Edit("append", content="x")], decision)
+    assert found == RejectedEdit(
+        3, (Edit("append", content="x"),), 0.5, told, ("a",), 0, 8, undecided=True
+    )
 
 
 def test_proposals_that_help_the_most_runs_come_first_and_equal_ones_in_their_order() -> None:

@@ -80,6 +80,47 @@ def test_a_region_leaves_no_trace(body: str, first: str, second: str) -> None:
     assert with_region(made, GUIDANCE, "") == body
 
 
+def _open(name: str) -> str:
+    return f"<!-- protected:{name} -->"
+
+
+def _close(name: str) -> str:
+    return f"<!-- /protected:{name} -->"
+
+
+@pytest.mark.parametrize(
+    ("body", "regions", "content"),
+    [
+        ("plain", [], ""),
+        ([_open("a"), "x", _close("a"), "y"], [(0, 3)], "x"),
+        # Only its own name closes a region, and nothing opens another one in it.
+        ([_open("a"), "x", _close("b"), "y", _close("a"), "z"], [(0, 5)], f"x\n{_close('b')}\ny"),
+        ([_open("a"), _open("b"), "x", _close("b"), _close("a")], [(0, 5)], None),
+        ([_open("a"), _open("a"), "x", _close("a"), "y"], [(0, 4)], None),
+        # Each counts, not the first alone, and of those of a name the first.
+        ([_open("a"), "x", _close("a"), "y", _open("b"), "z", _close("b")], [(0, 3), (4, 7)], "x"),
+        ([_open("b"), "x", _close("b"), "y", _open("a"), "z", _close("a")], [(0, 3), (4, 7)], "z"),
+        ([_open("a"), "x", _close("a"), _open("a"), "y", _close("a")], [(0, 3), (3, 6)], "x"),
+        # One that is never closed extends to the end, and has no content of its own.
+        (["x", _open("a"), "y", "z"], [(1, 4)], ""),
+        ([_open("a"), "x", _close("b"), "y"], [(0, 4)], ""),
+        # A closing marker alone is a region too.
+        (["x", _close("a"), "y"], [(1, 2)], ""),
+        ([_close("a"), _open("a"), "x", _close("a")], [(0, 1), (1, 4)], "x"),
+        ([_open("a"), "x", _close("a"), _close("a")], [(0, 3), (3, 4)], "x"),
+    ],
+)
+def test_which_lines_are_protected(
+    body: str | list[str], regions: list[tuple[int, int]], content: str | None
+) -> None:
+    lines = [body] if isinstance(body, str) else body
+    text = "\n".join(lines)
+    found = [text[start:end] for start, end in protected_regions(text)]
+    assert found == ["\n".join(lines[start:end]) for start, end in regions]
+    if content is not None:
+        assert region(text, "a") == content
+
+
 def test_what_is_appended_stands_before_the_regions_at_the_end() -> None:
     for body in (BODY, "# Rules", ""):
         guided = with_region(with_region(body, GUIDANCE, "G."), REMINDERS, "- r")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,3 +40,15 @@ def test_course(schedule: Schedule, steps: int, start: int, end: int) -> None:
     assert course == sorted(course, reverse=start >= end)
     assert course[-1] == end
     assert all(min(start, end) <= budget <= max(start, end) for budget in course)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "total"), [(5, 0, 10), (1, 0, 10), (7, 2, 10), (3, 0, 30), (9, 4, 70)]
+)
+def test_a_half_is_a_half_though_its_binary_fraction_is_less(
+    start: int, end: int, total: int
+) -> None:
+    for step in range(1, total + 1):
+        exact = end + (start - end) * (1 - Fraction(step, total))
+        budget = edit_budget("linear", step, total, start, end)
+        assert budget == math.floor(exact + Fraction(1, 2)), step

@@ -168,6 +168,29 @@ def test_runs_that_an_edit_would_have_helped_are_counted_through_merge_and_rank(
     assert "would have helped: 2 runs" in model.prompts["merge"][0]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "helped"),
+    [
+        ([1], [1]), ([2], [2]), ([2, 1], [2, 1]), ([1, 1, 2, 1], [1, 2]),
+        # Numbers of no trajectory: the first has the number 1.
+        ([0], []), ([-1], []), ([3], []), ([0, 2, 3], [2]), ([], []),
+    ],
+)  # fmt: skip
+def test_the_numbers_of_trajectories_begin_at_one(numbers: list[int], helped: list[int]) -> None:
+    rollouts = [a_rollout(a_task(f"t{n}")).model_copy(update={"key": f"k{n}"}) for n in (1, 2)]
+    order = [one.key for one in minibatches(rollouts, "1", 8)[0].rollouts]
+    reply = {"failure_types": [], "reasoning": "", "edits": [reflected("- a", *numbers)]}
+    (patch,) = run_reflect(rollouts, ScriptedOptimizer(reflect=reply)).value
+    assert patch.edits[0].runs == tuple(order[n - 1] for n in helped)
+
+
+@pytest.mark.parametrize(("count", "counted"), [(-3, 0), (-1, 0), (0, 0), (1, 1), (2, 2), (3, 2)])
+def test_a_finding_is_of_some_of_the_shown_trajectories(count: int, counted: int) -> None:
+    reply = {"failure_types": [{"name": "late", "count": count}], "reasoning": "", "edits": []}
+    (patch,) = run_reflect([a_rollout()] * 2, ScriptedOptimizer(reflect=reply)).value
+    assert patch.findings == (Finding("late", counted),)
+
+
 def test_patches_without_edits_and_findings_are_dropped() -> None:
     many = {"failure_types": [], "reasoning": "", "edits": []}
     assert run_reflect([a_rollout()], ScriptedOptimizer(reflect={**many, "edits": []})).value == ()
@@ -238,6 +261,54 @@ def test_merge_without_need_asks_nothing() -> None:
     same = run_merge([*patches("failure", "- a", "-  a"), *patches("success", "- a")], model)
     assert [(e.content, e.support) for e in same.value.edits] == [("- a", 3)]
     assert not model.prompts
+
+
+@pytest.mark.parametrize(
+    ("given", "united"),
+    [
+        # (content, reason) by patch; then what is left, with its support.
+        ([[("- a", "1"), ("- b", "2")]], [("- a", "1", 1), ("- b", "2", 1)]),
+        # Twice in one patch is one proposal, the first, in the first one's place.
+        (
+            [[("- a", "1"), ("- b", "2"), ("-  a", "3")], [("- c", "4")]],
+            [("- a", "1", 1), ("- b", "2", 1), ("- c", "4", 1)],
+        ),
+        ([[("-  a", "1"), ("- a", "2")], [("- b", "3")]], [("-  a", "1", 1), ("- b", "3", 1)]),
+        # In several patches they are added up.
+        (
+            [[("- a", "1"), ("- b", "2")], [("- b", "3"), ("-  a", "4")], [("- b", "5")]],
+            [("- a", "1", 2), ("- b", "2", 3)],
+        ),
+        ([[("- A", "1")], [("- a", "2")]], [("- A", "1", 1), ("- a", "2", 1)]),
+    ],
+)
+def test_the_same_edit_counts_once_in_each_patch(
+    given: list[list[tuple[str, str]]], united: list[tuple[str, str, int]]
+) -> None:
+    made = [
+        Patch(tuple(Edit("append", "", text, why) for text, why in each), source="failure")
+        for each in given
+    ]
+    # The optimizer is not there, so that they are left side by side.
+    found = run_merge(made, ScriptedOptimizer()).value.edits
+    assert [(e.content, e.reason, e.support) for e in found] == united
+
+
+def test_what_successes_show_is_no_type_of_failure() -> None:
+    late, calm = (Finding("late", 2),), (Finding("calm", 3),)
+    made = [
+        Patch((Edit("append", "", "- a"),), source="failure", findings=late),
+        Patch((Edit("append", "", "- a"),), source="success", findings=calm),
+        Patch((), source="failure", findings=late),
+    ]
+    assert run_merge(made, ScriptedOptimizer()).value.findings == (Finding("late", 4),)
+
+
+@pytest.mark.parametrize("other", [{"kind": "delete"}, {"file": "a.md"}, {"target": "x"}])
+def test_edits_that_differ_in_more_than_words_are_not_the_same(other: dict[str, Any]) -> None:
+    edits = Edit("replace", "t", "- a"), replace(Edit("replace", "t", "- a"), **other)
+    made = [Patch((one,), source="failure") for one in edits]
+    assert run_merge(made, ScriptedOptimizer()).value.edits == edits
 
 
 def test_merged_edits_carry_the_support_of_their_sources() -> None:

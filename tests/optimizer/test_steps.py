@@ -126,6 +126,11 @@ def test_steps_of_sub_agents_follow_the_call_that_started_them(tmp_path: Path) -
             'called Bash (description: "Read both"):\ncat a\ncat b',
         ),
         ("shell", {"command": ["bash", "-lc", "ls\npwd"]}, "called shell: ls\npwd"),
+        ("shell", {"command": ["sh", "-c", "ls", "a"]}, "called shell: ls a"),
+        # Lists that are no command of a shell.
+        ("shell", {"command": ["bash", "-lc"]}, 'called shell (command: ["bash", "-lc"])'),
+        ("shell", {"command": ["ls", "-l", "a"]}, 'called shell (command: ["ls", "-l", "a"])'),
+        ("shell", {"command": []}, "called shell (command: [])"),
         (
             "Edit",
             {"file_path": "/a", "old_string": "x\ny", "new_string": "x\nz"},

@@ -35,6 +35,27 @@ def test_the_last_edit_alone_leads_back_to_the_skill_before(number: int) -> None
     assert undone.skill.digest == SKILL.digest
 
 
+@pytest.mark.parametrize(
+    ("body", "edit"),
+    [
+        # What was added repeats lines that were there, at its start or at its end.
+        ("# Rules\n\n- a", Edit("append", content="- b\n- a")),
+        ("# Rules\n\n- a", Edit("append", content="- a\n- b")),
+        ("# Rules\n\n- a\n- b\n- a", Edit("append", content="- c\n- a")),
+        ("# Rules\n\n- a\n- z", Edit("insert_after", target="- a", content="- b\n- a")),
+        ("# Rules\n\n- a\n- z", Edit("insert_after", target="- a", content="- a\n- b")),
+        ("# Rules\n\n- a\n- z", Edit("replace", target="- a", content="- a\n- b\n- a")),
+        ("- a", Edit("append", content="- b\n- a")),
+    ],
+)
+def test_an_edit_that_repeats_lines_is_taken_out_whole(body: str, edit: Edit) -> None:
+    before = Skill("mine", "Use it.", body)
+    skill = with_edits(before, [edit])
+    assert skill.body != body
+    undone = undo(skill, before, [edit], 0)
+    assert not undone.problem and undone.skill.body == body
+
+
 def test_what_a_later_change_concerns_is_left_alone() -> None:
     first = (Edit("append", content="Always test."), Edit("set_description", content="A" * 80))
     skill = with_edits(SKILL, first)

@@ -329,6 +329,16 @@ def test_a_step_knows_its_failures_and_their_types() -> None:
     assert none.findings == {} and none.failures_of == {1: 0}
 
 
+@pytest.mark.parametrize(
+    ("hard", "soft", "failed"),
+    [(1.0, 1.0, 0), (0.0, 0.0, 1), (0.0, 0.9, 1), (1.0, 0.5, 0), (0.0, 1.0, 1)],
+)
+def test_a_failed_rollout_is_one_that_is_not_solved(hard: float, soft: float, failed: int) -> None:
+    """Whatever its share."""
+    one = row("a", "k1").model_copy(update={"hard": hard, "soft": soft})
+    assert fold([BASELINE, step(1, ONE, rollouts=[one])]).failures_of == {1: failed}
+
+
 def epoch(**more: Any) -> EpochDone:
     values: dict[str, Any] = {
         "epoch": 1, "step": 1, "pairs": {}, "action": "reject", "candidate": "slow",

@@ -221,6 +221,40 @@ def test_each_record_writes_its_files(
             assert text == content
 
 
+def _kept(record: AnyRecord) -> AnyRecord:
+    """A record of a change that is not accepted."""
+    return record.model_copy(update={"candidate": None, "gate": None})
+
+
+@pytest.mark.parametrize(
+    ("record", "current"),
+    [
+        (step(2, None, None), SECOND),
+        (step(2, THIRD, gate(accepted=False)), SECOND),
+        (step(2, THIRD, gate()), THIRD),
+        (credit(None), SECOND),
+        (credit(THIRD), THIRD),
+        (_kept(removal(THIRD)), SECOND),
+        (removal(THIRD), THIRD),
+        (epoch(None, ""), SECOND),
+        (epoch(THIRD, ""), THIRD),
+    ],
+)
+def test_a_steps_skill_is_the_current_one_and_what_is_deployed_the_best(
+    record: StepDone | CreditDone | RemovalDone | EpochDone, current: Skill, tmp_path: Path
+) -> None:
+    state = fold([CREATED, *MADE, BASELINE, step(1, SECOND, gate())])
+    state.best, state.best_score = FIRST.digest, 0.9
+    state.apply(record)
+    folder = RunFolder(tmp_path)
+    folder.write(record, state)
+    folder.write_standing(state, Meter())
+    assert state.current == current.digest and state.best == FIRST.digest
+    assert (tmp_path / f"skills/skill_v{record.step:04d}.md").read_text() == current.text
+    assert (tmp_path / "best_skill.md").read_text() == FIRST.text
+    assert read_skill(tmp_path / "best_skill" / "mine").body == FIRST.body
+
+
 def log(root: Path, *records: AnyRecord) -> Path:
     with Journal(root) as journal:
         for record in records:
@@ -251,6 +285,37 @@ def test_the_standing_files_are_of_the_best_skill_and_the_last_state(tmp_path: P
     rebuild(root)
     again = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
     assert again == times
+
+
+@pytest.mark.parametrize(
+    ("runs", "folders", "name", "found"),
+    [
+        (["a", "runs/a"], [], "a", "a"),
+        (["runs/a"], [], "a", "runs/a"),
+        (["a"], [], "a", "a"),
+        # A folder of that name that is no run, as one of a skill may be, is in nobody's way.
+        (["runs/a"], ["a"], "a", "runs/a"),
+        (["a"], ["runs/a"], "a", "a"),
+        (["runs/a", "runs/runs/a"], [], "runs/a", "runs/a"),
+        (["runs/runs/a"], [], "runs/a", "runs/runs/a"),
+        (["runs/x/a"], [], "x/a", "runs/x/a"),
+        (["."], ["runs"], ".", "."),
+    ],
+)
+def test_a_path_comes_before_a_name(
+    runs: list[str],
+    folders: list[str],
+    name: str,
+    found: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in [*runs, *folders]:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        (Path(run) / LOG).touch()
+    assert find_run(name) == Path(found)
 
 
 def test_a_run_is_found_by_its_folder_or_its_name(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -446,6 +447,43 @@ def test_what_runs_counts_until_it_ends(limit: int, rollout: bool, allowed: bool
             pass
 
 
+@pytest.mark.parametrize(
+    ("limits", "running", "stage", "allowed"),
+    [
+        # The run's limit counts what runs in any stage.
+        ({"rollouts": 2}, ["gate", "rollout"], "gate", False),
+        ({"rollouts": 2}, ["rollout", "rollout"], "gate", False),
+        ({"rollouts": 3}, ["gate", "rollout"], "gate", True),
+        # A stage's own limit counts what runs in that stage.
+        ({"stages": {"gate": {"rollouts": 2}}}, ["gate", "rollout"], "gate", True),
+        ({"stages": {"gate": {"rollouts": 2}}}, ["rollout", "rollout", "test"], "gate", True),
+        ({"stages": {"gate": {"rollouts": 2}}}, ["gate", "gate"], "gate", False),
+        ({"stages": {"gate": {"rollouts": 2}}}, ["gate", "gate"], "rollout", True),
+        # Both bind, each with its own count.
+        ({"rollouts": 3, "stages": {"gate": {"rollouts": 1}}}, ["rollout"], "gate", True),
+        ({"rollouts": 3, "stages": {"gate": {"rollouts": 1}}}, ["rollout", "gate"], "gate", False),
+        ({"rollouts": 3, "stages": {"gate": {"rollouts": 9}}}, ["rollout"] * 3, "gate", False),
+    ],
+)
+@pytest.mark.parametrize("run", [0, 1])
+def test_what_runs_counts_in_the_run_and_in_its_own_stage(
+    limits: dict[str, Any], running: list[str], stage: str, allowed: bool, run: int
+) -> None:
+    """And it is the same when the first of them has been run."""
+    spent = [ran(each, 1, 0.0, 1.0) for each in running[:run]]
+    meter = meter_of(RunLimitsConfig.model_validate(limits), [started(0.0), *spent])
+    with ExitStack() as stack:
+        for each in running[run:]:
+            stack.enter_context(meter.admit(each, 1.0, rollout=True))
+        for _ in range(2):  # A refusal is not counted.
+            if allowed:
+                with meter.admit(stage, 1.0, rollout=True):
+                    pass
+            else:
+                with pytest.raises(LimitReachedError):
+                    stack.enter_context(meter.admit(stage, 1.0, rollout=True))
+
+
 def test_a_call_that_is_no_rollout_makes_no_room_for_one() -> None:
     for limits in ({"rollouts": 1}, {"stages": {"gate": {"rollouts": 1}}}):
         meter = Meter(RunLimitsConfig.model_validate(limits))
@@ -473,6 +511,43 @@ def test_one_of_several_windows_is_enough_and_no_share_is_no_limit() -> None:
         meter.admit("rollout", 1.0).__enter__()
     with meter_of(RunLimitsConfig(), [record]).admit("rollout", 1.0):
         pass
+
+
+@pytest.mark.parametrize(
+    ("told", "services"),
+    [
+        ([("a", [0.4])], ""),
+        ([("a", [0.5])], "a"),
+        # What a service told last is what is known of it, not what it told first, nor the most.
+        ([("a", [0.4]), ("a", [0.5])], "a"),
+        ([("a", [0.9]), ("a", [0.4])], ""),
+        ([("a", [0.9, 0.1]), ("a", [0.1])], ""),
+        ([("a", [0.1]), ("a", [0.1, 0.9])], "a"),
+        # Each service has its own windows.
+        ([("a", [0.9]), ("b", [0.1])], "a"),
+        ([("a", [0.1]), ("b", [0.9])], "b"),
+        ([("a", [0.1]), ("b", [0.1]), ("a", [0.6])], "a"),
+        ([("a", [0.6]), ("b", [0.6]), ("a", [0.1])], "b"),
+        # A use that is not known is none.
+        ([("a", [None])], ""),
+        ([("a", [0.6]), ("a", [None])], ""),
+        ([("a", [None, 0.6])], "a"),
+    ],
+)
+def test_what_a_plan_told_last_counts(
+    told: list[tuple[str, list[float | None]]], services: str
+) -> None:
+    records = [
+        PlanUsed(service=name, windows=tuple(PlanWindow(f"w{n}", u, 9e9) for n, u in enumerate(us)))
+        for name, us in told
+    ]
+    meter = meter_of(RunLimitsConfig(plan_share=0.5), records)
+    if services:
+        with pytest.raises(LimitReachedError, match=f"may be used; {services}: "):
+            meter.admit("rollout", 1.0).__enter__()
+    else:
+        with meter.admit("rollout", 1.0):
+            pass
 
 
 def test_what_is_included_in_a_plan_is_marked_and_not_priced() -> None:

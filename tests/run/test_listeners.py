@@ -156,6 +156,7 @@ def test_the_users_command_gets_run_status_and_message(
     command = 'cat > said; echo "$SKILLOPT_RUN|$SKILLOPT_STATUS|$SKILLOPT_MESSAGE|$KEPT" >> said'
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KEPT", "kept")
+    monkeypatch.setenv("SKILLOPT_RUN", "one around it")  # As if a run were started by another.
     notify(command, "runs/r", "done", "all steps", said.append)
     assert (tmp_path / "said").read_text() == (
         "runs/r: done: all steps\nruns/r|done|all steps|kept\n"

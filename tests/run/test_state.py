@@ -317,6 +317,14 @@ def test_what_a_run_is_doing(records: list[Any], doing: str) -> None:
     assert state.summary["current_score"] is None or doing == "done"
 
 
+def test_a_run_that_is_done_was_not_stopped_for_what_it_was_stopped_for_before() -> None:
+    done = RunDone(reason="all steps are done", final_selection=0.5, test={}, test_rollouts={})
+    state = fold([begun(), RunStopped(reason="limits.usd"), done])
+    assert (state.stopped, state.doing) == ("", "done")
+    assert state.summary["stopped"] == "all steps are done"
+    assert fold([begun(), RunStopped(reason="limits.usd")]).summary["stopped"] == "limits.usd"
+
+
 def test_pairs_stay_begun_when_another_stage_begins() -> None:
     state = State()
     assert not state.paired
