@@ -21,6 +21,8 @@ _KILLED = 137
 _SETTLING_S = 2.0
 _EXIT_POLL_S = 0.05
 _EVENT_S = 0.05
+_KILL_EVENT_S = 0.5
+"""A busy engine tells of a kill that it was asked for some time after the end."""
 _CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
@@ -78,7 +80,8 @@ def end_alone(
         state = engine.api.inspect_container(container)["State"]
         if state["OOMKilled"]:
             return code, "memory"
-        time.sleep(max(_EVENT_S, (started - asked) / 2))
+        least = _KILL_EVENT_S if code == _KILLED else _EVENT_S
+        time.sleep(max(least, (started - asked) / 2))
         done = engine.done_to(container, state["StartedAt"], time.monotonic() - started)
         if "oom" in done:  # The engine learned of it after the end.
             return code, "memory"

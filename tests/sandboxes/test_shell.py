@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandboxes import shell as module
-from sandboxes.base import SandboxError
+from sandboxes.base import Sandbox, SandboxError
 from sandboxes.shell import SHELL, Running, Shell
-from tests.sandboxes.conftest import MakeSandbox
 
 MARK = b"5e" * 16
 
@@ -157,7 +156,7 @@ def test_a_shell_that_has_ended_begins_nothing() -> None:
 
 
 @pytest.mark.engine
-def test_commands_share_a_sandbox_and_nothing_else(shell: MakeSandbox) -> None:
+def test_commands_share_a_sandbox_and_nothing_else(shell: Callable[..., Sandbox]) -> None:
     box = shell(workdir="/tmp")
 
     def run(script: str) -> tuple[int | None, bytes, bytes]:
