@@ -16,6 +16,8 @@ from skillopt.config.loading import load_config
 from skillopt.config.schema import Config
 from tests.helpers.command_line import skillopt
 
+pytestmark = pytest.mark.slow
+
 TEXT = "---\nname: {name}\ndescription: Use it for notes.\n---\n# Notes\n\n- Be brief.\n"
 ROOT = Path(__file__).parents[2]
 

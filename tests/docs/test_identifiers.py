@@ -7,6 +7,8 @@ import pytest
 from tests.helpers.documents import ROOT, documents
 from tests.helpers.identifiers import exists, spans
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = {
     "options of pip": {"--no-deps"},
     "headers of HTTP": {"authorization: Bearer"},
