@@ -260,8 +260,6 @@ READ_ONLY = (
 SCRIPT = """
 import json, subprocess, sys
 from tests.helpers.tiny import command
-
-pytestmark = pytest.mark.slow
 lines = json.loads(sys.argv[1])
 subprocess.run(["mount", "--bind", "-o", "ro", "ro", "ro"], check=True)
 subprocess.run(["mount", "-o", "remount,bind,ro", "ro"], check=True)
