@@ -71,7 +71,7 @@ test: games
 # No container, browser, language model or long training: for every change, in under a minute. Each
 # process has files of its own, which costs less than to share out twelve thousand tests.
 test-fast: games
-	mkdir -p build; base=$$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d); processes=; failed=0; \
+	mkdir -p build; rm -f build/fast-*.txt; base=$$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d); processes=; failed=0; \
 	for shard in $$(seq $(FAST_WORKERS)); do \
 		SKILLOPT_TEST_SHARD=$$shard/$(FAST_WORKERS) $(BIN)/pytest -q -m '$(FAST)' \
 			-p no:cacheprovider -o faulthandler_timeout=0 --basetemp=$$base/$$shard \
