@@ -7,8 +7,11 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sandboxes.base import ImageMissingError, SandboxError
 from sandboxes.docker import KIND_LABEL, DockerEngine
@@ -62,15 +65,15 @@ def _pull(engine: DockerEngine, image: str) -> str | None:
     from docker.errors import APIError, NotFound
 
     name, _, tag = image.partition("@") if "@" in image else image.rpartition(":")
-    with engine.errors(f"pulling {image}"):
+
+    def pull() -> Iterator[dict[str, Any]]:
         try:
-            events = engine.api.pull(name or tag, tag if name else None, stream=True, decode=True)
-            for event in events:
-                if "error" in event:
-                    return str(event["error"])
+            yield from engine.api.pull(name or tag, tag if name else None, stream=True, decode=True)
         except (APIError, NotFound) as error:
-            return str(error.explanation)
-    return None
+            yield {"error": error.explanation}
+
+    events = engine.told(f"pulling {image}", pull)
+    return next((str(event["error"]) for event in events if "error" in event), None)
 
 
 def _can_bootstrap(engine: DockerEngine) -> bool:
@@ -107,16 +110,10 @@ def _bootstrap(engine: DockerEngine, log: Callable[[str], None]) -> None:
 def _import(engine: DockerEngine, root: Path) -> None:
     repository, _, tag = OWN_BASE.partition(":")
     command = ["tar", "--numeric-owner", "-C", str(root), "-c", "."]
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE) as tar,
-        engine.errors(f"importing {OWN_BASE}"),
-    ):
-        engine.api.import_image_from_stream(
-            tar.stdout,
-            repository=repository,
-            tag=tag,
-            changes=[f"LABEL {KIND_LABEL}=base", 'CMD ["bash"]'],
-        )
+    changes = [f"LABEL {KIND_LABEL}=base", 'CMD ["bash"]']
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as tar:
+        ask = partial(engine.api.import_image_from_stream, tar.stdout, repository, tag, changes)
+        deque(engine.told(f"importing {OWN_BASE}", lambda: [ask()]), maxlen=0)
     if tar.returncode != 0 or engine.inspect_image(OWN_BASE) is None:
         raise SandboxError(f"importing {OWN_BASE} failed (tar ended with {tar.returncode})")
 

@@ -9,20 +9,23 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from sandboxes.base import EngineUnavailableError, Limits, SandboxError, SandboxSpec
 from sandboxes.container import host_settings, settings
 from sandboxes.endpoint import Endpoint, engine_endpoint
 from sandboxes.engine import connect, engine_errors
+from sandboxes.listening import listened
 from sandboxes.namespaces import NAMESPACE_KIND, Namespaces
 from sandboxes.owner import current_owner
 from sandboxes.runtime import TRIAL, TRIAL_LIMITS, Runtime, pick
 from sandboxes.ssh_tunnel import SshTunnel
+
+_Told = TypeVar("_Told")
 
 OWNER_LABEL = "skillopt.owner"
 ENGINE_LABEL = "skillopt.engine"
@@ -153,6 +156,25 @@ class DockerEngine:
         if self._tunnel is not None:
             self._tunnel.ensure()
         return engine_errors(doing, self.host, image)
+
+    def told(self, doing: str, ask: Callable[[], Iterable[_Told]]) -> Iterator[_Told]:
+        """What a request without a time limit tells, as it comes.
+
+        Args:
+            doing: what is being done, for messages.
+            ask: makes the request, in a thread of its own.
+
+        Raises:
+            SandboxError: see :meth:`errors`; also if nothing comes and the engine does not answer
+                another request in time either.
+        """
+
+        def ping() -> None:
+            with self.errors(doing):
+                self.api.ping()
+
+        with self.errors(doing):
+            yield from listened(ask, ping, self.patience_s)
 
     def labels(self, kind: str) -> dict[str, str]:
         """Labels of everything that is made through this engine, by which the reaper finds it."""
@@ -299,8 +321,9 @@ class DockerEngine:
         until = datetime.fromisoformat(started).timestamp() + within_s
         wanted: dict[str, Any] = {"since": "1", "until": f"{until:.6f}", "decode": True}
         wanted["filters"] = {"container": container, "event": ["kill", "oom"]}
-        with self.errors(f"looking for the end of container {container[:12]}"):
-            return {str(event["Action"]) for event in self.api.events(**wanted)}
+        doing = f"looking for the end of container {container[:12]}"
+        events = self.told(doing, lambda: self.api.events(**wanted))
+        return {str(event["Action"]) for event in events}
 
     def _start_namespace(self) -> str:
         spec = SandboxSpec(RELAY_IMAGE, "/", limits=_IDLE_LIMITS)

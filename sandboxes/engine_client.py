@@ -15,7 +15,7 @@ _MOST_SAID = 200
 
 class EngineClient(APIClient):
     """One that trusts the certificates that it was given, whatever the environment says, and tells
-    an engine from another server."""
+    an engine from another server, and that waits for no answer without end."""
 
     def _retrieve_server_version(self) -> str:
         try:
@@ -29,6 +29,11 @@ class EngineClient(APIClient):
         if not isinstance(found, str) or _VERSION.fullmatch(found) is None:
             raise DockerException("its server answers, but not as an engine does")
         return found
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        """As of requests, with this client's time limit where the SDK has forgotten it, as for
+        ``attach_socket``. A request without a limit says so; see sandboxes/listening.py."""
+        return super().request(*args, **{"timeout": self.timeout, **kwargs})
 
     def merge_environment_settings(
         self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any

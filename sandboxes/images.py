@@ -16,6 +16,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,14 +267,14 @@ def _discard_leftovers(engine: DockerEngine, tag: str, replaced: str | None) -> 
 
 
 def _in_time(
-    events: Iterator[dict[str, Any]], too_long: Callable[[], SandboxError]
+    ask: Callable[[], Iterator[dict[str, Any]]], too_long: Callable[[], SandboxError]
 ) -> Iterator[dict[str, Any]]:
     """The events of a build; raises ``too_long`` if the next one does not come in time."""
     from requests.exceptions import ReadTimeout
     from urllib3.exceptions import ReadTimeoutError
 
     try:
-        yield from events
+        yield from ask()
     except (ReadTimeout, ReadTimeoutError) as error:
         raise too_long() from error
 
@@ -303,27 +304,27 @@ def _run_build(
             f"in task.toml\n{end}"
         )
 
-    with engine.errors(f"building {tag}"):
-        events = engine.api.build(
-            fileobj=context.archive(),
-            custom_context=True,
-            tag=tag,
-            buildargs={**proxies, **args},
-            labels=dict(labels),
-            network_mode=_network(engine),
-            rm=True,
-            forcerm=True,
-            decode=True,
-            # Of silence. The engine ends a build that nobody listens to.
-            timeout=None if timeout_s is None else max(1, round(timeout_s)),
-        )
-        for event in _in_time(events, too_long):
-            if timeout_s is not None and time.monotonic() - began > timeout_s:
-                raise too_long()
-            if "error" in event:
-                end = "\n".join(tail[-20:])
-                raise SandboxError(f"building {tag} failed: {event['error'].strip()}\n{end}")
-            for line in event.get("stream", "").splitlines():
-                if line.strip():
-                    tail.append(line)
-                    log(line)
+    ask = partial(
+        engine.api.build,
+        fileobj=context.archive(),
+        custom_context=True,
+        tag=tag,
+        buildargs={**proxies, **args},
+        labels=dict(labels),
+        network_mode=_network(engine),
+        rm=True,
+        forcerm=True,
+        decode=True,
+        # Of silence. The engine ends a build that nobody listens to.
+        timeout=None if timeout_s is None else max(1, round(timeout_s)),
+    )
+    for event in engine.told(f"building {tag}", lambda: _in_time(ask, too_long)):
+        if timeout_s is not None and time.monotonic() - began > timeout_s:
+            raise too_long()
+        if "error" in event:
+            end = "\n".join(tail[-20:])
+            raise SandboxError(f"building {tag} failed: {event['error'].strip()}\n{end}")
+        for line in event.get("stream", "").splitlines():
+            if line.strip():
+                tail.append(line)
+                log(line)

@@ -78,12 +78,22 @@ def test_rollouts_under_way_are_run_again_and_scored_right(
     assert APIClient(other.host).containers(all=True) == []
 
 
-@pytest.mark.parametrize("containers", [1, 3], ids=["starting", "working"])
+@pytest.mark.parametrize(
+    ("steps", "command", "containers"),
+    [("", "", 1), ("", "", 3), ("RUN sleep 5\n", "sleep 5", 1)],
+    ids=["starting", "working", "building"],
+)
 def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
-    other: OwnEngine, containers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    other: OwnEngine,
+    steps: str,
+    command: str,
+    containers: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = make_task(tmp_path / "task", JUDGE.format(wait=0))
-    (folder / "environment" / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /app\n")
+    dockerfile = f"FROM {IMAGE}\nWORKDIR /app\n{steps}"
+    (folder / "environment" / "Dockerfile").write_text(dockerfile)
     model = ScriptedAgentModel(["sleep 2; echo right > answer.txt"])
     monkeypatch.setenv("DOCKER_HOST", other.host)
     own = Plugins(upstreams={"sim": model})
@@ -94,7 +104,7 @@ def test_an_engine_that_hangs_holds_a_run_up_for_a_limited_time(
         runner = stack.enter_context(prepare(config, plugins=own).runner(lambda _: None))
         with ThreadPoolExecutor(3) as pool:
             futures = [pool.submit(runner.rollouts, tasks, None, replicate=n) for n in range(3)]
-            _when_running(other, containers)
+            _when_running(other, containers, command)
             other.hang()
             began = time.monotonic()
             ended = [future.exception() for future in futures]
@@ -121,8 +131,11 @@ def _crash(engine: OwnEngine, running: int) -> None:
     engine.start()
 
 
-def _when_running(engine: OwnEngine, containers: int) -> None:
+def _when_running(engine: OwnEngine, containers: int, command: str = "") -> None:
     api = APIClient(engine.host)
     end = time.monotonic() + 30
-    while len(api.containers()) < containers and time.monotonic() < end:
+    while time.monotonic() < end:
+        if sum(command in one["Command"] for one in api.containers()) >= containers:
+            return
         time.sleep(0.05)
+    raise AssertionError(f"no {containers} containers")
