@@ -87,7 +87,7 @@ class SandboxSpec:
             sandbox may end with its command, which costs less.
         one_shell: whether commands are run one after another by one shell, which costs less than to
             start each apart. What one leaves in the background may write into the output of the
-            next, and each may end the shell: then the next one gets a new one.
+            next. If one has the shell end, the next gets a new one, and what ran on is gone.
         root: whether commands run as root of the container, with the capabilities that package
             managers need and no others. Of no effect where there is no container.
         keep_as: name of an image in which everything is kept that was changed outside of mounts,

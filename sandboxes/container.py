@@ -99,7 +99,8 @@ def host_settings(
         "cap_drop": ["ALL"],
         "cap_add": list(_OF_ROOT) if spec.root else [],
         "security_opt": ["no-new-privileges"],
-        "init": command is not ROOT_IDLE,
+        # The shell that runs commands is the first process itself: they cannot kill that.
+        "init": command is not ROOT_IDLE and not spec.one_shell,
         "ipc_mode": "private",
         "mem_limit": memory,
         "memswap_limit": memory,

@@ -1,9 +1,8 @@
 """Sandboxes as Docker containers: no network, an ordinary user, no capabilities, hard limits. Where
 a task asks for it, root of its own container, with few capabilities.
 
-The container's own process only idles; commands are run beside it, each through the engine's exec
-API or all by one shell that was started so. A sandbox for a single command has none beside it: the
-command is the container's own process.
+The container's own process idles, and commands are run beside it through the engine's exec API; or
+it is a shell that runs them; or it is the command, if there is but one.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from posixpath import normpath
@@ -40,7 +39,7 @@ from sandboxes.files import OTHER_USER, Files, Mounted, SandboxFiles
 from sandboxes.namespaces import Namespace
 from sandboxes.output import Output
 from sandboxes.packing import archive_of
-from sandboxes.shell import SHELL, Shell
+from sandboxes.shell import SHELL, Running, Shell
 from sandboxes.watch import Watch
 
 
@@ -63,6 +62,10 @@ class DockerSandbox:
         self._first_process = 0
         self._user = ROOT
         self._shell: Shell | None = None
+        self._up = False
+        """Whether the container's own process runs."""
+        self._started = (0.0, 0.0)
+        """When the engine was asked to start it, and when it had, by the monotonic clock."""
         self._shared = False
         """Whether a second user has worked in it."""
 
@@ -116,57 +119,41 @@ class DockerSandbox:
         """Run a command beside the idle process."""
         container = self._running()
         watch = Watch(end, self._guard())
-        way = self._in_shell if self._spec.one_shell else self._apart
-        exit_code, limit = way(container, argv, env, cwd, output, watch)
-        if exit_code is None:
-            self._kill(container, f"was killed at its {limit} limit")
-        elif (
-            exit_code != 0 and (kills := kernel_kills(self._engine, container)) > self._kills_before
-        ):
-            self._kills_before = kills
-            limit = "memory"
-        return exit_code, limit
-
-    def _apart(
-        self,
-        container: str,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        cwd: str,
-        output: Output,
-        watch: Watch,
-    ) -> Ending:
-        """Have the engine start a command in a running container."""
-        exec_id, raw = self._exec(container, argv, env, cwd)
-        with contextlib.closing(ExecStream(raw)) as stream:
+        with self._begun(container, argv, env, cwd) as (stream, end_of):
             limit = follow(stream, output, watch)
         self._engine.check_open()
-        return (None, limit) if limit else end_beside(self._engine, container, exec_id, watch)
+        exit_code, limit = (None, limit) if limit else end_of(watch)
+        if exit_code is None:
+            self._kill(container, f"was killed at its {limit} limit")
+        elif exit_code != 0 and self._up:
+            kills = kernel_kills(self._engine, container)
+            if kills > self._kills_before:
+                self._kills_before = kills
+                limit = "memory"
+        return exit_code, limit
 
-    def _in_shell(
-        self,
-        container: str,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        cwd: str,
-        output: Output,
-        watch: Watch,
-    ) -> Ending:
-        """Have the shell in a running container run a command."""
-        if self._shell is None:
-            self._shell = Shell(*self._exec(container, SHELL, {}, self._spec.workdir, stdin=True))
-        shell = self._shell
-        running = shell.begin(argv, env, cwd)
-        limit = follow(running, output, watch)
-        self._engine.check_open()
-        if limit is None and running.exit_code is None:
+    @contextlib.contextmanager
+    def _begun(
+        self, container: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
+    ) -> Iterator[tuple[ExecStream | Running, Callable[[Watch], Ending]]]:
+        """A command that runs now: its output, and how it ended once that has."""
+        if self._shell is not None:
+            running = self._shell.begin(argv, env, cwd)
+            yield running, lambda watch: self._end_in_shell(container, running, watch)
+            return
+        exec_id, raw = self._exec(container, argv, env, cwd)
+        with contextlib.closing(ExecStream(raw)) as stream:
+            yield stream, lambda watch: end_beside(self._engine, container, exec_id, watch)
+
+    def _end_in_shell(self, container: str, running: Running, watch: Watch) -> Ending:
+        if running.exit_code is None:  # The shell has ended, and the container with it.
             self._leave_shell()
-            return end_beside(self._engine, container, shell.exec_id, watch)
-        limit = limit or watch.reached_at_end()
+            return end_alone(self._engine, container, watch, *self._started)
+        limit = watch.reached_at_end()
         return (None, limit) if limit else (running.exit_code, None)
 
     def _leave_shell(self) -> None:
-        shell, self._shell = self._shell, None
+        shell, self._shell, self._up = self._shell, None, False
         if shell is not None:
             shell.close()
 
@@ -183,16 +170,11 @@ class DockerSandbox:
         assert self._files is not None
         container = self._launch(self._user, self._files.command(argv), env, cwd)
         watch = Watch(end, self._guard())
-        wanted = {"stdout": 1, "stderr": 1, "stream": 1}
-        raw = self._engine.api.attach_socket(container, wanted)
-        with contextlib.closing(ExecStream(raw)) as stream:
-            asked = time.monotonic()
-            self._engine.start(container)
-            started = time.monotonic()
+        with contextlib.closing(ExecStream(self._start(container))) as stream:
             limit = follow(stream, output, watch)
         self._engine.check_open()
         exit_code, limit = (
-            (None, limit) if limit else end_alone(self._engine, container, watch, asked, started)
+            (None, limit) if limit else end_alone(self._engine, container, watch, *self._started)
         )
         if exit_code is None:
             self._kill(container, f"was killed at its {limit} limit")
@@ -264,7 +246,6 @@ class DockerSandbox:
         kept, self._namespace = self._namespace, None
         was_killed, used = self._dead is not None, 0
         self._dead = "has been stopped"
-        self._leave_shell()
         if container is not None:
             try:
                 used = self._take_back(container, runs=not was_killed)
@@ -273,6 +254,7 @@ class DockerSandbox:
                     given = [mount.target for mount in self._spec.mounts]
                     self._engine.keep(container, self._spec.keep_as, given)
             finally:
+                self._leave_shell()
                 self._engine.remove(container)
             if self._files is not None:
                 self._files.release(self._shared)
@@ -297,18 +279,43 @@ class DockerSandbox:
     def _running(self) -> str:
         """The container, in which a process idles."""
         self._check_usable()
-        container = self._container
-        if container is None:
+        if self._container is None or not self._up:
             try:
-                # Commands beside it have no capabilities that the container's process has not.
-                idle = (ROOT, ROOT_IDLE) if self._spec.root else (IDLE_USER, IDLE)
-                container = self._launch(*idle)
-                self._engine.start(container)
-                self._complete(container)
+                self._bring_up()
             except BaseException:
                 self.stop()
                 raise
-        return container
+        assert self._container is not None
+        return self._container
+
+    def _bring_up(self) -> None:
+        """Have a container in which a command can be begun; a command may have ended its shell."""
+        assert self._files is not None
+        if self._spec.one_shell:
+            shell = self._files.command(SHELL)
+            container = self._container or self._launch(self._user, shell, stdin=True)
+            with self._engine.errors("starting a sandbox"):
+                self._shell = Shell(self._start(container, stdin=True))
+        else:
+            # Commands beside it have no capabilities that the container's process has not.
+            idle = (ROOT, ROOT_IDLE) if self._spec.root else (IDLE_USER, IDLE)
+            container = self._launch(*idle)
+            self._engine.start(container)
+            self._complete(container)
+        self._up = True
+
+    def _start(self, container: str, *, stdin: bool = False) -> Any:
+        """Start a container's own process; what its output is read from, and all of it is there."""
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1} | ({"stdin": 1} if stdin else {})
+        raw = self._engine.api.attach_socket(container, wanted)
+        asked = time.monotonic()
+        try:
+            self._engine.start(container)
+        except BaseException:
+            raw._response.close()
+            raise
+        self._started = asked, time.monotonic()
+        return raw
 
     def _complete(self, container: str) -> None:
         """Run what has to be run before the first command."""
@@ -325,6 +332,8 @@ class DockerSandbox:
         command: Sequence[str],
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
+        *,
+        stdin: bool = False,
     ) -> str:
         """Create the container, with its files, in a namespace that is kept for those without a
         network."""
@@ -342,7 +351,12 @@ class DockerSandbox:
                 spec = replace(spec, network=kept.network)
         try:
             made = self._engine.launch(
-                spec, kind=SANDBOX_KIND, user=user, command=command, in_memory=files.in_memory
+                spec,
+                kind=SANDBOX_KIND,
+                user=user,
+                command=command,
+                stdin=stdin,
+                in_memory=files.in_memory,
             )
         except BaseException:
             if kept is not None:

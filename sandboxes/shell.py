@@ -1,7 +1,8 @@
 """Many commands of one sandbox, run one after another by one shell in it.
 
 To start a command beside a container's own process takes the engine 60 ms, half of it work. A shell
-that has been started so once starts the next command in one.
+that is that process starts one in a few. As the container's first process it cannot be ended by a
+signal of its commands.
 """
 
 from __future__ import annotations
@@ -27,16 +28,15 @@ _FORGED = 255
 class Shell:
     """A running :data:`SHELL`.
 
-    Its commands are those of somebody who is not trusted. They run as its user, so they may end it,
-    or write into its output while another runs; that is between them.
+    Its commands are those of somebody who is not trusted. They run as its user, so they may read
+    what it is told or tell it something, and write into its output while another runs; that is
+    between them.
 
     Args:
-        exec_id: what the engine calls it.
-        raw: what ``exec_start(..., socket=True)`` returned for it.
+        raw: what ``attach_socket`` returned for it.
     """
 
-    def __init__(self, exec_id: str, raw: Any) -> None:
-        self.exec_id = exec_id
+    def __init__(self, raw: Any) -> None:
         self._raw = raw
         self._stream = ExecStream(raw)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.__main__ import machine
 from benchmarks.reference import prompts
 from benchmarks.reference.items import make_items, write_harbor, write_questions, write_reference
-from benchmarks.reference.run import OUTAGE_S, Situation, run_once, run_side
+from benchmarks.reference.run import OUTAGE_S, Situation, run_once, run_seed, run_side
 from benchmarks.reference.sides import (
     VERSION,
     Ours,
@@ -22,6 +23,9 @@ from benchmarks.reference.sides import (
 )
 
 SIZES = {"train": 40, "val": 20, "test": 40}
+_JUDGE = "benchmarks.reference.judge:judge"
+SEEDS = (1, 2, 3, 4, 5)
+"""Of items and order, besides the one that everything is run with."""
 TITLES = {
     "again": "undisturbed, again",
     "failing": "some calls fail",
@@ -39,6 +43,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         results = compare(folder, given)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(seeds_table(results))
     print(table(results))
     print(f"wrote {given.out}")
 
@@ -80,11 +85,54 @@ def compare(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             "last_line": log.splitlines()[-1].replace(str(python.parents[1]), "…"),
             "prompts_added": prompts.complete(python, given.checkout),
         }
-    judge = "benchmarks.reference.judge:judge"
-    questions = Ours(folder / "questions", "questions", judge)
+    questions = Ours(folder / "questions", "questions", _JUDGE)
+    results["seeds"] = _seeds(python, folder / "seeds", settings, given.latency)
     for side in (reference, questions, Ours(folder / "tasks")):
         results[side.name] = run_side(side, folder / side.name, settings, given.latency, given.fail)
     return results
+
+
+def _seeds(
+    python: Path, folder: Path, settings: Settings, latency: float
+) -> dict[str, list[dict[str, Any]]]:
+    """What both sides spend undisturbed, by side, for each of :data:`SEEDS`."""
+    found: dict[str, list[dict[str, Any]]] = {"reference": [], "questions": []}
+    for seed in SEEDS:
+        here = folder / str(seed)
+        splits = make_items(seed, SIZES)
+        write_reference(here / "items", splits)
+        write_questions(here / "questions", splits)
+        for side in (
+            Reference(python, here / "items"),
+            Ours(here / "questions", "questions", _JUDGE),
+        ):
+            how = replace(settings, seed=seed)
+            row = run_seed(side, here / f"run-{side.name}", how, latency, SIZES["test"])
+            found[side.name].append(row)
+    return found
+
+
+def seeds_table(results: dict[str, Any]) -> str:
+    """What both sides spend, a row for each seed, as a Markdown table; the reference's first."""
+    pairs = list(zip(*(results["seeds"][side] for side in ("reference", "questions")), strict=True))
+    lines = [
+        "| seed | test of the best | rollouts besides the test | all rollouts | processor time "
+        "| peak memory | wall time |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    columns = (
+        ("test_best", "{:.3f}"), ("besides_tests", "{:.0f}"), ("rollouts", "{:.0f}"),
+        ("cpu_s", "{:.1f} s"), ("peak_mib", "{:.0f} MiB"), ("seconds", "{:.1f} s"),
+    )  # fmt: skip
+    for pair in pairs:
+        cells = (", ".join(form.format(row[key]) for row in pair) for key, form in columns)
+        lines.append(f"| {pair[0]['seed']} | {' | '.join(cells)} |")
+    means = []
+    for key, form in columns:
+        theirs, ours = (fmean(row[key] for row in side) for side in zip(*pairs, strict=True))
+        means.append(f"{form.format(theirs)}, {form.format(ours)} ({ours / theirs:.2f})")
+    lines.append(f"| mean (ours / reference) | {' | '.join(means)} |")
+    return "\n".join(lines)
 
 
 def table(results: dict[str, Any]) -> str:

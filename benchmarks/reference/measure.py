@@ -148,11 +148,22 @@ class _Watch(threading.Thread):
 
     def leftovers(self) -> int:
         """Processes of the tree that outlived it by a second; they are then ended."""
-        _, left = psutil.wait_procs(self._seen.values(), timeout=1.0)
+        end = time.monotonic() + 1.0
+        while (left := [one for one in self._seen.values() if _lives(one)]) and (
+            time.monotonic() < end
+        ):
+            time.sleep(TICK_S)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         return len(left)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _proportional(process: psutil.Process) -> int:

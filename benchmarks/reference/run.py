@@ -114,6 +114,27 @@ def run_side(
     return results
 
 
+def run_seed(
+    side: Side, folder: Path, settings: Settings, latency: float, tests: int
+) -> dict[str, Any]:
+    """What a side spends on its way to its best skill with other items and another order.
+
+    Args:
+        tests: tasks of the test split.
+    """
+    result = run_once(side, Situation(f"seed {settings.seed}"), folder, settings, latency)
+    rollouts = result.counts[TARGET].get("rollouts", 0)
+    return {
+        "seed": settings.seed,
+        "test_best": result.outcome.scores.test_best,
+        "rollouts": rollouts,
+        "besides_tests": rollouts - side.arms * tests,
+        "cpu_s": sum(start.cpu_s for start in result.starts),
+        "peak_mib": max(start.peak_mib for start in result.starts),
+        "seconds": round(result.seconds, 1),
+    }
+
+
 def described(result: Run, base: Run) -> dict[str, Any]:
     """A run as plain values, compared with the undisturbed one."""
     calls = {role: _calls(result.counts, model) for role, model in _ROLES.items()}

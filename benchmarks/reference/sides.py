@@ -72,6 +72,10 @@ class Side(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def arms(self) -> int:
+        """Skills that are scored on the test split at the end."""
+
     def prepare(self, folder: Path, url: str, settings: Settings) -> list[str]:
         """Write the config of a run; returns the command that starts it."""
 
@@ -94,6 +98,7 @@ class Reference:
     python: Path
     data: Path
     name: str = "reference"
+    arms: int = 2
 
     def prepare(self, folder: Path, url: str, settings: Settings) -> list[str]:
         (folder / "skill.md").write_text(SKILL, encoding="utf-8")
@@ -179,6 +184,8 @@ class Ours:
     tasks: Path
     name: str = "ours"
     verifier: str | None = None
+    arms: int = 3
+    """Also without a skill."""
 
     def prepare(self, folder: Path, url: str, settings: Settings) -> list[str]:
         skill = folder / "searchqa"

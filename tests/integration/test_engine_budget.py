@@ -68,9 +68,8 @@ def asked() -> Iterator[Callable[[], Asked]]:
         # Each container alone: create, attach, start, wait, remove; and each relay is looked at.
         ("codex", "", 12),
         ("claude-code", "", 12),
-        # The agent's has an idle process, and a shell for its two commands; its namespace is
-        # looked at. The verifier's as above.
-        ("direct", "", 12),
+        # The same: the agent's is a shell that runs its two commands.
+        ("direct", "", 11),
         # A verifier that runs programs of the agent's has an idle process and two commands.
         ("codex", UNTRUSTED, 15),
     ],

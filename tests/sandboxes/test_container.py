@@ -9,6 +9,7 @@ import pytest
 from sandboxes.base import HANDED, Limits, Mount, SandboxSpec
 from sandboxes.container import ROOT_IDLE, home_of, host_settings, settings
 from sandboxes.docker import IDLE
+from sandboxes.shell import SHELL
 
 MEGABYTE = 1024 * 1024
 
@@ -85,6 +86,10 @@ def test_what_depends_on_who_starts_a_container(
     options: dict[str, Any], key: str, value: object
 ) -> None:
     assert host(SandboxSpec("i"), **options).get(key) == value
+
+
+def test_a_shell_that_runs_commands_is_the_first_process_itself() -> None:
+    assert host(SandboxSpec("i", one_shell=True), command=SHELL)["init"] is False
 
 
 def test_mounts_are_passed_on_in_order() -> None:

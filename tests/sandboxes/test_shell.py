@@ -104,7 +104,7 @@ def here() -> Iterator[tuple[Shell, Any]]:
             close=ours.close,
         )
         raw = SimpleNamespace(_sock=ours, _response=response)
-        yield Shell("its-id", raw), process
+        yield Shell(raw), process
         process.kill()
 
 
@@ -166,10 +166,12 @@ def test_commands_share_a_sandbox_and_nothing_else(shell: Callable[..., Sandbox]
     assert run("cd /usr; X=1; echo a; echo b >&2; exit 3") == (3, b"a\n", b"b\n")
     assert run("pwd; echo $X; cat") == (0, b"/tmp\n\n", b"")
     assert run("sleep 60 & echo began") == (0, b"began\n", b""), "what runs on holds up nothing"
-    code, out, _ = run("kill -9 $PPID; echo after")
-    assert (code, out) == (137, b"after\n")
+    assert run("kill -9 $PPID 1; kill -STOP 1; kill 1; echo after") == (0, b"after\n", b"")
+    assert run("pkill -9 -u $(id -u)") == (0, b"", b""), "others are gone, and not the shell"
+    # One that ends the shell harms the next at most, which is told how the shell ended.
+    run("echo 'exit 5' > /proc/1/fd/0")
+    assert run("sleep 5")[0] == 5
     assert run("echo again") == (0, b"again\n", b"")
-    assert run("pkill -9 -u $(id -u)")[0] == 137
     assert run("head -c 3000000 /dev/zero")[1] == bytes(3_000_000)
     assert run("kill -9 $$")[0] == 137
     late = box.run(["sleep", "60"], deadline_s=0.5)
