@@ -33,7 +33,7 @@ from sandboxes.base import (
 from sandboxes.container import ROOT, ROOT_IDLE, home_of
 from sandboxes.disk import MEGABYTE, DiskGuard, processes_of
 from sandboxes.docker import IDLE, IDLE_USER, SANDBOX_KIND, DockerEngine
-from sandboxes.ending import Ending, end_alone, end_beside, follow, kernel_kills
+from sandboxes.ending import Ending, end_alone, end_beside, end_of_shell, follow, kernel_kills
 from sandboxes.execution import ExecStream
 from sandboxes.files import OTHER_USER, Files, Mounted, SandboxFiles
 from sandboxes.namespaces import Namespace
@@ -148,7 +148,7 @@ class DockerSandbox:
     def _end_in_shell(self, container: str, running: Running, watch: Watch) -> Ending:
         if running.exit_code is None:  # The shell has ended, and the container with it.
             self._leave_shell()
-            return end_alone(self._engine, container, watch, *self._started)
+            return end_of_shell(self._engine, container, watch, *self._started)
         limit = watch.reached_at_end()
         return (None, limit) if limit else (running.exit_code, None)
 

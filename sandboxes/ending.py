@@ -18,6 +18,8 @@ Ending = tuple[int | None, str | None]
 
 _KILLED = 137
 """The exit code of what was killed."""
+_LOST = 255
+"""The exit code of what the engine has lost sight of."""
 _SETTLING_S = 2.0
 _EXIT_POLL_S = 0.05
 _EVENT_S = 0.05
@@ -88,6 +90,21 @@ def end_alone(
         if code == _KILLED and "kill" in done:
             raise _taken_away(container)
     return code, None
+
+
+def end_of_shell(
+    engine: DockerEngine, container: str, watch: Watch, asked: float, started: float
+) -> Ending:
+    """How a shell ended that is a container's own process: one of its commands told it to, as no
+    signal of theirs reaches it. For the rest see :func:`end_alone`.
+
+    Raises:
+        SandboxError: it was killed from outside, or lost with the engine.
+    """
+    code, limit = end_alone(engine, container, watch, asked, started)
+    if limit is None and code in (_KILLED, _LOST):
+        raise _taken_away(container)
+    return code, limit
 
 
 def kernel_kills(engine: DockerEngine, container: str) -> int:

@@ -4,6 +4,7 @@ they print."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -162,6 +163,30 @@ def test_a_container_that_was_killed_from_outside_is_no_end_of_its_command(clock
     watch: Any = Watch()
     with pytest.raises(SandboxError, match="was ended before its command"):
         ending.end_alone(engine, "c" * 64, watch, 100.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "watch", "ends"),
+    [
+        (0, {}, Watch(), (0, None)), (5, {}, Watch(), (5, None)), (136, {}, Watch(), (136, None)),
+        (254, {}, Watch(), (254, None)), (137, OOM, Watch(), (137, "memory")),
+        (255, OOM, Watch(), (255, "memory")), (255, {}, Watch(at_end="disk"), (None, "disk")),
+        # No command can kill the first process of its container.
+        (137, {}, Watch(), None), (255, {}, Watch(), None),
+    ],
+)  # fmt: skip
+def test_how_a_shell_ends_that_is_a_containers_first_process(
+    code: int,
+    state: dict[str, Any],
+    watch: Any,
+    ends: tuple[int | None, str | None] | None,
+    clock: Clock,
+) -> None:
+    engine: Any = Engine((code,), (state,))
+    with (
+        nullcontext() if ends else pytest.raises(SandboxError, match="was ended before its command")
+    ):
+        assert ending.end_of_shell(engine, "c" * 64, watch, 99.0, 99.0) == ends
 
 
 @pytest.mark.parametrize(
