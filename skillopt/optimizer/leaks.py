@@ -12,15 +12,17 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from typing import TYPE_CHECKING
 
 from skillopt.core.skill import Skill
 from skillopt.core.types import Task
 from skillopt.optimizer.render import clip
 from skillopt.tasks.literals import Literals, literals_of
+from skillopt.tasks.naming import Reach, name_spans, path_spans
 from skillopt.tasks.wording import (
     SHINGLE,
     Span,
+    code_start,
     date,
     fold,
     key,
@@ -30,6 +32,10 @@ from skillopt.tasks.wording import (
     token_spans,
     word_spans,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 WITHHELD = "[expected answer withheld]"
 AROUND = 400
@@ -46,10 +52,11 @@ _REASONS = (
     ("it copies the expected answer of a task", "say how it is found, or make up a value"),
     ("it names a single task", "say for which kind of task it holds"),
     ("it names a file of a single task", "describe it, or make up a name"),
+    ("it uses a name of a single task", "describe it, or make up a name"),
     ("it copies a long literal of a single task", "describe its form, or make one up"),
     ("it copies a question that is kept for tests with its answer", "make up an example"),
 )
-_QUESTION = 4
+_COINED, _QUESTION = 3, 5
 # Values such as 42 are withheld only after words like these: they are in every text otherwise.
 _EXPECTS = re.compile(
     r"\b(?:expect(?:ed|s|ing)?|should(?: have)? be(?:en)?|must be|wanted|correct|answer)\b"
@@ -66,6 +73,8 @@ class LeakGuard:
 
     owned: tuple[array[int], ...]
     """Sorted hashes of what only one task has, in the order of the reasons."""
+    coined: Mapping[Reach, array[int]]
+    """Sorted hashes of the names that only one task has made up, by how far they are its own."""
     expected: Mapping[str, tuple[frozenset[str], frozenset[str]]]
     """Answers and small expected values by the task's digest."""
     shared: frozenset[str] = frozenset()
@@ -88,7 +97,7 @@ class LeakGuard:
         texts = [_readable(text) for text in changed]
         found = [hit for text in texts for hit in self._hits(text)]
         if found:
-            old = {name for text in known.values() for name, _, _ in _all_spans(_readable(text))}
+            old = {span[0] for text in known.values() for _, _, span in _found(_readable(text))}
             new = [(kind, text) for kind, name, text in found if name not in old]
             if new:
                 return _refused(*min(new, key=lambda hit: hit[0]))
@@ -128,15 +137,9 @@ class LeakGuard:
 
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
         """Kind, key and wording of each literal in a text, by kind and then from the longest."""
-        folded = fold(text)
-        found = word_spans(folded)
-        runs = [span for size in range(SHINGLE, 0, -1) for span in _runs(found, size)]
-        names = token_spans(folded)
-        sentences = _shingle_spans(folded)
-        for kind, spans in enumerate((runs + sentences, names, names + runs, runs + sentences)):
-            for name, start, end in spans:
-                if _is_in(self.owned[kind], name):
-                    yield kind, name, text[start:end]
+        for kind, reach, (name, start, end) in _found(text):
+            if _is_in(self.coined[reach] if reach else self.owned[kind], name):
+                yield kind, name, text[start:end]
 
 
 @dataclass(frozen=True)
@@ -181,9 +184,9 @@ def leak_guard(tasks: Iterable[Task], held_out: Iterable[Task] = ()) -> LeakGuar
             a column, is a convention of their domain and belongs to none of them.
         held_out: those of them that no skill may answer: of the selection and the test split.
     """
-    kinds: list[array[int]] = [array("q") for _ in range(4)]
-    given: list[array[int]] = []
-    answers_of: list[set[int]] = []
+    kinds: list[array[int]] = [array("q") for _ in range(5)]
+    coined = {reach: array("q") for reach in Reach}
+    there: list[array[int]] = []
     expected = {}
     counts: Counter[str] = Counter()
     questions: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {}
@@ -194,19 +197,20 @@ def leak_guard(tasks: Iterable[Task], held_out: Iterable[Task] = ()) -> LeakGuar
         counts.update(answers)
         few = answers if len(answers) <= MAX_ANSWERS else frozenset()
         questions[task.digest] = own.question, few
-        mine = [array("q", map(hash, literals)) for literals in _by_kind(own)]
-        answers_of.append(set(mine[0]))
-        for hashes, literals in zip(kinds, mine, strict=True):
-            hashes.extend(literals)
-        given.append(array("q", map(hash, own.given)))
-    first, names, files, texts = map(_owned, kinds)
-    secret = set(first)
-    for number, there in enumerate(given):
-        # A value that another task hands out is no secret of its domain.
-        secret.difference_update(secret.intersection(there) - answers_of[number])
+        mine = set(map(hash, own.anywhere))
+        for hashes, literals in zip(kinds, _by_kind(own), strict=True):
+            hashes.extend(map(hash, literals))
+            mine.update(map(hash, literals))
+        for name, far in own.coined.items():
+            mine.add(hash(name))
+            for reach in Reach:
+                coined[reach].extend([hash(name)] if reach <= far else ())
+        there.append(array("q", mine))
+    shared = _in_several(there)
     most = max(len(expected) / 2, 3)
     return LeakGuard(
-        owned=(array("q", sorted(secret)), names, files, texts),
+        owned=tuple(_without(hashes, shared) for hashes in kinds),
+        coined={reach: _without(hashes, shared) for reach, hashes in coined.items()},
         expected=expected,
         shared=frozenset(each for each, count in counts.items() if count >= most),
         questions=_questions(questions, {task.digest for task in held_out}),
@@ -229,25 +233,37 @@ def _questions(
     return Questions(kept, frame)
 
 
-def _by_kind(own: Literals) -> tuple[Iterable[str], ...]:
-    told = set(own.secret)
+def _by_kind(own: Literals) -> tuple[frozenset[str], ...]:
+    told = set(own.secret - own.words)
     # A few dates and counts are answers; many are rows of hidden data, which the example in a rule
     # may match by chance.
     rows = {value for value in told if date(value) or re.fullmatch(r"\d{3}", value)}
     told -= rows if len(rows) > FEW else set()
-    answers = {each for value in told for each in keys(value)}
+    answers = frozenset(each for value in told for each in keys(value)) | own.variants
     # A file name with a space is not a token, so it is searched for as a run of words.
-    files = {key(name) if " " in name else name for name in own.files}
-    return answers, own.names, files, own.texts
+    files = frozenset(key(name) if " " in name else name for name in own.files)
+    return answers, own.names, files, own.proper, own.texts
 
 
-def _owned(hashes: Iterable[int]) -> array[int]:
-    """The hashes that only one task has, sorted.
+def _in_several(there: Sequence[array[int]]) -> NDArray[np.int64]:
+    """The hashes that more than one task has, sorted.
 
-    64 bits each: the literals of a thousand tasks would not fit into memory as texts.
+    64 bits each: the words of a thousand tasks would not fit into memory as texts.
     """
-    every = (list(same) for _, same in groupby(sorted(hashes)))
-    return array("q", (same[0] for same in every if len(same) == 1))
+    import numpy as np
+
+    every = np.concatenate([np.empty(0, np.int64), *(np.frombuffer(a, np.int64) for a in there)])
+    every.sort()
+    shared: NDArray[np.int64] = every[1:][every[1:] == every[:-1]]
+    return shared
+
+
+def _without(hashes: array[int], shared: NDArray[np.int64]) -> array[int]:
+    """The hashes that are not among the shared ones, sorted."""
+    import numpy as np
+
+    own = np.setdiff1d(np.frombuffer(hashes, np.int64), shared)
+    return array("q", own.tobytes())
 
 
 def _is_in(owned: array[int], name: str) -> bool:
@@ -315,11 +331,26 @@ def _shingle_spans(folded: str) -> list[Span]:
     return [span for span in _runs(spans, SHINGLE) if span[0] in wanted]
 
 
-def _all_spans(text: str) -> list[Span]:
+def _found(text: str) -> Iterator[tuple[int, Reach | None, Span]]:
+    """What may be a single task's in a text, with the kind that it is looked for in.
+
+    A name that a task has made up is looked for among those that reach as far.
+    """
     folded = fold(text)
     found = word_spans(folded)
-    runs = [span for size in range(1, SHINGLE + 1) for span in _runs(found, size)]
-    return runs + token_spans(folded) + _shingle_spans(folded)
+    runs = [span for size in range(SHINGLE, 0, -1) for span in _runs(found, size)]
+    files, sentences = token_spans(folded), _shingle_spans(folded)
+    names, paths = name_spans(text), path_spans(text)
+    codes = [(mark, start, end) for word, start, end in found if (mark := code_start(word))]
+    glued = [(name, start, end) for name, _, start, end in names]
+    texts = runs + sentences + codes + glued
+    for kind, spans in enumerate((texts, files, files + runs, paths + runs, texts)):
+        yield from ((kind, None, span) for span in spans)
+    for name, reach, start, end in names:
+        yield _COINED, reach, (name, start, end)
+    for name, start, end in runs:
+        if " " in name:
+            yield _COINED, Reach.SPOKEN, (name.replace(" ", ""), start, end)
 
 
 def _places(

@@ -6,29 +6,46 @@ file that cannot be read has no literals.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import tomllib
-import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
+from re import MULTILINE
 from re import compile as pattern
 from typing import Any
 
 from skillopt.core.types import Task
 from skillopt.tasks.compared import values
+from skillopt.tasks.contents import READERS, files_in, leaves, pieces_of, text_of
 from skillopt.tasks.conventions import FILE_TYPES, PROGRAM_TYPES, is_known, is_usual, word_set
 from skillopt.tasks.evals.case import CHECKS, EVAL_FILES
+from skillopt.tasks.naming import (
+    MAX_PROGRAMS,
+    Reach,
+    compounds,
+    defined,
+    forms,
+    own_paths,
+    own_proper,
+    path_ends,
+    people,
+    pieces,
+    proper,
+    quoted_names,
+    reach,
+    reaches,
+)
+from skillopt.tasks.variants import variants
 from skillopt.tasks.wording import (
+    EDGES,
+    LONG_CODE,
     PUNCTUATION,
+    code_start,
     date,
     distinctive,
+    figure,
     fold,
     is_common,
     key,
@@ -42,11 +59,9 @@ from skillopt.tasks.wording import (
     words,
 )
 
-MAX_BYTES = 2_000_000
-MAX_BOOK_BYTES = 20_000_000
-"""Limit for an unpacked workbook: one of 2 MB can unpack to gigabytes."""
-MAX_CELLS = 50_000
 MAX_VALUES = 20_000
+MAX_READ = 20_000_000
+"""Bytes of a task's files that are read to learn what else it has."""
 QUESTION = 200
 """Words of an instruction that are kept to recognize a question."""
 
@@ -62,6 +77,11 @@ _PLACED = pattern(
     r"/(?:app|workspace|root|home/\w+)(?:/[\w.-]+)*?/([A-Za-z_]\w{4,}(?:\.[a-z]\w{1,5})?)\b(?![./]\w)"
 )
 _PATTERN = pattern(r"(?:\\[bBdDsSwW]|[|()\[\]{}.*+?^$\\,;])+")
+_PROSE = pattern(
+    r"^[ \t]*+(?:#++|//++|/?\*++|--)?[ \t]*+"
+    r"((?:[^\s(){}\[\]<>=;\\]++[ \t]++){3,}[^\s(){}\[\]<>=;\\]++)$",
+    MULTILINE,
+)
 _NUMBERED = pattern(r"v?\d+(?:\.\d+){2,5}")
 _LOCAL = pattern(
     r"127\.|0\.0\.|10\.0\.0\.0|169\.254|192\.168\.|255\.|8\.8\.|1\.1\.1|v?[01]\.[01]\.[01]$"
@@ -91,6 +111,17 @@ class Literals:
     """Every word of what the agent is given."""
     question: tuple[str, ...] = ()
     """The first words of the instruction."""
+    words: frozenset[str] = frozenset()
+    """Those of the secrets that are words in lower case, which may be ordinary ones."""
+    variants: frozenset[str] = frozenset()
+    """Keys of the secrets as they are shortened, and of expected lines that no text has by
+    chance."""
+    coined: Mapping[str, Reach] = field(default_factory=dict)
+    """The forms of the names that the task has made up, and how far each is its own."""
+    proper: frozenset[str] = frozenset()
+    """Proper names, and the ends of paths that the task has made up, in lower case."""
+    anywhere: frozenset[str] = frozenset()
+    """Every word, file name, form of a name and end of a path in any of the task's files."""
 
 
 def literals_of(task: Task) -> Literals:
@@ -113,16 +144,101 @@ def literals_of(task: Task) -> Literals:
     answers |= {value for value in declared if _is_sure(value) or _is_tellable(value)}
     small |= set(declared)
     long = {literal for token in given.tokens if (literal := long_literal(token))}
+    figures = {word for word in told.words if figure(word)}
+    sources = list(_sources(task))
+    prose = "\n".join(
+        run
+        for part, _, text in sources
+        if part in ("tests", "solution")
+        for run in _PROSE.findall(text)
+    )
+    said = shingles(plain_words(fold(prose)))
+    every = {piece for _, name, text in sources for piece in (name, *pieces(text))}
     return Literals(
         answers=frozenset(answers),
         files=_own_names(task, programs),
-        texts=frozenset(long | given.shingles),
+        texts=frozenset(long | given.shingles | figures | said),
         names=_names(task.name, table),
         small=frozenset(small - answers),
         secret=frozenset(secret),
         given=given.words,
         question=tuple(words(fold(task.instruction))[:QUESTION]),
+        words=frozenset({value for value in secret if _is_plain(value)} - set(declared)),
+        variants=frozenset(variants(secret, programs, _data_of_tests(task.folder))),
+        coined=_coined(task, programs, sources),
+        proper=frozenset(own_paths(every) | _proper(task, sources)),
+        anywhere=frozenset(_anywhere(sources, every, given.words)),
     )
+
+
+def _sources(task: Task) -> Iterator[tuple[str, str, str]]:
+    """The texts of a task, with the part and the name of the file that each stands in."""
+    for prompt in task.prompts:
+        yield "told", "", prompt
+    left = MAX_READ
+    for part in ("tests", "solution", "environment"):
+        for path in files_in(task.folder / part):
+            text = text_of(path) if left > 0 else ""
+            left -= len(text)
+            yield part, path.name, text
+
+
+def _anywhere(
+    sources: Iterable[tuple[str, str, str]], every: Iterable[str], given: frozenset[str]
+) -> set[str]:
+    found = set(given)
+    for part, name, text in sources:
+        if part != "environment" or name.lower() in _BUILD_FILES:
+            found.update(words(fold(text)))
+        if part != "environment" or not _is_program(PurePosixPath(name)):
+            found.update(proper(text))
+    folded = {piece.rstrip(EDGES) for piece in fold("\n".join(every)).split("\n")}
+    found.update(
+        name.rstrip(EDGES) for piece in folded if "/" in piece for name in piece.split("/")
+    )
+    found.update(folded, forms(every), path_ends(every))
+    found.update(code_start(word) for word in found.copy() if len(word) >= LONG_CODE)
+    return found
+
+
+def _coined(
+    task: Task, programs: Sequence[tuple[str, bool]], sources: Sequence[tuple[str, str, str]]
+) -> dict[str, Reach]:
+    """The names of several parts that a task has made up, by their forms.
+
+    Made up is what its programs define, its tests and its solution have as data, and its
+    instruction gives as a name of a program: what code only calls may be everybody's.
+    """
+    names = {name for text in _TICKS.findall(task.instruction) for name in compounds(text)}
+    names = {task.name, *(name for name in names if "-" in name)}
+    names.update(name for name in compounds(task.instruction) if "_" in name)
+    given = ""
+    for part, file, text in sources:
+        path = PurePosixPath(file)
+        if part == "environment":
+            given += text if path.suffix.lower() in _PROGRAMS and len(given) < MAX_PROGRAMS else ""
+        elif part != "told" and path.name.lower() not in _BUILD_FILES and not _is_evals(task, file):
+            names.update(defined(text) if _is_program(path) else compounds(text))
+    names.update(defined(given) if len(given) <= MAX_PROGRAMS else ())
+    values = (value for value, _ in programs if len(value) < 200)
+    names.update(name for value in values for name in compounds(value))
+    stems = {PurePosixPath(file).stem for _, file, _ in sources}
+    return reaches(names | {stem for stem in stems if "_" in stem or "-" in stem})
+
+
+def _is_evals(task: Task, file: str) -> bool:
+    return file in EVAL_FILES and (task.folder / "tests" / CHECKS).is_file()
+
+
+def _proper(task: Task, sources: Iterable[tuple[str, str, str]]) -> set[str]:
+    found = {name for text in task.prompts for name in quoted_names(text) | people(text)}
+    for part, _, text in sources:
+        found |= own_proper(text) if part != "environment" else set()
+    return found
+
+
+def _is_plain(value: str) -> bool:
+    return value.islower() and value.isalpha()
 
 
 class _Given:
@@ -134,11 +250,11 @@ class _Given:
     """
 
     def __init__(self, told: Sequence[str], folder: Path | None) -> None:
-        there = _files(folder) if folder else []
+        there = files_in(folder) if folder else []
         files = [p for p in there if p.name.lower() not in _BUILD_FILES]
-        prose = [*told, *("\n".join(_pieces(p)) for p in files if not _is_program(p))]
+        prose = [*told, *("\n".join(pieces_of(p)) for p in files if not _is_program(p))]
         self._prose = fold("\n".join(prose))
-        programs = fold("\n".join(_text(p) for p in files if _is_program(p)))
+        programs = fold("\n".join(text_of(p) for p in files if _is_program(p)))
         sequence = [*words(self._prose), *words(programs)]
         self.words = frozenset(sequence)
         self._sequence = f" {' '.join(sequence)} "
@@ -199,7 +315,7 @@ def _is_sure(value: str) -> bool:
 
 def _expected(folder: Path, programs: Sequence[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     """The values of tests and solution, as written, and whether nobody could guess them."""
-    for path in [*_files(folder / "solution"), *_files(folder / "tests")]:
+    for path in [*files_in(folder / "solution"), *files_in(folder / "tests")]:
         if not _is_program(path) and not _of_evals(path):
             yield from ((value, distinctive(value)) for value in _of_data(path))
     for value, compared in programs:
@@ -210,6 +326,11 @@ def _expected(folder: Path, programs: Sequence[tuple[str, bool]]) -> Iterator[tu
             parts = [part for part in _PATTERN.split(value) if part != value and part.isalpha()]
             yield from ((part, True) for part in parts if _is_secret(part, compared))
             yield from ((part, True) for part in _parts(value) if " " in value)
+            yield from ((word, True) for word in _measures(value) if word != value)
+
+
+def _data_of_tests(folder: Path) -> list[Path]:
+    return [p for p in files_in(folder / "tests") if not (_is_program(p) or _of_evals(p))]
 
 
 def _of_evals(path: Path) -> bool:
@@ -218,14 +339,14 @@ def _of_evals(path: Path) -> bool:
     return path.name in EVAL_FILES and (path.parent / CHECKS).is_file()
 
 
-def _is_program(path: Path) -> bool:
+def _is_program(path: PurePath) -> bool:
     return path.suffix.lower() in _PROGRAMS or path.name.lower() in _BUILD_FILES
 
 
 def _programs(folder: Path, writes: bool = False) -> Iterator[tuple[str, bool]]:
     """The values in the programs of a folder, and whether something is compared with them."""
-    for path in _files(folder):
-        if path.suffix.lower() in _PROGRAMS and not _of_evals(path) and (text := _text(path)):
+    for path in files_in(folder):
+        if path.suffix.lower() in _PROGRAMS and not _of_evals(path) and (text := text_of(path)):
             yield from values(text, path.suffix.lower(), writes=writes)
 
 
@@ -241,14 +362,14 @@ def _is_secret(value: str, compared: bool) -> bool:
         size = len(found) == 1 and significant(found[0]) == 3 and "." not in found[0]
         return len(found) <= 4 and not size and distinctive(value)
     # Of three words one has to be unusual: the run may be one that any text has.
-    odd = any(not is_known(word) for word in found)
+    odd = len("".join(found)) > 4 and any(not is_known(word) for word in found)
     return distinctive(value) or len(found) >= 4 or (len(found) == 3 and odd)
 
 
 def _of_data(path: Path) -> Iterator[str]:
     """The values of a data file, as written."""
-    is_data = path.suffix.lower() in _READERS
-    for piece in _pieces(path):
+    is_data = path.suffix.lower() in READERS
+    for piece in pieces_of(path):
         value = " ".join(piece.split())
         if not is_data:
             value = value.lstrip("#>*+- ")
@@ -272,98 +393,11 @@ def _parts(line: str) -> Iterator[str]:
             yield from (word for word in telling_ones if word.isdecimal() and "." not in part)
 
 
-def _files(folder: Path) -> list[Path]:
-    try:
-        return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
-    except OSError:
-        return []
-
-
-def _data(path: Path) -> bytes:
-    """The bytes of a file; none if it is huge or cannot be read."""
-    try:
-        return path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
-    except OSError:
-        return b""
-
-
-def _text(path: Path) -> str:
-    """The text of a file; empty if it is huge, binary or cannot be read."""
-    try:
-        text = _data(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return ""
-    return "" if "\0" in text else text
-
-
-def _pieces(path: Path) -> list[str]:
-    """Cells, leaves or lines of a file; none if it is huge, binary or broken."""
-    suffix = path.suffix.lower()
-    if suffix in (".xlsx", ".xlsm"):
-        return _cells_of_book(_data(path))
-    text = _text(path)
-    try:
-        return list(_READERS[suffix](text)) if suffix in _READERS else text.splitlines()
-    except (ValueError, RecursionError, csv.Error):
-        return text.splitlines()
-
-
-def _json(text: str) -> Iterator[str]:
-    # Numbers are kept as they are written, so that no digit is lost.
-    yield from _leaves(json.loads(text, parse_float=str, parse_int=str, parse_constant=str))
-
-
-def _json_lines(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        if line.strip():
-            yield from _json(line)
-
-
-def _csv(text: str) -> Iterator[str]:
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    for row in csv.reader(io.StringIO(text), delimiter=delimiter):
-        yield from row
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    """The strings and numbers of a JSON or TOML value."""
-    left = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            left.extend(reversed(each.values()))
-        elif isinstance(each, list):
-            left.extend(reversed(each))
-        elif isinstance(each, str | int | float) and not isinstance(each, bool):
-            yield str(each)
-
-
-_READERS: Mapping[str, Callable[[str], Iterator[str]]] = {
-    ".json": _json, ".jsonl": _json_lines, ".ndjson": _json_lines, ".csv": _csv, ".tsv": _csv,
-}  # fmt: skip
-
-
-def _cells_of_book(data: bytes) -> list[str]:
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BOOK_BYTES:
-                return []
-        with warnings.catch_warnings():
-            # Warnings about styles and extensions are of no use to whoever trains a skill.
-            warnings.simplefilter("ignore")
-            book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-            rows = (row for sheet in book.worksheets for row in sheet.iter_rows(values_only=True))
-            cells = list(islice((cell for row in rows for cell in row), MAX_CELLS))
-        return [str(cell) for cell in cells if cell is not None and not isinstance(cell, bool)]
-    # What readers of archives, XML and workbooks raise for malformed contents.
-    except (
-        InvalidFileException, zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError,
-        TypeError, AttributeError, ArithmeticError, EOFError, OSError, RuntimeError,
-    ):  # fmt: skip
-        return []
+def _measures(value: str) -> Iterator[str]:
+    """The exact numbers in a value that is no path: ``rate=1.000417``."""
+    if " " not in value and not _NUMBERED.search(value):
+        found = words(fold(value))
+        yield from (word for word in found if "." in word and significant(word) >= 5)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -378,7 +412,7 @@ def _declared(table: dict[str, Any]) -> list[str]:
     if not isinstance(metadata, dict):
         return []
     found = [metadata.get(name) for name in ("answer", "answers", "expected")]
-    return [value for each in found for leaf in _leaves(each) if (value := leaf.strip())]
+    return [value for each in found for leaf in leaves(each) if (value := leaf.strip())]
 
 
 def _names(name: str, table: dict[str, Any]) -> frozenset[str]:
@@ -392,14 +426,16 @@ def _names(name: str, table: dict[str, Any]) -> frozenset[str]:
 def _own_names(task: Task, programs: Sequence[tuple[str, bool]]) -> frozenset[str]:
     """Names of a task's files and in its programs that one who has not seen it would not guess."""
     folders = (task.folder / part for part in ("environment", "tests", "solution"))
-    there = {path.name for folder in folders for path in _files(folder)}
+    there = {path.name for folder in folders for path in files_in(folder)}
     told = {name for text in task.instruction.split() for name in _named(text)}
     spaced = {PurePosixPath(text).name for text in _TICKS.findall(task.instruction)}
     spaced = {name for name in spaced if _has_type(name) and not _COMMAND.match(name)}
     tested = {name for value, _ in programs if len(value) < 200 for name in _named(value)}
     called = set(_CALLED.findall(task.instruction)) | set(_PLACED.findall(task.instruction))
     odd = {name for name in map(str.lower, called) if not is_usual(name)}
-    odd |= {fold(name) for name in told | tested if _is_glued(name)}
+    odd |= {fold(name) for name in tested if _is_glued(name)}
+    # What an instruction only mentions may be anybody's, if it is made of ordinary words.
+    odd |= {fold(name) for name in told if _is_glued(name) and reach(name) is not Reach.CODED}
     names = {fold(each).strip() for each in there | told | spaced | tested}
     return frozenset(odd | {name for name in names if _is_own(name)})
 

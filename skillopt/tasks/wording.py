@@ -5,9 +5,11 @@ Knows neither tasks nor skills. Positions always refer to the text as it was giv
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from itertools import accumulate, compress
 
 from skillopt.tasks.conventions import is_known, word_set
@@ -58,7 +60,7 @@ _ORDINARY_ENDING = re.compile(r"(ed|ing|ions?|[ai]ble|ly|ments?|ness|ity|ive|ous
 _CONVENTIONS = word_set(
     "365 366 401 403 404 409 422 429 502 503 504 443 644 755 777 999 9999 123 1234 12345 123456"
     " 1234567 12345678 123456789 1234.5 1234.56 12345.67 3.14 3.1415 3.14159 31536000 0.001"
-    " 99.9 99.99 0.999 3306 5432 6379 8443 27017"
+    " 99.9 99.99 0.999 126 134 137 139 141 143 3306 5432 6379 8443 27017"
 )
 _STANDARDS = re.compile(
     r"(utf|iso|rfc|sha|md|cp|windows|ieee|python|https?|base|u?int|float|din|en|x)[-_.]?\d"
@@ -68,6 +70,27 @@ _YEAR_OR_DAY = re.compile(r"(19|20)\d\d((0[1-9]|1[0-2])([0-2]\d|3[01]))?")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 _ID = re.compile(r"[^\W\d_]{1,8}[-_#/]?\d{4,}[^\W\d_]?|\d{4,}[-_]?[^\W\d_]{1,3}")
 _MAX_DIGITS = 40
+_ENOUGH = 4
+"""Significant digits that tell a number with decimals."""
+_MANY_DECIMALS = 5
+LONG_CODE = 16
+"""Characters from which on a code is often shortened, such as a hash."""
+_CODE_START = 7
+"""Characters of a code that tell it: Git shortens its own to as many."""
+_CONSTANTS = (
+    math.pi, 2 * math.pi, math.pi / 2, math.pi / 180, 180 / math.pi, math.e, 1 / math.e,
+    math.sqrt(2), math.sqrt(0.5), math.sqrt(3), math.sqrt(5), math.log(2), math.log(10),
+    (1 + math.sqrt(5)) / 2, 1.482602, 0.674490, 1.959964, 1.644854, 2.575829, 9.80665, 273.15,
+    101.325, 8.314463, 6.02214076, 6.62607015, 1.380649, 1.602176634, 2.99792458, 299.792458,
+    0.577216, 96.48533, 1.054572, 8.854188, 6371.0088, 86164.0905, 1.609344, 2.54, 0.453592,
+)  # fmt: skip
+"""Constants of mathematics, statistics and physics, and units in others, without their powers."""
+_KNOWN_CONSTANTS = frozenset(
+    str(short)
+    for constant in _CONSTANTS
+    for places in range(1, 7)
+    for short in (round(constant, places), math.floor(constant * 10**places) / 10**places)
+)
 _NEAR_POWERS = frozenset(2**n + d for n in range(65) for d in (-1, 0, 1))
 _MAYBE_LONG = re.compile(r"\d\D*\d|@")
 
@@ -165,6 +188,11 @@ def is_common(word: str) -> bool:
     return word in _COMMON_WORDS
 
 
+def is_ordinary(word: str) -> bool:
+    """Whether a word in lower case is one of forms and prose, or ends like many of these."""
+    return is_common(word) or _ORDINARY_ENDING.search(word) is not None
+
+
 def distinctive(value: str) -> bool:
     """Whether a value in ordinary text can hardly come from anywhere else.
 
@@ -194,6 +222,48 @@ def significant(number: str) -> int:
     """Significant digits of a number in its normal form."""
     digits = number.replace(".", "").lstrip("0")
     return len(digits if "." in number else digits.rstrip("0"))
+
+
+def shortened(word: str) -> Iterator[str]:
+    """One of :func:`words` as people shorten it where enough is left to tell what it was.
+
+    Of a number fewer decimals, rounded or cut; of a long code its beginning, as :func:`code_start`
+    has it.
+    """
+    if start := code_start(word) if len(word) >= LONG_CODE else "":
+        yield start
+    whole, dot, decimals = word.partition(".")
+    if not (dot and whole.isdecimal() and decimals.isdecimal()) or len(word) > _MAX_DIGITS:
+        return
+    # What differs in its only decimals may be another number.
+    for places in range(1 if len(decimals) >= _MANY_DECIMALS else 2, len(decimals)):
+        cut = f"{whole}.{decimals[:places]}"
+        for short in {cut, str(Decimal(word).quantize(Decimal(1).scaleb(-places)))}:
+            if significant(short) >= _ENOUGH and not _conventional(short):
+                yield _number(short)
+
+
+def code_start(word: str) -> str:
+    """The mark of the beginning of a code, by which a shortened one is found; "" if it is none."""
+    start = word[:_CODE_START]
+    letters = sum(map(str.isalpha, start))
+    return f"{start}…" if len(start) == _CODE_START and 0 < letters < _CODE_START else ""
+
+
+def glued(value: str) -> str:
+    """A code without the signs between its groups; "" if it is no code of several groups."""
+    if any(map(str.isspace, value)):
+        return ""
+    found = words(fold(value))
+    joined = "".join(found)
+    digits = sum(map(str.isdigit, joined))
+    is_code = 1 < len(found) <= SHINGLE and len(joined) >= 8 and 2 <= digits < len(joined)
+    return joined if is_code and joined.isalnum() else ""
+
+
+def figure(word: str) -> bool:
+    """Whether one of :func:`words` is a number with decimals that nobody writes by chance."""
+    return "." in word and significant(word) >= _ENOUGH and not _conventional(word)
 
 
 def long_literal(token: str) -> str:
@@ -253,7 +323,7 @@ def _is_number(word: str) -> bool:
 
 
 def _conventional(number: str) -> bool:
-    if number in _CONVENTIONS or len(number) > _MAX_DIGITS:
+    if number in _CONVENTIONS or number in _KNOWN_CONSTANTS or len(number) > _MAX_DIGITS:
         return True
     if "." in number:
         return False

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skillopt.tasks.contents import MAX_BYTES
 from skillopt.tasks.harbor import read_task
-from skillopt.tasks.literals import MAX_BYTES, Literals, literals_of
+from skillopt.tasks.literals import Literals, literals_of
 from skillopt.tasks.wording import (
     distinctive,
     fold,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from skillopt.tasks.literals import MAX_BYTES, Literals, literals_of
+from skillopt.tasks.contents import MAX_BYTES
+from skillopt.tasks.literals import Literals, literals_of
 from tests.helpers.tasks import a_book, literals_in
 from tests.helpers.values import a_task
 

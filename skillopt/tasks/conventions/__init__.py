@@ -58,6 +58,11 @@ def is_known(word: str) -> bool:
     return word in _listed("words")
 
 
+def is_generic(word: str) -> bool:
+    """Whether a word in lower case says nothing about the rest of a name."""
+    return word in _GENERIC
+
+
 def is_usual(name: str) -> bool:
     """Whether one who has not seen a task could come upon a name of a file or in a program.
 
