@@ -209,21 +209,24 @@ def _coined(
     Made up is what its programs define, its tests and its solution have as data, and its
     instruction gives as a name of a program: what code only calls may be everybody's.
     """
-    names = {name for text in _TICKS.findall(task.instruction) for name in compounds(text)}
-    names = {task.name, *(name for name in names if "-" in name)}
-    names.update(name for name in compounds(task.instruction) if "_" in name)
+    ticked = {name for text in _TICKS.findall(task.instruction) for name in compounds(text)}
+    data = {task.name, *(name for name in ticked if "-" in name)}
+    data.update(name for name in compounds(task.instruction) if "_" in name)
+    named: set[str] = set()
     given = ""
     for part, file, text in sources:
         path = PurePosixPath(file)
+        data.update([path.stem] if "_" in path.stem or "-" in path.stem else ())
         if part == "environment":
             given += text if path.suffix.lower() in _PROGRAMS and len(given) < MAX_PROGRAMS else ""
         elif part != "told" and path.name.lower() not in _BUILD_FILES and not _is_evals(task, file):
-            names.update(defined(text) if _is_program(path) else compounds(text))
-    names.update(defined(given) if len(given) <= MAX_PROGRAMS else ())
+            if _is_program(path):
+                named.update(defined(text))
+            else:
+                data.update(compounds(text))
+    named.update(defined(given) if len(given) <= MAX_PROGRAMS else ())
     values = (value for value, _ in programs if len(value) < 200)
-    names.update(name for value in values for name in compounds(value))
-    stems = {PurePosixPath(file).stem for _, file, _ in sources}
-    return reaches(names | {stem for stem in stems if "_" in stem or "-" in stem})
+    return reaches(named, data.union(name for value in values for name in compounds(value)))
 
 
 def _is_evals(task: Task, file: str) -> bool:

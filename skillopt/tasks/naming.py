@@ -62,8 +62,14 @@ def form(name: str) -> str:
     return "".join(_PART.findall(name)).lower()
 
 
-def reach(name: str) -> Reach | None:
-    """In which forms a name is its task's own; none if it can be guessed or is no compound."""
+def reach(name: str, *, data: bool = False) -> Reach | None:
+    """In which forms a name is its task's own; none if it can be guessed or is no compound.
+
+    Args:
+        name: in its casing.
+        data: whether it is a value or a label. Of what programs name for themselves, two words
+            are rather what everyone calls such a thing.
+    """
     parts = [part.lower() for part in _PART.findall(name)]
     if parts[:1] == ["test"]:
         parts = parts[1:]
@@ -78,20 +84,26 @@ def reach(name: str) -> Reach | None:
         return Reach.SPOKEN if odd and numbers > 1 and "_" in name else None
     if is_usual("_".join(parts)):
         return None
-    spoken_words = _GRAMMAR.isdisjoint(words)
-    if odd:
-        return Reach.SPOKEN if len(glued) >= _MIN_SPOKEN and spoken_words else Reach.JOINED
-    if len(words) >= 5 and spoken_words:
+    plain = _GRAMMAR.isdisjoint(words)
+    told = plain and len(glued) >= _MIN_SPOKEN and not any(map(is_generic, words))
+    if (plain and len(words) >= 5) or (told and len(words) >= (3 if odd else 4)):
+        return Reach.SPOKEN
+    if data and told and (odd or len(words) >= 3):
         return Reach.SPOKEN
     label = "-" in name and len(words) >= 3
-    return Reach.JOINED if spoken_words and (label or len(words) >= 4) else Reach.CODED
+    return Reach.JOINED if odd or (plain and (label or len(words) >= 4)) else Reach.CODED
 
 
-def reaches(names: Iterable[str]) -> dict[str, Reach]:
-    """The forms of those names that are a task's own, and how far each is."""
+def reaches(programs: Iterable[str], data: Iterable[str]) -> dict[str, Reach]:
+    """The forms of those names that are a task's own, and how far each is.
+
+    Args:
+        programs: names that programs give to their parts.
+        data: values and labels.
+    """
     found: dict[str, Reach] = {}
-    for name in names:
-        if far := reach(name):
+    for name, is_data in [*((n, False) for n in programs), *((n, True) for n in data)]:
+        if far := reach(name, data=is_data):
             for each in {form(name), form(name).removeprefix("test")}:
                 if len(each) >= _MIN_FORM:
                     found[each] = max(far, found.get(each, far))
