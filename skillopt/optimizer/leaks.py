@@ -180,8 +180,8 @@ def leak_guard(tasks: Iterable[Task], held_out: Iterable[Task] = ()) -> LeakGuar
     """The guard over all tasks of a run. Takes a tenth of a second for 200 kB of dense text.
 
     Args:
-        tasks: those of every split. What two or more of them have in common, such as the name of
-            a column, is a convention of their domain and belongs to none of them.
+        tasks: those of every split. What two or more of them have anywhere in their files, such
+            as the name of a column, is a convention of their domain and belongs to none of them.
         held_out: those of them that no skill may answer: of the selection and the test split.
     """
     kinds: list[array[int]] = [array("q") for _ in range(5)]

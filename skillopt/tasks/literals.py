@@ -99,7 +99,7 @@ class Literals:
     files: frozenset[str]
     """Names of the task's files and in its programs, folded, without those that one can guess."""
     texts: frozenset[str]
-    """Keys of long literals and shingles of what the agent is given."""
+    """Keys of long literals and shingles of what the agent is given, and shingles of remarks."""
     names: frozenset[str]
     """The task's own name, folded, if it cannot be taken for an ordinary word."""
     small: frozenset[str] = frozenset()
@@ -146,18 +146,11 @@ def literals_of(task: Task) -> Literals:
     long = {literal for token in given.tokens if (literal := long_literal(token))}
     figures = {word for word in told.words if figure(word)}
     sources = list(_sources(task))
-    prose = "\n".join(
-        run
-        for part, _, text in sources
-        if part in ("tests", "solution")
-        for run in _PROSE.findall(text)
-    )
-    said = shingles(plain_words(fold(prose)))
     every = {piece for _, name, text in sources for piece in (name, *pieces(text))}
     return Literals(
         answers=frozenset(answers),
         files=_own_names(task, programs),
-        texts=frozenset(long | given.shingles | figures | said),
+        texts=frozenset(long | given.shingles | figures | _remarks(sources)),
         names=_names(task.name, table),
         small=frozenset(small - answers),
         secret=frozenset(secret),
@@ -183,6 +176,13 @@ def _sources(task: Task) -> Iterator[tuple[str, str, str]]:
             yield part, path.name, text
 
 
+def _remarks(sources: Iterable[tuple[str, str, str]]) -> set[str]:
+    """Runs of words of what tests and solution say in prose, such as their comments."""
+    own = (text for part, _, text in sources if part in ("tests", "solution"))
+    lines = "\n".join(line for text in own for line in _PROSE.findall(text))
+    return shingles(plain_words(fold(lines)))
+
+
 def _anywhere(
     sources: Iterable[tuple[str, str, str]], every: Iterable[str], given: frozenset[str]
 ) -> set[str]:
@@ -196,7 +196,7 @@ def _anywhere(
     found.update(
         name.rstrip(EDGES) for piece in folded if "/" in piece for name in piece.split("/")
     )
-    found.update(folded, forms(every), path_ends(every))
+    found.update(folded, forms(folded), path_ends(folded))
     found.update(code_start(word) for word in found.copy() if len(word) >= LONG_CODE)
     return found
 
@@ -213,18 +213,23 @@ def _coined(
     data = {task.name, *(name for name in ticked if "-" in name)}
     data.update(name for name in compounds(task.instruction) if "_" in name)
     named: set[str] = set()
-    given = ""
+    given, there = "", set()
     for part, file, text in sources:
         path = PurePosixPath(file)
-        data.update([path.stem] if "_" in path.stem or "-" in path.stem else ())
+        stems = {path.stem} if "_" in path.stem or "-" in path.stem else set()
         if part == "environment":
+            there |= stems
             given += text if path.suffix.lower() in _PROGRAMS and len(given) < MAX_PROGRAMS else ""
-        elif part != "told" and path.name.lower() not in _BUILD_FILES and not _is_evals(task, file):
+            continue
+        data |= stems
+        if part != "told" and path.name.lower() not in _BUILD_FILES and not _is_evals(task, file):
             if _is_program(path):
                 named.update(defined(text))
             else:
                 data.update(compounds(text))
-    named.update(defined(given) if len(given) <= MAX_PROGRAMS else ())
+    if len(given) <= MAX_PROGRAMS:
+        named.update(defined(given))
+        data |= there
     values = (value for value, _ in programs if len(value) < 200)
     return reaches(named, data.union(name for value in values for name in compounds(value)))
 

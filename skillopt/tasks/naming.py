@@ -19,6 +19,7 @@ _MIN_FORM = 8
 _MIN_SPOKEN = 10
 
 _NAME = re.compile(r"[A-Za-z0-9]+(?:[_-]+[A-Za-z0-9]+)*")
+_JOINED = re.compile(r"[a-z0-9]+(?:[_-]+[a-z0-9]+)+")
 _COMPOUND = re.compile(r"[A-Za-z0-9][_-]+[A-Za-z0-9]|[a-z][A-Z]")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _DASHES = {ord(dash): "-" for dash in "‐‑‒–—―−"}
@@ -120,9 +121,13 @@ def pieces(text: str) -> set[str]:
     return set(_PIECE.findall(text))
 
 
-def forms(pieces: Iterable[str]) -> set[str]:
-    """The forms of all compounds in :func:`pieces`."""
-    return {form(name) for piece in pieces for name in compounds(piece)}
+def forms(folded: Iterable[str]) -> set[str]:
+    """The forms of the names that are joined by signs among :func:`pieces`, in lower case.
+
+    What is joined by capitals alone is its own form in lower case.
+    """
+    joined = _JOINED.findall("\n".join(each for each in folded if "_" in each or "-" in each))
+    return {name.replace("_", "").replace("-", "") for name in joined}
 
 
 def defined(program: str) -> Iterator[str]:
@@ -148,10 +153,9 @@ def name_spans(text: str) -> list[tuple[str, Reach, int, int]]:
     return found
 
 
-def path_ends(pieces: Iterable[str]) -> set[str]:
+def path_ends(folded: Iterable[str]) -> set[str]:
     """The last two parts of each path among :func:`pieces`, in lower case."""
-    paths = (piece.rstrip(EDGES) for piece in pieces if "/" in piece)
-    return {"/".join(path.split("/")[-2:]).lower() for path in paths}
+    return {"/".join(path.split("/")[-2:]) for path in folded if "/" in path}
 
 
 def own_paths(pieces: Iterable[str]) -> set[str]:
