@@ -18,7 +18,8 @@ from skillopt.core.skill import Skill
 from skillopt.core.types import Task
 from skillopt.optimizer.render import clip
 from skillopt.tasks.literals import Literals, literals_of
-from skillopt.tasks.naming import Reach, name_spans, path_spans
+from skillopt.tasks.naming import Reach, form, name_spans, path_spans
+from skillopt.tasks.variants import rows
 from skillopt.tasks.wording import (
     SHINGLE,
     Span,
@@ -241,7 +242,11 @@ def _by_kind(own: Literals) -> tuple[frozenset[str], ...]:
     told -= rows if len(rows) > FEW else set()
     answers = frozenset(each for value in told for each in keys(value)) | own.variants
     # A file name with a space is not a token, so it is searched for as a run of words.
-    files = frozenset(key(name) if " " in name else name for name in own.files)
+    files = frozenset(
+        key(name) if " " in name else name
+        for name in own.files
+        if "." in name or form(name) not in own.coined
+    )
     return answers, own.names, files, own.proper, own.texts
 
 
@@ -343,7 +348,7 @@ def _found(text: str) -> Iterator[tuple[int, Reach | None, Span]]:
     names, paths = name_spans(text), path_spans(text)
     codes = [(mark, start, end) for word, start, end in found if (mark := code_start(word))]
     glued = [(name, start, end) for name, _, start, end in names]
-    texts = runs + sentences + codes + glued
+    texts = runs + sentences + codes + glued + rows(found)
     for kind, spans in enumerate((texts, files, files + runs, paths + runs, texts)):
         yield from ((kind, None, span) for span in spans)
     for name, reach, start, end in names:

@@ -37,7 +37,7 @@ from skillopt.tasks.naming import (
     reach,
     reaches,
 )
-from skillopt.tasks.variants import variants
+from skillopt.tasks.variants import codes, variants
 from skillopt.tasks.wording import (
     EDGES,
     LONG_CODE,
@@ -157,7 +157,8 @@ def literals_of(task: Task) -> Literals:
         given=given.words,
         question=tuple(words(fold(task.instruction))[:QUESTION]),
         words=frozenset({value for value in secret if _is_plain(value)} - set(declared)),
-        variants=frozenset(variants(secret, programs, _data_of_tests(task.folder))),
+        variants=frozenset(variants(secret, programs, _data_of_tests(task.folder)))
+        | _codes(sources),
         coined=_coined(task, programs, sources),
         proper=frozenset(own_paths(every) | _proper(task, sources)),
         anywhere=frozenset(_anywhere(sources, every, given.words)),
@@ -181,6 +182,11 @@ def _remarks(sources: Iterable[tuple[str, str, str]]) -> set[str]:
     own = (text for part, _, text in sources if part in ("tests", "solution"))
     lines = "\n".join(line for text in own for line in _PROSE.findall(text))
     return shingles(plain_words(fold(lines)))
+
+
+def _codes(sources: Iterable[tuple[str, str, str]]) -> set[str]:
+    own = (text for part, _, text in sources if part in ("tests", "solution"))
+    return {each for text in own for each in codes(text)}
 
 
 def _anywhere(

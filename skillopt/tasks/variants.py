@@ -11,6 +11,7 @@ from skillopt.tasks.contents import READERS, pieces_of
 from skillopt.tasks.conventions import is_known
 from skillopt.tasks.wording import (
     LONG_CODE,
+    Span,
     code_start,
     date,
     fold,
@@ -26,6 +27,7 @@ MAX_FIGURES = 500
 """Expected values before they are taken for rows of data, of which no other forms are kept."""
 MAX_DATES = 5
 _MARK = re.compile(r"([A-Z]{3,6})\d{1,3}")
+_CODE = re.compile(r"(?<![\w-])[A-Z0-9]{3,12}(?:-[A-Z0-9]{3,12}){1,7}(?![\w-])")
 _SENTENCE = re.compile(r"[A-Z\d][^(){}\[\]<>=;\\#_`$]+[.!?]\"?")
 
 
@@ -61,6 +63,14 @@ def variants(
     yield from (each for line in lines for each in keys(line))
 
 
+def codes(text: str) -> Iterator[str]:
+    """Keys of the codes in groups in a text, quoted or not, as they are and in one piece."""
+    for code in _CODE.findall(text):
+        joined = glued(code)
+        if sum(map(str.isalpha, joined)) >= 4:
+            yield from (key(code), joined)
+
+
 def _dates(values: Iterable[str]) -> Iterator[str]:
     """Dates as people write them."""
     found = [value.split("-") for value in values if date(value) and value[4:5] == "-"]
@@ -74,15 +84,22 @@ def _dates(values: Iterable[str]) -> Iterator[str]:
             yield f"{first} {second} {year}"
 
 
+def rows(numbers: Sequence[Span]) -> list[Span]:
+    """Three counts that follow each other, whatever is between them, joined."""
+    counts = [each for each in numbers if each[0].isdecimal() and significant(each[0]) >= 2]
+    return [
+        (f"{one[0]} {two[0]} {three[0]}", one[1], three[2])
+        for one, two, three in zip(counts, counts[1:], counts[2:], strict=False)
+    ]
+
+
 def _rows(values: Sequence[str]) -> Iterator[str]:
-    """Three numbers that follow each other, if there are few and they do not count on."""
+    """Those of few values, which do not count on."""
     if 3 <= len(values) <= MAX_FIGURES:
-        numbers = [key(value) for value in values]
-        for row in zip(numbers, numbers[1:], numbers[2:], strict=False):
-            if all(n.isdecimal() and significant(n) >= 2 for n in row):
-                first, second, third = map(int, row)
-                if second - first != third - second:
-                    yield " ".join(row)
+        for row, _, _ in rows([(key(value), 0, 0) for value in values]):
+            first, second, third = map(int, row.split())
+            if second - first != third - second:
+                yield row
 
 
 def _is_sentence(text: str) -> bool:

@@ -583,3 +583,128 @@ def test_what_people_write_differently_from_the_tests(make: Make, text: str) -> 
         },
     )
     assert leak_guard([task]).refusal(SKILL, with_body(text))
+
+
+DIGEST = "4be1c93f7a25d8061f9ce3ab50d7724e6a18f03c92b5dd417e0936caf1825b7d"
+WREN = {
+    "instruction.md": "",
+    "environment/mend.go": "func SettleQuibble(n int) int { return n }\n",
+    "environment/Dockerfile": "RUN mkdir -p /var/spool/wren/plume-tallies\n",
+    "tests/test_wren.py": (
+        "# The heron rows come first since the ferry is late on weekdays.\n"
+        "WREN_STRETCHED_CONFIG = dict(a=1)\n"
+        "def test_wrens_keep_their_perch_quibble():\n"
+        "    assert label == 'reply-contradicts-ledger'\n"
+        "    assert kind == 'ferry_during_fog'\n"
+        f"    assert digest == '{DIGEST}'\n"
+        "    assert head[:4] == b'QVZ1'\n"
+        "    assert counts == [193, 284, 347, 508, 614, 733]\n"
+        "    assert fruit == 'pomelo'\n"
+        "    assert day == '2026-08-17'\n"
+    ),
+    "tests/truth.json": {"one": 5.2835904000000005, "two": 4781.9163, "code": 139},
+    "tests/expected/late.txt": "QUAGGA frame=1 lateMs=34\n",
+    "solution/solve.sh": (
+        "KEY=HDQH-XFUC-MKE8-S3BW\nffmpeg -i a -af 'atempo=1.000417,asetrate=48000' -c:v libx917 b\n"
+        "cat > out.csv <<'X'\nclip_04,wren_01_46_909\nThe wren carries dark feathers.\nX\n"
+    ),
+    "solution/Perch.kt": "fun downgradePerchesToIdle() {}\nval complementPlume = 1\n",
+}
+FINCH = {
+    "environment/a.py": "import quuxlib\nx = 271.5\n",
+    "tests/test_finch.py": "assert run('plume_of_ash') == 'ferryWaitQuirk'\n",
+    "solution/solve.sh": "ffmpeg -c:v libx919 -af 'rate=139.25' out; f --wait 139\n",
+}
+ASKED = (
+    'Watch "Grotto 9 - The Grimbeak" with Odalys Threnody in `onDestroyView`, print `ferry_wait`.'
+    " The example's area is 0.1847, the noise 1.4826 deviations, and Pi 3.1416."
+)
+
+
+@pytest.fixture(scope="module")
+def birds(make: Make) -> LeakGuard:
+    """A guard over two tasks that have made up much."""
+    wren = {path: text for path, text in WREN.items() if path != "instruction.md"}
+    return leak_guard([make("wren-tally-quibbles", ASKED, wren), make("finch-9", "Sing.", FINCH)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Codes and numbers in other forms.
+        "Try `HDQHXFUCMKE8S3BW` first.", "Try HDQHXFUC-MKE8S3BW.", "Try hdqh xfuc mke8 s3bw.",
+        f"It begins with {DIGEST[:32]}.", f"It is {DIGEST[:7]}.", f"It is {DIGEST.upper()}.",
+        "It is 5.2835904.", "Some 5.28359.", "Some 5.284.", "Some 4781.92.", "It is 4781.9163.",
+        "Set `atempo=1.000417`.", "Counts are 193, 284 and then 347.", "It has 284, 347, 508.",
+        "On 17 August 2026.", "By Aug 17, 2026.", "By 17/08/2026.",
+        # Names in any casing, wherever the task has made them up.
+        "Use `reply-contradicts-ledger`.", "Use reply_contradicts_ledger.",
+        "Use ReplyContradictsLedger.", "Use FerryDuringFog.", "Use ferry_during_fog.",
+        "Stretch WREN_STRETCHED_CONFIG.", "Stretch `wrenStretchedConfig`.",
+        "See test_wrens_keep_their_perch_quibble.", "See WrensKeepTheirPerchQuibble.",
+        "Write wren 01 46 909 for it.", "Write `wren_01_46_909`.", "As wren tally quibbles do.",
+        "Call SettleQuibble.", "Call settle_quibble.", "Call downgradePerchesToIdle.",
+        "Divide by complement_plume.", "Print ferryWait.", "Print `ferry-wait`.",
+        "Look into /var/spool/wren/plume-tallies.", "Look into wren/plume-tallies.",
+        # Marks, lines and proper names.
+        "It begins with `QVZ1`.", "Write QUAGGA frame=1 lateMs=34 then.",
+        "The wren carries dark feathers.", "Fight the Grimbeak.", "Ask Odalys Threnody.",
+        "The area is 0.1847.",
+        "Note that heron rows come first since the ferry is late on weekdays.",
+    ],
+)  # fmt: skip
+def test_what_a_task_has_made_up_is_refused_in_any_form(birds: LeakGuard, text: str) -> None:
+    assert birds.refusal(SKILL, with_body(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Too short, or another number.
+        f"It is {DIGEST[:6]}.", "It is 5.28.", "It is 5.2836905.", "Some 4781.9.",
+        "Set it to 1.01.",
+        "Counts are 284 and 193, or 347.", "On 17 August 2025.",
+        # What other tasks have anywhere, in any casing.
+        "Code 139 is a crash.", "Use a plume of ash.",
+        # What everybody could guess.
+        "Clear it in `onDestroyView`.", "Noise is 1.4826 deviations.", "It is 3.1416.",
+        "Eat a pomelo.", "The ferry waits.", "Settle the quibble.", "It contradicts the ledger.",
+        "The reply contradicts the ledger.", "The ferry comes during fog.", "Use the ferry wait.",
+        "Keep the complement of it.", "See /var/spool/cron/tabs.", "The wren carries feathers.",
+        "Feathers are dark, and the wren sings.",
+    ],
+)  # fmt: skip
+def test_what_is_guessed_or_everybodys_is_not_refused(birds: LeakGuard, text: str) -> None:
+    assert birds.refusal(SKILL, with_body(text)) == ""
+
+
+@pytest.mark.parametrize(
+    ("where", "has"),
+    [
+        ("environment/a.py", "x = ZymurgyPlumes()"), ("environment/b.csv", "zymurgy_plumes,1"),
+        ("tests/test_a.py", "run(zymurgyPlumes=1)"), ("solution/s.sh", "# zymurgy-plumes"),
+        ("solution/zymurgy_plumes.md", ""), ("tests/Dockerfile", "ENV ZYMURGY_PLUMES=1"),
+    ],
+)  # fmt: skip
+def test_a_name_that_another_task_has_anywhere_is_nobodys(where: str, has: str, make: Make) -> None:
+    slug = re.sub(r"\W", "", where)
+    first = make(f"plumes-1{slug}", "Do it.", {"tests/t.py": "assert f() == 'zymurgy_plumes'\n"})
+    other = make(f"plumes-2{slug}", "Do it too.", {where: has})
+    text = with_body("Set zymurgy_plumes.")
+    assert "('zymurgy_plumes')" in leak_guard([first]).refusal(SKILL, text)
+    assert leak_guard([first, other]).refusal(SKILL, text) == ""
+
+
+def test_a_name_that_the_skill_had_in_another_casing_is_fine(birds: LeakGuard) -> None:
+    before = with_body("Call SettleQuibble for /var/spool/wren/plume-tallies.")
+    after = replace(before, body=f"{before.body}\n\nThen settle_quibble, in wren/plume-tallies.")
+    assert birds.refusal(SKILL, before) and birds.refusal(before, after) == ""
+
+
+def test_other_forms_of_answers_stay_readable_in_feedback(make: Make) -> None:
+    """A guard that refuses them in skills need not hide them in what a verifier says."""
+    task = make("wren-2", "Do it.", {"tests/e.txt": "QUAGGA waits for one frame\n"})
+    guard = leak_guard([task])
+    assert guard.refusal(SKILL, with_body("QUAGGA waits for one frame"))
+    said = "late_frames is missing, QUAGGA is not known, wait for one frame"
+    assert guard.redact(task, said) == said
