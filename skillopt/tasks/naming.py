@@ -31,8 +31,8 @@ _GRAMMAR = word_set(
 )
 """Words of which sentences are made: with them a name is one that prose may have by chance."""
 _DEFINED = re.compile(
-    r"(?<!override )\b(?:def|class|fun|fn|function|func(?:\s+\([^)\n]*\))?|val|var|let|const|struct"
-    r"|enum|interface|object|type|int|double|float|bool|boolean|auto|void|long)[ \t]+"
+    r"(?<!override )\b(?:def|class|fun|fn|function|func(?:[ ]\([^()\n]{0,80}\))?|val|var|let"
+    r"|const|struct|enum|interface|object|type|int|double|float|bool|boolean|auto|void|long)[ \t]+"
     r"([A-Za-z_]\w{4,60})"
     r"|^[ \t]*([A-Za-z_]\w{4,60})(?:[ \t]*:[ \t]*[\w\[\], .|]{1,40})?[ \t]+:?=[ \t]"
     r"|^[ \t]*(?:export |readonly |local )?([A-Z_][A-Z0-9_]{4,60})=",
@@ -83,7 +83,7 @@ def reach(name: str, *, data: bool = False) -> Reach | None:
     if len(words) < 2:
         # A code such as libx264 may be a tool's; one with several numbers, clip_04_17, is not.
         return Reach.SPOKEN if odd and numbers > 1 and "_" in name else None
-    if is_usual("_".join(parts)):
+    if not _COMPOUND.search(name) or is_usual("_".join(parts)):
         return None
     plain = _GRAMMAR.isdisjoint(words)
     told = plain and len(glued) >= _MIN_SPOKEN and not any(map(is_generic, words))
