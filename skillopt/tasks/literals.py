@@ -245,10 +245,9 @@ def _is_evals(task: Task, file: str) -> bool:
 
 
 def _proper(task: Task, sources: Iterable[tuple[str, str, str]]) -> set[str]:
-    found = {name for text in task.prompts for name in quoted_names(text) | people(text)}
-    for part, _, text in sources:
-        found |= own_proper(text) if part != "environment" else set()
-    return found
+    own = (text for part, _, text in sources if part != "environment")
+    found = {name for text in own for name in own_proper(text) | people(text)}
+    return found | {name for text in task.prompts for name in quoted_names(text)}
 
 
 def _is_plain(value: str) -> bool:

@@ -14,6 +14,7 @@ from skillopt.tasks.wording import (
     Span,
     code_start,
     date,
+    distinctive,
     fold,
     glued,
     key,
@@ -26,7 +27,8 @@ from skillopt.tasks.wording import (
 MAX_FIGURES = 500
 """Expected values before they are taken for rows of data, of which no other forms are kept."""
 MAX_DATES = 5
-_MARK = re.compile(r"([A-Z]{3,6})\d{1,3}")
+_HEX = re.compile(r"\b0x[0-9A-Fa-f]{6,16}\b")
+_MARK = re.compile(r"([A-Z]{3,6})\d{1,3}|[A-Z]{4}")
 _CODE = re.compile(r"(?<![\w-])[A-Z0-9]{3,12}(?:-[A-Z0-9]{3,12}){1,7}(?![\w-])")
 _SENTENCE = re.compile(r"[A-Z\d][^(){}\[\]<>=;\\#_`$]+[.!?]\"?")
 
@@ -51,6 +53,9 @@ def variants(
         yield from filter(None, (code_start(word) for word in figures if len(word) >= LONG_CODE))
     lines = []
     for value, compared in programs:
+        # The cells of a row, as programs write it.
+        if value.count(",") >= 2:
+            yield from (key(cell) for cell in map(str.strip, value.split(",")) if distinctive(cell))
         if compared:
             yield from [fold(value)] if _is_mark(value) else _rows(value.split())
         if _is_sentence(value):
@@ -64,7 +69,8 @@ def variants(
 
 
 def codes(text: str) -> Iterator[str]:
-    """Keys of the codes in groups in a text, quoted or not, as they are and in one piece."""
+    """Keys of the codes in a text, quoted or not; of those in groups in one piece, too."""
+    yield from (code.lower() for code in _HEX.findall(text) if len(set(code[2:].lower())) >= 4)
     for code in _CODE.findall(text):
         joined = glued(code)
         if sum(map(str.isalpha, joined)) >= 4:
@@ -109,7 +115,7 @@ def _is_sentence(text: str) -> bool:
 def _is_mark(text: str) -> bool:
     """Whether a text is what a file of a made-up format begins with: ``QVZ1``."""
     match = _MARK.fullmatch(text)
-    return match is not None and not any(map(is_known, map(str.lower, (text, match[1]))))
+    return match is not None and not any(map(is_known, map(str.lower, (text, match[1] or text))))
 
 
 def _is_odd_line(line: str) -> bool:

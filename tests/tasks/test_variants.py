@@ -57,6 +57,7 @@ def test_codes_in_groups(value: str, joined: str) -> None:
 
 
 def test_codes_that_are_not_quoted() -> None:
+    assert set(codes("x = 0xC0DE20 + 0xffffff00 + 0xC0DE2")) == {"0xc0de20"}
     assert set(codes("K=HDQH-XFUC-8S3B; x-HDQH-XFUC-8S3B A-B 2026-03-04")) == {
         "hdqh xfuc 8s3b", "hdqhxfuc8s3b",
     }  # fmt: skip
@@ -92,6 +93,8 @@ def test_counts_that_follow_each_other(tmp_path: Path) -> None:
     ("value", "compared", "keys"),
     [
         ("QVZ1", True, {"qvz1"}), ("QVZ1", False, set()), ("Qvz1", True, set()),
+        ("QVZW", True, {"qvzw"}), ("QVZ", True, set()), ("JSON", True, set()),
+        ("clip,45.150,Grimbeak,paid", False, {"45.15", "grimbeak"}), ("a,45.150", False, set()),
         ("UTF8", True, set()), ("The quvzo is dark.", False, set()),
         ("The quvzo wears dark feathers.", False, {"the quvzo wears dark feathers"}),
         ("x = [The quvzo wears dark feathers.", True, set()),
