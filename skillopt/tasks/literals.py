@@ -107,8 +107,6 @@ class Literals:
     secret: frozenset[str] = frozenset()
     """Expected values that no rule contains by chance, whether the agent finds them in its files
     or not, and those that the author declared, whatever their wording."""
-    given: frozenset[str] = frozenset()
-    """Every word of what the agent is given."""
     question: tuple[str, ...] = ()
     """The first words of the instruction."""
     words: frozenset[str] = frozenset()
@@ -154,7 +152,6 @@ def literals_of(task: Task) -> Literals:
         names=_names(task.name, table),
         small=frozenset(small - answers),
         secret=frozenset(secret),
-        given=given.words,
         question=tuple(words(fold(task.instruction))[:QUESTION]),
         words=frozenset({value for value in secret if _is_plain(value)} - set(declared)),
         variants=frozenset(variants(secret, programs, _data_of_tests(task.folder)))
