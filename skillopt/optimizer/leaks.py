@@ -12,13 +12,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from heapq import merge
+from itertools import pairwise
 
 from skillopt.core.skill import Skill
 from skillopt.core.types import Task
 from skillopt.optimizer.render import clip
 from skillopt.tasks.literals import Literals, literals_of
-from skillopt.tasks.naming import Reach, form, name_spans, path_spans
+from skillopt.tasks.naming import Reach, form, is_announced, name_spans, path_spans
 from skillopt.tasks.variants import rows
 from skillopt.tasks.wording import (
     SHINGLE,
@@ -33,10 +34,6 @@ from skillopt.tasks.wording import (
     token_spans,
     word_spans,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 WITHHELD = "[expected answer withheld]"
 AROUND = 400
@@ -206,7 +203,7 @@ def leak_guard(tasks: Iterable[Task], held_out: Iterable[Task] = ()) -> LeakGuar
             mine.add(hash(name))
             for reach in Reach:
                 coined[reach].extend([hash(name)] if reach <= far else ())
-        there.append(array("q", mine))
+        there.append(array("q", sorted(mine)))
     shared = _in_several(there)
     most = max(len(expected) / 2, 3)
     return LeakGuard(
@@ -250,29 +247,27 @@ def _by_kind(own: Literals) -> tuple[frozenset[str], ...]:
     return answers, own.names, files, own.proper, own.texts
 
 
-def _in_several(there: Sequence[array[int]]) -> NDArray[np.int64]:
+def _in_several(there: Iterable[array[int]]) -> array[int]:
     """The hashes that more than one task has, sorted.
 
     64 bits each: the words of a thousand tasks would not fit into memory as texts.
+
+    Args:
+        there: those of each task, sorted, each once.
     """
-    import numpy as np
-
-    every = np.concatenate([np.empty(0, np.int64), *(np.frombuffer(a, np.int64) for a in there)])
-    every.sort()
-    shared: NDArray[np.int64] = every[1:][every[1:] == every[:-1]]
-    return shared
+    return array("q", (one for one, next_one in pairwise(merge(*there)) if one == next_one))
 
 
-def _without(hashes: array[int], shared: NDArray[np.int64]) -> array[int]:
+def _without(hashes: array[int], shared: array[int]) -> array[int]:
     """The hashes that are not among the shared ones, sorted."""
-    import numpy as np
-
-    own = np.setdiff1d(np.frombuffer(hashes, np.int64), shared)
-    return array("q", own.tobytes())
+    return array("q", sorted(each for each in set(hashes) if not _has(shared, each)))
 
 
 def _is_in(owned: array[int], name: str) -> bool:
-    wanted = hash(name)
+    return _has(owned, hash(name))
+
+
+def _has(owned: array[int], wanted: int) -> bool:
     place = bisect_left(owned, wanted)
     return place < len(owned) and owned[place] == wanted
 
@@ -355,7 +350,8 @@ def _found(text: str) -> Iterator[tuple[int, Reach | None, Span]]:
         yield _COINED, reach, (name, start, end)
     for name, start, end in runs:
         if " " in name:
-            yield _COINED, Reach.SPOKEN, (name.replace(" ", ""), start, end)
+            reach = Reach.CODED if is_announced(text, start) else Reach.SPOKEN
+            yield _COINED, reach, (name.replace(" ", ""), start, end)
 
 
 def _places(

@@ -82,6 +82,7 @@ _PROSE = pattern(
     r"((?:[^\s(){}\[\]<>=;\\]++[ \t]++){3,}[^\s(){}\[\]<>=;\\]++)$",
     MULTILINE,
 )
+_MESSAGE = pattern(r"[\"'](?=[^\s\"']+ )([^\"'(){}\[\]<>=;\\\n]{30,300})[\"']")
 _NUMBERED = pattern(r"v?\d+(?:\.\d+){2,5}")
 _LOCAL = pattern(
     r"127\.|0\.0\.|10\.0\.0\.0|169\.254|192\.168\.|255\.|8\.8\.|1\.1\.1|v?[01]\.[01]\.[01]$"
@@ -175,9 +176,10 @@ def _sources(task: Task) -> Iterator[tuple[str, str, str]]:
 
 
 def _remarks(sources: Iterable[tuple[str, str, str]]) -> set[str]:
-    """Runs of words of what tests and solution say in prose, such as their comments."""
-    own = (text for part, _, text in sources if part in ("tests", "solution"))
-    lines = "\n".join(line for text in own for line in _PROSE.findall(text))
+    """Runs of words of what tests and solution say in prose: their comments and messages."""
+    own = [text for part, _, text in sources if part in ("tests", "solution")]
+    said = (line for text in own for line in (*_PROSE.findall(text), *_MESSAGE.findall(text)))
+    lines = "\n".join(said)
     return shingles(plain_words(fold(lines)))
 
 

@@ -43,6 +43,11 @@ _PIECE = re.compile(r"[\w.@/][\w.@+/#-]*")
 _PATH = re.compile(r"(?<![\w.:/-])/?[\w.@+-]+(?:/[\w.@+-]+)+")
 _SYSTEM = word_set("etc proc sys dev usr bin lib opt Library System")
 _PROPER = re.compile(r"\b[A-Z][a-z]{2,}(?: [A-Z][a-z]{2,}){1,7}\b")
+_ANNOUNCED = re.compile(
+    r"\b(?:columns?|fields?|keys?|variables?|constants?|functions?|methods?|classes|class|attributes?"
+    r"|properties|property|labels?|flags?|named|called)[ :]+[\"'*]{0,2}$",
+    re.I,
+)
 _QUOTED = re.compile(r"[\"“]([^\"”\n]{3,80})[\"”]")
 _TITLED = re.compile(r"\b[A-Z][a-z]{4,}\b")
 
@@ -151,6 +156,11 @@ def name_spans(text: str) -> list[tuple[str, Reach, int, int]]:
             if glued.startswith("test"):
                 found.append((glued[4:], kind, start, end))
     return found
+
+
+def is_announced(text: str, start: int) -> bool:
+    """Whether the words at a place are called a name by the word before them."""
+    return _ANNOUNCED.search(text[max(start - 20, 0) : start]) is not None
 
 
 def path_ends(folded: Iterable[str]) -> set[str]:

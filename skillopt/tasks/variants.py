@@ -11,6 +11,7 @@ from skillopt.tasks.contents import READERS, pieces_of
 from skillopt.tasks.conventions import is_known
 from skillopt.tasks.wording import (
     LONG_CODE,
+    SHINGLE,
     Span,
     code_start,
     date,
@@ -31,6 +32,7 @@ _HEX = re.compile(r"\b0x[0-9A-Fa-f]{6,16}\b")
 _MARK = re.compile(r"([A-Z]{3,6})\d{1,3}|[A-Z]{4}")
 _CODE = re.compile(r"(?<![\w-])[A-Z0-9]{3,12}(?:-[A-Z0-9]{3,12}){1,7}(?![\w-])")
 _SENTENCE = re.compile(r"[A-Z\d][^(){}\[\]<>=;\\#_`$]+[.!?]\"?")
+_CLAUSE = re.compile(r"[^(){}\[\]<>=:;\\#_`$]+")
 
 
 def variants(
@@ -58,8 +60,7 @@ def variants(
             yield from (key(cell) for cell in map(str.strip, value.split(",")) if distinctive(cell))
         if compared:
             yield from [fold(value)] if _is_mark(value) else _rows(value.split())
-        if _is_sentence(value):
-            lines.append(value)
+        lines += [value] if _is_sentence(value) else filter(_is_clause, _CLAUSE.findall(value))
     for path in data:
         if path.suffix.lower() in READERS:
             yield from _rows(pieces_of(path))
@@ -110,6 +111,12 @@ def _rows(values: Sequence[str]) -> Iterator[str]:
 
 def _is_sentence(text: str) -> bool:
     return _SENTENCE.fullmatch(text) is not None and len(text.split()) >= 5
+
+
+def _is_clause(text: str) -> bool:
+    """Whether a part of a text has the words of a sentence, such as the message of a test."""
+    count = len(text.split())
+    return count >= SHINGLE or (count >= 5 and _is_odd_line(text))
 
 
 def _is_mark(text: str) -> bool:

@@ -600,7 +600,8 @@ WREN = {
         "    assert head[:4] == b'QVZ1'\n"
         "    assert counts == [193, 284, 347, 508, 614, 733]\n"
         "    assert fruit == 'pomelo'\n"
-        "    assert day == '2026-08-17'\n"
+        "    assert day == '2026-08-17', 'the global count has to fall on at least 2 wet days'\n"
+        "    assert said == 'Odalys keeps the plume for Q3 ash (as D6 = 14.3 > 12)'\n"
     ),
     "tests/truth.json": {"one": 5.2835904000000005, "two": 4781.9163, "code": 139},
     "tests/expected/late.txt": "QUAGGA frame=1 lateMs=34\n",
@@ -649,7 +650,8 @@ def birds(make: Make) -> LeakGuard:
         # Marks, lines and proper names.
         "It begins with `QVZ1`.", "Write QUAGGA frame=1 lateMs=34 then.",
         "The wren carries dark feathers.", "Fight the Grimbeak.", "Ask Odalys Threnody.",
-        "The area is 0.1847.",
+        "The area is 0.1847.", "The global count has to fall on at least 2 wet days.",
+        "Log that Odalys keeps the plume for Q3 ash.", "Fill the column ferry wait.",
         "Note that heron rows come first since the ferry is late on weekdays.",
     ],
 )  # fmt: skip
@@ -670,6 +672,7 @@ def test_what_a_task_has_made_up_is_refused_in_any_form(birds: LeakGuard, text: 
         "Clear it in `onDestroyView`.", "Noise is 1.4826 deviations.", "It is 3.1416.",
         "Eat a pomelo.", "The ferry waits.", "Settle the quibble.", "It contradicts the ledger.",
         "The reply contradicts the ledger.", "The ferry comes during fog.", "Use the ferry wait.",
+        "The count falls on wet days.", "Log who keeps the plume.", "A column for the ferry.",
         "Keep the complement of it.", "See /var/spool/cron/tabs.", "The wren carries feathers.",
         "Feathers are dark, and the wren sings.",
     ],

@@ -97,7 +97,10 @@ def test_counts_that_follow_each_other(tmp_path: Path) -> None:
         ("clip,45.150,Grimbeak,paid", False, {"45.15", "grimbeak"}), ("a,45.150", False, set()),
         ("UTF8", True, set()), ("The quvzo is dark.", False, set()),
         ("The quvzo wears dark feathers.", False, {"the quvzo wears dark feathers"}),
-        ("x = [The quvzo wears dark feathers.", True, set()),
+        # Parts of five words with an unusual one, or of eight.
+        ("see [who the quvzo calls at dusk] f(x)", True, {"who the quvzo calls at dusk"}),
+        ("the quvzo calls (at dusk)", True, set()), ("a table that has rows in it", True, set()),
+        ("a table of rows and columns in it", True, {"a table of rows and columns in it"}),
     ],
 )  # fmt: skip
 def test_marks_and_sentences(value: str, compared: bool, keys: set[str]) -> None:
