@@ -53,7 +53,7 @@ def variants(
         yield from (short for word in figures for short in shortened(word))
     else:
         yield from filter(None, (code_start(word) for word in figures if len(word) >= LONG_CODE))
-    lines = []
+    lines: list[str] = []
     for value, compared in programs:
         # The cells of a row, as programs write it.
         if value.count(",") >= 2:
