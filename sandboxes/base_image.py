@@ -15,9 +15,9 @@ from typing import Any
 
 from sandboxes.base import ImageMissingError, SandboxError
 from sandboxes.docker import KIND_LABEL, DockerEngine
+from sandboxes.engine import PUBLIC_BASE as PUBLIC_BASE
 from sandboxes.owner import scratch_dir
 
-PUBLIC_BASE = "debian:bookworm-slim"
 OWN_BASE = "skillopt/debian-base:bookworm"
 
 _SUITE = "bookworm"

@@ -15,6 +15,8 @@ from sandboxes.endpoint import Endpoint, root_cause
 if TYPE_CHECKING:
     from docker import APIClient
 
+PUBLIC_BASE = "debian:bookworm-slim"
+AGENT_BASE_IMAGE = "skillopt/agent-base:1"
 LIBREOFFICE_IMAGE = "skillopt/libreoffice:1"
 EXTRA_IMAGES = {"libreoffice": LIBREOFFICE_IMAGE}
 """Images that few need, by the names under which they are built. Each has a Dockerfile."""

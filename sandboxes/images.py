@@ -24,9 +24,8 @@ from sandboxes.base import ImageMissingError, SandboxError
 from sandboxes.base_image import ensure_base
 from sandboxes.docker import KIND_LABEL, DockerEngine
 from sandboxes.docker import RELAY_IMAGE as RELAY_IMAGE
+from sandboxes.engine import AGENT_BASE_IMAGE as AGENT_BASE_IMAGE
 from sandboxes.engine import EXTRA_IMAGES
-
-AGENT_BASE_IMAGE = "skillopt/agent-base:1"
 
 INPUTS_LABEL = "skillopt.inputs"
 STAGE_LABEL = "skillopt.stage"

@@ -24,7 +24,7 @@ from harnesses.gateway.session import Session
 from harnesses.harness import RolloutSite
 from harnesses.protocols.base import Conversation, Message, Reply
 from sandboxes.base import ExecResult, Mount, SandboxError, SandboxSpec
-from sandboxes.images import AGENT_BASE_IMAGE
+from sandboxes.engine import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import make_harmless, remove_tree
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sandboxes.base_image import PUBLIC_BASE
+from sandboxes.engine import AGENT_BASE_IMAGE, PUBLIC_BASE
 from sandboxes.errors import SkillOptError
-from sandboxes.images import AGENT_BASE_IMAGE, RELAY_IMAGE, ImageSpec, dockerfiles
+
+if TYPE_CHECKING:
+    from sandboxes.images import ImageSpec
 
 MOUNTS = "/opt/skillopt"
 _NPM_ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
@@ -65,6 +68,8 @@ class Toolchain:
         return f"{self.target}/{self.program}"
 
     def image_spec(self) -> ImageSpec:
+        from sandboxes.images import ImageSpec, dockerfiles
+
         return ImageSpec(
             tag=self.image,
             folder=dockerfiles() / "toolchain",
@@ -91,6 +96,8 @@ def image_specs(toolchains: Iterable[Toolchain], *, base: str = PUBLIC_BASE) -> 
         toolchains: of the agents to build.
         base: image of the base system.
     """
+    from sandboxes.images import RELAY_IMAGE, ImageSpec, dockerfiles
+
     folder = dockerfiles()
     return [
         ImageSpec(tag=AGENT_BASE_IMAGE, folder=folder / "agent-base", base=base),

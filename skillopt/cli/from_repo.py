@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from sandboxes.images import AGENT_BASE_IMAGE
+from sandboxes.engine import AGENT_BASE_IMAGE
 from sandboxes.registry import make_backend
 from skillopt.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from skillopt.cli.common import output, show_text

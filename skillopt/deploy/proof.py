@@ -26,7 +26,7 @@ from harnesses.gateway.upstreams import Answer, Call
 from harnesses.protocols.base import Conversation, ProtocolName, Reply
 from harnesses.protocols.registry import CODECS
 from sandboxes.base import Limits, SandboxError
-from sandboxes.images import AGENT_BASE_IMAGE
+from sandboxes.engine import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from sandboxes.registry import make_backend
 from skillopt.core.skill import Skill

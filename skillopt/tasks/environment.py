@@ -22,7 +22,7 @@ from typing import Literal
 from harnesses.agents.registry import CLI_AGENTS, agent_kind
 from sandboxes.backend import Backend, Keeps
 from sandboxes.base import HANDED, CopyRefusedError, Limits, Sandbox, SandboxError, SandboxSpec
-from sandboxes.images import AGENT_BASE_IMAGE
+from sandboxes.engine import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
 from skillopt.core.files import digest_of

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from sandboxes.images import context_files
 from skillopt.config.schema import Config
 from skillopt.core.types import BaseImage
 from skillopt.tasks.devcontainer import Devcontainer, find_devcontainer, read_devcontainer
@@ -206,6 +205,8 @@ def _staged(
         hidden: files and folders that are not copied.
         made: folder below which it is written.
     """
+    from sandboxes.images import context_files  # The engine's client is heavy.
+
     made.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=made, prefix=".environment-") as name:
         fresh = Path(name).resolve() / "context"

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sandboxes.images import AGENT_BASE_IMAGE
+from sandboxes.engine import AGENT_BASE_IMAGE
 from skillopt.core.types import BaseImage, Triggers
 from skillopt.tasks.generated import put
 from skillopt.tasks.harbor import DEFAULT_WORKDIR, TaskError, folder_digest

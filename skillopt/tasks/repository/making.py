@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandboxes.base import EngineUnavailableError, SandboxError
-from sandboxes.images import AGENT_BASE_IMAGE
+from sandboxes.engine import AGENT_BASE_IMAGE
 from sandboxes.owner import scratch_dir
 from sandboxes.trees import remove_tree
 from skillopt.core.types import Task
