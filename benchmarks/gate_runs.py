@@ -1,8 +1,9 @@
-"""Real trainings with a noisy target: the paper's gate and the project's, with one candidate a step
-and with three, on the same questions.
+"""Real trainings with a noisy target, whose skill is forgotten in a fifth of the runs: the paper's
+gate and the project's.
 
-The items and the scripted endpoint of :mod:`benchmarks.reference`, as questions in direct chat: the
-target forgets its skill in a fifth of the runs. ``python -m benchmarks gate_runs`` takes minutes.
+The items and the scripted endpoint of :mod:`benchmarks.reference`, as questions in direct chat:
+with one candidate a step and with three, with and without credit to single edits. The quickstart,
+in containers. ``python -m benchmarks gate_runs`` takes half an hour.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,37 +24,59 @@ from benchmarks.reference.items import make_items, write_questions
 from benchmarks.reference.measure import endpoint
 from benchmarks.reference.server import OPTIMIZER, TARGET
 from benchmarks.reference.sides import SKILL
-from skillopt import train
+from skillopt import RunResult, train
+from skillopt.config.inputs import read_config
 from skillopt.config.schema import Config
 
 GATES = ("strict", "fresh")
 CANDIDATES = (1, 3)
-SEEDS = range(12)
+CREDIT = (0.0, 0.5)
+"""The share of the step's rollouts that may be spent on finding out what single edits do."""
+SEEDS = range(20)
+EDITS = 3
+"""Most edits of a step; with one there is nothing to share out."""
+QUICKSTART_SEEDS = range(1, 5)
 NOISE = 0.2
 SIZES = {"train": 24, "val": 20, "test": 60}
 
 
 def run() -> dict[str, Any]:
-    """A row for each seed, gate and number of candidates, and the means."""
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="skillopt-gates-") as scratch:
-        for seed in SEEDS:
-            for gate, many in product(GATES, CANDIDATES):
-                rows.append(_run(Path(scratch) / f"{seed}-{gate}-{many}", seed, gate, many))
-                print(rows[-1], file=sys.stderr, flush=True)
-    return {"rows": rows, "means": means_of(rows)}
+    """A row for each training, and the means over the seeds."""
+    with (
+        tempfile.TemporaryDirectory(prefix="skillopt-gates-") as scratch,
+        ProcessPoolExecutor(2, get_context("spawn")) as pool,
+    ):
+        cells = list(product(SEEDS, GATES, CANDIDATES, CREDIT))
+        folders = [Path(scratch, "-".join(map(str, cell))) for cell in cells]
+        rows = _told(pool.map(_run, folders, *zip(*cells, strict=True)))
+        chores = list(product([Path(scratch)], QUICKSTART_SEEDS, GATES))
+        quickstart = _told(pool.map(_quickstart, *zip(*chores, strict=True)))
+    return {
+        "rows": rows,
+        "means": means_of(rows, ("gate", "candidates", "credit")),
+        "quickstart": {"rows": quickstart, "means": means_of(quickstart, ("gate",))},
+    }
 
 
-def means_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The means over the seeds, by gate and number of candidates."""
+def _told(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for row in rows:
+        print(row, file=sys.stderr, flush=True)
+        found.append(row)
+    return found
+
+
+def means_of(rows: list[dict[str, Any]], by: Sequence[str]) -> list[dict[str, Any]]:
+    """The means over the seeds of the rows that are alike in some keys."""
+    cells = dict.fromkeys(tuple(row[key] for key in by) for row in rows)
     return [
-        {"gate": gate, "candidates": many}
-        | _means([row for row in rows if (row["gate"], row["candidates"]) == (gate, many)])
-        for gate, many in product(GATES, CANDIDATES)
+        dict(zip(by, cell, strict=True))
+        | _means([row for row in rows if tuple(row[key] for key in by) == cell])
+        for cell in cells
     ]
 
 
-def _run(folder: Path, seed: int, gate: str, candidates: int) -> dict[str, Any]:
+def _run(folder: Path, seed: int, gate: str, candidates: int, credit: float) -> dict[str, Any]:
     """One training: the same tasks, replies and mistakes for both gates."""
     write_questions(folder / "tasks", make_items(seed, SIZES))
     skill = folder / "searchqa"
@@ -77,7 +103,8 @@ def _run(folder: Path, seed: int, gate: str, candidates: int) -> dict[str, Any]:
                 "batch_size": 8,
                 "minibatch": 4,
                 "candidates": candidates,
-                "learning_rate": {"start": 1, "end": 1, "schedule": "constant"},
+                "learning_rate": {"start": EDITS, "end": EDITS, "schedule": "constant"},
+                "credit": credit,
                 "slow_update": False,
                 "meta_skill": False,
             },
@@ -85,12 +112,29 @@ def _run(folder: Path, seed: int, gate: str, candidates: int) -> dict[str, Any]:
             "verifier": "benchmarks.reference.judge:judge",
         }
         result = train(Config.model_validate(config))
-    test, stages = result.summary["test"], result.summary["spent"]["stages"]
-    judged = [stages.get(stage, {}).get("rollouts", 0) for stage in ("gate", "race")]
-    return {
+    cell = {"seed": seed, "gate": gate, "candidates": candidates, "credit": credit}
+    return cell | _figures(result, started)
+
+
+def _quickstart(folder: Path, seed: int, gate: str) -> dict[str, Any]:
+    """One training of the quickstart, in containers."""
+    changes = {
+        "name": f"quickstart-{gate}-{seed}",
         "seed": seed,
-        "gate": gate,
-        "candidates": candidates,
+        "runs": str(folder / "runs"),
+        "upstreams.sim.seed": seed,
+        "upstreams.sim.noise": NOISE,
+        "gate.kind": gate,
+    }
+    started = time.monotonic()
+    result = train(read_config("quickstart/direct", changes))
+    return {"seed": seed, "gate": gate} | _figures(result, started)
+
+
+def _figures(result: RunResult, started: float) -> dict[str, Any]:
+    test, stages = result.summary["test"], result.summary["spent"]["stages"]
+    judged = [stages.get(stage, {}).get("rollouts", 0) for stage in ("gate", "race", "credit")]
+    return {
         "initial": test["initial"]["hard"]["value"],
         "test": test["best"]["hard"]["value"],
         "selection": result.summary["best_score"],
@@ -109,15 +153,25 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The table of ``docs/gates.md``."""
+    """The table of the questions in ``docs/gates.md``."""
+    return _table(found["means"], {"gate": "{}", "candidates": "{}", "credit": "{:g}"})
+
+
+def quickstart_table(found: dict[str, Any]) -> str:
+    """The table of the quickstart there."""
+    return _table(found["quickstart"]["means"], {"gate": "{}"})
+
+
+def _table(rows: list[dict[str, Any]], by: Mapping[str, str]) -> str:
+    heads = ("test, %", "gain, points", "selection, %", "accepted", "gate rollouts", "rollouts")
     lines = [
-        "| gate | candidates | test, % | gain, points | selection, % | accepted | gate rollouts "
-        "| rollouts |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| {' | '.join([*by, *heads])} |",
+        f"| {' | '.join(['---', *['---:'] * (len(by) - 1 + len(heads))])} |",
     ]
-    for means in found["means"]:
+    for means in rows:
         gain = means["gain"]
         shown = [
+            *(form.format(means[key]) for key, form in by.items()),
             f"{100 * means['test']:.1f}",
             f"{100 * gain['value']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]",
             f"{100 * means['selection']:.1f}",
@@ -125,5 +179,5 @@ def table(found: dict[str, Any]) -> str:
             f"{means['gate_rollouts']:.0f}",
             f"{means['rollouts']:.0f}",
         ]
-        lines.append(f"| {means['gate']} | {means['candidates']} | {' | '.join(shown)} |")
+        lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)

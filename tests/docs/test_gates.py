@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import candidates
-from benchmarks.gate_runs import table
+from benchmarks.gate_runs import quickstart_table, table
 from benchmarks.gates import POOLS, SIZES, _ratio, document, drawing
 from skillopt.gates.auto import LARGE
 from tests.helpers.documents import ROOT
@@ -25,6 +25,7 @@ def test_the_tables_are_those_of_the_last_run(results: Any) -> None:
     for name, text in document(results["gates"]).items():
         assert text in TEXT, name
     assert table(results["gate_runs"]) in TEXT
+    assert quickstart_table(results["gate_runs"]) in TEXT
     for name, text in candidates.document(results["candidates"]).items():
         assert text in TEXT, name
     shown = (ROOT / "docs" / "images" / "gates.svg").read_text("utf-8")
