@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,37 +27,31 @@ class Bench:
     gateway: Gateway
     places: SandboxSlots
     folder: Path
-    count: int = 0
+    skill: Path
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def request(self) -> Request:
         """A small task with a skill, in folders of its own."""
-        self.count += 1
-        record = self.folder / f"record-{self.count}"
-        workspace = self.folder / f"workspace-{self.count}"
+        number = next(self._numbers)
+        record = self.folder / f"record-{number}"
+        workspace = self.folder / f"workspace-{number}"
         record.mkdir()
         workspace.mkdir()
         return Request(
-            id=f"bench-{self.count}",
+            id=f"bench-{number}",
             instruction="Do it.",
             image=AGENT_BASE_IMAGE,
             workspace=workspace,
             workdir="/app",
-            skill=self.skill(),
+            skill=self.skill,
             model=ModelSpec("up", "sim-1"),
             timeout_s=120,
             limits=Limits(),
             budget=Budget(),
-            seed=self.count,
+            seed=number,
             env={},
             record=record,
         )
-
-    def skill(self) -> Path:
-        folder = self.folder / "skill" / "bench"
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            (folder / "SKILL.md").write_text(SKILL)
-        return folder
 
 
 @contextmanager
@@ -68,4 +63,7 @@ def place(upstream: Upstream, workers: int) -> Iterator[Bench]:
         Gateway({"up": upstream}, Path(scratch) / "s", lambda *_: 0.0) as gateway,
         SandboxSlots(gateway, backend, workers) as places,
     ):
-        yield Bench(backend, gateway, places, Path(folder))
+        skill = Path(folder) / "skill" / "bench"
+        skill.mkdir(parents=True)
+        (skill / "SKILL.md").write_text(SKILL)
+        yield Bench(backend, gateway, places, Path(folder), skill)
