@@ -34,7 +34,7 @@ from sandboxes.container import ROOT, ROOT_IDLE, home_of
 from sandboxes.disk import MEGABYTE, DiskGuard, processes_of
 from sandboxes.docker import IDLE, IDLE_USER, SANDBOX_KIND, DockerEngine
 from sandboxes.ending import Ending, end_alone, end_beside, end_of_shell, follow, kernel_kills
-from sandboxes.execution import ExecStream
+from sandboxes.execution import Chunks, ExecStream
 from sandboxes.files import OTHER_USER, Files, Mounted, SandboxFiles
 from sandboxes.namespaces import Namespace
 from sandboxes.output import Output
@@ -116,7 +116,7 @@ class DockerSandbox:
         output: Output,
         end: Deadline,
     ) -> Ending:
-        """Run a command beside the idle process."""
+        """Run a command in a container that goes on."""
         container = self._running()
         watch = Watch(end, self._guard())
         with self._begun(container, argv, env, cwd) as (stream, end_of):
@@ -135,7 +135,7 @@ class DockerSandbox:
     @contextlib.contextmanager
     def _begun(
         self, container: str, argv: Sequence[str], env: Mapping[str, str], cwd: str
-    ) -> Iterator[tuple[ExecStream | Running, Callable[[Watch], Ending]]]:
+    ) -> Iterator[tuple[Chunks, Callable[[Watch], Ending]]]:
         """A command that runs now: its output, and how it ended once that has."""
         if self._shell is not None:
             running = self._shell.begin(argv, env, cwd)
@@ -315,6 +315,7 @@ class DockerSandbox:
             raw._response.close()
             raise
         self._started = asked, time.monotonic()
+        self._kills_before = self._first_process = 0
         return raw
 
     def _complete(self, container: str) -> None:

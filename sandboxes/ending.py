@@ -8,9 +8,8 @@ from typing import Any
 
 from sandboxes.base import SandboxError
 from sandboxes.docker import DockerEngine
-from sandboxes.execution import ExecStream
+from sandboxes.execution import Chunks, ExecStream
 from sandboxes.output import Output
-from sandboxes.shell import Running
 from sandboxes.watch import Watch
 
 Ending = tuple[int | None, str | None]
@@ -28,7 +27,7 @@ _KILL_EVENT_S = 0.5
 _CGROUP_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
-def follow(stream: ExecStream | Running, output: Output, watch: Watch) -> str | None:
+def follow(stream: Chunks, output: Output, watch: Watch) -> str | None:
     """Pass output on until the command closes it; the limit that was reached, if one was."""
     while (limit := watch.reached()) is None:
         chunks = stream.read(watch.pause_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from sandboxes.base import SandboxError
 from sandboxes.output import STREAMS
@@ -35,8 +35,16 @@ def early_bytes(raw: Any) -> bytes:
         return b""
 
 
+class Chunks(Protocol):
+    """The output of a command, as it comes."""
+
+    def read(self, timeout_s: float) -> list[tuple[str, bytes]] | None:
+        """Chunks with the name of their stream; none if nothing came in time, None at the end."""
+
+
 class ExecStream:
-    """Wraps what ``exec_start(..., socket=True)`` and ``attach_socket`` of the SDK return."""
+    """Wraps what ``exec_start(..., socket=True)`` and ``attach_socket`` of the SDK return.
+    Implements :class:`Chunks`."""
 
     def __init__(self, raw: Any) -> None:
         self._response = raw._response
@@ -48,7 +56,6 @@ class ExecStream:
         self._response.close()
 
     def read(self, timeout_s: float) -> list[tuple[str, bytes]] | None:
-        """Chunks with the name of their stream; none if nothing came in time, None at the end."""
         if self._pending and (ready := self._frames()):
             return ready
         if self._ended:

@@ -64,8 +64,7 @@ class Shell:
 
 
 class Running:
-    """The output of one command of a :class:`Shell`; read like an
-    :class:`sandboxes.execution.ExecStream`."""
+    """One command of a :class:`Shell`. Implements :class:`sandboxes.execution.Chunks`."""
 
     def __init__(self, stream: ExecStream, mark: bytes) -> None:
         self._stream = stream
@@ -76,7 +75,6 @@ class Running:
         """None until it has ended, and if its shell has ended before."""
 
     def read(self, timeout_s: float) -> list[tuple[str, bytes]] | None:
-        """Chunks with the name of their stream; none if nothing came in time, None at the end."""
         if not self._ends:
             return None
         chunks = self._stream.read(timeout_s)
