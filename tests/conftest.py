@@ -190,10 +190,12 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @cache
 def _shards(number: int) -> dict[Path, int]:
-    """Which shard has which file. Dealt out by size, they take about as long as each other."""
+    """Which shard has which file. Dealt out by size, to and fro, they take about as long as each
+    other."""
     found = Path(__file__).parent.rglob("*.py")
     order = sorted(found, key=lambda path: (path.stat().st_size, path))
-    return dict(zip(order, cycle(range(number)), strict=False))
+    turns = cycle([*range(number), *reversed(range(number))])
+    return dict(zip(order, turns, strict=False))
 
 
 def pytest_collection() -> None:
