@@ -277,7 +277,7 @@ class DockerSandbox:
             raise SandboxError(f"the sandbox of {self._spec.image} {self._dead}; start a new one")
 
     def _running(self) -> str:
-        """The container, in which a process idles."""
+        """The container, in which a command can be begun."""
         self._check_usable()
         if self._container is None or not self._up:
             try:

