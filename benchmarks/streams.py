@@ -24,6 +24,7 @@ from harnesses.base import ModelSpec
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant
 from harnesses.gateway.upstreams import HttpUpstream
+from skillopt.cli import set_up_process
 
 EVENTS, GAP_S = 2000, 0.002
 ROUNDS = 3
@@ -51,6 +52,7 @@ def run(events: int = EVENTS, gap_s: float = GAP_S, rounds: int = ROUNDS) -> dic
         gap_s: seconds between two events.
         rounds: the number of streams, one after another.
     """
+    set_up_process()
     with _service() as port, TemporaryDirectory() as folder:
         upstream = HttpUpstream(
             "anthropic", f"http://127.0.0.1:{port}", "", frozenset({"messages"})

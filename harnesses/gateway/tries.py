@@ -13,6 +13,7 @@ from harnesses.gateway.door import NoReplyError, opened
 from harnesses.gateway.patience import LIMITS, RETRIED, Attempts, told_pause
 from harnesses.gateway.service import Service
 from harnesses.gateway.service_time import ServiceTime
+from harnesses.gateway.time_limit import TimeLimit
 from harnesses.gateway.upstreams import (
     Answer,
     Call,
@@ -197,12 +198,12 @@ class Tries:
 
     async def _patient(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks of an answer, as long as there is patience."""
-        patience = self.service.patience
+        patience, limit = self.service.patience, TimeLimit()
         try:
             while True:
                 try:
                     silence_s = self.left_s + self._silence_s + 1.0
-                    async with asyncio.timeout(min(self._stalled_s, silence_s)):
+                    with limit.of(min(self._stalled_s, silence_s)):
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return
@@ -212,6 +213,7 @@ class Tries:
                     raise self.impatient("a reply without content")
                 yield chunk
         finally:
+            limit.close()
             await closed(chunks)
 
     def _check_account(self, said: Refusal, told: float | None) -> None:
