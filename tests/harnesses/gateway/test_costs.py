@@ -259,8 +259,7 @@ def test_a_connection_may_be_used_again_before_its_last_stream_is_taken() -> Non
     [
         # Before the first read, and after each of these: a stream is fast if the last two reads
         # were less than one and a half pauses apart.
-        ([], [False]), ([0.0, 0.0085], [False, False, True]),
-        ([0.0, 0.0091], [False, False, False]),
+        ([], [False]), ([0.0, 0.01], [False, False, True]), ([0.0, 0.0105], [False, False, False]),
         ([5.0, 5.0, 6.0, 6.001], [False, False, True, False, True]),
     ],
 )  # fmt: skip
