@@ -1,4 +1,5 @@
-"""What a stream costs this process, event by event: ``python -m benchmarks.streams``.
+"""What a stream costs this process, event by event: ``python -m benchmarks.streams``, or
+``python -m benchmarks.streams encrypted``.
 
 A service, the gateway and a client, each a process of its own. The service sends the events of one
 Messages reply at a steady pace; each event has the time at which it was sent.
@@ -8,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import trustme
 
 from harnesses.base import ModelSpec
 from harnesses.gateway.gateway import Gateway
@@ -44,19 +49,21 @@ class Measured:
     delays_ms: tuple[float, ...]
 
 
-def run(events: int = EVENTS, gap_s: float = GAP_S, rounds: int = ROUNDS) -> dict[str, float]:
+def run(
+    events: int = EVENTS, gap_s: float = GAP_S, rounds: int = ROUNDS, encrypted: bool = False
+) -> dict[str, float]:
     """The cheapest of some streams, and the delays of all.
 
     Args:
         events: of a stream.
         gap_s: seconds between two events.
         rounds: the number of streams, one after another.
+        encrypted: whether the service is asked over TLS, as services on the internet are.
     """
     set_up_process()
-    with _service() as port, TemporaryDirectory() as folder:
-        upstream = HttpUpstream(
-            "anthropic", f"http://127.0.0.1:{port}", "", frozenset({"messages"})
-        )
+    with TemporaryDirectory() as folder, _service(folder if encrypted else "") as port:
+        url = f"http{'s' * encrypted}://localhost:{port}"
+        upstream = HttpUpstream("anthropic", url, "", frozenset({"messages"}))
         with Gateway({"up": upstream}, Path(folder) / "s", lambda *_: 0.0) as gateway:
             found = [_stream(gateway, events, gap_s) for _ in range(rounds + 1)][1:]
     delays = sorted(delay for one in found for delay in one.delays_ms)
@@ -85,9 +92,16 @@ def _stream(gateway: Gateway, events: int, gap_s: float) -> Measured:
 
 
 @contextmanager
-def _service() -> Iterator[int]:
-    """The port of a service that is a process of its own."""
-    service = subprocess.Popen([*_SELF, "service"], stdout=subprocess.PIPE, text=True)
+def _service(certificates: str) -> Iterator[int]:
+    """The port of a service that is a process of its own, with certificates in a folder."""
+    if certificates:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(f"{certificates}/ca.pem")
+        issued = authority.issue_cert("localhost")
+        issued.private_key_and_cert_chain_pem.write_to_path(f"{certificates}/service.pem")
+        os.environ["SSL_CERT_FILE"] = f"{certificates}/ca.pem"
+    argv = [*_SELF, "service", certificates]
+    service = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
         assert service.stdout is not None
         yield int(service.stdout.readline())
@@ -99,8 +113,12 @@ def _service() -> Iterator[int]:
 _SELF = [sys.executable, "-m", "benchmarks.streams"]
 
 
-async def _serve() -> None:
-    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+async def _serve(certificates: str) -> None:
+    context = None
+    if certificates:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{certificates}/service.pem")
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -175,12 +193,12 @@ def _ask(path: str, token: str, events: str, gap_s: str) -> None:
 
 def main(argv: list[str]) -> None:
     match argv:
-        case ["service"]:
-            asyncio.run(_serve())
+        case ["service", certificates]:
+            asyncio.run(_serve(certificates))
         case ["client", *rest]:
             _ask(*rest)
         case _:
-            for name, value in run().items():
+            for name, value in run(encrypted="encrypted" in argv).items():
                 print(f"{name}: {value}")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from harnesses.gateway.time_limit import TimeLimit
 
 if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream
     from httpcore2 import AsyncNetworkStream
 
 Read = Callable[[int, float | None], Awaitable[bytes]]
@@ -21,6 +22,7 @@ Read = Callable[[int, float | None], Awaitable[bytes]]
 GATHER_S = 0.007
 """Seconds for which nothing is read of a fast stream, after something has been."""
 _HELD_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 _SIZE_BEGUN = re.compile(rb"[0-9A-Fa-f]{0,7}\r?")
 
@@ -37,7 +39,7 @@ class _Gathering:
         """What the connection has made of what was read last."""
 
     async def pause(self) -> None:
-        """To be awaited before each read of the connection: what was read before can be taken. If
+        """To be awaited before each read of the socket: what was read before can be taken. If
         the stream is a fast one, nothing is read for a while, so that what the service sends
         meanwhile is read, judged and passed on at once."""
         self._ready.set()
@@ -95,12 +97,18 @@ async def gathered(
 
     Args:
         chunks: of the stream.
-        connection: that they are read from.
+        connection: that they are read from. If it is none that is known, its stream stays as it is.
     """
+    source = _socket_of(connection)
+    if source is None:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+        return
     gathering = _Gathering()
 
     async def read() -> None:
-        with _read_by(connection, gathering):
+        with _read_by(connection, source, gathering):
             await gathering.read(chunks)
 
     reading = asyncio.ensure_future(read())
@@ -113,22 +121,47 @@ async def gathered(
         await asyncio.wait({reading})
 
 
+def _socket_of(connection: AsyncNetworkStream) -> ByteReceiveStream | None:
+    """What a connection is read from in the end, below all encryption; None if that is unknown."""
+    from anyio.abc import ByteReceiveStream
+    from anyio.streams.tls import TLSStream
+
+    stream: object = getattr(connection, "_stream", None)
+    while isinstance(stream, TLSStream):
+        stream = stream.transport_stream
+    return stream if isinstance(stream, ByteReceiveStream) else None
+
+
 @contextmanager
-def _read_by(connection: AsyncNetworkStream, gathering: _Gathering) -> Iterator[None]:
-    """Pause before the reads of a connection: it alone knows when all has been read that has come.
+def _read_by(
+    connection: AsyncNetworkStream, source: ByteReceiveStream, gathering: _Gathering
+) -> Iterator[None]:
+    """Pause before the reads of a connection's socket: only then all has been parsed that has come.
+    One read of an encrypted connection gives one record, however many have come.
 
     At the end of a stream others may use the connection already, and gather by themselves.
     """
     limit = TimeLimit()
+    original = partial(type(source).receive, source)
+
+    async def receive(max_bytes: int = _READ_BYTES) -> bytes:
+        await gathering.pause()
+        try:
+            return await original(max_bytes)
+        finally:
+            gathering.came()
+
     read = _Reader(_read_at_less_cost(connection, limit), gathering).read
-    methods = vars(connection)
-    methods["read"] = read
+    replaced = [(vars(connection), "read", read), (vars(source), "receive", receive)]
+    for methods, name, own in replaced:
+        methods[name] = own
     try:
         yield
     finally:
         limit.close()
-        if methods.get("read") is read:
-            del methods["read"]
+        for methods, name, own in replaced:
+            if methods.get(name) is own:
+                del methods[name]
 
 
 class _Reader:
@@ -152,23 +185,16 @@ class _Reader:
         content, end = whole_chunks(self._given)
         # If it has read the same, chunk by chunk, it stands between two chunks now.
         between = content == self._gathering.parsed() and end == len(self._given) > 0
-        self._given = await self._next(max_bytes, timeout)
+        self._given = await self._read(max_bytes, timeout)
         while between and self._given:
             content, end = whole_chunks(self._given)
             await self._gathering.hold(content)
             rest = self._given[end:]
-            if not may_become_chunk(rest) or not (more := await self._next(max_bytes, timeout)):
+            if not may_become_chunk(rest) or not (more := await self._read(max_bytes, timeout)):
                 self._given = rest
                 break
             self._given = rest + more
         return self._given
-
-    async def _next(self, max_bytes: int, timeout: float | None) -> bytes:
-        await self._gathering.pause()
-        try:
-            return await self._read(max_bytes, timeout)
-        finally:
-            self._gathering.came()
 
 
 def whole_chunks(raw: bytes) -> tuple[bytes, int]:
@@ -198,9 +224,7 @@ def _read_at_less_cost(connection: AsyncNetworkStream, limit: TimeLimit) -> Read
     import anyio
     import httpcore2
 
-    stream = getattr(connection, "_stream", None)
-    if not isinstance(stream, anyio.abc.ByteReceiveStream):
-        return partial(type(connection).read, connection)
+    stream: ByteReceiveStream = vars(connection)["_stream"]
 
     async def read(max_bytes: int, timeout: float | None = None) -> bytes:
         try:

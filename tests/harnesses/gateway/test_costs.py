@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from anyio.abc import ByteReceiveStream
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -187,18 +188,41 @@ def test_a_client_that_leaves_after_the_last_event_has_its_reply() -> None:
     assert found.reply is not None and found.reply.text == "hellohello" and found.events == 7
 
 
-class Connection:
-    """A connection from which the items of a script can be read, each after its pause."""
+class Socket(ByteReceiveStream):
+    """What gives the items of a script, each after its pause."""
 
     def __init__(self, script: Iterable[tuple[float, bytes]]) -> None:
         self._script = iter(script)
-        self.reads, self.closed = 0, False
+        self.reads = 0
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def receive(self, max_bytes: int = 9) -> bytes:
         pause_s, data = next(self._script, (0.0, b""))
         await asyncio.sleep(pause_s)
         self.reads += 1
         return data
+
+    async def aclose(self) -> None:
+        raise AssertionError("the pool closes it")
+
+
+class Connection:
+    """A connection from which the items of a script can be read."""
+
+    def __init__(self, script: Iterable[tuple[float, bytes]]) -> None:
+        self._stream = Socket(script)
+        self.closed = False
+
+    @property
+    def reads(self) -> int:
+        return self._stream.reads
+
+    @property
+    def as_before(self) -> bool:
+        """Whether others can use it."""
+        return "read" not in vars(self) and "receive" not in vars(self._stream)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.receive(max_bytes)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """What is read, byte by byte; an exclamation mark is an error."""
@@ -229,7 +253,14 @@ def taken(connection: Any) -> tuple[list[bytes], str]:
 def test_what_is_read_at_once_is_passed_on_at_once(pause_s: float) -> None:
     connection = Connection([(pause_s, b"abc"), (pause_s, b"de"), (pause_s, b"f")])
     assert taken(connection) == ([b"abc", b"de", b"f"], "")
-    assert connection.closed and "read" not in vars(connection), "others will use the connection"
+    assert connection.closed and connection.as_before
+
+
+def test_a_stream_of_an_unknown_kind_stays_as_it_is() -> None:
+    connection = Connection([(0.0, b"abc"), (0.0, b"d!")])
+    stream = connection._stream
+    connection._stream = SimpleNamespace(receive=stream.receive)  # type: ignore[assignment]
+    assert taken(connection) == ([b"a", b"b", b"c", b"d"], "it broke") and connection.closed
 
 
 @pytest.mark.parametrize("pause_s", [0, 0.002, 0.02])
@@ -251,7 +282,7 @@ def test_a_connection_may_be_used_again_before_its_last_stream_is_taken() -> Non
         found.append(await anext(second))
         return [*found, *[chunk async for chunk in first], *[chunk async for chunk in second]]
 
-    assert asyncio.run(two()) == [b"abc", b"de"] and "read" not in vars(connection)
+    assert asyncio.run(two()) == [b"abc", b"de"] and connection.as_before
 
 
 @pytest.mark.parametrize(
@@ -304,7 +335,7 @@ def test_a_reader_that_leaves_closes_the_stream_and_a_slow_one_stops_it() -> Non
         await chunks.aclose()
 
     asyncio.run(leave())
-    assert "read" not in vars(connection) and connection.reads < 20
+    assert connection.as_before and connection.reads < 20
 
 
 @pytest.mark.parametrize("line", [b"x: " + b"a" * 1000 + b"\r\n", b"a" * 1000])

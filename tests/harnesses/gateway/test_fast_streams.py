@@ -5,25 +5,44 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable, Sequence
+import ssl
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import h11
 import pytest
+import trustme
+from anyio.abc import ByteReceiveStream
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harnesses.gateway import fast_streams
 from harnesses.gateway.fast_streams import gathered, may_become_chunk, whole_chunks
+from harnesses.gateway.upstreams import Call, HttpUpstream
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class Pieces(ByteReceiveStream):
+    """A socket whose bytes come in pieces."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    async def receive(self, max_bytes: int = 0) -> bytes:
+        await asyncio.sleep(0)
+        return next(self._pieces, b"")
+
+    async def aclose(self) -> None:
+        raise AssertionError("the pool closes it")
 
 
 class Parsed:
     """A connection whose bytes come in pieces, and the parser that httpcore2 uses too."""
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = iter(pieces)
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._stream = Pieces(pieces)
         self.parser = h11.Connection(h11.CLIENT)
         self.parser.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
         self.parser.send(h11.EndOfMessage())
@@ -31,8 +50,7 @@ class Parsed:
         """How many bytes the parser got."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        await asyncio.sleep(0)
-        return next(self._pieces, b"")
+        return await self._stream.receive(max_bytes)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         while True:
@@ -131,8 +149,7 @@ def test_chunks_that_are_not_taken_are_not_read() -> None:
     read: list[bytes] = []
 
     async def leave() -> None:
-        connection = Parsed([])
-        connection._pieces = (read.append(piece) or piece for piece in pieces)  # type: ignore[func-returns-value]
+        connection = Parsed(read.append(piece) or piece for piece in pieces)  # type: ignore[func-returns-value]
         chunks = gathered(connection.chunks(), connection)  # type: ignore[arg-type]
         await anext(chunks)
         await asyncio.sleep(0.05)
@@ -185,3 +202,53 @@ LONG = fast_streams._HELD_BYTES
 )  # fmt: skip
 def test_what_may_become_a_chunk_is_waited_for(raw: bytes, may: bool) -> None:
     assert may_become_chunk(raw) is may
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_what_has_come_together_is_read_together(
+    encrypted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One read of an encrypted connection gives one record: each must not have a pause."""
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    events, connections, pauses = [b"data: %d\n\n" % n for n in range(300)], [], []
+    pause = fast_streams._Gathering.pause
+
+    async def counted(self: fast_streams._Gathering) -> None:
+        pauses.append(self)
+        await pause(self)
+
+    monkeypatch.setattr(fast_streams._Gathering, "pause", counted)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(2)
+            writer.write(HEAD.replace(b"OK\r\n", b"OK\r\ncontent-type: text/event-stream\r\n"))
+            for event in events:
+                writer.write(chunked([event]))
+            writer.write(b"0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async def read() -> None:
+        server = await asyncio.start_server(
+            serve, "127.0.0.1", 0, ssl=context if encrypted else None
+        )
+        port = server.sockets[0].getsockname()[1]
+        url = f"http{'s' * encrypted}://localhost:{port}"
+        upstream = HttpUpstream("openai", url, "", frozenset({"chat"}))
+        try:
+            for _ in range(2):
+                answer = await upstream.send(Call("chat", "/v1/chat/completions", {}, {}, 1))
+                found = [chunk async for chunk in answer.chunks]
+                assert b"".join(found) == b"".join(events)
+        finally:
+            await upstream.close()
+            server.close()
+
+    asyncio.run(read())
+    assert len(connections) == 1 and len(pauses) < 40
