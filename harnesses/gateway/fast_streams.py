@@ -167,8 +167,8 @@ def _read_by(
 class _Reader:
     """Reads a connection, and spares its parser the whole chunks of a body (RFC 9112, 7.1).
 
-    The parser takes as long for one chunk as all else does. All that is not a whole chunk with
-    content, it gets: the end, extensions, trailers, faults.
+    For each chunk the parser would take as long as for a read. It gets all that is not a whole
+    chunk with content: the end, extensions, trailers, faults.
 
     Args:
         read: of the connection.
@@ -219,8 +219,8 @@ def may_become_chunk(raw: bytes) -> bool:
 
 
 def _read_at_less_cost(connection: AsyncNetworkStream, limit: TimeLimit) -> Read:
-    """The connection's way to read, without the cost of a new limit of time for each read, which is
-    half of all."""
+    """The connection's way to read, without a new limit of time for each read: to begin and end one
+    costs more than the read."""
     import anyio
     import httpcore2
 
