@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harnesses.gateway.time_limit import TimeLimit
 
@@ -99,7 +99,8 @@ async def gathered(
         chunks: of the stream.
         connection: that they are read from. If it is none that is known, its stream stays as it is.
     """
-    source = _socket_of(connection)
+    stream: Any = getattr(connection, "_stream", None)
+    source = _socket_of(stream)
     if source is None:
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -108,7 +109,7 @@ async def gathered(
     gathering = _Gathering()
 
     async def read() -> None:
-        with _read_by(connection, source, gathering):
+        with _read_by(connection, stream, source, gathering):
             await gathering.read(chunks)
 
     reading = asyncio.ensure_future(read())
@@ -121,12 +122,11 @@ async def gathered(
         await asyncio.wait({reading})
 
 
-def _socket_of(connection: AsyncNetworkStream) -> ByteReceiveStream | None:
-    """What a connection is read from in the end, below all encryption; None if that is unknown."""
+def _socket_of(stream: object) -> ByteReceiveStream | None:
+    """What a stream is read from in the end, below all encryption; None if that is unknown."""
     from anyio.abc import ByteReceiveStream
     from anyio.streams.tls import TLSStream
 
-    stream: object = getattr(connection, "_stream", None)
     while isinstance(stream, TLSStream):
         stream = stream.transport_stream
     return stream if isinstance(stream, ByteReceiveStream) else None
@@ -134,7 +134,10 @@ def _socket_of(connection: AsyncNetworkStream) -> ByteReceiveStream | None:
 
 @contextmanager
 def _read_by(
-    connection: AsyncNetworkStream, source: ByteReceiveStream, gathering: _Gathering
+    connection: AsyncNetworkStream,
+    stream: ByteReceiveStream,
+    source: ByteReceiveStream,
+    gathering: _Gathering,
 ) -> Iterator[None]:
     """Pause before the reads of a connection's socket: only then all has been parsed that has come.
     One read of an encrypted connection gives one record, however many have come.
@@ -151,7 +154,7 @@ def _read_by(
         finally:
             gathering.came()
 
-    read = _Reader(_read_at_less_cost(connection, limit), gathering).read
+    read = _Reader(_read_at_less_cost(stream, limit), gathering).read
     replaced = [(vars(connection), "read", read), (vars(source), "receive", receive)]
     for methods, name, own in replaced:
         methods[name] = own
@@ -218,13 +221,11 @@ def may_become_chunk(raw: bytes) -> bool:
     return 0 < size <= _HELD_BYTES and b"\r\n".startswith(held[size:]) and len(held) < size + 2
 
 
-def _read_at_less_cost(connection: AsyncNetworkStream, limit: TimeLimit) -> Read:
+def _read_at_less_cost(stream: ByteReceiveStream, limit: TimeLimit) -> Read:
     """The connection's way to read, without a new limit of time for each read: to begin and end one
     costs more than the read."""
     import anyio
     import httpcore2
-
-    stream: ByteReceiveStream = vars(connection)["_stream"]
 
     async def read(max_bytes: int, timeout: float | None = None) -> bytes:
         try:
