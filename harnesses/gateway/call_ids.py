@@ -24,8 +24,6 @@ from harnesses.protocols.sse import MAX_EVENT, event
 _FITS = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What every client and service accepts."""
 _BLANK = b"\n\n"
-_MARKS = (b"tool_calls", b"tool_use", b"call_id")
-"""One of these is in every event with an id of a call."""
 
 Rename = Callable[[int, str], str]
 """A function from the position of a call in its reply, and its service's id, to its own id."""
@@ -135,16 +133,21 @@ def _events_changed(
     protocol: ProtocolName, raw: bytes, rename: Rename, calls: Calls | None
 ) -> bytes:
     """Whole events of a stream with our own ids."""
-    if not any(mark in raw for mark in _MARKS):
+    if not _may_have_ids(raw):
         return raw
     events = [one + _BLANK for one in raw[: -len(_BLANK)].split(_BLANK)]
     return b"".join(_event_changed(protocol, one, rename, calls) for one in events)
 
 
+def _may_have_ids(raw: bytes) -> bool:
+    """Whether one of the words is in it that are in every event with an id of a call."""
+    return b"tool_calls" in raw or b"tool_use" in raw or b"call_id" in raw
+
+
 def _event_changed(
     protocol: ProtocolName, raw: bytes, rename: Rename, calls: Calls | None
 ) -> bytes:
-    if not any(mark in raw for mark in _MARKS):
+    if not _may_have_ids(raw):
         return raw
     name, data = "", []
     for line in raw.removeprefix(b"\xef\xbb\xbf").splitlines():

@@ -39,6 +39,10 @@ PARSE_S = 0.1
 small chunks of a fast stream by itself costs several times as much."""
 _HELD_BYTES = 64 * 1024
 
+SERVERS_SEND = "skillopt.send"
+"""The key in a scope of the server's own function to send. The chunks of a stream go straight to
+it: the framework's wrappers look at the beginning of an answer, but take time for each part."""
+
 Price = Callable[[Usage], Usage]
 
 
@@ -183,7 +187,7 @@ class Forward:
         session.active += 1
         try:
             answer = self._route.back(await self._tries.answer())
-            await self._pass_on(answer, send)
+            await self._pass_on(answer, send, scope.get(SERVERS_SEND, send))
         except GivenUpError as error:
             if not session.failure:
                 session.failure = str(error)
@@ -198,7 +202,7 @@ class Forward:
             self._tries.give_back()
             self._tries.rests()
 
-    async def _pass_on(self, answer: Answer, send: Send) -> None:
+    async def _pass_on(self, answer: Answer, send: Send, straight: Send) -> None:
         """Pass an answer on as it comes, and record it as far as it came."""
         passing = Passing(self._route.call.protocol, answer, self._tries.refusal)
         passed = reply_headers(answer.headers, self._service.secrets())
@@ -217,7 +221,7 @@ class Forward:
                 self._tries.rests()  # The time that the client takes to read is its own.
                 self._sending = now()
                 body = plain(chunk)
-                await send({"type": "http.response.body", "body": body, "more_body": True})
+                await straight({"type": "http.response.body", "body": body, "more_body": True})
                 self._sending = math.inf
                 self._tries.silent_since(silent)
             passing.ended()

@@ -24,7 +24,7 @@ from harnesses.gateway.bodies import MAX_BODY, Bodies, BodyError
 from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
 from harnesses.gateway.confinement import remote_address
 from harnesses.gateway.exchange import unanswered
-from harnesses.gateway.forward import OVER, Forward
+from harnesses.gateway.forward import OVER, SERVERS_SEND, Forward
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.plan_upstreams import login_of, program_token, secrets_of
 from harnesses.gateway.plan_windows import PlanWindow
@@ -101,7 +101,7 @@ class Gateway:
         import uvicorn
 
         config = uvicorn.Config(
-            self._app(),
+            _noted(self._app()),
             uds=str(self.socket),
             http="h11",  # Its headers are bounded; those of httptools would fill the memory.
             log_level="critical",
@@ -245,8 +245,7 @@ class Gateway:
             self._on_plan(news)
 
     def _alive(self, session: Session) -> bool:
-        with self._lock:
-            return session.token in self._sessions
+        return session.token in self._sessions
 
     def _app(self) -> Any:
         from contextlib import asynccontextmanager
@@ -420,6 +419,16 @@ class Gateway:
         if login_of(self.upstreams[model.upstream]):
             return replace(usage, cost_usd=0.0, included=True)
         return replace(usage, cost_usd=self._price(model.name, usage))
+
+
+def _noted(app: ASGIApp) -> ASGIApp:
+    """An application whose scopes have the server's own function to send."""
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[SERVERS_SEND] = send
+        await app(scope, receive, send)
+
+    return noting
 
 
 def _until_disconnected(reply: ASGIApp, expired: Expired) -> ASGIApp:

@@ -31,16 +31,16 @@ class ServiceTime:
             key: of what waits.
             at: when it begins; a time in the future if waiting so long is nothing unusual.
         """
-        self.end(key)
+        moment = now()
         with self._lock:
-            self._open[key] = now() if at is None else at
+            self._close(key, moment)
+            self._open[key] = moment if at is None else at
 
     def end(self, key: Hashable) -> None:
         """End an interval, if there is one of this key."""
+        moment = now()
         with self._lock:
-            began = self._open.pop(key, None)
-            if began is not None:
-                self._add(began, now())
+            self._close(key, moment)
 
     def add(self, began: float, ended: float) -> None:
         """Count an interval that has passed."""
@@ -57,6 +57,11 @@ class ServiceTime:
                 return self._closed_s
             spans = [*self._closed, *running]
         return _length(_union(spans))
+
+    def _close(self, key: Hashable, ended: float) -> None:
+        began = self._open.pop(key, None)
+        if began is not None:
+            self._add(began, ended)
 
     def _add(self, began: float, ended: float) -> None:
         if ended > began:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from harnesses.base import ModelSpec
 from harnesses.clock import now
@@ -69,13 +70,13 @@ class Tries:
         """The session waits for the service from now on, or from some seconds on."""
         self.waited.begin(self._key, now() + unusual_in_s)
 
-    @property
+    @cached_property
     def _silence_s(self) -> float:
         """Seconds without content in a reply that has begun which are nothing unusual."""
         patience = self.service.patience.silence_s
         return patience if self.thinking_s is None else max(patience, self.thinking_s)
 
-    @property
+    @cached_property
     def _stalled_s(self) -> float:
         """Seconds without content after which a try is given up and another begun."""
         return self.service.patience.stalled_s if self.thinking_s is None else self._silence_s
@@ -86,7 +87,7 @@ class Tries:
 
     def silent_since(self, at: float) -> None:
         """No content has come since then."""
-        self.waits(max(0.0, at + self._silence_s - now()))
+        self.waited.begin(self._key, max(now(), at + self._silence_s))
 
     def rests(self) -> None:
         """The session does not wait for the service."""
@@ -198,19 +199,19 @@ class Tries:
 
     async def _patient(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks of an answer, as long as there is patience."""
-        patience, limit = self.service.patience, TimeLimit()
+        limit, longest_s = TimeLimit(), self.service.patience.total_s + 1.0
         try:
             while True:
+                left_s = longest_s - self.waited.seconds
+                if left_s < 0:
+                    raise self.impatient("a reply without content")
                 try:
-                    silence_s = self.left_s + self._silence_s + 1.0
-                    with limit.of(min(self._stalled_s, silence_s)):
+                    with limit.of(min(self._stalled_s, left_s + self._silence_s)):
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
                     raise UpstreamError("the reply stalled") from None
-                if self.waited.seconds > patience.total_s + 1.0:
-                    raise self.impatient("a reply without content")
                 yield chunk
         finally:
             limit.close()

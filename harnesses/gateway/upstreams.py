@@ -20,7 +20,7 @@ from harnesses.gateway.addresses import (
     key_headers,
 )
 from harnesses.gateway.cloud_logins import AwsLogin, CloudLoginError, GoogleLogin
-from harnesses.gateway.fast_streams import gathered
+from harnesses.gateway.fast_streams import gathered, watch
 from harnesses.gateway.headers import request_headers
 from harnesses.gateway.refused_parts import RefusedParts
 from harnesses.protocols.base import ProtocolName
@@ -177,24 +177,17 @@ class HttpUpstream:
             body = fitted_body(self.kind, call.protocol, call.body)
             body = self._refused.body(call.protocol, body)
             response = await self._response(call, url, headers, body)
-            chunks = _chunks(response, at)
+            # A service may repeat what it was sent.
+            secret = response.request.headers.get("x-amz-security-token", key)
+            chunks = _chunks(response, at, secret)
             if response.status_code == 400:
                 raw = await _start_of(chunks)
                 said = raw.decode("utf-8", "replace")
                 if self._refused.learn(call.protocol, said, headers, body):
                     continue
                 chunks = _again(raw)
-            kind = response.headers.get("content-type", "application/json")
-            if "event-stream" in kind and "network_stream" in response.extensions:
-                chunks = gathered(chunks, response.extensions["network_stream"])
-            # A service may repeat what it was sent.
-            secret = response.request.headers.get("x-amz-security-token", key)
-            return Answer(
-                response.status_code,
-                kind,
-                _without(secret.encode(), chunks),
-                headers={name.lower(): value for name, value in response.headers.items()},
-            )
+            named = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, _kind(response), chunks, headers=named)
 
     async def _response(
         self, call: Call, url: str, headers: Mapping[str, str], body: Mapping[str, Any]
@@ -206,7 +199,7 @@ class HttpUpstream:
         client, limit = self._client(), max(self.timeout_s, call.silence_s or 0.0)
         request = client.build_request(
             "POST", url, json=body, headers=headers,
-            timeout=httpx2.Timeout(limit, connect=10.0),
+            timeout=httpx2.Timeout(limit, connect=10.0), extensions={"trace": watch},
         )  # fmt: skip
         if self.cloud_login == "aws":
             signed = asyncio.to_thread(self._aws.headers, str(request.url), request.content)
@@ -251,17 +244,16 @@ async def answer_of(
     import httpx2
 
     timeout = httpx2.Timeout(silence_s, connect=10.0)
-    request = client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
+    request = client.build_request(
+        "POST", url, content=body, headers=headers, timeout=timeout, extensions={"trace": watch}
+    )
     try:
         response = await client.send(request, stream=True)
     except httpx2.HTTPError as error:
         raise UpstreamError(f"{url}: {type(error).__name__}: {error}") from error
-    kind = response.headers.get("content-type", "application/json")
-    chunks = _chunks(response, url)
-    if "event-stream" in kind and "network_stream" in response.extensions:
-        chunks = gathered(chunks, response.extensions["network_stream"])
     named = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, kind, _without(secret.encode(), chunks), headers=named)
+    chunks = _chunks(response, url, secret)
+    return Answer(response.status_code, _kind(response), chunks, headers=named)
 
 
 async def _logged_in(login: Awaitable[T]) -> T:
@@ -272,21 +264,37 @@ async def _logged_in(login: Awaitable[T]) -> T:
         raise (UnusableUpstreamError if error.lasting else UpstreamError)(str(error)) from error
 
 
-async def _chunks(response: httpx2.Response, url: str) -> AsyncGenerator[bytes]:
+def _kind(response: httpx2.Response) -> str:
+    return str(response.headers.get("content-type", "application/json"))
+
+
+async def _chunks(response: httpx2.Response, url: str, secret: str) -> AsyncGenerator[bytes]:
+    """The body of an answer without the key; raises UpstreamError if it breaks off."""
     import httpx2
 
-    # An answer that is not encoded, as it should be, is read with fewer layers.
-    encoded = "content-encoding" in response.headers
-    plain = cast("httpx2.AsyncByteStream", response.stream)
-    chunks = response.aiter_bytes() if encoded else plain.__aiter__()
+    without = _Without(secret)
     try:
-        async with aclosing(cast("AsyncGenerator[bytes]", chunks)):
+        async with aclosing(_body(response)) as chunks:
             async for chunk in chunks:
-                yield chunk
+                if plain := without(chunk):
+                    yield plain
+        if rest := without.rest():
+            yield rest
     except httpx2.HTTPError as error:
         raise UpstreamError(f"{url}: stream broke: {type(error).__name__}: {error}") from error
     finally:
         await response.aclose()
+
+
+def _body(response: httpx2.Response) -> AsyncGenerator[bytes]:
+    # An answer that is not encoded, as it should be, is read with fewer layers.
+    encoded = "content-encoding" in response.headers
+    plain = cast("httpx2.AsyncByteStream", response.stream)
+    chunks = cast("AsyncGenerator[bytes]", (response.aiter_bytes if encoded else plain.__aiter__)())
+    if "event-stream" not in _kind(response) or "network_stream" not in response.extensions:
+        return chunks
+    chunked = response.status_code == 200 and "transfer-encoding" in response.headers
+    return gathered(chunks, response.extensions["network_stream"], chunked and not encoded)
 
 
 async def _start_of(chunks: AsyncGenerator[bytes]) -> bytes:
@@ -304,21 +312,37 @@ async def _again(raw: bytes) -> AsyncGenerator[bytes]:
     yield raw
 
 
-async def _without(key: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """An answer without the key, which a service may repeat."""
-    if not key:
-        async for chunk in chunks:
-            yield chunk
-        return
-    rest = b""
-    async for chunk in chunks:
-        text = (rest + chunk).replace(key, b"[key]")
-        begun = next((n for n in range(len(key) - 1, 0, -1) if text.endswith(key[:n])), 0)
-        rest = text[len(text) - begun :]
-        if begun < len(text):
-            yield text[: len(text) - begun]
-    if rest:
-        yield rest
+class _Without:
+    """Cuts the key out of an answer, as a service may repeat it.
+
+    Args:
+        secret: the key; empty if there is none.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._key, self._rest = secret.encode(), b""
+
+    def __call__(self, chunk: bytes) -> bytes:
+        """What can be passed on once this has come."""
+        if not self._key:
+            return chunk
+        text = (self._rest + chunk).replace(self._key, b"[key]")
+        end = self._begin(text)
+        self._rest = text[end:]
+        return text[:end]
+
+    def _begin(self, text: bytes) -> int:
+        """Where what may be the beginning of the key begins at the end of a text."""
+        at = max(0, len(text) - len(self._key) + 1)
+        while (at := text.find(self._key[:1], at)) >= 0:
+            if self._key.startswith(text[at:]):
+                return at
+            at += 1
+        return len(text)
+
+    def rest(self) -> bytes:
+        """What is left at the end."""
+        return self._rest
 
 
 def refused_advice(status: int, text: str, model: str, upstream: Upstream) -> str:

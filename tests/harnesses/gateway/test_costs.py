@@ -9,27 +9,22 @@ import re
 import socket
 import time
 import tracemalloc
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from itertools import count
+from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from anyio.abc import ByteReceiveStream
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from benchmarks.sessions import requests
 from harnesses.base import ModelSpec, Usage
-from harnesses.gateway import fast_streams
 from harnesses.gateway.door import EVENTS as STREAM
 from harnesses.gateway.door import StreamRead
-from harnesses.gateway.fast_streams import gathered
 from harnesses.gateway.forward import PARSE_S, Passing
 from harnesses.gateway.gateway import Gateway
 from harnesses.gateway.session import Grant, Session
-from harnesses.gateway.upstreams import Answer, HttpUpstream, UpstreamError
+from harnesses.gateway.upstreams import Answer, HttpUpstream
 from harnesses.gateway.wire import WIRE
 from harnesses.protocols.base import Piece, Reply
 from harnesses.protocols.registry import CODECS
@@ -186,156 +181,6 @@ def test_a_client_that_leaves_after_the_last_event_has_its_reply() -> None:
     found.feed(b"".join([TEXT, *END]))
     found.left()
     assert found.reply is not None and found.reply.text == "hellohello" and found.events == 7
-
-
-class Socket(ByteReceiveStream):
-    """What gives the items of a script, each after its pause."""
-
-    def __init__(self, script: Iterable[tuple[float, bytes]]) -> None:
-        self._script = iter(script)
-        self.reads = 0
-
-    async def receive(self, max_bytes: int = 9) -> bytes:
-        pause_s, data = next(self._script, (0.0, b""))
-        await asyncio.sleep(pause_s)
-        self.reads += 1
-        return data
-
-    async def aclose(self) -> None:
-        raise AssertionError("the pool closes it")
-
-
-class Connection:
-    """A connection from which the items of a script can be read."""
-
-    def __init__(self, script: Iterable[tuple[float, bytes]]) -> None:
-        self._stream = Socket(script)
-        self.closed = False
-
-    @property
-    def reads(self) -> int:
-        return self._stream.reads
-
-    @property
-    def as_before(self) -> bool:
-        """Whether others can use it."""
-        return "read" not in vars(self) and "receive" not in vars(self._stream)
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.receive(max_bytes)
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """What is read, byte by byte; an exclamation mark is an error."""
-        try:
-            while data := await self.read(9):
-                for n in range(len(data)):
-                    if data[n : n + 1] == b"!":
-                        raise UpstreamError("it broke")
-                    yield data[n : n + 1]
-        finally:
-            self.closed = True
-
-
-def taken(connection: Any) -> tuple[list[bytes], str]:
-    async def take() -> tuple[list[bytes], str]:
-        found: list[bytes] = []
-        try:
-            async for chunk in gathered(connection.chunks(), connection):
-                found.append(chunk)
-        except UpstreamError as error:
-            return found, str(error)
-        return found, ""
-
-    return asyncio.run(take())
-
-
-@pytest.mark.parametrize("pause_s", [0, 0.001, 0.02])
-def test_what_is_read_at_once_is_passed_on_at_once(pause_s: float) -> None:
-    connection = Connection([(pause_s, b"abc"), (pause_s, b"de"), (pause_s, b"f")])
-    assert taken(connection) == ([b"abc", b"de", b"f"], "")
-    assert connection.closed and connection.as_before
-
-
-def test_a_stream_of_an_unknown_kind_stays_as_it_is() -> None:
-    connection = Connection([(0.0, b"abc"), (0.0, b"d!")])
-    stream = connection._stream
-    connection._stream = SimpleNamespace(receive=stream.receive)  # type: ignore[assignment]
-    assert taken(connection) == ([b"a", b"b", b"c", b"d"], "it broke") and connection.closed
-
-
-@pytest.mark.parametrize("pause_s", [0, 0.002, 0.02])
-def test_what_came_before_a_stream_broke_is_passed_on(pause_s: float) -> None:
-    connection = Connection([(pause_s, b"abc"), (pause_s, b"d!")])
-    found, error = taken(connection)
-    assert b"".join(found) == b"abcd" and error == "it broke" and connection.closed
-
-
-def test_a_connection_may_be_used_again_before_its_last_stream_is_taken() -> None:
-    connection = Connection([(0.0, b"abc"), (0.0, b""), (0.0, b"de"), (0.0, b"")])
-
-    async def two() -> list[bytes]:
-        first = gathered(connection.chunks(), connection)  # type: ignore[arg-type]
-        found = [await anext(first)]
-        while not connection.closed:
-            await asyncio.sleep(0.001)
-        second = gathered(connection.chunks(), connection)  # type: ignore[arg-type]
-        found.append(await anext(second))
-        return [*found, *[chunk async for chunk in first], *[chunk async for chunk in second]]
-
-    assert asyncio.run(two()) == [b"abc", b"de"] and connection.as_before
-
-
-@pytest.mark.parametrize(
-    ("times", "paused"),
-    [
-        # Before the first read, and after each of these: a stream is fast if the last two reads
-        # were less than one and a half pauses apart.
-        ([], [False]), ([0.0, 0.01], [False, False, True]), ([0.0, 0.0105], [False, False, False]),
-        ([5.0, 5.0, 6.0, 6.001], [False, False, True, False, True]),
-    ],
-)  # fmt: skip
-def test_only_a_fast_stream_is_read_less_often(
-    times: list[float], paused: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    clock = [0.0]
-    monkeypatch.setattr(fast_streams, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    own = SimpleNamespace(sleep=sleep, Event=asyncio.Event)
-    monkeypatch.setattr(fast_streams, "asyncio", own)
-
-    async def play() -> list[bool]:
-        gathering, found = fast_streams._Gathering(), []
-        for at in [*times, None]:
-            before = len(slept)
-            await gathering.pause()
-            found.append(len(slept) > before)
-            if at is not None:
-                clock[0] = at
-                gathering.came()
-        return found
-
-    assert asyncio.run(play()) == paused and set(slept) <= {fast_streams.GATHER_S}
-
-
-def test_a_reader_that_leaves_closes_the_stream_and_a_slow_one_stops_it() -> None:
-    connection = Connection((0.0, b"x" * 9) for _ in count())
-
-    async def large() -> AsyncGenerator[bytes]:
-        async for chunk in connection.chunks():
-            yield chunk * (1 << 14)
-
-    async def leave() -> None:
-        chunks = gathered(large(), connection)  # type: ignore[arg-type]
-        await anext(chunks)
-        await asyncio.sleep(0.05)
-        await chunks.aclose()
-
-    asyncio.run(leave())
-    assert connection.as_before and connection.reads < 20
 
 
 @pytest.mark.parametrize("line", [b"x: " + b"a" * 1000 + b"\r\n", b"a" * 1000])

@@ -4,13 +4,19 @@ gets what the parser alone would make of it."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import h11
+import httpcore2
 import pytest
 import trustme
 from anyio.abc import ByteReceiveStream
@@ -18,8 +24,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harnesses.gateway import fast_streams
-from harnesses.gateway.fast_streams import gathered, may_become_chunk, whole_chunks
-from harnesses.gateway.upstreams import Call, HttpUpstream
+from harnesses.gateway.fast_streams import gathered, may_become_chunk, watch, whole_chunks
+from harnesses.gateway.upstreams import Call, HttpUpstream, UpstreamError
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -27,47 +33,73 @@ HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 class Pieces(ByteReceiveStream):
     """A socket whose bytes come in pieces."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes | Exception]) -> None:
         self._pieces = iter(pieces)
 
     async def receive(self, max_bytes: int = 0) -> bytes:
         await asyncio.sleep(0)
-        return next(self._pieces, b"")
+        piece = next(self._pieces, b"")
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
 
     async def aclose(self) -> None:
         raise AssertionError("the pool closes it")
 
 
-class Parsed:
+class Parsed(httpcore2.AsyncNetworkStream):
     """A connection whose bytes come in pieces, and the parser that httpcore2 uses too."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes | Exception]) -> None:
         self._stream = Pieces(pieces)
         self.parser = h11.Connection(h11.CLIENT)
         self.parser.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
         self.parser.send(h11.EndOfMessage())
         self.given = 0
-        """How many bytes the parser got."""
+        """How many bytes of the body the parser got."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return await self._stream.receive(max_bytes)
 
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        raise AssertionError("there is one answer")
+
+    async def event(self) -> Any:
+        while (event := self.parser.next_event()) is h11.NEED_DATA:
+            raw = await self.read(1 << 16, 1.0)
+            self.given += len(raw)
+            self.parser.receive_data(raw)
+        return event
+
+    async def head(self) -> None:
+        while isinstance(await self.event(), h11.InformationalResponse):
+            pass
+
     async def chunks(self) -> AsyncGenerator[bytes]:
-        while True:
-            event = self.parser.next_event()
-            if event is h11.NEED_DATA:
-                raw = await self.read(1 << 16, 1.0)
-                self.given += len(raw)
-                self.parser.receive_data(raw)
-            elif isinstance(event, h11.Data):
-                yield bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                return
+        while isinstance(event := await self.event(), h11.Data):
+            yield bytes(event.data)
 
 
-def came(pieces: Sequence[bytes], read: Callable[[Parsed], Any]) -> tuple[bytes, str, Any, int]:
-    """What a client gets, how it ends, whether the connection can be used again, and how much the
-    parser read."""
+async def gathering(one: Parsed) -> AsyncGenerator[bytes]:
+    await watch("connection.connect_tcp.complete", {"return_value": one})
+    await one.head()
+    one.given = 0
+    async with aclosing(gathered(one.chunks(), one, True)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+async def alone(one: Parsed) -> AsyncGenerator[bytes]:
+    await one.head()
+    async for chunk in one.chunks():
+        yield chunk
+
+
+def came(
+    pieces: Sequence[bytes], read: Callable[[Parsed], AsyncGenerator[bytes]]
+) -> tuple[bytes, str, Any, int]:
+    """What a client gets, how it ends, whether the connection can be used again, and how much of
+    the body the parser read."""
 
     async def run() -> tuple[bytes, str, Any, int]:
         connection, found, end = Parsed(pieces), b"", "whole"
@@ -82,12 +114,12 @@ def came(pieces: Sequence[bytes], read: Callable[[Parsed], Any]) -> tuple[bytes,
     return asyncio.run(run())
 
 
-def both(pieces: Sequence[bytes]) -> tuple[tuple[bytes, str, Any], int, int]:
-    """The same twice, and how many bytes the parser got alone and beside the gathering."""
-    *alone, all_ = came(pieces, Parsed.chunks)
-    *beside, some = came(pieces, lambda one: gathered(one.chunks(), one))  # type: ignore[arg-type]
-    assert beside == alone
-    return (alone[0], alone[1], alone[2]), all_, some
+def both(pieces: Sequence[bytes]) -> tuple[bytes, str, int]:
+    """What a client gets, as if the parser were alone; and how much of the body the parser read."""
+    *expected, _ = came(pieces, alone)
+    *found, given = came(pieces, gathering)
+    assert found == expected
+    return found[0], found[1], given
 
 
 def chunked(contents: Sequence[bytes], size: str = "%x") -> bytes:
@@ -134,14 +166,30 @@ def test_a_stream_is_what_its_parser_alone_makes_of_it(
     both(cut(chunked(contents, size) + end, at))
 
 
-@pytest.mark.parametrize("with_head", [0, 1, 2])
-def test_all_but_the_first_chunks_and_the_end_pass_the_parser_by(with_head: int) -> None:
+@pytest.mark.parametrize("with_head", [0, 1, 2, 20])
+@pytest.mark.parametrize("heads", [[HEAD], [HEAD[:20], HEAD[20:]], [HEAD[:-1], HEAD[-1:]]])
+def test_all_chunks_but_the_last_pass_the_parser_by(heads: list[bytes], with_head: int) -> None:
     events = [chunked([b"data: %d\n\n" % n]) for n in range(20)]
-    first, rest = HEAD + b"".join(events[:with_head]), events[with_head:]
-    (found, end, _), all_, some = both([first, *rest[:5], b"".join(rest[5:]), b"0\r\n\r\n"])
+    begin = [*heads[:-1], heads[-1] + b"".join(events[:with_head])]
+    rest = events[with_head:]
+    found, end, given = both([*begin, *rest[:5], b"".join(rest[5:]) + b"0\r\n\r\n"])
     assert found == b"".join(b"data: %d\n\n" % n for n in range(20)) and end == "whole"
-    assert all_ == len(HEAD) + sum(map(len, events)) + 5
-    assert some == len(first) + len(rest[0]) + 5
+    assert given == 5
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + HEAD,
+        HEAD.replace(b"\r\n", b"\n"),
+        HEAD.replace(b"\r\n\r\n", b"\n\r\n"),
+        HEAD.replace(b"200 OK\r\n", b"200\r\n"),
+    ],
+)
+def test_where_the_body_begins(head: bytes) -> None:
+    raw = head + chunked([b"data: 1\n\n", b"data: 2\n\n"]) + b"0\r\n\r\n"
+    for at in range(1, len(raw)):
+        assert both([raw[:at], raw[at:]])[:2] == (b"data: 1\n\ndata: 2\n\n", "whole")
 
 
 def test_chunks_that_are_not_taken_are_not_read() -> None:
@@ -149,15 +197,14 @@ def test_chunks_that_are_not_taken_are_not_read() -> None:
     read: list[bytes] = []
 
     async def leave() -> None:
-        connection = Parsed(read.append(piece) or piece for piece in pieces)  # type: ignore[func-returns-value]
-        chunks = gathered(connection.chunks(), connection)  # type: ignore[arg-type]
+        chunks = gathering(Parsed(read.append(piece) or piece for piece in pieces))  # type: ignore[func-returns-value]
         await anext(chunks)
         await asyncio.sleep(0.05)
         assert len(read) < 12
         await chunks.aclose()
 
     asyncio.run(leave())
-    assert both(pieces)[0][0] == b"x" * 6_000_000
+    assert both(pieces)[0] == b"x" * 6_000_000
 
 
 @pytest.mark.parametrize(
@@ -187,7 +234,7 @@ def test_whole_chunks(raw: bytes, content: bytes, end: int) -> None:
     assert whole_chunks(raw) == (content, end)
 
 
-LONG = fast_streams._HELD_BYTES
+LONG = fast_streams._CHUNK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -204,51 +251,268 @@ def test_what_may_become_a_chunk_is_waited_for(raw: bytes, may: bool) -> None:
     assert may_become_chunk(raw) is may
 
 
-@pytest.mark.parametrize("encrypted", [True, False])
-def test_what_has_come_together_is_read_together(
-    encrypted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("broken", [
+    (TimeoutError("late"), httpcore2.ReadTimeout), (OSError("reset"), httpcore2.ReadError),
+    (anyio.BrokenResourceError(), httpcore2.ReadError),
+    (anyio.ClosedResourceError(), httpcore2.ReadError),
+    (ssl.SSLError("bad record"), httpcore2.ReadError), (ZeroDivisionError(), ZeroDivisionError),
+])  # fmt: skip
+@pytest.mark.parametrize("before", [[b"2\r\nab\r\n"], [b"2\r\nab\r\n", b"2\r\nc"], []])
+def test_what_came_before_a_stream_broke_is_passed_on(
+    broken: tuple[Exception, type[Exception]], before: list[bytes]
 ) -> None:
-    """One read of an encrypted connection gives one record: each must not have a pause."""
-    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    events, connections, pauses = [b"data: %d\n\n" % n for n in range(300)], [], []
-    pause = fast_streams._Gathering.pause
+    error, known = broken
 
-    async def counted(self: fast_streams._Gathering) -> None:
-        pauses.append(self)
-        await pause(self)
+    async def read() -> bytes:
+        found = b""
+        with pytest.raises(known):
+            async for chunk in gathering(Parsed([HEAD, *before, error])):
+                found += chunk
+        return found
 
-    monkeypatch.setattr(fast_streams._Gathering, "pause", counted)
+    # What is no whole chunk is the parser's, which does not get it if the fault is our own.
+    half = len(before) == 2 and known is not ZeroDivisionError
+    assert asyncio.run(read()) == b"ab" * bool(before) + b"c" * half
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(writer)
-        for _ in range(2):
+
+def test_a_stream_of_an_unknown_kind_stays_as_it_is() -> None:
+    connection = Parsed([HEAD + b"2\r\nab\r\n", b"2\r\ncd\r\n2\r\nef\r\n0\r\n\r\n"])
+    stream = connection._stream
+    connection._stream = SimpleNamespace(receive=stream.receive)  # type: ignore[assignment]
+
+    async def read() -> list[bytes]:
+        return [chunk async for chunk in gathering(connection)]
+
+    assert asyncio.run(read()) == [b"ab", b"cd", b"ef"]
+
+
+@pytest.mark.parametrize("raw", [b"\x05\x00\n\n\x01", b"\n\nHTTP/1.1 200 OK\r\n\r\nx"])
+def test_what_is_no_head_is_not_split(raw: bytes) -> None:
+    async def read() -> bytes:
+        connection = Parsed([raw])
+        await watch("connection.connect_tcp.complete", {"return_value": connection})
+        return await connection.read(99)
+
+    assert asyncio.run(read()) == raw
+
+
+def test_only_connections_are_watched_and_each_once() -> None:
+    async def watched() -> tuple[object, object]:
+        connection, seen = Parsed([]), []
+        for value in (None, "x", connection, connection):
+            await watch("e", {"return_value": value})
+            seen.append(connection.read)
+        await watch("e", {})
+        return seen[-2], seen[-1]
+
+    first, second = asyncio.run(watched())
+    assert first == second
+
+
+def test_a_connection_may_be_used_again_before_its_last_stream_is_taken() -> None:
+    async def two() -> None:
+        connection = Parsed([])
+        await watch("e", {"return_value": connection})
+        one = connection.read.__self__  # type: ignore[attr-defined]
+        first, second = one.gathering(), one.gathering()
+        first.__enter__()
+        second.__enter__()
+        reads = vars(connection._stream)["receive"]
+        first.__exit__(None, None, None)
+        assert vars(connection._stream)["receive"] == reads and one._gathering is not None
+        second.__exit__(None, None, None)
+        assert "receive" not in vars(connection._stream) and one._gathering is None
+
+    asyncio.run(two())
+
+
+@pytest.mark.parametrize(
+    ("times", "slept"),
+    [
+        # The seconds between two reads, and how long nothing is read before each: a stream is fast
+        # if its last two reads were less than one and a half pauses apart.
+        ([], [None]), ([5.0, 0.002], [None, None, 0.007]), ([0.0, 0.0105], [None, None, None]),
+        ([5.0, 0.0, 1.0, 0.001], [None, None, 0.007, None, 0.007]),
+    ],
+)  # fmt: skip
+def test_only_a_fast_stream_is_read_less_often(
+    times: list[float], slept: list[float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, found, pause = [7.0], list[float | None](), fast_streams.GATHER_S or 0.007
+    monkeypatch.setattr(fast_streams, "GATHER_S", pause)
+    monkeypatch.setattr(fast_streams, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    async def sleep(seconds: float) -> None:
+        found[-1] = round(seconds, 6)
+
+    class Source(Pieces):
+        async def receive(self, max_bytes: int = 0) -> bytes:
+            clock[0] += next(gaps, 0.0)
+            return b"x"
+
+    gaps = iter(times)
+    monkeypatch.setattr(fast_streams, "asyncio", SimpleNamespace(sleep=sleep))
+
+    async def play() -> None:
+        gathering = fast_streams._Gathering(Source([]))
+        for _ in [*times, None]:
+            found.append(None)
+            await gathering.receive()
+
+    asyncio.run(play())
+    assert found == slept
+
+
+@pytest.mark.parametrize("state", ["queued", "closing", "silent", "read", "broken"])
+def test_a_socket_is_read_at_once_only_if_nobody_else_has_read_it(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    class Source(Pieces):
+        _protocol = SimpleNamespace(read_queue=[b"q"] if state == "queued" else [])
+        _transport = SimpleNamespace(
+            get_extra_info={"socket": ours}.get, is_closing=lambda: state == "closing"
+        )
+
+    with ours, theirs:
+        if state != "silent":
+            theirs.send(b"new")
+        gathering = fast_streams._Gathering(Source([]))
+        if state == "broken":
+            gathering._fd = 1 << 20
+            with pytest.raises(anyio.BrokenResourceError):
+                gathering._come(9)
+        else:
+            assert gathering._come(9) == (b"new" if state == "read" else b"")
+
+
+class Service:
+    """A service at a port of its own, which a proxy may stand before.
+
+    Args:
+        answers: the pieces that it sends for each request.
+        folder: for its certificate.
+        way: how it is asked.
+        end: of its connection: ``reset`` or ``closed`` by it after the last answer, or neither.
+    """
+
+    def __init__(
+        self, answers: Sequence[Iterable[bytes]], folder: Path, way: str,
+        monkeypatch: pytest.MonkeyPatch, end: str = "",
+    ) -> None:  # fmt: skip
+        authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("localhost").configure_cert(context)
+        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+        self.connections = 0
+        self._answers, self._patch, self._end = answers, monkeypatch, end
+        self._context = None if way == "plain" else context
+        self._proxied = way == "proxy"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        for pieces in self._answers:
             await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(2)
             writer.write(HEAD.replace(b"OK\r\n", b"OK\r\ncontent-type: text/event-stream\r\n"))
-            for event in events:
-                writer.write(chunked([event]))
-            writer.write(b"0\r\n\r\n")
-        await reader.read()
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+        if self._end == "reset":
+            writer.transport.abort()
+        elif not self._end:
+            await reader.read()
         writer.close()
 
-    async def read() -> None:
-        server = await asyncio.start_server(
-            serve, "127.0.0.1", 0, ssl=context if encrypted else None
-        )
+    async def _proxy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = (await reader.readuntil(b"\r\n\r\n")).split()
+        assert asked[0] == b"CONNECT"
+        inner = await asyncio.open_connection("localhost", int(asked[1].rpartition(b":")[2]))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+        async def copy(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+            while raw := await source.read(1 << 16):
+                to.write(raw)
+                await to.drain()
+            to.close()
+
+        with contextlib.suppress(OSError):
+            await asyncio.gather(copy(reader, inner[1]), copy(inner[0], writer))
+
+    async def taken(self) -> list[tuple[list[bytes], str]]:
+        """What came of each answer, and the error that it ended with."""
+        server = await asyncio.start_server(self._serve, "localhost", 0, ssl=self._context)
+        proxy = await asyncio.start_server(self._proxy, "localhost", 0)
+        if self._proxied:
+            port = proxy.sockets[0].getsockname()[1]
+            self._patch.setenv("HTTPS_PROXY", f"http://localhost:{port}")
         port = server.sockets[0].getsockname()[1]
-        url = f"http{'s' * encrypted}://localhost:{port}"
+        url = f"http{'s' * (self._context is not None)}://localhost:{port}"
         upstream = HttpUpstream("openai", url, "", frozenset({"chat"}))
+        found: list[tuple[list[bytes], str]] = []
         try:
-            for _ in range(2):
+            for _ in self._answers:
                 answer = await upstream.send(Call("chat", "/v1/chat/completions", {}, {}, 1))
-                found = [chunk async for chunk in answer.chunks]
-                assert b"".join(found) == b"".join(events)
+                chunks: list[bytes] = []
+                try:
+                    async for chunk in answer.chunks:
+                        chunks.append(chunk)
+                    found.append((chunks, ""))
+                except UpstreamError as error:
+                    found.append((chunks, str(error)))
         finally:
             await upstream.close()
             server.close()
+            proxy.close()
+        return found
 
-    asyncio.run(read())
-    assert len(connections) == 1 and len(pauses) < 40
+
+WAYS = ["plain", "encrypted", "proxy"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_has_come_together_is_read_together(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One read of an encrypted connection gives one record: each must not have a pause."""
+    events, reads = [b"data: %d\n\n" % n for n in range(300)], []
+    receive = fast_streams._Gathering.receive
+
+    async def counted(self: fast_streams._Gathering, max_bytes: int = 1 << 16) -> bytes:
+        if self.waits:
+            reads.append(self)
+        return await receive(self, max_bytes)
+
+    monkeypatch.setattr(fast_streams._Gathering, "receive", counted)
+    pieces = [*(chunked([event]) for event in events), b"0\r\n\r\n"]
+    service = Service([pieces] * 2, tmp_path, way, monkeypatch)
+    for chunks, error in asyncio.run(service.taken()):
+        assert (b"".join(chunks), error) == (b"".join(events), "") and len(chunks) < 60
+    assert service.connections == 1 and len(reads) < 80
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_large_stream_comes_whole(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [1, 70_000, 3, 16_384, 300_000, 65_536, 2, 131_072] * 4
+    contents = [bytes([65 + n % 26]) * size for n, size in enumerate(sizes)]
+    raw = chunked(contents) + b"0\r\n\r\n"
+    pieces = [raw[at : at + 50_001] for at in range(0, len(raw), 50_001)]
+    service = Service([pieces] * 2, tmp_path, way, monkeypatch)
+    for chunks, error in asyncio.run(service.taken()):
+        assert error == "" and b"".join(chunks) == b"".join(contents)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("end", ["reset", "closed"])
+@pytest.mark.parametrize("last", [b"", b"5\r\nab", b"zz\r\n"])
+def test_a_stream_that_breaks_says_so(
+    way: str, end: str, last: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [*[chunked([b"data: 1\n\n"])] * 50, last]
+    service = Service([pieces], tmp_path, way, monkeypatch, end)
+    ((chunks, error),) = asyncio.run(service.taken())
+    assert "stream broke" in error and b"data: 1\n\n".startswith(b"".join(chunks)[:9])

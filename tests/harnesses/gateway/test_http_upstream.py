@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harnesses.accounts.vault import AccountError, AccountUnreachableError
 from harnesses.gateway import upstreams
+from harnesses.gateway.fast_streams import watch
 from harnesses.gateway.plan_upstreams import (
     CLAUDE_TOKEN,
     ChatGptPlan,
@@ -236,6 +240,17 @@ def test_a_service_that_repeats_the_key_does_not_show_it(
     assert Service(chunked(*pieces)).sent(upstream(key=""), call())[0][1] == b"".join(pieces)
 
 
+@given(
+    st.text("ab", min_size=1, max_size=6), st.text("ab", max_size=40),
+    st.lists(st.integers(0, 40), max_size=12),
+)  # fmt: skip
+def test_a_key_is_cut_out_wherever_a_stream_is_cut(key: str, text: str, at: list[int]) -> None:
+    places = sorted({0, len(text), *(place for place in at if place < len(text))})
+    without = upstreams._Without(key)
+    found = [without(text[a:b].encode()) for a, b in itertools.pairwise(places)]
+    assert b"".join(found) + without.rest() == text.replace(key, "[key]").encode()
+
+
 def test_a_stream_that_breaks_says_so() -> None:
     service = Service(chunked(b"a", error=httpx2.ReadError("gone")))
     with pytest.raises(UpstreamError, match=f"{URL}/v1/chat/completions: stream broke: ReadError"):
@@ -451,20 +466,32 @@ def test_the_token_that_a_program_gets_is_what_is_scrubbed(
     [("text/event-stream", True, True), ("text/event-stream; charset=utf-8", True, True),
      ("application/json", True, False), ("text/event-stream", False, False)],
 )  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "headers", "chunked"),
+    [(200, {"transfer-encoding": "chunked"}, True), (200, {}, False),
+     (429, {"transfer-encoding": "chunked"}, False),
+     (200, {"transfer-encoding": "chunked", "content-encoding": "identity"}, False)],
+)  # fmt: skip
 def test_the_pieces_of_a_stream_are_read_together(
-    kind: str, connected: bool, together: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    kind: str, connected: bool, together: bool, status: int, headers: dict[str, str],
+    chunked: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     read: list[object] = []
 
-    async def gathered(chunks: AsyncIterator[bytes], connection: object) -> AsyncIterator[bytes]:
-        read.append(connection)
+    async def gathered(
+        chunks: AsyncIterator[bytes], connection: object, chunked: bool
+    ) -> AsyncIterator[bytes]:
+        read.append((connection, chunked))
         async for chunk in chunks:
             yield chunk
 
-    def answer(_: httpx2.Request) -> httpx2.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        assert request.extensions["trace"] is watch
         extensions = {"network_stream": "the connection"} if connected else {}
-        headers = {"content-type": kind}
-        return httpx2.Response(200, headers=headers, stream=Pieces(b"a"), extensions=extensions)
+        return httpx2.Response(
+            status, headers=headers | {"content-type": kind}, stream=Pieces(b"a"),
+            extensions=extensions,
+        )  # fmt: skip
 
     monkeypatch.setattr(upstreams, "gathered", gathered)
     ((_, raw, found),) = Service(answer).sent(upstream(), call())
@@ -472,7 +499,7 @@ def test_the_pieces_of_a_stream_are_read_together(
     plan = ClaudePlan("anthropic", URL, "", frozenset())
     made = call("messages", raw=b"{}", bearer=TOKEN)
     assert Service(answer).sent(plan, made)[0][1] == b"a"
-    assert read == ["the connection"] * 2 * together
+    assert read == [("the connection", chunked)] * 2 * together
 
 
 def test_what_a_command_ends_with() -> None:
