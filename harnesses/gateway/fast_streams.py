@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +56,9 @@ async def gathered(
     """
     watched = _watched(connection)
     async with aclosing(chunks):
-        if watched is not None:
-            with watched.gathering():
-                while chunked and (content := await watched.content()):
-                    yield content
-                async for chunk in chunks:
-                    yield chunk
-        else:
+        with watched.gathering() if watched else nullcontext():
+            while watched and chunked and (content := await watched.content()):
+                yield content
             async for chunk in chunks:
                 yield chunk
 
@@ -117,7 +113,9 @@ class _Gathering:
             raw = self._come(max_bytes)
         raw = raw or await self._receive(max_bytes)
         now = time.monotonic()
-        self._last, self._gap_s = now, now - self._last
+        # After a read that is full there is more to be read at once.
+        self._gap_s = now - self._last if len(raw) < max_bytes else math.inf
+        self._last = now
         return raw
 
     def _come(self, max_bytes: int) -> bytes:

@@ -101,7 +101,7 @@ class Gateway:
         import uvicorn
 
         config = uvicorn.Config(
-            _noted(self._app()),
+            _with_servers_send(self._app()),
             uds=str(self.socket),
             http="h11",  # Its headers are bounded; those of httptools would fill the memory.
             log_level="critical",
@@ -421,7 +421,7 @@ class Gateway:
         return replace(usage, cost_usd=self._price(model.name, usage))
 
 
-def _noted(app: ASGIApp) -> ASGIApp:
+def _with_servers_send(app: ASGIApp) -> ASGIApp:
     """An application whose scopes have the server's own function to send."""
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:

@@ -290,7 +290,8 @@ def _body(response: httpx2.Response) -> AsyncGenerator[bytes]:
     # An answer that is not encoded, as it should be, is read with fewer layers.
     encoded = "content-encoding" in response.headers
     plain = cast("httpx2.AsyncByteStream", response.stream)
-    chunks = cast("AsyncGenerator[bytes]", (response.aiter_bytes if encoded else plain.__aiter__)())
+    read = response.aiter_bytes() if encoded else plain.__aiter__()
+    chunks = cast("AsyncGenerator[bytes]", read)
     if "event-stream" not in _kind(response) or "network_stream" not in response.extensions:
         return chunks
     chunked = response.status_code == 200 and "transfer-encoding" in response.headers
