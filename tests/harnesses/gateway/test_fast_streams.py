@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import socket
 import ssl
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -244,7 +245,7 @@ LONG = fast_streams._CHUNK_BYTES
         (b"2\r\nab", True), (b"2\r\nab\r", True), (b"2\r\nab\r\n", False), (b"2\r\nabc", False),
         (b"2\r\nabXX", False), (b"0\r\n", False), (b"0", True), (b"00000000", False),
         (b"2;x\r\n", False), (b"HTTP", False), (b"\r\n", False), (b"\r", True),
-        (b"%x\r\n" % LONG, True), (b"%x\r\n" % (LONG + 1), False),
+        (b"1\r\n", True), (b"%x\r\n" % LONG, True), (b"%x\r\n" % (LONG + 1), False),
     ],
 )  # fmt: skip
 def test_what_may_become_a_chunk_is_waited_for(raw: bytes, may: bool) -> None:
@@ -332,6 +333,7 @@ def test_a_connection_may_be_used_again_before_its_last_stream_is_taken() -> Non
         # The seconds between two reads, and how long nothing is read before each: a stream is fast
         # if its last two reads were less than one and a half pauses apart.
         ([], [None]), ([5.0, 0.002], [None, None, 0.007]), ([0.0, 0.0105], [None, None, None]),
+        ([5.0, 0.0104], [None, None, 0.007]),
         ([5.0, 0.0, 1.0, 0.001], [None, None, 0.007, None, 0.007]),
     ],
 )  # fmt: skip
@@ -361,6 +363,66 @@ def test_only_a_fast_stream_is_read_less_often(
 
     asyncio.run(play())
     assert found == slept
+
+
+@pytest.mark.parametrize(("size", "pauses"), [(8, True), (9, False), (10, False)])
+def test_after_a_read_that_was_full_the_rest_is_read_at_once(
+    size: int, pauses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def play() -> None:
+        gathering = fast_streams._Gathering(Pieces([b"x" * 3, b"x" * size, b"y"]))
+        monkeypatch.setattr(fast_streams, "asyncio", SimpleNamespace(sleep=sleep))
+        for _ in range(3):
+            await gathering.receive(9)
+
+    monkeypatch.setattr(fast_streams, "GATHER_S", 9.0)
+    asyncio.run(play())
+    assert len(slept) == pauses and all(0 < one <= 9.0 for one in slept)
+
+
+def test_who_is_slow_to_take_does_not_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def play() -> None:
+        gathering = fast_streams._Gathering(Pieces([b"x"] * 4))
+        for _ in range(3):
+            await gathering.receive()
+        time.sleep(0.02)
+        await gathering.receive()
+
+    monkeypatch.setattr(fast_streams, "GATHER_S", 0.015)
+    monkeypatch.setattr(fast_streams, "asyncio", SimpleNamespace(sleep=sleep))
+    asyncio.run(play())
+    assert len(slept) == 2 and slept[0] > 0 and slept[1] == 0
+
+
+def test_a_body_that_only_looks_like_chunks_stays_as_it_is() -> None:
+    body = b"2\r\nab\r\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+
+    async def read() -> bytes:
+        connection = Parsed([head, body])
+        await watch("e", {"return_value": connection})
+        await connection.head()
+        return b"".join([c async for c in gathered(connection.chunks(), connection, False)])
+
+    assert asyncio.run(read()) == body
+
+
+@pytest.mark.parametrize("missing", ["_protocol", "_transport"])
+def test_a_socket_of_an_unknown_kind_is_not_read_at_once(missing: str) -> None:
+    source = Pieces([])
+    known = {"_protocol": SimpleNamespace(read_queue=[]), "_transport": SimpleNamespace()}
+    vars(source).update({name: value for name, value in known.items() if name != missing})
+    assert fast_streams._Gathering(source)._come(9) == b""
 
 
 @pytest.mark.parametrize("state", ["queued", "closing", "silent", "read", "broken"])
