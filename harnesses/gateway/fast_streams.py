@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 GATHER_S = 0.007
 """Seconds for which nothing is read of a fast stream, after something has been."""
 _READ_BYTES = 64 * 1024
-_CHUNK_BYTES = 256 * 1024
 _HEAD_END = re.compile(rb"\n\r?\n")
 """As the library's parser has it."""
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
@@ -136,9 +135,9 @@ class _Gathering:
 class _Watched:
     """A connection whose reads and writes are watched.
 
-    The library's parser gets the head of an answer by itself. So the whole chunks of its body can
-    pass it by: for each it would take as long as for a read. It gets all that is not a whole chunk
-    with content: the end, extensions, trailers, faults.
+    The library's parser gets the head of an answer by itself. So the chunks of its body can pass it
+    by: for each it would take as long as for a read. It gets all that is no plain chunk with
+    content: the end, extensions, trailers, faults.
 
     Args:
         connection: of the library, which reads and writes by this from now on.
@@ -207,14 +206,13 @@ class _Watched:
                 del vars(source)["receive"]
 
     async def content(self) -> bytes:
-        """The content of the whole chunks that come next; nothing if the parser is to go on."""
+        """The content of the chunks that come next; nothing if the parser is to go on."""
         while self._at_body and self._gathering is not None:
             if self._rest:
-                content, end = whole_chunks(self._rest)
-                self._rest = self._rest[end:]
+                content, self._rest, more_may_come = contents(self._rest)
                 if content:
                     return content
-                if not may_become_chunk(self._rest):
+                if not more_may_come:
                     break
             more = await self._read(self._gathering)
             self._rest += more
@@ -252,22 +250,26 @@ class _Watched:
         return b"".join(found)
 
 
-def whole_chunks(raw: bytes) -> tuple[bytes, int]:
-    """The content of the whole chunks at the beginning of a body's bytes, and where they end."""
-    contents, end = [], 0
-    while found := _SIZE.match(raw, end):
-        begin, size = found.end(), int(found[1], 16)
-        if not size or not raw.startswith(b"\r\n", begin + size):
+def contents(raw: bytes) -> tuple[bytes, bytes, bool]:
+    """What has come of the chunks at the beginning of a body's bytes.
+
+    A chunk that has begun counts as two, one with what has come and one with what has not: nothing
+    waits for its end, and the rest can still be given to a parser.
+
+    Returns:
+        The content, the bytes that are left, and whether they may become a chunk with content.
+    """
+    found, at = [], 0
+    while head := _SIZE.match(raw, at):
+        begin, size = head.end(), int(head[1], 16)
+        end = begin + size
+        if size and raw.startswith(b"\r\n", end):
+            found.append(raw[begin:end])
+            at = end + 2
+            continue
+        if not size or not b"\r\n".startswith(raw[end:]):
             break
-        contents.append(raw[begin : begin + size])
-        end = begin + size + 2
-    return b"".join(contents), end
-
-
-def may_become_chunk(raw: bytes) -> bool:
-    """Whether this is nothing, or the beginning of a chunk with content that is not too long."""
-    found = _SIZE.match(raw)
-    if found is None:
-        return _SIZE_BEGUN.fullmatch(raw) is not None
-    size, held = int(found[1], 16), raw[found.end() :]
-    return 0 < size <= _CHUNK_BYTES and b"\r\n".startswith(held[size:]) and len(held) < size + 2
+        come = raw[begin:end][: size - 1]  # One byte is left for the end of the chunk.
+        rest = b"%x\r\n" % (size - len(come)) + raw[begin + len(come) :]
+        return b"".join([*found, come]), rest, True
+    return b"".join(found), raw[at:], _SIZE_BEGUN.fullmatch(raw, at) is not None

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harnesses.gateway import fast_streams
-from harnesses.gateway.fast_streams import gathered, may_become_chunk, watch, whole_chunks
+from harnesses.gateway.fast_streams import contents, gathered, watch
 from harnesses.gateway.upstreams import Call, HttpUpstream, UpstreamError
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -222,34 +222,42 @@ def test_what_only_looks_like_chunks_does_not(pieces: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "content", "end"),
+    ("raw", "content", "rest", "more"),
     [
-        (b"", b"", 0), (b"2\r\nab\r\n", b"ab", 7), (b"2\r\nab\r\n1\r\nc\r\n", b"abc", 13),
-        (b"2\r\nab\r\n0\r\n\r\n", b"ab", 7), (b"2\r\nab", b"", 0), (b"2\r\nab\r", b"", 0),
-        (b"2\r\nabc\r\n", b"", 0), (b"A\r\n0123456789\r\n", b"0123456789", 15),
-        (b"2;x\r\nab\r\n", b"", 0), (b" 2\r\nab\r\n", b"", 0), (b"2\nab\n", b"", 0),
-        (b"00000002\r\nab\r\n", b"", 0), (b"0000002\r\nab\r\n", b"ab", 13),
+        (b"", b"", b"", True), (b"2\r\nab\r\n", b"ab", b"", True),
+        (b"2\r\nab\r\n1\r\nc\r\n", b"abc", b"", True),
+        (b"A\r\n0123456789\r\n", b"0123456789", b"", True),
+        (b"0000002\r\nab\r\n1", b"ab", b"1", True), (b"2\r\nab\r\n1f\r", b"ab", b"1f\r", True),
+        # A chunk that has begun is two.
+        (b"1f\r\n", b"", b"1f\r\n", True), (b"14\r\nabc", b"abc", b"11\r\n", True),
+        (b"2\r\nab\r\n4\r\nabc", b"ababc", b"1\r\n", True), (b"2\r\na", b"a", b"1\r\n", True),
+        (b"2\r\nab", b"a", b"1\r\nb", True), (b"2\r\nab\r", b"a", b"1\r\nb\r", True),
+        (b"1\r\n", b"", b"1\r\n", True), (b"1\r\na\r", b"", b"1\r\na\r", True),
+        (b"fffffff\r\nab", b"ab", b"ffffffd\r\n", True),
+        (b"2\r\nab\r\n0\r\n\r\n", b"ab", b"0\r\n\r\n", False),
+        (b"0", b"", b"0", True), (b"\r", b"", b"\r", True),
     ],
 )  # fmt: skip
-def test_whole_chunks(raw: bytes, content: bytes, end: int) -> None:
-    assert whole_chunks(raw) == (content, end)
-
-
-LONG = fast_streams._CHUNK_BYTES
+def test_what_has_come_of_chunks(raw: bytes, content: bytes, rest: bytes, more: bool) -> None:
+    assert contents(raw) == (content, rest, more)
 
 
 @pytest.mark.parametrize(
-    ("raw", "may"),
-    [
-        (b"", True), (b"1", True), (b"1f\r", True), (b"1f\r\n", True), (b"2\r\na", True),
-        (b"2\r\nab", True), (b"2\r\nab\r", True), (b"2\r\nab\r\n", False), (b"2\r\nabc", False),
-        (b"2\r\nabXX", False), (b"0\r\n", False), (b"0", True), (b"00000000", False),
-        (b"2;x\r\n", False), (b"HTTP", False), (b"\r\n", False), (b"\r", True),
-        (b"1\r\n", True), (b"%x\r\n" % LONG, True), (b"%x\r\n" % (LONG + 1), False),
-    ],
+    "raw",
+    [b"0\r\n", b"2\r\nabc\r\n", b"2\r\nab\r\r", b"2\r\nabXX", b"2;x\r\nab\r\n", b" 2\r\nab\r\n",
+     b"2\nab\n", b"HTTP", b"\r\n", b"00000002\r\nab\r\n", b"00000000"],
 )  # fmt: skip
-def test_what_may_become_a_chunk_is_waited_for(raw: bytes, may: bool) -> None:
-    assert may_become_chunk(raw) is may
+def test_all_else_is_the_parsers(raw: bytes) -> None:
+    assert contents(raw) == (b"", raw, False)
+
+
+def test_what_has_come_of_a_chunk_does_not_wait_for_its_end() -> None:
+    pieces = [HEAD, b"a\r\nab", b"cdefg", b"h", b"ij", b"\r\n2", b"\r\nkl\r\n0\r\n\r\n"]
+
+    async def read() -> list[bytes]:
+        return [chunk async for chunk in gathering(Parsed(pieces))]
+
+    assert asyncio.run(read()) == [b"ab", b"cdefg", b"h", b"i", b"j", b"kl"]
 
 
 @pytest.mark.parametrize("broken", [
@@ -271,9 +279,7 @@ def test_what_came_before_a_stream_broke_is_passed_on(
                 found += chunk
         return found
 
-    # What is no whole chunk is the parser's, which does not get it if the fault is our own.
-    half = len(before) == 2 and known is not ZeroDivisionError
-    assert asyncio.run(read()) == b"ab" * bool(before) + b"c" * half
+    assert asyncio.run(read()) == b"ab" * bool(before) + b"c" * (len(before) == 2)
 
 
 def test_a_stream_of_an_unknown_kind_stays_as_it_is() -> None:
