@@ -94,7 +94,7 @@ class _Gathering:
         self.waits = True
         """Whether to wait for what comes, rather than to raise :class:`_NothingMore`."""
         self._receive = partial(type(source).receive, source)
-        self._last, self._gap_s = -math.inf, math.inf
+        self._full, self._last, self._gap_s = False, -math.inf, math.inf
         transport: Any = getattr(source, "_transport", None)
         self._queue: Any = getattr(getattr(source, "_protocol", None), "read_queue", None)
         """What the event loop has read already."""
@@ -107,14 +107,15 @@ class _Gathering:
         if not self.waits:
             raise _NothingMore
         raw = b""
-        if self._gap_s < 1.5 * GATHER_S:
+        if self._full:
+            await asyncio.sleep(0)  # There is more, but others have their turn.
+            raw = self._come(max_bytes)
+        elif self._gap_s < 1.5 * GATHER_S:
             await asyncio.sleep(max(0.0, self._last + GATHER_S - time.monotonic()))
             raw = self._come(max_bytes)
         raw = raw or await self._receive(max_bytes)
         now = time.monotonic()
-        # After a read that is full there is more to be read at once.
-        self._gap_s = now - self._last if len(raw) < max_bytes else math.inf
-        self._last = now
+        self._full, self._last, self._gap_s = len(raw) >= max_bytes, now, now - self._last
         return raw
 
     def _come(self, max_bytes: int) -> bytes:

@@ -283,7 +283,8 @@ async def _chunks(response: httpx2.Response, url: str, secret: str) -> AsyncGene
     except httpx2.HTTPError as error:
         raise UpstreamError(f"{url}: stream broke: {type(error).__name__}: {error}") from error
     finally:
-        await response.aclose()
+        # Whoever is cancelled twice must not leave the request in the library's pool.
+        await asyncio.shield(asyncio.ensure_future(response.aclose()))
 
 
 def _body(response: httpx2.Response) -> AsyncGenerator[bytes]:
