@@ -273,4 +273,5 @@ def contents(raw: bytes) -> tuple[bytes, bytes, bool]:
         come = raw[begin:end][: size - 1]  # One byte is left for the end of the chunk.
         rest = b"%x\r\n" % (size - len(come)) + raw[begin + len(come) :]
         return b"".join([*found, come]), rest, True
-    return b"".join(found), raw[at:], _SIZE_BEGUN.fullmatch(raw, at) is not None
+    rest = raw[at:]
+    return b"".join(found), rest, not rest or _SIZE_BEGUN.fullmatch(rest) is not None

@@ -34,7 +34,7 @@ OVER = "this rollout has ended; its record says why"
 the numbers of statuses in such texts."""
 UNREAD_S = 120.0
 """Seconds after which a client that does not read its reply loses it."""
-PARSE_S = 0.1
+PARSE_S = 0.25
 """Seconds between two parses of a stream, whose chunks are passed on before. To parse each of the
 small chunks of a fast stream by itself costs several times as much."""
 _HELD_BYTES = 64 * 1024
