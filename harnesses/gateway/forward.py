@@ -17,6 +17,7 @@ from harnesses.gateway.headers import reply_headers
 from harnesses.gateway.readable import readable
 from harnesses.gateway.service import Service
 from harnesses.gateway.session import BACK_OFF, Session
+from harnesses.gateway.straight import writer
 from harnesses.gateway.tries import GivenUpError, Tries, closed
 from harnesses.gateway.upstreams import Answer, UpstreamError, refused_request
 from harnesses.json_values import loads
@@ -38,10 +39,6 @@ PARSE_S = 0.25
 """Seconds between two parses of a stream, whose chunks are passed on before. To parse each of the
 small chunks of a fast stream by itself costs several times as much."""
 _HELD_BYTES = 64 * 1024
-
-SERVERS_SEND = "skillopt.send"
-"""The key in a scope of the server's own function to send. The chunks of a stream go straight to
-it: the framework's wrappers look at the beginning of an answer, but take time for each part."""
 
 Price = Callable[[Usage], Usage]
 
@@ -187,7 +184,7 @@ class Forward:
         session.active += 1
         try:
             answer = self._route.back(await self._tries.answer())
-            await self._pass_on(answer, send, scope.get(SERVERS_SEND, send))
+            await self._pass_on(answer, scope, send)
         except GivenUpError as error:
             if not session.failure:
                 session.failure = str(error)
@@ -202,7 +199,7 @@ class Forward:
             self._tries.give_back()
             self._tries.rests()
 
-    async def _pass_on(self, answer: Answer, send: Send, straight: Send) -> None:
+    async def _pass_on(self, answer: Answer, scope: Scope, send: Send) -> None:
         """Pass an answer on as it comes, and record it as far as it came."""
         passing = Passing(self._route.call.protocol, answer, self._tries.refusal)
         passed = reply_headers(answer.headers, self._service.secrets())
@@ -213,6 +210,7 @@ class Forward:
             plain = _as_it_is
         try:
             await send({"type": "http.response.start", "status": answer.status, "headers": head})
+            write = writer(scope, send, head)
             async for chunk in answer.chunks:
                 if not self._alive():
                     raise UpstreamError("the rollout has ended")
@@ -220,8 +218,7 @@ class Forward:
                     silent = now()
                 self._tries.rests()  # The time that the client takes to read is its own.
                 self._sending = now()
-                body = plain(chunk)
-                await straight({"type": "http.response.body", "body": body, "more_body": True})
+                await write(plain(chunk))
                 self._sending = math.inf
                 self._tries.silent_since(silent)
             passing.ended()

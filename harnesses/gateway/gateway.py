@@ -24,13 +24,14 @@ from harnesses.gateway.bodies import MAX_BODY, Bodies, BodyError
 from harnesses.gateway.companion_channel import MESSAGE_BYTES, REPLY_S, CompanionChannel
 from harnesses.gateway.confinement import remote_address
 from harnesses.gateway.exchange import unanswered
-from harnesses.gateway.forward import OVER, SERVERS_SEND, Forward
+from harnesses.gateway.forward import OVER, Forward
 from harnesses.gateway.patience import Patience
 from harnesses.gateway.plan_upstreams import login_of, program_token, secrets_of
 from harnesses.gateway.plan_windows import PlanWindow
 from harnesses.gateway.routes import Written, passing, route_of
 from harnesses.gateway.service import OnPlan, OnWait, PlanUse, Service, Wait
 from harnesses.gateway.session import PASSING, Expired, Grant, Session
+from harnesses.gateway.straight import with_servers_send
 from harnesses.gateway.upstreams import Upstream
 from harnesses.protocols.base import ProtocolError, ProtocolName
 from harnesses.protocols.errors import error_body
@@ -101,7 +102,7 @@ class Gateway:
         import uvicorn
 
         config = uvicorn.Config(
-            _with_servers_send(self._app()),
+            with_servers_send(self._app()),
             uds=str(self.socket),
             http="h11",  # Its headers are bounded; those of httptools would fill the memory.
             log_level="critical",
@@ -419,16 +420,6 @@ class Gateway:
         if login_of(self.upstreams[model.upstream]):
             return replace(usage, cost_usd=0.0, included=True)
         return replace(usage, cost_usd=self._price(model.name, usage))
-
-
-def _with_servers_send(app: ASGIApp) -> ASGIApp:
-    """An application whose scopes have the server's own function to send."""
-
-    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[SERVERS_SEND] = send
-        await app(scope, receive, send)
-
-    return noting
 
 
 def _until_disconnected(reply: ASGIApp, expired: Expired) -> ASGIApp:
