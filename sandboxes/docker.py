@@ -42,6 +42,7 @@ IDLE_USER = "65534:65534"
 """An ordinary user other than the agent, so that the agent cannot end its sandbox by a signal."""
 
 _LEAST_WAIT_S = 0.05
+_REMOVALS, _REMOVAL_PAUSE_S = 4, 0.1
 _IDLE_LIMITS = Limits(memory_mb=32, cpus=1.0, pids=8, disk_mb=1)
 _JOINED = (RELAY_KIND, NAMESPACE_KIND)
 """Kinds of containers whose network namespaces serve one sandbox after another."""
@@ -388,16 +389,22 @@ class DockerEngine:
         from docker.errors import APIError, NotFound
 
         with self._turns, self.errors(f"removing container {container[:12]}"):
-            try:
-                self.api.remove_container(container, force=True, v=True)
-            except NotFound:
+            for tries_left in reversed(range(_REMOVALS)):
+                try:
+                    self.api.remove_container(container, force=True, v=True)
+                except NotFound:
+                    return
+                except APIError as error:
+                    # Its process ended by itself just when it was to be killed.
+                    if tries_left and "is not running" in str(error.explanation):
+                        time.sleep(_REMOVAL_PAUSE_S)
+                        continue
+                    # It is being removed already, and killed: only wait for its end.
+                    if error.status_code != 409:
+                        raise
+                    with contextlib.suppress(NotFound):
+                        self.api.wait(container, timeout=self.patience_s, condition="removed")
                 return
-            except APIError as error:
-                # It is being removed already, and killed: only wait for its end.
-                if error.status_code != 409:
-                    raise
-                with contextlib.suppress(NotFound):
-                    self.api.wait(container, timeout=self.patience_s, condition="removed")
 
     def close(self) -> None:
         """Kill and remove every container made through this engine, from any thread.

@@ -203,6 +203,24 @@ def test_how_a_container_is_removed(
     assert api.times("remove_container") == (1 if fine else 2)
 
 
+@pytest.mark.parametrize("status", [409, 500])
+@pytest.mark.parametrize(("races", "fine"), [(1, True), (3, True), (4, False)])
+def test_a_container_that_ends_just_when_it_is_to_be_killed_is_removed(
+    status: int, races: int, fine: bool, api: Any, engine: DockerEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(docker, "_REMOVAL_PAUSE_S", 0.0)
+    race = refused(status, "could not kill: Container c9 is not running")
+    api.answers["remove_container"] = [*[race] * races, None]
+    if fine or status == 409:
+        engine.remove("c9")
+    else:
+        with pytest.raises(SandboxError, match="is not running"):
+            engine.remove("c9")
+    assert api.times("remove_container") == min(4, races + 1)
+    assert api.times("wait") == (status == 409 and not fine)
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
