@@ -120,7 +120,7 @@ class _Gathering:
 
     def _come(self, max_bytes: int) -> bytes:
         """What has come already; perhaps nothing. To have the event loop wait for it and read it
-        costs as much as all else that is done for it."""
+        is a tenth of what a fast stream costs."""
         if self._fd < 0 or self._queue or self._transport.is_closing():
             return b""
         try:

@@ -1,4 +1,4 @@
-"""Whole chunks of a stream pass its parser by: whatever comes, and in whatever pieces, the client
+"""Chunks of a stream pass its parser by: whatever comes, and in whatever pieces, the client
 gets what the parser alone would make of it."""
 
 from __future__ import annotations
